@@ -1,0 +1,37 @@
+"""Helper package of the course *Foundations of large language models*.
+
+A notebook imports what it needs from here and nothing else::
+
+    from course_utils import lab, load_model, hardware
+
+Importing the package itself is cheap: a module is imported when its name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .hardware import InsufficientHardwareError as InsufficientHardwareError
+    from .models import generate as generate
+    from .models import load_model as load_model
+
+__version__ = "0.1.0"
+
+_MODULES = ("data", "errors", "hardware", "lab", "models", "plots", "scoring", "tables", "weights", "widgets")
+_NAMES = {"load_model": "models", "generate": "models", "InsufficientHardwareError": "hardware"}
+
+__all__ = [*_MODULES, *_NAMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    if name in _NAMES:
+        return getattr(import_module(f".{_NAMES[name]}", __name__), name)
+    raise AttributeError(f"module 'course_utils' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,40 @@
+"""Errors whose message is meant for a person: what is wrong, what we found, what to do."""
+
+from __future__ import annotations
+
+
+class CourseError(RuntimeError):
+    """Base of every error that the course raises on purpose.
+
+    In a notebook only the message is shown: the calls inside the helper that led to it help nobody.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Called by IPython instead of formatting a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class UnknownNameError(CourseError, ValueError):
+    """A model, precision, task, table or exercise name that does not exist."""
+
+    @classmethod
+    def of(cls, kind: str, name: object, known: list[str]) -> UnknownNameError:
+        """Name the unknown thing, the nearest known ones, and all that are known."""
+        from difflib import get_close_matches
+
+        by_lower = {k.lower(): k for k in known}
+        near = [by_lower[k] for k in get_close_matches(str(name).lower(), list(by_lower), n=3, cutoff=0.5)]
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        return cls(f"There is no {kind} called {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+class DownloadError(CourseError):
+    """A file could not be brought: no network, a cut download, a registry or hub that says no."""
+
+
+class ChecksumError(DownloadError):
+    """A file arrived, but it is not the file that the course pins."""
+
+
+class DiskFullError(CourseError):
+    """Not enough room on the disk that holds the cache."""

@@ -1,0 +1,440 @@
+"""What is here, what a model needs, and the check between the two.
+
+The check answers before a byte of the weights is read: a student learns in a second, with numbers and with ways out,
+what would otherwise be a crash of the kernel after minutes of loading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import psutil
+import torch
+from torch import nn
+
+from .errors import CourseError, UnknownNameError
+from .registry import REGISTRY, auto_class, resolve
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+Training = Literal["full", "lora"]
+
+PRECISIONS = ("fp32", "bf16", "fp16", "int8", "nf4")
+QUANTIZED = ("int8", "nf4")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+GB = 1_000_000_000
+_NF4_BLOCK = 64  # weights that share one scale in bitsandbytes' 4-bit format (Dettmers et al. 2023, arXiv 2305.14314)
+_INT8_CAPABILITY = (7, 5)  # bitsandbytes' LLM.int8() needs Turing or newer
+_NF4_CAPABILITY = (6, 0)
+_HEADROOM = 0.9  # of the free memory: allocators fragment, and the notebook itself needs some
+
+
+class InsufficientHardwareError(CourseError):
+    """This machine cannot hold or run the model as asked. The message has the numbers and the ways out."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a machine has, in bytes where it is memory."""
+
+    cpu: str
+    cores: int
+    ram_free: int
+    gpu: str | None = None
+    gpu_memory: int = 0
+    gpu_free: int = 0
+    capability: tuple[int, int] = (0, 0)
+    bitsandbytes: str | None = None  # its version
+    bitsandbytes_cuda: bool = False  # has it kernels for this CUDA
+    colab: bool = False
+
+    @property
+    def bf16_on_gpu(self) -> bool:
+        return self.capability >= (8, 0)
+
+    def free(self, device: str) -> int:
+        """Bytes free on "cuda" or "cpu"."""
+        return self.gpu_free if device == "cuda" else self.ram_free
+
+    def __str__(self) -> str:
+        if self.gpu:
+            gpu = f"{self.gpu}, {self.gpu_free / GB:.1f} of {self.gpu_memory / GB:.1f} GB free, "
+            gpu += f"compute capability {self.capability[0]}.{self.capability[1]}, "
+            gpu += "bf16 in hardware" if self.bf16_on_gpu else "no bf16 in hardware (fp16 instead)"
+        else:
+            gpu = "none"
+        if not self.bitsandbytes:
+            bnb = "not installed (int8 and nf4 need it)"
+        else:
+            bnb = f"{self.bitsandbytes}, kernels for {'CUDA and CPU' if self.bitsandbytes_cuda else 'CPU'}"
+        where = "Google Colab" if self.colab else platform.system()
+        return (
+            f"machine       {where}, Python {platform.python_version()}\n"
+            f"CPU           {self.cpu}, {self.cores} cores, {self.ram_free / GB:.1f} GB memory free\n"
+            f"GPU           {gpu}\n"
+            f"torch         {torch.__version__}, CUDA {torch.version.cuda or 'not built in'}\n"
+            f"transformers  {_version('transformers') or 'not installed'}\n"
+            f"bitsandbytes  {bnb}"
+        )
+
+
+def detect() -> Hardware:
+    """Look at this machine. Free memory is what is free now."""
+    gpu: dict[str, Any] = {}
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info()
+        gpu = {
+            "gpu": torch.cuda.get_device_name(),
+            "gpu_memory": total,
+            "gpu_free": free,
+            "capability": torch.cuda.get_device_capability(),
+        }
+    return Hardware(
+        cpu=platform.processor() or platform.machine(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        ram_free=_ram_free(),
+        bitsandbytes=_version("bitsandbytes"),
+        bitsandbytes_cuda=bool(gpu) and _bitsandbytes_has_cuda(),
+        colab="google.colab" in sys.modules,
+        **gpu,
+    )
+
+
+def report() -> None:
+    """Print what is here: machine, memory, GPU, versions."""
+    print(detect())
+
+
+def _ram_free() -> int:
+    """Bytes that a new allocation may take: the system's, or the container's where that is less."""
+    free = psutil.virtual_memory().available
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, max(0, int(text) - int(used.read_text())))
+    return free
+
+
+@lru_cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@lru_cache
+def _bitsandbytes_has_cuda() -> bool:
+    try:
+        from bitsandbytes.cextension import lib
+    except (ImportError, RuntimeError, OSError):  # a broken installation: the check then says so in plain words
+        return False
+    return bool(getattr(lib, "compiled_with_cuda", False))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a model needs, in bytes."""
+
+    model: str
+    precision: str
+    batch: int
+    context: int
+    training: Training | None
+    parameters: int
+    trainable: int  # parameters that training changes; 0 for inference
+    weights: int  # as get_memory_footprint() counts them
+    scales: int  # quantization constants, which get_memory_footprint() leaves out
+    kv_cache: int
+    activations: int
+    gradients: int
+    optimizer: int
+    config: PretrainedConfig = field(repr=False, compare=False)
+    task: str = field(repr=False, compare=False)
+
+    @property
+    def total(self) -> int:
+        """Sum of all parts."""
+        return self.weights + self.scales + self.kv_cache + self.activations + self.gradients + self.optimizer
+
+    def __str__(self) -> str:
+        what = f"{self.training} fine-tuning" if self.training else "inference"
+        lines = [
+            f"{self.model}: {self.parameters / 1e9:.3f} billion parameters, {self.precision}, {what}, "
+            f"batch {self.batch}, context {self.context} tokens"
+        ]
+        parts = ("weights", "scales", "kv_cache", "activations", "gradients", "optimizer", "total")
+        lines += [f"  {part:<12}{getattr(self, part) / GB:10.3f} GB" for part in parts if getattr(self, part)]
+        return "\n".join(lines)
+
+
+def plan(
+    model: str | Path | PretrainedConfig,
+    precision: str = "bf16",
+    batch: int = 1,
+    context: int = 2048,
+    training: Training | None = None,
+    lora_rank: int = 8,
+    task: str | None = None,
+    other: str = "bf16",
+    name: str | None = None,
+) -> Plan:
+    """Say what a model needs, from its configuration alone: no weight is read.
+
+    The parameters are counted on the model itself, built without memory (PyTorch's "meta" device).
+
+    - weights: bytes of every parameter in its precision. In int8 and nf4 bitsandbytes converts the linear layers, except
+      the output head; the rest keeps the precision `other`.
+    - scales: int8 keeps one float32 a row (LLM.int8(), Dettmers et al. 2022, arXiv 2208.07339); nf4 one float32 per 64
+      weights (QLoRA, Dettmers et al. 2023, arXiv 2305.14314).
+    - kv_cache: 2 · layers · KV heads · head size · context · batch · bytes; 0 in training and for encoders.
+    - activations: an estimate. Inference holds one layer's at a time; training keeps all layers' for the backward pass
+      (counted per tensor as Korthikanti et al. 2022, arXiv 2205.05198, with fused attention) and the logits.
+    - gradients, optimizer: one and two numbers a trained parameter, in the parameter's own precision, as torch's AdamW
+      keeps them. LoRA's matrices are kept in float32.
+
+    Args:
+        model: name in the registry, folder of a checkpoint, or a transformers configuration.
+        precision: fp32, bf16, fp16, int8 or nf4.
+        batch: sequences at a time.
+        context: tokens a sequence.
+        training: None (inference), "full" or "lora" (adapters on every linear layer that is quantizable).
+        lora_rank: rank of the adapters.
+        task: as for `load_model`; None means what the model was trained for.
+        other: with int8 and nf4, the precision of what is not quantized (`load_model` takes bf16 or fp16 on a GPU, fp32
+            on a CPU, where 16-bit arithmetic is slow).
+        name: what to call it in messages, when `model` is a configuration.
+
+    Raises:
+        UnknownNameError: no such model or precision.
+        CourseError: full training of quantized weights, which have no gradient.
+    """
+    if precision not in PRECISIONS:
+        raise UnknownNameError.of("precision", precision, list(PRECISIONS))
+    if training not in (None, "full", "lora"):
+        raise UnknownNameError.of("kind of training", training, ["full", "lora"])
+    if training == "full" and precision in QUANTIZED:
+        raise CourseError(
+            f"Weights in {precision} are whole numbers and have no gradient: full fine-tuning needs fp32, bf16 or fp16. "
+            'training="lora" trains adapters on top of quantized weights.'
+        )
+    if batch < 1 or context < 1:
+        raise CourseError(f"batch and context are at least 1, not {batch} and {context}.")
+    label, config, task = resolve(model, task)
+    sizes = _sizes(config, task)
+    text = config.get_text_config()
+    width = DTYPES[precision].itemsize if precision in DTYPES else DTYPES[other].itemsize
+    weights, scales = sizes.parameters * width + sizes.buffers, 0
+    if precision == "int8":
+        weights -= sizes.linear * (width - 1)
+        scales = sizes.linear_rows * 4
+    elif precision == "nf4":
+        weights -= sizes.linear * width - sizes.linear_nf4
+        scales = -(-sizes.linear // _NF4_BLOCK) * 4
+
+    trainable = gradients = optimizer = 0
+    if training == "full":
+        trainable = sizes.parameters
+        gradients, optimizer = trainable * width, 2 * trainable * width
+    elif training == "lora":
+        trainable = lora_rank * sizes.linear_in_plus_out
+        weights += 4 * trainable
+        gradients, optimizer = 4 * trainable, 8 * trainable
+    return Plan(
+        model=name or label,
+        precision=precision,
+        batch=batch,
+        context=context,
+        training=training,
+        parameters=sizes.parameters,
+        trainable=trainable,
+        weights=weights,
+        scales=scales,
+        kv_cache=0 if training else _kv_cache(text, task, batch * context, width),
+        activations=_activations(text, sizes, batch, context, width, bool(training), precision),
+        gradients=gradients,
+        optimizer=optimizer,
+        config=config,
+        task=task,
+    )
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Counts over a model's tensors. "linear" is what bitsandbytes would quantize."""
+
+    parameters: int
+    buffers: int  # bytes
+    linear: int
+    linear_rows: int
+    linear_nf4: int  # bytes, each matrix packed two weights to a byte
+    linear_largest: int
+    linear_in_plus_out: int
+
+
+def _sizes(config: PretrainedConfig, task: str) -> _Sizes:
+    return _sizes_of(config.to_json_string(use_diff=False), type(config), task)
+
+
+@lru_cache(maxsize=64)
+def _sizes_of(settings: str, kind: type[PretrainedConfig], task: str) -> _Sizes:
+    from transformers.quantizers.base import get_keys_to_not_convert
+
+    config = kind.from_dict(json.loads(settings))
+    with torch.device("meta"):
+        model = auto_class(task).from_config(config)
+    kept = set(get_keys_to_not_convert(model))
+    linears = [
+        module
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not any(path == key or path.startswith(f"{key}.") for key in kept)
+    ]
+    numbers = [module.weight.numel() for module in linears]
+    return _Sizes(
+        parameters=sum(p.numel() for p in model.parameters()),
+        buffers=sum(b.numel() * b.element_size() for b in model.buffers()),
+        linear=sum(numbers),
+        linear_rows=sum(module.out_features for module in linears),
+        linear_nf4=sum(-(-n // 2) for n in numbers),
+        linear_largest=max(numbers, default=0),
+        linear_in_plus_out=sum(module.in_features + module.out_features for module in linears),
+    )
+
+
+def _head_dim(text: PretrainedConfig) -> int:
+    for key in ("head_dim", "d_kv"):
+        if getattr(text, key, None):
+            return int(getattr(text, key))
+    return int(text.hidden_size // text.num_attention_heads)
+
+
+def _kv_heads(text: PretrainedConfig) -> int:
+    return int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
+
+
+def _kv_cache(text: PretrainedConfig, task: str, tokens: int, width: int) -> int:
+    """Keys and values of every layer that decodes; an encoder-decoder also keeps those of the encoder's output."""
+    if task == "causal-lm":
+        layers = text.num_hidden_layers
+    elif text.is_encoder_decoder and task == "seq2seq-lm":
+        layers = 2 * (getattr(text, "num_decoder_layers", None) or text.num_hidden_layers)
+    else:
+        return 0
+    return int(2 * layers * _kv_heads(text) * _head_dim(text) * tokens * width)
+
+
+def _intermediate(text: PretrainedConfig) -> int:
+    return int(getattr(text, "intermediate_size", None) or getattr(text, "d_ff", None) or 4 * text.hidden_size)
+
+
+def _activations(
+    text: PretrainedConfig, sizes: _Sizes, batch: int, context: int, width: int, training: bool, precision: str
+) -> int:
+    """Bytes of intermediate results; see `plan`. An estimate: the tests hold it to 25 % on the course model."""
+    tokens = batch * context
+    hidden, inner = text.hidden_size, _intermediate(text)
+    queries, keys = text.num_attention_heads * _head_dim(text), _kv_heads(text) * _head_dim(text)
+    if not training:
+        attention = hidden + queries + 2 * keys
+        live = 2 * hidden + max(attention, 3 * inner)  # the residual, the layer's input, the widest point
+        dequantized = sizes.linear_largest * width if precision in QUANTIZED else 0
+        return tokens * live * width + batch * text.vocab_size * 4 + dequantized
+    # Kept for the backward pass, a token a layer: the input and the normalised input of both norms (each norm works in
+    # float32), queries, keys and values before and after rotation, attention's output, and the MLP's four wide tensors.
+    norms = 2 * (2 * hidden * 4 + hidden * width)
+    attention = (3 * queries + 3 * keys) * width
+    mlp = 4 * inner * width
+    logits = text.vocab_size * (width + 4 + 4)  # as they come, in float32, and their softmax
+    return int(tokens * (text.num_hidden_layers * (norms + attention + mlp) + logits))
+
+
+def fits(wanted: Plan, device: str, here: Hardware | None = None) -> bool:
+    """Does `check` pass?"""
+    try:
+        check(wanted, device, here)
+    except InsufficientHardwareError:
+        return False
+    return True
+
+
+def check(wanted: Plan, device: str, here: Hardware | None = None) -> None:
+    """Return if `wanted` fits on `device` ("cuda" or "cpu") and can run there; else say why not and what to do.
+
+    Raises:
+        InsufficientHardwareError
+    """
+    here = here or detect()
+    if device == "cuda" and not here.gpu:
+        raise InsufficientHardwareError(
+            f"{wanted.model} was asked for on a GPU, and there is none that torch can use.\n"
+            f'Ways out: device="cpu"; or in Colab: Runtime → Change runtime type → T4 GPU.\n\n{here}'
+        )
+    if wanted.precision in QUANTIZED:
+        _check_bitsandbytes(wanted, device, here)
+    needed, free = wanted.total, int(here.free(device) * _HEADROOM)
+    if needed <= free:
+        return
+    raise InsufficientHardwareError(
+        f"{wanted.model} in {wanted.precision} does not fit: it needs {needed / GB:.1f} GB and "
+        f"{'the GPU' if device == 'cuda' else 'this machine'} has {here.free(device) / GB:.1f} GB free "
+        f"(of which {_HEADROOM:.0%} can be used).\n{wanted}\n"
+        f"Ways out: {'; '.join(_ways_out(wanted, device, here))}."
+    )
+
+
+def _check_bitsandbytes(wanted: Plan, device: str, here: Hardware) -> None:
+    if not here.bitsandbytes:
+        raise InsufficientHardwareError(
+            f"{wanted.precision} needs the package bitsandbytes, which is not installed.\n"
+            'Ways out: run `pip install bitsandbytes` and restart the kernel; or precision="auto", which does without.'
+        )
+    if device != "cuda":
+        return
+    if not here.bitsandbytes_cuda:
+        raise InsufficientHardwareError(
+            f"bitsandbytes {here.bitsandbytes} has no kernels for CUDA {torch.version.cuda}, so {wanted.precision} cannot "
+            f"run on {here.gpu}.\nWays out: `pip install -U bitsandbytes` and restart the kernel; or "
+            f'precision="{"bf16" if here.bf16_on_gpu else "fp16"}"; or device="cpu" (slow).'
+        )
+    required = _INT8_CAPABILITY if wanted.precision == "int8" else _NF4_CAPABILITY
+    if here.capability < required:
+        raise InsufficientHardwareError(
+            f"{wanted.precision} needs a GPU of compute capability {required[0]}.{required[1]} or more; {here.gpu} has "
+            f'{here.capability[0]}.{here.capability[1]}.\nWays out: precision="fp16"; or device="cpu" (slow).'
+        )
+
+
+def _ways_out(wanted: Plan, device: str, here: Hardware) -> list[str]:
+    """What would fit, nearest first."""
+
+    def would_fit(model: str | PretrainedConfig, precision: str) -> bool:
+        if precision in QUANTIZED and not (here.bitsandbytes_cuda if device == "cuda" else here.bitsandbytes):
+            return False
+        other = "bf16" if device == "cuda" else "fp32"
+        need = plan(model, precision, wanted.batch, wanted.context, None, task=wanted.task, other=other)
+        return need.total <= here.free(device) * _HEADROOM
+
+    ways = []
+    # fp16 is as large as bf16, so it is no way out
+    narrower = [p for p in ("bf16", "int8", "nf4") if PRECISIONS.index(p) > PRECISIONS.index(wanted.precision)]
+    if wanted.training is None:
+        ways += [f'precision="{p}", which would fit' for p in narrower if would_fit(wanted.config, p)][:1]
+    if device == "cuda" and wanted.total <= here.ram_free * _HEADROOM:
+        ways.append('device="cpu", where there is room (slow)')
+    smaller = [s for s in REGISTRY.values() if s.parameters < wanted.parameters and wanted.task in s.tasks]
+    fitting = [s for s in sorted(smaller, key=lambda s: -s.parameters) if would_fit(s.name, wanted.precision)]
+    ways += [f'a smaller model: load_model("{spec.name}")' for spec in fitting[:1]]
+    if wanted.batch > 1:
+        ways.append("a smaller batch")
+    if not here.gpu and not here.colab:
+        ways.append("Google Colab with a T4 GPU (16 GB)")
+    return ways or ["a machine with more memory"]

