@@ -286,7 +286,7 @@ def _sizes(config: PretrainedConfig, task: str) -> _Sizes:
 
 
 @lru_cache(maxsize=64)
-def _sizes_of(settings: str, kind: type[PretrainedConfig], task: str) -> _Sizes:
+def _sizes_of(settings: str, kind: Any, task: str) -> _Sizes:
     from transformers.quantizers.base import get_keys_to_not_convert
 
     config = kind.from_dict(json.loads(settings))
@@ -347,7 +347,7 @@ def _activations(
         attention = hidden + queries + 2 * keys
         live = 2 * hidden + max(attention, 3 * inner)  # the residual, the layer's input, the widest point
         dequantized = sizes.linear_largest * width if precision in QUANTIZED else 0
-        return tokens * live * width + batch * text.vocab_size * 4 + dequantized
+        return int(tokens * live * width + batch * text.vocab_size * 4 + dequantized)
     # Kept for the backward pass, a token a layer: the input and the normalised input of both norms (each norm works in
     # float32), queries, keys and values before and after rotation, attention's output, and the MLP's four wide tensors.
     norms = 2 * (2 * hidden * 4 + hidden * width)

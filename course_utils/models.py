@@ -71,9 +71,7 @@ def load_model(
     precision = next((p for p in candidates if hardware.fits(needs[p], device, here)), candidates[-1])
     hardware.check(needs[precision], device, here)
     if precision in hardware.QUANTIZED and device == "cpu":
-        _say_once(
-            f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels: it works, and it is slow."
-        )
+        _say_once(f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels: it works, and it is slow.")
 
     source, revision = _source(name)
     settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else other]}
@@ -120,9 +118,7 @@ def generate(
         inputs = tokenizer(prompt, return_tensors="pt")
     else:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        inputs = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
+        inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     inputs = inputs.to(model.device)
     options = {"do_sample": False, "pad_token_id": tokenizer.pad_token_id, **kwargs}
     output = model.generate(**inputs, max_new_tokens=max_new_tokens, **options)

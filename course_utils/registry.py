@@ -48,8 +48,7 @@ class ModelSpec:
 def _read() -> dict[str, ModelSpec]:
     entries = json.loads(files(__package__).joinpath("registry.json").read_text(encoding="utf-8"))
     return {
-        name: ModelSpec(name=name, **{**entry, "tasks": (*entry["tasks"], *_ANY_MODEL)})
-        for name, entry in entries.items()
+        name: ModelSpec(name=name, **{**entry, "tasks": (*entry["tasks"], *_ANY_MODEL)}) for name, entry in entries.items()
     }
 
 

@@ -1,0 +1,23 @@
+# Two commands are enough: `make lab` to learn, `make test` to check. Each is one line that calls `course`.
+PYTHON ?= python3
+ARGS ?=
+
+.PHONY: lab test test-full notebooks check bench lock
+lab: setup
+	@.venv/bin/course lab $(ARGS)
+test: setup
+	@.venv/bin/course test --budget quick $(ARGS)
+test-full: setup
+	@.venv/bin/course test --budget full $(ARGS)
+notebooks: setup
+	@.venv/bin/course notebooks $(ARGS)
+check: setup
+	@.venv/bin/course check
+bench: setup
+	@.venv/bin/course bench $(ARGS)
+lock: setup
+	@.venv/bin/course lock
+
+.PHONY: setup
+setup:
+	@$(PYTHON) courseware/bootstrap.py

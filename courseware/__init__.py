@@ -1,0 +1,1 @@
+"""What an instructor and a contributor run: set up, build notebooks, test. The command is `course`."""

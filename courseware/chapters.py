@@ -1,0 +1,141 @@
+"""A chapter's sources and what an author marks in them.
+
+Sources are jupytext py:percent files. A cell's tags say what it is:
+
+    exercise:NAME       the solution, between ### BEGIN SOLUTION and ### END SOLUTION
+    tests:NAME:POINTS   visible tests of it
+    hidden:NAME:POINTS  hidden tests of it: the functions probe() and check(got, want)
+    mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
+    experiment          a slow cell that no graded cell needs
+
+In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides; hide-input folds code.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import jupytext
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+ROLES = ("exercise", "tests", "hidden", "mutant")
+
+
+class ChapterError(Exception):
+    """A source that cannot be built; the message names the file, the cell and what to do."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One folder of `chapters/`."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def lecture_source(self) -> Path:
+        return self.folder / "lecture.py"
+
+    @property
+    def lab_source(self) -> Path:
+        return self.folder / "lab.py"
+
+    @property
+    def lecture(self) -> Path:
+        """The lecture, executed."""
+        return self.folder.parents[1] / "lectures" / f"{self.name}.ipynb"
+
+    @property
+    def lab(self) -> Path:
+        """The student's notebook."""
+        return self.folder.parents[1] / "labs" / f"{self.name}.ipynb"
+
+    @property
+    def solution(self) -> Path:
+        """The solved lab, executed: the instructor's key."""
+        return self.folder / "solution.ipynb"
+
+
+def all_chapters(root: Path = ROOT) -> list[Chapter]:
+    """Every chapter, in order."""
+    return [Chapter(folder) for folder in sorted((root / "chapters").iterdir()) if (folder / "lab.py").exists()]
+
+
+def chapter(name: str) -> Chapter:
+    """A chapter by its name or number: "10_quantization", "10".
+
+    Raises:
+        ChapterError: there is none.
+    """
+    found = [c for c in all_chapters() if c.name == name or c.name.split("_")[0] == name.zfill(2)]
+    if not found:
+        raise ChapterError(f"There is no chapter {name!r}. There are: {', '.join(c.name for c in all_chapters())}.")
+    return found[0]
+
+
+def read(path: Path) -> NotebookNode:
+    """A source file as a notebook."""
+    return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+
+
+@dataclass(frozen=True)
+class Role:
+    """What the tag of a cell makes of it, e.g. `tests:absmax:2`."""
+
+    kind: str
+    exercise: str
+    points: int
+
+    @property
+    def grade_id(self) -> str:
+        return self.exercise if self.kind == "exercise" else f"{self.exercise}-{self.kind}"
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def role(cell: NotebookNode) -> Role | None:
+    """The cell's part in an exercise, or None."""
+    for tag in tags(cell):
+        kind, *rest = tag.split(":")
+        if kind in ROLES:
+            with_points = kind in ("tests", "hidden")
+            if len(rest) != 1 + with_points or not re.fullmatch(r"[a-z][a-z0-9_]*", rest[0]):
+                raise ChapterError(f"Bad tag {tag!r}: write {kind}:name{':points' if with_points else ''}.")
+            return Role(kind, rest[0], int(rest[1]) if with_points else 0)
+    return None
+
+
+def cells_of(notebook: NotebookNode, kind: str, exercise: str | None = None) -> Iterator[NotebookNode]:
+    """Cells of one kind, of one exercise or of all."""
+    for cell in notebook.cells:
+        found = role(cell)
+        if found and found.kind == kind and exercise in (None, found.exercise):
+            yield cell
+
+
+def exercises(notebook: NotebookNode) -> list[str]:
+    """Names of a lab's exercises, in order."""
+    names = []
+    for cell in cells_of(notebook, "exercise"):
+        found = role(cell)
+        assert found is not None
+        names.append(found.exercise)
+    return names
+
+
+@lru_cache
+def repository() -> str:
+    """The repository's address, from the only place it stands."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["urls"]["Repository"])

@@ -1,0 +1,137 @@
+"""The command `course`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from .chapters import ROOT, ChapterError, all_chapters, chapter
+
+_LOCK_HEADER = """\
+# The tested set, exact. Written by `course lock` from pyproject.toml; do not edit.
+# What torch needs for CUDA (nvidia-*, cuda-*, triton) is left out: each build of torch pins its own.
+"""
+_LOCK_PINS = ["torch==2.13.0"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; the exit status."""
+    parser = argparse.ArgumentParser(prog="course", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    lab = commands.add_parser("lab", help="fetch the course model and data, then open JupyterLab in labs/")
+    lab.add_argument("jupyter", nargs=argparse.REMAINDER, help="options for jupyter lab, e.g. --no-browser")
+    commands.add_parser("fetch", help="fetch the course model and data into the cache")
+    test = commands.add_parser("test", help="run every test and every notebook")
+    test.add_argument("--budget", choices=("quick", "full"), default="quick")
+    test.add_argument("pytest", nargs="*", help="what to run instead of everything, and options for pytest")
+    notebooks = commands.add_parser("notebooks", help="build the notebooks whose sources changed")
+    notebooks.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. 10 or 10_quantization; default: all")
+    notebooks.add_argument("--all", action="store_true", help="also those that did not change")
+    commands.add_parser("check", help="ruff and mypy")
+    bench = commands.add_parser("bench", help="run the benchmarks, or one of them")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="e.g. load")
+    commands.add_parser("lock", help="write requirements.lock anew from pyproject.toml (needs uv)")
+
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command not in ("lab", "test"):
+        parser.error(f"unknown option {rest[0]}")
+    try:
+        match options.command:
+            case "lab":
+                return _lab([*options.jupyter, *rest])
+            case "fetch":
+                _fetch()
+            case "test":
+                return _test(options.budget, [*options.pytest, *rest])
+            case "notebooks":
+                return _notebooks(options.chapters, options.all)
+            case "check":
+                return _check()
+            case "bench":
+                return _bench(options.names)
+            case "lock":
+                _lock()
+    except Exception as error:
+        from course_utils.errors import CourseError
+
+        if not isinstance(error, (ChapterError, CourseError)):
+            raise
+        print(f"course: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _fetch() -> None:
+    """Bring what the notebooks need, so that they run without a network."""
+    from course_utils import data, weights
+
+    print(f"course model  {weights.path()}")
+    print(f"sentences     {data.movie_sentences().num_rows} of movie reviews")
+
+
+def _lab(jupyter: list[str]) -> int:
+    _fetch()
+    return subprocess.call([sys.executable, "-m", "jupyter", "lab", *jupyter], cwd=ROOT / "labs")
+
+
+def _test(budget: str, pytest: list[str]) -> int:
+    """pytest over the tests, and over every lecture and every solved lab as notebooks (nbval)."""
+    from course_utils import weights
+
+    weights.path()
+    notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
+    what = pytest or ["tests", *(str(p.relative_to(ROOT)) for p in notebooks)]
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
+    started = time.monotonic()
+    status = subprocess.call(
+        [sys.executable, "-m", "pytest", *options, *what], cwd=ROOT, env={**os.environ, "COURSE_BUDGET": budget}
+    )
+    print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
+    return status
+
+
+def _notebooks(names: list[str], everything: bool) -> int:
+    from .build import build
+
+    chosen = [chapter(name) for name in names] or all_chapters()
+    written = [path for c in chosen for path in build(c, everything=everything)]
+    print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
+    return 0
+
+
+def _check() -> int:
+    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+    return max(subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in commands)
+
+
+def _bench(names: list[str]) -> int:
+    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
+    if unknown := set(names) - {script.stem for script in scripts}:
+        raise ChapterError(f"There is no benchmark {unknown.pop()!r}. There are: {', '.join(s.stem for s in scripts)}.")
+    chosen = [script for script in scripts if not names or script.stem in names]
+    return max(subprocess.call([sys.executable, script], cwd=ROOT) for script in chosen)
+
+
+def _lock() -> None:
+    """One lock for Linux, macOS and Windows and for Python 3.11 and later."""
+    if not shutil.which("uv"):
+        raise ChapterError("`course lock` needs uv: pip install uv")
+    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "course", "--universal", "--python-version", "3.11"]
+    command += ["--no-header", "--no-annotate", "--quiet", "--constraints", "-"]
+    result = subprocess.run(command, cwd=ROOT, input="\n".join(_LOCK_PINS), text=True, capture_output=True)
+    if result.returncode:
+        raise ChapterError(f"uv could not solve the bounds of pyproject.toml:\n{result.stderr}")
+    kept = [line for line in result.stdout.splitlines() if not re.match(r"nvidia-|cuda-|triton", line)]
+    Path(ROOT / "requirements.lock").write_text(_LOCK_HEADER + "\n".join(kept) + "\n", encoding="utf-8")
+    print(f"{len(kept)} packages")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
