@@ -353,7 +353,7 @@ def _activations(
     norms = 2 * (2 * hidden * 4 + hidden * width)
     attention = (3 * queries + 3 * keys) * width
     mlp = 4 * inner * width
-    logits = text.vocab_size * (width + 4 + 4)  # as they come, in float32, and their softmax
+    logits = text.vocab_size * (width + 4)  # as they come, and their log-softmax in float32
     return int(tokens * (text.num_hidden_layers * (norms + attention + mlp) + logits))
 
 

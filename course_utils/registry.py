@@ -136,17 +136,20 @@ def reach_hub(hub_id: str, revision: str | None = None) -> None:
 
 def hub_error(hub_id: str, error: BaseException) -> DownloadError:
     """What the hub's refusal means and what to do about it."""
-    text = f"{type(error).__name__}: {error}"
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    if "gated" in text.lower() or "401" in text or "403" in text:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    if any(isinstance(link, GatedRepoError) for link in chain):
         what = f"{hub_id} is gated: accept its terms on its page, then run `huggingface_hub.login()`"
-    elif "RepositoryNotFound" in text or "404" in text or "is not a valid model identifier" in text:
-        known = ", ".join(REGISTRY)
-        what = f"the hub has no model {hub_id} (or it is private). Names the course knows: {known}"
+    elif any(isinstance(link, RepositoryNotFoundError) for link in chain):
+        what = f"the hub has no model {hub_id} (or it is private). Names the course knows: {', '.join(REGISTRY)}"
     else:
         what = (
             f"{hub_id} could not be fetched from the hub. Ways out: set HF_ENDPOINT to a mirror that you can reach and "
             'restart the kernel; or give load_model() the folder of a downloaded copy; or load_model("course"), '
             "which needs no hub"
         )
-    return DownloadError(f"{what}.\n  hub: {first}")
+    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return DownloadError(f"{what}.\n  hub: {said}")

