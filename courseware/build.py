@@ -52,7 +52,7 @@ def solution(chapter: Chapter) -> NotebookNode:
     notebook = _checked_lab(chapter)
     notebook.cells = [cell for cell in notebook.cells if cell not in list(cells_of(notebook, "hidden"))]
     for cell in notebook.cells:
-        cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.MULTILINE)
+        cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.MULTILINE).rstrip("\n")
     return _finish(notebook, chapter, None)
 
 

@@ -1,0 +1,172 @@
+"""Do a lab's tests test? The reference solution must pass them all, and every known wrong solution must lose points.
+
+Cells are executed as plain Python in one process: this is the author's own code, on the author's machine. Grading a
+stranger's notebook is another matter and another module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from nbformat import NotebookNode
+
+from .chapters import Chapter, cells_of, exercises, read, role, tags
+
+Namespace = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one test cell said of one solution; `said` is empty when it passed."""
+
+    exercise: str
+    kind: str  # "tests" or "hidden"
+    points: int
+    said: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A known wrong solution and what the exercise's tests said of it."""
+
+    exercise: str
+    misconception: str  # the first line of its cell
+    outcomes: list[Outcome]
+
+    @property
+    def caught(self) -> bool:
+        return any(outcome.said for outcome in self.outcomes)
+
+
+def solved_namespace(lab: NotebookNode) -> Namespace:
+    """The names after the solved lab has run, without experiments and without tests."""
+    names: Namespace = {"__name__": "__main__"}
+    for cell in lab.cells:
+        found = role(cell)
+        skipped = "experiment" in tags(cell) or (found is not None and found.kind != "exercise")
+        if cell.cell_type == "code" and not skipped:
+            _run(cell.source, names)
+    return names
+
+
+def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Namespace) -> list[Outcome]:
+    """Run the visible and the hidden tests of an exercise in `names`; hidden ones compare with `reference`."""
+    results = []
+    for kind in ("tests", "hidden"):
+        for cell in cells_of(lab, kind, exercise):
+            found = role(cell)
+            assert found is not None
+            said = ""
+            try:
+                if kind == "tests":
+                    _run(cell.source, dict(names))
+                else:
+                    hidden(cell.source, names, reference)
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+            results.append(Outcome(exercise, kind, found.points, said))
+    return results
+
+
+def hidden(source: str, names: Namespace, reference: Namespace) -> None:
+    """Run one hidden test: probe() beside the answer, check() on the plain data that came back.
+
+    Raises: whatever says that the answer is wrong.
+    """
+    want = plain(_defined(source, reference)["probe"]())
+    got = plain(_defined(source, names)["probe"]())
+    check = _defined(source, {"np": np, "close": close}).get("check")
+    if check is None:
+        close(got, want)
+    else:
+        check(got, want)
+
+
+def _defined(source: str, names: Namespace) -> Namespace:
+    copy = dict(names)
+    _run(source, copy)
+    return copy
+
+
+def _run(source: str, names: Namespace) -> None:
+    """Execute a cell; what it prints is of no interest here. Lines for IPython (%pip, %matplotlib) are left out."""
+    lines = [line if not line.lstrip().startswith(("%", "!")) else line[: -len(line.lstrip())] + "pass" for line in source.split("\n")]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        exec(compile("\n".join(lines), "<cell>", "exec"), names)
+
+
+def plain(value: Any) -> Any:
+    """Plain data: tensors become NumPy arrays (bfloat16 as float32), the rest numbers, strings, lists and dicts.
+
+    Raises:
+        TypeError: anything else.
+    """
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        return (value.float() if value.dtype == torch.bfloat16 else value).numpy().copy()
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float, str, np.ndarray)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a probe returned a {type(value).__name__}, which is not plain data")
+
+
+def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str = "result") -> None:
+    """Compare two nested structures of plain data; the message names the place that differs.
+
+    Raises:
+        AssertionError
+    """
+    if isinstance(want, dict):
+        assert isinstance(got, dict) and set(got) == set(want), f"{path} should have the entries {sorted(want)}"
+        for key in want:
+            close(got[key], want[key], rtol, atol, f"{path}[{key!r}]")
+    elif isinstance(want, list):
+        assert isinstance(got, list) and len(got) == len(want), f"{path} should be a list of {len(want)}"
+        for i, entry in enumerate(want):
+            close(got[i], entry, rtol, atol, f"{path}[{i}]")
+    elif isinstance(want, np.ndarray):
+        assert isinstance(got, np.ndarray), f"{path} should be a tensor"
+        assert got.dtype == want.dtype, f"{path} should be {want.dtype}, but is {got.dtype}"
+        assert got.shape == want.shape, f"{path} should have shape {want.shape}, but has {got.shape}"
+        if np.issubdtype(want.dtype, np.floating):
+            np.testing.assert_allclose(got, want, rtol=rtol, atol=atol, err_msg=path)
+        else:
+            np.testing.assert_array_equal(got, want, err_msg=path)
+    elif isinstance(want, float):
+        assert isinstance(got, (int, float)), f"{path} should be a number"
+        assert abs(got - want) <= atol + rtol * abs(want), f"{path} should be {want}, but is {got}"
+    else:
+        assert got == want, f"{path} should be {want!r}, but is {got!r}"
+
+
+def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]:
+    """The lab, its names when solved, and what its tests say of the reference solution."""
+    lab = read(chapter.lab_source)
+    names = solved_namespace(lab)
+    said = [outcome for exercise in exercises(lab) for outcome in outcomes(lab, exercise, names, names)]
+    return lab, names, said
+
+
+def mutants(chapter: Chapter, lab: NotebookNode, names: Namespace) -> list[Mutant]:
+    """Every wrong solution of `mutants.py`, tried."""
+    tried = []
+    for cell in cells_of(read(chapter.folder / "mutants.py"), "mutant"):
+        found = role(cell)
+        assert found is not None
+        wrong = dict(names)
+        _run(cell.source, wrong)
+        misconception = cell.source.splitlines()[0].lstrip("# ")
+        tried.append(Mutant(found.exercise, misconception, outcomes(lab, found.exercise, wrong, names)))
+    return tried

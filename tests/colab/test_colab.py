@@ -1,0 +1,123 @@
+"""Google Colab: installing the helper changes none of its packages, and the helper works with the versions it has.
+
+`pip-freeze.gpu.txt` is the published package list of Colab's GPU image (googlecolab/backend-info, Apache-2.0, August 2026).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
+FREEZE = Path(__file__).with_name("pip-freeze.gpu.txt")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ADDITIONS = {"bitsandbytes", "gguf"}  # what Colab does not have and we need
+HOLES = {"jedi"}  # IPython asks for it and Colab leaves it out; any package that needs IPython brings it
+# Belongs to torch's own build: Colab has torch for CUDA 12.8 installed, and the index only one for another CUDA.
+CUDA = re.compile(r"nvidia-|cuda-|triton")
+
+
+def colab() -> dict[str, str]:
+    """name → version of Colab's packages, without local labels (torch's +cu128 is not on the index)."""
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^+\s]+)", FREEZE.read_text(), flags=re.MULTILINE))
+    return {name.lower().replace("_", "-"): v for name, v in pins.items()}
+
+
+def test_bounds_reach_down_to_colab() -> None:
+    have = colab()
+    asked = [Requirement(line) for line in PROJECT["dependencies"]]
+    assert {r.name.lower() for r in asked} - set(have) == ADDITIONS
+    for requirement in asked:
+        if requirement.name not in ADDITIONS:
+            assert requirement.specifier.contains(have[requirement.name.lower()]), requirement
+
+
+def test_installing_changes_nothing(tmp_path: Path) -> None:
+    """pip solves our dependencies for Python 3.13 with every one of Colab's versions as a constraint."""
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("".join(f"{n}=={v}\n" for n, v in colab().items() if not CUDA.match(n)))
+    report = tmp_path / "report.json"
+    python = python_3_13()
+    command = [python or sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed"]
+    command += ["--report", str(report), "--constraint", str(constraints), *PROJECT["dependencies"]]
+    if python is None:  # another Python solves for 3.13 as well, but reads the packages' conditions on itself
+        command += ["--python-version", "3.13", "--only-binary", ":all:", "--target", str(tmp_path / "target")]
+        for minor in range(5, 36):  # Colab's Ubuntu 22.04 has glibc 2.35
+            command += ["--platform", f"manylinux_2_{minor}_x86_64"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    chosen = {
+        item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"]
+        for item in json.loads(report.read_text())["install"]
+    }
+    have = colab()
+    assert {n: v for n, v in chosen.items() if n in have and have[n] != v and not CUDA.match(n)} == {}
+    added = {name for name in set(chosen) - set(have) if not CUDA.match(name)}
+    assert added - HOLES == ADDITIONS or (python is None and added >= ADDITIONS)
+
+
+def python_3_13() -> str | None:
+    """A Python 3.13 of this machine, if it has one."""
+    found = shutil.which("python3.13")
+    return found or next(map(str, sorted(Path.home().glob(".pyenv/versions/3.13.*/bin/python"))), None)
+
+
+@pytest.fixture(scope="session")
+def colab_python() -> str:
+    """An environment with Colab's versions of our dependencies; its torch is the CPU build of the lock file."""
+    have = colab()
+    pins = [f"torch=={version('torch').split('+')[0]}", f"pytest=={version('pytest')}"]
+    ours = [r.name.lower() for r in map(Requirement, PROJECT["dependencies"])]
+    pins += [f"{name}=={have[name]}" for name in ours if name in have and name != "torch"]
+    constraints = "".join(f"{name}=={v}\n" for name, v in have.items() if name not in ("torch", "pip", "setuptools"))
+    folder = ROOT / ".venv-colab"
+    stamp = folder / "stamp"
+    wanted = hashlib.sha256("\n".join([*pins, constraints, sys.version]).encode()).hexdigest()
+    python = folder / "bin" / "python"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        (folder / "constraints.txt").write_text(constraints)
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"pip=={version('pip')}"], check=True)
+        subprocess.run([*pip, pins[0]], check=True)
+        extra = [f"{name}=={version(name)}" for name in sorted(ADDITIONS)]
+        subprocess.run([*pip, "-c", folder / "constraints.txt", *pins, *extra], check=True)
+        subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
+        stamp.write_text(wanted)
+    return str(python)
+
+
+def test_it_holds_colab_s_versions(colab_python: str) -> None:
+    listed = subprocess.run([colab_python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
+    installed = {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(listed.stdout)}
+    have = colab()
+    ours = [r.name.lower() for r in map(Requirement, PROJECT["dependencies"])]
+    wrong = {n: installed[n] for n in ours if n in have and n != "torch" and installed[n] != have[n]}
+    assert wrong == {}
+    assert installed["ipywidgets"] == "7.7.1" and installed["datasets"] == "4.0.0"
+
+
+def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
+    """The helper's own tests, in that environment."""
+    tests = ["test_models.py", "test_hardware.py", "test_lab.py", "test_scoring_data_tables.py", "test_weights.py"]
+    done = subprocess.run(
+        [colab_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests/unit" / test) for test in tests)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "COURSE_BUDGET": "quick"},
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    print(done.stdout.strip().splitlines()[-1])

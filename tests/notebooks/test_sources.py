@@ -1,0 +1,136 @@
+"""The build on small sources of the test's own: what is refused, what becomes of each tag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from courseware import build
+from courseware.chapters import Chapter, ChapterError, chapter, role
+
+LAB = '''\
+# %% [markdown]
+# # 1 · A lab
+# Why?
+
+# %%
+from course_utils import lab
+lab.start("01_small", exercises=["double"])
+
+# %% [markdown]
+# ## Doubling
+
+# %% tags=["exercise:double"]
+def double(x):
+    """Return twice x."""
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### END SOLUTION
+
+# %% tags=["tests:double:1"]
+with lab.test("double"):
+    assert double(2) == 4
+
+# %% tags=["hidden:double:2"]
+def probe():
+    return [double(-1), double(0.5)]
+
+# %% tags=["experiment"]
+print(double(21))
+'''
+LECTURE = """\
+# %% [markdown]
+# # A title
+
+# %% tags=["hide-input"]
+print(1)
+
+# %% [markdown]
+# ### Below
+
+# %% [markdown] tags=["notes"]
+# say this
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Chapter:
+    folder = tmp_path / "chapters" / "01_small"
+    folder.mkdir(parents=True)
+    (folder / "lab.py").write_text(LAB)
+    (folder / "lecture.py").write_text(LECTURE)
+    return Chapter(folder)
+
+
+def test_student_cells(small: Chapter) -> None:
+    cells = {cell.id: cell for cell in build.student_lab(small).cells}
+    assert list(cells) == [
+        "1-a-lab-0", "1-a-lab-1", "1-a-lab-2", "1-a-lab-3", "doubling-0", "double", "double-tests", "double-hidden", "doubling-4",
+    ]  # fmt: skip
+    assert "google.colab" in cells["1-a-lab-2"].source and "Open in Colab" in cells["1-a-lab-1"].source
+    assert 'raise NotImplementedError("exercise double: write this function")' in cells["double"].source
+    assert "return 2 * x" not in cells["double"].source and '"""Return twice x."""' in cells["double"].source
+    assert cells["double-hidden"].source.startswith("# Hidden tests of `double` (2 points)")
+    assert cells["double-tests"].metadata.nbgrader == {
+        "grade": True, "grade_id": "double-tests", "locked": True, "points": 1, "schema_version": 3, "solution": False, "task": False,
+    }  # fmt: skip
+    compile(cells["double"].source, "double", "exec")
+
+
+def test_solution_cells(small: Chapter) -> None:
+    cells = {cell.id: cell for cell in build.solution(small).cells}
+    assert cells["double"].source == 'def double(x):\n    """Return twice x."""\n    return 2 * x'
+    assert "double-hidden" not in cells
+
+
+def test_slides(small: Chapter) -> None:
+    types = [cell.metadata.slideshow.slide_type for cell in build.lecture(small).cells]
+    assert types == ["slide", "skip", "skip", "-", "subslide", "notes"]
+
+
+def test_build_writes_what_changed_and_nothing_else(small: Chapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [path.name for path in build.build(small)] == ["01_small.ipynb", "01_small.ipynb", "solution.ipynb"]
+    assert build.build(small) == []
+    small.lab_source.write_text(LAB.replace("Why?", "Why not?"))
+    assert [path.parent.name for path in build.build(small)] == ["labs", "01_small"]
+
+
+def test_ids_stay_when_text_changes(small: Chapter) -> None:
+    before = [cell.id for cell in build.student_lab(small).cells]
+    small.lab_source.write_text(LAB.replace("print(double(21))", "print(double(4))").replace("Why?", "Why so?"))
+    assert [cell.id for cell in build.student_lab(small).cells] == before
+
+
+def test_a_cell_that_fails_stops_the_build(small: Chapter) -> None:
+    small.lab_source.write_text(LAB.replace("print(double(21))", "print(1 / 0)"))
+    with pytest.raises(ChapterError, match="ZeroDivisionError"):
+        build.build(small)
+    assert not small.solution.exists() and not list(small.folder.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("tests:double:1", "tests:double", "Bad tag 'tests:double'"),
+        ("tests:double:1", "tests:dubble:1", "no cell tagged tests:double:POINTS"),
+        ("hidden:double:2", "experiment", "no cell tagged hidden:double"),
+        ("### BEGIN SOLUTION", "", "no ### BEGIN SOLUTION"),
+        ('exercises=["double"]', 'exercises=["duoble"]', "the tags say"),
+        ("exercise:double", "exercise:Double", "Bad tag"),
+    ],
+)
+def test_mistakes_of_an_author(small: Chapter, old: str, new: str, says: str) -> None:
+    small.lab_source.write_text(LAB.replace(old, new))
+    with pytest.raises(ChapterError, match=says):
+        build.student_lab(small)
+
+
+def test_unknown_chapter() -> None:
+    with pytest.raises(ChapterError, match="10_quantization"):
+        chapter("99")
+    assert chapter("10").name == "10_quantization"
+
+
+def test_role_of_a_plain_cell(small: Chapter) -> None:
+    assert role(build.lecture(small).cells[0]) is None
