@@ -48,7 +48,7 @@ def solved_namespace(lab: NotebookNode) -> Namespace:
     names: Namespace = {"__name__": "__main__"}
     for cell in lab.cells:
         found = role(cell)
-        skipped = "experiment" in tags(cell) or (found is not None and found.kind != "exercise")
+        skipped = {"experiment", "raises-exception"} & set(tags(cell)) or (found is not None and found.kind != "exercise")
         if cell.cell_type == "code" and not skipped:
             _run(cell.source, names)
     return names
@@ -166,6 +166,8 @@ def mutants(chapter: Chapter, lab: NotebookNode, names: Namespace) -> list[Mutan
         found = role(cell)
         assert found is not None
         wrong = dict(names)
+        for exercise in cells_of(lab, "exercise", found.exercise):
+            _run(exercise.source, wrong)  # so that what the exercise defines beside it calls the wrong one too
         _run(cell.source, wrong)
         misconception = cell.source.splitlines()[0].lstrip("# ")
         tried.append(Mutant(found.exercise, misconception, outcomes(lab, found.exercise, wrong, names)))

@@ -126,7 +126,7 @@ def run(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
     return {
         cell.id: output
         for cell in notebook.cells
-        if cell.cell_type == "code"
+        if cell.cell_type == "code" and "raises-exception" not in tags(cell)
         for output in cell.outputs
         if output.output_type == "error"
     }
