@@ -9,6 +9,7 @@ Importing the package itself is cheap: a module is imported when its name is fir
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,12 @@ _MODULES = ("data", "errors", "hardware", "lab", "models", "plots", "scoring", "
 _NAMES = {"load_model": "models", "generate": "models", "InsufficientHardwareError": "hardware"}
 
 __all__ = [*_MODULES, *_NAMES]
+
+
+# bitsandbytes logs at every call that inputs are cast, and at its import that an optional kernel is not installed. Both hold
+# for every notebook of the course, and neither is something a student can act on.
+for _name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,18 +193,11 @@ def _say_once(message: str) -> None:
         print(message, file=sys.stderr, flush=True)
 
 
-# bitsandbytes logs at every call that inputs are cast, and that an optional kernel is not installed. Both are true of every
-# notebook of the course, and neither is something a student can act on.
-_NOISY = ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops")
-
-
 @contextmanager
 def _quiet(bars: bool) -> Iterator[None]:
     """Load without transformers' note on new heads, which we give ourselves, once; and without its progress bars."""
     from transformers.utils import logging as transformers_logging
 
-    for logger in _NOISY:
-        logging.getLogger(logger).setLevel(logging.ERROR)
     level = transformers_logging.get_verbosity()
     enabled = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()

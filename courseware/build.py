@@ -173,9 +173,9 @@ def _name_cells(notebook: NotebookNode) -> None:
     section, place = "start", 0
     seen: set[str] = set()
     for cell in notebook.cells:
-        heading = re.match(r"#{1,4} +(.+)", cell.source) if cell.cell_type == "markdown" else None
-        if heading:
-            section = re.sub(r"[^a-z0-9]+", "-", heading[1].lower()).strip("-")[:40] or "section"
+        headings = re.findall(r"^#{1,4} +(.+)$", cell.source, re.MULTILINE) if cell.cell_type == "markdown" else []
+        if headings:
+            section = re.sub(r"[^a-z0-9]+", "-", headings[-1].lower()).strip("-")[:40] or "section"
             place = 0
         found = role(cell)
         name = found.grade_id.replace("_", "-") if found else f"{section}-{place}"
