@@ -20,8 +20,6 @@
 # %%
 import time
 
-import bitsandbytes as bnb
-import bitsandbytes.functional as bnb_f
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
@@ -69,6 +67,8 @@ print(f"different values among 32 neighbours: at most {distinct.max()}")
 #
 # The deck's rule: divide by the largest magnitude, so that everything lies in [-1, 1], stretch that to [-127, 127], and
 # round. The number to multiply by on the way back is the *scale* (缩放因子). Going back is called *dequantizing* (反量化).
+#
+# **Predict:** in [0.5, -2.0, 1.0], which value gets the code -127? What would happen to the others beside a value of 200?
 #
 # $$ s = \frac{\max_i |x_i|}{127}, \qquad q_i = \mathrm{round}(x_i / s), \qquad \hat x_i = s\, q_i $$
 
@@ -222,6 +222,13 @@ def check(got, want):
 #
 # One large weight makes the step coarse for the whole matrix. *Block-wise* quantization (分块量化) gives each run of
 # `block_size` values its own scale: the damage stays in its block. The price is one more number a block.
+#
+# From here on your functions are compared with [bitsandbytes](https://github.com/bitsandbytes-foundation/bitsandbytes), the
+# library that `transformers` uses for 8 and 4 bits.
+
+# %%
+import bitsandbytes as bnb
+import bitsandbytes.functional as bnb_f
 
 # %% tags=["exercise:blockwise"]
 def blockwise_quantize(x, block_size=64):
@@ -305,7 +312,7 @@ plt.show()
 # To calculate in 8 bits, the *activations* (激活值) must be quantized too. Now look at what goes into this model's layers.
 
 # %% tags=["experiment"]
-sentences = data.movie_sentences().shuffle(seed=0)["text"]
+sentences = list(data.movie_sentences().shuffle(seed=0)["text"])
 largest = {}
 
 
@@ -344,6 +351,16 @@ plt.show()
 # - channels where some token reaches the threshold: multiplied as they are, in high precision;
 # - all other channels: activations in int8 with one scale a **token** (a row of x), weights in int8 with one scale an
 #   **output** (a row of w), multiplied as whole numbers, summed in int32, then scaled by both.
+#
+# **Predict, then run:** what does an int8 product of two vectors of a hundred 100s say?
+
+# %% tags=["nbval-check-output"]
+hundreds = torch.full((1, 100), 100, dtype=torch.int8)
+print("added up in int8: ", (hundreds @ hundreds.T).item())
+print("added up in int32:", (hundreds.int() @ hundreds.int().T).item())
+
+# %% [markdown]
+# Whole numbers overflow without a word: the sum needs 32 bits. Now the whole product:
 #
 # $$ x w^\top \approx x_{:,O}\, w_{:,O}^\top \;+\; s_x s_w^\top \odot \left( q_x\, q_w^\top \right) $$
 
@@ -886,7 +903,8 @@ for name in ("LLaMA 7B", "LLaMA 13B", "LLaMA 65B", "Llama 2 70B"):
         needs = llama_bytes(llamas.loc[name], precision) / 1e9
         fits = gpus[gpus["memory_gb"] * 0.9 >= needs]
         rows.append({"model": name, "precision": precision, "text": f"{needs:.0f} GB: {fits['name'].iloc[0] if len(fits) else 'more than one GPU'}"})
-pd.DataFrame(rows).pivot(index="model", columns="precision", values="text")[["fp32", "bf16", "int8", "nf4"]]
+answer = pd.DataFrame(rows).pivot(index="model", columns="precision", values="text")
+answer.loc[["LLaMA 7B", "LLaMA 13B", "LLaMA 65B", "Llama 2 70B"], ["fp32", "bf16", "int8", "nf4"]]
 
 # %% [markdown]
 # And this machine? `load_model` asks the planner before it reads a byte:

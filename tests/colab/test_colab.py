@@ -68,16 +68,19 @@ def test_installing_changes_nothing(tmp_path: Path) -> None:
 
 
 def python_3_13() -> str | None:
-    """A Python 3.13 of this machine, if it has one."""
-    found = shutil.which("python3.13")
-    return found or next(map(str, sorted(Path.home().glob(".pyenv/versions/3.13.*/bin/python"))), None)
+    """A Python 3.13 of this machine, if it has one that runs (pyenv's command may stand there and not)."""
+    candidates = ["python3.13", *map(str, sorted(Path.home().glob(".pyenv/versions/3.13.*/bin/python")))]
+    for candidate in filter(shutil.which, candidates):
+        if subprocess.run([candidate, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+            return candidate
+    return None
 
 
 @pytest.fixture(scope="session")
 def colab_python() -> str:
     """An environment with Colab's versions of our dependencies; its torch is the CPU build of the lock file."""
     have = colab()
-    pins = [f"torch=={version('torch').split('+')[0]}", f"pytest=={version('pytest')}"]
+    pins = [f"torch=={version('torch').split('+')[0]}", "pytest"]
     ours = [r.name.lower() for r in map(Requirement, PROJECT["dependencies"])]
     pins += [f"{name}=={have[name]}" for name in ours if name in have and name != "torch"]
     constraints = "".join(f"{name}=={v}\n" for name, v in have.items() if name not in ("torch", "pip", "setuptools"))

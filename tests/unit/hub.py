@@ -37,6 +37,8 @@ def serve(models: dict[tuple[str, str], Path], gated: tuple[str, ...] = ()) -> I
                     return self.send(200, json.dumps(info).encode(), body, {"Content-Type": "application/json"})
                 if path.startswith(f"/api/models/{hub_id}/tree/{revision}/"):  # a folder that these models do not have
                     return self.send(404, b"{}", body, {"X-Error-Code": "EntryNotFound"})
+                if path == f"/{hub_id}/resolve/main/adapter_config.json":  # transformers 5.15 asks main, whatever was pinned
+                    return self.send(404, b"", body, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": revision})
                 if path.startswith(f"/{hub_id}/resolve/{revision}/"):
                     file = folder / path.rsplit("/", 1)[1]
                     headers = {"X-Repo-Commit": revision}
