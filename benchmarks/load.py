@@ -28,15 +28,21 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from course_utils import hardware, load_model
 started = time.perf_counter()
 """
-OURS = PREPARE + """
+OURS = (
+    PREPARE
+    + """
 model, tokenizer = load_model("course", precision="fp32")
 print(time.perf_counter() - started, time.perf_counter() - begun)
 """
-PEER = PREPARE + """
+)
+PEER = (
+    PREPARE
+    + """
 model = AutoModelForCausalLM.from_pretrained(sys.argv[1], gguf_file=sys.argv[2])
 tokenizer = AutoTokenizer.from_pretrained(sys.argv[1], gguf_file=sys.argv[2])
 print(time.perf_counter() - started, time.perf_counter() - begun)
 """
+)
 
 
 def seconds(program: str, *arguments: str) -> tuple[float, float]:

@@ -282,7 +282,8 @@ class _Sizes:
 
 
 def _sizes(config: PretrainedConfig, task: str) -> _Sizes:
-    return _sizes_of(config.to_json_string(use_diff=False), type(config), task)
+    kind: Any = type(config)
+    return _sizes_of(config.to_json_string(use_diff=False), kind, task)
 
 
 @lru_cache(maxsize=64)

@@ -95,7 +95,10 @@ def _defined(source: str, names: Namespace) -> Namespace:
 
 def _run(source: str, names: Namespace) -> None:
     """Execute a cell; what it prints is of no interest here. Lines for IPython (%pip, %matplotlib) are left out."""
-    lines = [line if not line.lstrip().startswith(("%", "!")) else line[: -len(line.lstrip())] + "pass" for line in source.split("\n")]
+    lines = [
+        line if not line.lstrip().startswith(("%", "!")) else line[: -len(line.lstrip())] + "pass"
+        for line in source.split("\n")
+    ]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         exec(compile("\n".join(lines), "<cell>", "exec"), names)
 

@@ -9,6 +9,7 @@ import copy
 import os
 import re
 import tempfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -91,7 +92,7 @@ def test_student_lab_runs_as_given(chapter: Chapter) -> None:
     assert {error["ename"] for error in errors.values()} <= {"Unsolved", "NotImplementedError"}, errors
     for cell_id, error in errors.items():
         assert any(f"exercise {name}" in error["evalue"] for name in names), (cell_id, error)
-    tests = {cell.id for cell in notebook.cells if (found := role_of(cell)) == "tests"}
+    tests = {cell.id for cell in notebook.cells if role_of(cell) == "tests"}
     assert tests <= set(errors)
 
 
@@ -108,7 +109,9 @@ def test_one_solved_exercise_passes_alone(chapter: Chapter) -> None:
     notebook.cells = [cell for cell in notebook.cells if "experiment" not in tags(cell)]
     errors = run(notebook)
     assert f"{first}-tests".replace("_", "-") not in errors
-    passed = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs if "✓ " + first in o.get("text", "")]
+    passed = [
+        o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs if "✓ " + first in o.get("text", "")
+    ]
     assert passed
 
 
@@ -136,7 +139,7 @@ class TestStaleness:
     """`stale` itself: what it must notice, on a copy."""
 
     @pytest.mark.parametrize("change", ["source", "metadata", "extra cell", "output", "not executed"])
-    def test_notices(self, change: str, tmp_path: object) -> None:
+    def test_notices(self, change: str) -> None:
         chapter = CHAPTERS[0]
         path, made, executed = next(t for t in build.targets(chapter) if t[2] == (change == "not executed"))
         assert build.stale(path, made, executed) is None
@@ -154,6 +157,4 @@ class TestStaleness:
             code.execution_count = None
         with tempfile.NamedTemporaryFile("w", suffix=".ipynb") as file:
             nbformat.write(committed, file.name)
-            from pathlib import Path
-
             assert build.stale(Path(file.name), made, executed)

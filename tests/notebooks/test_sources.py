@@ -65,16 +65,14 @@ def small(tmp_path: Path) -> Chapter:
 
 def test_student_cells(small: Chapter) -> None:
     cells = {cell.id: cell for cell in build.student_lab(small).cells}
-    assert list(cells) == [
-        "1-a-lab-0", "1-a-lab-1", "1-a-lab-2", "1-a-lab-3", "doubling-0", "double", "double-tests", "double-hidden", "doubling-4",
-    ]  # fmt: skip
+    opening = ["1-a-lab-0", "1-a-lab-1", "1-a-lab-2", "1-a-lab-3"]
+    assert list(cells) == [*opening, "doubling-0", "double", "double-tests", "double-hidden", "doubling-4"]
     assert "google.colab" in cells["1-a-lab-2"].source and "Open in Colab" in cells["1-a-lab-1"].source
     assert 'raise NotImplementedError("exercise double: write this function")' in cells["double"].source
     assert "return 2 * x" not in cells["double"].source and '"""Return twice x."""' in cells["double"].source
     assert cells["double-hidden"].source.startswith("# Hidden tests of `double` (2 points)")
-    assert cells["double-tests"].metadata.nbgrader == {
-        "grade": True, "grade_id": "double-tests", "locked": True, "points": 1, "schema_version": 3, "solution": False, "task": False,
-    }  # fmt: skip
+    expected = {"grade": True, "grade_id": "double-tests", "locked": True, "points": 1, "schema_version": 3}
+    assert cells["double-tests"].metadata.nbgrader == {**expected, "solution": False, "task": False}
     compile(cells["double"].source, "double", "exec")
 
 

@@ -30,10 +30,19 @@ def serve(models: dict[tuple[str, str], Path], gated: tuple[str, ...] = ()) -> I
             asked.append(f"{self.command} {path}")
             for (hub_id, revision), folder in models.items():
                 if path.startswith((f"/api/models/{hub_id}", f"/{hub_id}/resolve/")) and hub_id in gated:
-                    return self.send(403, b"{}", body, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
+                    return self.send(
+                        403, b"{}", body, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}
+                    )
                 if path == f"/api/models/{hub_id}/revision/{revision}":
                     files = [{"rfilename": file.name} for file in folder.iterdir()]
-                    info = {"id": hub_id, "modelId": hub_id, "sha": revision, "siblings": files, "tags": [], "private": False}
+                    info = {
+                        "id": hub_id,
+                        "modelId": hub_id,
+                        "sha": revision,
+                        "siblings": files,
+                        "tags": [],
+                        "private": False,
+                    }
                     return self.send(200, json.dumps(info).encode(), body, {"Content-Type": "application/json"})
                 if path.startswith(f"/api/models/{hub_id}/tree/{revision}/"):  # a folder that these models do not have
                     return self.send(404, b"{}", body, {"X-Error-Code": "EntryNotFound"})

@@ -231,7 +231,9 @@ def test_registry_table() -> None:
     table = models.registry()
     assert list(table.index) == list(REGISTRY)
     for name in ("course", "bloomz-560m", "tinyllama", "llama-2-7b"):
-        assert table.loc[name, "nf4_gb"] < table.loc[name, "int8_gb"] < table.loc[name, "bf16_gb"] < table.loc[name, "fp32_gb"]
+        assert (
+            table.loc[name, "nf4_gb"] < table.loc[name, "int8_gb"] < table.loc[name, "bf16_gb"] < table.loc[name, "fp32_gb"]
+        )
     assert table.loc["llama-2-7b", "gated"] and not table.loc["course", "gated"]
 
 

@@ -32,7 +32,9 @@ def locked() -> dict[str, Requirement]:
 
 def test_import_is_light() -> None:
     """Heavy packages are not imported before a module that needs them is used."""
-    program = "import sys, course_utils; print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"
+    program = (
+        "import sys, course_utils; print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -107,7 +109,9 @@ class TestSetUp:
             shutil.copy(ROOT / name, tmp_path)
         monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))
         calls: list[bool] = []
-        monkeypatch.setattr(bootstrap, "make_venv", lambda target, afresh: (os.makedirs(target, exist_ok=True), calls.append(afresh)))
+        monkeypatch.setattr(
+            bootstrap, "make_venv", lambda target, afresh: (os.makedirs(target, exist_ok=True), calls.append(afresh))
+        )
         bootstrap.main()
         bootstrap.main()
         assert calls == [True]
@@ -117,9 +121,7 @@ class TestSetUp:
         bootstrap.main()  # another Python: from the start
         assert calls == [True, False, True]
 
-    def test_set_up_that_fails_is_not_taken_for_done(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_set_up_that_fails_is_not_taken_for_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("requirements.lock", "pyproject.toml"):
             shutil.copy(ROOT / name, tmp_path)
         monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))

