@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -100,7 +101,7 @@ def detect() -> Hardware:
             "capability": torch.cuda.get_device_capability(),
         }
     return Hardware(
-        cpu=platform.processor() or platform.machine(),
+        cpu=_cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         ram_free=_ram_free(),
         bitsandbytes=_version("bitsandbytes"),
@@ -115,11 +116,17 @@ def report() -> None:
     print(detect())
 
 
-def _ram_free() -> int:
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")  # Linux: platform.processor() says only "x86_64" there
+    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _ram_free(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that a new allocation may take: the system's, or the container's where that is less."""
-    free = psutil.virtual_memory().available
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():
+    free = int(psutil.virtual_memory().available)
+    limit, used = cgroup / "memory.max", cgroup / "memory.current"
+    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():  # else "max": no limit
         free = min(free, max(0, int(text) - int(used.read_text())))
     return free
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def names() -> list[str]:
     """Names that `load` takes."""
-    folder = files(__package__).joinpath("tables")
+    folder = files(__package__).joinpath("csv")
     return sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv"))
 
 
@@ -27,5 +27,5 @@ def load(name: str) -> pd.DataFrame:
 
     if name not in names():
         raise UnknownNameError.of("table", name, names())
-    with as_file(files(__package__).joinpath("tables", f"{name}.csv")) as path:
+    with as_file(files(__package__).joinpath("csv", f"{name}.csv")) as path:
         return pd.read_csv(path)

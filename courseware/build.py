@@ -40,6 +40,7 @@ _HIDDEN_CELL = """\
 def lecture(chapter: Chapter) -> NotebookNode:
     """The lecture as a notebook with slideshow metadata, not executed."""
     notebook = read(chapter.lecture_source)
+    _name_cells(notebook)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
         if "hide-input" in tags(cell):
@@ -72,7 +73,16 @@ def student_lab(chapter: Chapter) -> NotebookNode:
         cell.metadata["deletable"] = False
         if found.kind != "exercise":
             cell.metadata["editable"] = False
+    _run_past_errors(notebook)
     return _finish(notebook, chapter, "labs")
+
+
+def _run_past_errors(notebook: NotebookNode) -> None:
+    """Let "Run All" reach the end of a lab that is half solved: Jupyter goes on after cells with this tag."""
+    first = notebook.cells.index(next(cells_of(notebook, "exercise")))
+    for cell in notebook.cells[first:]:
+        if cell.cell_type == "code" and "raises-exception" not in tags(cell):
+            cell.metadata["tags"] = [*tags(cell), "raises-exception"]
 
 
 def _without_solution(cell: NotebookNode, found: Role) -> str:
@@ -121,6 +131,7 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
     listed = re.findall(r'"([a-z0-9_]+)"', start.partition("exercises=")[2])
     if listed != names:
         raise ChapterError(f"{where}: lab.start(…, exercises=[…]) lists {listed}, but the tags say {names}")
+    _name_cells(notebook)  # before anything is left out: a cell has one name in every notebook
     return notebook
 
 
@@ -137,19 +148,18 @@ def _slide_type(cell: NotebookNode) -> str:
 
 
 def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> NotebookNode:
-    """What all notebooks have: the Colab cell and link, ids that stay, plain metadata."""
-    setup = new_code_cell(_COLAB_CELL.format(repository=repository()), metadata={"tags": [COLAB_TAG]})
+    """What all notebooks have: the Colab cell and link, plain metadata."""
+    setup = new_code_cell(_COLAB_CELL.format(repository=repository()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}
     # after the opening prose, so that the first thing on the page is the title
     first_code = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     notebook.cells.insert(first_code, setup)
     if folder:
-        link = new_markdown_cell(f"[Open in Colab]({colab_url(chapter, folder)})", metadata={"tags": ["colab-link"]})
+        link = new_markdown_cell(f"[Open in Colab]({colab_url(chapter, folder)})", id="colab-link")
         if folder == "lectures":
             link.metadata["slideshow"] = {"slide_type": "skip"}
         notebook.cells.insert(first_code, link)
-    _name_cells(notebook)
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -78,6 +79,12 @@ def _fetch() -> None:
 
 def _lab(jupyter: list[str]) -> int:
     _fetch()
+    # JupyterLab would ask on its first start whether to fetch news from the network: no, in a course.
+    settings = Path(sys.prefix) / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    if not settings.exists():
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        wanted = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+        settings.write_text(json.dumps(wanted), encoding="utf-8")
     return subprocess.call([sys.executable, "-m", "jupyter", "lab", *jupyter], cwd=ROOT / "labs")
 
 

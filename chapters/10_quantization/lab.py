@@ -762,45 +762,55 @@ makers = {
     "bnb int8": lambda: load_model(MODEL, precision="int8")[0],
     "bnb nf4": lambda: load_model(MODEL, precision="nf4")[0],
 }
-results, scores = [], {}
-for name, make in tqdm(makers.items(), leave=False):
-    candidate = make()
-    scores[name], speed = score(candidate)
-    value, low, high = scoring.bootstrap(scores[name], scoring.perplexity, n=300)
-    results.append({"format": name, "MB": candidate.get_memory_footprint() / 1e6, "perplexity": value, "low": low, "high": high, "tokens/s": speed})
-    del candidate
-table = pd.DataFrame(results).set_index("format")
-table.round(1)
 
 # %% [markdown]
-# The intervals (95 %, over sentences) overlap almost wholly: sentences differ far more from each other than formats do.
-# But every format read the *same* sentences. So compare sentence by sentence: the *paired* difference to fp32 has a much
-# narrower interval.
+# Sentences differ far more from each other than formats do, so the intervals of the perplexities will overlap almost
+# wholly. But every format reads the *same* sentences: compare sentence by sentence. The *paired* difference (配对差异) to
+# fp32 has a much narrower interval.
 
 # %% tags=["experiment"]
 def extra(frame):
-    """Nats a token more than fp32."""
+    """Nats a token more than fp32, on the same sentences."""
     return float((frame["nll"] - frame["base"]).sum() / frame["tokens"].sum())
 
 
-fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
-for i, name in enumerate(table.index):
-    row = table.loc[name]
-    left.errorbar(row["MB"], row["perplexity"], yerr=[[row["perplexity"] - row["low"]], [row["high"] - row["perplexity"]]], capsize=4, fmt=plots.MARKERS[i], label=name)
-    if name != "fp32":
-        value, low, high = scoring.bootstrap(scores[name].assign(base=scores["fp32"]["nll"]), extra, n=300)
-        right.errorbar(value, name, xerr=[[value - low], [high - value]], capsize=4, fmt=plots.MARKERS[i], color=plots.COLORS[i])
-        print(f"{name:9} {value:+.4f} nats a token [{low:+.4f}, {high:+.4f}]: perplexity × {2.718281828 ** value:.3f}, {row['tokens/s'] / table.loc['fp32', 'tokens/s']:.2f} × the speed of fp32")
-left.set(title="Memory and quality", xlabel="model in memory (MB)", ylabel="perplexity (95 % interval)")
-left.legend()
-right.axvline(0, color="grey", linestyle=":")
-right.set(title="Paired: what each format adds to fp32", xlabel="nats a token (95 % interval)")
-plt.show()
+def measure(name, candidate):
+    """Memory, perplexity, speed, and the paired difference; each with its 95 % interval over sentences."""
+    scores[name], speed = score(candidate)
+    paired = scores[name].assign(base=scores["fp32"]["nll"])
+    ppl = scoring.bootstrap(paired, scoring.perplexity, n=300)
+    added = scoring.bootstrap(paired, extra, n=300)
+    return dict(zip(("format", "MB", "tokens/s", "perplexity", "low", "high", "added nats", "from", "to"),
+                    (name, candidate.get_memory_footprint() / 1e6, speed, *ppl, *added), strict=True))
+
+
+def draw_costs(table):
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
+    for i, (name, row) in enumerate(table.iterrows()):
+        look = {"fmt": plots.MARKERS[i], "color": plots.COLORS[i], "capsize": 4}
+        left.errorbar(row["MB"], row["perplexity"], [[row["perplexity"] - row["low"]], [row["high"] - row["perplexity"]]], label=name, **look)
+        right.errorbar(row["added nats"], name, xerr=[[row["added nats"] - row["from"]], [row["to"] - row["added nats"]]], **look)
+    left.set(title="Memory and quality", xlabel="model in memory (MB)", ylabel="perplexity (95 % interval)")
+    left.legend()
+    right.axvline(0, color="grey", linestyle=":")
+    right.set(title="Paired: what each format adds to fp32", xlabel="nats a token (95 % interval)", ylabel="format")
+    plt.show()
+
+
+# %% tags=["experiment"]
+scores, results = {}, []
+for name, make in tqdm(makers.items(), leave=False):
+    candidate = make()
+    results.append(measure(name, candidate))
+    del candidate
+table = pd.DataFrame(results).set_index("format")
+draw_costs(table)
+table.round({"MB": 0, "tokens/s": 0, "perplexity": 1, "low": 1, "high": 1, "added nats": 4, "from": 4, "to": 4})
 
 # %% [markdown]
 # Read your own numbers before you go on:
 #
-# - Which formats can you tell from fp32, and which not, at this number of sentences?
+# - Which formats can you tell from fp32 (the interval of the added nats leaves out 0), and which not?
 # - Is LLM.int8() better than your weight-only layer here, as it would have to be if outliers mattered at this size?
 # - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that?
 # - The embedding matrix, a fifth of this model, stays in float32. How small could the nf4 model be if it did not?

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from transformers import LlamaConfig
@@ -226,6 +228,13 @@ def test_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert "no bf16 in hardware" in str(T4) and "bf16 in hardware" in str(replace(T4, capability=(8, 0)))
 
 
-def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    here = hardware.detect()
-    assert 0 < here.ram_free <= __import__("psutil").virtual_memory().total
+def test_free_memory_is_less_than_there_is() -> None:
+    assert 0 < hardware.detect().ram_free <= psutil.virtual_memory().total
+
+
+def test_a_container_s_limit_counts(tmp_path: Path) -> None:
+    (tmp_path / "memory.current").write_text("300000000\n")
+    (tmp_path / "memory.max").write_text("1000000000\n")
+    assert hardware._ram_free(tmp_path) == 700_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert hardware._ram_free(tmp_path) > 700_000_000

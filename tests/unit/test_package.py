@@ -87,6 +87,15 @@ def test_repository_stands_in_one_place() -> None:
     assert hits in (["pyproject.toml"], [])  # nothing where there is no git
 
 
+def test_readme_links_to_every_chapter_in_that_repository() -> None:
+    from courseware import build
+    from courseware.chapters import all_chapters
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    wanted = {build.colab_url(c, folder) for c in all_chapters() for folder in ("lectures", "labs")}
+    assert set(re.findall(r"https://colab\.research\.google\.com/\S+?\.ipynb", readme)) == wanted
+
+
 class TestSetUp:
     def test_old_python_is_told(self) -> None:
         assert bootstrap.check_python(sys.version_info) is None
