@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 
 from . import hardware, weights
-from .errors import UnknownNameError
+from .errors import CourseError, UnknownNameError
 from .registry import REGISTRY, auto_class, find, hub_error, reach_hub, resolve
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def load_model(
     Raises:
         UnknownNameError: no such name, task or precision.
         InsufficientHardwareError: it does not fit or cannot run here; raised before any weight is read.
+        CourseError: a weight file is damaged.
         DownloadError, ChecksumError, DiskFullError: see `course_utils.weights` (course model) or the hub's answer.
     """
     label, config, task = resolve(name, task)
@@ -84,6 +86,9 @@ def load_model(
         try:
             tokenizer = _tokenizer(source, where)
             model = auto_class(task).from_pretrained(source, device_map=device, **where, **settings, **kwargs)
+        except SafetensorError as error:
+            again = "force_download=True, to fetch it again" if on_hub else "a fresh copy of the folder"
+            raise CourseError(f"The weights of {label} are damaged ({error}). Load it with {again}.\n  {source}") from error
         except (OSError, ValueError) as error:
             if on_hub:
                 raise hub_error(source, error) from error

@@ -144,7 +144,8 @@ def hub_error(hub_id: str, error: BaseException) -> DownloadError:
     if any(isinstance(link, GatedRepoError) for link in chain):
         what = f"{hub_id} is gated: accept its terms on its page, then run `huggingface_hub.login()`"
     elif any(isinstance(link, RepositoryNotFoundError) for link in chain):
-        what = f"the hub has no model {hub_id} (or it is private). Names the course knows: {', '.join(REGISTRY)}"
+        known = ", ".join(REGISTRY)
+        what = f"there is no folder {hub_id}, and the hub has no such model (or it is private). Names we know: {known}"
     else:
         what = (
             f"{hub_id} could not be fetched from the hub. Ways out: set HF_ENDPOINT to a mirror that you can reach and "

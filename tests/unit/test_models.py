@@ -145,6 +145,14 @@ def test_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+def test_damaged_weight_file(tmp_path: Path) -> None:
+    folder = checkpoints.make("tinyllama", tmp_path / "model")
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(CourseError, match="weights of model are damaged"):
+        load_model(folder)
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_local_checkpoint_of_each_architecture(name: str, tmp_path: Path) -> None:
     folder = checkpoints.make(name, tmp_path / name)
@@ -219,7 +227,7 @@ def test_hub_says_gated(tmp_path: Path) -> None:
 def test_hub_without_the_model(tmp_path: Path) -> None:
     with hub.serve({}) as (address, _):
         said = load_from(address, tmp_path / "home", "nobody/nothing")
-    assert said.startswith("DownloadError") and "has no model nobody/nothing" in said
+    assert said.startswith("DownloadError") and "the hub has no such model" in said
 
 
 def test_hub_out_of_reach(tmp_path: Path) -> None:
