@@ -44,7 +44,7 @@ lab.start(
 # %%
 MODEL = "course"
 model, tokenizer = load_model(MODEL, precision="fp32")
-W = model.model.layers[3].mlp.up_proj.weight.detach()
+W = model.model.layers[3].mlp.up_proj.weight.detach().float().cpu()
 print(f"one matrix: {tuple(W.shape)}, {W.dtype}, values from {W.min():.2f} to {W.max():.2f}")
 
 # %% [markdown]
@@ -140,6 +140,17 @@ def check(got, want):
         close(got[name], answer, rtol=1e-4, path=name)
 
 # %% [markdown]
+# And your prediction?
+
+# %% tags=["nbval-check-output"]
+for values in ([0.5, -2.0, 1.0], [0.5, -2.0, 1.0, 200.0]):
+    q, scale = absmax_quantize(torch.tensor(values))
+    print(f"{values}: step {scale:.4f}, codes {q.tolist()}")
+
+# %% [markdown]
+# Beside one large value the others share three codes. The step is set by the largest, and every error is up to half a
+# step. The rest of the lab makes steps smaller where it matters.
+#
 # ## 2 · Zero point: when the values are not centred
 #
 # After a ReLU or a softmax no value is negative, and absmax never uses half of its codes. *Zero-point quantization*
@@ -546,6 +557,16 @@ def check(got, want):
     close(got, want, rtol=1e-4)
 
 # %% [markdown]
+# **Predict:** half the bits of your block-wise int8; how much larger is the error?
+
+# %%
+for name, back in (
+    ("int8, blocks of 64", blockwise_dequantize(*blockwise_quantize(W, 64), W.shape)),
+    ("nf4, blocks of 64", nf4_dequantize(*nf4_quantize(W, 64), W.shape)),
+):
+    print(f"{name:20} error {(back - W).norm() / W.norm():.2%} of the weights")
+
+# %% [markdown]
 # ### Play with it
 #
 # The explorer runs **your** functions on a real layer. Where does 4-bit absmax put its levels, and where NF4? What does
@@ -572,6 +593,7 @@ def draw(scheme, layer, block):
     right.set(title=f"error: {bits:.2f} bits, rms {error.square().mean().sqrt():.5f}", xlabel="value", ylabel="count")
 
 
+# %%
 widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=[64, 32, 128, 256, 576]);
 
 # %% [markdown]
@@ -670,6 +692,18 @@ def probe():
 
 def check(got, want):
     close(got, want, rtol=1e-3, atol=1e-4)
+
+# %% [markdown]
+# One block of the real model, before and after:
+
+# %%
+import copy
+
+block = copy.deepcopy(model.model.layers[0])
+before = sum(t.numel() * t.element_size() for t in block.state_dict().values())
+count = replace_linears(block)
+after = sum(t.numel() * t.element_size() for t in block.state_dict().values())
+print(f"{count} linear layers replaced: {before / 1e6:.2f} MB → {after / 1e6:.2f} MB, {before / after:.2f} times smaller")
 
 # %% [markdown]
 # ## 7 · What does it cost?
@@ -773,7 +807,7 @@ def extra(frame):
     """Nats a token more than fp32, on the same sentences."""
     return float((frame["nll"] - frame["base"]).sum() / frame["tokens"].sum())
 
-
+# %% tags=["experiment"]
 def measure(name, candidate):
     """Memory, perplexity, speed, and the paired difference; each with its 95 % interval over sentences."""
     scores[name], speed = score(candidate)
@@ -783,7 +817,7 @@ def measure(name, candidate):
     return dict(zip(("format", "MB", "tokens/s", "perplexity", "low", "high", "added nats", "from", "to"),
                     (name, candidate.get_memory_footprint() / 1e6, speed, *ppl, *added), strict=True))
 
-
+# %% tags=["experiment"]
 def draw_costs(table):
     fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2))
     for i, (name, row) in enumerate(table.iterrows()):
