@@ -122,11 +122,10 @@ def probe():
     }
     answers = {}
     for name, x in cases.items():
-        before = x.clone()
         q, scale = absmax_quantize(x)
         back = absmax_dequantize(q, scale)
         answers[name] = {
-            "q": q, "scale": float(scale), "back": back, "unchanged": bool(torch.equal(x, before)),
+            "q": q, "scale": float(scale), "back": back, "x after": x,
             "types": [str(q.dtype), str(scale.dtype), str(back.dtype)], "scale_shape": list(scale.shape),
         }
     return answers
@@ -135,7 +134,7 @@ def probe():
 def check(got, want):
     for name, answer in want.items():
         assert got[name]["types"] == answer["types"], f"{name}: dtypes are {got[name]['types']}"
-        assert got[name]["unchanged"], f"{name}: the input was changed"
+        close(got[name]["x after"], answer["x after"], path=f"{name}: the input after the call")
         assert np.abs(got[name]["q"].astype(int)).max() <= 127
         close(got[name], answer, rtol=1e-4, path=name)
 
@@ -216,11 +215,10 @@ def probe():
     }
     answers = {}
     for name, x in cases.items():
-        before = x.clone()
         q, scale, zero = zero_point_quantize(x)
         answers[name] = {
             "q": q, "scale": float(scale), "zero": int(zero), "dtype": str(q.dtype),
-            "back": zero_point_dequantize(q, scale, zero), "unchanged": bool(torch.equal(x, before)),
+            "back": zero_point_dequantize(q, scale, zero), "x after": x,
         }
     return answers
 
@@ -290,10 +288,9 @@ def probe():
     for shape, size in (((3, 50), 64), ((128,), 32), ((5, 7), 8), ((2, 2), 64)):
         x = torch.randn(shape, generator=g)
         x.view(-1)[0] = 40.0
-        before = x.clone()
         q, scales = blockwise_quantize(x, size)
         back = blockwise_dequantize(q, scales, x.shape)
-        answers[f"{shape} {size}"] = {"q": q, "scales": scales, "back": back, "unchanged": bool(torch.equal(x, before))}
+        answers[f"{shape} {size}"] = {"q": q, "scales": scales, "back": back, "x after": x}
     q, scales = blockwise_quantize(torch.cat([torch.zeros(8), torch.ones(8)]), 8)
     answers["a block of zeros"] = {"q": q, "scales": scales}
     return answers
@@ -438,18 +435,15 @@ def probe():
     answers["rows of zeros"] = mixed_matmul(x, w)
     ones = torch.full((2, 4096), 3.0)
     answers["large sum"] = mixed_matmul(ones, torch.ones(3, 4096))
-    before = x.clone()
     mixed_matmul(x, w)
-    answers["unchanged"] = bool(torch.equal(x, before))
+    answers["x after"] = x
     return answers
 
 
 def check(got, want):
-    assert got["unchanged"], "the activations were changed"
     for name in want:
-        if name != "unchanged":
-            assert got[name].dtype == np.float32 and got[name].shape == want[name].shape, f"{name}: {got[name].dtype} {got[name].shape}"
-            close(got[name], want[name], rtol=1e-3, atol=1e-2, path=name)
+        assert got[name].dtype == np.float32 and got[name].shape == want[name].shape, f"{name}: {got[name].dtype} {got[name].shape}"
+        close(got[name], want[name], rtol=1e-3, atol=1e-2, path=name)
 
 # %% [markdown]
 # **What does it buy on this model?** The outputs of the most extreme layer, on real activations:
@@ -540,11 +534,10 @@ def probe():
     answers = {}
     for shape, size in (((4, 64), 64), ((2, 3, 64), 128), ((256,), 32)):
         x = torch.randn(shape, generator=g)
-        before = x.clone()
         packed, absmax = nf4_quantize(x, size)
         answers[f"{shape} {size}"] = {
             "packed": packed, "absmax": absmax, "back": nf4_dequantize(packed, absmax, x.shape, size),
-            "unchanged": bool(torch.equal(x, before)),
+            "x after": x,
         }
     packed, absmax = nf4_quantize(torch.zeros(128))
     answers["zeros"] = {"packed": packed, "absmax": absmax, "back": nf4_dequantize(packed, absmax, (128,))}
