@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from nbformat import NotebookNode
 
 from .chapters import Chapter, cells_of, exercises, read, role, tags
+from .plain import plain
 
 Namespace = dict[str, Any]
 
@@ -101,28 +101,6 @@ def _run(source: str, names: Namespace) -> None:
     ]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         exec(compile("\n".join(lines), "<cell>", "exec"), names)
-
-
-def plain(value: Any) -> Any:
-    """Plain data: tensors become NumPy arrays (bfloat16 as float32), the rest numbers, strings, lists and dicts.
-
-    Raises:
-        TypeError: anything else.
-    """
-    import torch
-
-    if isinstance(value, torch.Tensor):
-        value = value.detach().cpu()
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy().copy()
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if value is None or isinstance(value, (bool, int, float, str, np.ndarray)):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a probe returned a {type(value).__name__}, which is not plain data")
 
 
 def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str = "result") -> None:
