@@ -35,6 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notebooks = commands.add_parser("notebooks", help="build the notebooks whose sources changed")
     notebooks.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. 10 or 10_quantization; default: all")
     notebooks.add_argument("--all", action="store_true", help="also those that did not change")
+    grade = commands.add_parser("grade", help="grade a class's submissions of a lab")
+    grade.add_argument("lab", help="e.g. 10_quantization")
+    grade.add_argument("submitted", type=Path, help="a folder of <student>.ipynb, nbgrader's folders, or an LMS's zip")
+    grade.add_argument("--out", type=Path, default=Path("graded"), help="gradebook.db, grades.csv, feedback/ (default: graded)")
+    grade.add_argument("--workers", type=int, default=0, help="processes (default: one for each CPU core)")
+    grade.add_argument("--dask", metavar="ADDRESS", default="", help="scheduler of an existing Dask cluster")
+    grade.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. memory=6GB; see limits.toml")
+    grade.add_argument("--unsafe", action="store_true", help="without a box: only for submissions you trust like your own code")
     commands.add_parser("check", help="ruff and mypy")
     bench = commands.add_parser("bench", help="run the benchmarks, or one of them")
     bench.add_argument("names", nargs="*", metavar="NAME", help="e.g. load")
@@ -53,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _test(options.budget, [*options.pytest, *rest])
             case "notebooks":
                 return _notebooks(options.chapters, options.all)
+            case "grade":
+                return _grade(options)
             case "check":
                 return _check()
             case "bench":
@@ -110,6 +120,22 @@ def _notebooks(names: list[str], everything: bool) -> int:
     chosen = [chapter(name) for name in names] or all_chapters()
     written = [path for c in chosen for path in build(c, everything=everything)]
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
+    return 0
+
+
+def _grade(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from .grading.run import Options, grade_class
+
+    if bad := [text for text in options.limit if "=" not in text]:
+        raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")
+    limits: dict[str, str | int] = dict(text.split("=", 1) for text in options.limit)
+    how = Options(options.workers, options.dask, options.unsafe, limits)
+    table = pd.DataFrame(grade_class(options.lab, options.submitted, options.out, how))
+    with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
+        print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
+    print(f"{options.out}/grades.csv, {options.out}/gradebook.db, {options.out}/feedback/")
     return 0
 
 

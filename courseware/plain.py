@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,9 +22,8 @@ def plain(value: Any) -> Any:
     Raises:
         TypeError: anything else.
     """
-    import torch
-
-    if isinstance(value, torch.Tensor):
+    torch = sys.modules.get("torch")  # a lab without torch need not wait for it
+    if torch is not None and isinstance(value, torch.Tensor):
         value = value.detach().cpu()
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy().copy()
     if isinstance(value, Mapping):

@@ -78,16 +78,16 @@ def hidden(source: str, names: Namespace, reference: Namespace) -> None:
 
     Raises: whatever says that the answer is wrong.
     """
-    want = plain(_defined(source, reference)["probe"]())
-    got = plain(_defined(source, names)["probe"]())
-    check = _defined(source, {"np": np, "close": close}).get("check")
+    want = plain(defined(source, reference)["probe"]())
+    got = plain(defined(source, names)["probe"]())
+    check = defined(source, {"np": np, "close": close}).get("check")
     if check is None:
         close(got, want)
     else:
         check(got, want)
 
 
-def _defined(source: str, names: Namespace) -> Namespace:
+def defined(source: str, names: Namespace) -> Namespace:
     copy = dict(names)
     _run(source, copy)
     return copy

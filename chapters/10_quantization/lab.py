@@ -131,6 +131,12 @@ def probe():
     return answers
 
 
+def visible():
+    x, w = torch.tensor([0.5, -2.0, 1.0]), W.clone()
+    q, scale = absmax_quantize(x)
+    return [q, scale, absmax_dequantize(q, scale), absmax_dequantize(*absmax_quantize(w))[::16], absmax_quantize(torch.zeros(3))[0]]
+
+
 def check(got, want):
     for name, answer in want.items():
         assert got[name]["types"] == answer["types"], f"{name}: dtypes are {got[name]['types']}"
@@ -223,6 +229,12 @@ def probe():
     return answers
 
 
+def visible():
+    activations = F.relu(torch.randn(1000, generator=torch.Generator().manual_seed(0)))
+    coded = zero_point_quantize(activations)
+    return [*zero_point_quantize(torch.tensor([-1.0, 0.0, 4.1])), zero_point_dequantize(*coded)]
+
+
 def check(got, want):
     close(got, want, rtol=1e-4)
 
@@ -294,6 +306,12 @@ def probe():
     q, scales = blockwise_quantize(torch.cat([torch.zeros(8), torch.ones(8)]), 8)
     answers["a block of zeros"] = {"q": q, "scales": scales}
     return answers
+
+
+def visible():
+    q, scales = blockwise_quantize(torch.tensor([1.0, -2.0, 100.0, 50.0, 3.0]), block_size=2)
+    w = W[:64].clone()
+    return [q, scales, blockwise_dequantize(*blockwise_quantize(w, 64), w.shape)]
 
 
 def check(got, want):
@@ -440,6 +458,18 @@ def probe():
     return answers
 
 
+def visible():
+    x, w = torch.randn(16, 576, generator=torch.Generator().manual_seed(4)).clamp(-4, 4), W[:64].cpu()
+    exact = mixed_matmul(x.clone(), w, threshold=0.0)
+    x[:, 100] = 60.0
+    return [exact, mixed_matmul(x.clone(), w), mixed_matmul(x.clone(), w, threshold=1e9)]
+
+
+def check_visible(got, want):
+    for mine, theirs in zip(got, want, strict=True):  # 2 %, as the visible tests allow
+        assert mine.shape == theirs.shape and np.linalg.norm(mine - theirs) < 0.02 * np.linalg.norm(theirs)
+
+
 def check(got, want):
     for name in want:
         assert got[name].dtype == np.float32 and got[name].shape == want[name].shape, f"{name}: {got[name].dtype} {got[name].shape}"
@@ -544,6 +574,21 @@ def probe():
     every = torch.arange(256, dtype=torch.uint8)
     answers["every byte"] = {"back": nf4_dequantize(every, torch.arange(1.0, 9.0), (16, 32))}
     return answers
+
+
+def visible():
+    row = torch.zeros(64)
+    row[:4] = torch.tensor([2.0, -2.0, 0.0, 2 * 0.4407])
+    w = W[:64].cpu()
+    packed, absmax = nf4_quantize(w)
+    return [*nf4_quantize(row), packed, absmax, nf4_dequantize(packed, absmax, w.shape)]
+
+
+def check_visible(got, want):
+    close([got[1], got[3]], [want[1], want[3]], rtol=1e-3)
+    assert got[0].dtype == np.uint8 and got[0].shape == want[0].shape and got[0][0] == want[0][0]
+    assert got[2].shape == want[2].shape and (got[2] == want[2]).mean() > 0.999
+    assert np.abs(got[4] - want[4]).max() < 0.2 * np.abs(want[4]).max()
 
 
 def check(got, want):
@@ -683,6 +728,21 @@ def probe():
     }
 
 
+def visible():
+    torch.manual_seed(6)
+    linear = nn.Linear(64, 32)
+    x = torch.randn(5, 3, 64)
+    layer = Int8Linear(linear)
+    small = nn.Sequential(nn.Linear(8, 8), nn.ModuleDict({"inner": nn.Linear(8, 8), "lm_head": nn.Linear(8, 2)}))
+    return [layer(x), layer.q.dtype == torch.int8, list(layer.scale.shape), replace_linears(small),
+            [type(small[0]).__name__, type(small[1]["inner"]).__name__, type(small[1]["lm_head"]).__name__]]
+
+
+def check_visible(got, want):
+    close(got[1:], want[1:])
+    assert got[0].shape == want[0].shape and np.abs(got[0] - want[0]).max() < 0.04
+
+
 def check(got, want):
     close(got, want, rtol=1e-3, atol=1e-4)
 
@@ -748,6 +808,15 @@ def probe():
     nll, tokens = token_nll(logits, ids, mask)
     low, _ = token_nll(logits.to(torch.bfloat16), ids, mask)
     return {"nll": nll, "tokens": tokens, "types": [str(nll.dtype), str(tokens.dtype), str(low.dtype)], "bf16": low}
+
+
+def visible():
+    ids = torch.randint(0, 10, (2, 5), generator=torch.Generator().manual_seed(7))
+    uniform = token_nll(torch.zeros(2, 5, 10), ids, torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]))
+    batch = tokenizer(["A film to remember.", "Too long, and far too loud for what little it has to say."],
+                      return_tensors="pt", padding=True, padding_side="right").to(model.device)
+    with torch.inference_mode():
+        return [*uniform, *token_nll(model(**batch).logits, batch["input_ids"], batch["attention_mask"])]
 
 
 def check(got, want):
@@ -924,6 +993,17 @@ def probe():
             float(llama_bytes(odd, precision, context=9)), float(llama_bytes(full, precision, batch=3, context=100)),
         ]
     return answers
+
+
+def visible():
+    rows = [llamas.loc["LLaMA 13B"], llamas.loc["Llama 2 70B"]]
+    counted = [float(n) for n in llama_parameters(llamas.loc["LLaMA 7B"])]
+    return counted, [float(llama_bytes(row, p, batch=2, context=4096)) for row in rows for p in ("fp32", "bf16", "int8", "nf4")]
+
+
+def check_visible(got, want):
+    close(got[0], want[0])
+    close(got[1], want[1], rtol=0.02)
 
 
 def check(got, want):

@@ -143,6 +143,10 @@ def _readable() -> list[Path]:
     paths = [Path(p).resolve() for p in (sys.base_prefix, sys.prefix, *course_utils.__path__)]
     cache_folder = weights.cache_dir().resolve()
     if cache_folder.is_dir():
+        if os.geteuid() == 0:  # the box's user is another one, and safetensors writes files that only their owner can read
+            for file in cache_folder.rglob("*"):
+                if file.is_file() and not file.stat().st_mode & 0o004:
+                    file.chmod(file.stat().st_mode | 0o444)
         paths.append(cache_folder)
     paths.append(_font_cache())
     return [p for p in dict.fromkeys(paths) if not p.is_relative_to("/usr")]

@@ -150,10 +150,8 @@ def _match(cells: list[_Cell], lab: NotebookNode) -> None:
         same = texts.get(_squeezed(cell.source))
         if same and same not in defines:
             cell.place = same  # one of the lab's own cells, whatever its metadata says now
-        elif by_content and (named not in by_content):
-            # the content says another exercise than the label: a copied cell with its solution typed over, or lost labels
-            locked = named is not None and named not in defines
-            cell.place = by_content[0] if not locked or len(cell.source) > 0 else named
+        elif by_content and named not in by_content:
+            cell.place = by_content[0]  # what it defines says more than a label that was lost or copied
         else:
             cell.place = named
     missing = [c for c in answers if c.id not in {cell.place for cell in cells}]
@@ -179,12 +177,14 @@ def _answer(given: NotebookNode, theirs: list[_Cell], result: Restored) -> None:
     if any(c.kind != "code" for c in written):
         result.reasons[name] = "its cell had another type than code; it was run as code"
     if len(sources) > 1:
-        if not all(_compiles(s) for s in sources) and _compiles("\n".join(sources)):
+        whole = [s for s in sources if _compiles(s) and _defined(s) >= _defined(given.source)]
+        joined = "\n".join(sources)
+        if not whole or (_compiles(joined) and not all(_compiles(s) for s in sources)):
             result.reasons[name] = "its cell was split; the parts were joined"
-            sources = ["\n".join(sources)]
+            sources = [joined]
         else:
             result.reasons[name] = "answered more than once; the last one counts"
-            sources = [next((s for s in reversed(sources) if _defined(s) >= _defined(given.source)), sources[-1])]
+            sources = whole[-1:]
     given.source = sources[0]
     result.answered.add(name)
 

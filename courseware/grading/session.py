@@ -12,6 +12,7 @@ import dataclasses
 import inspect
 import io
 import json
+import os
 import queue
 import shutil
 import sys
@@ -90,12 +91,12 @@ class Dead(Exception):
 class Session:
     """One kernel in one box. Use as a context manager."""
 
-    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False) -> None:
-        self.limits, self.deadline, self.unsafe = limits, deadline, unsafe
+    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False, warm: bool = True) -> None:
+        self.limits, self.deadline, self.unsafe, self.warm = limits, deadline, unsafe, warm
         self.printed = 0
 
     def __enter__(self) -> Session:
-        self.folder = Path(tempfile.mkdtemp(prefix="box-", dir="/tmp"))  # short: a socket's path has 107 characters at most
+        self.folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir="/tmp"))  # short: a socket's path has 107 characters at most
         settings = {"limits": dataclasses.asdict(self.limits), "shared": str(self.folder), "unsafe": self.unsafe}
         self.manager = KernelManager(
             kernel_spec_manager=_Specs(settings),

@@ -1,0 +1,238 @@
+"""nbgrader's gradebook, the students' feedback pages, and the CSV.
+
+The output folder is an nbgrader course: `nbgrader formgrader` opens it. Each finished submission is written at once, its
+result first; all else can be made again from the results, so a run that is cut loses nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from filelock import FileLock, Timeout
+from nbconvert.exporters import HTMLExporter
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbconvert.preprocessors.sanitize import SanitizeHTML
+from nbgrader import api
+from nbgrader.converters import GenerateFeedback
+from nbgrader.preprocessors import GetGrades
+from nbgrader.utils import is_grade, is_locked, is_solution
+from traitlets.config import Config
+
+from course_utils.errors import CourseError
+
+from .one import Result
+from .verdict import Lab
+
+_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:\">"
+)
+_CONFIG = """\
+# Open this folder with nbgrader's formgrader: cd here, then `jupyter lab`, menu Nbgrader → Formgrader.
+c = get_config()
+c.CourseDirectory.course_id = ""
+c.CourseDirectory.root = "."
+"""
+
+
+class Book:
+    """One output folder. Use as a context manager: two runs never write the same one."""
+
+    def __init__(self, folder: Path, lab: Lab) -> None:
+        self.folder, self.lab = folder.resolve(), lab
+        self.results = self.folder / "results"
+
+    def __enter__(self) -> Book:
+        for name in ("results", "feedback", "autograded"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.folder / ".lock")
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise CourseError(f"Another run is grading into {self.folder}. Wait for it, or give another --out.") from None
+        config = self.folder / "nbgrader_config.py"
+        if not config.exists():
+            write(config, _CONFIG)
+        self.url = f"sqlite:///{self.folder / 'gradebook.db'}"
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        self.book = api.Gradebook(self.url)  # which calls the program `alembic`
+        others = {a.name for a in self.book.assignments} - {self.lab.name}
+        if others:
+            self.__exit__()
+            raise CourseError(f"{self.folder} holds the grades of {', '.join(others)}. Give each lab its own --out.")
+        self._describe_lab()
+        self.exporter = _exporter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.book.close()
+        self.lock.release()
+
+    def _describe_lab(self) -> None:
+        """The lab's cells, as nbgrader's database wants them; what an older version had and this one has not, goes."""
+        book, name = self.book, self.lab.name
+        book.update_or_create_assignment(name)
+        notebook = book.update_or_create_notebook(name, name)
+        cells = nbformat.reads(self.lab.release, as_version=4).cells
+        wanted = {c.metadata.nbgrader.grade_id for c in cells if "nbgrader" in c.metadata}
+        old = [c for c in book.db.query(api.BaseCell).filter_by(notebook_id=notebook.id) if c.name not in wanted]
+        for cell in [*old, *[c for c in notebook.source_cells if c.name not in wanted]]:
+            for kind in (api.Grade, api.Comment):
+                book.db.query(kind).filter_by(cell_id=cell.id).delete()
+            book.db.delete(cell)
+        book.db.commit()
+        for cell in cells:
+            if "nbgrader" not in cell.metadata:
+                continue
+            about = cell.metadata.nbgrader
+            if is_grade(cell):
+                points = float(about.points)
+                book.update_or_create_grade_cell(about.grade_id, name, name, max_score=points, cell_type=cell.cell_type)
+            if is_solution(cell):
+                book.update_or_create_solution_cell(about.grade_id, name, name)
+            book.update_or_create_source_cell(
+                about.grade_id, name, name, cell_type=cell.cell_type, locked=is_locked(cell), source=cell.source
+            )
+
+    def known(self, student: str) -> Result | None:
+        """The result of an earlier run, if there is one."""
+        path = self.results / f"{student}.json"
+        try:
+            return Result(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):  # none, or from before a change of its form
+            return None
+
+    def commit(self, result: Result) -> None:
+        """Write one submission's result, then all that follows from it."""
+        write(self.results / f"{result.student}.json", json.dumps(asdict(result)))
+        self.follow(result)
+
+    def follow(self, result: Result) -> None:
+        """Gradebook, notebook and feedback of a result; what is there already and right is left alone."""
+        self._grades(result)
+        folder = self.folder / "autograded" / result.student / self.lab.name
+        folder.mkdir(parents=True, exist_ok=True)
+        notebook = _shown(result)
+        text = nbformat.writes(notebook)
+        path = folder / f"{self.lab.name}.ipynb"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write(path, text)
+        self._feedback(result, notebook)
+
+    def _grades(self, result: Result) -> None:
+        book, name = self.book, self.lab.name
+        if result.student not in {s.id for s in book.db.query(api.Student).filter_by(id=result.student)}:
+            book.add_student(result.student)
+        with book.db.no_autoflush:
+            submission = book.update_or_create_submission(name, result.student)
+        timestamp = api.utils.parse_utc(result.timestamp)
+        if submission.timestamp != timestamp:
+            submission.timestamp = timestamp
+        (notebook,) = submission.notebooks
+        grades = {g.cell_id: g for g in notebook.grades}
+        comments = {c.cell_id: c for c in notebook.comments}
+        for cell in notebook.notebook.grade_cells:
+            grade = grades.get(cell.id) or api.Grade(cell_id=cell.id, notebook=notebook)
+            score = result.scores.get(cell.name, 0.0)
+            if grade.auto_score != score:
+                grade.auto_score = score
+                grade.needs_manual_grade = grade.manual_score is not None  # a person's grade stays, and wants a second look
+        for cell in notebook.notebook.solution_cells:
+            comment = comments.get(cell.id) or api.Comment(cell_id=cell.id, notebook=notebook)
+            said = result.reasons.get(cell.name) or None
+            if comment.auto_comment != said:
+                comment.auto_comment = said
+        book.db.commit()
+
+    def _feedback(self, result: Result, notebook: nbformat.NotebookNode) -> None:
+        submission = self.book.find_submission(self.lab.name, result.student)
+        (graded,) = submission.notebooks
+        by_hand = sorted(
+            [(g.name, g.manual_score, g.extra_credit) for g in graded.grades], key=str
+        ) + sorted([(c.name, c.manual_comment) for c in graded.comments], key=str)
+        state = json.dumps([result.key, result.reasons, result.scores, by_hand])
+        key = f"<!-- {hashlib.sha256(state.encode()).hexdigest()} -->\n"
+        path = self.folder / "feedback" / f"{result.student}.html"
+        if path.exists() and path.read_text(encoding="utf-8").endswith(key):
+            return
+        about = {"notebook": self.lab.name, "assignment": self.lab.name, "student": result.student, "db_url": self.url}
+        page, _ = self.exporter.from_notebook_node(notebook, resources={"nbgrader": about, "metadata": {"name": self.lab.name}})
+        write(path, page.replace("<head>", f"<head>{_POLICY}", 1) + key)
+
+    def table(self) -> list[dict[str, Any]]:
+        """One row a student, with manual grades."""
+        rows = []
+        for submission in sorted(self.book.assignment_submissions(self.lab.name), key=lambda s: s.student.id):
+            result = self.known(submission.student.id)
+            if result is None:
+                continue
+            (notebook,) = submission.notebooks
+            score = {g.name: g.score for g in notebook.grades}
+            row = {
+                "student": submission.student.id, "lab": self.lab.name, "score": submission.score,
+                "max_score": submission.max_score, "percent": round(100 * submission.score / submission.max_score, 1),
+                "box": result.box,
+            }  # fmt: skip
+            row |= {name: score[f"{name}-tests"] + score[f"{name}-hidden"] for name in self.lab.exercises}
+            rows.append({**row, "note": _note(result), "file": result.file})
+        return rows
+
+    def write_csv(self) -> Path:
+        path = self.folder / "grades.csv"
+        rows = self.table()
+        scratch = path.with_suffix(".partial")
+        with scratch.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else ["student"])
+            writer.writeheader()
+            writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+        scratch.replace(path)
+        return path
+
+
+def _note(result: Result) -> str:
+    unsafe = "graded WITHOUT a box (--unsafe)" if result.box == "unsafe" else ""
+    return "; ".join(filter(None, [unsafe, result.note]))
+
+
+def _inert(value: Any) -> Any:
+    """A spreadsheet would run a text that begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+def _shown(result: Result) -> nbformat.NotebookNode:
+    """The notebook as it ran, with nothing in it that a browser would run."""
+    notebook = nbformat.reads(result.notebook, as_version=4)
+    if _note(result):
+        notice = f"**About this submission:** {html.escape(_note(result))}"
+        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(notice, id="grading-note"))
+    notebook, _ = SanitizeHTML(enabled=True).preprocess(notebook, {})
+    return notebook
+
+
+def _exporter() -> HTMLExporter:
+    """nbgrader's own feedback page."""
+    settings = GenerateFeedback().config
+    config = Config({"HTMLExporter": dict(settings.HTMLExporter), "GetGrades": {"enabled": True}})
+    exporter = HTMLExporter(config=config)
+    exporter.register_preprocessor(GetGrades, enabled=True)
+    exporter.register_preprocessor(CSSHTMLHeaderPreprocessor, enabled=True)
+    return exporter
+
+
+def write(path: Path, text: str) -> None:
+    """All of it, or what was there before."""
+    scratch = path.with_name(path.name + ".partial")
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)

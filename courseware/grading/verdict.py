@@ -1,0 +1,145 @@
+"""Points, decided outside the box.
+
+A hidden test is two functions. `probe()` runs beside the student's code and returns raw results; `check(got, want)` runs
+here, on the plain data that came back, against what the reference solution gave. Whatever a student's process patches,
+prints or sends, all it can do is give an answer.
+
+Visible tests run in the student's process, where they can be fooled, so their points need evidence too: either the hidden
+test is passed, or `visible()`, a third function of the same cell, returns for the visible tests' own inputs what the
+reference returns.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+
+from .. import build, plain, verify
+from ..chapters import Chapter, cells_of, chapter, exercises, read, role, tags
+
+OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
+
+
+@dataclass
+class Exercise:
+    """What grading knows of one exercise."""
+
+    visible_points: int
+    hidden_points: int
+    inside: str  # source with probe() and visible(), sent into the box after everything else has run
+    outside: str  # source with check()
+    want: Any  # encoded
+    want_visible: Any = None  # encoded; None when there is no visible()
+
+
+@dataclass
+class Lab:
+    """A lab as a grader needs it, plain data throughout."""
+
+    name: str
+    key: str  # changes when anything does that could change a grade
+    release: str  # the student's notebook, as JSON
+    exercises: dict[str, Exercise] = field(default_factory=dict)
+
+    def dumps(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def loads(cls, text: str) -> Lab:
+        raw = json.loads(text)
+        return cls(**{**raw, "exercises": {name: Exercise(**entry) for name, entry in raw["exercises"].items()}})
+
+
+def lab_key(source: Chapter) -> str:
+    """Hash of the lab and of the code that judges it."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for path in (source.lab_source, here / "verdict.py", here / "restore.py", here / "one.py", Path(plain.__file__), Path(verify.__file__)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def prepare(source: Chapter, cache: Path) -> Lab:
+    """The lab with what its reference solution gives; computed in a process of its own, once for each version."""
+    path = cache / f"{source.name}-{lab_key(source)[:16]}.json"
+    if not path.exists():
+        scratch = path.with_suffix(".partial")
+        environment = {**os.environ, "COURSE_BUDGET": "quick", "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-m", __name__, str(source.folder), str(scratch)], check=True, env=environment)
+        scratch.replace(path)
+    return Lab.loads(path.read_text(encoding="utf-8"))
+
+
+def _solve(source: Chapter) -> Lab:
+    notebook = read(source.lab_source)
+    names = verify.solved_namespace(notebook)
+    result = Lab(source.name, lab_key(source), nbformat.writes(build.student_lab(source)))
+    for name in exercises(notebook):
+        (tests,), (hidden,) = cells_of(notebook, "tests", name), cells_of(notebook, "hidden", name)
+        visible, secret = role(tests), role(hidden)
+        assert visible and secret
+        inside, outside = split(hidden.source)
+        wants = {
+            function: plain.encode(plain.plain(verify.defined(inside, names)[function]()))
+            for function in ("probe", "visible")
+            if f"def {function}(" in inside
+        }
+        result.exercises[name] = Exercise(
+            visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible")
+        )
+    return result
+
+
+def split(source: str) -> tuple[str, str]:
+    """A hidden cell's source: what runs beside the student's code, and what does not."""
+    tree = ast.parse(source)
+    outside = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in OUTSIDE]
+    inside = [node for node in tree.body if node not in outside]
+    return tuple("\n\n".join(ast.unparse(node) for node in part) for part in (inside, outside))  # type: ignore[return-value]
+
+
+def says(exercise: Exercise, got: Any, function: str = "probe") -> str:
+    """"" when the data is right, else what is wrong; for the instructor, since it may tell what the test is."""
+    names: dict[str, Any] = {"np": np, "close": verify.close}
+    exec(compile(exercise.outside, "<hidden test>", "exec"), names)
+    check = names.get("check" if function == "probe" else "check_visible")
+    want = plain.decode(exercise.want if function == "probe" else exercise.want_visible)
+    try:
+        with np.errstate(all="ignore"):
+            if check:
+                check(got, want)
+            else:
+                verify.close(got, want, rtol=1e-3, atol=1e-4)
+    except Exception as error:  # what check() raises on a stranger's data, whatever it is, means: wrong
+        return f"{type(error).__name__}: {error}"[:2000]
+    return ""
+
+
+def experiment_names(lab: nbformat.NotebookNode) -> set[str]:
+    """Names that only the cells which grading skips define."""
+    found: set[str] = set()
+    for cell in lab.cells:
+        if cell.cell_type == "code" and "experiment" in tags(cell):
+            try:
+                tree = ast.parse(cell.source)
+            except SyntaxError:  # IPython's own syntax
+                continue
+            found |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            found |= {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    return found
+
+
+if __name__ == "__main__":
+    folder, target = Path(sys.argv[1]), Path(sys.argv[2])
+    solved = _solve(Chapter(folder) if (folder / "lab.py").exists() else chapter(folder.name))
+    target.write_text(solved.dumps(), encoding="utf-8")

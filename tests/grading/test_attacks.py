@@ -1,0 +1,210 @@
+"""Hostile notebooks. Each must get what it deserves, and nothing outside its box may change.
+
+All are handed in by one class and graded in one run, next to honest students: that the run ends and that the honest ones have
+their points is part of every attack's test.
+
+Unless it says otherwise an attack's `double` is wrong and its `total` is right, so it deserves 0 and 3 points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import struct
+import threading
+import time
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, result_of, scores
+
+from courseware.grading import box, run
+
+try:
+    box.check()
+except box.BoxError as error:
+    pytestmark = pytest.mark.skip(reason=str(error).splitlines()[0])
+
+
+def huge_png() -> str:
+    """A PNG of 40,000 × 40,000 pixels in a few hundred bytes of base64."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 40_000, 40_000, 1, 0, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b64encode(b"\x89PNG\r\n\x1a\n" + body).decode()
+
+
+SEARCH = """
+import os
+found = []
+for top, folders, files in os.walk("/"):
+    folders[:] = [f for f in folders if os.path.join(top, f) not in ("/proc", "/usr", "/sys")]
+    for name in files:
+        path = os.path.join(top, name)
+        if name.endswith((".py", ".ipynb", ".json", ".db", ".csv", ".html")) and "site-packages" not in path and "/lib/python" not in path:
+            try:
+                text = open(path, errors="replace").read(2_000_000)
+            except OSError:
+                continue
+            if NEEDLE in text:
+                found.append(path)
+print("FOUND", found)
+"""
+CAPTURE = """
+import sys
+seen = []
+def spy(info):
+    seen.append(info.raw_cell)
+    print("CAPTURED", info.raw_cell)
+get_ipython().events.register("pre_run_cell", spy)
+"""
+
+ATTACKS: dict[str, str] = {
+    "reads hidden tests": "NEEDLE = 'HIDDEN-' + 'MARKER'\n" + SEARCH,
+    "reads other submissions": "NEEDLE = 'HONEST-' + 'STUDENT'\n" + SEARCH,
+    "writes the gradebook": "for p in OUT_FOLDERS:\n    try:\n        open(p, 'a').write('x')\n        print('WROTE', p)\n    except OSError as e: print(e)",
+    "network out": "import socket\nfor a in (('127.0.0.1', PORT), ('1.1.1.1', 80)):\n    try: socket.create_connection(a, 2); print('CONNECTED')\n    except OSError as e: print(e)",
+    "dns": "import socket\ntry: print('RESOLVED', socket.getaddrinfo('example.com', 80))\nexcept OSError as e: print(e)",
+    "fork bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "memory bomb": "x = bytearray(10**10)",
+    "memory bomb of children": "import os, time\nfor i in range(12):\n    if os.fork() == 0:\n        x = bytearray(b'1') * 300_000_000\n        time.sleep(60)\ntime.sleep(60)",
+    "memory bomb in a memfd": "import os\nfd = os.memfd_create('m')\nwhile True: os.write(fd, b'1' * 10_000_000)",
+    "endless loop": "while True: pass",
+    "ignores the interrupt": "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass",
+    "swallows the interrupt": "while True:\n    try:\n        while True: pass\n    except BaseException: pass",
+    "endless output": "while True: print('spam ' * 200)",
+    "a gigabyte of output": "print('x' * 1_000_000_000)",
+    "a gigabyte in pieces": "for i in range(1000): print('x' * 1_000_000)",
+    "fills the disk": "f = open('/tmp/fill', 'wb')\nwhile True: f.write(b'1' * 1_000_000)",
+    "fills the folder of sockets": "import os\nd = os.path.dirname(get_ipython().kernel.parent.abs_connection_file)\nf = open(os.path.join(d, 'fill'), 'wb')\nwhile True: f.write(b'1' * 1_000_000); f.flush()",
+    "many files among the sockets": "import os\nd = os.path.dirname(get_ipython().kernel.parent.abs_connection_file)\nfor i in range(10**7): open(os.path.join(d, str(i)), 'w').close()",
+    "kills the kernel": "import os\nos.kill(os.getpid(), 9)",
+    "exits": "import os\nos._exit(0)",
+    "kills the parent": "import os\nfor p in (os.getppid(), 1, -1):\n    try: os.kill(p, 9)\n    except OSError as e: print(e)",
+    "ptrace": "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nfor pid in range(1, 400):\n    if pid != os.getpid() and libc.ptrace(16, pid, 0, 0) == 0: print('ATTACHED', pid)",
+    "proc": "for p in ('/proc/1/root/etc/shadow', '/proc/self/root/etc/shadow', '/proc/1/environ', '/etc/shadow', '/root/.bashrc'):\n    try: print('READ', p, len(open(p, 'rb').read()))\n    except OSError as e: print(e)\nfor p in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/sys/vm/drop_caches'):\n    try:\n        open(p, 'w').write('x'); print('WROTE', p)\n    except OSError as e: print(e)",
+    "mounts and namespaces": "import ctypes, subprocess\nlibc = ctypes.CDLL(None)\nprint('MOUNTED' if libc.mount(b'none', b'/usr', b'tmpfs', 0, None) == 0 else 'no mount')\nprint('ROOT' if libc.setuid(0) == 0 else 'no root')",
+    "writes the system": "import course_utils, sys, numpy\nfor p in (course_utils.__file__, numpy.__file__, sys.executable, '/usr/bin/env', '/etc/passwd', '/x'):\n    try:\n        open(p, 'a').write('#'); print('WROTE', p)\n    except OSError as e: print(e)",
+    "symlinks": "import os\nos.symlink('/etc/shadow', '/tmp/s')\nd = os.path.dirname(get_ipython().kernel.parent.abs_connection_file)\nfor n in os.listdir(d):\n    if n.startswith('k-'):\n        pass\nos.symlink('/', os.path.join(d, 'root'))",
+    "patched comparisons": "import numpy as np\nnp.allclose = np.array_equal = lambda *a, **k: True\nnp.testing.assert_allclose = lambda *a, **k: None\nimport builtins\nbuiltins.abs = lambda x: 0\nbuiltins.all = lambda x: True",
+    "patched array equality": "import numpy as np\nclass Same(np.ndarray):\n    def __eq__(self, other): return np.True_\n    def __array_function__(self, f, t, a, k): return True\n",
+    "patched IPython": "ip = get_ipython()\nip.showtraceback = lambda *a, **k: None\nfrom IPython.core.interactiveshell import ExecutionResult\nExecutionResult.raise_error = lambda self: None\nip._showtraceback = lambda *a, **k: None\nold = ip.run_cell\nasync def fine(*a, **k):\n    r = ExecutionResult(None); r.result = None\n    return r\nip.run_cell_async = fine",
+    "assert that cannot fail": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\nget_ipython().ast_transformers.append(Strip())",
+    "fake kernel messages": "k = get_ipython().kernel\np = k.get_parent()\nfor name in ('probe', 'visible'):\n    k.session.send(k.iopub_socket, 'display_data', {'data': {'application/vnd.course.answer+json': '{\"dict\": {}}'}, 'metadata': {}}, parent=p)\nk.session.send(k.iopub_socket, 'status', {'execution_state': 'idle'}, parent=p)\nk.session.send(k.shell_stream if hasattr(k, 'shell_stream') else k.iopub_socket, 'execute_reply', {'status': 'ok'}, parent=p)",
+    "forged answers": "import json\nold = json.dumps\njson.dumps = lambda *a, **k: old({'dict': {'y': {'array': '<f8', 'shape': [2, 2], 'data': ''}}})",
+    "a pickle for an answer": "import json, pickle\nclass P:\n    def __reduce__(self): return (exec, ('import os; os.system(\"touch /tmp/pwned-by-pickle\")',))\nimport base64\njson.dumps = lambda *a, **k: base64.b64encode(pickle.dumps(P())).decode()",
+    "nested answers": "import json\njson.dumps = lambda *a, **k: '[' * 100000 + ']' * 100000",
+    "garbage on the sockets": "import zmq, os\nk = get_ipython().kernel\nfor i in range(50):\n    k.iopub_socket.send_multipart([b'x', b'<IDS|MSG>', b'', b'{', b'{', b'{', b'{'])",
+    "fake modules": "import sys, types\nfor name in ('json', 'base64', 'math'):\n    sys.modules[name] = types.ModuleType(name)",
+    "captures hidden tests": CAPTURE,
+    "time bomb": "import os, time, threading, subprocess\nthreading.Thread(target=lambda: time.sleep(10**6)).start()\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(10**6)\nsubprocess.Popen(['sleep', '1000000'], start_new_session=True)",
+    "threads": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(100,)).start()",
+    "page with scripts": "from IPython.display import HTML, Javascript, SVG, Markdown, display\nfor o in (HTML('<script>EVIL()</script><img src=x onerror=EVIL()>'), Javascript('EVIL()'), SVG('<svg xmlns=\"http://www.w3.org/2000/svg\" onload=\"EVIL()\"/>'), Markdown('<script>EVIL()</script>')): display(o)\nprint('</pre></div><script>EVIL()</script>')\nraise ValueError('<script>EVIL()</script>')",
+    "a huge image": f"from IPython.display import publish_display_data\npublish_display_data({{'image/png': '{huge_png()}'}})",
+}
+# What else than (0, 3) an attack deserves: these end the kernel or spoil it for the rest of their own notebook.
+DESERVES = {"patched IPython": (0, 0), "forged answers": (0, 0), "a pickle for an answer": (0, 0), "nested answers": (0, 0),
+            "fake modules": (0, 0), "patched comparisons": (0, None), "kills the parent": (0, None), "threads": (0, None),
+            "fork bomb": (0, None), "garbage on the sockets": (0, None), "time bomb": (0, 3)}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("class")
+    submitted, out = folder / "submitted", folder / "graded"
+    submitted.mkdir()
+    server = socket.create_server(("127.0.0.1", 0))
+    connections: list[object] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                connections.append(server.accept())
+            except OSError:
+                return
+
+    threading.Thread(target=accept, daemon=True).start()
+    targets = [str(out / "gradebook.db"), str(out / "grades.csv"), str(submitted / "honest.ipynb"), str(Path(__file__))]
+    settings = f"OUT_FOLDERS = {targets}\nPORT = {server.getsockname()[1]}\n"
+    for name in ("honest", "zealous"):
+        (submitted / f"{name}.ipynb").write_text(json.dumps(handed_in(RIGHT, before="# HONEST-STUDENT\nprint('hello')")))
+    for name, code in ATTACKS.items():
+        notebook = handed_in({**RIGHT, "double": WRONG}, before=settings + code)
+        (submitted / f"{name}.ipynb").write_text(json.dumps(notebook))
+    overwritten = handed_in({**RIGHT, "double": WRONG})
+    for cell in overwritten["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("locked"):
+            cell["source"] = "pass"
+            cell["metadata"]["nbgrader"]["points"] = 100
+    (submitted / "overwritten tests.ipynb").write_text(json.dumps(overwritten))
+    leak = "def double(x):\n    import sys\n    raise ValueError(str(sys._getframe(1).f_code.co_consts))"
+    (submitted / "leaks by its error.ipynb").write_text(json.dumps(handed_in({**RIGHT, "double": leak})))
+    os.symlink("/etc/passwd", submitted / "link.ipynb")
+    before = outside(submitted)
+    run.grade_class(TINY, submitted, out, run.Options(workers=2, limits=QUICK))
+    server.close()
+    assert outside(submitted) == before, "something outside a box was changed"
+    assert not connections, "something came through the network"
+    yield out
+
+
+def outside(submitted: Path) -> dict[str, str]:
+    """Hashes of what a hostile notebook would like to change."""
+    files = [*submitted.iterdir(), Path(__file__), *TINY.folder.iterdir(), *Path(run.__file__).parent.glob("*.py")]
+    return {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_attack(graded: Path, attack: str) -> None:
+    got = scores(graded, attack)
+    double, total = DESERVES.get(attack, (0, 3))
+    assert got[0] == double, result_of(graded, attack)
+    assert total is None or got[1] == total, result_of(graded, attack)
+    notebook = json.loads(result_of(graded, attack)["notebook"])
+    shown = "".join(str(o.get("text", "")) for c in notebook["cells"] for o in c.get("outputs", []))
+    for bad in ("FOUND ['", "WROTE", "CONNECTED", "RESOLVED", "ATTACHED", "READ", "MOUNTED", "ROOT"):
+        assert bad not in shown, shown
+
+
+def test_honest_grades_stand(graded: Path) -> None:
+    assert scores(graded, "honest") == scores(graded, "zealous") == (3, 3)
+    names = {path.stem for path in (graded / "feedback").iterdir()}
+    assert names == {*ATTACKS, "honest", "zealous", "overwritten tests", "leaks by its error", "link"}
+    assert len((graded / "grades.csv").read_text().splitlines()) == len(names) + 1
+
+
+def test_overwritten_tests_are_restored(graded: Path) -> None:
+    assert scores(graded, "overwritten tests") == (0, 3)
+
+
+def test_link_is_not_followed(graded: Path) -> None:
+    assert scores(graded, "link") == (0, 0) and "link" in result_of(graded, "link")["note"]
+
+
+def test_hidden_tests_stay_hidden(graded: Path) -> None:
+    for path in [*graded.glob("feedback/*"), *graded.glob("autograded/*/*/*")]:
+        text = path.read_text()
+        assert "HIDDEN-MARKER" not in text and "OUTSIDE-MARKER" not in text and "def probe" not in text, path
+
+
+def test_feedback_runs_nothing(graded: Path) -> None:
+    page = (graded / "feedback" / "page with scripts.html").read_text()
+    assert "default-src 'none'" in page.split("</title>")[0]
+    assert "<script>EVIL" not in page and "onerror=EVIL" not in page.replace("&lt;img src=x onerror=EVIL", "")
+    assert "image/png" not in (graded / "feedback" / "a huge image.html").read_text()
+
+
+def test_nothing_is_left_running(graded: Path) -> None:
+    time.sleep(1)
+    assert not list(Path("/tmp").glob(f"box-{os.getpid()}-*")) and not Path("/tmp/pwned-by-pickle").exists()
+    left = [p for p in psutil.process_iter(["cmdline"]) if "1000000" in " ".join(p.info["cmdline"] or [])]
+    assert not left
