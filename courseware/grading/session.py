@@ -34,7 +34,7 @@ from .box import BoxError, Limits
 
 ANSWER_TYPE = "application/vnd.course.answer+json"
 _STARTUP = 120  # seconds
-_GRACE = 5  # seconds that an interrupted cell has to end
+_GRACE = 2  # seconds that an interrupted cell has to say where it was
 _MESSAGE = 16_000_000  # bytes; ZeroMQ drops a peer that sends more at once
 _TEXT = 20_000  # characters of a cell's text that are kept for the feedback page
 _IMAGE = 2_000_000  # bytes of an image that is kept
@@ -85,7 +85,11 @@ class CellRun:
 
 
 class Dead(Exception):
-    """The kernel is gone; the message says why, for the student."""
+    """The kernel is gone, or not to be used again; the message says why, for the student."""
+
+    def __init__(self, why: str, run: CellRun | None = None) -> None:
+        super().__init__(why)
+        self.outputs = run.outputs if run else []
 
 
 class Session:
@@ -140,7 +144,7 @@ class Session:
         request = self.client.execute(source, allow_stdin=False, stop_on_error=False)
         end = min(self.deadline, time.monotonic() + (seconds or self.limits.cell))
         idle = replied = False
-        interrupted = 0.0
+        interrupted = False
         while not (idle and replied):
             message = self._next()
             now = time.monotonic()
@@ -153,22 +157,22 @@ class Session:
                         replied = True
                         if content.get("status") != "ok" and not run.error:
                             run.error = _said(content)
-                        end = min(end, now + 10)  # what is left to come is on its way, or was dropped for its size
+                        end = min(end, now + 5)  # what is left to come is on its way
                 elif kind == "status" and content.get("execution_state") == "idle":
                     idle = idle or parent == request
-                elif parent == request or not run.stopped:
-                    self._keep(run, kind, content, size)
-            if self.printed > self.limits.output and not run.stopped:
-                run.stopped, end = f"printed more than {self.limits.output / 1e6:.0f} MB", now
-            if now >= end:
-                if replied:
-                    break
-                if not interrupted:
-                    run.stopped = run.stopped or f"ran longer than {int(seconds or self.limits.cell)} s"
-                    self.manager.interrupt_kernel()
-                    interrupted, end = now, now + _GRACE
                 else:
-                    raise Dead(run.stopped)
+                    self._keep(run if parent == request else CellRun(), kind, content, size)
+            if self.printed > self.limits.output:  # what is queued already would drown the next cells
+                raise Dead(f"printed more than {self.limits.output / 1e6:.0f} MB")
+            if now >= end:
+                if replied:  # what it printed is still queued somewhere, and would drown the next cells
+                    raise Dead(f"printed more than {self.limits.output / 1e6:.0f} MB", run)
+                if interrupted:
+                    raise Dead(f"ran longer than {int(seconds or self.limits.cell)} s", run)
+                self.manager.interrupt_kernel()  # for the traceback, which tells the student where it was
+                interrupted, end = True, now + _GRACE
+        if interrupted:  # what else it left behind, such as gigabytes still to print, is not worth finding out
+            raise Dead(f"ran longer than {int(seconds or self.limits.cell)} s", run)
         return run
 
     def ask(self, source: str, function: str) -> Any:
@@ -180,8 +184,6 @@ class Session:
         """
         code = f"PLAIN = {inspect.getsource(plain)!r}\nTYPE = {ANSWER_TYPE!r}\n{_ASK}\n_course_ask({source!r}, {function!r})"
         run = self.run(code)
-        if run.stopped:
-            raise ValueError(run.stopped)
         if run.answer is None:
             raise ValueError(run.error or "no answer came")
         try:

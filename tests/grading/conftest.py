@@ -35,7 +35,7 @@ def handed_in(answers: dict[str, str], before: str = "", after: str = "") -> dic
     if after:
         cells.append(nbformat.v4.new_code_cell(after))
     notebook.cells = cells
-    return json.loads(nbformat.writes(notebook))
+    return json.loads(json.dumps(notebook))
 
 
 def scores(out: Path, student: str) -> tuple[float, float]:
