@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: lab test test-full notebooks check bench lock
+.PHONY: lab test test-full notebooks grade-demo check bench lock
 lab: setup
 	@.venv/bin/course lab $(ARGS)
 test: setup
@@ -11,6 +11,8 @@ test-full: setup
 	@.venv/bin/course test --budget full $(ARGS)
 notebooks: setup
 	@.venv/bin/course notebooks $(ARGS)
+grade-demo: setup
+	@.venv/bin/course grade-demo $(ARGS)
 check: setup
 	@.venv/bin/course check
 bench: setup

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import jupytext
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,6 +83,8 @@ def chapter(name: str) -> Chapter:
 
 def read(path: Path) -> NotebookNode:
     """A source file as a notebook."""
+    import jupytext
+
     return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
 
 

@@ -38,11 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     grade = commands.add_parser("grade", help="grade a class's submissions of a lab")
     grade.add_argument("lab", help="e.g. 10_quantization")
     grade.add_argument("submitted", type=Path, help="a folder of <student>.ipynb, nbgrader's folders, or an LMS's zip")
-    grade.add_argument("--out", type=Path, default=Path("graded"), help="gradebook.db, grades.csv, feedback/ (default: graded)")
+    grade.add_argument("--out", type=Path, default=Path("graded"), help="where the gradebook goes (default: graded)")
     grade.add_argument("--workers", type=int, default=0, help="processes (default: one for each CPU core)")
     grade.add_argument("--dask", metavar="ADDRESS", default="", help="scheduler of an existing Dask cluster")
-    grade.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. memory=6GB; see limits.toml")
-    grade.add_argument("--unsafe", action="store_true", help="without a box: only for submissions you trust like your own code")
+    grade.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. memory=6GB (limits.toml)")
+    grade.add_argument("--unsafe", action="store_true", help="without a box: only for code that you trust")
+    small = commands.add_parser("grade-demo", help="make a small class, good ones and bad ones, and grade it")
+    small.add_argument("lab", nargs="?", default="10_quantization")
+    small.add_argument("--out", type=Path, default=Path("graded-demo"))
     commands.add_parser("check", help="ruff and mypy")
     bench = commands.add_parser("bench", help="run the benchmarks, or one of them")
     bench.add_argument("names", nargs="*", metavar="NAME", help="e.g. load")
@@ -63,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _notebooks(options.chapters, options.all)
             case "grade":
                 return _grade(options)
+            case "grade-demo":
+                from .grading import demo
+
+                demo.make(chapter(options.lab), options.out / "submitted")
+                return main(["grade", options.lab, str(options.out / "submitted"), "--out", str(options.out)])
             case "check":
                 return _check()
             case "bench":

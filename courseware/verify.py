@@ -25,7 +25,7 @@ class Outcome:
     """What one test cell said of one solution; `said` is empty when it passed."""
 
     exercise: str
-    kind: str  # "tests" or "hidden"
+    kind: str  # "tests", "hidden", or "evidence": does visible() return what an honest pass of the visible tests needs?
     points: int
     said: str
 
@@ -40,7 +40,7 @@ class Mutant:
 
     @property
     def caught(self) -> bool:
-        return any(outcome.said for outcome in self.outcomes)
+        return any(outcome.said for outcome in self.outcomes if outcome.kind != "evidence")
 
 
 def solved_namespace(lab: NotebookNode) -> Namespace:
@@ -70,21 +70,41 @@ def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Name
             except Exception as error:
                 said = f"{type(error).__name__}: {error}"
             results.append(Outcome(exercise, kind, found.points, said))
+            if kind == "hidden":
+                results.append(Outcome(exercise, "evidence", 0, _evidence(cell.source, names, reference)))
     return results
 
 
-def hidden(source: str, names: Namespace, reference: Namespace) -> None:
-    """Run one hidden test: probe() beside the answer, check() on the plain data that came back.
+def _evidence(source: str, names: Namespace, reference: Namespace) -> str:
+    try:
+        hidden(source, names, reference, "visible")
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def hidden(source: str, names: Namespace, reference: Namespace, function: str = "probe") -> None:
+    """Run one hidden test: probe() or visible() beside the answer, and its check on the plain data that came back.
 
     Raises: whatever says that the answer is wrong.
     """
-    want = plain(defined(source, reference)["probe"]())
-    got = plain(defined(source, names)["probe"]())
-    check = defined(source, {"np": np, "close": close}).get("check")
-    if check is None:
+    want = plain(defined(source, reference)[function]())
+    got = plain(defined(source, names)[function]())
+    judge(source, got, want, function)
+
+
+def judge(source: str, got: Any, want: Any, function: str = "probe") -> None:
+    """The check that belongs to probe() or visible(): the cell's own, or `close`.
+
+    Raises: whatever says that the answer is wrong.
+    """
+    check = defined(source, {"np": np, "close": close}).get("check" if function == "probe" else "check_visible")
+    if check:
+        check(got, want)
+    elif function == "probe":
         close(got, want)
     else:
-        check(got, want)
+        close(got, want, rtol=1e-3, atol=1e-4)  # a test that students see is not strict
 
 
 def defined(source: str, names: Namespace) -> Namespace:

@@ -156,16 +156,18 @@ class Book:
     def _feedback(self, result: Result, notebook: nbformat.NotebookNode) -> None:
         submission = self.book.find_submission(self.lab.name, result.student)
         (graded,) = submission.notebooks
-        by_hand = sorted(
-            [(g.name, g.manual_score, g.extra_credit) for g in graded.grades], key=str
-        ) + sorted([(c.name, c.manual_comment) for c in graded.comments], key=str)
+        grades = sorted(((g.name, g.manual_score, g.extra_credit) for g in graded.grades), key=str)
+        comments = sorted(((c.name, c.manual_comment) for c in graded.comments), key=str)
+        by_hand = [grades, comments]
         state = json.dumps([result.key, result.reasons, result.scores, by_hand])
         key = f"<!-- {hashlib.sha256(state.encode()).hexdigest()} -->\n"
         path = self.folder / "feedback" / f"{result.student}.html"
         if path.exists() and path.read_text(encoding="utf-8").endswith(key):
             return
         about = {"notebook": self.lab.name, "assignment": self.lab.name, "student": result.student, "db_url": self.url}
-        page, _ = self.exporter.from_notebook_node(notebook, resources={"nbgrader": about, "metadata": {"name": self.lab.name}})
+        page, _ = self.exporter.from_notebook_node(
+            notebook, resources={"nbgrader": about, "metadata": {"name": self.lab.name}}
+        )
         write(path, page.replace("<head>", f"<head>{_POLICY}", 1) + key)
 
     def table(self) -> list[dict[str, Any]]:

@@ -107,7 +107,8 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], shared: Path | No
     else:
         box += ["--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
     paths = [*_readable(), *([shared] if shared else [])]
-    for folder in sorted({parent for path in [*paths, Path(HOME), Path("/etc/x")] for parent in path.parents if parent != Path("/")}):
+    parents = {parent for path in [*paths, Path(HOME), Path("/etc/any")] for parent in path.parents}
+    for folder in sorted(parents - {Path("/")}):
         box += ["--perms", "0755", "--dir", str(folder)]  # bubblewrap's own would be closed to other users
     box += ["--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
@@ -237,9 +238,11 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         return self.process is not None and self.process.poll() is None
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        for member in [*_inside(process.pid), process]:
-            with contextlib.suppress(psutil.Error, ProcessLookupError):
+        for member in _inside(process.pid):
+            with contextlib.suppress(psutil.Error):
                 member.kill()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
     def _watch(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
         """What rlimits cannot see: the sum over processes, and files in the shared folder."""

@@ -1,7 +1,7 @@
 """What was handed in: a folder of files, nbgrader's folders, or the zip that a learning platform exports.
 
-Every entry becomes a submission: one that cannot be read gets its reason, and none stops the run. Links are not followed, and
-names in a zip are names, never paths.
+Every entry becomes a submission: one that cannot be read gets its reason, and none stops the run. Links are not followed,
+and names in a zip are names, never paths.
 """
 
 from __future__ import annotations

@@ -84,14 +84,18 @@ def _cell(raw: dict[str, Any]) -> _Cell:
     source = raw.get("source", raw.get("input", ""))
     if isinstance(source, list):
         source = "".join(part for part in source if isinstance(part, str))
-    metadata = raw.get("metadata") if isinstance(raw.get("metadata"), dict) else {}
-    grading = metadata.get("nbgrader") if isinstance(metadata.get("nbgrader"), dict) else {}
+    metadata = _mapping(raw.get("metadata"))
+    grading = _mapping(metadata.get("nbgrader"))
     ids = tuple(str(i) for i in (raw.get("id"), metadata.get("id")) if isinstance(i, str))
     grade_id = grading.get("grade_id")
     source = source if isinstance(source, str) else ""
     source = source.replace("\r\n", "\n").encode("utf-8", "replace").decode("utf-8")
     kind = str(raw.get("cell_type"))
     return _Cell(kind, source, ids, grade_id if isinstance(grade_id, str) else "")
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def restore(cells: list[_Cell], lab: NotebookNode) -> Restored:
@@ -111,9 +115,7 @@ def restore(cells: list[_Cell], lab: NotebookNode) -> Restored:
     for cell in cells:
         if cell.place:
             after = cell.place
-        elif cell.kind == "code" and cell.source.strip():
-            own.setdefault(after, []).append(cell)
-        elif cell.kind in ("markdown", "raw", "heading") and cell.source.strip():
+        elif cell.source.strip() and cell.kind in ("code", "markdown", "raw", "heading"):
             own.setdefault(after, []).append(cell)
 
     result = Restored(copy.deepcopy(lab))

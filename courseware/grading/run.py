@@ -10,7 +10,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -95,7 +95,7 @@ def _data(submission: intake.Submission) -> bytes:
 
 def _results(
     jobs: list[tuple[intake.Submission, str]], lab: verdict.Lab, limits: box.Limits, options: Options
-) -> Iterator[one.Result]:
+) -> Generator[one.Result, None, None]:
     text = lab.dumps()
 
     def job(submission: intake.Submission, key: str) -> one.Job:
@@ -138,7 +138,9 @@ class _Worker:
         said = ""
         for _ in range(_TRIES):
             if self.pool is None:
-                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),))
+                self.pool = ProcessPoolExecutor(
+                    1, get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
+                )
             try:
                 return self.pool.submit(one.grade, job, text).result()
             except BrokenProcessPool:
@@ -179,7 +181,7 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
-    """The same on a Dask cluster: two submissions in flight for each thread of it, so that files are read as they are due."""
+    """The same on a Dask cluster. Two submissions are in flight for each thread of it: files are read as they are due."""
     try:
         from distributed import Client
         from distributed import as_completed as dask_completed
@@ -229,7 +231,8 @@ def _disk(out: Path) -> Iterator[None]:
         if not full:
             raise
         raise CourseError(
-            f"The disk of {out} is full. Every grade that was finished is kept there. Make room, then run the same command again."
+            f"The disk of {out} is full. Every grade that was finished is kept there. "
+            "Make room, then run the same command again."
         ) from None
 
 

@@ -7,7 +7,6 @@ believes them; they are at most what the student shows, or the student's answer 
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import inspect
 import io
@@ -18,19 +17,18 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import zmq
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
+from zmq.constants import SocketOption
 
 from .. import plain
-from .box import BoxError, Limits
+from .box import Limits
 
 ANSWER_TYPE = "application/vnd.course.answer+json"
 _STARTUP = 120  # seconds
@@ -40,7 +38,7 @@ _TEXT = 20_000  # characters of a cell's text that are kept for the feedback pag
 _IMAGE = 2_000_000  # bytes of an image that is kept
 _PIXELS = 8_000_000
 
-_ASK = '''
+_ASK = """
 def _course_ask(source, function):
     import json
     from IPython.display import publish_display_data
@@ -50,24 +48,17 @@ def _course_ask(source, function):
     exec(source, names)
     answer = json.dumps(tools["encode"](tools["plain"](names[function]())))
     publish_display_data({TYPE: answer})
-'''
+"""
 
 
 class Client(BlockingKernelClient):  # type: ignore[misc]
     """A kernel's client that takes no message larger than it must, and does not queue thousands."""
 
     def _create_connected_socket(self, channel: str, identity: bytes | None = None) -> Any:
-        context = self.context
-        with _limited(context):
-            return super()._create_connected_socket(channel, identity)
-
-
-@contextlib.contextmanager
-def _limited(context: zmq.Context) -> Iterator[None]:
-    """Sockets made inside have these options before they connect, which is when ZeroMQ reads them."""
-    context.setsockopt(zmq.MAXMSGSIZE, _MESSAGE)
-    context.setsockopt(zmq.RCVHWM, 50)
-    yield
+        # options of the context are those of its next sockets; ZeroMQ reads these when a socket connects
+        self.context.setsockopt(SocketOption.MAXMSGSIZE, _MESSAGE)
+        self.context.setsockopt(SocketOption.RCVHWM, 50)
+        return super()._create_connected_socket(channel, identity)
 
 
 @dataclasses.dataclass
@@ -100,7 +91,8 @@ class Session:
         self.printed = 0
 
     def __enter__(self) -> Session:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir="/tmp"))  # short: a socket's path has 107 characters at most
+        # a short path: a socket has room for 107 characters
+        self.folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir="/tmp"))
         settings = {"limits": dataclasses.asdict(self.limits), "shared": str(self.folder), "unsafe": self.unsafe}
         self.manager = KernelManager(
             kernel_spec_manager=_Specs(settings),
@@ -266,7 +258,7 @@ def add_output(outputs: list[NotebookNode], kind: str, content: dict[str, Any]) 
     elif len(outputs) < 50:
         given = content.get("data")
         data = {}
-        for mime, value in (given.items() if isinstance(given, dict) else ()):
+        for mime, value in given.items() if isinstance(given, dict) else ():
             if mime == "text/plain" and room > 0:
                 data[mime] = str(value)[:room]
             elif mime in ("image/png", "image/jpeg") and _is_image(value):
@@ -286,6 +278,3 @@ def _is_image(value: Any) -> bool:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     return bool(width * height <= _PIXELS)
-
-
-__all__ = ["BoxError", "CellRun", "Dead", "Session", "add_output"]

@@ -1,7 +1,7 @@
 """Hostile notebooks. Each must get what it deserves, and nothing outside its box may change.
 
-All are handed in by one class and graded in one run, next to honest students: that the run ends and that the honest ones have
-their points is part of every attack's test.
+All are handed in by one class and graded in one run, next to honest students: that the run ends and that the honest ones
+have their points is part of every attack's test.
 
 Unless it says otherwise an attack's `double` is wrong and its `total` is right, so it deserves 0 and 3 points.
 """

@@ -79,7 +79,9 @@ def test_manual_grades_survive_and_reach_the_feedback(grade: Grade, right: dict[
 
 def test_experiments_are_skipped_unless_an_answer_needs_them(grade: Grade) -> None:
     leans = handed_in({**RIGHT, "double": "def double(x):\n    return (2 if lab else 0) * x"})
-    out = grade({"leans.ipynb": leans}, limits={**QUICK, "cell": "60 s", "total": "120 s", "memory": "3 GB", "processes": "256"})
+    out = grade(
+        {"leans.ipynb": leans}, limits={**QUICK, "cell": "60 s", "total": "120 s", "memory": "3 GB", "processes": "256"}
+    )
     assert scores(out, "leans") == (3, 3)
 
 
@@ -87,7 +89,9 @@ def test_unsafe_marks_every_grade(grade: Grade, right: dict[str, Any], monkeypat
     monkeypatch.setattr(box, "check", lambda: pytest.fail("no box is asked for"))
     out = grade({"a.ipynb": right}, unsafe=True)
     assert scores(out, "a") == (3, 3) and result_of(out, "a")["box"] == "unsafe"
-    assert "WITHOUT a box" in (out / "grades.csv").read_text() and "WITHOUT a box" in (out / "feedback" / "a.html").read_text()
+    assert (
+        "WITHOUT a box" in (out / "grades.csv").read_text() and "WITHOUT a box" in (out / "feedback" / "a.html").read_text()
+    )
 
 
 def test_without_bubblewrap_it_refuses(grade: Grade, right: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +105,8 @@ def test_without_bubblewrap_it_refuses(grade: Grade, right: dict[str, Any], monk
 def command(submitted: Path, out: Path) -> list[str]:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from conftest import *; from pathlib import Path\n"
-        "if __name__ == '__main__': run.grade_class(TINY, Path(sys.argv[2]), Path(sys.argv[3]), run.Options(workers=2, limits=QUICK))\n"
+        "if __name__ == '__main__':\n"
+        "    run.grade_class(TINY, Path(sys.argv[2]), Path(sys.argv[3]), run.Options(workers=2, limits=QUICK))\n"
     )
     script = out.parent / "grade_tiny.py"
     script.write_text(code)
@@ -151,7 +156,7 @@ def test_a_full_disk_keeps_what_was_finished(grade: Grade, right: dict[str, Any]
         write(path, text)
 
     monkeypatch.setattr(book, "write", nearly_full)
-    with pytest.raises(CourseError, match="disk.*full.*kept"):
+    with pytest.raises(CourseError, match=r"disk.*full.*kept"):
         grade({"a.ipynb": right, "b.ipynb": right})
     first = written[0].stem
     monkeypatch.setattr(book, "write", write)

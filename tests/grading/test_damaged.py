@@ -23,7 +23,9 @@ def restored(notebook: dict[str, Any] | bytes) -> restore.Restored:
 
 def sources(result: restore.Restored) -> dict[str, str]:
     return {
-        c.metadata.nbgrader.grade_id: c.source for c in result.notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id")
+        c.metadata.nbgrader.grade_id: c.source
+        for c in result.notebook.cells
+        if c.metadata.get("nbgrader", {}).get("grade_id")
     }
 
 
@@ -127,8 +129,8 @@ def windows_lines(n: dict[str, Any]) -> None:
 
 
 DAMAGES = [
-    duplicated, duplicated_with_the_stub, deleted_tests, imports_deleted, reversed_order, retyped, split, metadata_lost, colab,
-    ids_swapped, edited_tests, huge_outputs, old_format, sources_as_lists, junk_among_the_cells, windows_lines,
+    duplicated, duplicated_with_the_stub, deleted_tests, imports_deleted, reversed_order, retyped, split, metadata_lost,
+    colab, ids_swapped, edited_tests, huge_outputs, old_format, sources_as_lists, junk_among_the_cells, windows_lines,
 ]  # fmt: skip
 
 

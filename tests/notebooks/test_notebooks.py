@@ -5,6 +5,7 @@ That every lecture and every solved lab runs is nbval's part: `make test` gives 
 
 from __future__ import annotations
 
+import ast
 import copy
 import os
 import re
@@ -42,7 +43,10 @@ def test_student_lab_gives_nothing_away(chapter: Chapter) -> None:
         assert solution and not any(part.strip() in text for part in solution)
     public = {line.strip() for c in source.cells if role_of(c) != "hidden" for line in c.source.splitlines()}
     for cell in cells_of(source, "hidden"):
-        secret = [line for line in cell.source.splitlines() if len(line.strip()) > 20 and line.strip() not in public]
+        assert "def visible(" in cell.source, "the visible tests' points need evidence from outside the student's process"
+        kept = [n for n in ast.parse(cell.source).body if not (isinstance(n, ast.FunctionDef) and "visible" in n.name)]
+        lines = [line for n in kept for line in (ast.get_source_segment(cell.source, n) or "").splitlines()]
+        secret = [line for line in lines if len(line.strip()) > 20 and line.strip() not in public]
         assert secret and not [line for line in secret if line.strip() in text]
     assert all(not cell.outputs for cell in student.cells if cell.cell_type == "code")
 
@@ -78,6 +82,9 @@ def test_wrong_solutions_lose_points(chapter: Chapter, monkeypatch: pytest.Monke
     lab, names, said = verify.reference(chapter)
     assert not [outcome for outcome in said if outcome.said], "the reference solution fails its own tests"
     tried = verify.mutants(chapter, lab, names)
+    for mutant in tried:  # who passes the visible tests honestly must be able to prove it
+        said = {outcome.kind: outcome.said for outcome in mutant.outcomes}
+        assert said["tests"] or not said["evidence"], f"{mutant.misconception}: visible() is stricter than its tests: {said}"
     survivors = [f"{m.exercise}: {m.misconception}" for m in tried if not m.caught]
     by_hidden = sum(any(o.said for o in m.outcomes if o.kind == "hidden") for m in tried)
     print(f"{chapter.name}: {len(tried) - len(survivors)} of {len(tried)} mutants caught, {by_hidden} by hidden tests")

@@ -11,6 +11,7 @@ lab.start("90_tiny", exercises=["double", "total"])
 # %%
 import numpy as np
 
+
 # %% tags=["exercise:double"]
 def double(x):
     """Twice x. x: float64 array of any shape; returns the same shape."""
@@ -21,6 +22,7 @@ def double(x):
 
 # %% tags=["tests:double:1"]
 assert np.allclose(double(np.array([1.0, 2.0])), [2.0, 4.0]), "twice 1 and 2 is 2 and 4"
+
 
 # %% tags=["hidden:double:2"]
 def probe():
@@ -41,6 +43,7 @@ def check(got, want):
 # %% [markdown]
 # ## The second one
 
+
 # %% tags=["exercise:total"]
 def total(values):
     """Sum of a list of floats; 0.0 for an empty one."""
@@ -51,6 +54,7 @@ def total(values):
 
 # %% tags=["tests:total:1"]
 assert total([1.0, 2.0]) == 3.0, "1 and 2 make 3"
+
 
 # %% tags=["hidden:total:2"]
 def probe():
