@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,23 +62,20 @@ def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Name
         for cell in cells_of(lab, kind, exercise):
             found = role(cell)
             assert found is not None
-            said = ""
-            try:
-                if kind == "tests":
-                    _run(cell.source, dict(names))
-                else:
-                    hidden(cell.source, names, reference)
-            except Exception as error:
-                said = f"{type(error).__name__}: {error}"
-            results.append(Outcome(exercise, kind, found.points, said))
-            if kind == "hidden":
-                results.append(Outcome(exercise, "evidence", 0, _evidence(cell.source, names, reference)))
+            if kind == "tests":
+                results.append(Outcome(exercise, kind, found.points, said(_run, cell.source, dict(names))))
+            else:
+                by_probe = said(hidden, cell.source, names, reference)
+                by_visible = said(hidden, cell.source, names, reference, "visible")
+                results.append(Outcome(exercise, kind, found.points, by_probe))
+                results.append(Outcome(exercise, "evidence", 0, by_visible))
     return results
 
 
-def _evidence(source: str, names: Namespace, reference: Namespace) -> str:
+def said(test: Callable[..., None], *arguments: Any) -> str:
+    """What a test says: "" when it passes, else the exception, whatever it is: on wrong answers anything may be raised."""
     try:
-        hidden(source, names, reference, "visible")
+        test(*arguments)
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return ""
@@ -156,8 +154,7 @@ def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]
     """The lab, its names when solved, and what its tests say of the reference solution."""
     lab = read(chapter.lab_source)
     names = solved_namespace(lab)
-    said = [outcome for exercise in exercises(lab) for outcome in outcomes(lab, exercise, names, names)]
-    return lab, names, said
+    return lab, names, [outcome for exercise in exercises(lab) for outcome in outcomes(lab, exercise, names, names)]
 
 
 def mutants(chapter: Chapter, lab: NotebookNode, names: Namespace) -> list[Mutant]:

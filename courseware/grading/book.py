@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import html
+import io
 import json
 import os
 import sys
@@ -188,16 +189,12 @@ class Book:
             rows.append({**row, "note": _note(result), "file": result.file})
         return rows
 
-    def write_csv(self) -> Path:
-        path = self.folder / "grades.csv"
-        rows = self.table()
-        scratch = path.with_suffix(".partial")
-        with scratch.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]) if rows else ["student"])
-            writer.writeheader()
-            writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
-        scratch.replace(path)
-        return path
+    def write_csv(self, rows: list[dict[str, Any]]) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["student"])
+        writer.writeheader()
+        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
+        write(self.folder / "grades.csv", text.getvalue())
 
 
 def _note(result: Result) -> str:
@@ -233,7 +230,7 @@ def _exporter() -> HTMLExporter:
 def write(path: Path, text: str) -> None:
     """All of it, or what was there before."""
     scratch = path.with_name(path.name + ".partial")
-    with scratch.open("w", encoding="utf-8") as file:
+    with scratch.open("w", newline="", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

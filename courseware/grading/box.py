@@ -106,8 +106,12 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], shared: Path | No
             box += ["--cap-add", capability]
     else:
         box += ["--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
-    paths = [*_readable(), *([shared] if shared else [])]
-    parents = {parent for path in [*paths, Path(HOME), Path("/etc/any")] for parent in path.parents}
+    readable = _readable()
+    parents = {
+        parent
+        for path in [*readable, *([shared] if shared else []), Path(HOME), Path("/etc/any")]
+        for parent in path.parents
+    }
     for folder in sorted(parents - {Path("/")}):
         box += ["--perms", "0755", "--dir", str(folder)]  # bubblewrap's own would be closed to other users
     box += ["--ro-bind", "/usr", "/usr"]
@@ -122,7 +126,7 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], shared: Path | No
     size = str((limits.disk if limits else 1_000_000) // 3)
     for name in ("/tmp", HOME, "/dev/shm"):
         box += ["--perms", "1777", "--size", size, "--tmpfs", name]
-    for path in _readable():
+    for path in readable:
         box += ["--ro-bind", str(path), str(path)]
     if shared:
         box += ["--bind", str(shared), str(shared)]
@@ -130,10 +134,15 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], shared: Path | No
     for name, value in environment.items():
         box += ["--setenv", name, value]
     if os.geteuid() == 0:
-        user = str(61184 + os.getpid() % 4096)  # a range that no account uses; one for each worker
+        user = _user()
         box += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
         box += ["--bounding-set=-all", "--inh-caps=-all"]
     return box
+
+
+def _user() -> int:
+    """Whom a box becomes when root grades: a range that no account uses, one for each worker."""
+    return 61184 + os.getpid() % 4096
 
 
 def _readable() -> list[Path]:
@@ -199,23 +208,22 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         limits = Limits(**self.limits)
-        program = [
-            "prlimit", f"--data={limits.memory}", f"--nproc={limits.processes}", f"--cpu={limits.cpu}",
-            f"--fsize={limits.disk}", "--nofile=512", "--core=0", *cmd,
-        ]  # fmt: skip
+        limited = ["prlimit", f"--data={limits.memory}", f"--cpu={limits.cpu}", f"--fsize={limits.disk}"]
+        limited += ["--nofile=512", "--core=0"]
         if self.unsafe:
+            program = [*limited, *cmd]  # no --nproc: an account's own processes would count too
             kwargs["env"] = {**os.environ, **environment(limits)}
-            del program[2]  # an account's own processes count too
             kwargs["env"].pop("MPLCONFIGDIR")
+            kwargs["cwd"] = self.shared
         else:
             shared = Path(self.shared)
             if os.geteuid() == 0:
-                user = 61184 + os.getpid() % 4096
                 for path in (shared, *shared.iterdir()):
-                    os.chown(path, user, user)
-            program = [*_bwrap(limits, environment(limits), shared), *program]
+                    os.chown(path, _user(), _user())
+            box = _bwrap(limits, environment(limits), shared)
+            program = [*box, *limited, f"--nproc={limits.processes}", *cmd]
             kwargs["env"] = {"PATH": os.environ.get("PATH", os.defpath)}
-        kwargs["cwd"] = "/" if not self.unsafe else self.shared
+            kwargs["cwd"] = "/"
         kwargs.setdefault("stdout", subprocess.DEVNULL)
         kwargs.setdefault("stderr", subprocess.DEVNULL)
         connection = await super().launch_kernel(program, **kwargs)
@@ -233,6 +241,12 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
                     kernel.send_signal(signum)
             return
         self._kill(self.process)
+
+    def crowded(self) -> bool:
+        """Is a process close to the memory that it may have?"""
+        return self.process is not None and any(
+            _field(p, "VmData") > 0.9 * Limits(**self.limits).memory for p in _inside(self.process.pid)
+        )
 
     def process_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -276,16 +290,22 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 def _memory(process: psutil.Process) -> int:
     """Bytes that only this process can be blamed for: anonymous memory, and memory-backed files it holds open."""
-    total = 0
+    total = _field(process, "RssAnon") + _field(process, "RssShmem")
     with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
-            if line.startswith(("RssAnon:", "RssShmem:")):
-                total += int(line.split()[1]) * 1024
         for descriptor in os.scandir(f"/proc/{process.pid}/fd"):
             with contextlib.suppress(OSError):
                 if os.readlink(descriptor.path).startswith("/memfd:"):
                     total += os.stat(descriptor.path).st_blocks * 512
     return total
+
+
+def _field(process: psutil.Process, name: str) -> int:
+    """Bytes that /proc says under this name; 0 for a process that is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def _threads(process: psutil.Process) -> int:

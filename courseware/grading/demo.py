@@ -20,34 +20,35 @@ def make(source: Chapter, folder: Path) -> None:
     solved = dict(zip(exercises(lab), answers, strict=True))
     first = exercises(lab)[0]
     notebooks: dict[str, Any] = {
-        "ada-all-right": _notebook(source, solved),
-        "bo-nothing-yet": _notebook(source, {}),
-        "cleo-half": _notebook(source, dict(list(solved.items())[: len(solved) // 2])),
-        "fay-endless-loop": _notebook(source, {**solved, first: f"{solved[first]}\n\nwhile True:\n    pass"}),
-        "gil-kills-the-kernel": _notebook(source, {**solved, first: "import os\nos._exit(1)"}),
-        "hal-forges": _notebook(source, {first: "import torch\ntorch.allclose = lambda *a: True\nprint('48 of 48 points')"}),
-        "ida-colab": _colab(_notebook(source, solved)),
-        "jo-reordered": _reordered(_notebook(source, solved)),
+        "ada-all-right": notebook(source, solved),
+        "bo-nothing-yet": notebook(source, {}),
+        "cleo-half": notebook(source, dict(list(solved.items())[: len(solved) // 2])),
+        "fay-endless-loop": notebook(source, {**solved, first: f"{solved[first]}\n\nwhile True:\n    pass"}),
+        "gil-kills-the-kernel": notebook(source, {**solved, first: "import os\nos._exit(1)"}),
+        "hal-forges": notebook(source, {first: "import torch\ntorch.allclose = lambda *a: True\nprint('48 of 48 points')"}),
+        "ida-colab": _colab(notebook(source, solved)),
+        "jo-reordered": _reordered(notebook(source, solved)),
     }
     for number, cell in enumerate(list(cells_of(read(source.folder / "mutants.py"), "mutant"))[::9]):
         found = role(cell)
         assert found is not None
         wrong = f"{solved[found.exercise]}\n\n\n{cell.source}"
-        notebooks[f"dan-{number}-wrong-{found.exercise}"] = _notebook(source, {**solved, found.exercise: wrong})
-    for name, notebook in notebooks.items():
-        (folder / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+        notebooks[f"dan-{number}-wrong-{found.exercise}"] = notebook(source, {**solved, found.exercise: wrong})
+    for name, made in notebooks.items():
+        (folder / f"{name}.ipynb").write_text(json.dumps(made), encoding="utf-8")
     whole = json.dumps(notebooks["ada-all-right"])
     (folder / "kim-cut-off.ipynb").write_text(whole[: len(whole) // 2], encoding="utf-8")
     (folder / "lee-empty.ipynb").write_bytes(b"")
     (folder / "max-essay.docx").write_bytes(b"PK\x03\x04 an essay")
 
 
-def _notebook(source: Chapter, answers: dict[str, str]) -> dict[str, Any]:
-    notebook = student_lab(source)
-    for cell in notebook.cells:
+def notebook(source: Chapter, answers: dict[str, str]) -> dict[str, Any]:
+    """The student's notebook with answers, as JSON."""
+    made = student_lab(source)
+    for cell in made.cells:
         cell.source = answers.get(cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source)
-    made: dict[str, Any] = json.loads(json.dumps(notebook))
-    return made
+    plain: dict[str, Any] = json.loads(json.dumps(made))
+    return plain
 
 
 def _colab(notebook: dict[str, Any]) -> dict[str, Any]:

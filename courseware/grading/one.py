@@ -52,7 +52,6 @@ class Job:
     limits: dict[str, Any]
     unsafe: bool = False
     skip_experiments: bool = True
-    warm: bool = True
 
 
 @lru_cache(maxsize=2)
@@ -60,6 +59,13 @@ def _lab(text: str) -> tuple[verdict.Lab, NotebookNode, frozenset[str]]:
     lab = verdict.Lab.loads(text)
     release = nbformat.reads(lab.release, as_version=4)
     return lab, release, frozenset(verdict.experiment_names(release))
+
+
+def nothing_yet(job: Job, lab: verdict.Lab) -> Result:
+    """The result before anything was earned."""
+    result = Result(job.student, lab.name, job.key, job.file, job.timestamp, "unsafe" if job.unsafe else "boxed")
+    result.scores = {f"{name}-{kind}": 0.0 for name in lab.exercises for kind in ("tests", "hidden")}
+    return result
 
 
 def grade(job: Job, lab_text: str) -> Result:
@@ -70,8 +76,7 @@ def grade(job: Job, lab_text: str) -> Result:
     """
     started = time.monotonic()
     lab, release, experiments = _lab(lab_text)
-    result = Result(job.student, lab.name, job.key, job.file, job.timestamp, "unsafe" if job.unsafe else "boxed")
-    result.scores = {f"{name}-{kind}": 0.0 for name in lab.exercises for kind in ("tests", "hidden")}
+    result = nothing_yet(job, lab)
     if not job.unsafe:
         check()
     try:
@@ -109,15 +114,14 @@ class _Run:
         self.hung: set[tuple[str, str]] = set()  # questions that ended a kernel
         self.left_out: dict[str, str] = {}
         self.note = ""
-        cells = {c.metadata.nbgrader.grade_id: c.id for c in restored.notebook.cells if "nbgrader" in c.metadata}
-        self._tests = {name: cells[f"{name}-tests"] for name in lab.exercises}
+        self.ids = {c.metadata.nbgrader.grade_id: c.id for c in restored.notebook.cells if "nbgrader" in c.metadata}
 
     def go(self, skip_experiments: bool) -> None:
         deadline = time.monotonic() + self.limits.total
         for _ in range(_STARTS):
             at: str | tuple[str, str] = ""
             try:
-                with Session(self.limits, deadline, self.job.unsafe, self.job.warm) as session:
+                with Session(self.limits, deadline, self.job.unsafe) as session:
                     for cell in self._code(skip_experiments):
                         at = cell.id
                         self.cells[cell.id] = session.run(cell.source)
@@ -146,7 +150,7 @@ class _Run:
     def _questions(self) -> Iterator[tuple[str, str]]:
         for name, exercise in self.lab.exercises.items():
             for function in ("probe", *(["visible"] if exercise.want_visible is not None else [])):
-                hangs = self._tests[name] in self.left_out or (name, "probe") in self.hung
+                hangs = self.ids[f"{name}-tests"] in self.left_out or (name, "probe") in self.hung
                 if name in self.restored.answered and not hangs and (name, function) not in {*self.answers, *self.failures}:
                     yield name, function
 
@@ -162,7 +166,6 @@ class _Run:
         return any(m[1] in experiments for m in (re.match(r"NameError: name '(\w+)'", text) for text in said) if m)
 
     def decide(self, result: Result) -> None:
-        by_grade = {c.metadata.nbgrader.grade_id: c for c in self.restored.notebook.cells if "nbgrader" in c.metadata}
         for cell in self.restored.notebook.cells:
             if cell.id in self.cells:
                 cell.outputs = self.cells[cell.id].outputs
@@ -170,13 +173,13 @@ class _Run:
             if name not in self.restored.answered:
                 continue
             hidden = self._says(name, "probe")
-            tests = self.cells.get(self._tests[name], CellRun(error="did not run"))
+            tests = self.cells.get(self.ids[f"{name}-tests"], CellRun(error="did not run"))
             evidence = hidden and self._says(name, "visible")
             visible = tests.stopped or tests.error or (evidence and f"no evidence: {evidence}")
             result.scores[f"{name}-hidden"] = 0.0 if hidden else float(exercise.hidden_points)
             result.scores[f"{name}-tests"] = 0.0 if visible else float(exercise.visible_points)
             said = [result.reasons[name]] if name in result.reasons else []
-            answer = self.cells.get(by_grade[name].id, CellRun())
+            answer = self.cells.get(self.ids[name], CellRun())
             if answer.failed:
                 said.append(f"its cell: {answer.stopped or answer.error}")
             if tests.stopped or tests.error:

@@ -39,7 +39,6 @@ class Options:
     unsafe: bool = False
     limits: dict[str, str | int] | None = None
     skip_experiments: bool = True
-    warm: bool = True
 
 
 def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options | None = None) -> list[dict[str, object]]:
@@ -55,8 +54,6 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     if not options.unsafe and not options.dask:
         box.check()
     _sweep()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "results").mkdir(exist_ok=True)
     prepared = verdict.prepare(source, out / "results")
     with Book(out, prepared) as book, _disk(out):
         jobs: list[tuple[intake.Submission, str]] = []
@@ -72,8 +69,9 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
         with contextlib.closing(_results(jobs, prepared, limits, options)) as results:
             for result in tqdm(results, total=len(jobs), desc="grading", unit="lab", disable=not jobs):
                 book.commit(result)
-        book.write_csv()
-        return book.table()
+        table = book.table()
+        book.write_csv(table)
+        return table
 
 
 def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> str:
@@ -102,7 +100,7 @@ def _results(
         data = _data(submission)
         return one.Job(
             submission.student, submission.file, submission.timestamp, data, submission.problem, key, asdict(limits),
-            options.unsafe, options.skip_experiments, options.warm,
+            options.unsafe, options.skip_experiments,
         )  # fmt: skip
 
     if options.dask:
@@ -162,8 +160,8 @@ class _Worker:
 
 def given_up(job: one.Job, lab: verdict.Lab, said: str) -> one.Result:
     """The result of a submission that the grader could not grade. Its key is empty: the next run tries again."""
-    result = one.Result(job.student, lab.name, "", job.file, job.timestamp, "unsafe" if job.unsafe else "boxed")
-    result.scores = {f"{name}-{kind}": 0.0 for name in lab.exercises for kind in ("tests", "hidden")}
+    result = one.nothing_yet(job, lab)
+    result.key = ""
     result.note = f"could not be graded, please look at it: {said}"
     result.notebook = lab.release
     return result

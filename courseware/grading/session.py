@@ -25,7 +25,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
-from zmq.constants import SocketOption
+from zmq.constants import Event, SocketOption
 
 from .. import plain
 from .box import Limits
@@ -86,8 +86,8 @@ class Dead(Exception):
 class Session:
     """One kernel in one box. Use as a context manager."""
 
-    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False, warm: bool = True) -> None:
-        self.limits, self.deadline, self.unsafe, self.warm = limits, deadline, unsafe, warm
+    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False) -> None:
+        self.limits, self.deadline, self.unsafe = limits, deadline, unsafe
         self.printed = 0
 
     def __enter__(self) -> Session:
@@ -106,6 +106,7 @@ class Session:
             self.manager.start_kernel()
             self.client = self.manager.client()
             self.client.start_channels(stdin=False, hb=False)
+            self.hung_up = self.client.iopub_channel.socket.get_monitor_socket(Event.DISCONNECTED)
             self.client.wait_for_ready(timeout=min(_STARTUP, max(1.0, self.deadline - time.monotonic())))
         except RuntimeError as error:
             self.close()
@@ -120,13 +121,14 @@ class Session:
 
     def close(self) -> None:
         if hasattr(self, "client"):
+            self.client.iopub_channel.socket.disable_monitor()
             self.client.stop_channels()
         if self.manager.has_kernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, source: str, seconds: float | None = None) -> CellRun:
+    def run(self, source: str) -> CellRun:
         """Run one cell.
 
         Raises:
@@ -134,7 +136,7 @@ class Session:
         """
         run = CellRun()
         request = self.client.execute(source, allow_stdin=False, stop_on_error=False)
-        end = min(self.deadline, time.monotonic() + (seconds or self.limits.cell))
+        end = min(self.deadline, time.monotonic() + self.limits.cell)
         idle = replied = False
         interrupted = False
         while not (idle and replied):
@@ -154,17 +156,20 @@ class Session:
                     idle = idle or parent == request
                 else:
                     self._keep(run if parent == request else CellRun(), kind, content, size)
-            if self.printed > self.limits.output:  # what is queued already would drown the next cells
+            # what is queued already would drown the next cells; and whoever sent too much at once was cut off
+            if self.printed > self.limits.output or self.hung_up.poll(0):
                 raise Dead(f"printed more than {self.limits.output / 1e6:.0f} MB")
             if now >= end:
                 if replied:  # what it printed is still queued somewhere, and would drown the next cells
                     raise Dead(f"printed more than {self.limits.output / 1e6:.0f} MB", run)
                 if interrupted:
-                    raise Dead(f"ran longer than {int(seconds or self.limits.cell)} s", run)
+                    raise Dead(f"ran longer than {self.limits.cell} s", run)
                 self.manager.interrupt_kernel()  # for the traceback, which tells the student where it was
                 interrupted, end = True, now + _GRACE
         if interrupted:  # what else it left behind, such as gigabytes still to print, is not worth finding out
-            raise Dead(f"ran longer than {int(seconds or self.limits.cell)} s", run)
+            raise Dead(f"ran longer than {self.limits.cell} s", run)
+        if self.manager.provisioner.crowded():  # else the next cell would fail for want of memory, and be blamed
+            raise Dead(f"left no memory to the cells after it, of {self.limits.memory / 1e9:.1f} GB", run)
         return run
 
     def ask(self, source: str, function: str) -> Any:

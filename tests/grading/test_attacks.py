@@ -22,14 +22,11 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, result_of, scores
+from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, needs_box, result_of, scores
 
-from courseware.grading import box, run
+from courseware.grading import run
 
-try:
-    box.check()
-except box.BoxError as error:
-    pytestmark = pytest.mark.skip(reason=str(error).splitlines()[0])
+pytestmark = needs_box
 
 
 def huge_png() -> str:
@@ -84,6 +81,7 @@ ATTACKS: dict[str, str] = {
     "endless output": "while True: print('spam ' * 200)",
     "a gigabyte of output": "print('x' * 1_000_000_000)",
     "a gigabyte in pieces": "for i in range(1000): print('x' * 1_000_000)",
+    "keeps the memory": "hog = b'1' * 780_000_000",
     "fills the disk": "f = open('/tmp/fill', 'wb')\nwhile True: f.write(b'1' * 1_000_000)",
     "fills the folder of sockets": "import os\nd = os.path.dirname(get_ipython().kernel.parent.abs_connection_file)\nf = open(os.path.join(d, 'fill'), 'wb')\nwhile True: f.write(b'1' * 1_000_000); f.flush()",
     "many files among the sockets": "import os\nd = os.path.dirname(get_ipython().kernel.parent.abs_connection_file)\nfor i in range(10**7): open(os.path.join(d, str(i)), 'w').close()",

@@ -15,16 +15,13 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, result_of, scores
+from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, needs_box, result_of, scores
 from nbgrader.api import Gradebook
 
 from course_utils.errors import CourseError
 from courseware.grading import box, intake, run
 
-try:
-    box.check()
-except box.BoxError as error:
-    pytestmark = pytest.mark.skip(reason=str(error).splitlines()[0])
+pytestmark = needs_box
 
 Grade = Callable[..., Path]
 

@@ -13,15 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, RIGHT, TINY, handed_in, scores
+from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, scores
 
 from course_utils.errors import CourseError
-from courseware.grading import box, run
+from courseware.grading import run
 
-try:
-    box.check()
-except box.BoxError as error:
-    pytestmark = pytest.mark.skip(reason=str(error).splitlines()[0])
+pytestmark = needs_box
 
 
 @pytest.fixture

