@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -17,15 +18,18 @@ import sys
 import threading
 import time
 import tomllib
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import Bool, Dict, Unicode
+from traitlets import Bool, Dict, List, Unicode
 
 from course_utils.errors import CourseError
+
+from . import warm
 
 HOME = "/home/student"
 _SHARED_FILES = 64  # sockets and the connection file; more of them is somebody filling a disk
@@ -171,6 +175,11 @@ def _font_cache() -> Path:
     return Path(matplotlib.get_cachedir()).resolve()
 
 
+def _rlimits(limits: Limits) -> dict[str, int]:
+    """Limits that the system keeps, by prlimit's names."""
+    return {"data": limits.memory, "cpu": limits.cpu, "fsize": limits.disk, "nofile": 512, "core": 0}
+
+
 def environment(limits: Limits) -> dict[str, str]:
     """The variables that a boxed kernel sees; nothing of the grader's own."""
     from course_utils import weights
@@ -198,20 +207,25 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     """Starts a kernel in a box. jupyter_client finds it by the entry point `course-box`.
 
     Its configuration stands in the kernel spec: `limits` (fields of `Limits`), `shared` (the folder of sockets), and
-    `unsafe`, which starts the same kernel with the same limits of the system, but without a box.
+    `unsafe`, which starts the same kernel with the same limits of the system, but without a box. `modules`, when there are
+    any, are imported once for all boxes of this process (see warm.py).
     """
 
     limits = Dict()
     shared = Unicode()
     unsafe = Bool(False)
+    modules: Any = List()
     ended: str = ""  # why the watch killed it
+    namespace: str = ""  # of processes: whoever is in it is in the box
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         limits = Limits(**self.limits)
-        limited = ["prlimit", f"--data={limits.memory}", f"--cpu={limits.cpu}", f"--fsize={limits.disk}"]
-        limited += ["--nofile=512", "--core=0"]
+        nursery = None if self.unsafe else self._nursery(limits)
+        kwargs.setdefault("stdout", subprocess.DEVNULL)
+        kwargs.setdefault("stderr", subprocess.DEVNULL)
+        limited = ["prlimit", *(f"--{name}={value}" for name, value in _rlimits(limits).items())]
         if self.unsafe:
-            program = [*limited, *cmd]  # no --nproc: an account's own processes would count too
+            program = [*limited, *cmd]
             kwargs["env"] = {**os.environ, **environment(limits)}
             kwargs["env"].pop("MPLCONFIGDIR")
             kwargs["cwd"] = self.shared
@@ -221,13 +235,55 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
                 for path in (shared, *shared.iterdir()):
                     os.chown(path, _user(), _user())
             box = _bwrap(limits, environment(limits), shared)
-            program = [*box, *limited, f"--nproc={limits.processes}", *cmd]
+            # --nproc only in a box: elsewhere an account's own processes would count too
+            program = [*box, *(warm.ANCHOR if nursery else [*limited, f"--nproc={limits.processes}", *cmd])]
             kwargs["env"] = {"PATH": os.environ.get("PATH", os.defpath)}
             kwargs["cwd"] = "/"
-        kwargs.setdefault("stdout", subprocess.DEVNULL)
-        kwargs.setdefault("stderr", subprocess.DEVNULL)
-        connection = await super().launch_kernel(program, **kwargs)
+        if nursery is None:
+            connection = await super().launch_kernel(program, **kwargs)
+        else:
+            entry = warm.Entry(
+                0, _user() if os.geteuid() == 0 else 0, {}, environment(limits), HOME, cmd[cmd.index("-f") + 1]
+            )
+            entry.limits = {f"RLIMIT_{name.upper()}": value for name, value in _rlimits(limits).items()}
+            entry.limits["RLIMIT_NPROC"] = limits.processes
+            connection = await self._warm(nursery, entry, program, kwargs)
         threading.Thread(target=self._watch, args=(self.process, limits), daemon=True).start()
+        return connection
+
+    def _nursery(self, limits: Limits) -> warm.Nursery | None:
+        """Whom to ask for a kernel that has the imports; None when there is nobody."""
+        if self.modules:
+            with contextlib.suppress(warm.Unavailable):
+                return warm.nursery(tuple(self.modules), environment(limits))
+        return None
+
+    async def _warm(self, nursery: warm.Nursery, entry: warm.Entry, program: list[str], kwargs: dict[str, Any]) -> Any:
+        """Make the box, then have a kernel move in.
+
+        Raises:
+            RuntimeError: it did not. The next kernel will be a cold one.
+        """
+        ready, says = os.pipe()
+        waits, lifeline = os.pipe()
+        try:
+            connection = await super().launch_kernel(program, **{**kwargs, "stdin": waits, "stdout": says})
+            os.close(says)
+            says = -1
+            try:
+                if not select.select([ready], [], [], warm.ENTER)[0] or not os.read(ready, 1):
+                    raise warm.Unavailable("the box did not start")
+                entry.process = max((p.pid for p in self._members()), default=0)
+                nursery.kernel(entry, lifeline)
+            except warm.Unavailable as gone:
+                self._kill(self.process)
+                warnings.warn(f"no warm start of imports, grading goes on without: {gone}", stacklevel=2)
+                warm.give_up(tuple(self.modules), gone)
+                raise RuntimeError(str(gone)) from gone
+        finally:
+            for descriptor in (ready, says, waits, lifeline):
+                if descriptor >= 0:
+                    os.close(descriptor)
         return connection
 
     async def send_signal(self, signum: int) -> None:
@@ -235,7 +291,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         if self.process is None:
             return
         if signum == signal.SIGINT:
-            kernel = next((p for p in _inside(self.process.pid) if _arguments(p)[:1] == [sys.executable]), None)
+            kernel = next((p for p in self._members() if _arguments(p)[:1] == [sys.executable]), None)
             if kernel:
                 with contextlib.suppress(psutil.Error):
                     kernel.send_signal(signum)
@@ -245,14 +301,31 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     def crowded(self) -> bool:
         """Is a process close to the memory that it may have?"""
         return self.process is not None and any(
-            _field(p, "VmData") > 0.9 * Limits(**self.limits).memory for p in _inside(self.process.pid)
+            _field(p, "VmData") > 0.9 * Limits(**self.limits).memory for p in self._members()
         )
 
     def process_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def _members(self) -> list[psutil.Process]:
+        """Every process of this kernel: those in its box, which may not all descend from it; else its descendants."""
+        if self.process is None:
+            return []
+        descendants = _descendants(self.process.pid)
+        if not self.namespace:
+            found = {_namespace(p.pid) for p in descendants} - {_namespace(os.getpid()), ""}
+            if self.unsafe or not found:
+                return descendants
+            self.namespace = found.pop()
+        members = []
+        for pid in psutil.pids():
+            if _namespace(pid) == self.namespace:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    members.append(psutil.Process(pid))
+        return members
+
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        for member in _inside(process.pid):
+        for member in self._members():
             with contextlib.suppress(psutil.Error):
                 member.kill()
         with contextlib.suppress(ProcessLookupError):
@@ -261,7 +334,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     def _watch(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
         """What rlimits cannot see: the sum over processes, and files in the shared folder."""
         while process.poll() is None and not self.ended:
-            members = _inside(process.pid)
+            members = self._members()
             used = sum(_memory(p) for p in members)
             if used > limits.memory:
                 self.ended = f"used more than {limits.memory / 1e9:.1f} GB of memory"
@@ -274,11 +347,18 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             time.sleep(0.1)
 
 
-def _inside(pid: int) -> list[psutil.Process]:
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
         return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
         return []
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:  # it is gone, or not ours
+        return ""
 
 
 def _arguments(process: psutil.Process) -> list[str]:

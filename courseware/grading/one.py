@@ -52,6 +52,7 @@ class Job:
     limits: dict[str, Any]
     unsafe: bool = False
     skip_experiments: bool = True
+    warm: bool = True
 
 
 @lru_cache(maxsize=2)
@@ -121,7 +122,7 @@ class _Run:
         for _ in range(_STARTS):
             at: str | tuple[str, str] = ""
             try:
-                with Session(self.limits, deadline, self.job.unsafe) as session:
+                with Session(self.limits, deadline, self.job.unsafe, self.lab.modules if self.job.warm else ()) as session:
                     for cell in self._code(skip_experiments):
                         at = cell.id
                         self.cells[cell.id] = session.run(cell.source)

@@ -39,6 +39,7 @@ class Options:
     unsafe: bool = False
     limits: dict[str, str | int] | None = None
     skip_experiments: bool = True
+    warm: bool = True  # import once for all submissions of a worker
 
 
 def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options | None = None) -> list[dict[str, object]]:
@@ -100,7 +101,7 @@ def _results(
         data = _data(submission)
         return one.Job(
             submission.student, submission.file, submission.timestamp, data, submission.problem, key, asdict(limits),
-            options.unsafe, options.skip_experiments,
+            options.unsafe, options.skip_experiments, options.warm,
         )  # fmt: skip
 
     if options.dask:

@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +87,19 @@ class Dead(Exception):
 class Session:
     """One kernel in one box. Use as a context manager."""
 
-    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False) -> None:
-        self.limits, self.deadline, self.unsafe = limits, deadline, unsafe
+    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False, modules: Sequence[str] = ()) -> None:
+        self.limits, self.deadline, self.unsafe, self.modules = limits, deadline, unsafe, modules
         self.printed = 0
 
     def __enter__(self) -> Session:
         # a short path: a socket has room for 107 characters
         self.folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir="/tmp"))
-        settings = {"limits": dataclasses.asdict(self.limits), "shared": str(self.folder), "unsafe": self.unsafe}
+        settings = {
+            "limits": dataclasses.asdict(self.limits),
+            "shared": str(self.folder),
+            "unsafe": self.unsafe,
+            "modules": list(self.modules),
+        }
         self.manager = KernelManager(
             kernel_spec_manager=_Specs(settings),
             kernel_name="course-box",

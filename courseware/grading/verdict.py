@@ -27,6 +27,7 @@ import numpy as np
 from .. import plain, verify
 from ..chapters import Chapter, cells_of, exercises, read, role, tags
 
+_ALWAYS = ("ipykernel.ipkernel", "ipykernel.zmqshell", "numpy")  # what every kernel imports, or this file did already
 OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
 
 
@@ -49,6 +50,7 @@ class Lab:
     name: str
     key: str  # changes when anything does that could change a grade
     release: str  # the student's notebook, as JSON
+    modules: list[str] = field(default_factory=list)  # that its solution imports
     exercises: dict[str, Exercise] = field(default_factory=dict)
 
     def dumps(self) -> str:
@@ -86,8 +88,11 @@ def _solve(source: Chapter) -> Lab:
     from .. import build  # nbgrader and nbclient: a second, and no worker needs them
 
     notebook = read(source.lab_source)
+    release = nbformat.writes(build.student_lab(source))
+    before = set(sys.modules)
     names = verify.solved_namespace(notebook)
-    result = Lab(source.name, lab_key(source), nbformat.writes(build.student_lab(source)))
+    imported = [name for name, module in sys.modules.items() if name not in before and getattr(module, "__file__", None)]
+    result = Lab(source.name, lab_key(source), release, [*_ALWAYS, *imported])
     for name in exercises(notebook):
         (tests,), (hidden,) = cells_of(notebook, "tests", name), cells_of(notebook, "hidden", name)
         visible, secret = role(tests), role(hidden)

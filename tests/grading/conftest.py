@@ -66,6 +66,7 @@ def grade(tmp_path: Path) -> Callable[..., Path]:
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             (folder / name).write_bytes(data)
         options.setdefault("limits", QUICK)
+        options.setdefault("warm", False)  # the attacks are warm
         run.grade_class(TINY, folder, tmp_path / "graded", run.Options(**options))
         return tmp_path / "graded"
 

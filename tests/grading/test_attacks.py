@@ -88,7 +88,7 @@ ATTACKS: dict[str, str] = {
     "kills the kernel": "import os\nos.kill(os.getpid(), 9)",
     "exits": "import os\nos._exit(0)",
     "kills the parent": "import os\nfor p in (os.getppid(), 1, -1):\n    try: os.kill(p, 9)\n    except OSError as e: print(e)",
-    "ptrace": "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nfor pid in range(1, 400):\n    if pid != os.getpid() and libc.ptrace(16, pid, 0, 0) == 0: print('ATTACHED', pid)",
+    "ptrace": "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\nfor pid in range(1, 400):\n    own = os.path.exists(f'/proc/{pid}') and open(f'/proc/{pid}/cmdline').read() == 'cat\\0'  # it holds the box open\n    if pid != os.getpid() and not own and libc.ptrace(16, pid, 0, 0) == 0: print('ATTACHED', pid)",
     "proc": "for p in ('/proc/1/root/etc/shadow', '/proc/self/root/etc/shadow', '/proc/1/environ', '/etc/shadow', '/root/.bashrc'):\n    try: print('READ', p, len(open(p, 'rb').read()))\n    except OSError as e: print(e)\nfor p in ('/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/sys/vm/drop_caches'):\n    try:\n        open(p, 'w').write('x'); print('WROTE', p)\n    except OSError as e: print(e)",
     "mounts and namespaces": "import ctypes, subprocess\nlibc = ctypes.CDLL(None)\nprint('MOUNTED' if libc.mount(b'none', b'/usr', b'tmpfs', 0, None) == 0 else 'no mount')\nprint('ROOT' if libc.setuid(0) == 0 else 'no root')",
     "writes the system": "import course_utils, sys, numpy\nfor p in (course_utils.__file__, numpy.__file__, sys.executable, '/usr/bin/env', '/etc/passwd', '/x'):\n    try:\n        open(p, 'a').write('#'); print('WROTE', p)\n    except OSError as e: print(e)",

@@ -110,7 +110,7 @@ def command(submitted: Path, out: Path) -> list[str]:
     return [sys.executable, str(script), str(Path(__file__).parent), str(submitted), str(out)]
 
 
-@pytest.mark.parametrize("victim", ["run", "worker", "kernel"])
+@pytest.mark.parametrize("victim", ["run", "worker", "nursery", "kernel"])
 def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
     submitted, out = tmp_path / "submitted", tmp_path / "graded"
     submitted.mkdir()
@@ -132,8 +132,9 @@ def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
         assert subprocess.run(command(submitted, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
         assert all(os.stat(p).st_mtime_ns == when for p, when in kept.items()), "a finished grade was made again"
     else:
-        sign = "spawn_main" if victim == "worker" else "ipykernel_launcher"
-        hit = [p for p in psutil.Process(process.pid).children(recursive=True) if sign in " ".join(p.cmdline())]
+        sign = "spawn_main" if victim == "worker" else "warm.py"  # a kernel is a child of the nursery, which is a worker's
+        found = [p for p in psutil.Process(process.pid).children(recursive=True) if sign in " ".join(p.cmdline())]
+        hit = [p for p in found if (p.parent() in found) == (victim == "kernel")]
         assert hit
         hit[-1].send_signal(signal.SIGKILL)
         assert process.wait(120) == 0
