@@ -19,6 +19,7 @@ import threading
 import time
 import tomllib
 import warnings
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from traitlets import Bool, Dict, List, Unicode
 
 from course_utils.errors import CourseError
 
-from . import warm
+from . import calls, warm
 
 HOME = "/home/student"
 _SHARED_FILES = 64  # sockets and the connection file; more of them is somebody filling a disk
@@ -85,7 +86,9 @@ def check() -> None:
     """
     said = "bubblewrap is not installed"
     if shutil.which("bwrap"):
-        tried = subprocess.run([*_bwrap(None, {}), "/bin/true"], capture_output=True, text=True)
+        with _filter() as rules:
+            program = [*_bwrap(None, {}, rules), "/bin/true"]
+            tried = subprocess.run(program, capture_output=True, text=True, pass_fds=[rules] if rules else [])
         if tried.returncode == 0:
             return
         said = f"bubblewrap does not work here: {tried.stderr.strip() or 'it ended with ' + str(tried.returncode)}"
@@ -101,10 +104,32 @@ def check() -> None:
     )
 
 
-def _bwrap(limits: Limits | None, environment: dict[str, str], shared: Path | None = None) -> list[str]:
+@contextlib.contextmanager
+def _filter() -> Iterator[int]:
+    """A file descriptor to read the filter of system calls from; 0 where there is none."""
+    if not calls.forbidden():
+        yield 0
+        return
+    with os.fdopen(os.memfd_create("filter"), "w+b") as file:
+        file.write(calls.forbidden())
+        file.seek(0)
+        yield file.fileno()
+
+
+def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, shared: Path | None = None) -> list[str]:
     """The bubblewrap command up to the program that it runs."""
-    box = ["bwrap", "--die-with-parent", "--new-session", "--clearenv", "--hostname", "box", "--cap-drop", "ALL"]
+    box = [
+        shutil.which("bwrap") or "bwrap",
+        "--die-with-parent",
+        "--new-session",
+        "--clearenv",
+        "--hostname",
+        "box",
+        "--cap-drop",
+        "ALL",
+    ]
     box += ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    box += ["--seccomp", str(rules)] if rules else []
     if os.geteuid() == 0:  # leave root for a user that owns nothing; setpriv below needs these for it, and drops them
         for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP"):
             box += ["--cap-add", capability]
@@ -180,6 +205,10 @@ def _rlimits(limits: Limits) -> dict[str, int]:
     return {"data": limits.memory, "cpu": limits.cpu, "fsize": limits.disk, "nofile": 512, "core": 0}
 
 
+def _prlimit(rlimits: dict[str, int]) -> list[str]:
+    return ["prlimit", *(f"--{name}={value}" for name, value in rlimits.items())]
+
+
 def environment(limits: Limits) -> dict[str, str]:
     """The variables that a boxed kernel sees; nothing of the grader's own."""
     from course_utils import weights
@@ -220,36 +249,44 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         limits = Limits(**self.limits)
-        nursery = None if self.unsafe else self._nursery(limits)
         kwargs.setdefault("stdout", subprocess.DEVNULL)
         kwargs.setdefault("stderr", subprocess.DEVNULL)
-        limited = ["prlimit", *(f"--{name}={value}" for name, value in _rlimits(limits).items())]
         if self.unsafe:
-            program = [*limited, *cmd]
             kwargs["env"] = {**os.environ, **environment(limits)}
             kwargs["env"].pop("MPLCONFIGDIR")
             kwargs["cwd"] = self.shared
+            connection = await super().launch_kernel([*_prlimit(_rlimits(limits)), *cmd], **kwargs)
         else:
-            shared = Path(self.shared)
-            if os.geteuid() == 0:
-                for path in (shared, *shared.iterdir()):
-                    os.chown(path, _user(), _user())
-            box = _bwrap(limits, environment(limits), shared)
-            # --nproc only in a box: elsewhere an account's own processes would count too
-            program = [*box, *(warm.ANCHOR if nursery else [*limited, f"--nproc={limits.processes}", *cmd])]
-            kwargs["env"] = {"PATH": os.environ.get("PATH", os.defpath)}
-            kwargs["cwd"] = "/"
-        if nursery is None:
-            connection = await super().launch_kernel(program, **kwargs)
-        else:
-            entry = warm.Entry(
-                0, _user() if os.geteuid() == 0 else 0, {}, environment(limits), HOME, cmd[cmd.index("-f") + 1]
-            )
-            entry.limits = {f"RLIMIT_{name.upper()}": value for name, value in _rlimits(limits).items()}
-            entry.limits["RLIMIT_NPROC"] = limits.processes
-            connection = await self._warm(nursery, entry, program, kwargs)
+            connection = await self._boxed(cmd, limits, kwargs)
         threading.Thread(target=self._watch, args=(self.process, limits), daemon=True).start()
         return connection
+
+    async def _boxed(self, cmd: list[str], limits: Limits, kwargs: dict[str, Any]) -> Any:
+        """Start the kernel in a box, warm if that can be had."""
+        shared, inside = Path(self.shared), environment(limits)
+        if os.geteuid() == 0:
+            for path in (shared, *shared.iterdir()):
+                os.chown(path, _user(), _user())
+        # the number of processes is limited only here: outside a box an account's own would count too
+        rlimits = {**_rlimits(limits), "nproc": limits.processes}
+        nursery = self._nursery(limits)
+        with _filter() as rules:
+            kwargs["env"] = {"PATH": os.defpath}  # not ours: the first process of a box may show it
+            kwargs["cwd"] = "/"
+            kwargs["pass_fds"] = [rules] if rules else []
+            box = _bwrap(limits, inside, rules, shared)
+            if nursery is None:
+                return await super().launch_kernel([*box, *_prlimit(rlimits), *cmd], **kwargs)
+            entry = warm.Entry(
+                process=0,
+                user=_user() if os.geteuid() == 0 else 0,
+                limits={f"RLIMIT_{name.upper()}": value for name, value in rlimits.items()},
+                environment=inside,
+                home=HOME,
+                connection=cmd[cmd.index("-f") + 1],
+                rules=calls.forbidden().hex(),
+            )
+            return await self._warm(nursery, entry, [*box, *warm.ANCHOR], kwargs)
 
     def _nursery(self, limits: Limits) -> warm.Nursery | None:
         """Whom to ask for a kernel that has the imports; None when there is nobody."""

@@ -19,6 +19,7 @@ import json
 import os
 import resource
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -26,7 +27,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 _NS_GET_USERNS = 0xB701  # ioctl_ns(2)
-_SET_DUMPABLE, _CAPBSET_DROP, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 4, 24, 36, 38  # prctl(2)
+_SET_DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 4, 22, 24, 36, 38  # prctl(2)
+_SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522  # capset(2)
 _NAMESPACES = {  # setns(2)
     "uts": 0x04000000,
@@ -57,6 +59,7 @@ class Entry:
     environment: dict[str, str]
     home: str
     connection: str  # path of the connection file
+    rules: str  # the filter of system calls, in hexadecimal
 
 
 class Nursery:
@@ -227,6 +230,8 @@ def _settle(entry: Entry, lifeline: int) -> None:
         os.setresuid(entry.user, entry.user, entry.user)
     _call("capset", (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())
     _call("prctl", _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if entry.rules:
+        _filter(bytes.fromhex(entry.rules))
     _prctl(_SET_DUMPABLE, 1)  # as any program that was started
     status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     held = [int(status[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
@@ -235,6 +240,13 @@ def _settle(entry: Entry, lifeline: int) -> None:
     os.environ.clear()
     os.environ.update(entry.environment)
     os.chdir(entry.home)
+
+
+def _filter(rules: bytes) -> None:
+    """Refuse system calls from here on; `struct sock_fprog` is what seccomp(2) takes."""
+    code = ctypes.create_string_buffer(rules, len(rules))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules) // 8, ctypes.addressof(code)))
+    _call("prctl", _SET_SECCOMP, _SECCOMP_MODE_FILTER, program, 0, 0)
 
 
 def _kernel(entry: Entry) -> None:
