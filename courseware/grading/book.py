@@ -42,6 +42,7 @@ _CONFIG = """\
 c = get_config()
 c.CourseDirectory.course_id = ""
 c.CourseDirectory.root = "."
+c.CourseDirectory.submitted_directory = "autograded"  # formgrader counts folders; what was handed in lies elsewhere
 """
 
 
@@ -83,6 +84,9 @@ class Book:
         book, name = self.book, self.lab.name
         book.update_or_create_assignment(name)
         notebook = book.update_or_create_notebook(name, name)
+        source = self.folder / "source" / name / f"{name}.ipynb"  # without it formgrader does not list the lab
+        source.parent.mkdir(parents=True, exist_ok=True)
+        _keep(source, self.lab.release)
         cells = nbformat.reads(self.lab.release, as_version=4).cells
         wanted = {c.metadata.nbgrader.grade_id for c in cells if "nbgrader" in c.metadata}
         old = [c for c in book.db.query(api.BaseCell).filter_by(notebook_id=notebook.id) if c.name not in wanted]
@@ -123,10 +127,8 @@ class Book:
         folder = self.folder / "autograded" / result.student / self.lab.name
         folder.mkdir(parents=True, exist_ok=True)
         notebook = _shown(result)
-        text = nbformat.writes(notebook)
-        path = folder / f"{self.lab.name}.ipynb"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write(path, text)
+        _keep(folder / f"{self.lab.name}.ipynb", nbformat.writes(notebook))
+        _keep(folder / "timestamp.txt", result.timestamp)
         self._feedback(result, notebook)
 
     def _grades(self, result: Result) -> None:
@@ -195,6 +197,11 @@ class Book:
         writer.writeheader()
         writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
         write(self.folder / "grades.csv", text.getvalue())
+
+
+def _keep(path: Path, text: str) -> None:
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write(path, text)
 
 
 def _note(result: Result) -> str:

@@ -17,6 +17,9 @@ import psutil
 import pytest
 from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, needs_box, result_of, scores
 from nbgrader.api import Gradebook
+from nbgrader.apps.api import NbGraderAPI
+from nbgrader.coursedir import CourseDirectory
+from traitlets.config import PyFileConfigLoader
 
 from course_utils.errors import CourseError
 from courseware.grading import box, intake, run
@@ -72,6 +75,16 @@ def test_manual_grades_survive_and_reach_the_feedback(grade: Grade, right: dict[
         assert book.find_comment("double", lab, lab, "a").comment == "Please name your variables."
         assert book.find_submission(lab, "a").score == 1 + 0.75
     assert "a,90_tiny,1.75,6.0" in (out / "grades.csv").read_text()
+
+
+def test_formgrader_lists_the_class(grade: Grade, right: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = grade({"a.ipynb": right, "b.ipynb": handed_in({}), "c.ipynb": b"no"})
+    monkeypatch.chdir(out)
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(out)).load_config()
+    formgrader = NbGraderAPI(CourseDirectory(config=config), config=config)
+    (listed,) = [a for a in formgrader.get_assignments() if a["name"] == TINY.name]
+    assert listed["num_submissions"] == 3
+    assert {s["student"]: s["score"] for s in formgrader.get_submissions(TINY.name)} == {"a": 6, "b": 0, "c": 0}
 
 
 def test_experiments_are_skipped_unless_an_answer_needs_them(grade: Grade) -> None:
