@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from typing import TYPE_CHECKING
 
 from . import weights
+from .errors import UnknownNameError
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -16,6 +18,35 @@ _VADER = weights.PinnedFile(
     filename="vaderSentiment-3.3.2.tar.gz",
     sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
     size=2_466_783,
+)
+
+_BIGBENCH = weights.PinnedFile(
+    requirement="bigbench==1.0.0",
+    filename="bigbench-1.0.0.tar.gz",
+    sha256="1bb398a5512c6d798cdebe0dfa0ac03f67f6033fa6b39c6ef71df978c7cbc5c2",
+    size=358_249_635,
+    pip_refuses=True,
+)
+BIGBENCH_TASKS = (
+    "epistemic_reasoning",
+    "general_knowledge",
+    "hhh_alignment/harmless",
+    "hhh_alignment/helpful",
+    "hhh_alignment/honest",
+    "implicatures",
+    "known_unknowns",
+    "linguistic_mappings/past_tense_json",
+    "linguistic_mappings/question_formation_json",
+    "misconceptions",
+    "natural_instructions/subtask018_mctaco_temporal_reasoning_presence",
+    "natural_instructions/subtask039_qasc_find_overlapping_words",
+    "natural_instructions/subtask040_qasc_question_generation",
+    "natural_instructions/subtask041_qasc_answer_generation",
+    "natural_instructions/subtask046_miscellaenous_question_typing",
+    "presuppositions_as_nli",
+    "qa_wikidata",
+    "strategyqa",
+    "vitaminc_fact_verification",
 )
 
 
@@ -49,3 +80,36 @@ def movie_sentences() -> Dataset:
             "score": [float(row[1]) for row in rows],
         }
     )
+
+
+def bigbench(task: str) -> Dataset:
+    """A task of BIG-bench (Srivastava et al. 2022, arXiv 2206.04615; Apache-2.0), one of `BIGBENCH_TASKS`.
+
+    The first call fetches the whole package (358 MB), takes the course's tasks out and keeps only these (34 MB).
+
+    Returns:
+        Columns `input` (str), `targets` (list of str: every right answer), `choices` (list of str; empty where the answer is
+        free text). The task's description is the data set's `info.description`.
+
+    Raises: UnknownNameError for another task; else as `weights.fetch`.
+    """
+    from datasets import Dataset, DatasetInfo
+
+    if task not in BIGBENCH_TASKS:
+        raise UnknownNameError.of("task", task, list(BIGBENCH_TASKS))
+    paths = {name: f"bigbench/benchmark_tasks/{name}/task.json" for name in BIGBENCH_TASKS}
+    folder = weights.members(_BIGBENCH, list(paths.values()))
+    content = json.loads((folder / paths[task]).read_text(encoding="utf-8"))
+    rows = []
+    for example in content["examples"]:
+        scores = example.get("target_scores", {})
+        target = example.get("target", [])
+        right = [name for name, score in scores.items() if score == max(scores.values())]
+        rows.append(
+            {
+                "input": example["input"].strip(),
+                "targets": right or ([target] if isinstance(target, str) else list(target)),
+                "choices": list(scores),
+            }
+        )
+    return Dataset.from_list(rows, info=DatasetInfo(description=content["description"]))

