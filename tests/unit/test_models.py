@@ -251,3 +251,15 @@ def test_registry_entry(name: str) -> None:
     assert re.fullmatch(r"[0-9a-f]{40}", spec.revision)
     assert spec.hub_id.count("/") == 1 and spec.licence and spec.note
     assert hardware.plan(name).parameters == pytest.approx(spec.parameters, rel=0.01)
+
+
+def test_minilm_is_a_trained_encoder() -> None:
+    """It puts sentences of one meaning together, which random weights do not."""
+    model, tokenizer = load_model(weights.path("minilm"), task="feature-extraction")
+    texts = ["The film was wonderful.", "I loved this movie.", "Interest rates were raised by the bank."]
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        hidden = model(**batch).last_hidden_state * batch["attention_mask"][:, :, None]
+    vectors = torch.nn.functional.normalize(hidden.sum(1) / batch["attention_mask"].sum(1, keepdim=True), dim=-1)
+    alike = vectors @ vectors.T
+    assert alike[0, 1] > 0.6 > 0.3 > alike[0, 2]
