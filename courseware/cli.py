@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "lab":
                 return _lab([*options.jupyter, *rest])
             case "fetch":
-                _fetch()
+                print(_fetch(everything=True))
             case "test":
                 return _test(options.budget, [*options.pytest, *rest])
             case "notebooks":
@@ -87,16 +87,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _fetch() -> None:
-    """Bring what the notebooks need, so that they run without a network."""
+def _fetch(everything: bool) -> str:
+    """Bring what the notebooks need, so that they run without a network.
+
+    What only some chapters need is left out unless `everything`: a student's lab brings it when it is run. A grading box has
+    no network to do so.
+    """
     from course_utils import data, weights
 
-    print(f"course model  {weights.path()}")
-    print(f"sentences     {data.movie_sentences().num_rows} of movie reviews")
+    said = [f"course model  {weights.path()}", f"sentences     {data.movie_sentences().num_rows} of movie reviews"]
+    if everything:
+        said += [f"encoder       {weights.path('minilm')}"]
+        said += [f"BIG-bench     {len([data.bigbench(task) for task in data.BIGBENCH_TASKS])} tasks"]
+    return "\n".join(said)
 
 
 def _lab(jupyter: list[str]) -> int:
-    _fetch()
+    print(_fetch(everything=False))
     # JupyterLab would ask on its first start whether to fetch news from the network: no, in a course.
     settings = Path(sys.prefix) / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
     if not settings.exists():
@@ -108,9 +115,7 @@ def _lab(jupyter: list[str]) -> int:
 
 def _test(budget: str, pytest: list[str]) -> int:
     """pytest over the tests, and over every lecture and every solved lab as notebooks (nbval)."""
-    from course_utils import weights
-
-    weights.path()
+    _fetch(everything=True)
     notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
     what = pytest or ["tests", *(str(p.relative_to(ROOT)) for p in notebooks)]
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
@@ -139,6 +144,7 @@ def _grade(options: argparse.Namespace) -> int:
     if bad := [text for text in options.limit if "=" not in text]:
         raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")
     limits: dict[str, str | int] = dict(text.split("=", 1) for text in options.limit)
+    _fetch(everything=True)
     how = Options(options.workers, options.dask, options.unsafe, limits)
     table = pd.DataFrame(grade_class(options.lab, options.submitted, options.out, how))
     with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
