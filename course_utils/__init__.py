@@ -10,6 +10,7 @@ Importing the package itself is cheap: a module is imported when its name is fir
 from __future__ import annotations
 
 import logging
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ __all__ = [*_MODULES, *_NAMES]
 # for every notebook of the course, and neither is something a student can act on.
 for _name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
     logging.getLogger(_name).setLevel(logging.ERROR)
+# PEFT asks transformers for a property by its old name whenever it wraps a model: nothing a student can act on either.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def __getattr__(name: str) -> Any:

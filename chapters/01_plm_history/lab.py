@@ -61,7 +61,10 @@ SIGNS = ["<pad>", "<mask>", "<s>", "</s>", *(f"<{i}>" for i in range(12))]
 PAD, MASK, BEGIN, END = range(4)
 SENTINELS = list(range(4, 16))
 tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=None))
-tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=True)  # a space becomes Ġ, as in GPT-2
+# A space becomes Ġ, as in GPT-2
+tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(
+    add_prefix_space=True
+)
 tokenizer.decoder = tokenizers.decoders.ByteLevel()
 trainer = tokenizers.trainers.BpeTrainer(vocab_size=400, special_tokens=SIGNS, show_progress=False)
 tokenizer.train_from_iterator(train_texts, trainer)
@@ -85,7 +88,8 @@ def encoder_mask(real):
     """May position i look at position j, in an encoder?
 
     real: bool tensor (batch, n), True where there is a token, False where there is padding.
-    Returns a bool tensor (batch, n, n): [b, i, j] is True when j is a token. (It does not matter what padding looks at.)
+    Returns a bool tensor (batch, n, n): [b, i, j] is True when j is a token. (It does not matter what padding
+    looks at.)
 
     Example: real = [[True, True, False]] gives three rows [True, True, False].
     Hint: indexing with None adds a dimension; expand copies along it.
@@ -113,20 +117,28 @@ def cross_mask(source_real, target_length):
     return source_real[:, None, :].expand(-1, target_length, -1).clone()
     ### END SOLUTION
 
-
 # %% tags=["tests:masks:2"]
 with lab.test("masks"):
     real = torch.tensor([[True, True, True], [True, True, False]])
     t, f = True, False
     lab.expect_close(encoder_mask(real), torch.tensor([[[t, t, t]] * 3, [[t, t, f]] * 3]), "encoder_mask")
-    lab.expect_close(decoder_mask(real)[0], torch.tensor([[t, f, f], [t, t, f], [t, t, t]]), "decoder_mask of a full row")
-    lab.expect_close(decoder_mask(real)[1], torch.tensor([[t, f, f], [t, t, f], [t, t, f]]), "decoder_mask with padding")
+    lab.expect_close(
+        decoder_mask(real)[0], torch.tensor([[t, f, f], [t, t, f], [t, t, t]]), "decoder_mask of a full row"
+    )
+    lab.expect_close(
+        decoder_mask(real)[1], torch.tensor([[t, f, f], [t, t, f], [t, t, f]]), "decoder_mask with padding"
+    )
     lab.expect_close(cross_mask(real, 2), torch.tensor([[[t, t, t]] * 2, [[t, t, f]] * 2]), "cross_mask")
 
 # %% tags=["hidden:masks:3"]
 def probe():
     real = torch.arange(6) < torch.tensor([[6], [1], [4]])
-    answers = {"encoder": encoder_mask(real), "decoder": decoder_mask(real), "cross": cross_mask(real, 4), "real after": real}
+    answers = {
+        "encoder": encoder_mask(real),
+        "decoder": decoder_mask(real),
+        "cross": cross_mask(real, 4),
+        "real after": real,
+    }
     left = torch.tensor([[False, True, True, True]])  # padding may be on the left
     answers["left"] = [encoder_mask(left), decoder_mask(left)[:, 1:], cross_mask(left, 1)]
     answers["types"] = [str(m.dtype) for m in (encoder_mask(real), decoder_mask(real), cross_mask(real, 2))]
@@ -147,7 +159,11 @@ def check(got, want):
 
 # %%
 real = torch.tensor([[True] * 5 + [False] * 2])
-pictures = {"encoder": encoder_mask(real), "decoder": decoder_mask(real), "cross (4 target tokens)": cross_mask(real, 4)}
+pictures = {
+    "encoder": encoder_mask(real),
+    "decoder": decoder_mask(real),
+    "cross (4 target tokens)": cross_mask(real, 4),
+}
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.8))
 for ax, (name, mask) in zip(axes, pictures.items(), strict=True):
     ax.imshow(mask[0].float(), cmap="Greys", vmin=0, vmax=1.3)
@@ -169,10 +185,11 @@ def masked_lm(ids, real, chance, action, substitute, rate=0.15):
 
     ids: int64 (batch, n), token ids. real: bool (batch, n), False at padding.
     chance: float (batch, n) in [0, 1): a token is chosen when chance < rate. Padding, BEGIN and END never are.
-    action: float (batch, n) in [0, 1): a chosen token becomes MASK when action < 0.8, its substitute when 0.8 ≤ action < 0.9,
-        and stays otherwise.
+    action: float (batch, n) in [0, 1): a chosen token becomes MASK when action < 0.8, its substitute when 0.8 ≤
+        action < 0.9, and stays otherwise.
     substitute: int64 (batch, n), random token ids.
-    Returns (inputs, labels), int64 (batch, n): labels are the original ids where a token was chosen, -100 elsewhere.
+    Returns (inputs, labels), int64 (batch, n): labels are the original ids where a token was chosen, -100
+    elsewhere.
 
     Example: ids [[2, 50, 51, 3]], chance [[0, 0, 0.9, 0]], action [[0.1, 0.1, 0.1, 0.1]]: inputs [[2, 1, 51, 3]],
     labels [[-100, 50, -100, -100]].
@@ -184,7 +201,6 @@ def masked_lm(ids, real, chance, action, substitute, rate=0.15):
     noisy = torch.where(action < 0.8, torch.full_like(ids, MASK), torch.where(action < 0.9, substitute, ids))
     return torch.where(chosen, noisy, ids), labels
     ### END SOLUTION
-
 
 # %% tags=["tests:masked_lm:2"]
 with lab.test("masked_lm"):
@@ -202,7 +218,9 @@ def probe():
     ids[:, 0], ids[:, 30], ids[2:, 31:] = BEGIN, END, PAD
     chance, action = torch.rand(4, 40, generator=g), torch.rand(4, 40, generator=g)
     substitute = torch.randint(16, 400, (4, 40), generator=g)
-    answers = {str(rate): masked_lm(ids, ids != PAD, chance, action, substitute, rate=rate) for rate in (0.15, 0.5)}
+    answers = {
+        str(rate): masked_lm(ids, ids != PAD, chance, action, substitute, rate=rate) for rate in (0.15, 0.5)
+    }
     return {**answers, "ids after": ids, "types": [str(t.dtype) for t in answers["0.15"]]}
 
 
@@ -227,7 +245,8 @@ def causal_lm(ids):
     """Inputs and labels for next-word prediction.
 
     ids: int64 (batch, n), each row BEGIN … END PAD PAD.
-    Returns (inputs, labels), int64 (batch, n - 1): labels[b, i] is the token after inputs[b, i]; -100 where that is PAD.
+    Returns (inputs, labels), int64 (batch, n - 1): labels[b, i] is the token after inputs[b, i]; -100 where
+    that is PAD.
 
     Example: [[2, 50, 3, 0]] gives inputs [[2, 50, 3]] and labels [[50, 3, -100]].
     """
@@ -236,7 +255,6 @@ def causal_lm(ids):
     labels[labels == PAD] = -100
     return ids[:, :-1], labels
     ### END SOLUTION
-
 
 # %% tags=["tests:causal_lm:1"]
 with lab.test("causal_lm"):
@@ -272,9 +290,10 @@ def check(got, want):
 def span_denoising(ids, spans, sentinels):
     """Cut spans out of a list of token ids.
 
-    ids: list of int. spans: list of (start, length), in order, not touching each other. sentinels: list of int, more than spans.
-    Returns (source, target), two lists of int: source has sentinels[k] in place of span k; target has sentinels[k], then the
-    tokens of span k, for each k, and at the end one more sentinel.
+    ids: list of int. spans: list of (start, length), in order, not touching each other. sentinels: list of int,
+    more than spans.
+    Returns (source, target), two lists of int: source has sentinels[k] in place of span k; target has
+    sentinels[k], then the tokens of span k, for each k, and at the end one more sentinel.
 
     Example: span_denoising([50, 51, 52, 53, 54], [(1, 2), (4, 1)], [4, 5, 6]) gives
     [50, 4, 53, 5] and [4, 51, 52, 5, 54, 6].
@@ -288,20 +307,27 @@ def span_denoising(ids, spans, sentinels):
     return source + list(ids[position:]), [*target, sentinels[len(spans)]]
     ### END SOLUTION
 
-
 # %% tags=["tests:span_denoising:2"]
 with lab.test("span_denoising"):
     words = "Thank you for inviting me to your party last week".split()
-    source, target = span_denoising(words, [(2, 2), (8, 1)], ["<0>", "<1>", "<2>"])  # your function need not know what a token is
+    # Your function need not know what a token is
+    source, target = span_denoising(
+        words, [(2, 2), (8, 1)], ["<0>", "<1>", "<2>"]
+    )
     assert " ".join(source) == "Thank you <0> me to your party <1> week", f"source: {' '.join(source)}"
     assert " ".join(target) == "<0> for inviting <1> last <2>", f"target: {' '.join(target)}"
-    assert span_denoising([7, 8], [], [4]) == ([7, 8], [4]), "nothing missing: the source is whole, the target one sentinel"
+    assert span_denoising([7, 8], [], [4]) == ([7, 8], [4]), (
+        "nothing missing: the source is whole, the target one sentinel"
+    )
 
 # %% tags=["hidden:span_denoising:3"]
 def probe():
     ids = list(range(100, 120))
     cases = [[(0, 3)], [(17, 3)], [(0, 1), (5, 4), (12, 2)], [(0, 20)], [(3, 1), (6, 1), (9, 1), (12, 1)]]
-    return {"answers": [[list(part) for part in span_denoising(ids, spans, SENTINELS)] for spans in cases], "ids after": ids}
+    return {
+        "answers": [[list(part) for part in span_denoising(ids, spans, SENTINELS)] for spans in cases],
+        "ids after": ids,
+    }
 
 
 def visible():
@@ -328,7 +354,10 @@ class Attention(nn.Module):
         super().__init__()
         self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
         near = -(0.5 ** torch.arange(HEADS))[:, None] * torch.arange(1 - LENGTH, LENGTH).abs()
-        self.near = nn.Parameter(near * (not cross))  # what each head adds for each distance, as in T5; begun as in ALiBi
+        # What each head adds for each distance, as in T5; begun as in ALiBi
+        self.near = nn.Parameter(
+            near * (not cross)
+        )
 
     def forward(self, x, source, mask):
         def split(t):
@@ -336,9 +365,10 @@ class Attention(nn.Module):
 
         bias = self.near[:, DISTANCE[: mask.shape[1], : mask.shape[2]] + LENGTH - 1]
         allowed = torch.where(mask[:, None], bias, -torch.inf)
-        heads = F.scaled_dot_product_attention(split(self.query(x)), split(self.key(source)), split(self.value(source)), allowed)
+        heads = F.scaled_dot_product_attention(
+            split(self.query(x)), split(self.key(source)), split(self.value(source)), allowed
+        )
         return self.out(heads.transpose(1, 2).flatten(2))
-
 
 # %%
 class Block(nn.Module):
@@ -346,7 +376,9 @@ class Block(nn.Module):
         super().__init__()
         self.attention, self.cross = Attention(), Attention(cross=True) if cross else None
         self.norms = nn.ModuleList(nn.LayerNorm(WIDTH) for _ in range(3 if cross else 2))
-        self.feed = nn.Sequential(nn.Linear(WIDTH, hidden, bias=False), nn.GELU(), nn.Linear(hidden, WIDTH, bias=False))
+        self.feed = nn.Sequential(
+            nn.Linear(WIDTH, hidden, bias=False), nn.GELU(), nn.Linear(hidden, WIDTH, bias=False)
+        )
 
     def forward(self, x, mask, source=None, source_mask=None):
         y = self.norms[0](x)
@@ -354,7 +386,6 @@ class Block(nn.Module):
         if self.cross:
             x = x + self.cross(self.norms[2](x), source, source_mask)
         return x + self.feed(self.norms[1](x))
-
 
 # %% [markdown]
 # Four layers for the encoder and for the decoder. The encoder-decoder gets two and two; its cross-attention is paid for by
@@ -388,13 +419,17 @@ class Model(nn.Module):
         return self.norm(x)
 
     def forward(self, ids, target=None):
-        return self.hidden(ids, target) @ self.tokens.weight.T  # output weights are the embeddings, as in BERT, GPT-2 and T5
-
+        # Output weights are the embeddings, as in BERT, GPT-2 and T5
+        return (
+            self.hidden(ids, target) @ self.tokens.weight.T
+        )
 
 # %% tags=["nbval-check-output"]
 KINDS = ["encoder", "decoder", "encoder-decoder"]
 for kind in KINDS:
-    size = sum(p.numel() for name, p in Model(kind).named_parameters() if "norm" not in name and "tokens" not in name)
+    size = sum(
+        p.numel() for name, p in Model(kind).named_parameters() if "norm" not in name and "tokens" not in name
+    )
     print(f"{kind:<16} {size:,} weights in its layers")
 
 # %% [markdown]
@@ -436,9 +471,16 @@ def t5_batch(rows, generator):
     """Sources and targets, padded; a target begins with BEGIN, as every decoder's input does."""
     lists = [[i for i in row if i != PAD] for row in rows.tolist()]
     orders = [[SENTINELS[k] for k in torch.randperm(len(SENTINELS), generator=generator)] for _ in lists]
-    pairs = [span_denoising(ids, gaps(len(ids), generator), order) for ids, order in zip(lists, orders, strict=True)]
-    sources, targets = [torch.tensor(source) for source, _ in pairs], [torch.tensor([BEGIN, *target]) for _, target in pairs]
-    return tuple(nn.utils.rnn.pad_sequence(part, batch_first=True, padding_value=PAD) for part in (sources, targets))
+    pairs = [
+        span_denoising(ids, gaps(len(ids), generator), order) for ids, order in zip(lists, orders, strict=True)
+    ]
+    sources, targets = (
+        [torch.tensor(source) for source, _ in pairs],
+        [torch.tensor([BEGIN, *target]) for _, target in pairs],
+    )
+    return tuple(
+        nn.utils.rnn.pad_sequence(part, batch_first=True, padding_value=PAD) for part in (sources, targets)
+    )
 
 # %% tags=["experiment"]
 def loss_of(model, rows, generator):
@@ -487,7 +529,11 @@ for i, kind in enumerate(KINDS):
     curve = np.mean([trained[kind, seed][1] for seed in range(SEEDS)], axis=0)
     ax.plot(pd.Series(curve).rolling(20, min_periods=1).mean(), label=kind, linestyle=plots.LINES[i], marker="")
 ax.axhline(math.log(VOCABULARY), color="grey", linestyle=":", label="guessing")
-ax.set(title="Pre-training loss, each on its own objective", xlabel="step (16 sentences each)", ylabel="loss (nats a question)")
+ax.set(
+    title="Pre-training loss, each on its own objective",
+    xlabel="step (16 sentences each)",
+    ylabel="loss (nats a question)",
+)
 ax.legend()
 plt.show()
 
@@ -512,7 +558,10 @@ def exam_decoder(model, before, missing, after):
 
 
 def exam_both(model, before, missing, after):
-    source, target = torch.tensor([[*before, SENTINELS[0], *after]]), torch.tensor([[BEGIN, SENTINELS[0], *missing]])
+    source, target = (
+        torch.tensor([[*before, SENTINELS[0], *after]]),
+        torch.tensor([[BEGIN, SENTINELS[0], *missing]]),
+    )
     return model(source, target)[0, 1:-1]
 
 
@@ -523,25 +572,33 @@ def cut(ids, task):
     """(before, missing, after) of one sentence: BEGIN, tokens, END."""
     length = 1 if task == "fill in 1 token" else 3
     start = len(ids) - 1 - length if task == "continue by 3" else len(ids) // 2 - length // 2
-    after = [] if task == "continue by 3" else ids[start + length :]  # whoever continues does not know that the end is near
+    # Whoever continues does not know that the end is near
+    after = (
+        [] if task == "continue by 3" else ids[start + length :]
+    )
     return ids[:start], ids[start : start + length], after
-
 
 # %% tags=["experiment"]
 TASKS = ["fill in 1 token", "fill in 3 tokens", "continue by 3"]
-exam_rows = [row[row != PAD].tolist() for row in test_rows if (row != PAD).sum() >= 12][: lab.budget(full=250, quick=20)]
+exam_rows = [row[row != PAD].tolist() for row in test_rows if (row != PAD).sum() >= 12][
+    : lab.budget(full=250, quick=20)
+]
 answers = []
 for (kind, seed), (model, _) in tqdm(trained.items(), desc="exam", leave=False):
     for number, ids in enumerate(exam_rows):
         for task in TASKS:
             before, missing, after = cut(ids, task)
             with torch.inference_mode():
-                nll = F.cross_entropy(EXAMS[kind](model, before, missing, after)[:, len(SIGNS) :], torch.tensor(missing) - len(SIGNS))
+                nll = F.cross_entropy(
+                    EXAMS[kind](model, before, missing, after)[:, len(SIGNS) :], torch.tensor(missing) - len(SIGNS)
+                )
             answers.append({"model": kind, "seed": seed, "sentence": number, "task": task, "nll": float(nll)})
 results = pd.DataFrame(answers).groupby(["model", "task", "sentence"], as_index=False)["nll"].mean()
 seen = torch.bincount(train_rows.flatten(), minlength=VOCABULARY)[len(SIGNS) :] + 1.0
 frequency = -(seen / seen.sum()).log()
-guess = [float(np.mean([frequency[t - len(SIGNS)] for ids in exam_rows for t in cut(ids, task)[1]])) for task in TASKS]
+guess = [
+    float(np.mean([frequency[t - len(SIGNS)] for ids in exam_rows for t in cut(ids, task)[1]])) for task in TASKS
+]
 
 # %% [markdown]
 # **Predict** the winner of each column before you run the next cell.
@@ -549,13 +606,40 @@ guess = [float(np.mean([frequency[t - len(SIGNS)] for ids in exam_rows for t in 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(10, 4.2))
 for i, kind in enumerate(KINDS):
-    values = [scoring.bootstrap(results[(results.model == kind) & (results.task == task)], lambda f: float(f.nll.mean()), n=500) for task in TASKS]
+    values = [
+        scoring.bootstrap(
+            results[(results.model == kind) & (results.task == task)], lambda f: float(f.nll.mean()), n=500
+        )
+        for task in TASKS
+    ]
     middle, low, high = np.array(values).T
-    ax.bar(np.arange(3) + 0.27 * (i - 1), middle, 0.25, yerr=[middle - low, high - middle], capsize=4, label=kind,
-           color="white", edgecolor=plots.COLORS[i], hatch=["", "//", ".."][i], linewidth=2)
+    ax.bar(
+        np.arange(3) + 0.27 * (i - 1),
+        middle,
+        0.25,
+        yerr=[middle - low, high - middle],
+        capsize=4,
+        label=kind,
+        color="white",
+        edgecolor=plots.COLORS[i],
+        hatch=["", "//", ".."][i],
+        linewidth=2,
+    )
 for x, value in enumerate(guess):
-    ax.plot([x - 0.45, x + 0.45], [value] * 2, color="black", linestyle=":", marker="", label=None if x else "guess by frequency")
-ax.set(title="One exam for all three (95 % interval over sentences)", ylabel="nats a missing token (lower is better)", xlabel="task", ylim=(0, 7))
+    ax.plot(
+        [x - 0.45, x + 0.45],
+        [value] * 2,
+        color="black",
+        linestyle=":",
+        marker="",
+        label=None if x else "guess by frequency",
+    )
+ax.set(
+    title="One exam for all three (95 % interval over sentences)",
+    ylabel="nats a missing token (lower is better)",
+    xlabel="task",
+    ylim=(0, 7),
+)
 ax.set_xticks(range(3), TASKS)
 ax.legend(loc="upper center", ncols=4, fontsize=11)
 plt.show()
@@ -571,7 +655,9 @@ for task in TASKS:
     for kind in ("encoder", "encoder-decoder"):
         gap = pd.DataFrame({"gap": wide.loc[task, "decoder"] - wide.loc[task, kind]})
         value, low, high = scoring.bootstrap(gap, lambda f: float(f.gap.mean()), n=500)
-        paired.append({"task": task, "model": kind, "better than the decoder by (nats)": value, "from": low, "to": high})
+        paired.append(
+            {"task": task, "model": kind, "better than the decoder by (nats)": value, "from": low, "to": high}
+        )
 pd.DataFrame(paired).set_index(["task", "model"]).round(3)
 
 # %% [markdown]
@@ -604,8 +690,14 @@ for ids in exam_rows[:4]:
     before, missing, after = cut(ids, "fill in 3 tokens")
     at_once = exam_encoder(trained["encoder", 0][0], before, missing, after).argmax(-1).tolist()
     written = rewrite(trained["encoder-decoder", 0][0], before, 3, after)
-    rows.append({"text": tokenizer.decode(before[1:]) + " ___" + tokenizer.decode(after[:-1]), "was": tokenizer.decode(missing),
-                 "encoder, all at once": tokenizer.decode(at_once), "encoder-decoder, in turn": tokenizer.decode(written)})
+    rows.append(
+        {
+            "text": tokenizer.decode(before[1:]) + " ___" + tokenizer.decode(after[:-1]),
+            "was": tokenizer.decode(missing),
+            "encoder, all at once": tokenizer.decode(at_once),
+            "encoder-decoder, in turn": tokenizer.decode(written),
+        }
+    )
 pd.DataFrame(rows)
 
 # %% [markdown]
@@ -620,9 +712,10 @@ def bpe_train(counts, merges):
     """Learn byte-pair merges.
 
     counts: dict from word (str) to how often it occurs. merges: how many to learn.
-    Returns a list of pairs (left, right) of str, in the order in which they were learnt; shorter when no pair is left. In
-    each round take the pair with the highest count over all words, a word's pairs counting as often as the word. Of
-    several such pairs take the smallest, as Python compares tuples. Then glue it everywhere, from left to right.
+    Returns a list of pairs (left, right) of str, in the order in which they were learnt; shorter when no pair
+    is left. In each round take the pair with the highest count over all words, a word's pairs counting as often
+    as the word. Of several such pairs take the smallest, as Python compares tuples. Then glue it everywhere,
+    from left to right.
 
     Example: counts {"aab": 3, "ab": 2} and 2 merges: ("a", "b") occurs 5 times, then ("a", "ab") 3 times.
     Hint: keep each word as a list of pieces; min(pairs, key=lambda p: (-pairs[p], p)).
@@ -649,7 +742,6 @@ def bpe_train(counts, merges):
     return learnt
     ### END SOLUTION
 
-
 # %% [markdown]
 # Words of the reviews and their counts; then your function against the library's, on the same words.
 
@@ -667,11 +759,12 @@ def library_merges(counts, merges):
     pieces = sorted(theirs.get_vocab().items(), key=lambda entry: entry[1])
     return [piece for piece, _ in pieces[len(letters) :]]
 
-
 # %% tags=["tests:bpe_train:2"]
 with lab.test("bpe_train"):
     learnt = bpe_train({"aab": 3, "ab": 2}, 5)
-    assert learnt == [("a", "b"), ("a", "ab")], f"your merges of aab and ab: {learnt}; after two there is no pair left"
+    assert learnt == [("a", "b"), ("a", "ab")], (
+        f"your merges of aab and ab: {learnt}; after two there is no pair left"
+    )
     learnt = bpe_train({"aaaa": 1}, 1)
     assert learnt == [("a", "a")], f"your first merge of aaaa: {learnt}"
     ours, theirs = ["".join(pair) for pair in bpe_train(word_counts, 30)], library_merges(word_counts, 30)
@@ -679,12 +772,21 @@ with lab.test("bpe_train"):
 
 # %% tags=["hidden:bpe_train:3"]
 def probe():
-    cases = [({"low": 5, "lower": 2, "newest": 6, "widest": 3}, 10), ({"aaaa": 2, "aaa": 1, "b": 9}, 4), ({"x": 4}, 3), ({"ab": 1, "cd": 1}, 2), ({"banana": 1, "bandana": 2}, 6)]
+    cases = [
+        ({"low": 5, "lower": 2, "newest": 6, "widest": 3}, 10),
+        ({"aaaa": 2, "aaa": 1, "b": 9}, 4),
+        ({"x": 4}, 3),
+        ({"ab": 1, "cd": 1}, 2),
+        ({"banana": 1, "bandana": 2}, 6),
+    ]
     return [[list(pair) for pair in bpe_train(dict(counts), merges)] for counts, merges in cases]
 
 
 def visible():
-    return [[list(pair) for pair in bpe_train(dict(counts), n)] for counts, n in (({"aab": 3, "ab": 2}, 5), ({"aaaa": 1}, 1), (word_counts, 10))]
+    return [
+        [list(pair) for pair in bpe_train(dict(counts), n)]
+        for counts, n in (({"aab": 3, "ab": 2}, 5), ({"aaaa": 1}, 1), (word_counts, 10))
+    ]
 
 
 def check(got, want):
@@ -695,8 +797,8 @@ def bpe_encode(word, merges):
     """Cut a word into the pieces that the merges make of it.
 
     word: str. merges: list of pairs, in the order in which they were learnt.
-    Returns a list of str. Begin with single characters; of all merges that fit somewhere, apply the one that was learnt
-    FIRST, everywhere in the word from left to right; repeat until none fits.
+    Returns a list of str. Begin with single characters; of all merges that fit somewhere, apply the one that
+    was learnt FIRST, everywhere in the word from left to right; repeat until none fits.
 
     Example: with merges [("a", "b"), ("a", "ab")], "aabab" becomes ["aab", "ab"].
     Hint: rank = {pair: i for i, pair in enumerate(merges)}.
@@ -717,21 +819,38 @@ def bpe_encode(word, merges):
         pieces = glued
     ### END SOLUTION
 
-
 # %% tags=["tests:bpe_encode:2"]
 with lab.test("bpe_encode"):
     merges = [("a", "b"), ("a", "ab")]
     assert bpe_encode("aabab", merges) == ["aab", "ab"], f"aabab became {bpe_encode('aabab', merges)}"
-    library = [tuple(p.split(" ")) if isinstance(p, str) else tuple(p) for p in json.loads(tokenizer.to_str())["model"]["merges"]]
+    library = [
+        tuple(p.split(" ")) if isinstance(p, str) else tuple(p)
+        for p in json.loads(tokenizer.to_str())["model"]["merges"]
+    ]
     for text in test_texts[:20]:
-        pieces = [p for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text) for p in bpe_encode(word, library)]
+        pieces = [
+            p for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text) for p in bpe_encode(word, library)
+        ]
         theirs = tokenizer.encode(text).tokens
         assert pieces == theirs, f"{text!r}: the library says {theirs}, you {pieces}"
 
 # %% tags=["hidden:bpe_encode:3"]
 def probe():
-    merges = [("e", "s"), ("es", "t"), ("l", "o"), ("lo", "w"), ("a", "a"), ("aa", "aa"), ("n", "e"), ("ne", "w"), ("w", "est")]
-    return [list(bpe_encode(word, merges)) for word in ("lowest", "newest", "aaaaaaa", "x", "", "wests", "aalow", "eses")]
+    merges = [
+        ("e", "s"),
+        ("es", "t"),
+        ("l", "o"),
+        ("lo", "w"),
+        ("a", "a"),
+        ("aa", "aa"),
+        ("n", "e"),
+        ("ne", "w"),
+        ("w", "est"),
+    ]
+    return [
+        list(bpe_encode(word, merges))
+        for word in ("lowest", "newest", "aaaaaaa", "x", "", "wests", "aalow", "eses")
+    ]
 
 
 def visible():
@@ -756,7 +875,9 @@ samples = {
 }
 for name, text in samples.items():
     tokens = len(course_tokenizer(text, add_special_tokens=False)["input_ids"])
-    print(f"{name:<18} {len(text):3} characters {len(text.encode()):3} bytes {tokens:3} tokens: {tokens / len(text):.2f} a character")
+    print(
+        f"{name:<18} {len(text):3} characters {len(text.encode()):3} bytes {tokens:3} tokens: {tokens / len(text):.2f} a character"
+    )
 
 # %% [markdown]
 # A Chinese character is three bytes, and few of its byte sequences were frequent enough to be merged. The bill for the
@@ -771,7 +892,8 @@ for name, text in samples.items():
 def mean_pool(hidden, real):
     """Mean of the hidden states of real tokens.
 
-    hidden: float (batch, n, d). real: bool (batch, n). Returns float (batch, d). A row without any token gives zeros.
+    hidden: float (batch, n, d). real: bool (batch, n). Returns float (batch, d). A row without any token gives
+    zeros.
 
     Example: hidden [[[2.], [4.], [9.]]] with real [[True, True, False]] gives [[3.]].
     Hint: multiply by the mask, sum over n, divide by how many there are, at least one.
@@ -781,21 +903,26 @@ def mean_pool(hidden, real):
     return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
     ### END SOLUTION
 
-
 # %% tags=["tests:mean_pool:2"]
 with lab.test("mean_pool"):
     hidden = torch.tensor([[[2.0, 0.0], [4.0, 1.0], [9.0, 9.0]], [[1.0, 1.0], [5.0, 5.0], [9.0, 9.0]]])
     real = torch.tensor([[True, True, False], [True, False, False]])
     lab.expect_close(mean_pool(hidden, real), torch.tensor([[3.0, 0.5], [1.0, 1.0]]), "mean_pool")
-    lab.expect_close(mean_pool(hidden, torch.zeros(2, 3, dtype=torch.bool)), torch.zeros(2, 2), "mean_pool of padding only")
+    lab.expect_close(
+        mean_pool(hidden, torch.zeros(2, 3, dtype=torch.bool)), torch.zeros(2, 2), "mean_pool of padding only"
+    )
 
 # %% tags=["hidden:mean_pool:2"]
 def probe():
     g = torch.Generator().manual_seed(17)
     hidden = torch.randn(5, 7, 3, generator=g)
     real = torch.arange(7) < torch.tensor([[7], [1], [4], [0], [6]])
-    return {"pooled": mean_pool(hidden, real), "left": mean_pool(hidden, real.flip(1)), "hidden after": hidden,
-            "dtype": str(mean_pool(hidden.double(), real).dtype)}
+    return {
+        "pooled": mean_pool(hidden, real),
+        "left": mean_pool(hidden, real.flip(1)),
+        "hidden after": hidden,
+        "dtype": str(mean_pool(hidden.double(), real).dtype),
+    }
 
 
 def visible():
@@ -837,7 +964,6 @@ class Classifier(nn.Module):
         hidden = self.encoder(**batch).last_hidden_state
         return self.head(mean_pool(hidden, batch["attention_mask"].bool()))
 
-
 # %% tags=["experiment"]
 def finetune(pretrained, examples, seed, steps, rate=3e-4):
     """For each test sentence: was it right after fine-tuning all weights on so many labelled sentences?"""
@@ -860,27 +986,52 @@ def finetune(pretrained, examples, seed, steps, rate=3e-4):
 
 # %% tags=["experiment"]
 SIZES = lab.budget(full=[64, 512], quick=[64])
-runs = [(start, size, seed) for start in ("pre-trained", "from scratch") for size in SIZES for seed in range(lab.budget(full=2, quick=1))]
-right = pd.DataFrame([
-    {"start": start, "labels": size, "seed": seed, "sentence": i, "right": ok}
-    for start, size, seed in tqdm(runs, desc="fine-tuning", leave=False)
-    for i, ok in zip(TEST, finetune(start == "pre-trained", size, seed, lab.budget(full=40, quick=2)), strict=True)
-])
+runs = [
+    (start, size, seed)
+    for start in ("pre-trained", "from scratch")
+    for size in SIZES
+    for seed in range(lab.budget(full=2, quick=1))
+]
+right = pd.DataFrame(
+    [
+        {"start": start, "labels": size, "seed": seed, "sentence": i, "right": ok}
+        for start, size, seed in tqdm(runs, desc="fine-tuning", leave=False)
+        for i, ok in zip(
+            TEST, finetune(start == "pre-trained", size, seed, lab.budget(full=40, quick=2)), strict=True
+        )
+    ]
+)
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots()
 for i, start in enumerate(("pre-trained", "from scratch")):
     points = []
     for size in SIZES:
-        sentences = right[(right.start == start) & (right.labels == size)].groupby("sentence", as_index=False)["right"].mean()
+        sentences = (
+            right[(right.start == start) & (right.labels == size)]
+            .groupby("sentence", as_index=False)["right"]
+            .mean()
+        )
         points.append(scoring.bootstrap(sentences, lambda f: float(f["right"].mean()), n=500))
     middle, low, high = np.array(points).T
-    ax.errorbar(SIZES, middle, [middle - low, high - middle], label=start, capsize=5, marker=plots.MARKERS[i], linestyle=plots.LINES[i])
+    ax.errorbar(
+        SIZES,
+        middle,
+        [middle - low, high - middle],
+        label=start,
+        capsize=5,
+        marker=plots.MARKERS[i],
+        linestyle=plots.LINES[i],
+    )
 ax.axhline(max(always, 1 - always), color="grey", linestyle=":", marker="", label="always the commoner answer")
 ax.set_xscale("log")
 ax.set_xticks(SIZES, SIZES)
 ax.minorticks_off()
-ax.set(title="What pre-training is worth (95 % interval over sentences)", xlabel="labelled sentences", ylabel="share right on held-out sentences")
+ax.set(
+    title="What pre-training is worth (95 % interval over sentences)",
+    xlabel="labelled sentences",
+    ylabel="share right on held-out sentences",
+)
 ax.legend()
 plt.show()
 

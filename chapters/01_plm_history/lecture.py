@@ -86,7 +86,9 @@ for token, moved in zip(tokenizer.convert_ids_to_tokens(one[0]), change > 1e-3, 
 # %%
 models = tables.load("language_models").set_index("name")
 models["chip_days"] = models["chips"] * models["days"]
-models[["organisation", "year", "architecture", "parameters_billion", "chips", "chip", "days", "chip_days", "text_gb", "tokens_seen_billion"]]
+shown = models[["organisation", "year", "architecture", "parameters_billion", "chips", "chip", "days", "chip_days"]]
+shown = shown.join(models[["text_gb", "tokens_seen_billion"]])
+shown.style.format(na_rep="", precision=6, formatter={c: "{:,g}" for c in shown.select_dtypes("number") if c != "year"})
 
 # %% [markdown]
 # ### Where the deck and the papers differ
@@ -95,7 +97,8 @@ models[["organisation", "year", "architecture", "parameters_billion", "chips", "
 # which 570 GB were used.
 
 # %%
-models.loc[models["deck"].notna() & ~models["deck"].fillna("").str.startswith("not in"), ["deck", "source"]].style.set_properties(**{"text-align": "left"})
+differs = models["deck"].notna() & ~models["deck"].fillna("").str.startswith("not in")
+models.loc[differs, ["deck", "source"]].style.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## The timeline
@@ -104,8 +107,10 @@ models.loc[models["deck"].notna() & ~models["deck"].fillna("").str.startswith("n
 
 # %%
 QUANTITIES = {
-    "parameters (billions)": "parameters_billion", "text (GB)": "text_gb",
-    "tokens seen in training (billions)": "tokens_seen_billion", "machine time (chip-days)": "chip_days",
+    "parameters (billions)": "parameters_billion",
+    "text (GB)": "text_gb",
+    "tokens seen in training (billions)": "tokens_seen_billion",
+    "machine time (chip-days)": "chip_days",
 }
 KINDS = {"encoder": "s", "decoder": "o", "other": "^"}
 
@@ -116,10 +121,28 @@ def timeline(quantity, log_axis, names):
     fig, ax = plt.subplots(figsize=(11, 4.6))
     for (kind, marker), color in zip(KINDS.items(), plots.COLORS, strict=False):
         of_kind = shown["architecture"].where(shown["architecture"].isin(["encoder", "decoder"]), "other") == kind
-        ax.plot(shown["year"][of_kind] + jitter[of_kind], shown[QUANTITIES[quantity]][of_kind], marker, color=color, label=kind, markersize=9)
-    for name, row in shown.iterrows() if names else []:
-        ax.annotate(name, (row["year"] + jitter[name], row[QUANTITIES[quantity]]), textcoords="offset points", xytext=(6, 5), fontsize=10)
-    ax.set(title=f"{quantity[0].upper()}{quantity[1:]} of {len(shown)} models", xlabel="year of publication", ylabel=quantity, yscale="log" if log_axis else "linear")
+        ax.plot(
+            shown["year"][of_kind] + jitter[of_kind],
+            shown[QUANTITIES[quantity]][of_kind],
+            marker,
+            color=color,
+            label=kind,
+            markersize=9,
+        )
+    for i, (name, row) in enumerate(shown.iterrows() if names else []):
+        ax.annotate(
+            name,
+            (row["year"] + jitter[name], row[QUANTITIES[quantity]]),
+            textcoords="offset points",
+            xytext=(6, 5 if i % 2 else -15),  # in turn above and below, so that neighbours do not meet
+            fontsize=10,
+        )
+    ax.set(
+        title=f"{quantity[0].upper()}{quantity[1:]} of {len(shown)} models",
+        xlabel="year of publication",
+        ylabel=quantity,
+        yscale="log" if log_axis else "linear",
+    )
     ax.legend(loc="upper left" if log_axis else "best")
 
 
@@ -160,11 +183,24 @@ pd.DataFrame(rows).set_index("what").round(1)
 # %% tags=["hide-input"]
 read = models.dropna(subset=["passes"]).sort_values("year", kind="stable")
 fig, ax = plt.subplots(figsize=(10, 4.3))
-ax.bar(read.index, read["passes"], color="white", edgecolor="black", hatch=["//" if era == "small" else "" for era in read["era"]], linewidth=1.5)
+ax.bar(
+    read.index,
+    read["passes"],
+    color="white",
+    edgecolor="black",
+    hatch=["//" if era == "small" else "" for era in read["era"]],
+    linewidth=1.5,
+)
 for i, passes in enumerate(read["passes"]):
     ax.text(i, passes * 1.12, f"{passes:g}", ha="center")
 ax.axhline(1, color=plots.COLORS[2], linestyle="--")
-ax.set(title="How often each model read its text (hatched: small models)", xlabel="model, by year", ylabel="passes over the text", yscale="log", ylim=(0.05, 300))
+ax.set(
+    title="How often each model read its text (hatched: small models)",
+    xlabel="model, by year",
+    ylabel="passes over the text",
+    yscale="log",
+    ylim=(0.05, 300),
+)
 ax.tick_params(axis="x", rotation=25)
 plt.show()
 
@@ -219,14 +255,19 @@ def praise(text):
     good, bad = (tokenizer(word).input_ids[0] for word in (" good", " bad"))
     return float(logits[good] - logits[bad])
 
-
 # %%
-answers = pd.DataFrame({"odds": [praise(text) for text in reviews["text"]], "praise": [score > 0 for score in reviews["score"]]})
+answers = pd.DataFrame(
+    {"odds": [praise(text) for text in reviews["text"]], "praise": [score > 0 for score in reviews["score"]]}
+)
 middle = answers["odds"].median()
-right = answers.assign(plain=(answers["odds"] > 0) == answers["praise"], centred=(answers["odds"] > middle) == answers["praise"])
+right = answers.assign(
+    plain=(answers["odds"] > 0) == answers["praise"], centred=(answers["odds"] > middle) == answers["praise"]
+)
 for rule in ("plain", "centred"):
     value, low, high = scoring.bootstrap(right, lambda f, rule=rule: float(f[rule].mean()))
-    print(f"{rule:<8} {value:.2f} right, 95 % interval {low:.2f} to {high:.2f}; share of praise {answers['praise'].mean():.2f}")
+    print(
+        f"{rule:<8} {value:.2f} right, 95 % interval {low:.2f} to {high:.2f}; share of praise {answers['praise'].mean():.2f}"
+    )
 
 # %% [markdown]
 # "Plain" asks whether " good" is likelier than " bad"; "centred" takes away the model's liking for one of the two words,

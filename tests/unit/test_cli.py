@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_unknown_chapter(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["notebooks", "77"]) == 1
-    assert "course: There is no chapter '77'. There are: 01_plm_history, 10_quantization" in capsys.readouterr().err
+    assert "course: There is no chapter '77'. There are: 01_plm_history, 02_instruction_tuning, 10_quantization" in capsys.readouterr().err
 
 
 def test_unknown_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
