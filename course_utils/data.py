@@ -82,6 +82,22 @@ def movie_sentences() -> Dataset:
     )
 
 
+def word_valence() -> dict[str, float]:
+    """How good or bad 7,500 English words and signs sound: VADER's lexicon (Hutto & Gilbert 2014, ICWSM; MIT licence).
+
+    Returns:
+        {word in lower case: mean of ten people's scores, from -4 (extremely negative) to 4 (extremely positive)}.
+
+    Raises: as `weights.fetch`.
+    """
+    with tarfile.open(weights.fetch(_VADER)) as package:
+        table = package.extractfile("vaderSentiment-3.3.2/vaderSentiment/vader_lexicon.txt")
+        assert table is not None
+        lines = table.read().decode("utf-8").splitlines()
+    fields = (line.split("\t") for line in lines if line.strip())
+    return {word: float(score) for word, score, *_ in fields}
+
+
 def bigbench(task: str) -> Dataset:
     """A task of BIG-bench (Srivastava et al. 2022, arXiv 2206.04615; Apache-2.0), one of `BIGBENCH_TASKS`.
 

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_unknown_chapter(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["notebooks", "77"]) == 1
-    assert "course: There is no chapter '77'. There are: 01_plm_history, 02_instruction_tuning, 10_quantization" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("course: There is no chapter '77'. There are: 01_plm_history, ")
+    assert "10_quantization" in said
 
 
 def test_unknown_benchmark(capsys: pytest.CaptureFixture[str]) -> None:

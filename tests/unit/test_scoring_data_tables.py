@@ -47,6 +47,13 @@ def test_bootstrap_interval_of_a_mean() -> None:
     assert scoring.bootstrap(frame, lambda f: f["x"].mean()) == (frame.x.mean(), low, high)
 
 
+def test_word_valence() -> None:
+    words = data.word_valence()
+    assert len(words) > 7000
+    assert words["wonderful"] > 2 and words["awful"] < -1.5
+    assert all(-4 <= score <= 4 for score in words.values())
+
+
 def test_movie_sentences() -> None:
     sentences = data.movie_sentences()
     assert sentences.num_rows == 10_605 and sentences.column_names == ["id", "text", "score"]
