@@ -47,15 +47,23 @@ for name, row in lineage.dropna(subset=["after"]).iterrows():
 for name, size in lineage["parameters_billion"].items():
     ax.plot(when[name], height[name], "o", color=plots.COLORS[1], markersize=9)
     label = f"{name}\n{size:g} billion" if size == size else f"{name}\nsize not published"
+    below = name in ("GPT-3", "Codex", "GPT-3.5")
     ax.annotate(
-        label, (when[name], height[name]), textcoords="offset points", xytext=(0, 12), ha="center", fontsize=10
+        label,
+        (when[name], height[name]),
+        textcoords="offset points",
+        xytext=(0, -14 if below else 12),
+        ha="center",
+        va="top" if below else "bottom",
+        fontsize=10,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
 ax.set_yticks(list(levels.values()), list(levels))
 ax.set(
     title="What was added to the GPT line",
     xlabel="date of publication",
     ylabel="new training data",
-    ylim=(-0.4, 3.8),
+    ylim=(-0.8, 3.8),
 )
 plt.show()
 

@@ -361,7 +361,7 @@ for batch in tqdm(pairs[: 16 * steps].split(16), desc="reward model"):
     loss.backward()
     optimizer.step()
     schedule.step()
-reward.eval()
+reward = reward.eval()
 
 # %% [markdown]
 # ### How good is it?
