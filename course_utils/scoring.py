@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,155 @@ def nll(
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
         sums[chosen] = (losses * mask[:, 1:]).sum(dim=1).double().cpu().numpy()
     return pd.DataFrame({"nll": sums, "tokens": [len(tokens) - 1 for tokens in ids]})
+
+
+@torch.inference_mode()
+def loglikelihood(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    options: Sequence[str] | Sequence[Sequence[str]],
+    batch_size: int = 16,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Log-probability of each option as the continuation of its prompt: log p(option | prompt), summed over its tokens.
+
+    What all prompts begin with (the examples of a few-shot prompt, say) is computed once, and each prompt once for all its
+    options. The tokens of an option are those that prompt + option has beyond the prompt's own, as in
+    lm-evaluation-harness; spaces at the end of a prompt belong to the option.
+
+    Args:
+        prompts: n strings.
+        options: the same strings for every prompt, or n lists of strings. None is empty; " yes" with its space is usual.
+        batch_size: prompts, and then options, that go through the model at once.
+
+    Returns:
+        One row an option, in the order given: `prompt` (int), `option` (int, its place among those of its prompt), `logprob`
+        (float, nats), `tokens` (int), `greedy` (bool: each of its tokens is the likeliest one).
+
+    Raises:
+        ValueError: nothing to score, an empty option, or a text longer than the model's context.
+    """
+    same = all(isinstance(option, str) for option in options)
+    listed: list[Sequence[str]] = [options] * len(prompts) if same else list(options)  # type: ignore[list-item,arg-type]
+    if not prompts or len(listed) != len(prompts) or not all(listed):
+        raise ValueError(f"loglikelihood() needs options for each prompt; it was given {len(prompts)} and {len(listed)}")
+    contexts: list[list[int]] = []
+    asked: list[tuple[int, int, list[int]]] = []  # prompt, option, tokens of the option
+    place: list[int] = []  # context of each of them; a prompt has several if an option changes how the prompt is cut
+    known: dict[tuple[int, ...], int] = {}
+    for number, (prompt, choices) in enumerate(zip(prompts, listed, strict=True)):
+        for choice, option in enumerate(choices):
+            context, continuation = _pair(tokenizer, prompt, option)
+            asked.append((number, choice, continuation))
+            place.append(known.setdefault(tuple(context), len(known)))
+            if place[-1] == len(contexts):
+                contexts.append(context)
+    longest = max(len(contexts[c]) + len(tokens) for c, (_, _, tokens) in zip(place, asked, strict=True))
+    limit = getattr(model.config, "max_position_embeddings", None) or longest
+    if longest > limit:
+        raise ValueError(f"a prompt with its option has {longest} tokens; the model's context holds {limit}")
+    return _score(model, contexts, asked, place, batch_size, progress)
+
+
+def _pair(tokenizer: PreTrainedTokenizerBase, prompt: str, option: str) -> tuple[list[int], list[int]]:
+    """Tokens of the prompt and of the option after it; never empty."""
+    bare = prompt.rstrip()
+    option = prompt[len(bare) :] + option
+    context = tokenizer(bare)["input_ids"] if bare else []
+    continuation = tokenizer(bare + option)["input_ids"][len(context) :]
+    if not continuation:
+        raise ValueError(f"an option adds no token to its prompt: {option!r}")
+    if not context:  # nothing to go by but the sign that a text begins
+        start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+        context = [start]
+    return list(context), list(continuation)
+
+
+def _score(
+    model: PreTrainedModel,
+    contexts: list[list[int]],
+    asked: list[tuple[int, int, list[int]]],
+    place: list[int],
+    batch_size: int,
+    progress: bool,
+) -> pd.DataFrame:
+    """`loglikelihood`, after everything has become tokens."""
+    device = model.device
+    shared = _common(contexts)
+    prefix = None
+    if shared:
+        prefix = model(torch.tensor([contexts[0][:shared]], device=device), use_cache=True, logits_to_keep=1).past_key_values
+    users: list[list[int]] = [[] for _ in contexts]
+    for row, context in enumerate(place):
+        users[context].append(row)
+    order = sorted(range(len(contexts)), key=lambda c: -len(contexts[c]))
+    found: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
+    for start in tqdm(range(0, len(order), batch_size), desc="scoring", leave=False, disable=not progress):
+        chosen = order[start : start + batch_size]
+        rests = [contexts[c][shared:] for c in chosen]
+        width = max(map(len, rests))
+        # Padding stands between the shared part and the rest, so that every prompt ends in the last column.
+        ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests], device=device)
+        real = torch.tensor([[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=device)
+        rows = [(at, row) for at, context in enumerate(chosen) for row in users[context]]
+        several = any(len(asked[row][2]) > 1 for _, row in rows)
+        cache = None
+        if prefix is not None:
+            cache = copy.deepcopy(prefix)
+            cache.batch_repeat_interleave(len(chosen))
+        positions = (real.cumsum(1) - 1).clamp(min=0)[:, shared:]
+        out = model(
+            ids, attention_mask=real, position_ids=positions, past_key_values=cache, use_cache=several, logits_to_keep=1
+        )
+        first = out.logits[:, -1].float().log_softmax(-1)
+        rows.sort(key=lambda pair: -len(asked[pair[1]][2]))
+        for begin in range(0, len(rows), batch_size):
+            part = rows[begin : begin + batch_size]
+            at = torch.tensor([place_ for place_, _ in part], device=device)
+            words = [asked[row][2] for _, row in part]
+            _continue(model, found, part, words, first[at], out.past_key_values, real[at], at)
+    numbers, choices, tokens = zip(*((n, c, len(t)) for n, c, t in asked), strict=True)
+    logprobs, greedy = zip(*found, strict=True)
+    return pd.DataFrame({"prompt": numbers, "option": choices, "logprob": logprobs, "tokens": tokens, "greedy": greedy})
+
+
+def _continue(
+    model: PreTrainedModel,
+    found: list[tuple[float, bool]],
+    part: list[tuple[int, int]],
+    words: list[list[int]],
+    first: torch.Tensor,
+    cache: Any,
+    real: torch.Tensor,
+    at: torch.Tensor,
+) -> None:
+    """Score one batch of options after prompts that the model has read; `first`: log-probabilities of their first token."""
+    device, length = first.device, max(map(len, words))
+    ids = torch.tensor([word + [0] * (length - len(word)) for word in words], device=device)
+    there = torch.tensor([[1] * len(word) + [0] * (length - len(word)) for word in words], device=device)
+    logs = first[:, None]
+    if length > 1:
+        mine = copy.deepcopy(cache)
+        mine.batch_select_indices(at)
+        out = model(
+            ids[:, :-1],
+            attention_mask=torch.cat([real, there[:, :-1]], 1),
+            position_ids=real.sum(1, keepdim=True) + torch.arange(length - 1, device=device),
+            past_key_values=mine,
+        )
+        logs = torch.cat([logs, out.logits.float().log_softmax(-1)], 1)
+    sums = (logs.gather(2, ids[..., None])[..., 0] * there).sum(1).tolist()
+    likeliest = ((logs.argmax(2) == ids) | (there == 0)).all(1).tolist()
+    for (_, row), value, greedy in zip(part, sums, likeliest, strict=True):
+        found[row] = (value, greedy)
+
+
+def _common(contexts: list[list[int]]) -> int:
+    """How many tokens all contexts begin with, at least one of each left over."""
+    low, high = min(contexts), max(contexts)
+    limit = min(map(len, contexts)) - 1
+    return next((i for i in range(limit) if low[i] != high[i]), limit)
 
 
 def perplexity(frame: pd.DataFrame) -> float:
