@@ -24,7 +24,7 @@ BATCH = 16
 
 def few_shot(items: int = 200) -> list[tuple[str, list[str]]]:
     """(prompt, options) of a sentiment task with eight shared examples."""
-    rows = [row for row in data.movie_sentences().shuffle(seed=0).select(range(items + 8))]
+    rows = list(data.movie_sentences().shuffle(seed=0).select(range(items + 8)))
     words = [" positive" if row["score"] > 0 else " negative" for row in rows]
     head = "".join(f"Review: {r['text']}\nSentiment:{w}\n\n" for r, w in zip(rows[:8], words, strict=False))
     return [(f"{head}Review: {row['text']}\nSentiment:", [" positive", " negative"]) for row in rows[8:]]
@@ -38,7 +38,8 @@ def choices() -> list[tuple[str, list[str]]]:
 
 def main() -> None:
     if importlib.util.find_spec("lm_eval") is None:
-        raise SystemExit('The peer is not installed. Run: .venv/bin/pip install "lm-eval[hf]>=0.4.13"')
+        print('The peer is not installed. Run: .venv/bin/pip install "lm-eval[hf]>=0.4.13"')
+        return
     logging.disable(logging.WARNING)
     import lm_eval
     from lm_eval.api.instance import Instance
@@ -49,7 +50,7 @@ def main() -> None:
     print(f"lm-eval {lm_eval.__version__}, course model, batches of {BATCH}")
     for name, work in (("few-shot", few_shot()), ("choices", choices())):
         prompts, options = [prompt for prompt, _ in work], [list(listed) for _, listed in work]
-        scoring.loglikelihood(model, tokenizer, prompts[:2], options[:2], progress=False)  # both are warm before the clock runs
+        scoring.loglikelihood(model, tokenizer, prompts[:2], options[:2], progress=False)  # warm before the clock runs
         started = time.perf_counter()
         ours = scoring.loglikelihood(model, tokenizer, prompts, options, batch_size=BATCH, progress=False)
         middle = time.perf_counter()

@@ -7,6 +7,7 @@ Sources are jupytext py:percent files. A cell's tags say what it is:
     hidden:NAME:POINTS  hidden tests of it: the functions probe(), visible() and check(got, want); see grading/verdict.py
     mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
     experiment          a slow cell that no graded cell needs
+    ladder              (chapter 4) a cell that ladder.py runs too, to make the tables of trained models
 
 In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides; hide-input folds code.
 """

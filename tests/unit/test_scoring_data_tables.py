@@ -24,6 +24,55 @@ def test_nll_is_transformers_loss_whatever_the_batch() -> None:
     assert scoring.perplexity(frame) == pytest.approx(np.exp(frame.nll.sum() / frame.tokens.sum()))
 
 
+PROMPTS = ["Q: The capital of France?\nA:", "Q: The capital of France, once more, with feeling?\nA: ", "Q:", ""]
+OPTIONS = [[" Paris", " Lyon and then Nice"], ["Rome", "Paris, of course", "x"], [" why not"], ["Once upon"]]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_loglikelihood_is_that_of_one_text_at_a_time(batch_size: int) -> None:
+    model, tokenizer = load_model(precision="fp32")
+    frame = scoring.loglikelihood(model, tokenizer, PROMPTS, OPTIONS, batch_size=batch_size, progress=False)
+    places = [(i, j) for i, options in enumerate(OPTIONS) for j in range(len(options))]
+    assert list(zip(frame.prompt, frame.option, strict=True)) == places
+    for row in frame.itertuples():
+        bare = PROMPTS[row.prompt].rstrip()
+        context = tokenizer(bare)["input_ids"]
+        ids = tokenizer(PROMPTS[row.prompt] + OPTIONS[row.prompt][row.option])["input_ids"]
+        assert ids[: len(context)] == context and row.tokens == len(ids) - len(context)
+        if not context:
+            context, ids = [tokenizer.bos_token_id], [tokenizer.bos_token_id, *ids]
+        with torch.inference_mode():
+            logs = model(input_ids=torch.tensor([ids])).logits[0, len(context) - 1 : -1].log_softmax(-1)
+        answer = torch.tensor(ids[len(context) :])
+        assert row.logprob == pytest.approx(float(logs.gather(1, answer[:, None]).sum()), abs=1e-4)
+        assert row.greedy == bool((logs.argmax(1) == answer).all())
+
+
+def test_loglikelihood_takes_one_list_of_options_for_all() -> None:
+    model, tokenizer = load_model(precision="fp32")
+    texts = data.movie_sentences()["text"][:5]
+    head = "".join(f"Review: {text}\nSentiment: fine\n\n" for text in texts[:3])
+    prompts, words = [f"{head}Review: {text}\nSentiment:" for text in texts], [" positive", " negative"]
+    once = scoring.loglikelihood(model, tokenizer, prompts, words, progress=False)
+    alone = [scoring.loglikelihood(model, tokenizer, [prompt], words, progress=False) for prompt in prompts]
+    np.testing.assert_allclose(once.logprob, pd.concat(alone).logprob, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "options", "match"),
+    [
+        ([], ["a"], "options"),
+        (["a"], [], "options"),
+        (["a"], [[""]], "no token"),
+        (["a " * 9000], ["b"], "context holds 8192"),
+    ],
+)
+def test_loglikelihood_refuses_what_cannot_be_scored(prompts: list[str], options: list[str], match: str) -> None:
+    model, tokenizer = load_model(precision="fp32")
+    with pytest.raises(ValueError, match=match):
+        scoring.loglikelihood(model, tokenizer, prompts, options)
+
+
 @pytest.mark.parametrize("texts", [[], ["A"], ["A fine film", ""]])
 def test_nll_refuses_what_cannot_be_scored(texts: list[str]) -> None:
     model, tokenizer = load_model(precision="fp32")
