@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parents[2]
 FREEZE = Path(__file__).with_name("pip-freeze.gpu.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-ADDITIONS = {"bitsandbytes", "gguf"}  # what Colab does not have and we need
+ADDITIONS = {"bitsandbytes", "bm25s", "gguf"}  # what Colab does not have and we need
 HOLES = {"jedi"}  # IPython asks for it and Colab leaves it out; any package that needs IPython brings it
 # Belongs to torch's own build: Colab has torch for CUDA 12.8 installed, and the index only one for another CUDA.
 CUDA = re.compile(r"nvidia-|cuda-|triton")
