@@ -1,0 +1,869 @@
+# %% [markdown]
+# # Lab 06 · Can a model learn without changing one weight?
+#
+# **Write a few examples into the prompt, and a language model seems to learn a task. Does it? How many examples does it take,
+# what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0 to 16
+# examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, prompt encoders by *cloze* (完形填空),
+# and at last let a gradient write the prompt.
+#
+# You will
+#
+# 1. score answers by log-probability, and build *few-shot* (少样本) prompts,
+# 2. measure what *in-context learning* (上下文学习) is sensitive to, and *calibrate* it (校准),
+# 3. prompt a masked encoder (RoBERTa's way) and a discriminator (ELECTRA's way),
+# 4. write *prompt tuning* (提示微调) and *prefix tuning* (前缀微调), equal to PEFT's, and compare them with a prompt by hand.
+#
+# Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
+# one tests your answer at once. Grading runs further, hidden tests of the same functions.
+
+# %%
+import itertools
+import json
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
+from tqdm.auto import tqdm
+from transformers import BertForMaskedLM, DynamicCache, LlamaConfig, LlamaForCausalLM
+
+from course_utils import data, generate, lab, load_model, plots, scoring, weights
+
+lab.start(
+    "06_in_context_learning",
+    exercises=[
+        "continuation_logprob",
+        "few_shot_prompt",
+        "calibrate",
+        "cloze_scores",
+        "replaced_tokens",
+        "soft_prompt_logits",
+        "prefix_cache",
+    ],
+)
+plots.style()
+
+# %% [markdown]
+# ## 1 · The deck's example
+#
+# Brown et al. (2020) put a task to GPT-3 in three ways. **Predict:** what will a model a thousand times smaller write?
+
+# %% tags=["experiment"]
+model, tokenizer = load_model()
+PAIRS = [("sea otter", "loutre de mer"), ("peppermint", "menthe poivrée"), ("plush giraffe", "girafe peluche")]
+
+
+def translate(word, examples):
+    lines = ["Translate English to French", *(f"{a} => {b}" for a, b in examples), f"{word} =>"]
+    return generate(model, tokenizer, "\n".join(lines), max_new_tokens=8, chat=False).split("\n")[0]
+
+
+words = ["cheese", "bread", "the cat", "good morning"]
+pd.DataFrame(
+    [(word, translate(word, []), translate(word, PAIRS[:1]), translate(word, PAIRS)) for word in words],
+    columns=["English", "zero-shot 零样本", "one-shot 单样本", "few-shot 少样本"],
+)
+
+# %% [markdown]
+# @@TRANSLATE@@
+#
+# The deck names *format* (格式约束) first among the uses of examples. Ask for JSON, by an order and by two examples:
+
+# %% tags=["experiment"]
+ORDER = 'Write the name and the year as JSON with the keys "name" and "year".\n\n'
+SHOTS = (
+    'Text: Ada Lovelace was born in 1815.\nJSON: {"name": "Ada Lovelace", "year": 1815}\n\n'
+    'Text: In 1643 Isaac Newton came into the world.\nJSON: {"name": "Isaac Newton", "year": 1643}\n\n'
+)
+PEOPLE = {"Alan Turing": 1912, "Marie Curie": 1867, "Lu Xun": 1881, "Jane Austen": 1775, "Emmy Noether": 1882, "Max Planck": 1858}
+FORMS = ("{} was born in {}.", "The year {1} saw the birth of {0}.")
+
+
+def valid(answer, name, year):
+    """(is it JSON with both keys?, are both values right?)"""
+    try:
+        found = json.loads(answer.split("\n")[0])
+        return set(found) == {"name", "year"}, found["name"] == name and int(found["year"]) == year
+    except (ValueError, KeyError, TypeError):
+        return False, False
+
+
+rows = []
+for (name, year), form in itertools.product(list(PEOPLE.items())[: lab.budget(full=6, quick=1)], FORMS):
+    for way, start in {"order": ORDER, "order + 2 examples": ORDER + SHOTS}.items():
+        text = f"{start}Text: {form.format(name, year)}\nJSON:"
+        rows.append((way, *valid(generate(model, tokenizer, text, max_new_tokens=24, chat=False), name, year)))
+pd.DataFrame(rows, columns=["prompt", "valid JSON", "right"]).groupby("prompt").agg(["mean", "count"]).round(2)
+
+# %% [markdown]
+# ## 2 · Scoring instead of writing
+#
+# Free text is hard to mark. For a task with few answers, compare their probabilities:
+#
+# $$\log p(\text{answer} \mid \text{prompt}) = \sum_t \log p(a_t \mid \text{prompt}, a_{<t})$$
+
+# %% tags=["exercise:continuation_logprob"]
+@torch.inference_mode()
+def continuation_logprob(model, prompt, answer):
+    """Log-probability of an answer after a prompt, in nats.
+
+    prompt, answer: lists of token ids (int), none empty. model: a causal language model; model(ids).logits with
+    int64 ids (1, n) is float (1, n, vocabulary), and the logits at place i are about the token at place i + 1.
+    Returns a float: the sum over the tokens of the answer, and of these alone.
+
+    Example: with a model that finds every one of 10 tokens equally likely, an answer of 2 tokens has -2 ln 10.
+    Hint: log_softmax over the vocabulary; the first token of the answer is foretold by the last one of the prompt.
+    """
+    ### BEGIN SOLUTION
+    ids = torch.tensor([prompt + answer], device=model.device)
+    logs = model(ids).logits[0].float().log_softmax(-1)
+    places = torch.arange(len(prompt) - 1, ids.shape[1] - 1, device=model.device)
+    return float(logs[places, ids[0, len(prompt) :]].sum())
+    ### END SOLUTION
+
+# %%
+def small_llama(seed, kv_heads=2):
+    """A real, tiny Llama with random weights: for tests."""
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=40, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=kv_heads, max_position_embeddings=64, initializer_range=0.5,
+        )
+    ).eval()  # fmt: skip
+
+# %% tags=["tests:continuation_logprob:1"]
+with lab.test("continuation_logprob"):
+    flat = small_llama(0)
+    torch.nn.init.zeros_(flat.lm_head.weight)
+    lab.expect_close(continuation_logprob(flat, [1, 2, 3], [4, 5]), -2 * math.log(40), "two of 40 equal tokens", atol=1e-4)
+    llama = small_llama(1)
+    a, b = continuation_logprob(llama, [7, 8], [9]), continuation_logprob(llama, [7, 8, 9], [3])
+    both = continuation_logprob(llama, [7, 8], [9, 3])
+    assert isinstance(both, float), f"return a float, not a {type(both).__name__}"
+    lab.expect_close(a + b, both, "log p(9) + log p(3 | 9), in your own numbers, against log p(9, 3)", atol=1e-4)
+
+# %% tags=["hidden:continuation_logprob:2"]
+def probe():
+    llama, g = small_llama(2), torch.Generator().manual_seed(5)
+    answers = []
+    for n, m in ((1, 1), (6, 3), (2, 8)):
+        ids = torch.randint(40, (n + m,), generator=g).tolist()
+        answers.append(continuation_logprob(llama, ids[:n], ids[n:]))
+    return answers
+
+
+def visible():
+    flat = small_llama(0)
+    torch.nn.init.zeros_(flat.lm_head.weight)
+    llama = small_llama(1)
+    return [continuation_logprob(flat, [1, 2, 3], [4, 5]), continuation_logprob(llama, [7, 8], [9, 3])]
+
+# %% [markdown]
+# The helper package does the same for many prompts at once. Are the two equal?
+
+# %% tags=["experiment"]
+prompts = ["The capital of France is", "sea otter => loutre de mer\ncheese =>", "2 + 2 ="]
+options = [[" Paris", " Lyon"], [" fromage", " le fromage"], [" 4", " 5"]]
+library = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)
+library["yours"] = [
+    continuation_logprob(model, tokenizer(prompts[p])["input_ids"], tokenizer(options[p][o])["input_ids"])
+    for p, o in zip(library["prompt"], library["option"], strict=True)
+]
+library["answer"] = [options[p][o] for p, o in zip(library["prompt"], library["option"], strict=True)]
+assert (library["logprob"] - library["yours"]).abs().max() < 1e-3
+library[["answer", "logprob", "yours", "tokens"]].round(3)
+
+# %% [markdown]
+# ## 3 · Examples in the prompt
+#
+# The task for the rest of the lab: is a sentence of a movie review positive or negative? 200 sentences on which twenty people
+# clearly agreed; examples come from others.
+
+# %%
+LABELS = ["negative", "positive"]
+
+
+def clear_sentences(count, pool, seed=0):
+    """Two lists of (text, label) with as many of each label: `count` for tests and `pool` to take examples from."""
+    rows = data.movie_sentences()
+    kept = [
+        (text, int(score > 0))
+        for text, score in zip(rows["text"], rows["score"], strict=True)
+        if abs(score) > 1.5 and 25 < len(text) < 85
+    ]
+    order = np.random.default_rng(seed).permutation(len(kept))
+    sides = [[kept[i] for i in order if kept[i][1] == label] for label in (0, 1)]
+    mixed = [pair for both in zip(*sides, strict=False) for pair in both]
+    assert len(mixed) >= count + pool
+    return mixed[:count], mixed[count : count + pool]
+
+# %% [markdown]
+# ### Your turn: the prompt
+
+# %% tags=["exercise:few_shot_prompt"]
+def few_shot_prompt(examples, text, instruction=""):
+    """The prompt for one text.
+
+    examples: list of (text, label), both str, in the order in which they shall stand; may be empty. text: str.
+    instruction: str; if it is not empty, the first line, followed by an empty line.
+    Each example is "Review: {text}\\nSentiment: {label}\\n\\n"; at the end stands "Review: {text}\\nSentiment:" with no
+    blank after the colon, since the tokens of the answers begin with one. Returns str.
+
+    Example: few_shot_prompt([("Bad.", "negative")], "Good!") is
+    "Review: Bad.\\nSentiment: negative\\n\\nReview: Good!\\nSentiment:".
+    """
+    ### BEGIN SOLUTION
+    head = f"{instruction}\n\n" if instruction else ""
+    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
+    return f"{head}{shots}Review: {text}\nSentiment:"
+    ### END SOLUTION
+
+# %% tags=["tests:few_shot_prompt:1"]
+with lab.test("few_shot_prompt"):
+    got = few_shot_prompt([("Bad.", "negative")], "Good!")
+    want = "Review: Bad.\nSentiment: negative\n\nReview: Good!\nSentiment:"
+    assert got == want, f"should be\n{want!r}\nbut is\n{got!r}"
+    got = few_shot_prompt([], "Good!", "Judge.")
+    assert got == "Judge.\n\nReview: Good!\nSentiment:", f"with an instruction and no example you give {got!r}"
+
+# %% tags=["hidden:few_shot_prompt:2"]
+def probe():
+    shots = [("a b", "positive"), ("c", "negative"), ("d", "positive")]
+    return [
+        few_shot_prompt(shots, "x"),
+        few_shot_prompt(shots[::-1], "x", "Do it:"),
+        few_shot_prompt([], ""),
+        few_shot_prompt([("{text}", "{label}")], "{braces}"),
+    ]
+
+
+def visible():
+    return [few_shot_prompt([("Bad.", "negative")], "Good!"), few_shot_prompt([], "Good!", "Judge.")]
+
+# %% [markdown]
+# Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take several
+# draws, and ask each about its own share of the 200 sentences. The interval draws *draws* anew, not sentences: those of one draw
+# have the same luck.
+
+# %% tags=["experiment"]
+SENTENCES, POOL = clear_sentences(200, 400)
+SENTENCES = SENTENCES[: lab.budget(full=200, quick=16)]
+DRAWS = lab.budget(full=8, quick=2)
+
+
+def classify(examples, sentences, instruction=""):
+    """float (n, 2): log-probabilities of " negative" and " positive" for each sentence after the examples."""
+    shown = [(text, label if isinstance(label, str) else LABELS[label]) for text, label in examples]
+    prompts = [few_shot_prompt(shown, text, instruction) for text, _ in sentences]
+    scores = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], batch_size=25, progress=False)
+    return scores["logprob"].to_numpy().reshape(-1, 2)
+
+
+def pick(shots, seed):
+    """So many examples, half of each label (one only: either), in random order."""
+    g = np.random.default_rng([shots, seed])
+    sides = [g.permutation([i for i, (_, y) in enumerate(POOL) if y == label]) for label in (0, 1)]
+    mixed = [int(i) for both in zip(*sides, strict=False) for i in g.permutation(both)]
+    return [POOL[i] for i in g.permutation(mixed[:shots])]
+
+
+def run(shots, change=lambda examples, seed: examples, draws=DRAWS):
+    """One row a sentence: draw, label, and log-probabilities of both answers, also of them after "N/A"."""
+    rows = []
+    for draw, part in enumerate(np.array_split(np.arange(len(SENTENCES)), draws)):
+        examples = change(pick(shots, draw), draw)
+        sentences = [SENTENCES[i] for i in part]
+        logs = classify(examples, [*sentences, ("N/A", 0)])
+        rows += [(draw, y, *log, *logs[-1]) for (_, y), log in zip(sentences, logs, strict=False)]
+    return pd.DataFrame(rows, columns=["draw", "label", "negative", "positive", "na_negative", "na_positive"])
+
+# %% tags=["experiment"]
+def accuracy(frame):
+    """(accuracy, low, high), the interval over draws (over sentences where there is one draw)."""
+    right = ((frame["positive"] > frame["negative"]) == (frame["label"] == 1)).rename("right")
+    by = right.groupby(frame["draw"]).mean() if frame["draw"].nunique() > 1 else right
+    return scoring.bootstrap(by.reset_index(), lambda f: float(f["right"].mean()))
+
+
+by_shots = {shots: run(shots) for shots in tqdm((0, 1, 2, 4, 8, 16), desc="shots")}
+table = {}
+for shots, frame in by_shots.items():
+    value, low, high = accuracy(frame.assign(draw=0) if shots == 0 else frame)
+    table[shots] = {
+        "accuracy": value, "low": low, "high": high, "says positive": (frame["positive"] > frame["negative"]).mean()
+    }  # fmt: skip
+shots_table = pd.DataFrame(table).T.rename_axis("shots")
+shots_table.round(2)
+
+# %% [markdown]
+# **Predict** before you look at the plot: is it the accuracy that grows with the shots, or something else?
+
+# %% tags=["experiment"]
+fig, ax = plt.subplots(figsize=(9, 4.2))
+x = np.arange(len(shots_table))
+spread = [shots_table["accuracy"] - shots_table["low"], shots_table["high"] - shots_table["accuracy"]]
+ax.errorbar(x, shots_table["accuracy"], spread, color=plots.COLORS[1], marker="o", capsize=5, label="accuracy")
+ax.plot(x, shots_table["says positive"], color=plots.COLORS[2], linestyle="--", marker="s", label='says "positive"')
+ax.axhline(0.5, color="grey", linestyle=":", linewidth=1)
+ax.set_xticks(x, shots_table.index)
+ax.set(title=f"{len(SENTENCES)} sentences, 95 % intervals over draws", xlabel="examples in the prompt", ylabel="share", ylim=(0, 1))
+ax.legend(loc="lower right")
+plt.show()
+
+# %% [markdown]
+# @@SHOTS@@
+#
+# ## 4 · What is read in the examples?
+#
+# ### Order
+#
+# The same four examples, in different orders (Lu et al. 2022). **Predict:** how far apart are the best and the worst?
+
+# %% tags=["experiment"]
+four = pick(4, seed=0)
+part = SENTENCES[: lab.budget(full=60, quick=8)]
+truth = np.array([y for _, y in part])
+orders = list(itertools.permutations(range(4)))[:: lab.budget(full=3, quick=12)]
+rows = []
+for order in tqdm(orders, desc="orders", leave=False):
+    logs = classify([four[i] for i in order], part)
+    says = logs.argmax(1)
+    rows.append(("".join("-+"[four[i][1]] for i in order), (says == truth).mean(), says.mean()))
+by_order = pd.DataFrame(rows, columns=["order (+ positive)", "accuracy", "says positive"])
+print(f"one set of four examples, {len(part)} sentences: accuracy {by_order['accuracy'].min():.2f} to {by_order['accuracy'].max():.2f}")
+by_order.sort_values("says positive").round(2).style.hide()
+
+# %% [markdown]
+# ### Balance
+#
+# Four examples of which 0 to 4 are positive.
+
+# %% tags=["experiment"]
+sides = {label: [pair for pair in POOL if pair[1] == label] for label in (0, 1)}
+rows = []
+for positive in tqdm(range(5), desc="balance", leave=False):
+    for draw in range(lab.budget(full=2, quick=1)):
+        g = np.random.default_rng([draw, positive])
+        mixed = [sides[1][i] for i in g.permutation(50)[:positive]] + [sides[0][i] for i in g.permutation(50)[: 4 - positive]]
+        says = classify([mixed[i] for i in g.permutation(4)], part[: lab.budget(full=40, quick=8)]).argmax(1)
+        rows.append((positive, (says == truth[: len(says)]).mean(), says.mean()))
+balance = pd.DataFrame(rows, columns=["positive of 4", "accuracy", "says positive"]).groupby("positive of 4").mean()
+balance.round(2)
+
+# %% [markdown]
+# @@ORDER@@
+#
+# ### Your turn: calibrate
+#
+# Zhao et al. (2021) read the bias off the model itself: put a text without content ("N/A") where the sentence stands. What the
+# model then prefers, it prefers for the prompt's sake. Divide by it.
+
+# %% tags=["exercise:calibrate"]
+def calibrate(logprobs, content_free):
+    """Contextual calibration.
+
+    logprobs: float array (n, c), log-probabilities of c answers for n texts; they need not sum to 1 over the answers.
+    content_free: float array (m, c), the same for m texts without content. Turn every row into probabilities that
+    sum to 1 over the c answers; average those of content_free over the m texts; divide each text's
+    probabilities by that average, and make each row sum to 1 again. Returns float array (n, c).
+
+    Example: logprobs [[ln 0.3, ln 0.1]], content_free [[ln 0.6, ln 0.2]]: 0.75, 0.25 for the text and for no text:
+    [[0.5, 0.5]].
+    Hint: subtract the row's maximum before np.exp, for numbers such as -1000 and -1001.
+    """
+    ### BEGIN SOLUTION
+    def normal(logs):
+        p = np.exp(logs - logs.max(1, keepdims=True))
+        return p / p.sum(1, keepdims=True)
+
+    q = normal(np.asarray(logprobs, float)) / normal(np.asarray(content_free, float)).mean(0)
+    return q / q.sum(1, keepdims=True)
+    ### END SOLUTION
+
+# %% tags=["tests:calibrate:1"]
+with lab.test("calibrate"):
+    got = calibrate(np.log([[0.3, 0.1]]), np.log([[0.6, 0.2]]))
+    assert np.allclose(got, [[0.5, 0.5]]), f"the example gives [[0.5, 0.5]], not {got}"
+    got = calibrate(np.log([[0.2, 0.2], [0.8, 0.1]]), np.log([[0.09, 0.01]]))
+    want = np.array([[0.1, 0.9], [8 / 17, 9 / 17]])
+    assert np.allclose(got, want), f"against a free text of 0.9, 0.1 the answers are {want.round(3)}, not {got}"
+    assert np.isfinite(calibrate(np.array([[-1000.0, -1001.0]]), np.array([[-1.0, -2.0]]))).all(), "subtract the maximum first"
+
+# %% tags=["hidden:calibrate:2"]
+def probe():
+    g = np.random.default_rng(9)
+    logs, free = -8 * g.random((6, 3)), -8 * g.random((4, 3))  # the mean of probabilities is not that of their logs
+    return [calibrate(logs, free), calibrate(logs[:1] - 700, free[:1]), calibrate(logs[:, :2], free[:2, :2])]
+
+
+def visible():
+    return [
+        calibrate(np.log([[0.3, 0.1]]), np.log([[0.6, 0.2]])),
+        calibrate(np.log([[0.2, 0.2], [0.8, 0.1]]), np.log([[0.09, 0.01]])),
+        calibrate(np.array([[-1000.0, -1001.0]]), np.array([[-1.0, -2.0]])),
+    ]
+
+# %% tags=["experiment"]
+def calibrated(frame):
+    """The same table with the two answers' probabilities after calibration, draw by draw."""
+    parts = []
+    for _, part_ in frame.groupby("draw"):
+        q = calibrate(part_[["negative", "positive"]].to_numpy(), part_[["na_negative", "na_positive"]].to_numpy()[:1])
+        parts.append(part_.assign(negative=q[:, 0], positive=q[:, 1]))
+    return pd.concat(parts)
+
+
+table = {}
+for shots, frame in by_shots.items():
+    after = calibrated(frame)
+    right = pd.DataFrame(
+        {"draw": frame["draw"], **{name: (f["positive"] > f["negative"]) == (f["label"] == 1) for name, f in (("before", frame), ("after", after))}}
+    )  # fmt: skip
+    by = right.groupby("draw").mean() if shots else right
+    gain, low, high = scoring.bootstrap(by.reset_index(), lambda f: float((f["after"] * 1.0 - f["before"] * 1.0).mean()))
+    table[shots] = {"before": right["before"].mean(), "after": right["after"].mean(), "gain": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
+                    "says positive, after": (after["positive"] > after["negative"]).mean()}  # fmt: skip
+pd.DataFrame(table).T.rename_axis("shots")
+
+# %% [markdown]
+# @@CALIBRATED@@
+#
+# ### Falsified labels
+#
+# If the model *learnt* the task from the examples, false labels would teach it the opposite. Min et al. (2022) found that random
+# labels hardly hurt; J. Wei et al. (2023), that only large models follow flipped ones. **Predict:** which way will ours go?
+
+# %% tags=["experiment"]
+def flipped(examples, seed):
+    return [(text, 1 - label) for text, label in examples]
+
+
+def random_labels(examples, seed):
+    return list(zip([t for t, _ in examples], np.random.default_rng(seed).permutation([y for _, y in examples]).tolist(), strict=True))
+
+
+falsified = {"true labels": by_shots[8], "shuffled labels": run(8, random_labels), "flipped labels": run(8, flipped)}
+table = {}
+for name, frame in falsified.items():
+    for way, f in (("as it is", frame), ("calibrated", calibrated(frame))):
+        value, low, high = accuracy(f)
+        table.setdefault(name, {})[way] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+pd.DataFrame(table).T.rename_axis("8 examples")
+
+# %% [markdown]
+# @@FLIPPED@@
+#
+# ## 5 · Prompting encoders: fill in the blank
+#
+# An encoder was trained to fill in masked words. So make the task a blank: "It was [MASK]." and compare the words *great* and
+# *terrible* there. The words are the *verbalizer* (标签词映射) of the labels (Schick & Schütze 2021).
+#
+# With a model hub: `load_model("roberta-base", task="masked-lm")` and `load_model("electra-small")`. Without one, we make the
+# encoders as in chapter 1: the body is MiniLM's, and both heads are trained here on the movie sentences (those that we neither
+# test nor show), without any label.
+
+# %% tags=["experiment"]
+encoder, words = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
+used = {text for text, _ in SENTENCES + POOL}
+TEXTS = [text for text in data.movie_sentences()["text"] if text not in used]
+MASK = words.mask_token_id
+
+
+def batches(steps, size=32, seed=0):
+    """Token ids and attention masks of random sentences, padded."""
+    g = np.random.default_rng(seed)
+    for _ in tqdm(range(steps), desc="training", leave=False):
+        chosen = [TEXTS[i] for i in g.integers(0, len(TEXTS), size)]
+        yield words(chosen, padding=True, truncation=True, max_length=40, return_tensors="pt")
+
+
+def ordinary(ids):
+    """Which tokens are words: not padding, not [CLS], not [SEP]."""
+    return (ids != words.pad_token_id) & (ids != words.cls_token_id) & (ids != words.sep_token_id)
+
+
+def optimizer_for(model, steps, rate=3e-4):
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 20) * (1 - s / steps))
+
+# %% tags=["experiment"]
+def train_masked_lm(steps):
+    """BERT's objective (chapter 1): foretell 20 % of the words from the others."""
+    torch.manual_seed(0)
+    mlm = BertForMaskedLM(encoder.config)
+    mlm.bert.load_state_dict(encoder.state_dict(), strict=False)
+    optimizer, schedule = optimizer_for(mlm.train(), steps)
+    losses = []
+    for batch in batches(steps):
+        ids = batch["input_ids"]
+        hidden = (torch.rand(ids.shape) < 0.2) & ordinary(ids)
+        states = mlm.bert(ids.masked_fill(hidden, MASK), attention_mask=batch["attention_mask"])[0][hidden]
+        loss = F.cross_entropy(mlm.cls(states), ids[hidden])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return mlm.eval(), losses
+
+
+mlm, losses = train_masked_lm(lab.budget(full=250, quick=10))
+print(f"loss {np.mean(losses[:5]):.2f} at the beginning, {np.mean(losses[-30:]):.2f} at the end (nats a masked word)")
+
+# %% [markdown]
+# ### Your turn: the blank
+#
+# Several words may stand for one label ("great", "good", "fine"): take the mean of their logits, then a softmax over the labels.
+
+# %% tags=["exercise:cloze_scores"]
+def cloze_scores(logits, ids, mask_id, verbalizer):
+    """Probabilities of the labels from a masked language model.
+
+    logits: float32 tensor (n, T, V). ids: int64 tensor (n, T), with mask_id exactly once in each row. verbalizer: list
+    of c lists of token ids, the words of each label. For each text take the logits at the place of its mask, the mean
+    over the words of each label, and a softmax over the labels. Returns float32 tensor (n, c).
+
+    Example: logits of 2.0 for the words 5 and 6 and of 0.0 for all others, verbalizer [[5, 6], [7]]:
+    softmax([2, 0]) = [0.881, 0.119].
+    Hint: (ids == mask_id).int().argmax(1) is the place.
+    """
+    ### BEGIN SOLUTION
+    at = (ids == mask_id).int().argmax(1)
+    there = logits[torch.arange(len(ids)), at]
+    return torch.stack([there[:, list(group)].mean(1) for group in verbalizer], 1).softmax(1)
+    ### END SOLUTION
+
+# %% tags=["tests:cloze_scores:1"]
+with lab.test("cloze_scores"):
+    logits = torch.zeros(2, 4, 9)
+    logits[0, 2, [5, 6]] = 2.0
+    logits[1, 1, 7] = 1.0
+    got = cloze_scores(logits, torch.tensor([[1, 2, 8, 2], [1, 8, 2, 2]]), 8, [[5, 6], [7]])
+    want = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).softmax(1)
+    lab.expect_close(got, want, "probabilities", atol=1e-5)
+
+# %% tags=["hidden:cloze_scores:2"]
+def probe():
+    g = torch.Generator().manual_seed(3)
+    logits, ids = torch.randn(5, 7, 12, generator=g), torch.randint(0, 11, (5, 7), generator=g)
+    ids[torch.arange(5), torch.tensor([0, 6, 3, 3, 1])] = 11
+    return [cloze_scores(logits, ids, 11, [[1, 2, 3], [4], [5, 6]]), cloze_scores(logits, ids, 11, [[0], [10]])]
+
+
+def visible():
+    logits = torch.zeros(2, 4, 9)
+    logits[0, 2, [5, 6]] = 2.0
+    logits[1, 1, 7] = 1.0
+    return cloze_scores(logits, torch.tensor([[1, 2, 8, 2], [1, 8, 2, 2]]), 8, [[5, 6], [7]])
+
+# %% tags=["experiment"]
+WORDS = {"one word": (["terrible"], ["great"]), "three words": (["terrible", "bad", "dull"], ["great", "good", "fun"])}
+TEMPLATES = ["{} It was [MASK].", "{} A [MASK] movie.", "It was [MASK]. {}"]
+
+
+@torch.inference_mode()
+def cloze(template, verbalizer):
+    """Accuracy of a cloze prompt: as it is, and calibrated with three texts without content."""
+    texts = [template.format(t) for t, _ in SENTENCES] + [template.format(t) for t in ("N/A", "", ".")]
+    groups = [words.convert_tokens_to_ids(list(group)) for group in verbalizer]
+    p = []
+    for start in range(0, len(texts), 64):
+        batch = words(texts[start : start + 64], padding=True, return_tensors="pt")
+        p.append(cloze_scores(mlm(**batch).logits, batch["input_ids"], MASK, groups))
+    logs = torch.cat(p).log().numpy()
+    q = calibrate(logs[:-3], logs[-3:])
+    y = np.array([label for _, label in SENTENCES])
+    return (logs[:-3].argmax(1) == y), (q.argmax(1) == y)
+
+
+def with_interval(right):
+    value, low, high = scoring.bootstrap(pd.DataFrame({"right": right}), lambda f: float(f["right"].mean()))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
+rows = []
+for template, (name, group) in itertools.product(TEMPLATES, WORDS.items()):
+    as_is, after = cloze(template, group)
+    rows.append((template, name, with_interval(as_is), with_interval(after)))
+pd.DataFrame(rows, columns=["template", "words", "accuracy", "calibrated"]).style.hide()
+
+# %% [markdown]
+# @@CLOZE@@
+#
+# ### ELECTRA's way
+#
+# ELECTRA (Clark et al. 2020) trains a *discriminator* (判别器): a small masked model replaces some words by its own guesses, and the
+# discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original word. Then it
+# was not replaced.
+
+# %% tags=["exercise:replaced_tokens"]
+def replaced_tokens(ids, hidden, guesses):
+    """Input and labels for a discriminator.
+
+    ids: int64 tensor (n, T). hidden: bool tensor (n, T), the places where the generator guessed. guesses: int64 tensor
+    (number of True in hidden,), its guesses, in the order of ids[hidden]. Returns (corrupted, labels): int64 (n, T), ids with the
+    guesses put in, a new tensor; and float32 (n, T), 1.0 where corrupted differs from ids, else 0.0.
+
+    Example: ids [[5, 6, 7]], hidden [[1, 0, 1]], guesses [5, 9]: corrupted [[5, 6, 9]], labels [[0, 0, 1]].
+    Hint: clone, then assign to corrupted[hidden].
+    """
+    ### BEGIN SOLUTION
+    corrupted = ids.clone()
+    corrupted[hidden] = guesses
+    return corrupted, (corrupted != ids).float()
+    ### END SOLUTION
+
+# %% tags=["tests:replaced_tokens:1"]
+with lab.test("replaced_tokens"):
+    ids = torch.tensor([[5, 6, 7]])
+    corrupted, labels = replaced_tokens(ids, torch.tensor([[True, False, True]]), torch.tensor([5, 9]))
+    lab.expect_close(corrupted, torch.tensor([[5, 6, 9]]), "corrupted")
+    lab.expect_close(labels, torch.tensor([[0.0, 0.0, 1.0]]), "labels (a right guess is no replacement)")
+    assert ids.tolist() == [[5, 6, 7]], "ids itself should not change"
+
+# %% tags=["hidden:replaced_tokens:2"]
+def probe():
+    g = torch.Generator().manual_seed(6)
+    ids = torch.randint(0, 6, (4, 9), generator=g)
+    hidden = torch.rand(4, 9, generator=g) < 0.5
+    kept = ids.clone()
+    answer = replaced_tokens(ids, hidden, torch.randint(0, 6, (int(hidden.sum()),), generator=g))
+    none = replaced_tokens(ids, torch.zeros_like(hidden), torch.zeros(0, dtype=torch.long))
+    return [*answer, *none, bool((kept == ids).all())]
+
+
+def visible():
+    ids = torch.tensor([[5, 6, 7]])
+    answer = replaced_tokens(ids, torch.tensor([[True, False, True]]), torch.tensor([5, 9]))
+    return [*answer, bool((ids == torch.tensor([[5, 6, 7]])).all())]
+
+# %% tags=["experiment"]
+class Discriminator(torch.nn.Module):
+    """An encoder with one logit a token: > 0 says "replaced"."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, _ = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
+        self.head = torch.nn.Linear(encoder.config.hidden_size, 1)
+
+    def forward(self, input_ids, attention_mask):
+        return self.head(self.body(input_ids=input_ids, attention_mask=attention_mask)[0])[..., 0]
+
+
+def train_discriminator(steps):
+    torch.manual_seed(1)
+    model_ = Discriminator()
+    optimizer, schedule = optimizer_for(model_.train(), steps, rate=2e-4)
+    scores = []
+    for batch in batches(steps, seed=1):
+        ids, there = batch["input_ids"], ordinary(batch["input_ids"])
+        hidden = (torch.rand(ids.shape) < 0.2) & there
+        with torch.inference_mode():  # the generator guesses by chance, from its own distribution
+            states = mlm.bert(ids.masked_fill(hidden, MASK), attention_mask=batch["attention_mask"])[0][hidden]
+            guesses = torch.distributions.Categorical(logits=mlm.cls(states)).sample()
+        corrupted, labels = replaced_tokens(ids, hidden, guesses.clone())
+        logits = model_(corrupted, batch["attention_mask"])
+        loss = F.binary_cross_entropy_with_logits(logits[there], labels[there])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        flagged, replaced = logits[there] > 0, labels[there] > 0
+        scores.append(((flagged & replaced).sum().item(), flagged.sum().item(), replaced.sum().item()))
+    return model_.eval(), np.array(scores)
+
+
+discriminator, scores = train_discriminator(lab.budget(full=200, quick=10))
+hits, flagged, replaced = scores[-30:].sum(0)
+print(f"of the replaced words it finds {hits / replaced:.2f}; of those it flags {hits / max(flagged, 1):.2f} were replaced")
+
+# %% [markdown]
+# The prompt: put each label's word into the blank and ask which looks more like an original (Xia et al. 2022).
+
+# %% tags=["experiment"]
+@torch.inference_mode()
+def discriminate(template, pair=("terrible", "great")):
+    """Accuracy as it is and calibrated: the label whose word looks less replaced."""
+    texts = [t for t, _ in SENTENCES] + ["N/A", "", "."]
+    logs = []
+    for word in pair:
+        filled = [template.format(t).replace("[MASK]", word) for t in texts]
+        masked = words([template.format(t) for t in texts], padding=True, return_tensors="pt")["input_ids"]
+        batch = words(filled, padding=True, return_tensors="pt")
+        at = (masked == MASK).int().argmax(1)  # each of the two words is one token, so the place is the same
+        logits = torch.cat([discriminator(i, m) for i, m in zip(batch["input_ids"].split(64), batch["attention_mask"].split(64), strict=True)])
+        logs.append(F.logsigmoid(-logits[torch.arange(len(texts)), at]))
+    logs = torch.stack(logs, 1).numpy()
+    q, y = calibrate(logs[:-3], logs[-3:]), np.array([label for _, label in SENTENCES])
+    return (logs[:-3].argmax(1) == y), (q.argmax(1) == y)
+
+
+rows = []
+for template in TEMPLATES:
+    right = [discriminate(template), cloze(template, WORDS["one word"])]
+    rows.append((template, *(with_interval(r) for pair in right for r in pair)))
+pd.DataFrame(rows, columns=["template", "discriminator", "… calibrated", "masked model", "… calibrated "]).style.hide()
+
+# %% [markdown]
+# @@ELECTRA@@
+#
+# ## 6 · Let the gradient write the prompt
+#
+# A prompt is a row of vectors. Why should they be vectors of words? *Prompt tuning* (Lester et al. 2021) puts $k$ free vectors before
+# the embeddings and trains these alone: here the two roads of the deck meet, few trained weights and prompting.
+#
+# ### Your turn: a soft prompt (连续提示)
+
+# %% tags=["exercise:soft_prompt_logits"]
+def soft_prompt_logits(model, soft, ids, mask):
+    """Logits of a text behind a soft prompt.
+
+    model: a causal language model; model.get_input_embeddings() maps int64 ids to vectors of size d, and
+    model(inputs_embeds=, attention_mask=) takes vectors in place of ids. soft: float tensor (k, d), the same for all
+    texts. ids: int64 (n, T). mask: int64 (n, T), 1 for tokens, 0 for padding on the right. Every token sees all of
+    the soft prompt. Returns the logits of the T tokens alone, float (n, T, V); gradients flow to soft.
+
+    Example: with the embeddings of the tokens 3 and 4 as soft, the logits are those that the model gives for the
+    text after the tokens 3 and 4.
+    Hint: soft.expand(n, -1, -1), torch.cat along dim 1, for the mask too; then cut off the first k places.
+    """
+    ### BEGIN SOLUTION
+    n, k = len(ids), len(soft)
+    vectors = torch.cat([soft.expand(n, -1, -1), model.get_input_embeddings()(ids)], 1)
+    seen = torch.cat([mask.new_ones(n, k), mask], 1)
+    return model(inputs_embeds=vectors, attention_mask=seen).logits[:, k:]
+    ### END SOLUTION
+
+# %% tags=["tests:soft_prompt_logits:2"]
+with lab.test("soft_prompt_logits"):
+    llama = small_llama(4)
+    ids, ones = torch.tensor([[5, 6, 7], [8, 9, 1]]), torch.ones(2, 3, dtype=torch.long)
+    soft = llama.get_input_embeddings()(torch.tensor([3, 4])).detach().requires_grad_()
+    got = soft_prompt_logits(llama, soft, ids, ones)
+    want = llama(torch.cat([torch.tensor([[3, 4], [3, 4]]), ids], 1)).logits[:, 2:]
+    lab.expect_close(got, want, "logits behind the words 3 and 4 as vectors", atol=1e-4)
+    got.sum().backward()
+    assert soft.grad is not None and soft.grad.abs().sum() > 0, "no gradient reaches the soft prompt"
+
+# %% tags=["hidden:soft_prompt_logits:3"]
+def probe():
+    llama, g = small_llama(5), torch.Generator().manual_seed(2)
+    soft = torch.randn(3, 16, generator=g).requires_grad_()
+    ids, mask = torch.randint(40, (2, 5), generator=g), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    logits = soft_prompt_logits(llama, soft, ids, mask)
+    real = logits * mask[..., None]  # what stands in padding is nobody's business
+    real.square().mean().backward()
+    return [list(logits.shape), real.detach(), soft.grad]
+
+
+def visible():
+    llama = small_llama(4)
+    soft = llama.get_input_embeddings()(torch.tensor([3, 4])).detach()
+    ids = torch.tensor([[5, 6, 7], [8, 9, 1]])
+    return soft_prompt_logits(llama, soft, ids, torch.ones_like(ids)).detach()
+
+# %% [markdown]
+# ### Your turn: a prefix
+#
+# *Prefix tuning* (Li & Liang 2021) goes deeper: it gives every layer its own $k$ pairs of key and value, as if $k$ tokens had
+# been read that no embedding could make. PEFT keeps them as one table, a row for each of the $k$ places; in a row stand, one after
+# another, layer 1's key, layer 1's value, layer 2's key, and so on, each head by head.
+
+# %% tags=["exercise:prefix_cache"]
+def prefix_cache(table, layers, heads, batch):
+    """Keys and values of a prefix, as attention wants them.
+
+    table: float tensor (k, layers · 2 · heads · dim). layers, heads (of keys and values), batch: int. Returns a list
+    of `layers` pairs (key, value), each a float tensor (batch, heads, k, dim), the same for the whole batch; gradients
+    flow to table.
+
+    Example: k = 1, layers = 1, heads = 2, dim = 1: the row [1, 2, 3, 4] gives key [[[[1]], [[2]]]] and value
+    [[[[3]], [[4]]]].
+    Hint: view as (k, layers, 2, heads, dim), permute, expand.
+    """
+    ### BEGIN SOLUTION
+    k = len(table)
+    parts = table.view(k, layers, 2, heads, -1).permute(1, 2, 3, 0, 4)  # layers, 2, heads, k, dim
+    return [(part[0].expand(batch, -1, -1, -1), part[1].expand(batch, -1, -1, -1)) for part in parts]
+    ### END SOLUTION
+
+# %% tags=["tests:prefix_cache:1"]
+with lab.test("prefix_cache"):
+    ((key, value),) = prefix_cache(torch.tensor([[1.0, 2.0, 3.0, 4.0]]), 1, 2, 1)
+    lab.expect_close(key, torch.tensor([[[[1.0]], [[2.0]]]]), "key")
+    lab.expect_close(value, torch.tensor([[[[3.0]], [[4.0]]]]), "value")
+    got = prefix_cache(torch.arange(48.0).view(2, 24), 2, 3, 5)
+    assert len(got) == 2 and tuple(got[1][0].shape) == (5, 3, 2, 2), "two layers; keys (batch, heads, k, dim) = (5, 3, 2, 2)"
+    lab.expect_close(got[1][0][4, 2, 1], torch.tensor([40.0, 41.0]), "layer 2, key, head 3, place 2")
+
+# %% tags=["hidden:prefix_cache:2"]
+def probe():
+    table = torch.randn(4, 3 * 2 * 2 * 5, generator=torch.Generator().manual_seed(8)).requires_grad_()
+    made = prefix_cache(table, 3, 2, 3)
+    sum((i + 1) * key.sum() - (i + 2) * value.square().sum() for i, (key, value) in enumerate(made)).backward()
+    return [[list(key.shape), key.detach(), value.detach()] for key, value in made] + [table.grad]
+
+
+def visible():
+    made = prefix_cache(torch.arange(48.0).view(2, 24), 2, 3, 5)
+    return [[key, value] for key, value in made]
+
+# %% [markdown]
+# ### Equal to PEFT's?
+#
+# The same seed, data and optimizer, a small real model, ten steps of each method: compare the losses.
+
+# %%
+def task_loss(logits, labels):
+    """Cross-entropy of the next token; labels (n, T) are -100 where nothing is asked."""
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+
+
+def prefix_logits(model, table, ids, mask):
+    """Logits (n, T, V) of a text behind a prefix."""
+    config, n = model.config, len(ids)
+    cache = DynamicCache()
+    for layer, (key, value) in enumerate(prefix_cache(table, config.num_hidden_layers, config.num_key_value_heads, n)):
+        cache.update(key, value, layer)
+    seen = torch.cat([mask.new_ones(n, len(table)), mask], 1)
+    return model(input_ids=ids, attention_mask=seen, past_key_values=cache).logits
+
+# %% tags=["experiment"]
+def losses_of(step, parameters, steps=10):
+    optimizer, found = torch.optim.AdamW(parameters, lr=0.05), []
+    for _ in range(steps):
+        loss = step()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return found
+
+
+ids = torch.randint(40, (4, 12), generator=torch.Generator().manual_seed(0))
+mask = torch.ones_like(ids)
+table = {}
+for name, peft_config, width, forward in (
+    ("prompt tuning", PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5), 16, soft_prompt_logits),
+    ("prefix tuning", PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5), 2 * 2 * 2 * 4, prefix_logits),
+):
+    frozen = small_llama(6).requires_grad_(False)
+    torch.manual_seed(0)
+    own = torch.nn.Embedding(5, width)  # the same draw as in PEFT
+    ours = losses_of(lambda: task_loss(forward(frozen, own.weight, ids, mask), ids), own.parameters())
+    torch.manual_seed(0)
+    library = get_peft_model(small_llama(6), peft_config)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(library.prompt_encoder["default"].embedding.weight)
+    theirs = losses_of(
+        lambda: library(input_ids=ids, attention_mask=mask, labels=ids).loss,
+        [p for p in library.parameters() if p.requires_grad],
+    )
+    assert np.allclose(ours, theirs, atol=1e-4), (ours, theirs)
+    table[name] = {"trained numbers": own.weight.numel(), "loss, step 1": ours[0], "loss, step 10": ours[-1],
+                   "largest difference to PEFT": np.abs(np.subtract(ours, theirs)).max()}  # fmt: skip
+pd.DataFrame(table).T

@@ -1,0 +1,738 @@
+# %% [markdown]
+# # 06 · In-context learning
+#
+# **Can a model learn a task without changing one weight?** (上下文学习)
+#
+# Show a language model three examples of a task, then a new question. Often it does the task. Nobody trained it for
+# that, and nothing in it has changed: the examples were only *read*.
+#
+# After this lecture you can turn a task into a prompt for an encoder and for a decoder, measure what examples buy and how
+# shaky that is, say which heads of a model copy a pattern, and count what a prompt costs.
+
+# %% [markdown] tags=["notes"]
+# 60 minutes. The heart is "More examples, better answers?": let the room draw the curve before it is shown. The two slides on
+# heads are the surprise; leave ten minutes for them. The encoder slides are short because the lab does both prompts.
+
+# %% tags=["skip"]
+from itertools import permutations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+
+from course_utils import data, generate, lab, load_model, plots, scoring, tables, widgets
+
+lab.start("06_in_context_learning")
+plots.style()
+model, tokenizer = load_model("course", precision="fp32")
+
+# %% [markdown]
+# ## Zero, one, three examples
+#
+# The prompt of the GPT-3 paper (Brown et al. 2020, Figure 2.1). **Predict:** what will our model answer?
+
+# %%
+FRENCH = ["sea otter => loutre de mer", "peppermint => menthe poivrée", "plush giraffe => girafe peluche"]
+for name, shots in (("zero-shot 零样本", 0), ("one-shot 单样本", 1), ("few-shot 少样本", 3)):
+    prompt = "\n".join(["Translate English to French:", *FRENCH[:shots], "cheese =>"])
+    answer = generate(model, tokenizer, prompt, chat=False, max_new_tokens=10)
+    print(f"{name}: {answer.splitlines()[0]!r}", "(right)" if "fromage" in answer.lower() else "(not right)")
+
+# %% [markdown]
+# The deck's answer is *Le fromage*. GPT-3 has 175 billion weights; ours has 135 million and read mostly English. With an
+# example its answer begins to *look* French. The word it does not know, and examples do not teach it.
+
+# %% [markdown]
+# ### The same form, with words it knows
+
+# %% tags=["hide-input"]
+TASKS = {
+    "capital": (
+        "Give the capital:",
+        ["Japan => Tokyo", "Italy => Rome", "Spain => Madrid"],
+        "France =>",
+        " Paris",
+    ),
+    "opposite": ("Give the opposite:", ["hot => cold", "big => small", "early => late"], "happy =>", " sad"),
+    "past tense": ("Past tense:", ["go => went", "eat => ate", "see => saw"], "take =>", " took"),
+    "French": ("Translate English to French:", FRENCH, "cheese =>", " fromage"),
+}
+
+
+def prompt_of(task, shots):
+    instruction, examples, question, _ = TASKS[task]
+    return "\n".join([instruction, *examples[:shots], question])
+
+
+cases = [(task, shots) for task in TASKS for shots in range(4)]
+scores = scoring.loglikelihood(
+    model, tokenizer, [prompt_of(*c) for c in cases], [[TASKS[task][3]] for task, _ in cases], progress=False
+)
+fig, ax = plt.subplots(figsize=(9, 4))
+for i, task in enumerate(TASKS):
+    part = [np.exp(p) for (name, _), p in zip(cases, scores["logprob"], strict=True) if name == task]
+    ax.plot(range(4), part, marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=task)
+ax.set(title="One example makes the task clear", xlabel="examples in the prompt", ylabel="P(right answer)")
+ax.set(xticks=range(4), ylim=(-0.02, 1.02))
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# This is *in-context learning* (上下文学习): the task is learnt from the context, in one pass forwards. What the model knows
+# comes out; what it does not know stays out.
+
+# %% [markdown]
+# ### Explorer: what would it say next?
+
+
+# %% tags=["hide-input"]
+@torch.inference_mode()
+def next_words(task, shots):
+    ids = tokenizer(prompt_of(task, shots), return_tensors="pt")
+    top = model(**ids, logits_to_keep=1).logits[0, -1].softmax(-1).topk(6)
+    words = [repr(tokenizer.decode([i])) for i in top.indices.tolist()]
+    fig, ax = plt.subplots(figsize=(9, 3.2))
+    ax.barh(words[::-1], top.values.tolist()[::-1], color="white", edgecolor="black", hatch="//")
+    ax.set(title=f"{task}, {shots} examples", xlabel="probability", ylabel="next token", xlim=(0, 1))
+
+
+widgets.explorer(next_words, task=list(TASKS), shots=(0, 3, 1))
+# %% [markdown]
+# ## Why not simply fine-tune?
+#
+# Training with Adam in mixed precision keeps 16 bytes a weight: weights, gradients, two averages and a copy in fp32
+# (Rajbhandari et al. 2020). **Predict:** how many cards only to *hold* GPT-3 in training?
+
+# %%
+gpt3 = tables.load("language_models").set_index("name").loc["GPT-3", "parameters_billion"]
+card = tables.load("gpus").set_index("name").loc["A100 80GB", "memory_gb"]
+print(
+    f"in training {16 * gpt3:,.0f} GB: {np.ceil(16 * gpt3 / card):.0f} cards of {card:.0f} GB, before any activation"
+)
+print(f"and then {2 * gpt3:,.0f} GB (fp16) to store for each task; the prompt for 'opposite' above:")
+print(len(prompt_of("opposite", 3).encode()), "bytes")
+
+# %% [markdown]
+# Two roads (两条路线):
+#
+# - **tune fewer weights**: adapters, LoRA (chapter 10), and what comes at the end of this lecture;
+# - **prompt** (提示学习): leave the model as it is, write the task so that it looks like pre-training.
+#
+# The second also made models easier for people to use: what we type is a request, not a data set.
+
+# %% [markdown]
+# ### Bring the task to the model
+#
+# Fine-tuning adds a new head and teaches the model a new form. Prompting *aligns* (对齐) the task with the form that
+# pre-training used:
+#
+# | model | in pre-training it had to | so write the task as |
+# |---|---|---|
+# | masked encoder (BERT, RoBERTa) | fill in a masked word | a *cloze* (完形填空): … It was [MASK]. |
+# | discriminator (ELECTRA) | say which words were replaced | one sentence per answer: which looks original? |
+# | decoder (GPT) | continue a text | a text whose natural continuation is the answer |
+
+# %% [markdown]
+# ## Prompting encoders: two pictures
+#
+# The task: is this sentence of a film review positive?
+
+
+# %% tags=["hide-input"]
+def box(ax, x, y, text, fill="white", width=2.6):
+    ax.add_patch(plt.Rectangle((x, y), width, 0.5, facecolor=fill, edgecolor="black", linewidth=1.5))
+    ax.text(x + width / 2, y + 0.25, text, ha="center", va="center", fontsize=12)
+
+
+def arrow(ax, start, end):
+    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.5})
+
+
+fig, axes = plt.subplots(1, 2, figsize=(13, 4.6))
+for ax, title in zip(axes, ("(a) cloze: masked model", "(b) discriminator: ELECTRA"), strict=True):
+    ax.set(title=title, xlim=(0, 6.6), ylim=(0, 4.2))
+    ax.axis("off")
+a, b = axes
+box(a, 0.3, 0.1, "A gripping film.  It was [MASK].", "#dddddd", 6)
+box(a, 1.8, 1.2, "encoder, as pre-trained", width=3)
+arrow(a, (3.3, 0.6), (3.3, 1.2))
+for x, word, label in ((0.3, "P(great)", "positive"), (3.7, "P(terrible)", "negative")):
+    box(a, x, 2.3, word)
+    box(a, x, 3.5, label, "#dddddd")
+    arrow(a, (3.3, 1.7), (x + 1.3, 2.3))
+    arrow(a, (x + 1.3, 2.8), (x + 1.3, 3.5))
+a.text(3.3, 3.1, "verbalizer", ha="center", va="center", style="italic")
+for x, word, label in ((0.1, "great", "positive"), (3.5, "terrible", "negative")):
+    box(b, x, 0.1, f"A gripping film.\nIt was {word}.", "#dddddd", 3)
+    box(b, x, 1.2, "encoder, as pre-trained", width=3)
+    box(b, x, 2.3, f"P({word} is original)", width=3)
+    box(b, x, 3.5, label, "#dddddd", 3)
+    for low, high in ((0.6, 1.2), (1.7, 2.3), (2.8, 3.5)):
+        arrow(b, (x + 1.5, low), (x + 1.5, high))
+plt.show()
+
+# %% [markdown]
+# A *template* (模板) puts the sentence into a gap text; a *verbalizer* (标签词映射) says which word stands for which label.
+# There is no new head, so even a few labelled sentences are enough to tune it.
+
+# %% [markdown]
+# ### Who did it
+#
+# - **PET** (Schick and Schütze 2021): templates and verbalizers for masked models; several templates together label
+#   unlabelled text, and an ordinary classifier learns from that.
+# - **LM-BFF** (Gao et al. 2021): RoBERTa with the template above and great / terrible; templates found automatically, and
+#   examples put beside the sentence.
+# - **ELECTRA** (Clark et al. 2020) never predicts a word: it sees a text in which some words were swapped and says of *each*
+#   token whether it is original. So put each candidate in and ask which one fits.
+# - Xia et al. (2022) and, with the name DPT, Yao et al. (2022) did that. Both report that it does better than the usual way
+#   in their tests: prompted masked models for the first, fine-tuning for the second.
+#
+# The lab trains small encoders of both kinds and prompts both.
+
+# %% [markdown]
+# ## Prompting decoders
+#
+# Describe the task in words, give examples if you have them. The answer is the likelier continuation.
+
+# %%
+films = data.movie_sentences().to_pandas().query("abs(score) >= 1 and 30 <= text.str.len() <= 90")
+films = films.assign(positive=films["score"] > 0).sample(frac=1, random_state=0)
+films["place"] = films.groupby("positive").cumcount()
+films = films[films["place"] < lab.budget(full=34, quick=12)].sort_values(
+    ["place", "positive"], ascending=[True, False]
+)
+examples, test = films.head(8), films.iloc[8:]
+WORDS = {True: "positive", False: "negative"}
+
+
+def shots(chosen, words=WORDS):
+    return "".join(f"Review: {r.text}\nSentiment: {words[r.positive]}\n\n" for r in chosen.itertuples())
+
+
+# %%
+def log_odds(beginning, texts, words=WORDS):
+    """log P(positive) - log P(negative) for each text."""
+    prompts = [f"{beginning}Review: {text}\nSentiment:" for text in texts]
+    options = [" " + words[True], " " + words[False]]
+    found = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)["logprob"].to_numpy()
+    return found[0::2] - found[1::2]
+
+
+print(shots(examples.head(2)) + f"Review: {test['text'].iloc[0]}\nSentiment:")
+
+# %% [markdown]
+# ### More examples, better answers?
+#
+# 60 sentences, half of them positive; 0, 1, 2, 4, 8 examples. **Predict:** draw the curve before you run this.
+#
+# Two measurements, chance is a half for both: how many *sentences* are right (the likelier word), and how many *pairs* of a
+# positive and a negative sentence are in the right order (does not depend on where the threshold lies).
+
+
+# %%
+def right(frame):
+    return float(((frame["odds"] > 0) == frame["positive"]).mean())
+
+
+def in_order(frame):
+    good, bad = (frame.loc[frame["positive"] == side, "odds"].to_numpy() for side in (True, False))
+    return float((good[:, None] > bad).mean())
+
+
+runs, blank = {}, {}
+for k in (0, 1, 2, 4, 8):
+    *odds, blank[k] = log_odds(shots(examples.head(k)), [*test["text"], "N/A"])  # "N/A" is for later
+    runs[k] = test.assign(odds=odds)
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(9, 4.4))
+for i, (label, statistic) in enumerate((("sentences right", right), ("pairs in the right order", in_order))):
+    value, low, high = np.array([scoring.bootstrap(run, statistic, n=500) for run in runs.values()]).T
+    x = np.arange(len(runs)) + 0.06 * (2 * i - 1)
+    ax.errorbar(
+        x, value, (value - low, high - value), marker=plots.MARKERS[i], ls=plots.LINES[i], label=label, capsize=4
+    )
+ax.axhline(0.5, color="grey", linestyle=":", marker="")
+ax.text(0, 0.51, "chance", color="grey")
+ax.set_xticks(range(len(runs)), list(runs))
+ax.set(title="Film sentences, 95 % intervals", xlabel="examples in the prompt", ylabel="share", ylim=(0.4, 1.02))
+ax.legend(loc="lower right")
+plt.show()
+
+# %%
+said = {k: float((run["odds"] > 0).mean()) for k, run in runs.items()}
+print("share of sentences called positive:", ", ".join(f"{k} examples {v:.0%}" for k, v in said.items()))
+both = test.assign(none=runs[0]["odds"], eight=runs[8]["odds"])
+gain = scoring.bootstrap(
+    both, lambda f: in_order(f.assign(odds=f["eight"])) - in_order(f.assign(odds=f["none"])), n=500
+)
+print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f})".format(*gain))
+
+# %% [markdown]
+# For this model more is not simply better. It knew the task without examples. They help it to *sort* the sentences rather
+# than to *decide*: one positive example, and it calls most sentences positive. The intervals are wide (60 sentences), and
+# they leave out the choice of examples: another eight, another curve.
+
+# %% [markdown]
+# ## What it is sensitive to: the order
+#
+# Four examples, two of each label, in all 24 orders, and an input without content: "N/A" (Zhao et al. 2021). An unbiased
+# model would say one half. **Predict:** which order pulls most to "positive"?
+
+# %% tags=["hide-input"]
+four = examples.head(4)
+orders = [four.iloc[list(order)] for order in permutations(range(4))]
+prompts = [shots(order) + "Review: N/A\nSentiment:" for order in orders]
+found = scoring.loglikelihood(model, tokenizer, prompts, [" positive", " negative"], progress=False)["logprob"]
+found = found.to_numpy()
+bias = pd.DataFrame({"p": 1 / (1 + np.exp(found[1::2] - found[0::2]))})
+bias["labels"] = [" ".join("+" if p else "−" for p in order["positive"]) for order in orders]
+means = bias.groupby("labels")["p"].mean().sort_values()
+fig, ax = plt.subplots(figsize=(9, 4))
+for i, (pattern, mean) in enumerate(means.items()):
+    dots = bias.loc[bias["labels"] == pattern, "p"]
+    ax.plot(dots, [i] * len(dots), "o", color=plots.COLORS[1], markerfacecolor="none", linestyle="")
+    ax.plot(mean, i, "|", color="black", markersize=22, linestyle="")
+ax.axvline(0.5, color="grey", linestyle=":", marker="")
+ax.set_yticks(range(len(means)), means.index)
+ax.set(
+    title="The same four examples in 24 orders (bar: mean)",
+    xlabel='P(positive) for "N/A"',
+    ylabel="order of the labels",
+)
+ax.set_xlim(0, 1)
+plt.show()
+
+# %% [markdown]
+# GPT-3 leant to the *last* label, to the *most frequent* one and to words common in its training (Zhao et al. 2021). Look at
+# + − + − and − + − +: ours seems to carry the *pattern* of labels on. It reads a text, not a training set.
+
+# %% [markdown]
+# ### Calibrate before use?
+#
+# Zhao et al.: measure the pull on "N/A", then subtract it (校准). Same numbers as before, no new run:
+
+# %%
+table = {
+    k: {
+        "right as it is": right(run),
+        'right after "N/A"': right(run.assign(odds=run["odds"] - blank[k])),
+        "pairs in order": in_order(run),
+        'P(positive) for "N/A"': 1 / (1 + np.exp(-blank[k])),
+    }
+    for k, run in runs.items()
+}
+pd.DataFrame(table).T.rename_axis("examples").round(2)
+
+# %% [markdown]
+# The last column is the trouble, the first its cost. For GPT-3 the correction raised accuracy by up to 30 points. For ours it
+# does not always help: "N/A" is a strange review, and its pull need not be that of a real sentence. Check a remedy on your own
+# model.
+
+# %% [markdown]
+# ### Does it learn from the labels?
+#
+# Eight examples again, but with labels *flipped* (标签翻转), or with words that mean nothing here. **Predict** the share of answers
+# that follow the examples.
+
+# %%
+rows = {"true labels": {"follow the examples": right(runs[8]), "pairs in order": in_order(runs[8])}}
+for name, words in {
+    "flipped": {True: "negative", False: "positive"},
+    "foo for positive, bar for negative": {True: "foo", False: "bar"},
+}.items():
+    run = test.assign(odds=log_odds(shots(examples, words), test["text"], words))
+    rows[name] = {"follow the examples": right(run), "pairs in order": in_order(run)}
+pd.DataFrame(rows).T.round(2)
+
+# %% [markdown]
+# Far below one half with flipped labels: the model keeps to what the words *mean* and does not believe the examples. With foo
+# and bar there is no meaning to keep to, and it is near chance. The examples told it the form and the choice of answers; the
+# task it knew.
+
+# %% [markdown]
+# ### What others measured
+#
+# | what was changed | what happened | who |
+# |---|---|---|
+# | order of the examples | from near the best known result to guessing; a good order for one model is not good for another | Lu et al. 2022 |
+# | labels drawn at random | hardly worse in 12 models: label words, kind of input and form matter more | Min et al. 2022 |
+# | labels flipped | small models ignore it, large ones follow | J. Wei et al. 2023 |
+# | labels without meaning | works in large models mainly | J. Wei et al. 2023 |
+# | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | Sclar et al. 2024 |
+#
+# So report the spread over orders and forms, not one number. Chapter 2 did it for wordings.
+
+# %% [markdown]
+# ## What it is good for, one: the form of the answer (输出格式约束)
+
+# %%
+TEXT = "Ana is 31 years old and lives in Lisbon."
+SHOWN = """Text: Bo is 25 years old and lives in Oslo.
+JSON: {"name": "Bo", "age": 25, "city": "Oslo"}
+
+Text: Mei is 40 years old and lives in Chengdu.
+JSON: {"name": "Mei", "age": 40, "city": "Chengdu"}
+
+"""
+for name, beginning in (("no example", ""), ("two examples", SHOWN)):
+    prompt = f"{beginning}Text: {TEXT}\nJSON:"
+    print(f"{name}:", generate(model, tokenizer, prompt, chat=False, max_new_tokens=36), sep="\n", end="\n\n")
+
+# %% [markdown]
+# Which keys, one line or many, when to stop: two examples say it all. They make the form likely, not certain: a program that
+# reads the answer must still check it.
+
+# %% [markdown]
+# ### Two: a smaller space to search (缩小知识搜索空间)
+#
+# Mercury is a planet, a metal, a god. **Predict:** does naming the topic do, or does it take examples?
+
+# %%
+CONTEXTS = {
+    "nothing": "",
+    "topic: astronomy": "Astronomy lesson. ",
+    "topic: chemistry": "Chemistry lesson. ",
+    "topic: religion": "Roman religion. ",
+    "two planets": "Venus is a planet. Jupiter is a planet. ",
+    "two metals": "Iron is a metal. Gold is a metal. ",
+    "two gods": "Mars is a god. Neptune is a god. ",
+}
+prompts = [context + "Mercury is a" for context in CONTEXTS.values()]
+found = scoring.loglikelihood(model, tokenizer, prompts, [" planet", " metal", " god"], progress=False)
+found = np.exp(found["logprob"].to_numpy()).reshape(-1, 3)
+pd.DataFrame(found, list(CONTEXTS), ["planet", "metal", "god"]).round(4)
+
+# %% [markdown]
+# All three meanings are in the weights. The context says which of them is wanted.
+
+# %% [markdown]
+# ### Three: new knowledge without a gradient (无需梯度更新的知识更新)
+#
+# Zorbia is invented. For France the weights say something else.
+
+# %%
+NEWS = {"Zorbia": "News: the island of Zorbia has a new capital, Port Quill.\n", "France": ""}
+NEWS["France"] = "News: from today, the capital of France is Lyon.\n"
+for place, news in NEWS.items():
+    for name, context in (("before", ""), ("with the news", news), ("the next request", "")):
+        answer = generate(model, tokenizer, f"{context}The capital of {place} is", chat=False, max_new_tokens=8)
+        print(f"{name:<17} The capital of {place} is {answer.splitlines()[0]}")
+
+# %% [markdown]
+# In the context it counts, for as long as it is there. In the next request it is gone. This is what *retrieval* (检索增强) builds
+# on: put the page into the prompt. And note the danger: the news was false, and was believed.
+
+# %% [markdown]
+# ## Why does it work? Look at copying
+#
+# Random tokens, then the same random tokens again. No language, no meaning. **Predict:** the loss of the second copy.
+
+# %%
+LENGTH = 40
+once = torch.randint(100, tokenizer.vocab_size, (4, LENGTH), generator=torch.Generator().manual_seed(0))
+twice = torch.cat([once, once], dim=1)
+
+
+@torch.inference_mode()
+def losses():
+    """Nats at each place from the second token on, mean of four sequences."""
+    logits = model(twice).logits[:, :-1].float()
+    return (
+        torch.nn.functional.cross_entropy(logits.transpose(1, 2), twice[:, 1:], reduction="none").mean(0).numpy()
+    )
+
+
+loss = losses()
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(9, 3.8))
+ax.plot(range(1, 2 * LENGTH), loss, marker=".", label="course model")
+uniform = np.log(tokenizer.vocab_size)
+ax.axhline(uniform, color="grey", linestyle=":", marker="", label="all tokens equally likely")
+ax.axvline(LENGTH, color="black", linestyle="--", marker="", linewidth=1)
+ax.text(LENGTH + 1, loss.max(), "second copy", va="top")
+ax.set(
+    title="It learns the sequence while it reads",
+    xlabel="place in the sequence",
+    ylabel="loss (nats a token)",
+    ylim=(0, None),
+)
+ax.legend(loc="lower left")
+plt.show()
+print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats a token, second {loss[LENGTH:].mean():.1f}")
+
+# %% [markdown]
+# In the first copy worse than knowing nothing: it expects language. In the second, after a few tokens, it reads off the
+# answer.
+
+# %% [markdown]
+# ### Induction heads
+#
+# Olsson et al. (2022) found *induction heads* (归纳头). At "… A B … A" such a head looks back at what came *after* the first A, and
+# writes B. Score of a head: how much of its attention goes there.
+
+# %%
+model.set_attn_implementation("eager")  # the one that can show its attention
+with torch.inference_mode():
+    attention = model(twice, output_attentions=True).attentions
+model.set_attn_implementation("sdpa")
+now = torch.arange(LENGTH, 2 * LENGTH - 1)
+induction = torch.stack([layer[:, :, now, now - LENGTH + 1].mean(dim=(0, 2)) for layer in attention])
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(12, 3.6))
+image = ax.imshow(induction.T, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+ax.grid(False)
+fig.colorbar(image, label="attention")
+ax.set(title="Attention to the token after the earlier copy", xlabel="layer", ylabel="head", yticks=range(0, 9, 2))
+plt.show()
+heads = model.config.num_attention_heads
+ranked = [divmod(int(i), heads) for i in induction.flatten().argsort(descending=True)]
+print(f"{int((induction > 0.4).sum())} of {induction.numel()} heads give it over 40 %; (layer, head):", ranked[:7])
+
+# %% [markdown]
+# ### Is it these heads?
+#
+# Attention shows where a head looks, not what it is good for. So switch the best five off. **Predict:** 5 of 270 heads: what
+# does the second copy cost now?
+
+
+# %% tags=["hide-input"]
+def without(switched_off, function):
+    """function() while these heads add nothing."""
+    size, hooks = model.config.head_dim, []
+    for layer, head in switched_off:
+
+        def silence(module, inputs, part=slice(head * size, (head + 1) * size)):
+            mixed = inputs[0].clone()
+            mixed[..., part] = 0
+            return (mixed,)
+
+        hooks.append(model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(silence))
+    result = function()
+    for hook in hooks:
+        hook.remove()
+    return result
+
+
+others = [ranked[i] for i in np.random.default_rng(0).choice(np.arange(40, len(ranked)), 5, replace=False)]
+cases = {"all heads": [], "without five others": others, "without the best five": ranked[:5]}
+cut = {name: without(off, losses) for name, off in cases.items()}
+fig, ax = plt.subplots(figsize=(9, 3.6))
+for i, (label, part) in enumerate((("first copy", slice(0, LENGTH - 1)), ("second copy", slice(LENGTH, None)))):
+    values = [values[part].mean() for values in cut.values()]
+    bars = ax.bar(
+        np.arange(3) + 0.4 * i - 0.2,
+        values,
+        0.38,
+        color="white",
+        edgecolor="black",
+        hatch=["", "//"][i],
+        label=label,
+    )
+    ax.bar_label(bars, fmt="%.1f")
+ax.set_xticks(range(3), list(cut))
+ax.set(title="Loss with heads switched off", xlabel="model", ylabel="loss (nats a token)", ylim=(0, 19))
+ax.legend(ncols=2)
+plt.show()
+
+# %% [markdown]
+# A handful of heads carries the copying. Is that all of in-context learning? Olsson et al. saw both appear at the same moment of
+# training; they showed cause for small models, and give correlation for large ones. A few-shot answer is not a plain copy.
+
+# %%
+for name, off in cases.items():
+    answers = without(
+        off, lambda: [generate(model, tokenizer, prompt_of(t, 3), chat=False, max_new_tokens=3) for t in TASKS]
+    )
+    print(f"{name:<22}", dict(zip(TASKS, (answer.split("\n")[0] for answer in answers), strict=True)))
+
+# %% [markdown]
+# ### Two more explanations
+#
+# - **Hidden Bayes** (隐式贝叶斯推断). Text has topics; to predict it, a model must guess the topic. Examples $E$ are evidence on
+#   which task $t$ is being done (Xie et al. 2022): $\;p(y \mid x, E) = \sum_t p(y \mid x, t)\, p(t \mid E)$. No new task is
+#   learnt, one is *found*. It fits the flipped labels above.
+# - **Hidden gradient descent** (隐式梯度下降). Transformers trained on nothing but small regressions learn to do regression in
+#   context (Garg et al. 2022). How could they? One layer of *linear* attention can do one step (von Oswald et al. 2023):
+
+# %% tags=["nbval-check-output"]
+rng = np.random.default_rng(0)
+x, query, rate = rng.normal(size=(8, 3)), rng.normal(size=3), 0.1
+y = x @ rng.normal(size=3)
+weights = rate * (y - x @ np.zeros(3)) @ x  # one step on the squared error, from weights of zero
+print(f"gradient step, then predict: {weights @ query:.6f}")
+print(f"attention, keys x, values y: {rate * (x @ query) @ y:.6f}")
+
+# %% [markdown]
+# What can happen is shown. Whether large language models do it on real text is open.
+
+# %% [markdown]
+# ## Continuous prompts: where the roads meet (连续提示)
+#
+# Words are points in a space of vectors. Why only use those that are words? Put $k$ *virtual tokens* (虚拟词元) in front, train
+# them by gradient descent, freeze the model.
+#
+# | | trained | result in the paper |
+# |---|---|---|
+# | prefix tuning (Li and Liang 2021) | keys and values in every layer | 0.1 % of the weights, about as good as full tuning |
+# | prompt tuning (Lester et al. 2021) | input vectors only | as good as full tuning for models of billions of weights |
+# | P-tuning v2 (Liu et al. 2022) | keys and values in every layer | 0.1 to 3 %; smaller models and tagging tasks too |
+#
+# The search is no longer by hand, and a prompt can no longer be read. It needs labels, gradients and access to the weights.
+
+# %%
+config = model.config
+LAYERS = sum(p.numel() for p in model.model.layers.parameters())  # weights that every token passes
+
+
+def flops(new, before=0):
+    """Read `new` tokens when the keys and values of `before` are there already."""
+    pairs = new * before + new * (new + 1) / 2  # attention: each token with those before it and itself
+    return 2 * LAYERS * new + 4 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * pairs
+
+
+# %% [markdown]
+# ### How much is trained, and what does a request cost?
+
+
+# %% tags=["hide-input"]
+def continuous(virtual_tokens, question_tokens):
+    trained = {
+        "prompt tuning": virtual_tokens * config.hidden_size,
+        "prefix tuning": 2
+        * config.num_hidden_layers
+        * virtual_tokens
+        * config.num_key_value_heads
+        * config.head_dim,
+        "all weights": model.num_parameters(),
+    }
+    cost = {
+        "prompt tuning": flops(virtual_tokens + question_tokens),
+        "prefix tuning": flops(question_tokens, before=virtual_tokens),
+        "all weights": flops(question_tokens),
+    }
+    fig, axes = plt.subplots(1, 2, figsize=(13, 3.8))
+    for ax, values, label in ((axes[0], trained, "numbers trained"), (axes[1], cost, "GFLOPs a request")):
+        shown = list(values.values()) if ax is axes[0] else [v / 1e9 for v in values.values()]
+        bars = ax.bar(list(values), shown, color="white", edgecolor="black")
+        for bar, hatch in zip(bars, plots.HATCHES[1:], strict=False):
+            bar.set_hatch(hatch)
+        ax.bar_label(bars, [f"{v:,.0f}" if v >= 100 else f"{v:.1f}" for v in shown])
+        ax.set(title=f"{label.capitalize()}, {virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
+        ax.margins(y=0.15)
+    axes[0].set_yscale("log")
+    share = trained["prefix tuning"] / trained["all weights"]
+    print(f"prefix tuning trains {share:.2%} of the weights")
+    print(f"{virtual_tokens} of the {config.max_position_embeddings} places in the context are taken")
+
+
+continuous(20, 40)
+plt.show()
+
+# %%
+widgets.explorer(continuous, virtual_tokens=(1, 200, 1), question_tokens=(10, 400, 10))
+# %% [markdown]
+# Virtual tokens at the input pass through all layers in every request, like words. A prefix is there already as keys and values:
+# only attention sees it. (Prefix tuning trains a larger network that makes the prefix, and throws it away.)
+
+# %% [markdown]
+# ## The bill
+#
+# Training is paid once. Examples are paid in *every request*, unless their keys and values are kept (*prefix caching*,
+# 前缀缓存). **Predict:** by what factor do 32 examples raise the cost?
+
+# %% tags=["hide-input"]
+each = np.mean([len(tokenizer(shots(films.iloc[[i]]))["input_ids"]) for i in range(len(films))])
+counts = np.arange(0, 65)
+price = {
+    "examples read each time": [flops(each * (k + 1)) / 1e9 for k in counts],
+    "examples kept (prefix caching)": [flops(each, before=each * k) / 1e9 for k in counts],
+    "no examples, or tuned weights": [flops(each) / 1e9 for _ in counts],
+}
+fig, ax = plt.subplots(figsize=(9, 4))
+for i, (label, values) in enumerate(price.items()):
+    ax.plot(counts, values, marker="", linestyle=plots.LINES[i], label=label)
+ax.set(
+    title=f"One request: {each:.0f} tokens an example",
+    xlabel="examples in the prompt",
+    ylabel="GFLOPs",
+    yscale="log",
+)
+ax.legend()
+plt.show()
+kept = 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
+first, cached, _ = (values[32] / price["no examples, or tuned weights"][0] for values in price.values())
+print(
+    f"32 examples: {first:.0f} times the cost, {cached:.2f} times if kept; kept in fp16: {32 * each * kept / 1e6:.0f} MB"
+)
+print(
+    f"the context of {config.max_position_embeddings} tokens holds {config.max_position_embeddings / each:.0f} examples"
+)
+
+# %% [markdown]
+# ### When is tuning cheaper?
+#
+# Reading costs $2N$ a token, training $6N$. So **one pass of training over the examples costs as much as three requests that
+# read them**. After some hundreds of requests the training is paid off; Liu et al. (2022, "T-Few") found tuning a few weights
+# cheaper *and* better than examples in the prompt.
+#
+# What prompting cannot do:
+#
+# - teach what the model has no basis for (our French), or take more examples than fit;
+# - last: the next request starts from nothing;
+# - be relied on without a test: order, form and wording move the answer.
+#
+# What it can: start in a minute, with four examples, on a model that you cannot train.
+
+# %% [markdown]
+# ## What to take home
+#
+# - In-context learning: the task comes from the text, in one forward pass, and is gone afterwards.
+# - Prompting brings the task to the form of pre-training: a gap, a replaced word, a text to continue.
+# - Examples show form and choice of answers; small models hardly take *new* tasks from them. Order and balance pull.
+# - Few heads, found by a score and confirmed by switching them off, copy patterns. That is a part of the story.
+# - Continuous prompts train the prompt. Examples are paid in every request, training once.
+#
+# **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do you
+# ask to see before you believe it?
+
+# %% [markdown]
+# ## Further reading
+#
+# - T. B. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
+# - T. Schick, H. Schütze. *Exploiting Cloze Questions for Few Shot Text Classification and Natural Language Inference.* EACL
+#   2021. arXiv:2001.07676
+# - T. Gao, A. Fisch, D. Chen. *Making Pre-trained Language Models Better Few-shot Learners.* ACL 2021. arXiv:2012.15723
+# - K. Clark, M.-T. Luong, Q. V. Le, C. D. Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
+#   Generators.* ICLR 2020. arXiv:2003.10555
+# - M. Xia, M. Artetxe, J. Du, D. Chen, V. Stoyanov. *Prompting ELECTRA: Few-Shot Learning with Discriminative Pre-Trained
+#   Models.* EMNLP 2022. arXiv:2205.15223
+# - Y. Yao et al. *Prompt Tuning for Discriminative Pre-trained Language Models.* Findings of ACL 2022. arXiv:2205.11166
+# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use.* ICML 2021. arXiv:2102.09690
+# - Y. Lu, M. Bartolo, A. Moore, S. Riedel, P. Stenetorp. *Fantastically Ordered Prompts and Where to Find Them.* ACL 2022.
+#   arXiv:2104.08786
+# - S. Min et al. *Rethinking the Role of Demonstrations.* EMNLP 2022. arXiv:2202.12837
+# - J. Wei et al. *Larger Language Models Do In-Context Learning Differently.* 2023. arXiv:2303.03846
+# - M. Sclar, Y. Choi, Y. Tsvetkov, A. Suhr. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design.*
+#   ICLR 2024. arXiv:2310.11324
+
+# %% [markdown]
+# ### Why it works, and continuous prompts
+#
+# - C. Olsson et al. *In-context Learning and Induction Heads.* 2022. arXiv:2209.11895
+# - S. M. Xie, A. Raghunathan, P. Liang, T. Ma. *An Explanation of In-context Learning as Implicit Bayesian Inference.* ICLR
+#   2022. arXiv:2111.02080
+# - S. Garg, D. Tsipras, P. Liang, G. Valiant. *What Can Transformers Learn In-Context?* NeurIPS 2022. arXiv:2208.01066
+# - J. von Oswald et al. *Transformers Learn In-Context by Gradient Descent.* ICML 2023. arXiv:2212.07677
+# - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
+# - B. Lester, R. Al-Rfou, N. Constant. *The Power of Scale for Parameter-Efficient Prompt Tuning.* EMNLP 2021.
+#   arXiv:2104.08691
+# - X. Liu et al. *P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across Scales and Tasks.* ACL 2022.
+#   arXiv:2110.07602
+# - H. Liu et al. *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning.* NeurIPS 2022.
+#   arXiv:2205.05638
+# - S. Rajbhandari, J. Rasley, O. Ruwase, Y. He. *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.* SC
+#   2020. arXiv:1910.02054
