@@ -111,6 +111,16 @@ def test_movie_sentences() -> None:
     assert all(text.strip() for text in sentences["text"])
 
 
+def test_chinese_reviews() -> None:
+    reviews = data.chinese_reviews()
+    assert reviews.num_rows == 35_123 and reviews.column_names == ["id", "text", "positive"]
+    assert 0.4 < np.mean(reviews["positive"]) < 0.5
+    texts = reviews["text"]
+    assert all(text == text.strip() != "" for text in texts)
+    assert sum(any("\u4e00" <= character <= "\u9fff" for character in text) for text in texts) > 0.99 * len(texts)
+    assert len(set(texts)) < 0.6 * len(texts)  # as the docstring says: repeated lines are the reader's business
+
+
 @pytest.mark.parametrize("task", data.BIGBENCH_TASKS)
 def test_bigbench(task: str) -> None:
     examples = data.bigbench(task)
