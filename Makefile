@@ -2,7 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: lab test test-full notebooks grade-demo check bench lock
+.PHONY: lab test test-full notebooks slides site grade-demo check bench lock
 lab: setup
 	@.venv/bin/course lab $(ARGS)
 test: setup
@@ -11,6 +11,10 @@ test-full: setup
 	@.venv/bin/course test --budget full $(ARGS)
 notebooks: setup
 	@.venv/bin/course notebooks $(ARGS)
+slides: setup
+	@.venv/bin/course slides $(ARGS)
+site: setup
+	@.venv/bin/course site $(ARGS)
 grade-demo: setup
 	@.venv/bin/course grade-demo $(ARGS)
 check: setup

@@ -1,7 +1,7 @@
 """Make `.venv` from `requirements.lock`, or see at once that it is there. Needs nothing but a Python.
 
-Run by `make` before every command. The syntax is kept old on purpose, so that an old Python can read the file far enough
-to say that it is too old.
+Run by `make` before every command; students have it as `start.py`; `--lab` opens JupyterLab too. The syntax is kept old on
+purpose, so that an old Python can read the file far enough to say that it is too old.
 """
 
 import hashlib
@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = HERE if os.path.exists(os.path.join(HERE, "requirements.lock")) else os.path.dirname(HERE)
 OLDEST = (3, 11)
 NOWHERE = subprocess.DEVNULL
 DISK_MB = 4000  # packages and the model, with room to unpack; measured in the README
@@ -66,12 +67,16 @@ def install_cpu_torch(pip: list) -> None:
         print("PyTorch's CPU index does not answer: installing the ordinary torch, which is larger", flush=True)
 
 
+def python_of(target: str) -> str:
+    return os.path.join(target, "Scripts" if os.name == "nt" else "bin", "python")
+
+
 def make_venv(target: str, afresh: bool) -> None:
     free = shutil.disk_usage(ROOT).free // 10**6
     if afresh and free < DISK_MB:
         sys.exit("The course needs {} MB of disk; {} has {} MB free.".format(DISK_MB, ROOT, free))
     print("Setting up {}: a few minutes, once".format(os.path.relpath(target)), flush=True)
-    python = os.path.join(target, "Scripts" if os.name == "nt" else "bin", "python")
+    python = python_of(target)
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
     if afresh:
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", target])
@@ -95,8 +100,13 @@ def main() -> None:
         with open(stamp) as stream:
             before = stream.read()
     now = fingerprint()
-    if before == now:
-        return
+    if before != now:
+        set_up(target, stamp, before, now)
+    if "--lab" in sys.argv:
+        sys.exit(subprocess.call([python_of(target), "-m", "jupyter", "lab"], cwd=os.path.join(ROOT, "labs")))
+
+
+def set_up(target: str, stamp: str, before: str, now: str) -> None:
     try:
         make_venv(target, afresh=before.split("\n")[0] != now.split("\n")[0])
     except subprocess.CalledProcessError as error:

@@ -203,6 +203,7 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
         ChapterError: a cell failed that is not tagged `raises-exception`.
     """
     notebook = copy.deepcopy(notebook)
+    notebook.cells.insert(0, new_code_cell("from courseware import alt\n\nalt.install()"))  # pictures get a text
     environment = {**os.environ, "COURSE_BUDGET": budget}
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
@@ -217,9 +218,15 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
             client.execute(env=environment)
         except CellExecutionError as error:
             raise ChapterError(f"{notebook.metadata.course.chapter}: a cell failed.\n{error}") from error
+    del notebook.cells[0]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_progress_bar(output)]
+            if cell.execution_count:
+                cell.execution_count -= 1
+                for output in cell.outputs:
+                    if output.output_type == "execute_result":
+                        output.execution_count = cell.execution_count
     notebook.metadata.language_info = {"name": "python"}
     return notebook
 
@@ -263,6 +270,24 @@ def stale(path: Path, built: NotebookNode, executed: bool) -> str | None:
     return None
 
 
+def _with_outputs_of(notebook: NotebookNode, path: Path) -> bool:
+    """Take the outputs from the committed notebook if it ran the very same code: a change of prose needs no new run."""
+    if not path.exists():
+        return False
+    committed = nbformat.read(path, as_version=4)
+    ran = [cell for cell in committed.cells if cell.cell_type == "code"]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    if [cell.source for cell in ran] != [cell.source for cell in code]:
+        return False
+    if not all(cell.execution_count for cell in ran if cell.source.strip()):
+        return False
+    for cell, before in zip(code, ran, strict=True):
+        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+    if "widgets" in committed.metadata:
+        notebook.metadata.widgets = committed.metadata.widgets
+    return True
+
+
 def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> list[Path]:
     """Write the notebooks of a chapter whose sources changed; return their paths."""
     written = []
@@ -271,7 +296,7 @@ def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> l
         if not reason:
             continue
         print(f"{path.relative_to(chapter.folder.parents[1])} ({reason})", flush=True)
-        if executed:
+        if executed and (everything or not _with_outputs_of(notebook, path)):
             notebook = execute(notebook, budget)
         path.parent.mkdir(exist_ok=True)
         scratch = path.with_suffix(".partial")

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .chapters import ROOT, ChapterError, all_chapters, chapter
+from .chapters import ROOT, Chapter, ChapterError, all_chapters, chapter
 
 _LOCK_HEADER = """\
 # The tested set, exact. Written by `course lock` from pyproject.toml; do not edit.
@@ -46,6 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     small = commands.add_parser("grade-demo", help="make a small class, good ones and bad ones, and grade it")
     small.add_argument("lab", nargs="?", default="10_quantization")
     small.add_argument("--out", type=Path, default=Path("graded-demo"))
+    deck = commands.add_parser("slides", help="write lectures as slides: one HTML file each, no network needed")
+    deck.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. 10 or 10_quantization; default: all")
+    deck.add_argument("--out", type=Path, default=ROOT / "build" / "slides", help="folder (default: build/slides)")
+    web = commands.add_parser("site", help="build the web site: lectures, labs, search, bibliography, glossary")
+    web.add_argument("chapters", nargs="*", metavar="CHAPTER")
+    web.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder (default: build/site)")
+    give = commands.add_parser("release", help="write what students get, without solutions and hidden tests")
+    give.add_argument("chapters", nargs="*", metavar="CHAPTER", help="those to give out now; default: all")
+    give.add_argument("--out", type=Path, required=True, help="the students' folder, e.g. a checkout of their repository")
+    give.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the students' repository on GitHub")
+    give.add_argument("--autograder", type=Path, metavar="FILE.tar.gz", help="also pack what a grading machine needs")
     commands.add_parser("check", help="ruff and mypy")
     bench = commands.add_parser("bench", help="run the benchmarks, or one of them")
     bench.add_argument("names", nargs="*", metavar="NAME", help="e.g. load")
@@ -71,6 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
                 demo.make(chapter(options.lab), options.out / "submitted")
                 return main(["grade", options.lab, str(options.out / "submitted"), "--out", str(options.out)])
+            case "slides":
+                from . import slides
+
+                for one in _chosen(options.chapters):
+                    print(slides.write(one, options.out))
+            case "site":
+                return _site(_chosen(options.chapters), options.out)
+            case "release":
+                return _release(options)
             case "check":
                 return _check()
             case "bench":
@@ -127,11 +147,34 @@ def _test(budget: str, pytest: list[str]) -> int:
     return status
 
 
+def _chosen(names: Sequence[str]) -> list[Chapter]:
+    """Chapters by name or number; all for no name."""
+    return [chapter(name) for name in names] or all_chapters()
+
+
+def _site(chapters: list[Chapter], out: Path) -> int:
+    from . import site
+
+    warnings = site.build(out, chapters)
+    print("\n".join(warnings), file=sys.stderr, end="\n" if warnings else "")
+    print(out / "index.html")
+    return int(bool(warnings))
+
+
+def _release(options: argparse.Namespace) -> int:
+    from .release import autograder, release
+
+    written = release(options.out, options.repo, _chosen(options.chapters))
+    print(f"{len(written)} files for students in {options.out}; commit and push them as {options.repo}")
+    if options.autograder:
+        print(f"{options.autograder}: {autograder(options.autograder) / 1e6:.1f} MB, with solutions: keep it from students")
+    return 0
+
+
 def _notebooks(names: list[str], everything: bool) -> int:
     from .build import build
 
-    chosen = [chapter(name) for name in names] or all_chapters()
-    written = [path for c in chosen for path in build(c, everything=everything)]
+    written = [path for c in _chosen(names) for path in build(c, everything=everything)]
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
     return 0
 

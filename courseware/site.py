@@ -1,0 +1,186 @@
+"""The course as a static web site: every lecture and every student's lab, a search, a bibliography and a glossary.
+
+Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from docutils import nodes
+from nbformat import NotebookNode
+from sphinx.application import Sphinx
+
+from .chapters import ROOT, Chapter, repository
+from .mathml import mathml
+from .references import Reference, bibliography, glossary
+from .slides import title, without_widgets
+
+_INDEX = """\
+# Foundations of large language models
+
+A hands-on course in notebooks: {lectures} lectures with live demos, {labs} labs with exercises that check themselves. All of
+it runs on a laptop without a GPU, on a real language model; in Colab on a free T4.
+
+| chapter | lecture | lab |
+|---|---|---|
+{rows}
+
+**Students**: open a lab, in Colab by the rocket at the top of its page or [at home]({repository}#two-commands).
+**Instructors**: [the guide](instructors.md). **Contributors**: [how to add a chapter](CONTRIBUTING.md).
+
+```{{toctree}}
+:caption: Lectures
+:hidden:
+{lecture_pages}
+```
+
+```{{toctree}}
+:caption: Labs
+:hidden:
+{lab_pages}
+```
+
+```{{toctree}}
+:caption: Reference
+:hidden:
+glossary
+bibliography
+measurements
+instructors
+CONTRIBUTING
+```
+"""
+
+_SETTINGS: dict[str, Any] = {
+    "project": "Foundations of large language models",
+    "author": "the course's authors",
+    "copyright": "text CC BY 4.0, code Apache-2.0",
+    "extensions": ["myst_nb", "courseware.site"],
+    "myst_enable_extensions": ["dollarmath", "deflist"],
+    "myst_heading_anchors": 3,
+    "nb_execution_mode": "off",
+    "nb_ipywidgets_js": {},  # its script lives on another server; the controls need a kernel anyway
+    "html_theme": "sphinx_book_theme",
+    "html_math_renderer": "mathml",
+    "html_title": "Foundations of large language models",
+    "html_copy_source": True,
+    "html_sourcelink_suffix": "",
+    "suppress_warnings": ["myst.header", "mystnb.unknown_mime_type", "mystnb.nb_file"],
+}
+
+
+def build(out: Path, chapters: list[Chapter]) -> list[str]:
+    """Build the site into a folder; return Sphinx's warnings (none, if all is well)."""
+    source = out.parent / f"{out.name}-source"
+    for folder in (source, out):
+        shutil.rmtree(folder, ignore_errors=True)
+    write_source(source, chapters)
+    address = repository()
+    theme = {
+        "repository_url": address,
+        "repository_branch": "main",
+        "path_to_docs": "",
+        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+        "use_download_button": True,
+        "use_repository_button": True,
+        "home_page_in_toc": True,
+        "pygments_light_style": "default",
+    }
+    warnings = _Lines()
+    app = Sphinx(
+        str(source),
+        None,
+        str(out),
+        str(source / ".doctrees"),
+        "html",
+        confoverrides={**_SETTINGS, "html_theme_options": theme},
+        status=None,
+        warning=warnings,  # type: ignore[arg-type]  # it asks for no more than write and flush
+    )
+    app.build()
+    return warnings.lines
+
+
+class _Lines:
+    """A stream that keeps lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.lines += [line for line in text.splitlines() if line.strip()]
+
+    def flush(self) -> None: ...
+
+
+def write_source(folder: Path, chapters: list[Chapter]) -> None:
+    """What Sphinx reads: the notebooks without live controls, and pages made from them."""
+    rows = []
+    for part in chapters:
+        for path in (part.lecture, part.lab):
+            if path.exists():
+                target = folder / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                notebook = without_widgets(nbformat.read(path, as_version=4))
+                notebook.cells = [cell for cell in notebook.cells if cell.id != "colab-link"]  # the page has a button
+                for cell in notebook.cells:
+                    if text := alt_text(cell):
+                        cell.metadata["mystnb"] = {"image": {"alt": text}}
+                nbformat.write(notebook, target)
+        name = title(nbformat.read(part.lecture if part.lecture.exists() else part.lab, as_version=4))
+        rows.append(f"| {name} | [lecture](lectures/{part.name}.ipynb) | [lab](labs/{part.name}.ipynb) |")
+    index = _INDEX.format(
+        lectures=len(chapters),
+        labs=len(chapters),
+        rows="\n".join(rows),
+        repository=repository(),
+        lecture_pages="\n".join(f"lectures/{part.name}" for part in chapters),
+        lab_pages="\n".join(f"labs/{part.name}" for part in chapters),
+    )
+    (folder / "index.md").write_text(index, encoding="utf-8")
+    (folder / "bibliography.md").write_text(_bibliography(bibliography(chapters)), encoding="utf-8")
+    (folder / "glossary.md").write_text(_glossary(chapters), encoding="utf-8")
+    for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
+        shutil.copy(page, folder / page.name)
+
+
+def alt_text(cell: NotebookNode) -> str:
+    """What a cell's pictures show, as the build wrote it beside them."""
+    pictures = [o.metadata.get("image/png", {}) for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    return " ".join(picture.get("alt", "") for picture in pictures).strip()
+
+
+def _bibliography(works: list[Reference]) -> str:
+    lines = ["# Bibliography", "", f"{len(works)} works, each with the chapters that list it.", ""]
+    for work in works:
+        where = ", ".join(f"[{name[:2]}](lectures/{name}.ipynb)" for name in dict.fromkeys(work.chapters))
+        named = f"arXiv:{work.arxiv}" if work.arxiv else f"doi:{work.doi}" if work.doi else "online"
+        lines.append(f"- {work.authors}. *{work.title}.* {work.rest}. [{named}]({work.link}) ({where})")
+    return "\n".join(lines) + "\n"
+
+
+def _glossary(chapters: list[Chapter]) -> str:
+    lines = ["# Glossary 术语表", "", "| term | 中文 | first in |", "|---|---|---|"]
+    for term in glossary(chapters):
+        lines.append(f"| {term.english} | {term.chinese} | [{term.chapter[:2]}](lectures/{term.chapter}.ipynb) |")
+    return "\n".join(lines) + "\n"
+
+
+def _inline(writer: Any, node: nodes.Node) -> None:
+    writer.body.append(mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _display(writer: Any, node: nodes.Node) -> None:
+    writer.body.append(f'<div class="math">{mathml(node.astext(), display=True)}</div>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Sphinx's hook: formulas as MathML."""
+    app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,83 @@
+"""A lecture as slides: one HTML file with reveal.js inside, which needs no network and no kernel."""
+
+from __future__ import annotations
+
+import copy
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import nbformat
+from nbconvert.exporters import SlidesExporter
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from traitlets.config import Config
+
+from .chapters import Chapter, ChapterError
+from .mathml import in_markdown
+
+TEMPLATES = Path(__file__).with_name("templates")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE = '<p class="live">Live: in JupyterLab or Colab this slide has controls. Run the notebook and move them.</p>'
+
+
+def title(notebook: NotebookNode) -> str:
+    """The notebook's first heading, without marks."""
+    first = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    heading = next((line for line in first.splitlines() if line.startswith("# ")), "")
+    return re.sub(r"[*_`]", "", heading).removeprefix("# ")
+
+
+def without_widgets(notebook: NotebookNode) -> NotebookNode:
+    """A copy in which a note stands in place of each live control: controls need a kernel."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for i, output in enumerate(cell.get("outputs", [])):
+            if WIDGET in output.get("data", {}):
+                cell.outputs[i] = new_output("display_data", data={"text/html": LIVE})
+                cell.metadata["jupyter"] = {"source_hidden": True}
+    notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def html(chapter: Chapter) -> str:
+    """The slides of a chapter's built lecture.
+
+    Raises:
+        ChapterError: it is not built.
+    """
+    if not chapter.lecture.exists():
+        raise ChapterError(f"{chapter.name} has no built lecture: run `course notebooks {chapter.name}` first.")
+    notebook = nbformat.read(chapter.lecture, as_version=4)
+    reveal = files("sphinx_revealjs") / "_static" / "revealjs"
+    own = TEMPLATES / "slides"
+    parts = {
+        "title": title(notebook),
+        "reveal_css": (reveal / "dist" / "reveal.css").read_text(encoding="utf-8"),
+        "reveal_js": (reveal / "dist" / "reveal.js").read_text(encoding="utf-8"),
+        "notes_js": (reveal / "plugin" / "notes" / "notes.js").read_text(encoding="utf-8"),
+        "slides_css": (own / "slides.css").read_text(encoding="utf-8"),
+        "slides_js": (own / "slides.js").read_text(encoding="utf-8"),
+    }
+    for name in ("reveal_js", "notes_js"):  # an end tag in a string would end the page's script
+        parts[name] = parts[name].replace("</script", "<\\/script")
+    exporter = SlidesExporter(
+        template_name="slides",
+        config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
+    )
+    notebook = without_widgets(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = in_markdown(cell.source)
+    made, _ = exporter.from_notebook_node(notebook, resources={"course": parts})
+    return str(made)
+
+
+def write(chapter: Chapter, folder: Path) -> Path:
+    """Write `<chapter>.html` into a folder; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{chapter.name}.html"
+    scratch = path.with_suffix(".partial")
+    scratch.write_text(html(chapter), encoding="utf-8")
+    scratch.replace(path)
+    return path
