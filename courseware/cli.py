@@ -139,12 +139,22 @@ def _test(budget: str, pytest: list[str]) -> int:
     notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
     what = pytest or ["tests", *(str(p.relative_to(ROOT)) for p in notebooks)]
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
+    options += ["-p", "courseware.pytest_plugin"]
+    workers = _workers()
+    options += [f"-n{workers}", "--no-loadscope-reorder"] if workers > 1 else []
+    threads = str(max(1, (os.cpu_count() or 1) // workers))  # two processes with all the cores each are slower than one
+    environment = {**os.environ, "COURSE_BUDGET": budget, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     started = time.monotonic()
-    status = subprocess.call(
-        [sys.executable, "-m", "pytest", *options, *what], cwd=ROOT, env={**os.environ, "COURSE_BUDGET": budget}
-    )
+    status = subprocess.call([sys.executable, "-m", "pytest", *options, *what], cwd=ROOT, env=environment)
     print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
     return status
+
+
+def _workers() -> int:
+    """Test processes: one for each core, if each has the 6 GB that a notebook may take."""
+    import psutil
+
+    return max(1, min(os.cpu_count() or 1, int(psutil.virtual_memory().total / 6e9)))
 
 
 def _chosen(names: Sequence[str]) -> list[Chapter]:

@@ -466,7 +466,7 @@ def gaps(n, generator):
         spans.append((low + int(torch.randint(max(1, high - low - length), (1,), generator=generator)), length))
     return spans
 
-
+# %% tags=["experiment"]
 def t5_batch(rows, generator):
     """Sources and targets, padded; a target begins with BEGIN, as every decoder's input does."""
     lists = [[i for i in row if i != PAD] for row in rows.tolist()]
@@ -1067,6 +1067,7 @@ lab.summary()
 #   Understanding.* NAACL 2019. arXiv:1810.04805
 # - A. Radford, K. Narasimhan, T. Salimans, I. Sutskever. *Improving Language Understanding by Generative Pre-Training.*
 #   OpenAI, 2018.
+#   https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf
 # - C. Raffel, N. Shazeer, A. Roberts, K. Lee, S. Narang, M. Matena, Y. Zhou, W. Li, P. J. Liu. *Exploring the Limits of
 #   Transfer Learning with a Unified Text-to-Text Transformer.* JMLR 21, 2020. arXiv:1910.10683
 # - R. Sennrich, B. Haddow, A. Birch. *Neural Machine Translation of Rare Words with Subword Units.* ACL 2016.
@@ -1081,3 +1082,4 @@ lab.summary()
 # - O. Press, N. A. Smith, M. Lewis. *Train Short, Test Long: Attention with Linear Biases Enables Input Length
 #   Extrapolation.* ICLR 2022. arXiv:2108.12409
 # - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
+#   doi:10.1609/icwsm.v8i1.14550

@@ -1022,4 +1022,4 @@ lab.summary()
 # - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
 # - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
 # - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.* Biometrika
-#   39, 1952
+#   39, 1952. doi:10.2307/2334029

@@ -948,6 +948,8 @@ ax.set(
     ylabel="share of right answers",
 )
 plt.show()
+
+# %% tags=["experiment"]
 learnt = adders.assign(learnt=(adders["answers_right"] > 0.4) * 1.0)
 table = {}
 for weights, part in learnt.groupby("parameters"):

@@ -278,13 +278,18 @@ table.style.format("{:,.1f}", subset=["tokens a weight", "best for its bill"]).f
 # read more has a higher training bill and a lower total (Sardana et al. 2024). Touvron et al. (2023) saw their 7B still
 # improve after 1 T tokens, in loss and in answers to questions; that is why.
 
-# %% tags=["hide-input"]
-def total_bill(target_loss, answers_trillion):
+# %%
+def bills(target_loss, answers_trillion):
+    """Sizes that can reach a loss, the tokens each must read, and the FLOPs of training and of use."""
     sizes = np.logspace(8.5, 12, 400)
     left = target_loss - E - A / sizes**ALPHA
     sizes, left = sizes[left > 0], left[left > 0]
     text = (B / left) ** (1 / BETA)
-    training, use = 6 * sizes * text, 2 * sizes * answers_trillion * 1e12
+    return sizes, text, 6 * sizes * text, 2 * sizes * answers_trillion * 1e12
+
+# %% tags=["hide-input"]
+def total_bill(target_loss, answers_trillion):
+    sizes, text, training, use = bills(target_loss, answers_trillion)
     fig, ax = plt.subplots(figsize=(10, 4.6))
     for values, label, style in ((training, "training", "--"), (use, "use", ":"), (training + use, "both", "-")):
         ax.plot(sizes, values, linestyle=style, marker="", label=label)

@@ -26,7 +26,7 @@ def make(source: Chapter, folder: Path) -> None:
         "fay-endless-loop": notebook(source, {**solved, first: f"{solved[first]}\n\nwhile True:\n    pass"}),
         "gil-kills-the-kernel": notebook(source, {**solved, first: "import os\nos._exit(1)"}),
         "hal-forges": notebook(source, {first: "import torch\ntorch.allclose = lambda *a: True\nprint('48 of 48 points')"}),
-        "ida-colab": _colab(notebook(source, solved)),
+        "ida-colab": colab(notebook(source, solved)),
         "jo-reordered": _reordered(notebook(source, solved)),
     }
     for number, cell in enumerate(list(cells_of(read(source.folder / "mutants.py"), "mutant"))[::9]):
@@ -51,7 +51,7 @@ def notebook(source: Chapter, answers: dict[str, str]) -> dict[str, Any]:
     return plain
 
 
-def _colab(notebook: dict[str, Any]) -> dict[str, Any]:
+def colab(notebook: dict[str, Any]) -> dict[str, Any]:
     """What Colab's "Download .ipynb" does."""
     notebook["nbformat_minor"] = 0
     notebook["metadata"] = {"colab": {"provenance": []}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}

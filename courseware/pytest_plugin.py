@@ -1,0 +1,80 @@
+"""How `course test` spreads tests over processes, and its report of what each notebook cost."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Far above what a notebook may take (CONTRIBUTING.md): a machine may be slow or busy. More than this hangs, or leaks.
+HARD_SECONDS, HARD_GB = 1200, 8.0
+
+
+def group(nodeid: str) -> str:
+    """What one process must run in order: a notebook's cells, a chapter's checks, else the tests of one file."""
+    file, _, name = nodeid.partition("::")
+    chapter = re.search(r"\[(?:\w+/)?(\d\d_[a-z_]+)", name) if file.startswith("tests/notebooks/") else None
+    return f"chapter {chapter[1]}" if chapter else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    return Groups(config, log)
+
+
+def is_cell(item: pytest.Item) -> bool:
+    return item.path.suffix == ".ipynb"
+
+
+def peak_gb(item: Any) -> float:
+    """The most memory that the kernel of a notebook's cell has had so far; 0 where the system does not tell."""
+    kernel = item.parent.kernel
+    pid = getattr(kernel.km.provisioner, "pid", None) if kernel else None
+    status = Path(f"/proc/{pid}/status")
+    if not pid or not status.exists():
+        return 0.0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+    return int(found[1]) / 1e6 if found else 0.0
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if is_cell(item):
+        peak = peak_gb(item)
+        item.user_properties.append(("peak_gb", peak))
+        assert peak < HARD_GB, f"{item.path.name} has taken {peak:.1f} GB"
+
+
+def costs(reporter: Any) -> dict[str, tuple[float, float]]:
+    """notebook → (seconds, GB) of what was run of it."""
+    seconds: dict[str, float] = defaultdict(float)
+    peak: dict[str, float] = defaultdict(float)
+    for reports in reporter.stats.values():
+        for report in reports:
+            name = getattr(report, "nodeid", "").split("::")[0]
+            if name.endswith(".ipynb") and hasattr(report, "duration"):
+                seconds[name] += report.duration
+                peak[name] = max(peak[name], *(v for k, v in report.user_properties if k == "peak_gb"), 0.0)
+    return {name: (seconds[name], peak[name]) for name in sorted(seconds)}
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for each notebook: a report; only HARD_SECONDS and HARD_GB fail."""
+    if rows := costs(terminalreporter):
+        terminalreporter.section("what each notebook cost")
+        for name, (seconds, peak) in rows.items():
+            terminalreporter.write_line(f"{name:<55} {seconds:6.0f} s {peak:6.1f} GB")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and (slow := [name for name, (seconds, _) in costs(reporter).items() if seconds > HARD_SECONDS]):
+        reporter.write_line(f"\nover {HARD_SECONDS} s: {', '.join(slow)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,106 @@
+"""The bar that every notebook must clear, measured on what is committed: lectures and solved labs with their outputs."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterator
+
+import nbformat
+import pytest
+from nbformat import NotebookNode
+
+from courseware import references
+from courseware.alt import NO_LABEL, NO_TITLE
+from courseware.build import COLAB_TAG
+from courseware.chapters import Chapter, all_chapters, tags
+
+CHAPTERS = all_chapters()
+EVERY_CHAPTER = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
+EXECUTED = pytest.mark.parametrize(
+    "path", [p for c in CHAPTERS for p in (c.lecture, c.solution)], ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+MEDIAN_LINES = 12
+# a warning of Python's, of a library's logger, or what a progress bar leaves behind
+DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
+ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:root|home|Users|tmp|work|content|private|usr|opt)/|\b[A-Z]:\\\\?\w")
+
+
+def code_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and COLAB_TAG not in tags(cell) and cell.source.strip():
+            yield cell
+
+
+def shown(output: NotebookNode) -> str:
+    """The text of an output, as a reader sees it."""
+    if output.output_type == "stream":
+        return str(output.text)
+    data = output.get("data", {})
+    return "\n".join(str(data[kind]) for kind in ("text/plain", "text/html", "text/markdown") if kind in data)
+
+
+@EXECUTED
+def test_cells_are_short(path) -> None:  # type: ignore[no-untyped-def]
+    cells = list(code_cells(nbformat.read(path, as_version=4)))
+    lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in cells]
+    assert statistics.median(lines) <= MEDIAN_LINES, sorted(zip(lines, (cell.id for cell in cells), strict=True))[-5:]
+
+
+@EXECUTED
+def test_every_figure_says_what_it_shows(path) -> None:  # type: ignore[no-untyped-def]
+    """Title, axis labels, and all of it as alternative text: the text is made from the figure itself (courseware/alt.py)."""
+    figures = 0
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        for output in cell.outputs:
+            if "image/png" in output.get("data", {}):
+                figures += 1
+                text = output.metadata.get("image/png", {}).get("alt", "")
+                assert text, f"{cell.id}: a figure without alternative text; `course notebooks --all` writes it"
+                assert NO_TITLE not in text and NO_LABEL not in text, f"{cell.id}: {text}"
+    assert figures
+
+
+@EXECUTED
+def test_stored_outputs_are_clean(path) -> None:  # type: ignore[no-untyped-def]
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        assert "raises-exception" in tags(cell) or all(output.output_type != "error" for output in cell.outputs), cell.id
+        for output in cell.outputs:
+            found = DEBRIS.search(shown(output))
+            assert not found, f"{cell.id}: {shown(output)[max(0, found.start() - 80) : found.end() + 80]}"
+
+
+@EXECUTED
+def test_no_absolute_paths(path) -> None:  # type: ignore[no-untyped-def]
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        texts = [cell.source, *(shown(output) for output in cell.get("outputs", []))]
+        found = next(filter(None, map(ABSOLUTE.search, texts)), None)
+        assert not found, f"{cell.id}: {found.string[max(0, found.start() - 60) : found.end() + 60]}"
+
+
+@EVERY_CHAPTER
+def test_every_citation_is_in_the_list(chapter: Chapter) -> None:
+    """(Author et al. 2022) in the prose answers to an item under "Further reading" of the lecture or the lab."""
+    assert references.unresolved(chapter) == []
+
+
+@EVERY_CHAPTER
+def test_every_work_can_be_found(chapter: Chapter) -> None:
+    works = references.listed(chapter)
+    assert works
+    assert [work for work in works if not work.link] == [], "each item needs an arXiv id, doi:… or an address"
+    assert [work for work in works if not (work.authors and re.search(r"\b(19|20)\d\d\b", work.rest))] == []
+
+
+@EVERY_CHAPTER
+def test_terms_come_with_their_chinese(chapter: Chapter) -> None:
+    assert len(references.glossary([chapter])) >= 5
+
+
+def test_citations_are_recognised() -> None:
+    """The patterns themselves: what they must see, and what they must not take for a citation."""
+    text = "As Hu et al. (2022) say, and others (Xie & Ma 2021; Ben Allal et al. 2025a); Kaplan's law of 2020"
+    found = {year: names for names, year in references._CITED.findall(text)}
+    assert found["2022"] == "Hu et al." and found["2021"] == "Xie & Ma" and found["2025"].endswith("Allal et al.")
+    assert "2020" not in found
