@@ -1,0 +1,70 @@
+"""Every slide of every lecture on a projector of 1280 × 720: nothing is cut off, too small or missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Page
+
+from courseware import slides
+from courseware.chapters import Chapter, all_chapters
+
+SMALLEST = 0.6  # of 24 pixels; a slide that needs less must be split
+MEASURE = """() => {
+  const slide = Reveal.getCurrentSlide(), box = slide.querySelector(":scope > .fit");
+  const edges = [...box.querySelectorAll("*")].map((e) => e.getBoundingClientRect()).filter((r) => r.width && r.height);
+  return {
+    title: (slide.querySelector("h1, h2, h3") || {}).innerText || "",
+    zoom: Number(slide.dataset.zoom),
+    bottom: Math.max(...edges.map((r) => r.bottom)),
+    right: Math.max(...edges.map((r) => r.right)),
+    broken: [...box.querySelectorAll("img")].filter((i) => !i.complete || !i.naturalWidth || !i.alt).length,
+    raw: box.innerText.match(/\\$[^$\\n]+\\$|\\\\frac|\\\\times/g) || [],
+  };
+}"""
+
+
+@pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
+def test_no_slide_overflows(chapter: Chapter, page: Page, tmp_path: Path, artifacts: Path) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    path = slides.write(chapter, tmp_path)
+    page.goto(path.as_uri())
+    page.wait_for_function("Reveal.isReady()")
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total >= 10
+    bad = []
+    for number in range(1, total + 1):
+        found = page.evaluate(MEASURE)
+        if found["bottom"] > 720.5 or found["right"] > 1280.5 or found["zoom"] < SMALLEST or found["broken"] or found["raw"]:
+            bad.append((number, found))
+            page.screenshot(path=artifacts / f"slide-{chapter.name}-{number}.png")
+        page.evaluate("Reveal.next()")
+    assert not bad
+    assert not errors
+    assert [address for address in page.asked if not re.match("file:|data:|blob:", address)] == []  # type: ignore[attr-defined]
+    page.evaluate("Reveal.slide(1)")
+    page.screenshot(path=artifacts / f"slides-{chapter.name}.png")
+
+
+def test_code_folds_and_comes_back(page: Page, tmp_path: Path) -> None:
+    page.goto(slides.write(all_chapters()[0], tmp_path).as_uri())
+    page.wait_for_function("Reveal.isReady()")
+    while not page.evaluate("Reveal.getCurrentSlide().querySelectorAll('details.code').length"):
+        page.evaluate("Reveal.next()")
+    before = page.evaluate("Reveal.getCurrentSlide().querySelectorAll('details.code[open]').length")
+    page.keyboard.press("c")
+    after = page.evaluate("Reveal.getCurrentSlide().querySelectorAll('details.code[open]').length")
+    assert (before == 0) != (after == 0)
+
+
+@pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
+def test_notes_and_every_cell_arrive(chapter: Chapter) -> None:
+    made = slides.html(chapter)
+    assert '<aside class="notes">' in made, "a lecture needs notes for who speaks"
+    notebook = nbformat.read(chapter.lecture, as_version=4)
+    shown = [c for c in notebook.cells if c.metadata.slideshow.slide_type != "skip" and c.cell_type == "code" and c.source]
+    assert made.count('<details class="code"') == len(shown)
