@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Lab 06 · Can a model learn without changing one weight?
 #
-# **Write a few examples into the prompt, and a language model seems to learn a task. Does it? How many examples does it take,
-# what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0 to 16
-# examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, prompt encoders by *cloze* (完形填空),
-# and at last let a gradient write the prompt.
+# **Write a few examples into the prompt, and a language model seems to learn a task. Does it? How many examples does it
+# take, what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0 to
+# 16 examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, prompt encoders by *cloze*
+# (完形填空), and at last let a gradient write the prompt.
 #
 # You will
 #
@@ -17,6 +17,7 @@
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
 # %%
+import copy
 import itertools
 import json
 import math
@@ -30,7 +31,7 @@ from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 from tqdm.auto import tqdm
 from transformers import BertForMaskedLM, DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from course_utils import data, generate, lab, load_model, plots, scoring, weights
+from course_utils import data, generate, lab, load_model, plots, scoring, tables, weights
 
 lab.start(
     "06_in_context_learning",
@@ -61,9 +62,9 @@ def translate(word, examples):
     return generate(model, tokenizer, "\n".join(lines), max_new_tokens=8, chat=False).split("\n")[0]
 
 
-words = ["cheese", "bread", "the cat", "good morning"]
+english = ["cheese", "bread", "the cat", "good morning"][: lab.budget(full=4, quick=1)]
 pd.DataFrame(
-    [(word, translate(word, []), translate(word, PAIRS[:1]), translate(word, PAIRS)) for word in words],
+    [(word, translate(word, []), translate(word, PAIRS[:1]), translate(word, PAIRS)) for word in english],
     columns=["English", "zero-shot 零样本", "one-shot 单样本", "few-shot 少样本"],
 )
 
@@ -78,8 +79,8 @@ SHOTS = (
     'Text: Ada Lovelace was born in 1815.\nJSON: {"name": "Ada Lovelace", "year": 1815}\n\n'
     'Text: In 1643 Isaac Newton came into the world.\nJSON: {"name": "Isaac Newton", "year": 1643}\n\n'
 )
-PEOPLE = {"Alan Turing": 1912, "Marie Curie": 1867, "Lu Xun": 1881, "Jane Austen": 1775, "Emmy Noether": 1882, "Max Planck": 1858}
-FORMS = ("{} was born in {}.", "The year {1} saw the birth of {0}.")
+PEOPLE = {"Alan Turing": 1912, "Marie Curie": 1867, "Lu Xun": 1881, "Jane Austen": 1775, "Emmy Noether": 1882}
+FORMS = ("{0} was born in {1}.", "The year {1} saw the birth of {0}.")
 
 
 def valid(answer, name, year):
@@ -92,10 +93,10 @@ def valid(answer, name, year):
 
 
 rows = []
-for (name, year), form in itertools.product(list(PEOPLE.items())[: lab.budget(full=6, quick=1)], FORMS):
+for (name, year), form in zip(list(PEOPLE.items())[: lab.budget(full=5, quick=1)], itertools.cycle(FORMS), strict=False):
     for way, start in {"order": ORDER, "order + 2 examples": ORDER + SHOTS}.items():
         text = f"{start}Text: {form.format(name, year)}\nJSON:"
-        rows.append((way, *valid(generate(model, tokenizer, text, max_new_tokens=24, chat=False), name, year)))
+        rows.append((way, *valid(generate(model, tokenizer, text, max_new_tokens=22, chat=False), name, year)))
 pd.DataFrame(rows, columns=["prompt", "valid JSON", "right"]).groupby("prompt").agg(["mean", "count"]).round(2)
 
 # %% [markdown]
@@ -180,8 +181,8 @@ library[["answer", "logprob", "yours", "tokens"]].round(3)
 # %% [markdown]
 # ## 3 · Examples in the prompt
 #
-# The task for the rest of the lab: is a sentence of a movie review positive or negative? 200 sentences on which twenty people
-# clearly agreed; examples come from others.
+# The task for the rest of the lab: is a sentence of a movie review positive or negative? 200 sentences on which twenty
+# people clearly agreed; examples come from others.
 
 # %%
 LABELS = ["negative", "positive"]
@@ -193,7 +194,7 @@ def clear_sentences(count, pool, seed=0):
     kept = [
         (text, int(score > 0))
         for text, score in zip(rows["text"], rows["score"], strict=True)
-        if abs(score) > 1.5 and 25 < len(text) < 85
+        if abs(score) > 1.5 and 20 < len(text) < 60
     ]
     order = np.random.default_rng(seed).permutation(len(kept))
     sides = [[kept[i] for i in order if kept[i][1] == label] for label in (0, 1)]
@@ -245,13 +246,13 @@ def visible():
     return [few_shot_prompt([("Bad.", "negative")], "Good!"), few_shot_prompt([], "Good!", "Judge.")]
 
 # %% [markdown]
-# Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take several
-# draws, and ask each about its own share of the 200 sentences. The interval draws *draws* anew, not sentences: those of one draw
-# have the same luck.
+# Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take
+# several draws, and ask each about its own share of the 200 sentences. The interval draws *draws* anew, not sentences: those
+# of one draw have the same luck.
 
 # %% tags=["experiment"]
 SENTENCES, POOL = clear_sentences(200, 400)
-SENTENCES = SENTENCES[: lab.budget(full=200, quick=16)]
+SENTENCES = SENTENCES[: lab.budget(full=200, quick=8)]
 DRAWS = lab.budget(full=8, quick=2)
 
 
@@ -289,7 +290,8 @@ def accuracy(frame):
     return scoring.bootstrap(by.reset_index(), lambda f: float(f["right"].mean()))
 
 
-by_shots = {shots: run(shots) for shots in tqdm((0, 1, 2, 4, 8, 16), desc="shots")}
+numbers = lab.budget(full=(0, 1, 2, 4, 8, 16), quick=(0, 8))
+by_shots = {shots: run(shots) for shots in tqdm(numbers, desc="shots", leave=False)}
 table = {}
 for shots, frame in by_shots.items():
     value, low, high = accuracy(frame.assign(draw=0) if shots == 0 else frame)
@@ -310,7 +312,8 @@ ax.errorbar(x, shots_table["accuracy"], spread, color=plots.COLORS[1], marker="o
 ax.plot(x, shots_table["says positive"], color=plots.COLORS[2], linestyle="--", marker="s", label='says "positive"')
 ax.axhline(0.5, color="grey", linestyle=":", linewidth=1)
 ax.set_xticks(x, shots_table.index)
-ax.set(title=f"{len(SENTENCES)} sentences, 95 % intervals over draws", xlabel="examples in the prompt", ylabel="share", ylim=(0, 1))
+ax.set(title=f"{len(SENTENCES)} sentences, 95 % intervals over draws", ylim=(0, 1))
+ax.set(xlabel="examples in the prompt", ylabel="share")
 ax.legend(loc="lower right")
 plt.show()
 
@@ -325,16 +328,17 @@ plt.show()
 
 # %% tags=["experiment"]
 four = pick(4, seed=0)
-part = SENTENCES[: lab.budget(full=60, quick=8)]
-truth = np.array([y for _, y in part])
+truth = np.array([y for _, y in SENTENCES])
+part = SENTENCES[: lab.budget(full=40, quick=4)]
 orders = list(itertools.permutations(range(4)))[:: lab.budget(full=3, quick=12)]
 rows = []
 for order in tqdm(orders, desc="orders", leave=False):
     logs = classify([four[i] for i in order], part)
     says = logs.argmax(1)
-    rows.append(("".join("-+"[four[i][1]] for i in order), (says == truth).mean(), says.mean()))
+    rows.append(("".join("-+"[four[i][1]] for i in order), (says == truth[: len(says)]).mean(), says.mean()))
 by_order = pd.DataFrame(rows, columns=["order (+ positive)", "accuracy", "says positive"])
-print(f"one set of four examples, {len(part)} sentences: accuracy {by_order['accuracy'].min():.2f} to {by_order['accuracy'].max():.2f}")
+low, high = by_order["accuracy"].agg(["min", "max"])
+print(f"one set of four examples, {len(part)} sentences: accuracy {low:.2f} to {high:.2f}")
 by_order.sort_values("says positive").round(2).style.hide()
 
 # %% [markdown]
@@ -348,8 +352,9 @@ rows = []
 for positive in tqdm(range(5), desc="balance", leave=False):
     for draw in range(lab.budget(full=2, quick=1)):
         g = np.random.default_rng([draw, positive])
-        mixed = [sides[1][i] for i in g.permutation(50)[:positive]] + [sides[0][i] for i in g.permutation(50)[: 4 - positive]]
-        says = classify([mixed[i] for i in g.permutation(4)], part[: lab.budget(full=40, quick=8)]).argmax(1)
+        mixed = [sides[1][i] for i in g.permutation(50)[:positive]]
+        mixed += [sides[0][i] for i in g.permutation(50)[: 4 - positive]]
+        says = classify([mixed[i] for i in g.permutation(4)], part[: lab.budget(full=30, quick=2)]).argmax(1)
         rows.append((positive, (says == truth[: len(says)]).mean(), says.mean()))
 balance = pd.DataFrame(rows, columns=["positive of 4", "accuracy", "says positive"]).groupby("positive of 4").mean()
 balance.round(2)
@@ -359,8 +364,8 @@ balance.round(2)
 #
 # ### Your turn: calibrate
 #
-# Zhao et al. (2021) read the bias off the model itself: put a text without content ("N/A") where the sentence stands. What the
-# model then prefers, it prefers for the prompt's sake. Divide by it.
+# Zhao et al. (2021) read the bias off the model itself: put a text without content ("N/A") where the sentence stands. What
+# the model then prefers, it prefers for the prompt's sake. Divide by it.
 
 # %% tags=["exercise:calibrate"]
 def calibrate(logprobs, content_free):
@@ -391,7 +396,8 @@ with lab.test("calibrate"):
     got = calibrate(np.log([[0.2, 0.2], [0.8, 0.1]]), np.log([[0.09, 0.01]]))
     want = np.array([[0.1, 0.9], [8 / 17, 9 / 17]])
     assert np.allclose(got, want), f"against a free text of 0.9, 0.1 the answers are {want.round(3)}, not {got}"
-    assert np.isfinite(calibrate(np.array([[-1000.0, -1001.0]]), np.array([[-1.0, -2.0]]))).all(), "subtract the maximum first"
+    got = calibrate(np.array([[-1000.0, -1001.0]]), np.array([[-1.0, -2.0]]))
+    assert np.allclose(got, [[0.5, 0.5]]), f"the row -1000, -1001 gives {got}; subtract the maximum first"
 
 # %% tags=["hidden:calibrate:2"]
 def probe():
@@ -420,13 +426,17 @@ def calibrated(frame):
 table = {}
 for shots, frame in by_shots.items():
     after = calibrated(frame)
-    right = pd.DataFrame(
-        {"draw": frame["draw"], **{name: (f["positive"] > f["negative"]) == (f["label"] == 1) for name, f in (("before", frame), ("after", after))}}
-    )  # fmt: skip
+    right = pd.DataFrame({"draw": frame["draw"]})
+    for name, f in (("before", frame), ("after", after)):
+        right[name] = (f["positive"] > f["negative"]) == (f["label"] == 1)
     by = right.groupby("draw").mean() if shots else right
     gain, low, high = scoring.bootstrap(by.reset_index(), lambda f: float((f["after"] * 1.0 - f["before"] * 1.0).mean()))
-    table[shots] = {"before": right["before"].mean(), "after": right["after"].mean(), "gain": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
-                    "says positive, after": (after["positive"] > after["negative"]).mean()}  # fmt: skip
+    table[shots] = {
+        "before": round(right["before"].mean(), 2),
+        "after": round(right["after"].mean(), 2),
+        "gain": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
+        "says positive, after": round((after["positive"] > after["negative"]).mean(), 2),
+    }
 pd.DataFrame(table).T.rename_axis("shots")
 
 # %% [markdown]
@@ -434,8 +444,9 @@ pd.DataFrame(table).T.rename_axis("shots")
 #
 # ### Falsified labels
 #
-# If the model *learnt* the task from the examples, false labels would teach it the opposite. Min et al. (2022) found that random
-# labels hardly hurt; J. Wei et al. (2023), that only large models follow flipped ones. **Predict:** which way will ours go?
+# If the model *learnt* the task from the examples, false labels would teach it the opposite. Min et al. (2022) found that
+# random labels hardly hurt; J. Wei et al. (2023), that only large models follow flipped ones. **Predict:** which way will
+# ours go?
 
 # %% tags=["experiment"]
 def flipped(examples, seed):
@@ -443,7 +454,8 @@ def flipped(examples, seed):
 
 
 def random_labels(examples, seed):
-    return list(zip([t for t, _ in examples], np.random.default_rng(seed).permutation([y for _, y in examples]).tolist(), strict=True))
+    texts, labels = zip(*examples, strict=True)
+    return list(zip(texts, np.random.default_rng(seed).permutation(labels).tolist(), strict=True))
 
 
 falsified = {"true labels": by_shots[8], "shuffled labels": run(8, random_labels), "flipped labels": run(8, flipped)}
@@ -459,26 +471,20 @@ pd.DataFrame(table).T.rename_axis("8 examples")
 #
 # ## 5 · Prompting encoders: fill in the blank
 #
-# An encoder was trained to fill in masked words. So make the task a blank: "It was [MASK]." and compare the words *great* and
-# *terrible* there. The words are the *verbalizer* (标签词映射) of the labels (Schick & Schütze 2021).
+# An encoder was trained to fill in masked words. So make the task a blank: "It was [MASK]." and compare the words *great*
+# and *terrible* there. The words are the *verbalizer* (标签词映射) of the labels (Schick & Schütze 2021).
 #
-# With a model hub: `load_model("roberta-base", task="masked-lm")` and `load_model("electra-small")`. Without one, we make the
-# encoders as in chapter 1: the body is MiniLM's, and both heads are trained here on the movie sentences (those that we neither
-# test nor show), without any label.
+# With a model hub: `load_model("roberta-base", task="masked-lm")` and `load_model("electra-small")`. Without one, we make
+# the encoders as in chapter 1: the body is MiniLM's, and both heads are trained here on the movie sentences (those that we
+# neither test nor show), without any label.
 
-# %% tags=["experiment"]
-encoder, words = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
-used = {text for text, _ in SENTENCES + POOL}
-TEXTS = [text for text in data.movie_sentences()["text"] if text not in used]
-MASK = words.mask_token_id
-
-
-def batches(steps, size=32, seed=0):
+# %%
+def batches(texts, steps, seed, size=32):
     """Token ids and attention masks of random sentences, padded."""
     g = np.random.default_rng(seed)
     for _ in tqdm(range(steps), desc="training", leave=False):
-        chosen = [TEXTS[i] for i in g.integers(0, len(TEXTS), size)]
-        yield words(chosen, padding=True, truncation=True, max_length=40, return_tensors="pt")
+        chosen = [texts[i] for i in g.integers(0, len(texts), size)]
+        yield words(chosen, padding=True, truncation=True, max_length=32, return_tensors="pt")
 
 
 def ordinary(ids):
@@ -486,23 +492,23 @@ def ordinary(ids):
     return (ids != words.pad_token_id) & (ids != words.cls_token_id) & (ids != words.sep_token_id)
 
 
-def optimizer_for(model, steps, rate=3e-4):
+def optimizer_for(model, steps, rate):
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 20) * (1 - s / steps))
 
-# %% tags=["experiment"]
-def train_masked_lm(steps):
-    """BERT's objective (chapter 1): foretell 20 % of the words from the others."""
-    torch.manual_seed(0)
+
+def train_masked_lm(texts, steps, seed):
+    """BERT's objective (chapter 1): foretell 20 % of the words from the others. Returns the model and its losses."""
+    torch.manual_seed(seed)
     mlm = BertForMaskedLM(encoder.config)
     mlm.bert.load_state_dict(encoder.state_dict(), strict=False)
-    optimizer, schedule = optimizer_for(mlm.train(), steps)
+    optimizer, schedule = optimizer_for(mlm.train(), steps, rate=3e-4)
     losses = []
-    for batch in batches(steps):
+    for batch in batches(texts, steps, seed):
         ids = batch["input_ids"]
         hidden = (torch.rand(ids.shape) < 0.2) & ordinary(ids)
-        states = mlm.bert(ids.masked_fill(hidden, MASK), attention_mask=batch["attention_mask"])[0][hidden]
-        loss = F.cross_entropy(mlm.cls(states), ids[hidden])
+        states = mlm.bert(ids.masked_fill(hidden, words.mask_token_id), attention_mask=batch["attention_mask"])[0]
+        loss = F.cross_entropy(mlm.cls(states[hidden]), ids[hidden])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -510,14 +516,18 @@ def train_masked_lm(steps):
         losses.append(loss.item())
     return mlm.eval(), losses
 
-
-mlm, losses = train_masked_lm(lab.budget(full=250, quick=10))
+# %% tags=["experiment"]
+encoder, words = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
+used = {text for text, _ in SENTENCES + POOL}
+TEXTS = [text for text in data.movie_sentences()["text"] if text not in used]
+mlm, losses = train_masked_lm(TEXTS, lab.budget(full=150, quick=2), seed=0)
 print(f"loss {np.mean(losses[:5]):.2f} at the beginning, {np.mean(losses[-30:]):.2f} at the end (nats a masked word)")
 
 # %% [markdown]
 # ### Your turn: the blank
 #
-# Several words may stand for one label ("great", "good", "fine"): take the mean of their logits, then a softmax over the labels.
+# Several words may stand for one label ("great", "good", "fine"): take the mean of their logits, then a softmax over the
+# labels.
 
 # %% tags=["exercise:cloze_scores"]
 def cloze_scores(logits, ids, mask_id, verbalizer):
@@ -560,53 +570,60 @@ def visible():
     logits[1, 1, 7] = 1.0
     return cloze_scores(logits, torch.tensor([[1, 2, 8, 2], [1, 8, 2, 2]]), 8, [[5, 6], [7]])
 
-# %% tags=["experiment"]
+# %%
 WORDS = {"one word": (["terrible"], ["great"]), "three words": (["terrible", "bad", "dull"], ["great", "good", "fun"])}
 TEMPLATES = ["{} It was [MASK].", "{} A [MASK] movie.", "It was [MASK]. {}"]
+EMPTY = ["N/A", "", "."]
 
 
 @torch.inference_mode()
-def cloze(template, verbalizer):
-    """Accuracy of a cloze prompt: as it is, and calibrated with three texts without content."""
-    texts = [template.format(t) for t, _ in SENTENCES] + [template.format(t) for t in ("N/A", "", ".")]
-    groups = [words.convert_tokens_to_ids(list(group)) for group in verbalizer]
-    p = []
-    for start in range(0, len(texts), 64):
-        batch = words(texts[start : start + 64], padding=True, return_tensors="pt")
-        p.append(cloze_scores(mlm(**batch).logits, batch["input_ids"], MASK, groups))
-    logs = torch.cat(p).log().numpy()
-    q = calibrate(logs[:-3], logs[-3:])
-    y = np.array([label for _, label in SENTENCES])
-    return (logs[:-3].argmax(1) == y), (q.argmax(1) == y)
+def fill_in(mlm, template, rows, size=64):
+    """Logits of every word of the vocabulary at the blank: of each sentence, then of the texts without content."""
+    texts = [template.format(text) for text in [*(text for text, _ in rows), *EMPTY]]
+    found = []
+    for start in range(0, len(texts), size):
+        batch = words(texts[start : start + size], padding=True, return_tensors="pt")
+        states = mlm.bert(**batch)[0]
+        found.append(mlm.cls(states[batch["input_ids"] == words.mask_token_id]))  # the head only where the blank is
+    return torch.cat(found)[:, None]
 
 
+def cloze(logits, group):
+    """float (n, 2), of the sentences: log-probabilities of the labels as they are, and calibrated."""
+    ids = torch.full((len(logits), 1), words.mask_token_id)
+    logs = cloze_scores(logits, ids, words.mask_token_id, [words.convert_tokens_to_ids(g) for g in group]).log().numpy()
+    return logs[:-3], np.log(calibrate(logs[:-3], logs[-3:]))
+
+# %% tags=["experiment"]
 def with_interval(right):
     value, low, high = scoring.bootstrap(pd.DataFrame({"right": right}), lambda f: float(f["right"].mean()))
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 rows = []
-for template, (name, group) in itertools.product(TEMPLATES, WORDS.items()):
-    as_is, after = cloze(template, group)
-    rows.append((template, name, with_interval(as_is), with_interval(after)))
-pd.DataFrame(rows, columns=["template", "words", "accuracy", "calibrated"]).style.hide()
+for template in TEMPLATES:
+    logits = fill_in(mlm, template, SENTENCES)
+    for name, group in WORDS.items():
+        rows.append((template, name, *(with_interval(logs.argmax(1) == truth) for logs in cloze(logits, group))))
+by_cloze = pd.DataFrame(rows, columns=["template", "words", "accuracy", "calibrated"])
+by_cloze.style.hide()
 
 # %% [markdown]
 # @@CLOZE@@
 #
 # ### ELECTRA's way
 #
-# ELECTRA (Clark et al. 2020) trains a *discriminator* (判别器): a small masked model replaces some words by its own guesses, and the
-# discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original word. Then it
-# was not replaced.
+# ELECTRA (Clark et al. 2020) trains a *discriminator* (判别器): a small masked model replaces some words by its own guesses,
+# and the discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original word.
+# Then it was not replaced.
 
 # %% tags=["exercise:replaced_tokens"]
 def replaced_tokens(ids, hidden, guesses):
     """Input and labels for a discriminator.
 
     ids: int64 tensor (n, T). hidden: bool tensor (n, T), the places where the generator guessed. guesses: int64 tensor
-    (number of True in hidden,), its guesses, in the order of ids[hidden]. Returns (corrupted, labels): int64 (n, T), ids with the
-    guesses put in, a new tensor; and float32 (n, T), 1.0 where corrupted differs from ids, else 0.0.
+    (number of True in hidden,), its guesses, in the order of ids[hidden]. Returns (corrupted, labels): int64 (n, T), ids
+    with the guesses put in, a new tensor; and float32 (n, T), 1.0 where corrupted differs from ids, else 0.0.
 
     Example: ids [[5, 6, 7]], hidden [[1, 0, 1]], guesses [5, 9]: corrupted [[5, 6, 9]], labels [[0, 0, 1]].
     Hint: clone, then assign to corrupted[hidden].
@@ -641,80 +658,86 @@ def visible():
     answer = replaced_tokens(ids, torch.tensor([[True, False, True]]), torch.tensor([5, 9]))
     return [*answer, bool((ids == torch.tensor([[5, 6, 7]])).all())]
 
-# %% tags=["experiment"]
+# %%
 class Discriminator(torch.nn.Module):
     """An encoder with one logit a token: > 0 says "replaced"."""
 
     def __init__(self):
         super().__init__()
-        self.body, _ = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
+        self.body = copy.deepcopy(encoder)
         self.head = torch.nn.Linear(encoder.config.hidden_size, 1)
 
     def forward(self, input_ids, attention_mask):
         return self.head(self.body(input_ids=input_ids, attention_mask=attention_mask)[0])[..., 0]
 
 
-def train_discriminator(steps):
-    torch.manual_seed(1)
-    model_ = Discriminator()
+@torch.inference_mode()
+def guess(mlm, ids, mask, hidden):
+    """The generator's words for the hidden places, drawn by its own probabilities: int64 (number of True in hidden,)."""
+    states = mlm.bert(ids.masked_fill(hidden, words.mask_token_id), attention_mask=mask)[0][hidden]
+    return torch.distributions.Categorical(logits=mlm.cls(states)).sample()
+
+
+def train_discriminator(mlm, texts, steps, seed):
+    """Returns the model and, for each step: replaced words found, words flagged, words replaced."""
+    torch.manual_seed(seed)
+    model_, counts = Discriminator(), []
     optimizer, schedule = optimizer_for(model_.train(), steps, rate=2e-4)
-    scores = []
-    for batch in batches(steps, seed=1):
-        ids, there = batch["input_ids"], ordinary(batch["input_ids"])
+    for batch in batches(texts, steps, seed + 100):
+        ids, mask, there = batch["input_ids"], batch["attention_mask"], ordinary(batch["input_ids"])
         hidden = (torch.rand(ids.shape) < 0.2) & there
-        with torch.inference_mode():  # the generator guesses by chance, from its own distribution
-            states = mlm.bert(ids.masked_fill(hidden, MASK), attention_mask=batch["attention_mask"])[0][hidden]
-            guesses = torch.distributions.Categorical(logits=mlm.cls(states)).sample()
-        corrupted, labels = replaced_tokens(ids, hidden, guesses.clone())
-        logits = model_(corrupted, batch["attention_mask"])
+        corrupted, labels = replaced_tokens(ids, hidden, guess(mlm, ids, mask, hidden).clone())
+        logits = model_(corrupted, mask)
         loss = F.binary_cross_entropy_with_logits(logits[there], labels[there])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         flagged, replaced = logits[there] > 0, labels[there] > 0
-        scores.append(((flagged & replaced).sum().item(), flagged.sum().item(), replaced.sum().item()))
-    return model_.eval(), np.array(scores)
+        counts.append([int(c.sum()) for c in (flagged & replaced, flagged, replaced)])
+    return model_.eval(), np.array(counts)
 
-
-discriminator, scores = train_discriminator(lab.budget(full=200, quick=10))
-hits, flagged, replaced = scores[-30:].sum(0)
+# %% tags=["experiment"]
+discriminator, counts = train_discriminator(mlm, TEXTS, lab.budget(full=150, quick=2), seed=0)
+hits, flagged, replaced = counts[-30:].sum(0)
 print(f"of the replaced words it finds {hits / replaced:.2f}; of those it flags {hits / max(flagged, 1):.2f} were replaced")
 
 # %% [markdown]
 # The prompt: put each label's word into the blank and ask which looks more like an original (Xia et al. 2022).
 
-# %% tags=["experiment"]
+# %%
 @torch.inference_mode()
-def discriminate(template, pair=("terrible", "great")):
-    """Accuracy as it is and calibrated: the label whose word looks less replaced."""
-    texts = [t for t, _ in SENTENCES] + ["N/A", "", "."]
-    logs = []
+def discriminate(discriminator, template, rows, pair=("terrible", "great"), size=64):
+    """float (n, 2): how original each label's word looks, as it is (log-probabilities) and calibrated."""
+    texts, logs = [*(text for text, _ in rows), *EMPTY], []
     for word in pair:
-        filled = [template.format(t).replace("[MASK]", word) for t in texts]
-        masked = words([template.format(t) for t in texts], padding=True, return_tensors="pt")["input_ids"]
-        batch = words(filled, padding=True, return_tensors="pt")
-        at = (masked == MASK).int().argmax(1)  # each of the two words is one token, so the place is the same
-        logits = torch.cat([discriminator(i, m) for i, m in zip(batch["input_ids"].split(64), batch["attention_mask"].split(64), strict=True)])
-        logs.append(F.logsigmoid(-logits[torch.arange(len(texts)), at]))
+        found = []
+        for start in range(0, len(texts), size):
+            blanks = [template.format(text) for text in texts[start : start + size]]
+            at = words(blanks, padding=True, return_tensors="pt")["input_ids"] == words.mask_token_id
+            batch = words([blank.replace("[MASK]", word) for blank in blanks], padding=True, return_tensors="pt")
+            found.append(discriminator(batch["input_ids"], batch["attention_mask"])[at])  # the word is one token too
+        logs.append(F.logsigmoid(-torch.cat(found)))
     logs = torch.stack(logs, 1).numpy()
-    q, y = calibrate(logs[:-3], logs[-3:]), np.array([label for _, label in SENTENCES])
-    return (logs[:-3].argmax(1) == y), (q.argmax(1) == y)
+    return logs[:-3], np.log(calibrate(logs[:-3], logs[-3:]))
 
-
+# %% tags=["experiment"]
 rows = []
 for template in TEMPLATES:
-    right = [discriminate(template), cloze(template, WORDS["one word"])]
-    rows.append((template, *(with_interval(r) for pair in right for r in pair)))
-pd.DataFrame(rows, columns=["template", "discriminator", "… calibrated", "masked model", "… calibrated "]).style.hide()
+    scores = discriminate(discriminator, template, SENTENCES)
+    rows.append((template, *(with_interval(logs.argmax(1) == truth) for logs in scores)))
+beside = by_cloze[by_cloze["words"] == "one word"].set_index("template")[["accuracy", "calibrated"]]
+by_word = pd.DataFrame(rows, columns=["template", "discriminator", "… calibrated"]).set_index("template")
+by_word.join(beside.rename(columns={"accuracy": "masked model", "calibrated": "… calibrated "}))
 
 # %% [markdown]
 # @@ELECTRA@@
 #
 # ## 6 · Let the gradient write the prompt
 #
-# A prompt is a row of vectors. Why should they be vectors of words? *Prompt tuning* (Lester et al. 2021) puts $k$ free vectors before
-# the embeddings and trains these alone: here the two roads of the deck meet, few trained weights and prompting.
+# A prompt is a row of vectors. Why should they be vectors of words? *Prompt tuning* (Lester et al. 2021) puts $k$ free
+# vectors before the embeddings and trains these alone: here the two roads of the deck meet, few trained weights and
+# prompting.
 #
 # ### Your turn: a soft prompt (连续提示)
 
@@ -769,9 +792,9 @@ def visible():
 # %% [markdown]
 # ### Your turn: a prefix
 #
-# *Prefix tuning* (Li & Liang 2021) goes deeper: it gives every layer its own $k$ pairs of key and value, as if $k$ tokens had
-# been read that no embedding could make. PEFT keeps them as one table, a row for each of the $k$ places; in a row stand, one after
-# another, layer 1's key, layer 1's value, layer 2's key, and so on, each head by head.
+# *Prefix tuning* (Li & Liang 2021) goes deeper: it gives every layer its own $k$ pairs of key and value, as if $k$ tokens
+# had been read that no embedding could make. PEFT keeps them as one table, a row for each of the $k$ places; in a row stand,
+# one after another, layer 1's key, layer 1's value, layer 2's key, and so on, each head by head.
 
 # %% tags=["exercise:prefix_cache"]
 def prefix_cache(table, layers, heads, batch):
@@ -844,26 +867,178 @@ def losses_of(step, parameters, steps=10):
     return found
 
 
+def by_own_code(forward, width):
+    """Losses, and how many numbers are trained."""
+    frozen = small_llama(6).requires_grad_(False)
+    torch.manual_seed(0)
+    own = torch.nn.Embedding(5, width)
+    return losses_of(lambda: task_loss(forward(frozen, own.weight, ids, mask), labels), own.parameters()), own.weight.numel()
+
+
+def by_peft(config):
+    library = get_peft_model(small_llama(6), config)
+    torch.manual_seed(0)
+    torch.nn.init.normal_(library.prompt_encoder["default"].embedding.weight)  # the same draw as in our own
+    trained = [p for p in library.parameters() if p.requires_grad]
+    return losses_of(lambda: library(input_ids=ids, attention_mask=mask, labels=labels).loss, trained)
+
+# %% tags=["experiment"]
 ids = torch.randint(40, (4, 12), generator=torch.Generator().manual_seed(0))
-mask = torch.ones_like(ids)
+mask, labels = torch.ones_like(ids), ids.clone()
+labels[:, :6] = -100  # as if the first six tokens were the question
 table = {}
-for name, peft_config, width, forward in (
+for name, config, width, forward in (
     ("prompt tuning", PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5), 16, soft_prompt_logits),
     ("prefix tuning", PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5), 2 * 2 * 2 * 4, prefix_logits),
 ):
-    frozen = small_llama(6).requires_grad_(False)
-    torch.manual_seed(0)
-    own = torch.nn.Embedding(5, width)  # the same draw as in PEFT
-    ours = losses_of(lambda: task_loss(forward(frozen, own.weight, ids, mask), ids), own.parameters())
-    torch.manual_seed(0)
-    library = get_peft_model(small_llama(6), peft_config)
-    torch.manual_seed(0)
-    torch.nn.init.normal_(library.prompt_encoder["default"].embedding.weight)
-    theirs = losses_of(
-        lambda: library(input_ids=ids, attention_mask=mask, labels=ids).loss,
-        [p for p in library.parameters() if p.requires_grad],
-    )
+    (ours, count), theirs = by_own_code(forward, width), by_peft(config)
     assert np.allclose(ours, theirs, atol=1e-4), (ours, theirs)
-    table[name] = {"trained numbers": own.weight.numel(), "loss, step 1": ours[0], "loss, step 10": ours[-1],
+    table[name] = {"numbers trained": count, "loss, step 1": ours[0], "loss, step 10": ours[-1],
                    "largest difference to PEFT": np.abs(np.subtract(ours, theirs)).max()}  # fmt: skip
 pd.DataFrame(table).T
+
+# %% [markdown]
+# ### By hand or by gradient?
+#
+# Now the real model and the real task, at *equal cost*: in place of a prompt of 14 tokens stand 14 vectors, or 14 keys and
+# values in each layer. They *begin* as that prompt, so before the first step all three give the same answers. **Predict:**
+# what will the gradient find that a writer could not say?
+
+# %%
+INSTRUCTION = "Decide if this movie review is positive or negative in tone."
+METHODS = {"prompt tuning": (soft_prompt_logits, 0.01), "prefix tuning": (prefix_logits, 0.01)}  # with the learning rate
+
+
+def beginning(method, words=True):
+    """The numbers to train: what the model makes of the instruction's words, or as many drawn at random."""
+    ids = tokenizer(f"{INSTRUCTION}\n\n", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        if method == "prompt tuning":
+            numbers = model.get_input_embeddings()(ids[0])
+        else:
+            layers = model(ids, use_cache=True).past_key_values.layers
+            parts = [part[0].transpose(0, 1).flatten(1) for layer in layers for part in (layer.keys, layer.values)]
+            numbers = torch.cat(parts, 1)
+        return numbers.clone() if words else torch.randn_like(numbers) * numbers.std()
+
+
+def texts_of(rows, labelled):
+    """ids, mask (n, T), and the place of each text's last token (n,)."""
+    texts = [few_shot_prompt([], text) + (f" {LABELS[y]}" if labelled else "") for text, y in rows]
+    batch = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
+    return batch["input_ids"], batch["attention_mask"], batch["attention_mask"].sum(1) - 1
+
+# %%
+def tune(method, rows, steps, seed, words=True):
+    """Train a continuous prompt on (text, label) rows, 8 at a step, the loss on the label only; (numbers, losses)."""
+    forward, rate = METHODS[method]
+    torch.manual_seed(seed)
+    numbers = torch.nn.Parameter(beginning(method, words))
+    optimizer, losses, g = torch.optim.AdamW([numbers], lr=rate, weight_decay=0.0), [], np.random.default_rng(seed)
+    for _ in tqdm(range(steps), desc=method, leave=False):
+        ids, mask, last = texts_of([rows[i] for i in g.permutation(len(rows))[:8]], labelled=True)
+        labels = torch.full_like(ids, -100).scatter(1, last[:, None], ids.gather(1, last[:, None]))
+        loss = task_loss(forward(model, numbers, ids, mask), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return numbers.detach(), losses
+
+
+@torch.inference_mode()
+def odds(method, numbers, rows):
+    """float (n,): log P(positive) - log P(negative) for each text behind a continuous prompt."""
+    found, (negative, positive) = [], tokenizer([" negative", " positive"])["input_ids"]
+    for start in range(0, len(rows), 20):
+        ids, mask, last = texts_of(rows[start : start + 20], labelled=False)
+        there = METHODS[method][0](model, numbers, ids, mask)[torch.arange(len(ids)), last]
+        found += (there[:, positive[0]] - there[:, negative[0]]).tolist()
+    return np.array(found)
+
+# %% tags=["experiment"]
+model.requires_grad_(False)
+part, learn = SENTENCES[: lab.budget(full=100, quick=6)], POOL[: lab.budget(full=64, quick=8)]
+start = beginning("prompt tuning")
+answers = {"by hand": odds("prompt tuning", start, part)}
+answers["by hand, threshold moved"] = answers["by hand"] - np.median(odds("prompt tuning", start, learn))
+trained, curves = dict.fromkeys(answers, 0), {}
+for method, steps in {"prompt tuning": lab.budget(full=12, quick=1), "prefix tuning": lab.budget(full=24, quick=1)}.items():
+    numbers, curves[method] = tune(method, learn, steps, seed=0)
+    answers[method], trained[method] = odds(method, numbers, part), numbers.numel()
+
+# %% [markdown]
+# The second row asks for no gradient: half of the 64 sentences to learn from are positive, so cut at the median of their
+# odds. The interval is over sentences, the gain is paired.
+
+# %% tags=["experiment"]
+y, table = np.array([label == 1 for _, label in part]), {}
+both = pd.DataFrame({name: (found > 0) == y for name, found in answers.items()}).astype(float)
+for name, found in answers.items():
+    gain, low, high = scoring.bootstrap(both, lambda f, name=name: float((f[name] - f["by hand"]).mean()))
+    table[name] = {
+        "numbers trained": trained[name],
+        "accuracy": with_interval(both[name]),
+        "gain": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
+        "says positive": round((found > 0).mean(), 2),
+    }
+pd.DataFrame(table).T
+
+# %% [markdown]
+# One seed is luck too. The command `python chapters/06_in_context_learning/runs.py` ran these functions again on all 200
+# sentences, with other sentences to learn from for each seed, and put the results into a table of the course. `random`
+# starts from numbers drawn at random.
+
+# %% tags=["experiment"]
+runs = tables.load("continuous_prompts")
+table = {}
+for key, rows in runs.groupby(["method", "start"], sort=False):
+    for column in ("accuracy", "pairs_in_order", "says_positive"):
+        value, low, high = scoring.bootstrap(rows, lambda f, c=column: float(f[c].mean()))
+        table.setdefault(key, {})[column.replace("_", " ")] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    table[key]["seeds"] = len(rows)
+pd.DataFrame(table).T.rename_axis(["method", "start"])
+
+# %% [markdown]
+# @@PROMPTS@@
+#
+# ## 7 · Open questions
+#
+# Nothing here is graded. Pick one.
+#
+# - **Read the soft prompt.** For each trained vector find the nearest word of the vocabulary (cosine). Has it moved to
+#   another word, or nowhere near one?
+# - **Choose the examples.** Take for each sentence the four most similar ones of the pool (MiniLM's embeddings) in place of
+#   random ones. What happens to the accuracy, and to the interval over draws?
+# - **Other texts without content.** Calibrate with "", "[MASK]", "the the the", or with the mean over the sentences
+#   themselves (it needs no label). Which one would you trust?
+# - **Tune the cloze** (LM-BFF, Gao et al. 2021): train the masked model with the template on 32 labelled sentences, against
+#   a new head on the same 32.
+# - **Another task.** Give the examples labels that mean nothing ("foo", "bar"): how many shots until it sorts them?
+# - **A larger model**, on a T4: `load_model("qwen2.5-1.5b")`, or any of `course_utils.models.registry()`. Do flipped labels
+#   win?
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## Further reading
+#
+# - T. B. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
+# - Y. Lu, M. Bartolo, A. Moore, S. Riedel, P. Stenetorp. *Fantastically Ordered Prompts and Where to Find Them.* ACL 2022.
+#   arXiv:2104.08786
+# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use.* ICML 2021. arXiv:2102.09690
+# - S. Min et al. *Rethinking the Role of Demonstrations.* EMNLP 2022. arXiv:2202.12837
+# - J. Wei et al. *Larger Language Models Do In-Context Learning Differently.* 2023. arXiv:2303.03846
+# - T. Schick, H. Schütze. *Exploiting Cloze Questions for Few Shot Text Classification and Natural Language Inference.* EACL
+#   2021. arXiv:2001.07676
+# - T. Gao, A. Fisch, D. Chen. *Making Pre-trained Language Models Better Few-shot Learners.* ACL 2021. arXiv:2012.15723
+# - K. Clark, M.-T. Luong, Q. V. Le, C. D. Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
+#   Generators.* ICLR 2020. arXiv:2003.10555
+# - M. Xia, M. Artetxe, J. Du, D. Chen, V. Stoyanov. *Prompting ELECTRA: Few-Shot Learning with Discriminative Pre-Trained
+#   Models.* EMNLP 2022. arXiv:2205.15223
+# - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
+# - B. Lester, R. Al-Rfou, N. Constant. *The Power of Scale for Parameter-Efficient Prompt Tuning.* EMNLP 2021.
+#   arXiv:2104.08691
+# - B. Pang, L. Lee. *Seeing Stars.* ACL 2005. C. J. Hutto, E. Gilbert. *VADER.* ICWSM 2014. (The sentences and their
+#   scores.)

@@ -10,8 +10,8 @@
 # shaky that is, say which heads of a model copy a pattern, and count what a prompt costs.
 
 # %% [markdown] tags=["notes"]
-# 60 minutes. The heart is "More examples, better answers?": let the room draw the curve before it is shown. The two slides on
-# heads are the surprise; leave ten minutes for them. The encoder slides are short because the lab does both prompts.
+# 60 minutes. The heart is "More examples, better answers?": let the room draw the curve before it is shown. The two slides
+# on heads are the surprise; leave ten minutes for them. The encoder slides are short because the lab does both prompts.
 
 # %% tags=["skip"]
 from itertools import permutations
@@ -116,7 +116,7 @@ print(len(prompt_of("opposite", 3).encode()), "bytes")
 # %% [markdown]
 # Two roads (两条路线):
 #
-# - **tune fewer weights**: adapters, LoRA (chapter 10), and what comes at the end of this lecture;
+# - **tune fewer weights**: adapters, LoRA (chapter 11), and what comes at the end of this lecture;
 # - **prompt** (提示学习): leave the model as it is, write the task so that it looks like pre-training.
 #
 # The second also made models easier for people to use: what we type is a request, not a data set.
@@ -196,7 +196,7 @@ plt.show()
 # Describe the task in words, give examples if you have them. The answer is the likelier continuation.
 
 # %%
-films = data.movie_sentences().to_pandas().query("abs(score) >= 1 and 30 <= text.str.len() <= 90")
+films = data.movie_sentences().to_pandas().query("abs(score) >= 1 and 30 <= text.str.len() <= 70")
 films = films.assign(positive=films["score"] > 0).sample(frac=1, random_state=0)
 films["place"] = films.groupby("positive").cumcount()
 films = films[films["place"] < lab.budget(full=34, quick=12)].sort_values(
@@ -256,7 +256,7 @@ for i, (label, statistic) in enumerate((("sentences right", right), ("pairs in t
 ax.axhline(0.5, color="grey", linestyle=":", marker="")
 ax.text(0, 0.51, "chance", color="grey")
 ax.set_xticks(range(len(runs)), list(runs))
-ax.set(title="Film sentences, 95 % intervals", xlabel="examples in the prompt", ylabel="share", ylim=(0.4, 1.02))
+ax.set(title="Film sentences, 95 % intervals", xlabel="examples in the prompt", ylabel="share", ylim=(0.3, 1.02))
 ax.legend(loc="lower right")
 plt.show()
 
@@ -326,15 +326,15 @@ table = {
 pd.DataFrame(table).T.rename_axis("examples").round(2)
 
 # %% [markdown]
-# The last column is the trouble, the first its cost. For GPT-3 the correction raised accuracy by up to 30 points. For ours it
-# does not always help: "N/A" is a strange review, and its pull need not be that of a real sentence. Check a remedy on your own
-# model.
+# The last column is the trouble, the first its cost. For GPT-3 the correction raised accuracy by up to 30 points. For ours
+# it does not always help: "N/A" is a strange review, and its pull need not be that of a real sentence. Check a remedy on
+# your own model.
 
 # %% [markdown]
 # ### Does it learn from the labels?
 #
-# Eight examples again, but with labels *flipped* (标签翻转), or with words that mean nothing here. **Predict** the share of answers
-# that follow the examples.
+# Eight examples again, but with labels *flipped* (标签翻转), or with words that mean nothing here. **Predict** the share of
+# answers that follow the examples.
 
 # %%
 rows = {"true labels": {"follow the examples": right(runs[8]), "pairs in order": in_order(runs[8])}}
@@ -347,16 +347,16 @@ for name, words in {
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
-# Far below one half with flipped labels: the model keeps to what the words *mean* and does not believe the examples. With foo
-# and bar there is no meaning to keep to, and it is near chance. The examples told it the form and the choice of answers; the
-# task it knew.
+# Far below one half with flipped labels: the model keeps to what the words *mean* and does not believe the examples. With
+# foo and bar there is no meaning to keep to, and it is near chance. The examples told it the form and the choice of answers;
+# the task it knew.
 
 # %% [markdown]
 # ### What others measured
 #
 # | what was changed | what happened | who |
 # |---|---|---|
-# | order of the examples | from near the best known result to guessing; a good order for one model is not good for another | Lu et al. 2022 |
+# | order of the examples | from near the best known result to guessing; not the same order for each model | Lu et al. 2022 |
 # | labels drawn at random | hardly worse in 12 models: label words, kind of input and form matter more | Min et al. 2022 |
 # | labels flipped | small models ignore it, large ones follow | J. Wei et al. 2023 |
 # | labels without meaning | works in large models mainly | J. Wei et al. 2023 |
@@ -421,8 +421,8 @@ for place, news in NEWS.items():
         print(f"{name:<17} The capital of {place} is {answer.splitlines()[0]}")
 
 # %% [markdown]
-# In the context it counts, for as long as it is there. In the next request it is gone. This is what *retrieval* (检索增强) builds
-# on: put the page into the prompt. And note the danger: the news was false, and was believed.
+# In the context it counts, for as long as it is there. In the next request it is gone. This is what *retrieval* (检索增强)
+# builds on: put the page into the prompt. And note the danger: the news was false, and was believed.
 
 # %% [markdown]
 # ## Why does it work? Look at copying
@@ -470,8 +470,8 @@ print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats a token, second {loss[LE
 # %% [markdown]
 # ### Induction heads
 #
-# Olsson et al. (2022) found *induction heads* (归纳头). At "… A B … A" such a head looks back at what came *after* the first A, and
-# writes B. Score of a head: how much of its attention goes there.
+# Olsson et al. (2022) found *induction heads* (归纳头). At "… A B … A" such a head looks back at what came *after* the first A,
+# and writes B. Score of a head: how much of its attention goes there.
 
 # %%
 model.set_attn_implementation("eager")  # the one that can show its attention
@@ -517,33 +517,29 @@ def without(switched_off, function):
     return result
 
 
-others = [ranked[i] for i in np.random.default_rng(0).choice(np.arange(40, len(ranked)), 5, replace=False)]
-cases = {"all heads": [], "without five others": others, "without the best five": ranked[:5]}
-cut = {name: without(off, losses) for name, off in cases.items()}
+rng = np.random.default_rng(0)
+draws = [[ranked[i] for i in rng.choice(np.arange(40, len(ranked)), 5, replace=False)] for _ in range(4)]
+cut = {"all heads": [losses()], "without five others": [without(off, losses) for off in draws]}
+cut["without the best five"] = [without(ranked[:5], losses)]
 fig, ax = plt.subplots(figsize=(9, 3.6))
 for i, (label, part) in enumerate((("first copy", slice(0, LENGTH - 1)), ("second copy", slice(LENGTH, None)))):
-    values = [values[part].mean() for values in cut.values()]
-    bars = ax.bar(
-        np.arange(3) + 0.4 * i - 0.2,
-        values,
-        0.38,
-        color="white",
-        edgecolor="black",
-        hatch=["", "//"][i],
-        label=label,
-    )
+    values = [[nats[part].mean() for nats in found] for found in cut.values()]
+    x = np.arange(3) + 0.4 * i - 0.2
+    bars = ax.bar(x, [np.mean(v) for v in values], 0.38, color="white", edgecolor="black", hatch=["", "//"][i], label=label)
     ax.bar_label(bars, fmt="%.1f")
+    ax.plot([x[1]] * len(draws), values[1], "o", color="black", markersize=4, linestyle="")
 ax.set_xticks(range(3), list(cut))
-ax.set(title="Loss with heads switched off", xlabel="model", ylabel="loss (nats a token)", ylim=(0, 19))
+ax.set(title="Loss with heads switched off (dots: four draws)", xlabel="model", ylabel="loss (nats a token)", ylim=(0, 19))
 ax.legend(ncols=2)
 plt.show()
 
 # %% [markdown]
-# A handful of heads carries the copying. Is that all of in-context learning? Olsson et al. saw both appear at the same moment of
-# training; they showed cause for small models, and give correlation for large ones. A few-shot answer is not a plain copy.
+# A handful of heads carries the copying. Is that all of in-context learning? Olsson et al. saw both appear at the same
+# moment of training; they showed cause for small models, and give correlation for large ones. A few-shot answer is not a
+# plain copy.
 
 # %%
-for name, off in cases.items():
+for name, off in {"all heads": [], "without five others": draws[0], "without the best five": ranked[:5]}.items():
     answers = without(
         off, lambda: [generate(model, tokenizer, prompt_of(t, 3), chat=False, max_new_tokens=3) for t in TASKS]
     )
@@ -621,7 +617,7 @@ def continuous(virtual_tokens, question_tokens):
         for bar, hatch in zip(bars, plots.HATCHES[1:], strict=False):
             bar.set_hatch(hatch)
         ax.bar_label(bars, [f"{v:,.0f}" if v >= 100 else f"{v:.1f}" for v in shown])
-        ax.set(title=f"{label.capitalize()}, {virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
+        ax.set(title=f"{label[0].upper()}{label[1:]}, {virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
         ax.margins(y=0.15)
     axes[0].set_yscale("log")
     share = trained["prefix tuning"] / trained["all weights"]
@@ -635,8 +631,8 @@ plt.show()
 # %%
 widgets.explorer(continuous, virtual_tokens=(1, 200, 1), question_tokens=(10, 400, 10))
 # %% [markdown]
-# Virtual tokens at the input pass through all layers in every request, like words. A prefix is there already as keys and values:
-# only attention sees it. (Prefix tuning trains a larger network that makes the prefix, and throws it away.)
+# Virtual tokens at the input pass through all layers in every request, like words. A prefix is there already as keys and
+# values: only attention sees it. (Prefix tuning trains a larger network that makes the prefix, and throws it away.)
 
 # %% [markdown]
 # ## The bill
@@ -676,8 +672,8 @@ print(
 # ### When is tuning cheaper?
 #
 # Reading costs $2N$ a token, training $6N$. So **one pass of training over the examples costs as much as three requests that
-# read them**. After some hundreds of requests the training is paid off; Liu et al. (2022, "T-Few") found tuning a few weights
-# cheaper *and* better than examples in the prompt.
+# read them**. After some hundreds of requests the training is paid off; Liu et al. (2022, "T-Few") found tuning a few
+# weights cheaper *and* better than examples in the prompt.
 #
 # What prompting cannot do:
 #
@@ -696,8 +692,8 @@ print(
 # - Few heads, found by a score and confirmed by switching them off, copy patterns. That is a part of the story.
 # - Continuous prompts train the prompt. Examples are paid in every request, training once.
 #
-# **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do you
-# ask to see before you believe it?
+# **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do
+# you ask to see before you believe it?
 
 # %% [markdown]
 # ## Further reading
@@ -716,8 +712,8 @@ print(
 #   arXiv:2104.08786
 # - S. Min et al. *Rethinking the Role of Demonstrations.* EMNLP 2022. arXiv:2202.12837
 # - J. Wei et al. *Larger Language Models Do In-Context Learning Differently.* 2023. arXiv:2303.03846
-# - M. Sclar, Y. Choi, Y. Tsvetkov, A. Suhr. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design.*
-#   ICLR 2024. arXiv:2310.11324
+# - M. Sclar, Y. Choi, Y. Tsvetkov, A. Suhr. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt
+#   Design.* ICLR 2024. arXiv:2310.11324
 
 # %% [markdown]
 # ### Why it works, and continuous prompts
@@ -730,8 +726,8 @@ print(
 # - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
 # - B. Lester, R. Al-Rfou, N. Constant. *The Power of Scale for Parameter-Efficient Prompt Tuning.* EMNLP 2021.
 #   arXiv:2104.08691
-# - X. Liu et al. *P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across Scales and Tasks.* ACL 2022.
-#   arXiv:2110.07602
+# - X. Liu et al. *P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across Scales and Tasks.* ACL
+#   2022. arXiv:2110.07602
 # - H. Liu et al. *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning.* NeurIPS 2022.
 #   arXiv:2205.05638
 # - S. Rajbhandari, J. Rasley, O. Ruwase, Y. He. *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.* SC

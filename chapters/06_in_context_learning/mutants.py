@@ -1,0 +1,230 @@
+# %% tags=["mutant:continuation_logprob"]
+# off by one: each token is scored by the logits at its own place
+@torch.inference_mode()
+def continuation_logprob(model, prompt, answer):
+    ids = torch.tensor([prompt + answer], device=model.device)
+    logs = model(ids).logits[0].float().log_softmax(-1)
+    places = torch.arange(len(prompt), ids.shape[1], device=model.device)
+    return float(logs[places, ids[0, len(prompt) :]].sum())
+
+
+# %% tags=["mutant:continuation_logprob"]
+# the mean over the tokens of the answer
+@torch.inference_mode()
+def continuation_logprob(model, prompt, answer):
+    ids = torch.tensor([prompt + answer], device=model.device)
+    logs = model(ids).logits[0].float().log_softmax(-1)
+    places = torch.arange(len(prompt) - 1, ids.shape[1] - 1, device=model.device)
+    return float(logs[places, ids[0, len(prompt) :]].mean())
+
+
+# %% tags=["mutant:continuation_logprob"]
+# the prompt is scored too
+@torch.inference_mode()
+def continuation_logprob(model, prompt, answer):
+    ids = torch.tensor([prompt + answer], device=model.device)
+    logs = model(ids).logits[0].float().log_softmax(-1)
+    places = torch.arange(ids.shape[1] - 1, device=model.device)
+    return float(logs[places, ids[0, 1:]].sum())
+
+
+# %% tags=["mutant:continuation_logprob"]
+# only the first token of the answer
+@torch.inference_mode()
+def continuation_logprob(model, prompt, answer):
+    ids = torch.tensor([prompt + answer], device=model.device)
+    logs = model(ids).logits[0].float().log_softmax(-1)
+    return float(logs[len(prompt) - 1, answer[0]])
+
+
+# %% tags=["mutant:few_shot_prompt"]
+# a blank after the last colon
+def few_shot_prompt(examples, text, instruction=""):
+    head = f"{instruction}\n\n" if instruction else ""
+    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
+    return f"{head}{shots}Review: {text}\nSentiment: "
+
+
+# %% tags=["mutant:few_shot_prompt"]
+# the latest example first
+def few_shot_prompt(examples, text, instruction=""):
+    head = f"{instruction}\n\n" if instruction else ""
+    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in reversed(examples))
+    return f"{head}{shots}Review: {text}\nSentiment:"
+
+
+# %% tags=["mutant:few_shot_prompt"]
+# empty lines at the top when there is no instruction
+def few_shot_prompt(examples, text, instruction=""):
+    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
+    return f"{instruction}\n\n{shots}Review: {text}\nSentiment:"
+
+
+# %% tags=["mutant:few_shot_prompt"]
+# the instruction stands after the examples
+def few_shot_prompt(examples, text, instruction=""):
+    head = f"{instruction}\n\n" if instruction else ""
+    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
+    return f"{shots}{head}Review: {text}\nSentiment:"
+
+
+# %% tags=["mutant:calibrate"]
+# the mean of logarithms, not of probabilities
+def calibrate(logprobs, content_free):
+    logs = np.asarray(logprobs, float) - np.asarray(content_free, float).mean(0)
+    p = np.exp(logs - logs.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+# %% tags=["mutant:calibrate"]
+# overflows to 0 / 0: no maximum is subtracted
+def calibrate(logprobs, content_free):
+    def normal(logs):
+        p = np.exp(logs)
+        return p / p.sum(1, keepdims=True)
+
+    q = normal(np.asarray(logprobs, float)) / normal(np.asarray(content_free, float)).mean(0)
+    return q / q.sum(1, keepdims=True)
+
+
+# %% tags=["mutant:calibrate"]
+# the rows of content_free are averaged before they are made to sum to 1
+def calibrate(logprobs, content_free):
+    free = np.exp(np.asarray(content_free, float)).mean(0)
+    logs = np.asarray(logprobs, float) - np.log(free / free.sum())
+    p = np.exp(logs - logs.max(1, keepdims=True))
+    return p / p.sum(1, keepdims=True)
+
+
+# %% tags=["mutant:calibrate"]
+# divided, and not made to sum to 1 again
+def calibrate(logprobs, content_free):
+    def normal(logs):
+        p = np.exp(logs - logs.max(1, keepdims=True))
+        return p / p.sum(1, keepdims=True)
+
+    return normal(np.asarray(logprobs, float)) / normal(np.asarray(content_free, float)).mean(0)
+
+
+# %% tags=["mutant:cloze_scores"]
+# the place of the first row's mask for all rows
+def cloze_scores(logits, ids, mask_id, verbalizer):
+    there = logits[:, (ids[0] == mask_id).int().argmax()]
+    return torch.stack([there[:, list(group)].mean(1) for group in verbalizer], 1).softmax(1)
+
+
+# %% tags=["mutant:cloze_scores"]
+# the sum over the words of a label: more words, more weight
+def cloze_scores(logits, ids, mask_id, verbalizer):
+    there = logits[torch.arange(len(ids)), (ids == mask_id).int().argmax(1)]
+    return torch.stack([there[:, list(group)].sum(1) for group in verbalizer], 1).softmax(1)
+
+
+# %% tags=["mutant:cloze_scores"]
+# the mean over the places of the text instead of the mask's
+def cloze_scores(logits, ids, mask_id, verbalizer):
+    there = logits.mean(1)
+    return torch.stack([there[:, list(group)].mean(1) for group in verbalizer], 1).softmax(1)
+
+
+# %% tags=["mutant:cloze_scores"]
+# probabilities over the whole vocabulary, which do not sum to 1 over the labels
+def cloze_scores(logits, ids, mask_id, verbalizer):
+    there = logits[torch.arange(len(ids)), (ids == mask_id).int().argmax(1)].softmax(-1)
+    return torch.stack([there[:, list(group)].sum(1) for group in verbalizer], 1)
+
+
+# %% tags=["mutant:replaced_tokens"]
+# every guess counts as a replacement, a right one too
+def replaced_tokens(ids, hidden, guesses):
+    corrupted = ids.clone()
+    corrupted[hidden] = guesses
+    return corrupted, hidden.float()
+
+
+# %% tags=["mutant:replaced_tokens"]
+# ids are overwritten
+def replaced_tokens(ids, hidden, guesses):
+    before = ids.clone()
+    ids[hidden] = guesses
+    return ids, (ids != before).float()
+
+
+# %% tags=["mutant:replaced_tokens"]
+# 1 for what is original
+def replaced_tokens(ids, hidden, guesses):
+    corrupted = ids.clone()
+    corrupted[hidden] = guesses
+    return corrupted, (corrupted == ids).float()
+
+
+# %% tags=["mutant:replaced_tokens"]
+# the guesses are put in column by column
+def replaced_tokens(ids, hidden, guesses):
+    corrupted = ids.clone()
+    across = corrupted.T.contiguous()
+    across[hidden.T] = guesses
+    corrupted = across.T.contiguous()
+    return corrupted, (corrupted != ids).float()
+
+
+# %% tags=["mutant:soft_prompt_logits"]
+# the logits of the soft prompt's places are returned too
+def soft_prompt_logits(model, soft, ids, mask):
+    n, k = len(ids), len(soft)
+    vectors = torch.cat([soft.expand(n, -1, -1), model.get_input_embeddings()(ids)], 1)
+    return model(inputs_embeds=vectors, attention_mask=torch.cat([mask.new_ones(n, k), mask], 1)).logits
+
+
+# %% tags=["mutant:soft_prompt_logits"]
+# no gradient: the soft prompt is detached
+def soft_prompt_logits(model, soft, ids, mask):
+    n, k = len(ids), len(soft)
+    vectors = torch.cat([soft.detach().expand(n, -1, -1), model.get_input_embeddings()(ids)], 1)
+    return model(inputs_embeds=vectors, attention_mask=torch.cat([mask.new_ones(n, k), mask], 1)).logits[:, k:]
+
+
+# %% tags=["mutant:soft_prompt_logits"]
+# the mask hides the soft prompt
+def soft_prompt_logits(model, soft, ids, mask):
+    n, k = len(ids), len(soft)
+    vectors = torch.cat([soft.expand(n, -1, -1), model.get_input_embeddings()(ids)], 1)
+    return model(inputs_embeds=vectors, attention_mask=torch.cat([mask.new_zeros(n, k), mask], 1)).logits[:, k:]
+
+
+# %% tags=["mutant:soft_prompt_logits"]
+# the soft prompt stands after the text
+def soft_prompt_logits(model, soft, ids, mask):
+    n, k = len(ids), len(soft)
+    vectors = torch.cat([model.get_input_embeddings()(ids), soft.expand(n, -1, -1)], 1)
+    return model(inputs_embeds=vectors, attention_mask=torch.cat([mask, mask.new_ones(n, k)], 1)).logits[:, :-k]
+
+
+# %% tags=["mutant:prefix_cache"]
+# all keys stand before all values in a row
+def prefix_cache(table, layers, heads, batch):
+    parts = table.view(len(table), 2, layers, heads, -1).permute(2, 1, 3, 0, 4)
+    return [(part[0].expand(batch, -1, -1, -1), part[1].expand(batch, -1, -1, -1)) for part in parts]
+
+
+# %% tags=["mutant:prefix_cache"]
+# reshaped without permuting: numbers of different places are mixed
+def prefix_cache(table, layers, heads, batch):
+    parts = table.view(layers, 2, heads, len(table), -1)
+    return [(part[0].expand(batch, -1, -1, -1), part[1].expand(batch, -1, -1, -1)) for part in parts]
+
+
+# %% tags=["mutant:prefix_cache"]
+# the prefix only for the first text of the batch
+def prefix_cache(table, layers, heads, batch):
+    parts = table.view(len(table), layers, 2, heads, -1).permute(1, 2, 3, 0, 4)
+    first = torch.zeros(batch, 1, 1, 1)
+    first[0] = 1
+    return [(part[0] * first, part[1] * first) for part in parts]
+
+
+# %% tags=["mutant:prefix_cache"]
+# value before key
+def prefix_cache(table, layers, heads, batch):
+    parts = table.view(len(table), layers, 2, heads, -1).permute(1, 2, 3, 0, 4)
+    return [(part[1].expand(batch, -1, -1, -1), part[0].expand(batch, -1, -1, -1)) for part in parts]
