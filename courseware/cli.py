@@ -57,6 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     give.add_argument("--out", type=Path, required=True, help="the students' folder, e.g. a checkout of their repository")
     give.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the students' repository on GitHub")
     give.add_argument("--autograder", type=Path, metavar="FILE.tar.gz", help="also pack what a grading machine needs")
+    cost = commands.add_parser(
+        "measure", help="run notebooks one by one; write their time and memory into docs/measurements.md"
+    )
+    cost.add_argument("chapters", nargs="*", metavar="CHAPTER")
+    cost.add_argument("--budget", choices=("quick", "full"), default="full")
     commands.add_parser("check", help="ruff and mypy")
     bench = commands.add_parser("bench", help="run the benchmarks, or one of them")
     bench.add_argument("names", nargs="*", metavar="NAME", help="e.g. load")
@@ -91,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _site(_chosen(options.chapters), options.out)
             case "release":
                 return _release(options)
+            case "measure":
+                from . import measure
+
+                measure.write(_chosen(options.chapters), options.budget)
             case "check":
                 return _check()
             case "bench":

@@ -168,7 +168,8 @@ with lab.test("training_flops"):
     assert got == 11_520, f"the example costs 11,520 FLOPs, not {got:,}"
     for config in (shape(64, 4, 170, 2, 2, 512, True), shape(48, 2, 128, 4, 2, 300, False)):
         got, want = training_flops(config, 64, 64), counted_by_torch(config, 64)
-        assert got == want, f"PyTorch counts {want:,}, you {got:,} ({got / want:.3f} of it)"
+        close = abs(got / want - 1) < 1e-3  # some versions of transformers make the angles of positions by a tiny product
+        assert close, f"PyTorch counts {want:,}, you {got:,} ({got / want:.3f} of it)"
 
 # %% tags=["hidden:training_flops:3"]
 def probe():

@@ -13,16 +13,22 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 from packaging.requirements import Requirement
+
+from courseware.chapters import all_chapters
 
 ROOT = Path(__file__).resolve().parents[2]
 FREEZE = Path(__file__).with_name("pip-freeze.gpu.txt")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ADDITIONS = {"bitsandbytes", "bm25s", "gguf"}  # what Colab does not have and we need
+ALSO = ("gradio", "scipy")  # what Colab has and some notebooks use, though the helper package does not ask for it
 HOLES = {"jedi"}  # IPython asks for it and Colab leaves it out; any package that needs IPython brings it
 # Belongs to torch's own build: Colab has torch for CUDA 12.8 installed, and the index only one for another CUDA.
 CUDA = re.compile(r"nvidia-|cuda-|triton")
@@ -82,7 +88,7 @@ def colab_python() -> str:
     have = colab()
     pins = [f"torch=={version('torch').split('+')[0]}", "pytest"]
     ours = [r.name.lower() for r in map(Requirement, PROJECT["dependencies"])]
-    pins += [f"{name}=={have[name]}" for name in ours if name in have and name != "torch"]
+    pins += [f"{name}=={have[name]}" for name in [*ours, *ALSO] if name in have and name != "torch"]
     constraints = "".join(f"{name}=={v}\n" for name, v in have.items() if name not in ("torch", "pip", "setuptools"))
     folder = ROOT / ".venv-colab"
     stamp = folder / "stamp"
@@ -124,3 +130,27 @@ def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-6000:]
     print(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.fixture(scope="session")
+def colab_kernel(colab_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a kernel that runs in that environment."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    spec = {"argv": [colab_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Colab"}
+    (folder / "kernels" / "colab").mkdir(parents=True)
+    (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps({**spec, "language": "python"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder))
+        yield "colab"
+
+
+NOTEBOOKS = [path for chapter in all_chapters() for path in (chapter.lecture, chapter.solution)]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_notebook_runs_with_colab_s_versions(path: Path, colab_kernel: str, tmp_path: Path) -> None:
+    """Every lecture and every solved lab, top to bottom."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, timeout=900, kernel_name=colab_kernel, resources={"metadata": {"path": str(tmp_path)}})
+    client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
+    assert notebook.metadata.language_info.name == "python"

@@ -1,0 +1,75 @@
+"""What each notebook costs on this machine: seconds and memory at full size, written into docs/measurements.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell
+
+from .build import CELL_TIMEOUT
+from .chapters import ROOT, Chapter
+
+PAGE = ROOT / "docs" / "measurements.md"
+_PEAK = """\
+import resource, sys
+
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))"""
+
+
+def run(path: Path, budget: str) -> tuple[float, float]:
+    """Seconds and peak GB of one notebook, its set-up and its model's loading included."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(new_code_cell(_PEAK))
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": folder}})
+        client.execute(env={**os.environ, "COURSE_BUDGET": budget})
+    text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    return time.monotonic() - started, int(text.split()[-1]) / 1e9
+
+
+def machine() -> str:
+    """The heading under which this machine's numbers stand."""
+    import psutil
+
+    from course_utils import hardware
+
+    found = hardware.detect()
+    return f"{found.cpu}, {found.cores} cores, {round(psutil.virtual_memory().total / 1e9)} GB, {found.gpu or 'no GPU'}"
+
+
+def measure(chapters: Iterable[Chapter], budget: str) -> dict[str, str]:
+    """Run the lecture and the solved lab of each chapter, one after another; chapter → its line of the table."""
+    lines = {}
+    for part in chapters:
+        cells = [part.name]
+        for path in (part.lecture, part.solution):
+            seconds, gigabytes = run(path, budget)
+            print(f"{path.relative_to(ROOT)}: {seconds:.0f} s, {gigabytes:.1f} GB", flush=True)
+            cells += [f"{seconds:.0f}", f"{gigabytes:.1f}"]
+        lines[part.name] = f"| {' | '.join(cells)} |"
+    return lines
+
+
+def write(chapters: Iterable[Chapter], budget: str) -> None:
+    """Put the lines into the page, under this machine and size; lines of other chapters stay."""
+    heading = f"## {machine()} · COURSE_BUDGET={budget}"
+    text = PAGE.read_text(encoding="utf-8")
+    older = re.search(rf"{re.escape(heading)}\n.*?(?=\n## |\Z)", text, re.DOTALL)
+    lines = {m[1]: m[0] for m in re.finditer(r"^\| (\d\d_\w+) \|.*$", older[0] if older else "", re.MULTILINE)}
+    lines |= measure(chapters, budget)
+    table = [
+        "| chapter | lecture (s) | (GB) | lab (s) | (GB) |",
+        "|---|---|---|---|---|",
+        *(lines[k] for k in sorted(lines)),
+    ]
+    section = "\n".join([heading, "", f"Measured {time.strftime('%Y-%m-%d')}.", "", *table, ""])
+    text = text.replace(older[0], section) if older else f"{text.rstrip()}\n\n{section}"
+    PAGE.write_text(text.rstrip() + "\n", encoding="utf-8")
