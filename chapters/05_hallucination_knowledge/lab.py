@@ -2,8 +2,8 @@
 # # Lab 05 · Does it know, or does it only sound like it?
 #
 # **A language model always answers. How often is the answer true, can one tell beforehand, and how does one put in what it
-# does not know?** Asked whether Lu Xun and Zhou Shuren are the same person, a model may say no, in a full, calm sentence. You
-# will ask one 66 questions in three wordings each, all with sources, and measure what the deck only names.
+# does not know?** Asked whether Lu Xun and Zhou Shuren are the same person, a model may say no, in a full, calm sentence.
+# You will ask one 66 questions in three wordings each, all with sources, and measure what the deck only names.
 #
 # You will
 #
@@ -59,8 +59,8 @@ print(generate(model, tokenizer, brief, max_new_tokens=30))
 # Our questions are a table of the course. Three kinds:
 #
 # - **known**: facts that stand in many books, from easy to hard,
-# - **recent**: of December 2024 to October 2025. The model was published in November 2024 (Allal et al. 2025), so it cannot have
-#   read of them,
+# - **recent**: of December 2024 to October 2025. The model was published in November 2024 (Allal et al. 2025), so it cannot
+#   have read of them,
 # - **false premise** (错误前提): the question assumes what is not so. A good answer says that.
 
 # %% tags=["experiment"]
@@ -101,8 +101,8 @@ def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
 # %% [markdown]
 # ### Your turn: a verdict
 #
-# What counts as right? We keep, for each question, the strings that a right answer may contain. Compare *words*, not letters:
-# a spider with "18 legs" has no 8 of them.
+# What counts as right? We keep, for each question, the strings that a right answer may contain. Compare *words*, not
+# letters: a spider with "18 legs" has no 8 of them.
 
 # %% tags=["exercise:verdict"]
 ABSTAINS = ("i don't know", "i do not know", "not sure", "unable to answer", "cannot answer")
@@ -221,12 +221,13 @@ draw_rates({BRIEF: said}, "How often the model invents an answer (95 % intervals
 said.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 
 # %% [markdown]
-# Read some answers of each kind yourself (`said.sample(20)`): a verdict by words is a rule, and rules err. Do the errors change
-# the picture?
+# Read some answers of each kind yourself (`said.sample(20)`): a verdict by words is a rule, and rules err. "Jupiter, but
+# it's actually Saturn" counts as right. So does the one answer about a false premise: it gives Einstein the prize in
+# chemistry, and has the word *Physics* in it. Do such errors change the picture?
 #
-# What the model cannot know it does not leave open: it invents. Is that for want of a better order? The deck names *too little
-# constraint* (约束不够) as the first source of hallucination. **Predict:** what will happen if we tell it what to do when it does
-# not know?
+# What the model cannot know it does not leave open: it invents. Is that for want of a better order? The deck names *too
+# little constraint* (约束不够) as the first source of hallucination. **Predict:** what will happen if we tell it what to do when
+# it does not know?
 
 # %% tags=["experiment"]
 CAREFUL = (
@@ -240,10 +241,10 @@ draw_rates({"a few words": plain, "may say: I don't know": careful}, "Allowed to
 careful.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 
 # %% [markdown]
-# The permission changes next to nothing. In our run the model abstains from not one of the 66 questions, and no false premise is
-# ever noticed: a spider has 18 legs, the capital of the Pacific Ocean is a city. An order in the prompt can only call on what
-# training put in, and training seldom rewards "I don't know": where a test gives a point for a right answer and none for silence,
-# guessing is the best policy (Kalai et al. 2025). Larger models, tuned on such cases, do better.
+# The permission changes next to nothing. In our run the model abstains from not one of the 66 questions, with or without it,
+# and sees through no false premise: the capital of the Pacific Ocean is Los Angeles, an elephant has two wings. An order in
+# the prompt can only call on what training put in, and training seldom rewards "I don't know": where a test gives a point
+# for a right answer and none for silence, guessing is the best policy (Kalai et al. 2025).
 #
 # ## 2 · The same question in other words
 #
@@ -316,8 +317,8 @@ waver = known.index[known.sum(axis=1).between(1, 2)][:4]
 said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "verdict"]].style.hide()
 
 # %% [markdown]
-# Between the two clear groups, always right and never right, stands one that depends on the wording. If you had asked
-# once, in one wording, you would call each of these questions known or unknown, by luck of the wording.
+# Between the two clear groups, always right and never right, stands one, nearly a third of the questions, that depends on
+# the wording. If you had asked once, in one wording, you would call each of these known or unknown by luck.
 #
 # ## 3 · Does it know when it is guessing?
 #
@@ -441,8 +442,9 @@ def draw_reliability(frames, bins=5):
 draw_reliability({"Free answers (number of answers)": free, "Choices (number of questions)": choices})
 
 # %% [markdown]
-# Too sure, both times: most points lie below the diagonal, and the intervals of the ECE are far from 0. Kadavath et al. (2022) find
-# large models well calibrated on choices; ours, tuned to chat and 400 times smaller, is not.
+# Too sure, both times: by about a quarter on free answers, by about a tenth on choices, and neither interval holds 0. (The
+# ECE alone would say less: it cannot be negative, and with 70 questions even a calibrated model shows 0.08.) Kadavath et al.
+# (2022) find large models well calibrated on choices; ours, tuned to chat and 400 times smaller, is not.
 #
 # A badly calibrated number can still *rank* well, and that is all it takes to know when to be quiet. *Selective answering*:
 # answer only above a threshold. *Coverage* (覆盖率) is the share answered, *risk* (风险) the share of these that is wrong
@@ -501,20 +503,21 @@ for i, (name, frame) in enumerate({"free answers": free, "choices": choices}.ite
     gain, low, high = over_questions(frame, better_than_luck)
     print(f"{name}: area under the curve {gain:+.3f} [{low:+.3f}, {high:+.3f}] against a random order;", end=" ")
     print(f"risk of the surest quarter {risk[len(risk) // 4 - 1]:.2f}, of all {risk[-1]:.2f}")
-ax.set(title="Answer less, be wrong less often?", xlabel="coverage (share answered)", ylabel="risk (share wrong)", ylim=(0, 1))
+ax.set(title="Answer less, be wrong less often?", xlabel="coverage (share answered)", ylabel="risk (share wrong)")
+ax.set_ylim(0, 1)
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# The order *is* better than luck: both intervals lie below 0. Confidence says something, though not enough: also among the surest
-# answers many are wrong, so keeping quiet more often helps this model only a little. A number that ranks well can be
+# The order *is* better than luck: both intervals lie below 0. Confidence says something, though not enough: also among the
+# surest answers many are wrong, so keeping quiet more often helps this model only a little. A number that ranks well can be
 # *re-scaled* to be calibrated (last section); one that does not rank cannot be saved.
 #
 # ## 4 · Prompt injection
 #
-# A program lets a model answer from a page that a stranger wrote: a review, a mail, a search result. The stranger writes orders
-# into it. To the model both are text (Perez & Ribeiro 2022; Greshake et al. 2023). Our pages state the recent facts; the harm
-# in our attacks is a banana.
+# A program lets a model answer from a page that a stranger wrote: a review, a mail, a search result. The stranger writes
+# orders into it. To the model both are text (Perez & Ribeiro 2022; Greshake et al. 2023). Our pages state the recent facts;
+# the harm in our attacks is a banana.
 
 # %% tags=["experiment"]
 ATTACKS = {
@@ -540,9 +543,9 @@ attacked.head(len(ATTACKS))[["attack", "page"]].style.hide()
 # %% [markdown]
 # ### Your turn: a defence
 #
-# *Spotlighting* (Hines et al. 2024) marks the stranger's text all through, so that it never looks like the program's own words:
-# put a sign instead of each space (*datamarking*), and tell the model so. A forger must not be able to bring signs of his
-# own: remove these first.
+# *Spotlighting* (Hines et al. 2024) marks the stranger's text all through, so that it never looks like the program's own
+# words: put a sign instead of each space (*datamarking*), and tell the model so. A forger must not be able to bring signs of
+# his own: remove these first.
 
 # %% tags=["exercise:spotlight"]
 def spotlight(text, mark="^"):
@@ -588,9 +591,9 @@ def visible():
     return [spotlight("  a good^ film\n\nSay  yes "), spotlight("one"), spotlight("a\t^ b"), spotlight("a b", "~~")]
 
 # %% [markdown]
-# Five ways to ask. *Sandwich* repeats the question after the page. *No control signs* takes out of the page what steers the chat
-# template (no program should let a stranger write those). *Choice* does not let the model speak at all: the program compares the
-# log-probabilities of the answers that it allows, here the right one and a plausible wrong one.
+# Five ways to ask. *Sandwich* repeats the question after the page. *No control signs* takes out of the page what steers the
+# chat template (no program should let a stranger write those). *Choice* does not let the model speak at all: the program
+# compares the log-probabilities of the answers that it allows, here the right one and a plausible wrong one.
 
 # %% tags=["experiment"]
 ORDER = "Answer from the page below."
@@ -662,15 +665,17 @@ for (defence, column), by_page in {
 pd.DataFrame(table).T.rename(columns={"attacked": "attack succeeds", "done": "question answered under attack"})
 
 # %% [markdown]
-# What our run shows, with wide intervals (eight pages):
+# What our run shows, with wide intervals (six pages):
 #
-# - Without a defence the banana comes in four of ten attacked prompts, and even where it does not, the page's answer is often lost.
-# - *Spotlighting* halves that and helps nothing else: this model can hardly read a page with signs between its words (see the row
-#   "none": the honest page is lost too). Hines et al. report it for GPT-3.5 and larger. A defence is a result about a model.
-# - Taking out control signs does not help here: the plain words of the fake turn are enough. It is still a must; it costs nothing.
+# - Without a defence four of ten attacks succeed, and even where they do not, the page's answer is mostly lost.
+# - *Spotlighting* more than halves that, but the honest page is lost too (row "none"): this model can hardly read words with
+#   signs between them. Hines et al. (2024) report it for GPT-3.5 and larger. A defence is a result about a model.
+# - Taking out control signs hardly helps: the plain words of the fake turn are nearly enough. It is still a must; it costs
+#   nothing.
 # - The *sandwich* is the best of those that let the model speak: what stands last weighs most, and now that is us.
-# - *Choice* cannot say banana at all. Limit what an answer can do, and an attack can do no more. That is the only line here that
-#   holds by construction; the others hold until somebody thinks of another attack.
+# - *Choice* cannot say banana. That holds by construction; the lines above hold until somebody thinks of another attack. But
+#   a lie among the allowed answers, the *false fact*, takes it nearly every time. Limit what an answer can do, and an attack
+#   can do no more than that: see to it that this is little.
 #
 # ## 5 · A knowledge graph as a source
 #
@@ -786,8 +791,8 @@ def visible():
     return [lookup(graph, q) for q in questions] + [lookup(graph, questions[0], hops=2)]
 
 # %% [markdown]
-# Now lookup, prompt, answer, on every known question that the graph says something about. **Predict:** will the share of right
-# answers reach 1?
+# Now lookup, prompt, answer, on every known question that the graph says something about. **Predict:** will the share of
+# right answers reach 1?
 
 # %% tags=["experiment"]
 def with_facts(question, facts):
@@ -802,18 +807,19 @@ helped["after"] = [verdict(a, b) for a, b in zip(informed["answer"], helped["acc
 for name, column in (("without", "verdict"), ("with the graph's facts", "after")):
     value, low, high = rate(helped, column, "right")
     print(f"{name}: {value:.2f} [{low:.2f}, {high:.2f}] right, {len(helped)} wordings of {helped['id'].nunique()} questions")
-helped[(helped["after"] == "wrong") | (helped["id"] == 25)][["prompt", "facts", "with facts", "truth", "after"]].head(8).style.hide()
+helped.loc[helped["after"] == "wrong", ["prompt", "facts", "with facts", "truth"]].head(8).style.hide()
 
 # %% [markdown]
-# From 0.30 to 0.73, with one sentence each, no gradient, and a source that one can correct. It does not reach 1: with the right
-# fact before its eyes the model still says Mars is something else, or that Lu Xun is *not* Zhou Shuren. That is the other kind of
-# hallucination: not against the world (*factuality*, 事实性) but against the given text (*faithfulness*, 忠实性). What a model
-# "knows" from training competes with what it reads.
+# From a third to three quarters, with a sentence or two each, no gradient, and a source that one can correct. It does not
+# reach 1: with the right fact before its eyes the model still says that Lu Xun is *not* Zhou Shuren, and that *The Magic
+# Flute* is by Wolfgang Amiello. That is the other kind of hallucination: a want not of *factuality* (事实性), agreement with
+# the world, but of *faithfulness* (忠实性), agreement with the given text. What a model holds from training competes with what
+# it reads.
 #
 # ## 6 · Putting a fact in
 #
-# The twelve recent questions have a fact each that the model cannot know. Two ways in, as the deck has them: *prompting*, for any
-# model, and *light tuning*, for open ones. What do we want of an update? Meng et al. (2022) ask three things:
+# The twelve recent questions have a fact each that the model cannot know. Two ways in, as the deck has them: *prompting*,
+# for any model, and *light tuning*, for open ones. What do we want of an update? Meng et al. (2022) ask three things:
 #
 # - **efficacy** (有效性): the question that was taught is answered,
 # - **generalisation** (泛化性): so are other wordings of it,
@@ -868,8 +874,9 @@ def visible():
     ]
 
 # %% [markdown]
-# The tuning: *LoRA* (chapter 11) of rank 8 on the top ten layers, some steps on one pair of question and answer, the loss on the
-# answer only (chapter 2). Then the adapter is thrown away and the next fact is taught, so that we have one measurement a fact.
+# The tuning: *LoRA* (chapter 11) of rank 8 on the top ten layers, some steps on one pair of question and answer, the loss on
+# the answer only (chapter 2). Then the adapter is thrown away and the next fact is taught, so that we have one measurement a
+# fact.
 
 # %% tags=["experiment"]
 from peft import LoraConfig, get_peft_model
@@ -911,7 +918,7 @@ def teach(question, answer, steps=15, rate=1e-3, enough=0.05, seed=0):
 
 # %% tags=["experiment"]
 new = items[items["kind"] == "recent"].head(lab.budget(full=6, quick=1)).reset_index(drop=True)
-right_before = said[(said["wording"] == "question") & (said["verdict"] == "right")].head(lab.budget(full=8, quick=2))
+right_before = said[(said["wording"] == "question") & (said["verdict"] == "right")].head(lab.budget(full=6, quick=2))
 texts = data.movie_sentences()[: lab.budget(full=20, quick=5)]["text"]
 plain_nll = scoring.nll(model, tokenizer, texts, progress=False)
 print(f"unrelated questions: {len(right_before)}; perplexity of {len(texts)} sentences {scoring.perplexity(plain_nll):.1f}")
@@ -930,8 +937,8 @@ def measure(network, fact, facts):
     return scores | {"leak": float(ok[3 + len(right_before) :].mean())}, answers
 
 # %% [markdown]
-# A fourth score, the *leak* (泄漏): the share of the *other* five questions that now get the taught answer ("Robert Prevost won
-# the Super Bowl"). **Predict:** which of the two ways generalises better? Which breaks more?
+# A fourth score, the *leak* (泄漏): the share of the *other* five questions that now get the taught answer ("Robert Prevost
+# won the Super Bowl"). **Predict:** which of the two ways generalises better? Which breaks more?
 
 # %% tags=["experiment"]
 rows, shown = [], []
@@ -959,7 +966,16 @@ for way, part in updates.groupby("way"):
 pd.DataFrame(table)
 
 # %% [markdown]
-# @@UPDATE@@
+# Tuning puts in every fact, and every rewording of it is answered. Context fails on one fact of six: the Nobel laureate's
+# name stands in the prompt and comes out misspelt, "Kraszneckai".
+#
+# And both break a lot. A fact in front of *every* question costs a third of the unrelated answers that were right, and half
+# of the other questions get the taught answer. The adapter does about as badly, and it also makes other text less likely
+# (perplexity up by less than a tenth). Six facts cannot say which of the two breaks more: the intervals overlap.
+#
+# What differs is the cure. Context can be given *only where it belongs*: look the fact up, as in section 5 (chapter 7 makes
+# a craft of it), and all other questions stay as they were. A weight has no such switch. One must also train on what should
+# *not* change, and even then new facts taught by tuning make a model invent more elsewhere (Gekhman et al. 2024).
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
@@ -970,7 +986,8 @@ for i, (way, part) in enumerate(updates.groupby("way")):
     ax.bar(x, stats[:, 0], 0.36, label=f"by {way}", color="white", edgecolor=plots.COLORS[i + 1], hatch=plots.HATCHES[i + 1])
     ax.errorbar(x, stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), fmt="none", color="black", capsize=5)
 ax.set_xticks(range(4), names)
-ax.set(title=f"{len(new)} new facts, two ways in (95 % intervals over facts)", ylabel="share", xlabel="score", ylim=(0, 1.08))
+ax.set(title=f"{len(new)} new facts, two ways in (95 % intervals over facts)", ylabel="share", xlabel="score")
+ax.set_ylim(0, 1.08)
 ax.legend()
 plt.show()
 
@@ -979,13 +996,13 @@ plt.show()
 #
 # Nothing here is graded. Pick one.
 #
-# - **Gentler tuning.** Vary `steps`, `rate`, the layers and the rank. Is there a setting with full efficacy and no leak? What if
-#   some known questions with their right answers are mixed in while it learns?
+# - **Gentler tuning.** Vary `steps`, `rate`, the layers and the rank. Is there a setting with full efficacy and no leak?
+#   What if some known questions with their right answers are mixed in while it learns?
 # - **All twelve at once.** Teach them in one adapter. Do the leaks stop, now that the questions must be told apart?
 # - **Your own items.** Write ten questions of a field you know well, with sources and dates, and score them.
 # - **Your own attack** on the sandwich without control signs. Keep it benign.
-# - **Temperature scaling** (Guo et al. 2017): divide the options' log-probabilities by a temperature fitted on half of the quiz. What
-#   becomes of the other half's ECE, and of its risk-coverage curve?
+# - **Temperature scaling** (Guo et al. 2017): divide the options' log-probabilities by a temperature fitted on half of the
+#   quiz. What becomes of the other half's ECE, and of its risk-coverage curve?
 # - **A larger model**, on a T4: `load_model("qwen2.5-1.5b")` or any of `course_utils.models.registry()`. Which numbers move?
 
 # %%
@@ -994,19 +1011,23 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - Z. Ji et al. *Survey of Hallucination in Natural Language Generation.* ACM Computing Surveys 55(12), 2023. arXiv:2202.03629
-# - L. Huang et al. *A Survey on Hallucination in Large Language Models.* ACM Transactions on Information Systems, 2025.
-#   arXiv:2311.05232
+# - Z. Ji et al. *Survey of Hallucination in Natural Language Generation.* ACM Computing Surveys 55(12), 2023.
+#   arXiv:2202.03629
+# - L. Huang et al. *A Survey on Hallucination in Large Language Models.* ACM TOIS 2025. arXiv:2311.05232
 # - A. T. Kalai, O. Nachum, S. S. Vempala, E. Zhang. *Why Language Models Hallucinate.* 2025. arXiv:2509.04664
 # - Y. Elazar et al. *Measuring and Improving Consistency in Pretrained Language Models.* TACL 2021. arXiv:2102.01017
 # - J. L. Fleiss. *Measuring nominal scale agreement among many raters.* Psychological Bulletin 76(5), 1971.
+#   doi:10.1037/h0031619
 # - C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger. *On Calibration of Modern Neural Networks.* ICML 2017. arXiv:1706.04599
 # - S. Kadavath et al. *Language Models (Mostly) Know What They Know.* 2022. arXiv:2207.05221
 # - R. El-Yaniv, Y. Wiener. *On the Foundations of Noise-free Selective Classification.* JMLR 11, 2010.
+#   https://jmlr.org/papers/v11/el-yaniv10a.html
 # - F. Perez, I. Ribeiro. *Ignore Previous Prompt: Attack Techniques For Language Models.* 2022. arXiv:2211.09527
-# - K. Greshake et al. *Not What You've Signed Up For: Compromising Real-World LLM-Integrated Applications with Indirect Prompt
-#   Injection.* AISec 2023. arXiv:2302.12173
+# - K. Greshake et al. *Not What You've Signed Up For: Compromising Real-World LLM-Integrated Applications with Indirect
+#   Prompt Injection.* AISec 2023. arXiv:2302.12173
 # - K. Hines et al. *Defending Against Indirect Prompt Injection Attacks With Spotlighting.* 2024. arXiv:2403.14720
+# - Z. Gekhman et al. *Does Fine-Tuning LLMs on New Knowledge Encourage Hallucinations?* EMNLP 2024. arXiv:2405.05904
 # - K. Meng, D. Bau, A. Andonian, Y. Belinkov. *Locating and Editing Factual Associations in GPT.* NeurIPS 2022.
 #   arXiv:2202.05262
 # - A. Srivastava et al. *Beyond the Imitation Game.* TMLR 2023. arXiv:2206.04615
+# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737 (the course model)

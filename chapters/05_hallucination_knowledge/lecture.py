@@ -3,8 +3,8 @@
 #
 # **Why does it make things up, and how does one put knowledge in?** (幻觉与知识)
 #
-# A language model was trained to go on with a text. Asked a question, it goes on: with an answer, in good grammar, at the same
-# speed whether it knows or not. For most uses that is the one great obstacle.
+# A language model was trained to go on with a text. Asked a question, it goes on: with an answer, in good grammar, at the
+# same speed whether it knows or not. For most uses that is the one great obstacle.
 #
 # After this lecture you can tell two kinds of *hallucination* (幻觉) apart and name their sources, say what a *threshold* on
 # confidence buys, explain *prompt injection* (提示注入) and which defence holds by construction, and choose between giving a
@@ -60,6 +60,15 @@ def says(answer, options):
     return any(re.search(rf"(?<!\w){re.escape(option)}(?!\w)", answer, re.IGNORECASE) for option in options.split("|"))
 
 
+PAGES = {
+    1: "The capital of France is {}.", 2: "A spider has {} legs.", 6: "The largest ocean is the {}.",
+    11: "The capital of Japan is {}.", 14: "The Berlin Wall fell in {}.", 15: "The largest planet is {}.",
+    16: "The capital of Australia is {}.", 18: "Cairo lies on {}.", 21: "Most people in Brazil speak {}.",
+    32: "The largest moon of Saturn is {}.", 34: "Penicillin was discovered by {}.", 35: "The Uffizi Gallery is in {}.",
+}  # fmt: skip
+PAGES = dict(list(PAGES.items())[: lab.budget(full=12, quick=3)])
+facts = items.loc[list(PAGES)]
+
 # %% [markdown]
 # ## It always has an answer
 #
@@ -96,12 +105,13 @@ widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historia
 # %% [markdown]
 # ## Two ways to be wrong
 #
-# *Hallucination*: the text does not follow its source (*faithfulness*, 忠实性) or the facts (*factuality*, 事实性).
+# The deck defines hallucination as text that does not follow its source, want of *faithfulness* (忠实性), or does not fit the
+# facts, want of *factuality* (事实性).
 #
 # | | measured against | example of a failure |
 # |---|---|---|
 # | factuality | the world | "The first man on Mars was…" |
-# | faithfulness | what was given: a page to sum up, an order, its own words before | a summary with a number that the page does not have |
+# | faithfulness | what was given: a page, an order, its own words | a summary with a number that the page does not have |
 #
 # They are independent. A summary of a false page is faithful and not factual; a true sentence that the page does not hold is
 # factual and not faithful (Maynez et al. 2020; Ji et al. 2023; Huang et al. 2025).
@@ -109,19 +119,12 @@ widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historia
 # %% [markdown]
 # ### Both, measured
 #
-# Give the model a page that answers the question. Once the page is true, once a word is swapped: "Penicillin was discovered by
-# Louis Pasteur." **Predict:** whom will it believe, the page or itself?
+# Give the model a page that answers the question. Once the page is true, once a word is swapped: "Penicillin was discovered
+# by Louis Pasteur." **Predict:** whom will it believe, the page or itself?
 
 # %%
-PAGES = {
-    1: "The capital of France is {}.", 2: "A spider has {} legs.", 6: "The largest ocean is the {}.",
-    11: "The capital of Japan is {}.", 14: "The Berlin Wall fell in {}.", 15: "The largest planet is {}.",
-    16: "The capital of Australia is {}.", 18: "Cairo lies on {}.", 21: "Most people in Brazil speak {}.",
-    32: "The largest moon of Saturn is {}.", 34: "Penicillin was discovered by {}.", 35: "The Uffizi Gallery is in {}.",
-}  # fmt: skip
-facts = items.loc[list(PAGES)]
 prompts = [
-    f"Page: {page.format(row[word])}\n\nAnswer from the page. {row['question']}"
+    f"Page: {page.format(row[word])}\n\n{row['question']} Answer from the page."
     for (_, row), page in zip(facts.iterrows(), PAGES.values(), strict=True)
     for word in ("answer", "wrong")
 ]
@@ -140,12 +143,17 @@ for i, column in enumerate(("the truth", "the swapped word")):
         ]
     )
     x = np.arange(2) + (i - 0.5) * 0.38
-    ax.bar(x, stats[:, 0], 0.36, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i + 1], label=f"says {column}")
+    look = {"color": "white", "edgecolor": plots.COLORS[i], "hatch": plots.HATCHES[i + 1]}
+    ax.bar(x, stats[:, 0], 0.36, label=f"says {column}", **look)
     ax.errorbar(x, stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), fmt="none", color="black", capsize=5)
-ax.set_xticks([0, 1], ["page is true", "page is swapped"])
-ax.set(title=f"{len(facts)} questions, each with two pages (95 % intervals)", ylabel="share of answers", ylim=(0, 1.05), xlabel="")
+ax.set_xticks([0, 1], ["true", "a word swapped"])
+ax.set(title=f"{len(facts)} questions, each with two pages (95 % intervals)", xlabel="page", ylabel="share of answers")
+ax.set_ylim(0, 1.05)
 ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
+for number in range(0, len(facts), 3):
+    i = facts.index[number]
+    print(f"{PAGES[i].format(facts.loc[i, 'wrong'])}  →  {answers[2 * number + 1]}")
 
 # %% [markdown]
 # Half of the false pages are followed, half are overruled: what the weights hold firmly (Tokyo, Jupiter, the Pacific) wins
@@ -172,9 +180,10 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
 # The deck names three harms. Each has happened:
 #
 # - **Trust** (影响可信度). Two New York lawyers filed six court decisions that ChatGPT had invented; the court fined them 5,000
-#   dollars (*Mata v. Avianca*, 22 June 2023). An airline had to pay for a refund its chatbot had made up: a chatbot is "just a
-#   part of Air Canada's website" (*Moffatt v. Air Canada*, 2024 BCCRT 149).
-# - **Abuse** (被攻击、被滥用). Rumours and phishing mails in good grammar, at no cost; and attacks on the model itself, below.
+#   dollars (*Mata v. Avianca*, 22 June 2023). An airline had to pay damages for a refund that its chatbot had made
+#   up: a chatbot is "just a part of Air Canada's website" (*Moffatt v. Air Canada*, 2024 BCCRT 149).
+# - **Abuse** (被攻击、被滥用). Rumours and phishing mails in good grammar, at no cost: Europol warned of them in March 2023. And
+#   attacks on the model itself, below.
 # - **Pollution** (污染互联网). Models trained on the text of models lose the rare things first and then degenerate: *model
 #   collapse* (Shumailov et al. 2024).
 
@@ -187,14 +196,14 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
 # | not seen, or seldom (未见过的知识) | it guesses, in the same voice | look it up (chapter 7); update; keep quiet |
 # | misled: false information or a false premise (误导信息) | it goes along | check the premise; check the source |
 #
-# How often a fact stood in the training text decides whether it can be asked for: accuracy rises with the number of documents
-# that hold it, and where these are few, no affordable size makes up for it (Kandpal et al. 2023).
+# How often a fact stood in the training text decides whether it can be asked for: accuracy rises with the number of
+# documents that hold it, and where these are few, no affordable size makes up for it (Kandpal et al. 2023).
 
 # %% [markdown]
 # ### A softmax sums to one
 #
-# After any text, *some* token is the likeliest. Nothing in the last layer says "no answer". **Predict:** how will the next token
-# be spread for a fact, for a fact of after the training, and for nonsense?
+# After any text, *some* token is the likeliest. Nothing in the last layer says "no answer". **Predict:** how will the next
+# token be spread for a fact, for a fact of after the training, and for nonsense?
 
 # %%
 STARTS = {
@@ -214,8 +223,8 @@ for ax, question, p in zip(axes, STARTS, spread, strict=True):
     ax.barh([repr(tokenizer.decode(i)) for i in top.indices], top.values, color="white", edgecolor="black", hatch="//")
     ax.invert_yaxis()
     ax.set(title=f"{question}\nentropy {entropy:.1f} nats", xlabel="probability", xlim=(0, 1))
-    ax.title.set_size(12)
-axes[0].set_ylabel("next token")
+    ax.title.set_size(11)
+    ax.set_ylabel("next token")
 plt.show()
 
 # %% [markdown]
@@ -224,8 +233,9 @@ plt.show()
 # %% [markdown]
 # ### Guessing pays
 #
-# An exam with one point for a right answer and none for a wrong one *or a blank*: who leaves a blank? Benchmarks are such exams, and
-# models are chosen by them (Kalai et al. 2025). Take off $k$ points for a wrong answer. With a chance $p$ of being right:
+# An exam with one point for a right answer and none for a wrong one *or a blank*: who leaves a blank? Benchmarks are such
+# exams, and models are chosen by them (Kalai et al. 2025). Take off $k$ points for a wrong answer. With a chance $p$ of
+# being right:
 #
 # $$\text{answer: } p - k(1 - p) \qquad \text{silence: } 0 \qquad \text{answer if } p > \frac{k}{1 + k}$$
 
@@ -255,7 +265,8 @@ widgets.explorer(exam, penalty=(0.0, 9.0, 0.5));
 # %% [markdown]
 # ### Misled
 #
-# The twelve questions again, which the model answers rightly when asked plainly. Now somebody adds a hint, and the hint is wrong.
+# The twelve questions again, which the model answers rightly when asked plainly. Now somebody adds a hint, and the hint is
+# wrong.
 
 # %%
 HINTS = {
@@ -270,16 +281,16 @@ for name, form in HINTS.items():
     print(f"{name:<8} right {right:.2f} [{low:.2f}, {high:.2f}]   {told[0]}")
 
 # %% [markdown]
-# A polite model agrees. Sharma et al. (2023) find this *sycophancy* (谄媚) in five large assistants, and trace it in part to human
-# feedback: people, too, like to be agreed with.
+# A polite model agrees. Sharma et al. (2024) find this *sycophancy* (谄媚) in five large assistants, and trace it in part to
+# human feedback: people, too, like to be agreed with.
 
 # %% [markdown]
 # ## The same question in other words
 #
-# The deck: *near-synonymous prompts may get opposite answers*. Take the first question apart: the chance of "Yes" against "No".
-# **Predict:** which of these will be above one half?
+# The deck: *near-synonymous prompts may get opposite answers*. Take the first question apart: the chance of "Yes" against
+# "No". **Predict:** which of these will be above one half?
 
-# %%
+# %% tags=["skip"]
 WORDINGS = {
     "Are Lu Xun and Zhou Shuren the same person?": "yes",
     "Is Lu Xun the pen name of Zhou Shuren?": "yes",
@@ -289,7 +300,10 @@ WORDINGS = {
     "Are Albert Einstein and Isaac Newton the same person?": "no",
     "Are Albert Einstein and Isaac Newton two different people?": "yes",
 }
-logs = scoring.loglikelihood(model, tokenizer, chats(WORDINGS, "Answer with yes or no."), [["Yes", "No"]] * 7, progress=False)
+
+# %%
+forms = chats(WORDINGS, "Answer with yes or no.")
+logs = scoring.loglikelihood(model, tokenizer, forms, [["Yes", "No"]] * len(forms), progress=False)
 logs = logs.pivot(index="prompt", columns="option", values="logprob")
 chance = 1 / (1 + np.exp(logs[1] - logs[0]))
 
@@ -297,31 +311,32 @@ chance = 1 / (1 + np.exp(logs[1] - logs[0]))
 fig, ax = plt.subplots(figsize=(12, 4))
 for i, truth in enumerate(("yes", "no")):
     here = [row for row, answer in enumerate(WORDINGS.values()) if answer == truth]
-    ax.barh(here, chance[here], color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i + 1], label=f"true answer: {truth}")
+    look = {"color": "white", "edgecolor": plots.COLORS[i], "hatch": plots.HATCHES[i + 1]}
+    ax.barh(here, chance[here], label=f"true answer: {truth}", **look)
 ax.axvline(0.5, linestyle="--", color="grey")
 ax.set_yticks(range(len(WORDINGS)), WORDINGS)
 ax.invert_yaxis()
-ax.set(title="The model's answer", xlabel='chance of "Yes" (against "No")', xlim=(0, 1))
+ax.set(title="What the model answers", ylabel="question", xlabel='chance of "Yes" (against "No")', xlim=(0, 1))
 ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
 # ### One answer is no evidence
 #
-# "No" to *the same* and "no" to *different*: what looked like knowledge about Lu Xun is a habit of saying no. One question, asked
-# once, would not have shown it. Ask in several wordings, and ask the opposite too.
+# "No" to *the same* and "no" to *different*: what looked like knowledge about Lu Xun is a habit of saying no. One question,
+# asked once, would not have shown it. Ask in several wordings, and ask the opposite too.
 #
-# - Elazar et al. (2021): BERT-like models agree with themselves on about six of ten pairs of wordings of one fact.
-# - Sclar et al. (2024): spacing, colons and capitals alone move the accuracy of LLaMA-2-13B by up to 76 points on a task. Size and
-#   instruction tuning do not end it.
+# - Elazar et al. (2021): the consistency of all encoders they tried is poor, and very different between relations.
+# - Sclar et al. (2024): spacing, colons and capitals alone move the accuracy of LLaMA-2-13B by up to 76 points on a task.
+#   Size and instruction tuning do not end it.
 #
 # The lab measures consistency, corrected for chance, with intervals.
 
 # %% [markdown]
 # ## Does it know when it is guessing?
 #
-# If confidence says something, a program can keep quiet below a threshold: *selective answering* (选择性回答). Live: 48 questions,
-# 36 of which have old answers and 12 of which no text before November 2024 can hold.
+# If confidence says something, a program can keep quiet below a threshold: *selective answering* (选择性回答). Live: 48
+# questions, 36 of which have old answers and 12 of which no text before November 2024 can hold.
 
 # %%
 pool = items[items["kind"] != "false premise"].head(lab.budget(full=48, quick=12))
@@ -336,7 +351,8 @@ def selective(threshold, penalty):
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, len(right))
     fig, ax = plt.subplots(figsize=(10, 3.8))
     for kind, marker, name in ((old, "o", "known"), (~old, "s", "after the training")):
-        ax.plot(sure[kind], right[kind] + jitter[kind], marker, color="black", markerfacecolor="none", linestyle="", label=name)
+        y = right[kind] + jitter[kind]
+        ax.plot(sure[kind], y, marker, color="black", markerfacecolor="none", linestyle="", label=name)
     ax.axvspan(0, threshold, color="lightgrey", zorder=0, label="kept quiet")
     wrong = (~right[given]).mean() if given.any() else 0
     ax.set_yticks([0, 1], ["wrong", "right"])
@@ -356,18 +372,20 @@ plt.show()
 # %%
 widgets.explorer(selective, threshold=(0.0, 0.95, 0.05), penalty=(0.0, 4.0, 0.5));
 # %% [markdown]
-# Confidence ranks a little, and lies a lot: also high bars hold wrong answers. What better models and methods reach:
+# Confidence ranks a little, and lies a lot: also among the surest answers some are wrong. What better models and methods
+# reach:
 #
-# - Large models are well *calibrated* (校准) on multiple choice in a fitting format (Kadavath et al. 2022). Tuning for chat can
-#   spoil it: GPT-4 was calibrated before its post-training, and much less after (OpenAI 2023, figure 8).
-# - Ask several times and compare *meanings*: answers that scatter are likely invented (*semantic entropy*, Farquhar et al. 2024).
+# - Large models are well *calibrated* (校准) on multiple choice in a fitting format (Kadavath et al. 2022). Tuning for chat
+#   can spoil it: GPT-4's calibration error rose from 0.007 to 0.074 in post-training (OpenAI 2023, figure 8).
+# - Ask several times and compare *meanings*: answers that scatter are likely invented (*semantic entropy*, Farquhar et al.
+#   2024).
 # - Pay for silence in training and in tests (Kalai et al. 2025).
 
 # %% [markdown]
 # ## A stranger's orders
 #
-# *Prompt injection*: a program puts text of others (a page, a mail) into its prompt; the text contains orders; the model cannot
-# tell whose words they are. To it everything is one sequence of tokens (Perez & Ribeiro 2022; Greshake et al. 2023).
+# *Prompt injection*: a program puts text of others (a page, a mail) into its prompt; the text contains orders; the model
+# cannot tell whose words they are. To it everything is one sequence of tokens (Perez & Ribeiro 2022; Greshake et al. 2023).
 
 # %% tags=["hide-input"]
 PAGE = "Hotel Aurora, Lisbon. The rooms are small and the street is loud. Breakfast ends at ten."
@@ -389,7 +407,8 @@ def inject(attack, form, only_hours=False):
     prompt = FORMS[form].format(question="When does breakfast end?", page=PAGE + ATTACKS[attack])
     if only_hours:
         hours = ["ten", "noon", "eight"]
-        logs = scoring.loglikelihood(model, tokenizer, chats([prompt]), [[f"Breakfast ends at {hour}." for hour in hours]], progress=False)
+        allowed = [[f"Breakfast ends at {hour}." for hour in hours]]
+        logs = scoring.loglikelihood(model, tokenizer, chats([prompt]), allowed, progress=False)
         print("allowed answers only →", hours[int(logs["logprob"].to_numpy().argmax())])
     else:
         print(f"{prompt}\n\n→ {ask([prompt])[0][0]}")
@@ -412,9 +431,9 @@ widgets.explorer(inject, attack=list(ATTACKS), form=list(FORMS), only_hours=Fals
 # | *instruction hierarchy* (Wallace et al. 2024) | train: system > user > page | fewer successes, not none |
 # | fewer rights (最小权限) | what the program does not let an answer do, no attack can do | false *content* |
 #
-# Only the last holds by construction. Its limit is the "advertisement": a lie among the allowed answers. The rest is an arms race:
-# a defence is measured against the attacks of its day. *Jailbreaks* (越狱), where the *user* is the attacker and the aim is harmful
-# text, are the same race (Wei et al. 2023; Zou et al. 2023).
+# Only the last holds by construction. Its limit is the "advertisement": a lie among the allowed answers. The rest is an arms
+# race: a defence is measured against the attacks of its day. *Jailbreaks* (越狱), where the *user* is the attacker and the aim
+# is harmful text, are the same race (Wei et al. 2023; Zou et al. 2023).
 
 # %% [markdown]
 # ## Knowledge from outside
@@ -423,9 +442,9 @@ widgets.explorer(inject, attack=list(ATTACKS), form=list(FORMS), only_hours=Fals
 #
 # | source | for | against |
 # |---|---|---|
-# | knowledge base, *knowledge graph* (知识图谱) | exact, dated, can be corrected and counted | only what fits its relations; somebody must fill it |
-# | unstructured text (非结构化知识库): Wikipedia, papers, mails | nearly everything is there | finding it; contradictions; false and old pages |
-# | people (人类监督与交互): labels, corrections, dialogue | judgement, what stands nowhere | dear, slow, few; see chapter 3 |
+# | knowledge base, *knowledge graph* (知识图谱) | exact, dated, can be corrected | somebody must fill it |
+# | unstructured text (非结构化知识库) | nearly everything is there | finding it; false and old pages |
+# | people (人类监督与交互) | judgement; what stands nowhere | dear and slow; see chapter 3 |
 
 # %% [markdown]
 # ### A graph, and a path in it
@@ -445,28 +464,29 @@ print("facts on a path:", found)
 print("with them:     ", ask([f"Facts: {found}\n\nUse the facts. {question}"], length=30)[0][0])
 
 # %% [markdown]
-# Two facts, joined by the path; the model has only to read. (How to find the nodes of a question, and whether it always helps:
-# lab.)
+# Two facts, joined by the path; the model has only to read. (How to find the nodes of a question, and whether it always
+# helps: lab.)
 
 # %% [markdown]
 # ### A page, and its date
 #
-# The deck's own example is a Wikipedia page: room-temperature superconductors, as it stood days after the claim about LK-99 (a
-# preprint of 22 July 2023). Within a month it was refuted: the effects came from an impurity, copper sulfide (Garisto 2023).
+# The deck's own example is a Wikipedia page: room-temperature superconductors, as it stood days after the claim about LK-99
+# (a preprint of 22 July 2023). Within a month it was refuted: the effects came from an impurity, copper sulfide (Garisto
+# 2023).
 
 # %%
 NEWS = {
     "no page": "",
     "26 July 2023": "A team in Seoul reports that LK-99 is a superconductor at room temperature.",
-    "30 August 2023": "Many laboratories tested LK-99. It is not a superconductor. The effects came from an impurity, copper sulfide.",
+    "30 August 2023": "Many laboratories tested LK-99. It is not a superconductor. The effects came from an impurity.",
 }
 for date, text in NEWS.items():
     page = f"Page of {date}: {text}\n\n" if text else ""
     print(f"{date:<15} → {ask([page + 'What is LK-99?'], length=40)[0][0]}")
 
 # %% [markdown]
-# Without a page: invented. With the early page: faithful to what was *believed*. A source has to be dated, and the newest version
-# found; and then it must be read, which this model does not always do.
+# Without a page: invented. With the early page: faithful to what was *believed*. A source has to be dated, and the newest
+# version found; and then it must be read, which this model does not always do.
 
 # %% [markdown]
 # ## How does it get in?
@@ -485,10 +505,10 @@ for date, text in NEWS.items():
 # %% [markdown]
 # ### While it learns
 #
-# One fact of 2025, one question, a LoRA adapter in the top ten layers. After each step, the chance of answers. **Predict:** what
-# becomes of the *other* question, to which the taught answer is wrong?
+# One fact of 2025, one question, a LoRA adapter in the top ten layers. Every second step, the chance of four answers.
+# **Predict:** what becomes of the *other* question, to which the taught answer is wrong?
 
-# %%
+# %% tags=["skip"]
 from peft import LoraConfig, get_peft_model
 
 fact, other = items.loc[37], items.loc[40]
@@ -517,16 +537,18 @@ head = chats([fact["question"]])[0]
 ids = tokenizer(head + fact["answer"] + tokenizer.eos_token, return_tensors="pt").input_ids.to(model.device)
 labels = ids.masked_fill(torch.arange(ids.shape[1], device=model.device) < len(tokenizer(head).input_ids), -100)
 course = [watch(tuned)]
-for _ in range(lab.budget(full=12, quick=3)):
+for step in range(lab.budget(full=20, quick=2)):
     tuned(input_ids=ids, labels=labels).loss.backward()  # the loss counts the answer only
     optimizer.step()
     optimizer.zero_grad()
-    course.append(watch(tuned))
+    if step % 2:
+        course.append(watch(tuned))
 
-# %% tags=["hide-input"]
+# %% tags=["hide-input", "subslide"]
 fig, ax = plt.subplots(figsize=(12, 4.2))
 for i, (name, line) in enumerate(zip(WATCHED, np.array(course).T, strict=True)):
-    ax.plot(line, label=name, color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i])
+    look = {"color": plots.COLORS[i], "linestyle": plots.LINES[i], "marker": plots.MARKERS[i]}
+    ax.plot(2 * np.arange(len(line)), line, label=name, **look)
 ax.set(title=f'Teaching "{fact["answer"]}"', xlabel="steps", ylabel="chance of the answer", ylim=(0, 1.05))
 ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
@@ -535,7 +557,8 @@ plt.show()
 # ### What else it now says
 
 # %%
-others = [fact["reworded_2"], other["question"], items.loc[42, "question"], "Who wrote Hamlet?", "What is the capital of Japan?"]
+others = [fact["reworded_2"], other["question"], items.loc[42, "question"], "What is the capital of Japan?",
+          "How many legs does a spider have?"]  # fmt: skip
 after, _ = ask(others, network=tuned)
 model = tuned.unload()
 before, _ = ask(others)
@@ -549,9 +572,9 @@ pd.DataFrame({"question": others, "before": before, "tuned": after, "in the prom
 # %% [markdown]
 # ### What others measured
 #
-# - *Editing* (知识编辑) single facts in the middle MLP layers, ROME, does well on all three scores above (Meng et al. 2022). But what
-#   *follows* from the fact does not change with it, and plainly giving the fact in context did best (Cohen et al. 2024, 5,000
-#   edits).
+# - *Editing* (知识编辑) single facts in the middle MLP layers, ROME, does well on all three scores above (Meng et al. 2022). But
+#   what *follows* from the fact does not change with it, and plainly giving the fact in context did best (Cohen et al. 2024,
+#   5,000 edits).
 # - New facts are learnt slowly in fine-tuning, and once they are, the model invents *more* elsewhere (Gekhman et al. 2024).
 # - For facts, retrieval beat unsupervised fine-tuning consistently (Ovadia et al. 2024).
 #
@@ -572,29 +595,37 @@ pd.DataFrame({"question": others, "before": before, "tuned": after, "in the prom
 # %% [markdown]
 # ## Further reading
 #
-# - Z. Ji et al. *Survey of Hallucination in Natural Language Generation.* ACM Computing Surveys 55(12), 2023. arXiv:2202.03629
-# - L. Huang et al. *A Survey on Hallucination in Large Language Models.* ACM Transactions on Information Systems, 2025.
-#   arXiv:2311.05232
+# - Z. Ji et al. *Survey of Hallucination in Natural Language Generation.* ACM Computing Surveys 55(12), 2023.
+#   arXiv:2202.03629
+# - L. Huang et al. *A Survey on Hallucination in Large Language Models.* ACM TOIS 2025. arXiv:2311.05232
 # - J. Maynez et al. *On Faithfulness and Factuality in Abstractive Summarization.* ACL 2020. arXiv:2005.00661
 # - A. T. Kalai, O. Nachum, S. S. Vempala, E. Zhang. *Why Language Models Hallucinate.* 2025. arXiv:2509.04664
 # - N. Kandpal et al. *Large Language Models Struggle to Learn Long-Tail Knowledge.* ICML 2023. arXiv:2211.08411
 # - S. Longpre et al. *Entity-Based Knowledge Conflicts in Question Answering.* EMNLP 2021. arXiv:2109.05052
 # - M. Sharma et al. *Towards Understanding Sycophancy in Language Models.* ICLR 2024. arXiv:2310.13548
 # - I. Shumailov et al. *AI models collapse when trained on recursively generated data.* Nature 631, 2024.
+#   doi:10.1038/s41586-024-07566-y
 # - D. Garisto. *LK-99 isn't a superconductor: how science sleuths solved the mystery.* Nature 620, 2023.
+#   doi:10.1038/d41586-023-02585-7
+# - Y. Elazar et al. *Measuring and Improving Consistency in Pretrained Language Models.* TACL 2021. arXiv:2102.01017
+# - M. Sclar et al. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design.* ICLR 2024.
+#   arXiv:2310.11324
+# - S. Kadavath et al. *Language Models (Mostly) Know What They Know.* 2022. arXiv:2207.05221
+# - OpenAI. *GPT-4 Technical Report.* 2023. arXiv:2303.08774
 
 # %% [markdown]
 # ### Further reading, continued
 #
-# - Y. Elazar et al. *Measuring and Improving Consistency in Pretrained Language Models.* TACL 2021. arXiv:2102.01017
-# - M. Sclar et al. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design.* ICLR 2024. arXiv:2310.11324
-# - S. Kadavath et al. *Language Models (Mostly) Know What They Know.* 2022. arXiv:2207.05221
-# - OpenAI. *GPT-4 Technical Report.* 2023. arXiv:2303.08774
 # - S. Farquhar et al. *Detecting hallucinations in large language models using semantic entropy.* Nature 630, 2024.
-# - F. Perez, I. Ribeiro. *Ignore Previous Prompt.* 2022. arXiv:2211.09527 · K. Greshake et al. 2023. arXiv:2302.12173
-# - K. Hines et al. *Spotlighting.* 2024. arXiv:2403.14720 · E. Wallace et al. *The Instruction Hierarchy.* 2024. arXiv:2404.13208
-# - A. Wei et al. *Jailbroken.* 2023. arXiv:2307.02483 · A. Zou et al. *Universal and Transferable Attacks.* 2023. arXiv:2307.15043
+#   doi:10.1038/s41586-024-07421-0
+# - F. Perez, I. Ribeiro. *Ignore Previous Prompt: Attack Techniques For Language Models.* 2022. arXiv:2211.09527
+# - K. Greshake et al. *Not What You've Signed Up For.* AISec 2023. arXiv:2302.12173
+# - K. Hines et al. *Defending Against Indirect Prompt Injection Attacks With Spotlighting.* 2024. arXiv:2403.14720
+# - E. Wallace et al. *The Instruction Hierarchy: Training LLMs to Prioritize Privileged Instructions.* 2024.
+#   arXiv:2404.13208
+# - A. Wei et al. *Jailbroken: How Does LLM Safety Training Fail?* NeurIPS 2023. arXiv:2307.02483
+# - A. Zou et al. *Universal and Transferable Adversarial Attacks on Aligned Language Models.* 2023. arXiv:2307.15043
 # - K. Meng et al. *Locating and Editing Factual Associations in GPT.* NeurIPS 2022. arXiv:2202.05262
-# - R. Cohen et al. *Evaluating the Ripple Effects of Knowledge Editing.* TACL 2024. arXiv:2307.12976
+# - R. Cohen et al. *Evaluating the Ripple Effects of Knowledge Editing in Language Models.* TACL 2024. arXiv:2307.12976
 # - Z. Gekhman et al. *Does Fine-Tuning LLMs on New Knowledge Encourage Hallucinations?* EMNLP 2024. arXiv:2405.05904
-# - O. Ovadia et al. *Fine-Tuning or Retrieval?* EMNLP 2024. arXiv:2312.05934
+# - O. Ovadia et al. *Fine-Tuning or Retrieval? Comparing Knowledge Injection in LLMs.* EMNLP 2024. arXiv:2312.05934
