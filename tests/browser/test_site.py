@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -67,20 +67,22 @@ def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
     assert [pair for pair in loaded if urlsplit(pair[1]).scheme in ("http", "https") or pair[1].startswith("//")] == []
 
 
-def test_search_bibliography_glossary(built: Path, page: Page, artifacts: Path) -> None:
+def test_search_bibliography_glossary(built: Path, page: Page, picture: Callable[[str], None]) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto((built / "search.html").as_uri() + "?q=calibration")
     page.wait_for_selector("#search-results li", timeout=20_000)
     page.goto((built / "bibliography.html").as_uri())
     assert page.locator("a[href^='https://arxiv.org/abs/']").count() > 60
     page.goto((built / "glossary.html").as_uri())
     assert page.locator("td", has_text="困惑度").count() == 1
-    page.screenshot(path=artifacts / "site-glossary.png")
+    picture("site-glossary")
     lecture = built / "lectures" / f"{all_chapters()[0].name}.html"
     page.goto(lecture.as_uri())
     assert page.locator("a[href*='colab.research.google.com/github/']").count() >= 1
     assert page.locator("a[href$='.ipynb'][download], a[href$='.ipynb']").count() >= 1
-    page.screenshot(path=artifacts / "site-lecture.png")
-    assert [address for address in page.asked if not address.startswith(("file:", "data:", "blob:"))] == []  # type: ignore[attr-defined]
+    picture("site-lecture")
+    assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
 
 
 def test_formulas_are_drawn(built: Path, page: Page) -> None:

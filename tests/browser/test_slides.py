@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -28,9 +29,12 @@ MEASURE = """() => {
 
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
-def test_no_slide_overflows(chapter: Chapter, page: Page, tmp_path: Path, artifacts: Path) -> None:
+def test_no_slide_overflows(chapter: Chapter, page: Page, tmp_path: Path, picture: Callable[[str], None]) -> None:
     errors: list[str] = []
+    asked: list[str] = []
+    page.set_viewport_size({"width": 1280, "height": 720})
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
     path = slides.write(chapter, tmp_path)
     page.goto(path.as_uri())
     page.wait_for_function("Reveal.isReady()")
@@ -41,13 +45,13 @@ def test_no_slide_overflows(chapter: Chapter, page: Page, tmp_path: Path, artifa
         found = page.evaluate(MEASURE)
         if found["bottom"] > 720.5 or found["right"] > 1280.5 or found["zoom"] < SMALLEST or found["broken"] or found["raw"]:
             bad.append((number, found))
-            page.screenshot(path=artifacts / f"slide-{chapter.name}-{number}.png")
+            picture(f"slide-{chapter.name}-{number}")
         page.evaluate("Reveal.next()")
     assert not bad
     assert not errors
-    assert [address for address in page.asked if not re.match("file:|data:|blob:", address)] == []  # type: ignore[attr-defined]
+    assert [address for address in asked if not re.match("file:|data:|blob:", address)] == []
     page.evaluate("Reveal.slide(1)")
-    page.screenshot(path=artifacts / f"slides-{chapter.name}.png")
+    picture(f"slides-{chapter.name}")
 
 
 def test_code_folds_and_comes_back(page: Page, tmp_path: Path) -> None:
