@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,3 +49,13 @@ def artifacts() -> Path:
     folder = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "build" / "screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def picture(page: Page, artifacts: Path) -> Callable[[str], None]:
+    """Keep what the page looks like, under a name."""
+
+    def take(name: str) -> None:
+        page.screenshot(path=artifacts / f"{name}.png")
+
+    return take
