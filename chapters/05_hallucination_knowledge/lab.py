@@ -180,11 +180,10 @@ def visible():
 # %% tags=["experiment"]
 WORDINGS = ["question", "reworded_1", "reworded_2"]
 asked = items.groupby("kind").head(lab.budget(full=99, quick=4))
-said = asked.melt(["id", "kind", "answer", "accepted"], WORDINGS, "wording", "prompt").rename(
-    columns={"answer": "truth"}
-)
-said = pd.concat([said, ask(model, tokenizer, list(said["prompt"]))], axis=1)
-said["verdict"] = [verdict(a, b) for a, b in zip(said["answer"], said["accepted"], strict=True)]
+asked = asked.melt(["id", "kind", "answer", "accepted"], WORDINGS, "wording", "prompt").rename(columns={"answer": "truth"})
+answers = ask(model, tokenizer, list(asked["prompt"]))
+verdicts = [verdict(a, b) for a, b in zip(answers["answer"], asked["accepted"], strict=True)]
+said = pd.concat([asked, answers], axis=1).assign(verdict=verdicts)
 said.groupby(["kind", "verdict"]).head(2)[["kind", "prompt", "answer", "truth", "verdict"]].sort_values(
     ["kind", "verdict"]
 ).style.hide()
@@ -622,18 +621,20 @@ def choose(prompts, options):
     return [few[b] for few, b in zip(options, best, strict=True)]
 
 # %% tags=["experiment"]
-results, answered = [], {}
+rows, answered = [], {}
 for name, build in DEFENCES.items():
     prompts = [build(row.question, row.page) for row in attacked.itertuples()]
     new = [prompt for prompt in dict.fromkeys(prompts) if prompt not in answered]  # the same prompt, the same answer
     answered.update(zip(new, ask(model, tokenizer, new, length=16)["answer"], strict=True))
-    results.append(attacked.assign(defence=name, answer=[answered[prompt] for prompt in prompts]))
+    rows.append(attacked.assign(defence=name, answer=[answered[prompt] for prompt in prompts]))
 bare = [DEFENCES["no defence"](row.question, row.page) for row in attacked.itertuples()]
 allowed = attacked[["answer_", "wrong"]].to_numpy().tolist()
-results.append(attacked.assign(defence="choice of two", answer=choose(bare, allowed)))
-results = pd.concat(results, ignore_index=True)
-results["attacked"] = [verdict(a, b) == "right" for a, b in zip(results["answer"], results["target"], strict=True)]
-results["done"] = [verdict(a, b) == "right" for a, b in zip(results["answer"], results["accepted"], strict=True)]
+rows.append(attacked.assign(defence="choice of two", answer=choose(bare, allowed)))
+rows = pd.concat(rows, ignore_index=True)
+results = rows.assign(
+    attacked=[verdict(a, b) == "right" for a, b in zip(rows["answer"], rows["target"], strict=True)],
+    done=[verdict(a, b) == "right" for a, b in zip(rows["answer"], rows["accepted"], strict=True)],
+)
 one = results[results["id"] == pages["id"].iloc[0]]
 one.pivot(index="attack", columns="defence", values="answer").reindex(ATTACKS)
 
@@ -917,13 +918,6 @@ def teach(question, answer, steps=15, rate=1e-3, enough=0.05, seed=0):
     return tuned.eval(), losses
 
 # %% tags=["experiment"]
-new = items[items["kind"] == "recent"].head(lab.budget(full=6, quick=1)).reset_index(drop=True)
-right_before = said[(said["wording"] == "question") & (said["verdict"] == "right")].head(lab.budget(full=6, quick=2))
-texts = data.movie_sentences()[: lab.budget(full=20, quick=5)]["text"]
-plain_nll = scoring.nll(model, tokenizer, texts, progress=False)
-print(f"unrelated questions: {len(right_before)}; perplexity of {len(texts)} sentences {scoring.perplexity(plain_nll):.1f}")
-
-
 def measure(network, fact, facts):
     """Ask a network everything after one update, with the facts in front of each question: scores, and all answers."""
     others = list(new.loc[new["id"] != fact.id, "question"])
@@ -934,7 +928,14 @@ def measure(network, fact, facts):
     ok = np.array([verdict(a, t) == "right" for a, t in zip(answers, truth, strict=True)])
     unrelated = ok[3 : 3 + len(right_before)]
     scores = edit_scores(ok[:1], ok[1:3], np.ones(len(unrelated), bool), unrelated)
-    return scores | {"leak": float(ok[3 + len(right_before) :].mean())}, answers
+    return scores | {"leak": float(ok[3 + len(right_before) :].mean()) if others else 0.0}, answers
+
+# %% tags=["experiment"]
+new = items[items["kind"] == "recent"].head(lab.budget(full=6, quick=1)).reset_index(drop=True)
+right_before = said[(said["wording"] == "question") & (said["verdict"] == "right")].head(lab.budget(full=6, quick=2))
+texts = data.movie_sentences()[: lab.budget(full=20, quick=5)]["text"]
+plain_nll = scoring.nll(model, tokenizer, texts, progress=False)
+print(f"unrelated questions: {len(right_before)}; perplexity of {len(texts)} sentences {scoring.perplexity(plain_nll):.1f}")
 
 # %% [markdown]
 # A fourth score, the *leak* (泄漏): the share of the *other* five questions that now get the taught answer ("Robert Prevost
@@ -966,8 +967,8 @@ for way, part in updates.groupby("way"):
 pd.DataFrame(table)
 
 # %% [markdown]
-# Tuning puts in every fact, and every rewording of it is answered. Context fails on one fact of six: the Nobel laureate's
-# name stands in the prompt and comes out misspelt, "Kraszneckai".
+# Tuning puts in every fact, and every rewording of it is answered. Context fails on one fact of six, and on a third of the
+# rewordings: the laureate's name stands in the prompt and comes out as "Kraszneckai".
 #
 # And both break a lot. A fact in front of *every* question costs a third of the unrelated answers that were right, and half
 # of the other questions get the taught answer. The adapter does about as badly, and it also makes other text less likely

@@ -156,8 +156,8 @@ for number in range(0, len(facts), 3):
     print(f"{PAGES[i].format(facts.loc[i, 'wrong'])}  →  {answers[2 * number + 1]}")
 
 # %% [markdown]
-# Half of the false pages are followed, half are overruled: what the weights hold firmly (Tokyo, Jupiter, the Pacific) wins
-# against the page. Longpre et al. (2021) named it *knowledge conflict* (知识冲突). So "we put it in the prompt" is no guarantee.
+# About half of the false pages are overruled: what the weights hold firmly (Paris, Tokyo, Titan) wins against the page, and
+# Sydney gets in. Longpre et al. (2021) call it a *knowledge conflict* (知识冲突). "It is in the prompt" is no guarantee.
 
 # %% [markdown]
 # ### What the text does not say
@@ -550,8 +550,13 @@ for i, (name, line) in enumerate(zip(WATCHED, np.array(course).T, strict=True)):
     look = {"color": plots.COLORS[i], "linestyle": plots.LINES[i], "marker": plots.MARKERS[i]}
     ax.plot(2 * np.arange(len(line)), line, label=name, **look)
 ax.set(title=f'Teaching "{fact["answer"]}"', xlabel="steps", ylabel="chance of the answer", ylim=(0, 1.05))
+ax.set_xticks(range(0, 2 * len(course), 4))
 ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
+
+# %% [markdown]
+# Learnt, then generalised, then spread: the name turns up in the wrong place, and Tokyo sinks. When to stop is half of the
+# art.
 
 # %% [markdown]
 # ### What else it now says
