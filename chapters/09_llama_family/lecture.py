@@ -80,6 +80,21 @@ widgets.explorer(
 # **Predict:** which is the only model of the table that was trained on more than a trillion tokens?
 
 # %% tags=["hide-input"]
+def place_labels(ax, points, size=10):
+    """Write each name beside its point, at the first of some places where it covers nothing."""
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in (ax.transData.transform(p) for p in points.values())]
+    for name, point in points.items():
+        x, y = ax.transData.transform(point)
+        width, high = 0.82 * size * len(name), 1.3 * size
+        left = -10 - width
+        for dx, dy in ((10, 2), (left, 2), (10, -14), (left, -14), (-width / 2, 12), (-width / 2, -25), (14, 18)):
+            box = (x + dx, y + dy, x + dx + width, y + dy + high)
+            if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken):
+                break
+        taken.append(box)
+        ax.annotate(name, point, xytext=(dx * 0.72, dy * 0.72), textcoords="offset points", fontsize=size)
+
+
 def timeline(height, names):
     column = {"parameters (billion)": "parameters_billion", "training tokens (billion)": "data_tokens_billion"}[height]
     shown = opened.dropna(subset=[column]).set_index("name")
@@ -88,19 +103,17 @@ def timeline(height, names):
     for name, base in shown["base_model"].dropna().items():
         if base in shown.index:
             ax.annotate("", (when[name], shown.loc[name, column]), (when[base], shown.loc[base, column]),
-                        arrowprops={"arrowstyle": "->", "color": "grey", "connectionstyle": "arc3,rad=-0.15"})
+                        arrowprops={"arrowstyle": "->", "color": "lightgrey", "connectionstyle": "arc3,rad=-0.12"})
     scratch = shown["base_model"].isna()
     for i, (label, rows) in enumerate((("from scratch", scratch), ("tuned", ~scratch))):
         ax.plot(when[rows], shown[column][rows], "os"[i], color=plots.COLORS[i + 1], markersize=9, label=label)
-    last = {}  # where a label already stands, so that the next one goes below
-    for name in when.sort_values().index if names else []:
-        x, y = when[name].toordinal(), np.log10(shown.loc[name, column])
-        close = sum(abs(x - a) < 150 and abs(y - b) < 0.12 for a, b in last.values())
-        last[name] = (x, y)
-        ax.annotate(name, (when[name], shown.loc[name, column]), xytext=(6, 5 - 13 * close), textcoords="offset points",
-                    fontsize=10)
     ax.set(title=f"Open models by {height.split(' (')[0]}", xlabel="released", ylabel=height, yscale="log")
-    ax.legend(loc="lower left")
+    ax.set(xlim=(pd.Timestamp("2019-07-01"), pd.Timestamp("2023-09-15")), ylim=(shown[column].min() / 1.5, None))
+    ax.legend(loc="upper left")
+    if names:
+        fig.canvas.draw()  # places are known only now
+        dates = when.map(plt.matplotlib.dates.date2num)
+        place_labels(ax, {name: (dates[name], shown.loc[name, column]) for name in when.sort_values().index})
 
 
 timeline("parameters (billion)", names=True)
@@ -440,10 +453,9 @@ scores.assign(plus_minus=196 * np.sqrt(p * (1 - p) / questions), questions=quest
 
 # %% tags=["hide-input"]
 ability = tables.load("llm_abilities").set_index("name")
-LONG = {"natural_questions": "NaturalQ", "web_questions": "WebQ", "colored_objects": "C-Objects", "social_iqa": "SocialIQA",
-        "openbookqa": "OBQA", "webshop_score": "WebShop", "webshop_success": "WebShop ✓"}
-values = ability.drop(columns=["access", "source"])
-values.columns = [LONG.get(c.rsplit("_", 1)[0], c.rsplit("_", 1)[0]) for c in values]
+BENCHMARKS = ["LAMBADA", "WMT", "XSum", "HumanEval", "TriviaQA", "NaturalQ", "WebQ", "ARC", "WikiFact", "OBQA", "HellaSwag",
+              "SocialIQA", "C-Objects", "Penguins", "GSM8K", "MATH", "ALFWorld", "WebShop", "WebShop ✓"]
+values = ability.drop(columns=["access", "source"]).set_axis(BENCHMARKS, axis=1)
 
 
 def abilities(shade, models):
@@ -451,7 +463,7 @@ def abilities(shade, models):
     table = values[rows]
     dark = table if shade == "value" else 60 - 50 * table.rank(ascending=False) / len(table)
     unit = "score (metrics differ by column; higher is better)"
-    heat(table, f"{len(table)} models, shaded by {shade}", unit, dark, (13.5, 5.2), 9)
+    heat(table, f"{len(table)} models, shaded by {shade}", unit, dark, (12.4, 5), 9)
 
 
 abilities("rank in column", "all")
@@ -468,7 +480,7 @@ widgets.explorer(abilities, shade=["rank in column", "value"], models=["all", "o
 # %%
 pd.DataFrame({
     "LLaMA's paper": [sense.loc["LLaMA 7B", t] for t in ("ARC-e", "ARC-c", "HellaSwag", "SIQA", "OBQA")],
-    "survey": [values.loc["LLaMA (7B)", t] for t in ("arc", "arc", "hellaswag", "SocialIQA", "OBQA")],
+    "survey": [values.loc["LLaMA (7B)", t] for t in ("ARC", "ARC", "HellaSwag", "SocialIQA", "OBQA")],
     "guessing": [25, 25, 25, 33.3, 25],
 }, index=["ARC easy", "ARC challenge", "HellaSwag", "SIQA", "OpenBookQA"])
 
@@ -549,10 +561,11 @@ thousands = prefer["comparisons"] / 1000
 bars = ax.barh(prefer["name"], thousands, color="white", edgecolor=plots.COLORS[1], hatch=plots.HATCHES[1])
 said = [f"{c:,.0f}K, {t:.1f} turns" for c, t in zip(thousands, prefer["turns_per_dialogue"], strict=True)]
 ax.bar_label(bars, said, padding=4, fontsize=10)
-ax.set(title=f"{prefer['comparisons'].sum():,} human preferences", xlabel="comparisons (thousands)", xlim=(0, 1850))
+ax.set(title=f"{prefer['comparisons'].sum() / 1e6:.1f} million human preferences", xlabel="comparisons (thousands)", xlim=(0, 1850))
 ax.grid(axis="y", visible=False)
 plt.show()
 print(f"for one demonstration: {prefer['comparisons'].max() / 27540:.0f} comparisons of Meta's own")
+print(f"the rows add up to {prefer['comparisons'].sum():,}; the paper's own total says 2,919,326")
 
 # %% [markdown]
 # ### Against others
