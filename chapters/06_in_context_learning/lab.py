@@ -62,7 +62,7 @@ def translate(word, examples):
     return generate(model, tokenizer, "\n".join(lines), max_new_tokens=8, chat=False).split("\n")[0]
 
 
-english = ["cheese", "bread", "the cat", "good morning"][: lab.budget(full=4, quick=1)]
+english = ["cheese", "bread", "the dog", "thank you"][: lab.budget(full=4, quick=1)]
 pd.DataFrame(
     [(word, translate(word, []), translate(word, PAIRS[:1]), translate(word, PAIRS)) for word in english],
     columns=["English", "zero-shot 零样本", "one-shot 单样本", "few-shot 少样本"],
@@ -79,25 +79,26 @@ SHOTS = (
     'Text: Ada Lovelace was born in 1815.\nJSON: {"name": "Ada Lovelace", "year": 1815}\n\n'
     'Text: In 1643 Isaac Newton came into the world.\nJSON: {"name": "Isaac Newton", "year": 1643}\n\n'
 )
-PEOPLE = {"Alan Turing": 1912, "Marie Curie": 1867, "Lu Xun": 1881, "Jane Austen": 1775, "Emmy Noether": 1882}
+PEOPLE = {"Alan Turing": 1912, "Marie Curie": 1867, "Lu Xun": 1881, "Jane Austen": 1775}
 FORMS = ("{0} was born in {1}.", "The year {1} saw the birth of {0}.")
 
 
 def valid(answer, name, year):
-    """(is it JSON with both keys?, are both values right?)"""
+    """(does it begin with JSON of both keys?, are both values right?)"""
     try:
-        found = json.loads(answer.split("\n")[0])
-        return set(found) == {"name", "year"}, found["name"] == name and int(found["year"]) == year
-    except (ValueError, KeyError, TypeError):
+        found, _ = json.JSONDecoder().raw_decode(answer)
+    except ValueError:
         return False, False
+    keys = isinstance(found, dict) and set(found) == {"name", "year"}
+    return keys, keys and (found["name"], str(found["year"])) == (name, str(year))
 
 
 rows = []
-for (name, year), form in zip(list(PEOPLE.items())[: lab.budget(full=5, quick=1)], itertools.cycle(FORMS), strict=False):
+for (name, year), form in zip(list(PEOPLE.items())[: lab.budget(full=4, quick=1)], itertools.cycle(FORMS), strict=False):
     for way, start in {"order": ORDER, "order + 2 examples": ORDER + SHOTS}.items():
         text = f"{start}Text: {form.format(name, year)}\nJSON:"
-        rows.append((way, *valid(generate(model, tokenizer, text, max_new_tokens=22, chat=False), name, year)))
-pd.DataFrame(rows, columns=["prompt", "valid JSON", "right"]).groupby("prompt").agg(["mean", "count"]).round(2)
+        rows.append((way, *valid(generate(model, tokenizer, text, max_new_tokens=30, chat=False), name, year)))
+pd.DataFrame(rows, columns=["prompt", "valid JSON", "right"]).groupby("prompt").agg(["sum", "count"])
 
 # %% [markdown]
 # ## 2 · Scoring instead of writing
@@ -257,6 +258,12 @@ def visible():
 # Beside the accuracy stands the share of *pairs* (a positive and a negative sentence) which are in the right order: it needs
 # no threshold, so it tells how well the model *sorts*, whichever answer it prefers.
 
+# %%
+def in_order(odds, y):
+    """Share of the pairs of a positive and a negative sentence in which the positive one has the higher odds."""
+    odds, y = np.asarray(odds), np.asarray(y) == 1
+    return float((odds[y][:, None] > odds[~y]).mean())
+
 # %% tags=["experiment"]
 SENTENCES, POOL = clear_sentences(200, 400)
 SENTENCES = SENTENCES[: lab.budget(full=200, quick=8)]
@@ -279,10 +286,10 @@ def pick(shots, seed):
     return [POOL[i] for i in g.permutation(mixed[:shots])]
 
 
-def run(shots, change=lambda examples, seed: examples, draws=DRAWS):
+def run(shots, change=lambda examples, seed: examples, count=len(SENTENCES)):
     """One row a sentence: draw, label, and log-probabilities of both answers, also of them after "N/A"."""
     rows = []
-    for draw, part in enumerate(np.array_split(np.arange(len(SENTENCES)), draws)):
+    for draw, part in enumerate(np.array_split(np.arange(count), DRAWS)):
         examples = change(pick(shots, draw), draw)
         sentences = [SENTENCES[i] for i in part]
         logs = classify(examples, [*sentences, ("N/A", 0)])
@@ -295,12 +302,6 @@ def accuracy(frame):
     right = ((frame["positive"] > frame["negative"]) == (frame["label"] == 1)).rename("right")
     by = right.groupby(frame["draw"]).mean() if frame["draw"].nunique() > 1 else right
     return scoring.bootstrap(by.reset_index(), lambda f: float(f["right"].mean()))
-
-
-def in_order(odds, y):
-    """Share of the pairs of a positive and a negative sentence in which the positive one has the higher odds."""
-    odds, y = np.asarray(odds), np.asarray(y) == 1
-    return float((odds[y][:, None] > odds[~y]).mean())
 
 
 numbers = lab.budget(full=(0, 1, 2, 4, 8, 16), quick=(0, 8))
@@ -346,7 +347,7 @@ plt.show()
 four = pick(4, seed=0)
 truth = np.array([y for _, y in SENTENCES])
 part = SENTENCES[: lab.budget(full=40, quick=4)]
-orders = list(itertools.permutations(range(4)))[:: lab.budget(full=3, quick=12)]
+orders = list(itertools.permutations(range(4)))[:: lab.budget(full=4, quick=12)]
 rows = []
 for order in tqdm(orders, desc="orders", leave=False):
     logs = classify([four[i] for i in order], part)
@@ -430,29 +431,28 @@ def visible():
     ]
 
 # %% tags=["experiment"]
-def calibrated(frame):
-    """The same table with the two answers' probabilities after calibration, draw by draw."""
+def calibrated(frame, by="N/A"):
+    """The same table with the answers' probabilities after calibration, draw by draw; by "N/A" or by "all sentences"."""
     parts = []
-    for _, part_ in frame.groupby("draw"):
-        q = calibrate(part_[["negative", "positive"]].to_numpy(), part_[["na_negative", "na_positive"]].to_numpy()[:1])
-        parts.append(part_.assign(negative=q[:, 0], positive=q[:, 1]))
+    for _, rows in frame.groupby("draw"):
+        logs, empty = rows[["negative", "positive"]].to_numpy(), rows[["na_negative", "na_positive"]].to_numpy()[:1]
+        q = calibrate(logs, empty if by == "N/A" else logs)
+        parts.append(rows.assign(negative=q[:, 0], positive=q[:, 1]))
     return pd.concat(parts)
+
+
+def right(frame):
+    return ((frame["positive"] > frame["negative"]) == (frame["label"] == 1)) * 1.0
 
 
 table = {}
 for shots, frame in by_shots.items():
-    after = calibrated(frame)
-    right = pd.DataFrame({"draw": frame["draw"]})
-    for name, f in (("before", frame), ("after", after)):
-        right[name] = (f["positive"] > f["negative"]) == (f["label"] == 1)
-    by = right.groupby("draw").mean() if shots else right
-    gain, low, high = scoring.bootstrap(by.reset_index(), lambda f: float((f["after"] * 1.0 - f["before"] * 1.0).mean()))
-    table[shots] = {
-        "before": round(right["before"].mean(), 2),
-        "after": round(right["after"].mean(), 2),
-        "gain": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
-        "says positive, after": round((after["positive"] > after["negative"]).mean(), 2),
-    }
+    table[shots] = {"as it is": right(frame).mean().round(2)}
+    for by in ("N/A", "all sentences"):
+        after = pd.DataFrame({"draw": frame["draw"], "gain": right(calibrated(frame, by)) - right(frame)})
+        after = after.groupby("draw").mean() if shots else after
+        gain, low, high = scoring.bootstrap(after, lambda f: float(f["gain"].mean()), n=500)
+        table[shots] |= {f"by {by}": (right(frame).mean() + gain).round(2), f"gain {by}": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"}
 pd.DataFrame(table).T.rename_axis("shots")
 
 # %% [markdown]
@@ -469,15 +469,16 @@ def flipped(examples, seed):
     return [(text, 1 - label) for text, label in examples]
 
 
-def random_labels(examples, seed):
+def shuffled(examples, seed):
     texts, labels = zip(*examples, strict=True)
     return list(zip(texts, np.random.default_rng(seed).permutation(labels).tolist(), strict=True))
 
 
-falsified = {"true labels": by_shots[8], "shuffled labels": run(8, random_labels), "flipped labels": run(8, flipped)}
+half = len(SENTENCES) // 2
+falsified = {"true labels": by_shots[8], "shuffled labels": run(8, shuffled, half), "flipped labels": run(8, flipped, half)}
 table = {}
 for name, frame in falsified.items():
-    for way, f in (("as it is", frame), ("calibrated", calibrated(frame))):
+    for way, f in (("as it is", frame), ("by all sentences", calibrated(frame, "all sentences"))):
         value, low, high = accuracy(f)
         table.setdefault(name, {})[way] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
 pd.DataFrame(table).T.rename_axis("8 examples")
@@ -526,7 +527,7 @@ def train_head(head, states, loss_of, epochs, seed):
 # %% tags=["experiment"]
 encoder, words = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
 used, valence = {text for text, _ in SENTENCES + POOL}, data.word_valence()
-texts = [text for text in data.movie_sentences()["text"] if text not in used and len(text) < 130]
+texts = [text for text in data.movie_sentences()["text"] if text not in used and len(text) < 100]
 seen = collections.Counter(itertools.chain(*words(texts)["input_ids"]))
 FEELING = [word for word, i in sorted(words.get_vocab().items()) if abs(valence.get(word, 0)) >= 1 and seen[i] >= 8]
 FEELING_IDS = torch.tensor(words.convert_tokens_to_ids(FEELING))
@@ -625,17 +626,18 @@ def at_blank(template, word="[MASK]"):
 
 
 def judged(runs):
-    """Accuracy as it is and calibrated, with intervals over sentences, and the share of pairs in order.
+    """Accuracy as it is and calibrated by texts without content and by all sentences, and the share of pairs in order.
 
     runs: for each seed, float array (n + 3, 2), log-probabilities of "negative" and "positive"."""
     y, row = np.array([label for _, label in SENTENCES]), []
-    for scored in ([logs[:-3] for logs in runs], [calibrate(logs[:-3], logs[-3:]) for logs in runs]):
+    for change in (lambda logs: logs[:-3], lambda logs: calibrate(logs[:-3], logs[-3:]), lambda logs: calibrate(logs, logs)[:-3]):
+        scored = [change(logs) for logs in runs]
         row.append(with_interval(np.mean([scores.argmax(1) == y for scores in scored], 0)))
     return [*row, np.mean([in_order(logs[:-3, 1] - logs[:-3, 0], y) for logs in runs])]
 
 
 def with_interval(right):
-    value, low, high = scoring.bootstrap(pd.DataFrame({"right": right}), lambda f: float(f["right"].mean()))
+    value, low, high = scoring.bootstrap(pd.DataFrame({"right": right}), lambda f: float(f["right"].mean()), n=500)
     return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 # %% tags=["experiment"]
@@ -647,7 +649,7 @@ for template in TEMPLATES:
         with torch.inference_mode():
             runs = [cloze_scores(head(states_)[:, None], blank.long(), 0, verbalizer).log().numpy() for head in mlm]
         rows.append((template, name, *judged(runs)))
-by_cloze = pd.DataFrame(rows, columns=["template", "words", "accuracy", "calibrated", "pairs in order"])
+by_cloze = pd.DataFrame(rows, columns=["template", "words", "accuracy", "by N/A", "by all", "pairs in order"])
 by_cloze.style.hide().format(precision=2)
 
 # %% [markdown]
@@ -741,8 +743,8 @@ for template in TEMPLATES:
         runs = [torch.stack([F.logsigmoid(-head(s)) for s in pair], 1).numpy() for head in discriminators]
     rows[template, "discriminator"] = judged(runs)
     row = by_cloze[(by_cloze["template"] == template) & (by_cloze["words"] == "one word")]
-    rows[template, "masked model"] = row[["accuracy", "calibrated", "pairs in order"]].to_numpy()[0]
-both = pd.DataFrame(rows, index=["accuracy", "calibrated", "pairs in order"]).T.rename_axis(["template", "encoder"])
+    rows[template, "masked model"] = row[["accuracy", "by N/A", "by all", "pairs in order"]].to_numpy()[0]
+both = pd.DataFrame(rows, index=["accuracy", "by N/A", "by all", "pairs in order"]).T.rename_axis(["template", "encoder"])
 both.style.format(precision=2)
 
 # %% [markdown]
@@ -985,7 +987,7 @@ answers = {"by hand": odds("prompt tuning", start, part)}
 assert np.allclose(answers["by hand"][:2], np.diff(classify([], part[:2], INSTRUCTION))[:, 0], atol=1e-3)  # the same prompt
 answers["by hand, threshold moved"] = answers["by hand"] - np.median(odds("prompt tuning", start, learn))
 trained, curves = dict.fromkeys(answers, 0), {}
-for method, steps in {"prompt tuning": lab.budget(full=12, quick=1), "prefix tuning": lab.budget(full=24, quick=1)}.items():
+for method, steps in {"prompt tuning": lab.budget(full=8, quick=1), "prefix tuning": lab.budget(full=16, quick=1)}.items():
     numbers, curves[method] = tune(method, learn, steps, seed=0)
     answers[method], trained[method] = odds(method, numbers, part), numbers.numel()
 
@@ -1018,7 +1020,7 @@ table = {}
 for key, rows in trained_prompts.groupby(["method", "start"], sort=False):
     table[key] = {"seeds": len(rows)}
     for column in ("accuracy", "pairs_in_order", "says_positive"):
-        value, low, high = scoring.bootstrap(rows, lambda f, c=column: float(f[c].mean()))
+        value, low, high = scoring.bootstrap(rows, lambda f, c=column: float(f[c].mean()), n=300)
         text = f"{value:.2f} [{low:.2f}, {high:.2f}]" if len(rows) > 1 else f"{value:.2f}"
         table[key][column.replace("_", " ")] = text
 pd.DataFrame(table).T.rename_axis(["method", "start"])

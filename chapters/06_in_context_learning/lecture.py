@@ -199,10 +199,11 @@ plt.show()
 films = data.movie_sentences().to_pandas().query("abs(score) >= 1 and 30 <= text.str.len() <= 70")
 films = films.assign(positive=films["score"] > 0).sample(frac=1, random_state=0)
 films["place"] = films.groupby("positive").cumcount()
-films = films[films["place"] < lab.budget(full=34, quick=12)].sort_values(
+films = films[films["place"] < lab.budget(full=42, quick=18)].sort_values(
     ["place", "positive"], ascending=[True, False]
 )
-examples, test = films.head(8), films.iloc[8:]
+sets = [films.iloc[start : start + 8] for start in (0, 8, 16)]  # eight examples each, for three prompts
+examples, test = sets[0], films.iloc[24:]
 WORDS = {True: "positive", False: "negative"}
 
 
@@ -277,58 +278,53 @@ print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f}
 # %% [markdown]
 # ## What it is sensitive to: the order
 #
-# Four examples, two of each label, in all 24 orders, and an input without content: "N/A" (Zhao et al. 2021). An unbiased
-# model would say one half. **Predict:** which order pulls most to "positive"?
+# Four examples, two of each label, in all 24 orders; asked of six sentences (half of them positive), and of an input without
+# content, "N/A" (Zhao et al. 2021). No pull would be one half. **Predict:** which order pulls most to "positive"?
 
 # %% tags=["hide-input"]
-four = examples.head(4)
+four, asked = examples.head(4), [*test["text"].head(6), "N/A"]
 orders = [four.iloc[list(order)] for order in permutations(range(4))]
-prompts = [shots(order) + "Review: N/A\nSentiment:" for order in orders]
-found = scoring.loglikelihood(model, tokenizer, prompts, [" positive", " negative"], progress=False)["logprob"]
-found = found.to_numpy()
-bias = pd.DataFrame({"p": 1 / (1 + np.exp(found[1::2] - found[0::2]))})
-bias["labels"] = [" ".join("+" if p else "−" for p in order["positive"]) for order in orders]
-means = bias.groupby("labels")["p"].mean().sort_values()
-fig, ax = plt.subplots(figsize=(9, 4))
-for i, (pattern, mean) in enumerate(means.items()):
-    dots = bias.loc[bias["labels"] == pattern, "p"]
-    ax.plot(dots, [i] * len(dots), "o", color=plots.COLORS[1], markerfacecolor="none", linestyle="")
-    ax.plot(mean, i, "|", color="black", markersize=22, linestyle="")
+odds = np.array([log_odds(shots(order), asked) for order in orders])
+p = 1 / (1 + np.exp(-odds))
+pull = pd.DataFrame({"six sentences": p[:, :-1].mean(axis=1), '"N/A"': p[:, -1]})
+pull["labels"] = [" ".join("+" if up else "−" for up in order["positive"]) for order in orders]
+means = pull.groupby("labels").mean().sort_values("six sentences")
+fig, ax = plt.subplots(figsize=(9, 4.2))
+for j, name in enumerate(means.columns):
+    for i, pattern in enumerate(means.index):
+        dots = pull.loc[pull["labels"] == pattern, name]
+        style = {"marker": plots.MARKERS[j], "color": plots.COLORS[j + 1], "linestyle": ""}
+        ax.plot(dots, [i + 0.2 * j - 0.1] * len(dots), markerfacecolor="none", label=name if i == 0 else None, **style)
 ax.axvline(0.5, color="grey", linestyle=":", marker="")
 ax.set_yticks(range(len(means)), means.index)
-ax.set(
-    title="The same four examples in 24 orders (bar: mean)",
-    xlabel='P(positive) for "N/A"',
-    ylabel="order of the labels",
-)
-ax.set_xlim(0, 1)
+ax.set(title="The same four examples in 24 orders", xlabel="P(positive)", ylabel="order of the labels", xlim=(0, 1))
+ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# GPT-3 leant to the *last* label, to the *most frequent* one and to words common in its training (Zhao et al. 2021). Look at
-# + − + − and − + − +: ours seems to carry the *pattern* of labels on. It reads a text, not a training set.
+# @@PULL@@
 
 # %% [markdown]
 # ### Calibrate before use?
 #
-# Zhao et al.: measure the pull on "N/A", then subtract it (校准). Same numbers as before, no new run:
+# Two ways to *calibrate* (校准), no new run: measure the pull on "N/A" (Zhao et al. 2021), or on the sentences themselves,
+# without their labels (*batch calibration*, Zhou et al. 2024); then subtract it.
 
 # %%
-table = {
-    k: {
-        "right as it is": right(run),
-        'right after "N/A"': right(run.assign(odds=run["odds"] - blank[k])),
-        "pairs in order": in_order(run),
-        'P(positive) for "N/A"': 1 / (1 + np.exp(-blank[k])),
-    }
-    for k, run in runs.items()
-}
+def positive(odds):
+    return 1 / (1 + np.exp(-np.asarray(odds)))
+
+
+table = {}
+for k, run in runs.items():
+    mean = positive(run["odds"]).mean()
+    pulls = {"as it is": 0, 'by "N/A"': blank[k], "by all sentences": np.log(mean / (1 - mean))}
+    table[k] = {f"right {name}": right(run.assign(odds=run["odds"] - by)) for name, by in pulls.items()}
+    table[k] |= {"pairs in order": in_order(run), 'P(positive): "N/A"': positive(blank[k]), "P(positive): all": mean}
 pd.DataFrame(table).T.rename_axis("examples").round(2)
 
 # %% [markdown]
-# The last column is the trouble, the first its cost. For GPT-3 the correction raised accuracy by up to 30 points. For ours
-# it does not always help: "N/A" is a strange review, and its pull need not be that of a real sentence. Check a remedy on
-# your own model.
+# @@CALIBRATE@@
 
 # %% [markdown]
 # ### Does it learn from the labels?
@@ -337,14 +333,19 @@ pd.DataFrame(table).T.rename_axis("examples").round(2)
 # answers that follow the examples.
 
 # %%
-rows = {"true labels": {"follow the examples": right(runs[8]), "pairs in order": in_order(runs[8])}}
-for name, words in {
+LABELS = {
+    "true labels": WORDS,
     "flipped": {True: "negative", False: "positive"},
     "foo for positive, bar for negative": {True: "foo", False: "bar"},
-}.items():
-    run = test.assign(odds=log_odds(shots(examples, words), test["text"], words))
-    rows[name] = {"follow the examples": right(run), "pairs in order": in_order(run)}
-pd.DataFrame(rows).T.round(2)
+}
+rows = {}
+for name, words in LABELS.items():
+    parts = [test.iloc[i::3] for i in range(3)]  # each set of examples is asked about its own third
+    parts = [p.assign(odds=log_odds(shots(eight, words), p["text"], words)) for p, eight in zip(parts, sets, strict=True)]
+    each = [f"{right(p):.2f}" for p in parts]
+    rows[name] = {"follow the examples": right(pd.concat(parts)), "in each set": ", ".join(each)}
+    rows[name]["pairs in order"] = np.mean([in_order(p) for p in parts])
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # Far below one half with flipped labels: the model keeps to what the words *mean* and does not believe the examples. With

@@ -1,0 +1,35 @@
+"""Chapter 6's table of trained prompts: made by the lab's own functions, and one row made again."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import ModuleType
+
+import pytest
+
+from course_utils import tables
+from courseware.chapters import ROOT
+
+
+@pytest.fixture(scope="module")
+def prompts() -> ModuleType:
+    path = ROOT / "chapters" / "06_in_context_learning" / "prompts.py"
+    spec = importlib.util.spec_from_file_location("prompts", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_row_is_made_again(prompts: ModuleType) -> None:
+    method, start, seed = prompts.RUNS[0]
+    again = prompts.prompt_row(prompts.lab(), method, start, seed)
+    row = tables.load("continuous_prompts").set_index(["method", "start", "seed"]).loc[method, start, seed]
+    assert again["virtual_tokens"] == row.virtual_tokens
+    assert again["accuracy"] == pytest.approx(row.accuracy, abs=0.02)
+    assert again["pairs_in_order"] == pytest.approx(row.pairs_in_order, abs=0.01)
+
+
+def test_the_table_holds_every_run_and_no_other(prompts: ModuleType) -> None:
+    have = tables.load("continuous_prompts")[["method", "start", "seed"]].itertuples(index=False, name=None)
+    assert sorted(have) == sorted(prompts.RUNS)
