@@ -45,7 +45,7 @@ def ask(prompts, system=BRIEF, length=20, network=model):
     """Greedy answers, and the confidence of each: the geometric mean of its tokens' probabilities."""
     inputs = tokenizer(chats(prompts, system), padding=True, padding_side="left", return_tensors="pt").to(model.device)
     out = network.generate(
-        **inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+        **inputs, max_new_tokens=lab.budget(full=length, quick=6), do_sample=False, pad_token_id=tokenizer.pad_token_id,
         return_dict_in_generate=True, output_logits=True,
     )  # fmt: skip
     tokens = out.sequences[:, inputs["input_ids"].shape[1] :]
@@ -80,7 +80,8 @@ QUESTIONS = [
     "When did humans first meet the Trisolarans face to face?",
 ]
 for question in QUESTIONS:
-    print(question, "\n  →", generate(model, tokenizer, question, max_new_tokens=40), "\n")
+    answer = generate(model, tokenizer, question, max_new_tokens=lab.budget(full=40, quick=6))
+    print(f"{question}\n  → {answer}\n")
 
 # %% [markdown]
 # Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人). The Trisolarans are people of a novel (Liu Cixin 2008). The deck shows a
@@ -480,9 +481,10 @@ NEWS = {
     "26 July 2023": "A team in Seoul reports that LK-99 is a superconductor at room temperature.",
     "30 August 2023": "Many laboratories tested LK-99. It is not a superconductor. The effects came from an impurity.",
 }
-for date, text in NEWS.items():
-    page = f"Page of {date}: {text}\n\n" if text else ""
-    print(f"{date:<15} → {ask([page + 'What is LK-99?'], length=40)[0][0]}")
+pages = [f"Page of {date}: {text}\n\n" if text else "" for date, text in NEWS.items()]
+answers, _ = ask([page + "What is LK-99?" for page in pages], length=40)
+for date, answer in zip(NEWS, answers, strict=True):
+    print(f"{date:<15} → {answer}")
 
 # %% [markdown]
 # Without a page: invented. With the early page: faithful to what was *believed*. A source has to be dated, and the newest
