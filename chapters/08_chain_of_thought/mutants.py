@@ -1,7 +1,7 @@
 # %% tags=["mutant:word_problem"]
 # nothing left is allowed
 def word_problem(name, thing, start, steps):
-    question, chain, have = [f"{name} has {start} {thing}."], [f"{name} starts with {start} {thing}."], start
+    question, chain, have = [f"{name} has {start} {thing}."], [], start
     for operation, n in steps:
         if operation == "/" and have % n:
             raise ValueError("a rest")
@@ -18,7 +18,7 @@ def word_problem(name, thing, start, steps):
 # %% tags=["mutant:word_problem"]
 # divisions are rounded down
 def word_problem(name, thing, start, steps):
-    question, chain, have = [f"{name} has {start} {thing}."], [f"{name} starts with {start} {thing}."], start
+    question, chain, have = [f"{name} has {start} {thing}."], [], start
     for operation, n in steps:
         after = {"+": have + n, "-": have - n, "*": have * n, "/": have // n}[operation]
         if after < 1:
@@ -33,7 +33,7 @@ def word_problem(name, thing, start, steps):
 # %% tags=["mutant:word_problem"]
 # only the end is checked, not what somebody has on the way
 def word_problem(name, thing, start, steps):
-    question, chain, have = [f"{name} has {start} {thing}."], [f"{name} starts with {start} {thing}."], start
+    question, chain, have = [f"{name} has {start} {thing}."], [], start
     for operation, n in steps:
         if operation == "/" and have % n:
             raise ValueError("a rest")
@@ -50,7 +50,7 @@ def word_problem(name, thing, start, steps):
 # %% tags=["mutant:word_problem"]
 # true division: the answer is a float
 def word_problem(name, thing, start, steps):
-    question, chain, have = [f"{name} has {start} {thing}."], [f"{name} starts with {start} {thing}."], start
+    question, chain, have = [f"{name} has {start} {thing}."], [], start
     for operation, n in steps:
         if operation == "/" and have % n:
             raise ValueError("a rest")
