@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import statistics
 from collections.abc import Iterator
@@ -32,6 +33,18 @@ def code_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
             yield cell
 
 
+def lines_of_code(source: str) -> int:
+    """Lines without blank ones, comments and docstrings: these are for reading, and an exercise's docstring is its task."""
+    tree = ast.parse("\n".join("pass" if line.lstrip().startswith("%") else line for line in source.splitlines()))
+    prose: set[int] = set()
+    for node in ast.walk(tree):
+        first = node.body[0] if isinstance(node, ast.FunctionDef | ast.ClassDef) else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            prose |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    lines = enumerate(source.splitlines(), 1)
+    return sum(n not in prose and bool(line.strip()) and not line.lstrip().startswith("#") for n, line in lines)
+
+
 def shown(output: NotebookNode) -> str:
     """The text of an output, as a reader sees it."""
     if output.output_type == "stream":
@@ -43,7 +56,7 @@ def shown(output: NotebookNode) -> str:
 @EXECUTED
 def test_cells_are_short(path) -> None:  # type: ignore[no-untyped-def]
     cells = list(code_cells(nbformat.read(path, as_version=4)))
-    lines = [sum(bool(line.strip()) for line in cell.source.splitlines()) for cell in cells]
+    lines = [lines_of_code(cell.source) for cell in cells]
     assert statistics.median(lines) <= MEDIAN_LINES, sorted(zip(lines, (cell.id for cell in cells), strict=True))[-5:]
 
 
@@ -96,6 +109,11 @@ def test_every_work_can_be_found(chapter: Chapter) -> None:
 @EVERY_CHAPTER
 def test_terms_come_with_their_chinese(chapter: Chapter) -> None:
     assert len(references.glossary([chapter])) >= 5
+
+
+def test_lines_of_code() -> None:
+    source = '# why\n\ndef f(x):\n    """What\n    it is.\n    """\n    return x  # so\n\n\n%matplotlib inline\nf(1)'
+    assert lines_of_code(source) == 4
 
 
 def test_citations_are_recognised() -> None:
