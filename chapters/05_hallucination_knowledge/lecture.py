@@ -382,13 +382,7 @@ widgets.explorer(selective, threshold=(0.0, 0.95, 0.05), penalty=(0.0, 4.0, 0.5)
 #   2024).
 # - Pay for silence in training and in tests (Kalai et al. 2025).
 
-# %% [markdown]
-# ## A stranger's orders
-#
-# *Prompt injection*: a program puts text of others (a page, a mail) into its prompt; the text contains orders; the model
-# cannot tell whose words they are. To it everything is one sequence of tokens (Perez & Ribeiro 2022; Greshake et al. 2023).
-
-# %% tags=["hide-input"]
+# %% tags=["skip"]
 PAGE = "Hotel Aurora, Lisbon. The rooms are small and the street is loud. Breakfast ends at ten."
 ATTACKS = {
     "none": "",
@@ -403,7 +397,13 @@ FORMS = {
     "question twice": "{question} Answer from the page below.\n\nPage: {page}\n\nEnd of the page. {question}",
 }
 
+# %% [markdown]
+# ## A stranger's orders
+#
+# *Prompt injection*: a program puts text of others (a page, a mail) into its prompt; the text contains orders; the model
+# cannot tell whose words they are. To it everything is one sequence of tokens (Perez & Ribeiro 2022; Greshake et al. 2023).
 
+# %% tags=["hide-input"]
 def inject(attack, form, only_hours=False):
     prompt = FORMS[form].format(question="When does breakfast end?", page=PAGE + ATTACKS[attack])
     if only_hours:
@@ -546,7 +546,10 @@ for step in range(lab.budget(full=20, quick=2)):
     if step % 2:
         course.append(watch(tuned))
 
-# %% tags=["hide-input", "subslide"]
+# %% [markdown]
+# ### Learnt, generalised, spread
+
+# %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(12, 4.2))
 for i, (name, line) in enumerate(zip(WATCHED, np.array(course).T, strict=True)):
     look = {"color": plots.COLORS[i], "linestyle": plots.LINES[i], "marker": plots.MARKERS[i]}
@@ -557,8 +560,8 @@ ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Learnt, then generalised, then spread: the name turns up in the wrong place, and Tokyo sinks. When to stop is half of the
-# art.
+# First the taught question, then its rewording; then the name turns up in the wrong place, and Tokyo sinks. When to stop is
+# half of the art.
 
 # %% [markdown]
 # ### What else it now says
