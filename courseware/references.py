@@ -130,7 +130,8 @@ def cited(chapter: Chapter) -> set[tuple[str, str]]:
 
 def unresolved(chapter: Chapter) -> list[str]:
     """Citations of a chapter that none of its further reading answers."""
-    works = [(_plain(reference.authors), reference.rest) for reference in listed(chapter)]
+    # a preprint's year is as good as its publication's
+    works = [(_plain(work.authors), f"{work.rest} 20{work.arxiv[:2]}") for work in listed(chapter)]
     missing = []
     for names, year in sorted(cited(chapter)):
         people = [_plain(name) for name in re.split(r", | & | and | et al\.", names) if name]
