@@ -15,7 +15,7 @@ from .chapters import Chapter, read
 
 _ITEM = re.compile(r"^- (.+?)(?=^- |\n\n|\Z)", re.DOTALL | re.MULTILINE)
 _PARTS = re.compile(r"(?P<authors>.+?)\.? \*(?P<title>.+?)\.?\*\.? ?(?P<rest>.*)")
-_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})")
 _DOI = re.compile(r"\bdoi:(10\.\d{4,}/[^\s)]+[^\s).,])")
 _ADDRESS = re.compile(r"https?://[^\s)>]+[^\s)>.,]")
 _NAME = r"[A-ZÀ-Ž][\w'’À-ž]+(?:-[A-ZÀ-Ž][\w'’À-ž]+)*"
@@ -67,13 +67,22 @@ def prose(chapter: Chapter) -> Iterator[str]:
 def listed(chapter: Chapter) -> list[Reference]:
     """The items under "Further reading" of a chapter, each work once."""
     found: dict[str, Reference] = {}
-    for source in prose(chapter):
-        if re.search(r"^#+ Further reading", source, re.MULTILINE):
-            for item in _ITEM.findall(source):
-                reference = _reference(" ".join(item.split()), chapter.name)
-                if reference.key not in found or len(reference.authors) > len(found[reference.key].authors):
-                    found[reference.key] = reference
+    for source in _reading(chapter):
+        for item in _ITEM.findall(source):
+            reference = _reference(" ".join(item.split()), chapter.name)
+            if reference.key not in found or len(reference.authors) > len(found[reference.key].authors):
+                found[reference.key] = reference
     return list(found.values())
+
+
+def _reading(chapter: Chapter) -> Iterator[str]:
+    """The cells under the heading "Further reading", those under its sub-headings too."""
+    inside = False
+    for source in prose(chapter):
+        for level, heading in re.findall(r"^(#+) (.*)$", source, re.MULTILINE):
+            inside = heading.startswith("Further reading") or (inside and len(level) > 2)
+        if inside:
+            yield source
 
 
 def _reference(text: str, chapter: str) -> Reference:
@@ -120,9 +129,9 @@ def _plain(text: str) -> str:
 
 def cited(chapter: Chapter) -> set[tuple[str, str]]:
     """(names, year) of each citation in a chapter's prose, outside the lists of further reading."""
-    found = set()
+    found, reading = set(), set(_reading(chapter))
     for source in prose(chapter):
-        if not re.search(r"^#+ Further reading", source, re.MULTILINE):
+        if source not in reading:
             text = re.sub(r"`[^`]*`|\$[^$]*\$", "", " ".join(source.split()))
             found |= {(names, year) for names, year in _CITED.findall(text)}
     return found
@@ -131,7 +140,7 @@ def cited(chapter: Chapter) -> set[tuple[str, str]]:
 def unresolved(chapter: Chapter) -> list[str]:
     """Citations of a chapter that none of its further reading answers."""
     # a preprint's year is as good as its publication's
-    works = [(_plain(work.authors), f"{work.rest} 20{work.arxiv[:2]}") for work in listed(chapter)]
+    works = [(_plain(work.authors), f"{work.rest} {_preprint_year(work.arxiv)}") for work in listed(chapter)]
     missing = []
     for names, year in sorted(cited(chapter)):
         people = [_plain(name) for name in re.split(r", | & | and | et al\.", names) if name]
@@ -139,6 +148,11 @@ def unresolved(chapter: Chapter) -> list[str]:
         if looks_cited and not any(all(p in authors for p in people) and year in rest for authors, rest in works):
             missing.append(f"{names} {year}")
     return missing
+
+
+def _preprint_year(arxiv: str) -> str:
+    digits = re.search(r"(\d\d)\d\d", arxiv)
+    return f"{19 if digits[1] > '90' else 20}{digits[1]}" if digits else ""
 
 
 def glossary(chapters: Iterable[Chapter]) -> list[Term]:

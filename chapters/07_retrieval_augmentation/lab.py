@@ -1162,16 +1162,16 @@ lab.summary()
 #
 # - P. Lewis et al. *Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks.* NeurIPS 2020. arXiv:2005.11401
 # - S. Robertson, H. Zaragoza. *The Probabilistic Relevance Framework: BM25 and Beyond.* Foundations and Trends in
-#   Information Retrieval 3(4), 2009.
+#   Information Retrieval 3(4), 2009. doi:10.1561/1500000019
 # - C. Kamphuis, A. P. de Vries, L. Boytsov, J. Lin. *Which BM25 Do You Mean? A Large-Scale Reproducibility Study of Scoring
-#   Variants.* ECIR 2020.
+#   Variants.* ECIR 2020. doi:10.1007/978-3-030-45442-5_4.
 # - X. H. Lù. *BM25S: Orders of magnitude faster lexical search via eager sparse scoring.* 2024. arXiv:2407.03618
 # - V. Karpukhin et al. *Dense Passage Retrieval for Open-Domain Question Answering.* EMNLP 2020. arXiv:2004.04906
 # - N. Reimers, I. Gurevych. *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks.* EMNLP 2019. arXiv:1908.10084
 # - W. Wang et al. *MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers.*
 #   NeurIPS 2020. arXiv:2002.10957
 # - G. V. Cormack, C. L. A. Clarke, S. Büttcher. *Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning
-#   Methods.* SIGIR 2009.
+#   Methods.* SIGIR 2009. doi:10.1145/1571941.1572114.
 # - Z. Jiang et al. *Active Retrieval Augmented Generation.* EMNLP 2023. arXiv:2305.06983
 # - L. Gao, X. Ma, J. Lin, J. Callan. *Precise Zero-Shot Dense Retrieval without Relevance Labels* (HyDE). ACL 2023.
 #   arXiv:2212.10496

@@ -663,7 +663,7 @@ print(f"to read all for each question: {2 * weights_ * tokens:.1e} FLOPs, {token
 # - N. Thakur et al. *BEIR: A Heterogenous Benchmark for Zero-shot Evaluation of Information Retrieval Models.* NeurIPS 2021.
 #   arXiv:2104.08663
 # - G. V. Cormack, C. L. A. Clarke, S. Büttcher. *Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning
-#   Methods.* SIGIR 2009.
+#   Methods.* SIGIR 2009. doi:10.1145/1571941.1572114.
 
 # %% [markdown]
 # ### Further reading, continued

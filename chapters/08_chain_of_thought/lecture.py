@@ -506,6 +506,6 @@ for chain in (200, 2_000, 20_000):
 # - Y. Chen et al. *Reasoning Models Don't Always Say What They Think.* 2025. arXiv:2505.05410
 # - E. Zelikman et al. *STaR: Bootstrapping Reasoning With Reasoning.* NeurIPS 2022. arXiv:2203.14465
 # - H. Lightman et al. *Let's Verify Step by Step.* 2023. arXiv:2305.20050
-# - OpenAI. *Learning to Reason with LLMs.* 12 September 2024.
+# - OpenAI. *Learning to Reason with LLMs.* 12 September 2024. https://openai.com/index/learning-to-reason-with-llms
 # - C. Snell et al. *Scaling LLM Test-Time Compute Optimally can be More Effective than Scaling Model Parameters.* 2024. arXiv:2408.03314
 # - DeepSeek-AI. *DeepSeek-R1.* 2025. arXiv:2501.12948 (and Nature 645, 2025)

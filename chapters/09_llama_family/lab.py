@@ -621,7 +621,7 @@ print(f"nats a token of the last {target}, by tokens before them:", rows)
 # %% [markdown]
 # ### What if one part is wrong?
 #
-# A wrong part does not crash. It makes a model that is somewhat worse, and nobody knows why. Five mistakes, made in the
+# A wrong part need not crash. It may make a model that is somewhat worse, and nobody knows why. Five mistakes, made in the
 # weights or the configuration so that your code stays as it is. **Predict** the order, from harmless to fatal.
 
 # %% tags=["experiment"]
@@ -646,14 +646,18 @@ def one_kv_head(name, tensor):
     return heads.mean(0, keepdim=True).expand_as(heads).reshape(tensor.shape)
 
 
-swap = {"gate": "up", "up": "gate"}
+def exchanged(name, tensor):
+    """Gate in the place of up, and up in the place of gate."""
+    if "gate_proj" in name:
+        return weights[name.replace("gate_proj", "up_proj")]
+    return weights[name.replace("up_proj", "gate_proj")]
+
+
 WRONG = {
     "as it should be": (weights, shape),
     "theta 10,000 instead of 100,000": (weights, replace(shape, theta=10_000.0)),
     "norms without their weights": (edited(lambda name, t: torch.ones_like(t) if "norm" in name else t), shape),
-    "gate and up exchanged": (
-        {n: weights[n.replace(f"{k}_proj", f"{swap[k]}_proj")] if (k := n.split(".")[-2].split("_")[0]) in swap else t
-         for n, t in weights.items()}, shape),
+    "gate and up exchanged": (edited(exchanged), shape),
     "Meta's order of the pairs": (edited(paired), shape),
     "one key-value head for all": (edited(one_kv_head), shape),
 }

@@ -761,9 +761,9 @@ widgets.explorer(
 # - A. Grattafiori et al. *The Llama 3 Herd of Models.* 2024. arXiv:2407.21783
 # - W. X. Zhao et al. *A Survey of Large Language Models.* 2023. arXiv:2303.18223
 # - R. Taori et al. *Alpaca: A Strong, Replicable Instruction-Following Model.* 2023.
-#   crfm.stanford.edu/2023/03/13/alpaca.html
+#   https://crfm.stanford.edu/2023/03/13/alpaca.html
 # - The Vicuna Team. *Vicuna: An Open-Source Chatbot Impressing GPT-4 with 90%\* ChatGPT Quality.* 2023.
-#   lmsys.org/blog/2023-03-30-vicuna
+#   https://lmsys.org/blog/2023-03-30-vicuna
 # - B. Zhang, R. Sennrich. *Root Mean Square Layer Normalization.* NeurIPS 2019. arXiv:1910.07467
 # - N. Shazeer. *GLU Variants Improve Transformer.* 2020. arXiv:2002.05202
 # - J. Su et al. *RoFormer: Enhanced Transformer with Rotary Position Embedding.* 2021. arXiv:2104.09864

@@ -1496,7 +1496,8 @@ lab.summary()
 #
 # - B. Pang, L. Lee. *Seeing Stars: Exploiting Class Relationships for Sentiment Categorization with Respect to Rating Scales.*
 #   ACL 2005. arXiv:cs/0506075
-# - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014
+# - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
+#   doi:10.1609/icwsm.v8i1.14550
 # - A. Srivastava et al. *Beyond the Imitation Game: Quantifying and Extrapolating the Capabilities of Language Models.* TMLR
 #   2023. arXiv:2206.04615
 # - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
