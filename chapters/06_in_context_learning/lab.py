@@ -784,7 +784,7 @@ both.style.format(precision=2)
 # The discriminator is above chance without any calibration, if only by 0.05 to 0.08: it weighs two whole sentences against
 # each other, so the frequency of a word matters less. But it sorts less well than the masked model, and "N/A" does it no
 # good. Xia et al. found the reverse for models of full size: prompted ELECTRA ahead of prompted masked models. Ours are two
-# heads of a minute each on a body that was trained for neither, so this ranks our heads, not the methods.
+# small heads on a body that was trained for neither, so this ranks our heads, not the methods.
 #
 # ## 6 · Let the gradient write the prompt
 #

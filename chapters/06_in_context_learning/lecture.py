@@ -349,12 +349,12 @@ for name, words in LABELS.items():
     each = [f"{right(p):.2f}" for p in parts]
     rows[name] = {"follow the examples": right(pd.concat(parts)), "in each set": ", ".join(each)}
     rows[name]["pairs in order"] = np.mean([in_order(p) for p in parts])
-pd.DataFrame(rows).T
+pd.DataFrame(rows).T.style.format(precision=2)
 
 # %% [markdown]
 # Far below one half with flipped labels: the model keeps to what the words *mean* and does not believe the examples. With
-# foo and bar there is no meaning to keep to, and it is little better than chance. The examples told it the form and the
-# choice of answers; the task it knew.
+# foo and bar there is no meaning to keep to, and it answers hardly better than chance, though the pairs show that it took a
+# little from the examples. They told it the form and the choice of answers; the task it knew.
 
 # %% [markdown]
 # ### What others measured
