@@ -686,7 +686,7 @@ pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
 # Exchange gate and up, or forget the norms' weights, and the model is gone: a blind guess among 49,152 tokens costs 10.8
-# nats. Nobody would miss that. But a file in Meta's order of pairs costs about half a nat, a wrong theta next to nothing on
+# nats. Nobody would miss that. But a file in Meta's order of pairs costs 0.6 nats, a wrong theta next to nothing on
 # sentences as short as these: such a model still talks, only worse, and on longer texts worse again. Compare logits with a
 # reference before you believe that a port is right.
 #
