@@ -234,7 +234,9 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
 def _is_progress_bar(output: NotebookNode) -> bool:
     """tqdm's bars, as text on stderr or as a widget, say nothing once the run is over."""
     text = output.get("text", "") if output.output_type == "stream" else output.get("data", {}).get("text/plain", "")
-    return bool(re.match(r"\s*(\S.{0,60}: +)?\d+%\|", text)) or (output.output_type == "stream" and not text.strip())
+    return bool(re.match(r"\s*(\S.{0,60}: +)?(\d+%\||\d+it \[)", text)) or (
+        output.output_type == "stream" and not text.strip()
+    )
 
 
 def plain(notebook: NotebookNode) -> list[dict[str, object]]:
@@ -282,7 +284,8 @@ def _with_outputs_of(notebook: NotebookNode, path: Path) -> bool:
     if not all(cell.execution_count for cell in ran if cell.source.strip()):
         return False
     for cell, before in zip(code, ran, strict=True):
-        cell.outputs, cell.execution_count = before.outputs, before.execution_count
+        cell.outputs = [output for output in before.outputs if not _is_progress_bar(output)]
+        cell.execution_count = before.execution_count
     if "widgets" in committed.metadata:
         notebook.metadata.widgets = committed.metadata.widgets
     return True

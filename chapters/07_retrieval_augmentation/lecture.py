@@ -657,7 +657,7 @@ print(f"to read all for each question: {2 * weights_ * tokens:.1e} FLOPs, {token
 # - S. Borgeaud et al. *Improving Language Models by Retrieving from Trillions of Tokens* (RETRO). ICML 2022.
 #   arXiv:2112.04426
 # - S. Robertson, H. Zaragoza. *The Probabilistic Relevance Framework: BM25 and Beyond.* Foundations and Trends in IR 3(4),
-#   2009.
+#   2009. doi:10.1561/1500000019
 # - V. Karpukhin et al. *Dense Passage Retrieval for Open-Domain Question Answering.* EMNLP 2020. arXiv:2004.04906
 # - N. Reimers, I. Gurevych. *Sentence-BERT.* EMNLP 2019. arXiv:1908.10084
 # - N. Thakur et al. *BEIR: A Heterogenous Benchmark for Zero-shot Evaluation of Information Retrieval Models.* NeurIPS 2021.
