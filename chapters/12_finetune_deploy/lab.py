@@ -116,7 +116,8 @@ with lab.test("split_texts"):
 
 # %% tags=["hidden:split_texts:2"]
 def probe():
-    words = ["Fein", "fein.", "FEIN", "gut", "Gut?", "übel", "Übel!", "x1", "x 1", "x2", "...", "", "服务好", "服务好。", "f_e_i_n", "ok"]
+    words = ["Fein", "fein.", "FEIN", "gut", "Gut?", "übel", "Übel!", "x1", "x 1", "x2", "...", ""]
+    words += ["服务好", "服务好。", "f_e_i_n", "ok"]
     marks = [1, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
     known = re.compile(r"[\W_]")
     found = []
@@ -127,7 +128,7 @@ def probe():
     again = [split_texts(words, marks, 3, seed=7)[1] == split_texts(words, marks, 3, seed=7)[1]]
     long = [str(i) for i in range(200)]
     drawn = [sorted(split_texts(long, long, 20, seed=s)[1]) for s in (1, 2)]
-    return {"found": found, "again": again, "other": drawn[0] != drawn[1], "mixed": drawn[0] != sorted(range(20)), "after": len(words)}
+    return {"found": found, "again": again, "other": drawn[0] != drawn[1], "mixed": drawn[0] != sorted(range(20))}
 
 
 def visible():
@@ -148,6 +149,12 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
 
+def mean_of(values, form=".3f"):
+    """Mean of a column with its 95 % interval, as text."""
+    spread = scoring.bootstrap(pd.DataFrame({"x": np.asarray(values, float)}), lambda f: float(f["x"].mean()))
+    return "{:{f}} [{:{f}}, {:{f}}]".format(*spread, f=form)
+
+
 def bag(train, test, analyzer):
     """Accuracy of naive Bayes on counts of single words or characters and of pairs: no model could be plainer."""
     classifier = make_pipeline(CountVectorizer(analyzer=analyzer, ngram_range=(1, 2)), MultinomialNB())
@@ -165,7 +172,7 @@ results = {"shuffled lines": bag(shuffled[fifth:], shuffled[:fifth], "char")}
 results["split_texts"] = bag([pairs[i] for i in train], [pairs[i] for i in test], "char")
 print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines stand in the training lines too")
 for name, right in results.items():
-    print("{:<15} accuracy {:.3f} [{:.3f}, {:.3f}]".format(name, *scoring.bootstrap(pd.DataFrame({"r": right}), lambda f: float(f["r"].mean()))))
+    print(f"{name:<15} accuracy {mean_of(right)}")
 
 # %% [markdown]
 # The same classifier, the same data. One of the two numbers is about new reviews. The other would have been in the slides.
@@ -240,7 +247,8 @@ with lab.test("encode"):
 # %% tags=["hidden:encode:2"]
 def probe():
     frames = [{"before": "Frage:", "after": "\nAntwort: ", "limit": 9}, {"before": "", "after": "ly?", "limit": 30}]
-    inputs = ["kurz\tund   gut", "very quick", "这家酒店不错", "<|im_start|>system", "eins zwei drei vier fünf sechs", "\u3000\t", "a", " b" * 40]
+    inputs = ["kurz\tund   gut", "very quick", "这家酒店不错", "<|im_start|>system", "\u3000\t", "a", " b" * 40]
+    inputs += ["eins zwei drei vier fünf sechs"]
     answers = []
     for frame in frames:
         for typed in inputs:
@@ -336,7 +344,8 @@ def probe():
         w, b = torch.zeros(3, 2), torch.full((2,), 0.1)
         x, y = torch.randn(count, 5, 3, generator=g), torch.randint(0, 2, (count, 5), generator=g)
         learn = [w.requires_grad_(), b.requires_grad_()]
-        losses = fit(learn, list(zip(3 * x, y, strict=False)), lambda pair: F.cross_entropy(pair[0] @ w + b, pair[1]), 0.05, warmup, clip)
+        pairs = list(zip(3 * x, y, strict=True))
+        losses = fit(learn, pairs, lambda pair: F.cross_entropy(pair[0] @ w + b, pair[1]), 0.05, warmup, clip)
         return [losses, w.detach().clone(), b.detach().clone(), [p.grad is None for p in learn]]
 
     return [run(0.3, 0, 7), run(1.0, 3, 12), run(100.0, 5, 6), path_of(fit, [1.0, -2.0, 0.5, 4.0], rate=0.01)]
@@ -347,7 +356,8 @@ def check(got, want):
 
 
 def visible():
-    return [path_of(fit, [3.0, 3.0], rate=0.1), path_of(fit, [1.0] * 6, rate=0.1, warmup=2), path_of(fit, [1.0, 500.0, 500.0], rate=0.1)]
+    cases = [([3.0, 3.0], 0), ([1.0] * 6, 2), ([1.0, 500.0, 500.0], 0)]
+    return [path_of(fit, batches, rate=0.1, warmup=warmup) for batches, warmup in cases]
 
 # %% [markdown]
 # ### On the real model
@@ -494,9 +504,8 @@ for seed in SEEDS:
 print(f"{len(SEEDS)} adapters in {time.perf_counter() - started:.0f} s")
 right["after"] = right[[f"seed {seed}" for seed in SEEDS]].mean(axis=1)
 for column in right:
-    print("{:<8} {:.3f} [{:.3f}, {:.3f}]".format(column, *scoring.bootstrap(right, lambda f, c=column: float(f[c].mean()))))
-gain = scoring.bootstrap(right, lambda f: float((f["after"] - f["before"]).mean()))
-print("gain, mean of the seeds: {:+.3f} [{:+.3f}, {:+.3f}]".format(*gain))
+    print(f"{column:<8} {mean_of(right[column])}")
+print(f"gain, mean of the seeds: {mean_of(right['after'] - right['before'], '+.3f')}")
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 3.8))
@@ -558,12 +567,14 @@ for name, p in tuned.named_parameters():
         p.data.copy_(initial[name])
 
 targets = WORDS[torch.tensor(few["frame"]["label"].to_numpy(), device=WORDS.device)]
-mine = fit(
-    [p for p in tuned.parameters() if p.requires_grad],
-    [range(i, i + 8) for i in range(0, 8 * STEPS, 8)],
-    lambda chosen: F.cross_entropy(next_logits(upper, model.lm_head, [few["states"][i] for i in chosen]), targets[list(chosen)]),
-    rate=2e-3,
-)
+
+
+def loss_of(chosen):
+    return F.cross_entropy(next_logits(upper, model.lm_head, [few["states"][i] for i in chosen]), targets[list(chosen)])
+
+
+batches = [range(i, i + 8) for i in range(0, 8 * STEPS, 8)]
+mine = fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate=2e-3)
 pd.DataFrame({"Trainer": library, "fit": mine}).rename_axis("step").round(4)
 
 # %% tags=["experiment"]
@@ -614,7 +625,8 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 with lab.test("confusion"):
     got = confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
-    assert got["matrix"].tolist() == [[1, 1], [0, 1]], f"the example's matrix is [[1, 1], [0, 1]], not {got['matrix'].tolist()}"
+    counts = got["matrix"].tolist()
+    assert counts == [[1, 1], [0, 1]], f"the example's matrix is [[1, 1], [0, 1]], not {counts}"
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
     for truth_, predicted in ((a, b), (a, np.zeros(50, int))):
@@ -712,20 +724,13 @@ marks["Chinese adapter"] = marks[[f"seed {seed}" for seed in SEEDS]].mean(axis=1
 lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (chinese["train"], chinese["test"])]
 marks["pairs of characters"] = bag(*lines, "char")
 lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (english["train"], english["test"])]
-words_right = pd.DataFrame({"r": bag(*lines, "word")})
+words_right = bag(*lines, "word")
 
 # %% tags=["experiment"]
-table = {"Chinese reviews": {}, "film sentences": {}}
-for column in ("base model", "English adapter", "Chinese adapter", "pairs of characters"):
-    spread = scoring.bootstrap(marks, lambda f, c=column: float(f[c].mean()))
-    table["Chinese reviews"][column] = "{:.2f} [{:.2f}, {:.2f}]".format(*spread)
-for column, frame, key in (
-    ("base model", right, "before"),
-    ("English adapter", right, "after"),
-    ("pairs of words", words_right, "r"),
-):
-    spread = scoring.bootstrap(frame, lambda f, k=key: float(f[k].mean()))
-    table["film sentences"][column] = "{:.2f} [{:.2f}, {:.2f}]".format(*spread)
+columns = ("base model", "English adapter", "Chinese adapter", "pairs of characters")
+table = {"Chinese reviews": {column: mean_of(marks[column], ".2f") for column in columns}}
+found = {"base model": right["before"], "English adapter": right["after"], "pairs of words": words_right}
+table["film sentences"] = {column: mean_of(values, ".2f") for column, values in found.items()}
 pd.DataFrame(table).fillna("")
 
 # %% [markdown]
@@ -952,7 +957,8 @@ with lab.test("influence"):
     start, end = 2, len(ids) - 1
     asked = []
     got = influence(ids, start, end, tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
-    assert [text for text, _ in got] == [" 很", "好", " good"], f"the pieces are ' 很', '好', ' good', not {[t for t, _ in got]}"
+    texts_ = [text for text, _ in got]
+    assert texts_ == [" 很", "好", " good"], f"the pieces are ' 很', '好', ' good', not {texts_}"
     assert len(asked) == 1, f"score() should be called once, not {len(asked)} times"
     assert asked[0][0] == ids and all(row[:start] == ids[:start] and row[-1] == ids[-1] for row in asked[0]), (
         "the first row is the whole, and the frame stays in every row"
@@ -1033,8 +1039,9 @@ def bars(ax, shown, title):
 
 
 TASKS = {"english_0": ENGLISH, "chinese_0": CHINESE}
+said = ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore.")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
-for ax, text in zip(axes, ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore."), strict=True):
+for ax, text in zip(axes, said, strict=True):
     probabilities, shown = judge(tuned, tokenizer, TASKS, "english_0", text)
     best = max(probabilities, key=probabilities.get)
     bars(ax, shown, f"{best} ({probabilities[best]:.2f})")
@@ -1071,8 +1078,8 @@ for text in english["test"]["frame"]["text"][: lab.budget(full=24, quick=3)]:
     agree.append(pd.Series(cheap[start:end]).corr(pd.Series(fall), method="spearman"))
 falls = pd.DataFrame(falls, columns=["leave one out", "gradient × input", "a random token"]).astype(float)
 for column in falls:
-    print("{:<17} the score falls by {:+.2f} nats [{:+.2f}, {:+.2f}]".format(column, *scoring.bootstrap(falls, lambda f, c=column: float(f[c].mean()))))
-print("rank correlation of the two {:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.bootstrap(pd.DataFrame({"r": agree}), lambda f: float(f["r"].mean()))))
+    print(f"{column:<17} the score falls by {mean_of(falls[column], '+.2f')} nats")
+print(f"rank correlation of the two {mean_of(agree, '+.2f')}")
 
 # %% [markdown]
 # Gradient × input names a token whose removal changes no more than that of a random one: in this model its colours would be
@@ -1144,7 +1151,8 @@ def visible():
     ids = tokenizer("服务很好 😀 ok")["input_ids"]
     taken = []
     first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
-    return [list(stream_text("a你b".encode(), from_bytes)), list(stream_text(iter(ids), tokenizer.decode)), first, len(taken)]
+    texts_ = [list(stream_text("a你b".encode(), from_bytes)), list(stream_text(iter(ids), tokenizer.decode))]
+    return [*texts_, first, len(taken)]
 
 # %% [markdown]
 # The chat uses the base model with every adapter off. One token at a time: the lock is held for a step, not for an answer, so
@@ -1166,7 +1174,8 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
     marks = [mark for mark in tokenizer.all_special_tokens if any(mark in m["content"] for m in messages)]
     if marks:
         raise ValueError(f"{marks[0]} is a control mark of the model. Please write without it.")
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)["input_ids"]
+    options = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+    ids = tokenizer.apply_chat_template(messages, **options)["input_ids"]
     if ids.shape[1] > limit:
         raise ValueError(f"The conversation has {ids.shape[1]} tokens; at most {limit} are allowed. Please start a new one.")
 
@@ -1182,14 +1191,14 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
     yield from stream_text(tokens(), tokenizer.decode)
 
 # %% tags=["experiment"]
-question = [{"role": "user", "content": "Name three colours."}]
+question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=40, quick=8)
 started, shown = time.perf_counter(), []
-for text in reply(tuned, tokenizer, question, lab.budget(full=40, quick=8)):
+for text in reply(tuned, tokenizer, question, LENGTH):
     shown.append((time.perf_counter() - started, text))
 print(f"first words after {shown[0][0]:.2f} s, the last after {shown[-1][0]:.2f} s: {len(shown)} steps")
 with tuned.disable_adapter():
     inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    whole = tuned.generate(**inputs.to(model.device), max_new_tokens=lab.budget(full=40, quick=8), do_sample=False, pad_token_id=0)
+    whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
 assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 print(shown[-1][1])
 
@@ -1220,7 +1229,8 @@ def messages_of(history, message):
     talk = []
     for turn in history:
         parts = turn["content"] if isinstance(turn["content"], list) else [turn["content"]]
-        talk.append({"role": turn["role"], "content": "".join(p if isinstance(p, str) else p.get("text", "") for p in parts)})
+        text = "".join(part if isinstance(part, str) else part.get("text", "") for part in parts)
+        talk.append({"role": turn["role"], "content": text})
     return [*talk, {"role": "user", "content": message}]
 
 # %%
@@ -1424,11 +1434,12 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 assert PACKED  # without the files there is nothing to run
+ASK = {"english": "A warm and funny film.", "chinese": "服务很好，下次还来！", "own": "Who painted it?"}
 started, log = time.perf_counter(), []
 with serving(SPACE) as address:
     client = Client(address, verbose=False)
     log.append(f"ready after {time.perf_counter() - started:.0f} s")
-    for adapter, text in (("english", "A warm and funny film."), ("chinese", "服务很好，下次还来！"), ("own", "Who painted it?")):
+    for adapter, text in ASK.items():
         label, tokens, named = client.predict(text, adapter, api_name="/classify")
         log.append(f"{adapter:<8} {text} → {label['label']} {label['confidences'][0]['confidence']:.2f}; {named}")
     for text in ("", "much " * 200):
@@ -1470,9 +1481,9 @@ ipywidgets.VBox([switch, screen])
 # %% [markdown]
 # To publish it: create a Space with the Gradio SDK on huggingface.co, then push the folder `build/space` with git, or
 # `huggingface_hub.HfApi().upload_folder(folder_path="build/space", repo_id="you/name", repo_type="space")` after logging in.
-# Since 2026 a Gradio Space on a plain CPU needs a paid account; a free one may host two on ZeroGPU (Hugging Face's documentation,
-# *Spaces Overview* and *ZeroGPU*, August 2026), where functions that use the GPU are marked with `@spaces.GPU`. Two things to
-# know before you press the button. The page is public: do not let people type what must stay private, and keep keys in the
+# To create a Gradio Space on a plain CPU takes a paid plan; a free account may host two on ZeroGPU, where functions that use the
+# GPU are marked with `@spaces.GPU` (Hugging Face, *Spaces Overview* and *ZeroGPU*, August 2026). Two things to know before you
+# press the button. The page is public: do not let people type what must stay private, and keep keys in the
 # Space's *secrets*, never in a file. And the hub's model is not bit for bit ours (ours was stored in 4 bits); measure again there.
 #
 # ## 12 · Open questions

@@ -56,7 +56,8 @@ for name, precision in (("course", "fp32"), ("tinyllama", "bf16"), ("llama-2-7b"
     ways = (None, "lora") if precision == "nf4" else (None, "lora", "full")  # 4-bit weights themselves do not learn
     needs = [hardware.plan(name, precision, context=512, training=way).total / 1e9 for way in ways]
     rows.append((f"{name}, {precision}", *needs, *[np.nan] * (3 - len(needs))))
-pd.DataFrame(rows, columns=["model", "use (GB)", "LoRA (GB)", "all weights (GB)"]).style.format(precision=1, na_rep="–").hide()
+columns = ["model", "use (GB)", "LoRA (GB)", "all weights (GB)"]
+pd.DataFrame(rows, columns=columns).style.format(precision=1, na_rep="–").hide()
 
 # %% [markdown]
 # ### Choose: can it read my language?
@@ -75,11 +76,13 @@ SAME = {
 counts = np.array([[len(tokenizer(text)["input_ids"]) for text in pair] for pair in SAME.items()])
 fig, ax = plt.subplots(figsize=(9, 3.6))
 for i, (label, offset) in enumerate((("English", -0.2), ("Chinese", 0.2))):
-    ax.bar(np.arange(5) + offset, counts[:, i], 0.38, color="white", edgecolor="black", hatch=plots.HATCHES[i + 1], label=label)
+    look = {"color": "white", "edgecolor": "black", "hatch": plots.HATCHES[i + 1]}
+    ax.bar(np.arange(5) + offset, counts[:, i], 0.38, label=label, **look)
 ax.set(title="Tokens for the same sentence", xlabel="pair of sentences", ylabel="tokens", xticks=range(5))
 ax.legend()
 plt.show()
-print(f"Chinese needs {counts[:, 1].sum() / counts[:, 0].sum():.1f} times the tokens, for {sum(map(len, SAME.values()))} characters")
+english, chinese = counts.sum(0)
+print(f"{english} tokens in English, {chinese} in Chinese ({chinese / english:.1f} times) for {sum(map(len, SAME.values()))} characters")
 
 # %% [markdown]
 # More tokens: slower, dearer where a token is the unit of the bill, and less fits into the context. Petrov et al. (2023) find up
@@ -142,7 +145,8 @@ fig, ax = plt.subplots(figsize=(9, 3))
 for i, (value, low, high) in enumerate(spans.values()):
     ax.errorbar(value, i, xerr=[[value - low], [high - value]], fmt=plots.MARKERS[i], color=plots.COLORS[i], capsize=5)
 ax.axvline(0.5, color="grey", linestyle=":")
-ax.set(title="Accuracy on 100 sentences (95 % intervals)", xlabel="share right", yticks=range(3), ylim=(-0.5, 2.5), xlim=(0.4, 1))
+ax.set(title="Accuracy on 100 sentences (95 % intervals)", xlabel="share right", ylim=(-0.5, 2.5), xlim=(0.4, 1))
+ax.set_yticks(range(3))
 ax.set_yticklabels(list(spans))
 plt.show()
 print({name: round(span[0], 2) for name, span in spans.items()})
@@ -278,8 +282,8 @@ def bill(trained_layers, epochs, seeds):
     for i, cost in enumerate((naive, kept)):
         ax.barh(i, cost, color="white", edgecolor="black", hatch=plots.HATCHES[i + 1])
         ax.text(cost, i, f" {cost}", va="center")
-    ax.set(title=f"{kept / naive:.0%} of the work", xlabel="layer passes for one token", yticks=[0, 1], xlim=(0, naive * 1.15))
-    ax.set_yticklabels(["every epoch anew", "frozen layers once"])
+    ax.set(title=f"{kept / naive:.0%} of the work", xlabel="layer passes for one token", xlim=(0, naive * 1.15))
+    ax.set_yticks([0, 1], ["every epoch anew", "frozen layers once"])
 
 
 bill(6, 2, 3)
@@ -313,7 +317,8 @@ def threshold(cut):
     middle.axvline(cut, color="black")
     precision = matrix[1, 1] / max(matrix[:, 1].sum(), 1)
     recall = matrix[1, 1] / matrix[1].sum()
-    middle.set(title=f"precision {precision:.2f}, recall {recall:.2f}", xlabel="log-odds of positive (nats)", ylabel="sentences")
+    middle.set(title=f"precision {precision:.2f}, recall {recall:.2f}")
+    middle.set(xlabel="log-odds of positive (nats)", ylabel="sentences")
     middle.legend(title="truth")
 
 
@@ -445,7 +450,8 @@ with torch.inference_mode():
         out = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
         new, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
         times.append(time.perf_counter() - started)
-print(f"first token after {times[0]:.2f} s, then {(times[-1] - times[0]) / (len(times) - 1):.3f} s each: {times[-1]:.1f} s in all")
+each = (times[-1] - times[0]) / (len(times) - 1)
+print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all")
 
 # %% [markdown]
 # *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait. With bytes as tokens, show only
@@ -454,8 +460,8 @@ print(f"first token after {times[0]:.2f} s, then {(times[-1] - times[0]) / (len(
 # %% [markdown]
 # ### And if many come?
 #
-# One model, one request at a time, each $s$ seconds; people arrive at random. Mean time in the queue: $\frac{\rho\, s}{2(1 - \rho)}$ at load
-# $\rho$ (Pollaczek and Khinchine's formula, constant service time). Beside it, a simulated hour.
+# One model, one request at a time, each $s$ seconds; people arrive at random. Mean time in the queue at load $\rho$:
+# $\rho s / (2 (1 - \rho))$ (Pollaczek and Khinchine's formula, constant service time). Beside it, a simulated hour.
 
 # %% tags=["hide-input"]
 def queue(seconds, people_a_minute):
