@@ -303,8 +303,9 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# On real sentences the *last* label pulls (*recency bias*, 近因偏差): Zhao et al. (2021) found it in GPT-3, with pulls to the
-# most *frequent* label and to common words. But "N/A" does not follow: its squares are elsewhere than the circles.
+# On real sentences the *last* label pulls, unless labels alternate (*recency bias*, 近因偏差): Zhao et al. (2021) found it in
+# GPT-3, with pulls to the most *frequent* label and to common words. But "N/A" does not follow: its squares are elsewhere
+# than the circles.
 
 # %% [markdown]
 # ### Calibrate before use?
