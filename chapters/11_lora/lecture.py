@@ -265,6 +265,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# ### What each beginning does
+#
 # - **B zero:** the model begins as it was. Only $B$ has a gradient at first; then $A$ gets one too.
 # - **Both zero:** a saddle. No gradient anywhere, for ever.
 # - **Both Gaussian:** the first output is the model plus noise; training must first undo it.
@@ -299,6 +301,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# ### Is α usually 1?
+#
 # With $\alpha/r$ a change of rank needs no new learning rate. Kalajdzievski (2023): over a whole training it is too careful at high
 # ranks; with $\alpha/\sqrt r$ (*rsLoRA*) they pay off.
 #
@@ -416,6 +420,9 @@ ids = tokenizer("What a strange and lovely film this is, and how few will see it
 with torch.inference_mode():
     a, b, c = (m(**ids).logits for m in (model, beside, merged))
 print(f"the adapter moves the logits by {float((b - a).abs().max()):.1f}; merging it moves them by {float((c - b).abs().max()):.0e}")
+
+# %% [markdown]
+# ### Does it cost time?
 
 # %%
 def milliseconds(m, times):
