@@ -320,7 +320,7 @@ def embed(texts, batch=32):
     """Unit vectors of texts: float32 (n, 384). Texts of similar length go together, to save padding."""
     out = torch.zeros(len(texts), encoder.config.hidden_size)
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    for start in tqdm(range(0, len(order), batch), desc="embedding", leave=False):
+    for start in tqdm(range(0, len(order), batch), desc="embedding", leave=False, disable=len(texts) <= 5 * batch):
         chosen = order[start : start + batch]
         inputs = cut([texts[i] for i in chosen], padding=True, truncation=True, max_length=256, return_tensors="pt")
         out[chosen] = mean_pool(encoder(**inputs).last_hidden_state, inputs["attention_mask"])
@@ -440,6 +440,12 @@ def relevant_chunks(docs):
     return [{i for i, ids in enumerate(docs["ids"]) if wanted in ids} for wanted in answerable["sentence_id"]]
 
 
+def interval(values):
+    """Mean of one value a question, with its 95 % interval over questions, as text."""
+    value, low, high = scoring.bootstrap(pd.DataFrame({"x": np.asarray(values, float)}), lambda f: float(f["x"].mean()))
+    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+
 known = np.flatnonzero(questions["kind"] != "none")
 rankings = {"BM25": [top(row, None).tolist() for row in sparse], "embeddings": [top(row, None).tolist() for row in dense]}
 rankings["fused"] = [fuse(pair) for pair in zip(rankings["BM25"], rankings["embeddings"], strict=True)]
@@ -448,12 +454,6 @@ scored = pd.DataFrame({"kind": answerable["kind"]})
 for name, ranking in rankings.items():
     for k in (1, 3, 10):
         scored[f"{name} recall@{k}"], scored[f"{name} MRR"] = retrieval_scores([ranking[q] for q in known], relevant, k)
-
-
-def interval(values):
-    """Mean of one value a question, with its 95 % interval over questions, as text."""
-    value, low, high = scoring.bootstrap(pd.DataFrame({"x": np.asarray(values, float)}), lambda f: float(f["x"].mean()))
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
 
 measures = ["recall@1", "recall@3", "recall@10", "MRR"]
@@ -545,7 +545,7 @@ known_answers = {}  # the same prompt has the same answer: nothing is computed t
 def ask(prompts, system=FROM_TEXT, length=20, batch=26):
     """Greedy answers to many user messages: list of (text, tokens, probabilities of the tokens)."""
     new = sorted({prompt for prompt in prompts if (system, prompt) not in known_answers}, key=len)
-    for start in tqdm(range(0, len(new), batch), desc="asking", leave=False):
+    for start in tqdm(range(0, len(new), batch), desc="asking", leave=False, disable=len(new) <= batch):
         part = new[start : start + batch]
         chats = [[{"role": "system", "content": system}, {"role": "user", "content": prompt}] for prompt in part]
         heads = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
@@ -581,12 +581,6 @@ def right(answer, accepted):
 # perfect retriever. **Predict** the three shares of right answers.
 
 # %% tags=["experiment"]
-step = lab.budget(full=1, quick=13)  # in the quick budget, every thirteenth question
-asked = answerable.index[::step]
-best = [top(dense[q], 5).tolist() for q in known]
-gold = [min(wanted) for wanted in relevant]
-
-
 def answers(rows, passages, system=FROM_TEXT, which=answerable):
     """What the reader says to the questions `rows`, given passages(i), a list of chunk numbers: (texts, right or not)."""
     prompts = [prompt_with(which["question"][i], docs["text"][passages(i)]) for i in rows]
@@ -594,6 +588,10 @@ def answers(rows, passages, system=FROM_TEXT, which=answerable):
     return texts_, [right(text, which["accepted"][i]) for i, text in zip(rows, texts_, strict=True)]
 
 
+step = lab.budget(full=1, quick=13)  # in the quick budget, every thirteenth question
+asked = answerable.index[::step]
+best = [top(dense[q], 5).tolist() for q in known]
+gold = [min(wanted) for wanted in relevant]
 began, results = time.time(), answerable.loc[asked, ["kind", "question", "answer"]].copy()
 for way, passages, system in (
     ("closed book", lambda i: [], CLOSED),
@@ -794,16 +792,14 @@ for threshold in (0.0, 0.3):
 # the draft, the draft without its unsure tokens (the paper's choice), or question and sure tokens together?
 
 # %% tags=["experiment"]
-half = asked[:: 2 if len(asked) > 10 else 1]
-asked_half = [answerable["question"][i] for i in half]
-drafts = ask([prompt_with(q) for q in asked_half], "You answer questions in one full sentence.")
-
-
 def sure(draft, threshold):
     """The tokens of a draft that are sure enough, joined."""
     return "".join(t for t, p in zip(draft[1], draft[2], strict=True) if p >= threshold)
 
 
+half = asked[:: 2 if len(asked) > 10 else 1]
+asked_half = [answerable["question"][i] for i in half]
+drafts = ask([prompt_with(q) for q in asked_half], "You answer questions in one full sentence.")
 kinds = {
     "question": asked_half,
     "draft": [text for text, _, _ in drafts],
@@ -927,7 +923,7 @@ CAREFUL = f"{FROM_TEXT} If the text does not hold the answer, say: not in the te
 nothing = np.flatnonzero(questions["kind"] == "none")[:: lab.budget(full=1, quick=5)]
 prompts = {
     "no answer there": [prompt_with(questions["question"][q], docs["text"][top(dense[q], 1)]) for q in nothing],
-    "answer there": [prompt_with(answerable["question"][i], docs["text"][[gold[i]]]) for i in half[: len(nothing)]],
+    "answer there": [prompt_with(answerable["question"][i], docs["text"][[gold[i]]]) for i in half[: len(nothing) * 3 // 5]],
 }
 table = {}
 for name, system in (("plain order", FROM_TEXT), ("may say: not in the text", CAREFUL)):

@@ -163,23 +163,21 @@ def visible_outcome(start, step):
 
 # %% tags=["experiment"]
 def draw_problems(count, steps, seed):
-    """Problems with so many steps and answers below 100, each different."""
+    """Easy problems with so many steps, each different: below 10 it grows, else it shrinks."""
     rng, found = random.Random(seed), {}
     while len(found) < count:
-        drawn = [(o, rng.randint(2, 9 if o in "+-" else 5)) for o in rng.choices("+-*/", k=steps)]
-        name, thing = rng.choice(["Tom", "Ana", "Li", "Sam", "Mia"]), rng.choice(["cards", "stamps", "shells", "marbles"])
-        try:
-            made = word_problem(name, thing, rng.randint(3, 12), drawn)
-        except ValueError:
-            continue
-        if made["answer"] < 100:
-            found[made["question"]] = made | {"steps": steps}
+        who, what, start, drawn = rng.choice(["Tom", "Ana", "Li"]), rng.choice(["cards", "stamps", "pens"]), rng.randint(3, 11), []
+        for _ in range(steps):
+            have = word_problem(who, what, start, drawn)["answer"]
+            drawn.append((rng.choice("+*") if have < 10 else "-", rng.randint(2, 5)))
+        made = word_problem(who, what, start, drawn)
+        found[made["question"]] = made | {"steps": steps}
     return list(found.values())
 
 
 EACH = lab.budget(full=12, quick=1)
 problems = [problem for steps in (1, 2, 3) for problem in draw_problems(EACH, steps, seed=steps)]
-examples = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12), (3, 13), (2, 14))]
+examples = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12))]
 print(problems[-1]["question"], "\n", problems[-1]["chain"], problems[-1]["answer"])
 
 # %% [markdown]
@@ -350,7 +348,7 @@ def as_chat(question):
     return tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
 
 
-FREE, CHAIN = lab.budget(full=50, quick=12), 40  # tokens: of free text, of a chain like the examples
+FREE, CHAIN = lab.budget(full=45, quick=12), 40  # tokens: of free text, of a chain like the examples
 STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
     "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
     "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
@@ -470,9 +468,9 @@ def draw_curves(curves, sizes, title, ax):
 
 # %% tags=["experiment"]
 SIZES = lab.budget(full=[1, 2, 4, 8], quick=[1, 2])
-some = asked[asked["steps"] <= 2].groupby("steps").head(lab.budget(full=7, quick=1)).reset_index(drop=True)
+some = asked[asked["steps"] <= 2].groupby("steps").head(lab.budget(full=5, quick=1)).reset_index(drop=True)
 prompts = [build_prompt(q, "chain", examples) for q in some["question"] for _ in range(SIZES[-1])]
-texts = continue_all(prompts, CHAIN, temperature=0.7, batch=56)
+texts = continue_all(prompts, CHAIN, temperature=0.7, batch=80)
 samples = [[extract(t) for t in texts[i : i + SIZES[-1]]] for i in range(0, len(texts), SIZES[-1])]
 fig, ax = plt.subplots(figsize=(7, 3.6))
 draw_curves({"few-shot chains": vote_curve(samples, some["answer"], SIZES)}, SIZES, "The course model votes (1 and 2 steps)", ax)
@@ -773,7 +771,8 @@ for style in ("direct", "dots"):
         print(f"{style}, {steps} steps: rightly odd or even in {1 - float(torch.stack(odd).float().mean()):.2f}")
 
 # %% [markdown]
-# @@PARITY@@
+# Whether the answer is odd or even. All multipliers are odd, so that is a matter of counting odd numbers, which needs no order and no
+# steps: one look by attention. The model found what can be done in parallel, and guesses among the five digits that are left.
 #
 # ### Longer than in training
 
@@ -794,7 +793,7 @@ for style in ("chain", "direct"):
 # Now voting over drawn chains of the small models, on the longest problems they were trained on.
 
 # %% tags=["experiment"]
-SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=200, quick=10)
+SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=100, quick=10)
 problem = exam(MOST, COUNT)
 truth, curves, greedy = running(*problem)[:, -1].tolist(), {}, []
 for temperature in (0.5, 1.0):
@@ -890,9 +889,9 @@ for seed in range(SEEDS):
         answer = answer_in(write(model_, ids, 32 - ids.shape[1]))
         early, _ = corrupt(*problem, step, 0)
         forced = write(model_, F.pad(early, (0, 1), value=ANSWER), 1)[:, 0]
-        shares = [float(x.float().mean()) for x in (answer == follows, answer == truth, forced == truth, forced == early[:, -1])]
+        shares = [float(x.float().mean()) for x in (answer == follows, answer == truth, forced == early[:, -1])]
         rows.append((seed, step, *shares))
-names = ["follows the mistake", "back to the truth", "cut here: right", "cut here: repeats the last result"]
+names = ["follows the mistake", "back to the truth", "cut here: says the last result"]
 faith = pd.DataFrame(rows, columns=["seed", "step", *names])
 table = {}
 for step, part in faith.groupby("step"):

@@ -46,7 +46,7 @@ FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
-for tail, length in ((" The answer is", 6), (" Let's think step by step.", 60)):
+for tail, length in ((" The answer is", 6), (" Let's think step by step.", 45)):
     print(f"A:{tail} …", generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length), "\n")
 
 # %% [markdown]
@@ -111,7 +111,7 @@ plt.show()
 # ### Tuned models do it unasked
 
 # %%
-print(generate(model, tokenizer, FRIENDS, max_new_tokens=60))
+print(generate(model, tokenizer, FRIENDS, max_new_tokens=70))
 
 # %% [markdown]
 # In a chat the course model writes a chain of itself: instruction data (chapter 2) is full of worked solutions. For today's chat
@@ -158,6 +158,7 @@ said = {c: answers([few_shot(q, c) for q, _ in problems], 40 if c else 5) for c 
 right = pd.DataFrame({c: [number_in(t) == a for t, (_, a) in zip(said[c], problems, strict=True)] for c in said})
 for c, name in ((False, "answer at once"), (True, "chain first")):
     print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *scoring.bootstrap(right, lambda f, c=c: float(f[c].mean()))))
+print("chain first, 1, 2, 3 steps:", *right[True].groupby(np.arange(len(right)) * 3 // len(right)).mean().round(2))
 print("a chain:", problems[-1][0], "→", said[True][-1].strip(), f"(right: {problems[-1][1]})")
 
 # %% [markdown]
