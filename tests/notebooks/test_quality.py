@@ -21,6 +21,7 @@ EVERY_CHAPTER = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter:
 EXECUTED = pytest.mark.parametrize(
     "path", [p for c in CHAPTERS for p in (c.lecture, c.solution)], ids=lambda path: f"{path.parent.name}/{path.name}"
 )
+LECTURES = pytest.mark.parametrize("path", [c.lecture for c in CHAPTERS], ids=lambda path: path.name)
 MEDIAN_LINES = 12
 # a warning of Python's, of a library's logger, or what a progress bar leaves behind
 DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
@@ -60,7 +61,7 @@ def test_cells_are_short(path) -> None:  # type: ignore[no-untyped-def]
     assert statistics.median(lines) <= MEDIAN_LINES, sorted(zip(lines, (cell.id for cell in cells), strict=True))[-5:]
 
 
-@EXECUTED
+@LECTURES
 def test_every_figure_says_what_it_shows(path) -> None:  # type: ignore[no-untyped-def]
     """Title, axis labels, and all of it as alternative text: the text is made from the figure itself (courseware/alt.py)."""
     figures = 0
