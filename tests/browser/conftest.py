@@ -45,8 +45,8 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def artifacts() -> Path:
-    """Where pictures go: COURSE_ARTIFACTS, else build/screenshots."""
-    folder = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "build" / "screenshots"))
+    """Where pictures go: COURSE_ARTIFACTS, else build/browser."""
+    folder = Path(os.environ.get("COURSE_ARTIFACTS", ROOT / "build" / "browser"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

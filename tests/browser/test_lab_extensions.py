@@ -38,7 +38,8 @@ def chinese(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
     environment = {**os.environ, **own, "COURSE_BUDGET": "quick"}
-    with running(command, r"(http://127\.0\.0\.1:\d+)/lab\?token", cwd=folder, env=environment) as address:
+    ready, log = r"(http://127\.0\.0\.1:\d+)/lab\?token", folder / ".log"
+    with running(command, ready, log, cwd=folder, env=environment) as address:
         yield f"{address}/{{}}?token={token}"
 
 

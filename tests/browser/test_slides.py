@@ -16,7 +16,10 @@ from courseware.chapters import Chapter, all_chapters
 SMALLEST = 0.6  # of 24 pixels; a slide that needs less must be split
 MEASURE = """() => {
   const slide = Reveal.getCurrentSlide(), box = slide.querySelector(":scope > .fit");
-  const edges = [...box.querySelectorAll("*")].map((e) => e.getBoundingClientRect()).filter((r) => r.width && r.height);
+  // folded code has a place, though it is not shown
+  const seen = (e) => !e.closest("details:not([open])") || e.closest("summary");
+  const boxes = [...box.querySelectorAll("*")].filter(seen).map((e) => e.getBoundingClientRect());
+  const edges = boxes.filter((r) => r.width && r.height);
   return {
     title: (slide.querySelector("h1, h2, h3") || {}).innerText || "",
     zoom: Number(slide.dataset.zoom),

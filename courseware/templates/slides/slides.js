@@ -45,12 +45,18 @@ const fitCurrent = () => fit(Reveal.getCurrentSlide());
 Reveal.on("ready", fitCurrent);
 Reveal.on("slidechanged", fitCurrent);
 document.querySelectorAll("details.code").forEach((block) => block.addEventListener("toggle", fitCurrent));
-Reveal.initialize({
-  width: WIDTH, height: HEIGHT, margin: 0, center: false, hash: true, slideNumber: "c/t", transition: "none",
-  controlsLayout: "edges", viewDistance: 3, plugins: [RevealNotes],
-});
-Reveal.addKeyBinding({ keyCode: 67, key: "C", description: "Show or hide the code" }, () => {
-  const blocks = [...Reveal.getCurrentSlide().querySelectorAll("details.code")];
-  const open = !blocks.some((block) => block.open);
-  blocks.forEach((block) => (block.open = open));
-});
+
+function start() {
+  Reveal.initialize({
+    width: WIDTH, height: HEIGHT, margin: 0, center: false, hash: true, slideNumber: "c/t", transition: "none",
+    controlsLayout: "edges", viewDistance: 3, plugins: [RevealNotes],
+  });
+  Reveal.addKeyBinding({ keyCode: 67, key: "C", description: "Show or hide the code" }, () => {
+    const blocks = [...Reveal.getCurrentSlide().querySelectorAll("details.code")];
+    const open = !blocks.some((block) => block.open);
+    blocks.forEach((block) => (block.open = open));
+  });
+}
+
+// a picture that is not decoded yet has no height
+Promise.allSettled([...document.images].map((image) => image.decode())).then(start);
