@@ -5,6 +5,7 @@ Built without a network, and needs none to be read: no script or font from elsew
 
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
         "home_page_in_toc": True,
         "pygments_light_style": "default",
     }
-    warnings = _Lines()
+    warnings = io.StringIO()
     app = Sphinx(
         str(source),
         None,
@@ -99,22 +100,10 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
         "html",
         confoverrides={**_SETTINGS, "html_theme_options": theme},
         status=None,
-        warning=warnings,  # type: ignore[arg-type]  # it asks for no more than write and flush
+        warning=warnings,
     )
     app.build()
-    return warnings.lines
-
-
-class _Lines:
-    """A stream that keeps lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def write(self, text: str) -> None:
-        self.lines += [line for line in text.splitlines() if line.strip()]
-
-    def flush(self) -> None: ...
+    return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 
 def write_source(folder: Path, chapters: list[Chapter]) -> None:

@@ -35,12 +35,18 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page of a projector's size; every address it asks for is kept in `page.asked`."""
+    """A page of a projector's size."""
     opened = browser.new_page(viewport={"width": 1280, "height": 720})
-    opened.asked = []  # type: ignore[attr-defined]
-    opened.on("request", lambda request: opened.asked.append(request.url))  # type: ignore[attr-defined]
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def asked(page: Page) -> list[str]:
+    """Every address that the page asks for, as it does."""
+    addresses: list[str] = []
+    page.on("request", lambda request: addresses.append(request.url))
+    return addresses
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +37,31 @@ def running(command: list[str], ready: str, log: Path, **options: Any) -> Iterat
         except subprocess.TimeoutExpired:
             program.kill()
             program.wait()
+
+
+@contextmanager
+def jupyterlab(folder: Path, settings: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """A JupyterLab on a folder, with these settings (extension → values) and nothing of the user's own.
+
+    Gives its address, with {} where the page goes.
+    """
+    for name, values in settings.items():
+        place = folder / ".settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps(values))
+    own = {
+        "JUPYTER_CONFIG_DIR": str(folder / ".config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces"),
+        "COURSE_BUDGET": "quick",
+    }
+    port, token = free_port(), os.urandom(16).hex()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
+    ready, environment = r"(http://127\.0\.0\.1:\d+)/lab\?token", {**os.environ, **own}
+    with running(command, ready, folder / ".log", cwd=folder, env=environment) as address:
+        yield f"{address}/{{}}?token={token}"
 
 
 def free_port() -> int:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
-from servers import free_port, running
+from servers import jupyterlab
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -26,38 +23,25 @@ NOTEBOOKS = {
 
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab's address, in a folder with copies of the notebooks; nothing of the user's own settings."""
+    """JupyterLab's address, in a folder with copies of the notebooks; {} is where the page goes."""
     folder = tmp_path_factory.mktemp("jupyter")
     for name, notebook in NOTEBOOKS.items():
         shutil.copy(notebook, folder / f"{name}.ipynb")
-    for name, values in SETTINGS.items():
-        place = folder / ".settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(values))
-    own = {
-        "JUPYTER_CONFIG_DIR": str(folder / ".config"),
-        "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces"),
-        "COURSE_BUDGET": "quick",
-    }
-    port, token = free_port(), os.urandom(16).hex()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-    with running(
-        command, r"(http://127\.0\.0\.1:\d+)/lab\?token", folder / ".log", cwd=folder, env={**os.environ, **own}
-    ) as address:
-        yield f"{address}/lab/tree/{{}}?token={token}"
+    with jupyterlab(folder, SETTINGS) as address:
+        yield address
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_run_all_and_move_the_explorer(page: Page, jupyter: str, picture: Callable[[str], None], name: str) -> None:
-    page.goto(jupyter.format(f"{name}.ipynb"))
+    # a workspace of its own: the default one would open the other notebook too, and might run that
+    page.goto(jupyter.format(f"lab/workspaces/{name}/tree/{name}.ipynb"))
     notebook = page.locator(".jp-NotebookPanel:visible")
-    expect(notebook.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute("data-status", "idle", timeout=60_000)
+    # cells that are run before there is a kernel are passed over in silence
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=120_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     prompts = notebook.locator(".jp-CodeCell .jp-InputPrompt")
+    expect(prompts.filter(has_text="[*]")).not_to_have_count(0, timeout=60_000)
     # "Run All" reaches the last cell, past what is not solved; between two cells none may be marked as running
     expect(prompts.filter(has_text="[ ]")).to_have_count(0, timeout=300_000)
     expect(prompts.filter(has_text="[*]")).to_have_count(0, timeout=300_000)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from playwright.sync_api import Page
-from servers import free_port, running
+from servers import jupyterlab
 
 from courseware import build
 from courseware.chapters import Chapter, chapter
@@ -28,19 +25,8 @@ def chinese(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("lab")
     shutil.copy(chapter("04").lecture, folder / "lecture.ipynb")
     nbformat.write(build.student_lab(TINY), folder / "tiny.ipynb")
-    language = folder / ".settings" / "@jupyterlab" / "translation-extension" / "plugin.jupyterlab-settings"
-    language.parent.mkdir(parents=True)
-    language.write_text(json.dumps({"locale": "zh_CN"}))
-    names = {"CONFIG_DIR": "config", "RUNTIME_DIR": "runtime"}
-    own = {f"JUPYTER_{name}": str(folder / f".{value}") for name, value in names.items()}
-    own |= {"JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces")}
-    port, token = free_port(), os.urandom(16).hex()
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={folder}"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}"]
-    environment = {**os.environ, **own, "COURSE_BUDGET": "quick"}
-    ready, log = r"(http://127\.0\.0\.1:\d+)/lab\?token", folder / ".log"
-    with running(command, ready, log, cwd=folder, env=environment) as address:
-        yield f"{address}/{{}}?token={token}"
+    with jupyterlab(folder, {"translation-extension/plugin": {"locale": "zh_CN"}}) as address:
+        yield address
 
 
 def test_menus_in_chinese(chinese: str, page: Page, picture: Callable[[str], None]) -> None:

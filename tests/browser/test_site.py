@@ -67,9 +67,7 @@ def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
     assert [pair for pair in loaded if urlsplit(pair[1]).scheme in ("http", "https") or pair[1].startswith("//")] == []
 
 
-def test_search_bibliography_glossary(built: Path, page: Page, picture: Callable[[str], None]) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+def test_search_bibliography_glossary(built: Path, page: Page, asked: list[str], picture: Callable[[str], None]) -> None:
     page.goto((built / "search.html").as_uri() + "?q=calibration")
     page.wait_for_selector("#search-results li", timeout=20_000)
     page.goto((built / "bibliography.html").as_uri())

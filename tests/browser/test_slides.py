@@ -32,12 +32,11 @@ MEASURE = """() => {
 
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
-def test_no_slide_overflows(chapter: Chapter, page: Page, tmp_path: Path, picture: Callable[[str], None]) -> None:
+def test_no_slide_overflows(
+    chapter: Chapter, page: Page, asked: list[str], tmp_path: Path, picture: Callable[[str], None]
+) -> None:
     errors: list[str] = []
-    asked: list[str] = []
-    page.set_viewport_size({"width": 1280, "height": 720})
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
     path = slides.write(chapter, tmp_path)
     page.goto(path.as_uri())
     page.wait_for_function("Reveal.isReady()")

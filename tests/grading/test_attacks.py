@@ -112,7 +112,11 @@ ATTACKS: dict[str, str] = {
     "a huge image": f"from IPython.display import publish_display_data\npublish_display_data({{'image/png': '{huge_png()}'}})",
 }
 # What else than (0, 3) an attack deserves: these spoil the kernel for the rest of their own notebook.
-DESERVES = {"patched IPython": (0, 0), "fake modules": (0, 0), "fills the folder of sockets": (0, None), "many files among the sockets": (0, None)}  # fmt: skip
+DESERVES = {
+    "patched IPython": (0, 0), "fake modules": (0, 0), "fills the folder of sockets": (0, None), "many files among the sockets": (0, None),
+    # one forged answer to every question: wrong everywhere (where orjson is not installed, the kernel dies of it)
+    "forged answers": (0, 0), "a pickle for an answer": (0, 0), "nested answers": (0, 0),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
+from commands import load
 
 from course_utils import tables
 from courseware.chapters import ROOT
@@ -13,12 +13,7 @@ from courseware.chapters import ROOT
 
 @pytest.fixture(scope="module")
 def prompts() -> ModuleType:
-    path = ROOT / "chapters" / "06_in_context_learning" / "prompts.py"
-    spec = importlib.util.spec_from_file_location("prompts", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "chapters" / "06_in_context_learning" / "prompts.py")
 
 
 def test_a_row_is_made_again(prompts: ModuleType) -> None:

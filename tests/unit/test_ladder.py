@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from types import ModuleType
 
 import pytest
 import torch
+from commands import load
 
 from course_utils import tables
 from courseware.chapters import ROOT
@@ -14,12 +14,7 @@ from courseware.chapters import ROOT
 
 @pytest.fixture(scope="module")
 def ladder() -> ModuleType:
-    path = ROOT / "chapters" / "04_scaling_emergence" / "ladder.py"
-    spec = importlib.util.spec_from_file_location("ladder", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(ROOT / "chapters" / "04_scaling_emergence" / "ladder.py")
 
 
 def test_a_point_of_each_table_is_made_again(ladder: ModuleType) -> None:

@@ -42,9 +42,11 @@ function fit(section) {
 const leaves = [...document.querySelectorAll(".slides section")].filter((section) => !section.querySelector("section"));
 leaves.forEach(wrap);
 const fitCurrent = () => fit(Reveal.getCurrentSlide());
-Reveal.on("ready", fitCurrent);
+Reveal.on("ready", () => {  // not before: a block that is open from the start toggles too, when there is no current slide yet
+  fitCurrent();
+  document.querySelectorAll("details.code").forEach((block) => block.addEventListener("toggle", fitCurrent));
+});
 Reveal.on("slidechanged", fitCurrent);
-document.querySelectorAll("details.code").forEach((block) => block.addEventListener("toggle", fitCurrent));
 
 function start() {
   Reveal.initialize({
