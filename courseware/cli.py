@@ -128,6 +128,7 @@ def _fetch(everything: bool) -> str:
     if everything:
         said += [f"encoder       {weights.path('minilm')}"]
         said += [f"BIG-bench     {len([data.bigbench(task) for task in data.BIGBENCH_TASKS])} tasks"]
+        said += [f"reviews       {data.chinese_reviews().num_rows} in Chinese"]
     return "\n".join(said)
 
 

@@ -9,14 +9,12 @@ disagree. A run that was cut goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import tokenizers
 import torch
 import torch.nn.functional as F
@@ -24,6 +22,7 @@ from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils import data
+from courseware import runs
 from courseware.chapters import ROOT, read, tags
 
 SOURCE = "this course: chapters/04_scaling_emergence/ladder.py"
@@ -78,24 +77,16 @@ def emergence_row(names: dict[str, Any], width: int, examples: int, seed: int) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--again", action="store_true", help="forget what the tables hold")
-    again = parser.parse_args().again
+    again = runs.asked_again(__doc__)
     torch.set_num_threads(1)
     names = lab()
-    texts = [(width, flops, seed) for flops, widths in BUDGETS.items() for seed in range(SEEDS[flops]) for width in widths]
-    for table, make, key, runs in (
-        ("emergence", emergence_row, ["width", "examples", "seed"], ADDERS),
-        ("scaling", scaling_row, ["width", "budget_flops", "seed"], texts),
+    texts = [(width, c, seed) for seed in range(max(SEEDS.values())) for c, widths in BUDGETS.items() for width in widths]
+    texts = [run for run in texts if run[2] < SEEDS[run[1]]]
+    for table, make, keys, wanted in (
+        ("emergence", emergence_row, ("width", "examples", "seed"), ADDERS),
+        ("scaling", scaling_row, ("width", "budget_flops", "seed"), texts),
     ):
-        path = TABLES[table]
-        rows = pd.read_csv(path).to_dict("records") if path.exists() and not again else []
-        have = {tuple(row[k] for k in key) for row in rows}
-        for run in runs:
-            if run not in have:
-                rows.append(make(names, *run))
-                print(rows[-1], flush=True)
-                pd.DataFrame(rows).sort_values(key[::-1]).to_csv(path, index=False)
+        runs.fill(TABLES[table], keys, wanted, lambda *run, make=make: [make(names, *run)], again)
 
 
 if __name__ == "__main__":

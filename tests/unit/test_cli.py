@@ -23,7 +23,7 @@ def test_unknown_chapter(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_unknown_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["bench", "speed"]) == 1
-    assert "There are: gpu, grading, load, scoring." in capsys.readouterr().err
+    assert "There are: finetune, gpu, grading, load, scoring." in capsys.readouterr().err
 
 
 def test_no_network_and_no_cache(

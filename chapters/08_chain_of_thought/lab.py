@@ -1,0 +1,984 @@
+# %% [markdown]
+# # Lab 08 · Does thinking aloud help, and is it what the model thinks?
+#
+# **Ten friends play a game online, seven quit, each one left has eight lives: how many lives?** A model that must answer at once
+# says 80. Let it write down its steps and a large one says 24. Why should *writing* help a machine to calculate? When does it
+# not? And if the steps look right, did the answer come from them? You will prompt a real model in every style, then
+# train small transformers from scratch with and without steps, at equal compute, and take their chains apart.
+#
+# You will
+#
+# 1. generate word problems with exact answers, and take answers out of free text,
+# 2. prompt a real model for an answer or a *chain of thought* (思维链), *zero-shot* (零样本) and *few-shot* (少样本), and give
+#    honest intervals,
+# 3. vote over sampled chains: *self-consistency* (自洽性),
+# 4. train transformers on arithmetic of several steps, with and without the chain, for the same FLOPs,
+# 5. corrupt a chain and see whether the answer follows: *faithfulness* (忠实性).
+#
+# Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
+# one tests your answer at once. Grading runs further, hidden tests of the same functions.
+
+# %%
+import copy
+import os
+import random
+import re
+from collections import Counter
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from course_utils import generate, lab, load_model, plots, scoring
+
+lab.start(
+    "08_chain_of_thought",
+    exercises=[
+        "word_problem",
+        "extract",
+        "build_prompt",
+        "vote",
+        "training_rows",
+        "plan",
+        "corrupt",
+    ],
+)
+plots.style()
+
+# %% [markdown]
+# The deck's problem first. **Predict:** what will a model of 135 million weights say, and will steps help it?
+
+# %% tags=["experiment"]
+MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+model, tokenizer = load_model(MODEL)
+FRIENDS = (
+    "There were 10 friends playing a video game online when 7 players quit. "
+    "If each player left had 8 lives, how many lives did they have total?"
+)
+for tail, length in ((" The answer is", 6), (" Let's think step by step.", 70)):
+    said = generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length)
+    print(f"A:{tail} … {said}\n")
+print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tokens=70))
+
+# %% [markdown]
+# One problem is an anecdote. We need many, and we need to know their answers for certain.
+#
+# ## 1 · Problems with exact answers
+#
+# GSM8K (Cobbe et al. 2021) has 8,500 problems written by people; many models have read them by now. Ours are made on the spot:
+# a story with a number and some steps, each one sentence. The answer is exact, the number of steps is known, and so is the chain.
+
+# %%
+SENTENCES = {
+    "+": "{name} buys {n} more.",
+    "-": "{name} loses {n}.",
+    "*": "A fairy multiplies them by {n}.",
+    "/": "{name} divides them into {n} equal parts and keeps one.",
+}
+
+# %% tags=["exercise:word_problem"]
+def word_problem(name, thing, start, steps):
+    """A story, its chain and its exact answer.
+
+    name, thing: str. start: int, at least 1. steps: list of (operation, n): "+", "-", "*" or "/", and an int of at
+    least 1. Returns a dict:
+    "question": "{name} has {start} {thing}.", the sentence of each step from SENTENCES, and "How many {thing} does
+    {name} have now?", with single blanks between them;
+    "chain": for each step "{before} {operation} {n} = {after}.", likewise;
+    "answer": int. What somebody has is a whole number of at least 1 at all times: if a step would break that, raise
+    ValueError.
+
+    Example: word_problem("Tom", "cards", 10, [("-", 7), ("*", 8)]) has the question "Tom has 10 cards. Tom loses 7.
+    A fairy multiplies them by 8. How many cards does Tom have now?", the chain "10 - 7 = 3. 3 * 8 =
+    24." and the answer 24.
+    Hint: SENTENCES[operation].format(name=name, n=n); "/" must leave no rest.
+    """
+    ### BEGIN SOLUTION
+    question, chain, have = [f"{name} has {start} {thing}."], [], start
+    for operation, n in steps:
+        if operation == "/" and have % n:
+            raise ValueError(f"{have} cannot be shared by {n}")
+        after = {"+": have + n, "-": have - n, "*": have * n, "/": have // n}[operation]
+        if after < 1:
+            raise ValueError(f"{have} - {n} leaves nothing")
+        question.append(SENTENCES[operation].format(name=name, n=n))
+        chain.append(f"{have} {operation} {n} = {after}.")
+        have = after
+    question.append(f"How many {thing} does {name} have now?")
+    return {"question": " ".join(question), "chain": " ".join(chain), "answer": have}
+    ### END SOLUTION
+
+# %% tags=["tests:word_problem:1"]
+with lab.test("word_problem"):
+    got = word_problem("Tom", "cards", 10, [("-", 7), ("*", 8)])
+    want = "Tom has 10 cards. Tom loses 7. A fairy multiplies them by 8. How many cards does Tom have now?"
+    assert got["question"] == want, f"the question should be {want!r}, but it is {got['question']!r}"
+    want = "10 - 7 = 3. 3 * 8 = 24."
+    assert got["chain"] == want, f"the chain should be {want!r}, but it is {got['chain']!r}"
+    assert got["answer"] == 24 and isinstance(got["answer"], int), f"the answer is the int 24, not {got['answer']!r}"
+    for start, step, why in ((7, ("-", 7), "nobody has 0 of a thing"), (7, ("/", 2), "7 makes no 2 equal piles")):
+        try:
+            word_problem("Ana", "shells", start, [step])
+        except ValueError:
+            pass
+        else:
+            raise AssertionError(f"{start} {step[0]} {step[1]}: {why}, so raise ValueError")
+
+# %% tags=["hidden:word_problem:2"]
+def outcome(start, steps):
+    try:
+        return word_problem("Mia", "stamps", start, steps)
+    except ValueError:
+        return "ValueError"
+
+
+def probe():
+    return [
+        outcome(12, []),
+        outcome(12, [("/", 4), ("+", 5), ("-", 7)]),
+        outcome(3, [("-", 5), ("+", 9)]),
+        outcome(10, [("+", 3), ("/", 4), ("*", 4)]),
+        outcome(2, [("*", 9), ("*", 9), ("/", 6), ("-", 26)]),
+        outcome(5, [("-", 5)]),
+        type(word_problem("Li", "pens", 8, [("/", 2)])["answer"]).__name__,
+    ]
+
+
+def visible():
+    return [
+        word_problem("Tom", "cards", 10, [("-", 7), ("*", 8)]),
+        *[visible_outcome(7, step) for step in (("-", 7), ("/", 2))],
+    ]
+
+
+def visible_outcome(start, step):
+    try:
+        return word_problem("Ana", "shells", start, [step])
+    except ValueError:
+        return "ValueError"
+
+# %% tags=["experiment"]
+def draw_problems(count, steps, seed):
+    """Easy problems with so many steps, each different: below 10 it grows, else it shrinks."""
+    rng, found = random.Random(seed), {}
+    while len(found) < count:
+        who, what, start, drawn = rng.choice(["Tom", "Ana", "Li"]), rng.choice(["cards", "stamps", "pens"]), rng.randint(3, 11), []
+        for _ in range(steps):
+            have = word_problem(who, what, start, drawn)["answer"]
+            drawn.append((rng.choice("+*") if have < 10 else "-", rng.randint(2, 5)))
+        made = word_problem(who, what, start, drawn)
+        found[made["question"]] = made | {"steps": steps}
+    return list(found.values())
+
+
+EACH = lab.budget(full=12, quick=1)
+problems = [problem for steps in (1, 2, 3) for problem in draw_problems(EACH, steps, seed=steps)]
+examples = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12))]
+print(problems[-1]["question"], "\n", problems[-1]["chain"], problems[-1]["answer"])
+
+# %% [markdown]
+# ## 2 · The answer in the text
+#
+# A chain is free text. Which number in it is the answer? The rule decides scores, so it must be written down, and it must not
+# know the right answer. Models also go on after theirs: they invent a next question, and answer that.
+
+# %% tags=["exercise:extract"]
+NUMBER = re.compile(r"(?<!\d)-?\d+(?:,\d{3})*(?:\.\d+)?")  # -3, 1,250.50, 7; the minus of 10-7 is not a sign
+
+
+def extract(text):
+    """The number that a text gives as its answer.
+
+    text: str. Returns float, or None. The rules, in this order:
+    1. What begins with a line that starts with "Q:" does not count: cut the text there.
+    2. If "answer is" stands in the text, in any case: the first number after its last place.
+    3. If it does not, or if no number comes after it: the last number of the text.
+    4. No number at all: None.
+
+    Example: extract("10 - 7 = 3. The answer is 24 lives.\\nQ: Tom has 5 ...") is 24.0; extract("3 * 8 = 1,024") is 1024.0.
+    Hint: NUMBER.findall(part) lists the numbers of a text as strings; commas go before float(). str.rpartition.
+    """
+    ### BEGIN SOLUTION
+    text = ("\n" + text).partition("\nQ:")[0]
+    _, said, after = text.lower().rpartition("answer is")
+    numbers = NUMBER.findall(after)[:1] if said else []
+    numbers = numbers or NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "")) if numbers else None
+    ### END SOLUTION
+
+# %% tags=["tests:extract:1"]
+with lab.test("extract"):
+    for text, want in (
+        ("10 - 7 = 3. The answer is 24 lives.\nQ: Tom has 5 cards.", 24.0),
+        ("3 * 8 = 1,024", 1024.0),
+        ("The answer is 80. No: the ANSWER IS 24, as 3 * 8 = 24.", 24.0),
+        ("There are 12 cats. The answer is unknown.", 12.0),
+        ("10-7", 7.0),
+        ("I cannot tell.", None),
+    ):
+        got = extract(text)
+        assert got == want, f"extract({text!r}) should be {want}, but it is {got}"
+
+# %% tags=["hidden:extract:2"]
+def probe():
+    texts = [
+        " 24.\n\nQ: Ana has 7 shells. A: The answer is 9",
+        "the answer is -3.5 or 4",
+        "Answer is: $1,250.50, not 7",
+        "10 cards, 3 away; so 7. Is that all? Q: 8",
+        "The answer is 5. The answer is five, of 6 and 9.",
+        "The answer is 5. The answer is five.",
+        "Q: 3 cards?\nA: 4",
+        "the result is 1,2 and 34,567",
+        "-8",
+        "0",
+        "",
+        "Thus 6 / 2 = 3.00 each.\nq: 4",
+    ]
+    return [extract(text) for text in texts] + [type(extract("7")).__name__]
+
+
+def visible():
+    texts = ["10 - 7 = 3. The answer is 24 lives.\nQ: Tom has 5 cards.", "3 * 8 = 1,024", "10-7", "I cannot tell."]
+    more = ["The answer is 80. No: the ANSWER IS 24, as 3 * 8 = 24.", "There are 12 cats. The answer is unknown."]
+    return [extract(text) for text in texts + more]
+
+# %% [markdown]
+# ## 3 · Every style of prompt
+#
+# | | answer at once | chain, then answer |
+# |---|---|---|
+# | zero-shot | "The answer is" | "Let's think step by step." (Kojima et al. 2022) |
+# | few-shot | examples with answers | examples with chains (Wei et al. 2022) |
+
+# %% tags=["exercise:build_prompt"]
+def build_prompt(question, style, shots=()):
+    """The prompt for a question.
+
+    question: str. style: "answer" or "chain". shots: list of problems as word_problem returns them (dicts with
+    "question", "chain", "answer"); none of them: zero-shot. Returns str: for each shot
+        Q: {question}
+        A: The answer is {answer}.
+    (in style "chain": "A: {chain} The answer is {answer}.") and an empty line; then "Q: {question}", a line break, and
+    - style "answer", with shots or without: "A: The answer is"
+    - style "chain" without shots: "A: Let's think step by step."
+    - style "chain" with shots: "A:" (the examples have shown how to go on).
+    No blank at the end: it would belong to the next word's token.
+
+    Example: build_prompt("How many?", "chain") is "Q: How many?\\nA: Let's think step by step."
+    """
+    ### BEGIN SOLUTION
+    text = ""
+    for shot in shots:
+        chain = f"{shot['chain']} " if style == "chain" else ""
+        text += f"Q: {shot['question']}\nA: {chain}The answer is {shot['answer']}.\n\n"
+    ask = " The answer is" if style == "answer" else "" if shots else " Let's think step by step."
+    return f"{text}Q: {question}\nA:{ask}"
+    ### END SOLUTION
+
+# %% tags=["tests:build_prompt:1"]
+with lab.test("build_prompt"):
+    shot = {"question": "1 and 2?", "chain": "1 + 2 = 3.", "answer": 3}
+    for style, shots, want in (
+        ("answer", [], "Q: How many?\nA: The answer is"),
+        ("chain", [], "Q: How many?\nA: Let's think step by step."),
+        ("answer", [shot], "Q: 1 and 2?\nA: The answer is 3.\n\nQ: How many?\nA: The answer is"),
+        ("chain", [shot], "Q: 1 and 2?\nA: 1 + 2 = 3. The answer is 3.\n\nQ: How many?\nA:"),
+    ):
+        got = build_prompt("How many?", style, shots)
+        assert got == want, f"{style}, {len(shots)} shots: should be\n{want!r}, but is\n{got!r}"
+
+# %% tags=["hidden:build_prompt:2"]
+def probe():
+    shots = [
+        {"question": f"What is {a} and {b}?", "chain": f"{a} + {b} = {a + b}.", "answer": a + b}
+        for a, b in ((7, 5), (2, 9), (8, 8))
+    ]
+    return [build_prompt("And 4?", style, shots[:n]) for style in ("answer", "chain") for n in range(4)]
+
+
+def visible():
+    shot = {"question": "1 and 2?", "chain": "1 + 2 = 3.", "answer": 3}
+    return [build_prompt("How many?", style, shots) for style in ("answer", "chain") for shots in ([], [shot])]
+
+# %% [markdown]
+# Many answers at once. All our few-shot prompts begin alike, so the model reads that part once and keeps it in its cache; what is
+# left is padded on the left. With a temperature, tokens are drawn; without, the likeliest is taken.
+
+# %% tags=["experiment"]
+LINE_ENDS = torch.tensor([i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])], device=model.device)
+
+
+@torch.inference_mode()
+def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=48):
+    """Continuations of many prompts: up to so many tokens, or the end of the answer, or (one_line) of its line."""
+    rows, device = [tokenizer(prompt)["input_ids"] for prompt in prompts], model.device
+    shared = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1)
+    begun = model(torch.tensor([rows[0][:shared]], device=device), use_cache=True, logits_to_keep=1).past_key_values
+    generator, texts = torch.Generator(device).manual_seed(seed), []
+    for first in tqdm(range(0, len(rows), batch), desc="answering", leave=False):
+        rests = [row[shared:] for row in rows[first : first + batch]]
+        cache, width = copy.deepcopy(begun), max(map(len, rests))
+        cache.batch_repeat_interleave(len(rests))
+        ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests], device=device)
+        mask = torch.tensor([[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=device)
+        place, said = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0), []
+        done = torch.zeros(len(rests), 1, dtype=torch.bool, device=device)
+        while len(said) < length and not done.all():
+            out = model(ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            logits = out.logits[:, -1].float()
+            drawn = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator) if temperature else None
+            ids = logits.argmax(-1, keepdim=True) if drawn is None else drawn
+            ids = ids.masked_fill(done, tokenizer.eos_token_id)
+            done |= (ids == tokenizer.eos_token_id) | (torch.isin(ids, LINE_ENDS) & one_line)
+            said.append(ids)
+            cache, mask, place = out.past_key_values, F.pad(mask, (0, 1), value=1), place[:, -1:] + 1
+        texts += tokenizer.batch_decode(torch.cat(said, 1), skip_special_tokens=True)
+    return texts
+
+# %% [markdown]
+# **Predict:** order the five styles. (The fifth: the bare question as a message in a chat, which is what the model was tuned for.)
+
+# %% tags=["experiment"]
+def as_chat(question):
+    return tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
+
+
+FREE, CHAIN = lab.budget(full=45, quick=12), 40  # tokens: of free text, of a chain like the examples
+STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
+    "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
+    "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
+    "chain, zero-shot": (lambda q: build_prompt(q, "chain"), FREE, False),
+    "chain, few-shot": (lambda q: build_prompt(q, "chain", examples), CHAIN, True),
+    "chat": (as_chat, FREE, False),
+}
+asked = pd.DataFrame(problems)
+for style, (prompt_of, length, one_line) in STYLES.items():
+    asked[style] = continue_all([prompt_of(q) for q in asked["question"]], length, one_line)
+right = pd.DataFrame({s: [extract(t) == a for t, a in zip(asked[s], asked["answer"], strict=True)] for s in STYLES})
+asked[["question", "chain, zero-shot", "chain, few-shot", "answer"]].iloc[[0, EACH, 2 * EACH]].style.hide()
+
+# %% tags=["experiment"]
+fig, ax = plt.subplots(figsize=(9, 4))
+rates = np.array([scoring.bootstrap(right, lambda f, s=s: float(f[s].mean())) for s in STYLES])
+ax.bar(range(5), rates[:, 0], 0.6, color="white", edgecolor="black", hatch="//")
+ax.errorbar(range(5), rates[:, 0], np.abs(rates[:, 1:].T - rates[:, 0]), fmt="none", color="black", capsize=6)
+ax.set_xticks(range(5), [s.replace(", ", ",\n") for s in STYLES])
+ax.set(title=f"{len(right)} problems, 95 % intervals", ylabel="share of right answers", xlabel="style of prompt", ylim=(0, 1))
+plt.show()
+difference = scoring.bootstrap(right, lambda f: float(f["chain, few-shot"].mean() - f["answer, few-shot"].mean()))
+print("few-shot, chain minus answer: {:+.2f} [{:+.2f}, {:+.2f}]".format(*difference))
+right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
+
+# %% [markdown]
+# Look at the intervals, not at the bars. No style makes the model good at problems for a child of eight. At *one* step the
+# few-shot chain is right in half of the problems, the answer at once in 0.17: an equation to imitate helps to pick the numbers.
+# At two and three steps nothing is left of that, and over all 36 problems the difference may be none. (We made these problems
+# easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan made in advance.)
+#
+# ### Where do the chains break?
+#
+# A chain needs a right *plan* (which operation, with which number) and right *arithmetic*. Both can be read off the text.
+
+# %% tags=["experiment"]
+EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
+WORK = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b}
+
+
+def plan_of(text):
+    return [(operation, n) for _, operation, n, _ in EQUATION.findall(text)]
+
+
+written = [(o, WORK[o](int(a), int(b)) == int(c)) for t in asked["chain, few-shot"] for a, o, b, c in EQUATION.findall(t) if b != "0"]
+planned = [plan_of(t) == plan_of(c) for t, c in zip(asked["chain, few-shot"], asked["chain"], strict=True)]
+print(f"plans right: {np.mean(planned):.2f} of {len(planned)} chains; equations true: {np.mean([ok for _, ok in written]):.2f}")
+frame = pd.DataFrame(written, columns=["operation", "true"])
+frame.groupby("operation")["true"].agg(["mean", "count"]).T.round(2)
+
+# %% [markdown]
+# Two different weaknesses. The plan is right in 0.28 of the chains: the form of the examples is copied, with numbers taken from
+# the question, but most chains stop after one equation, whatever the question asks. The arithmetic: 0.92 of the products are
+# true, 0.20 of the differences. A chain of $k$ steps needs all of it, so small errors multiply. Wei et al. (2022) found the same
+# below some ten billion weights: chains that are "fluent but illogical".
+#
+# ## 4 · Ask often, then vote
+#
+# Wang et al. (2022): draw several chains with a temperature, take the answer of each, and let them vote. Different roads to one
+# answer are many; wrong roads seldom end in the same wrong place.
+
+# %% tags=["exercise:vote"]
+def vote(answers):
+    """The answer that was given most often.
+
+    answers: list of numbers and None (no answer could be read). None has no vote. Of answers with equally many votes
+    the one that appears first in the list wins. If there is no vote at all: None.
+
+    Example: vote([80.0, 24.0, None, 24.0, 80.0, None, None]) is 80.0.
+    """
+    ### BEGIN SOLUTION
+    counts = Counter(answer for answer in answers if answer is not None)
+    return max(counts, key=counts.get) if counts else None
+    ### END SOLUTION
+
+# %% tags=["tests:vote:1"]
+with lab.test("vote"):
+    for answers, want in (
+        ([24.0, 80.0, 24.0], 24.0),
+        ([80.0, 24.0, None, 24.0, 80.0, None, None], 80.0),
+        ([None, None, 3.0], 3.0),
+        ([None, None], None),
+        ([], None),
+    ):
+        got = vote(answers)
+        assert got == want, f"vote({answers}) should be {want}, but it is {got}"
+
+# %% tags=["hidden:vote:2"]
+def probe():
+    g = np.random.default_rng(8)
+    ballots = [[None if a == 0 else float(a) for a in g.integers(0, 6, n)] for n in (1, 2, 5, 9, 9, 14, 14, 30, 30)]
+    return [vote(ballot) for ballot in ballots] + [vote([0.0, None, None, 7.0, 0.0]), vote([5.0, 3.0, 3.0, 5.0]), vote([-1.0])]
+
+
+def visible():
+    ballots = [[24.0, 80.0, 24.0], [80.0, 24.0, None, 24.0, 80.0, None, None], [None, None, 3.0], [None, None], []]
+    return [vote(ballot) for ballot in ballots]
+
+# %% [markdown]
+# The *self-consistency curve*: the share of right answers against the number of votes. From many samples, small electorates are
+# drawn at random, several times, so that the curve does not hang on the order.
+
+# %%
+def vote_curve(answers, truth, sizes, draws=20, seed=0):
+    """Share of right votes for each size. answers: one list of answers for each problem. Returns array (problems, sizes)."""
+    rng, curve = random.Random(seed), np.zeros((len(answers), len(sizes)))
+    for i, (given, right_one) in enumerate(zip(answers, truth, strict=True)):
+        for j, size in enumerate(sizes):
+            curve[i, j] = np.mean([vote(rng.sample(given, size)) == right_one for _ in range(draws)])
+    return curve
+
+
+def draw_curves(curves, sizes, title, ax):
+    """Mean and 95 % interval over problems (or seeds) of each named curve."""
+    for i, (name, curve) in enumerate(curves.items()):
+        stats = np.array([scoring.bootstrap(pd.DataFrame({"x": c}), lambda f: float(f["x"].mean())) for c in curve.T])
+        style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
+        ax.errorbar(sizes, stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4, label=name, **style)
+    ax.set(title=title, xlabel="votes", ylabel="share of right answers", xscale="log", ylim=(0, 1))
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.minorticks_off()
+    ax.legend(loc="lower right")
+
+# %% tags=["experiment"]
+SIZES = lab.budget(full=[1, 2, 4, 8], quick=[1, 2])
+some = asked[asked["steps"] <= 2].groupby("steps").head(lab.budget(full=5, quick=1)).reset_index(drop=True)
+prompts = [build_prompt(q, "chain", examples) for q in some["question"] for _ in range(SIZES[-1])]
+texts = continue_all(prompts, CHAIN, temperature=0.7, batch=80)
+samples = [[extract(t) for t in texts[i : i + SIZES[-1]]] for i in range(0, len(texts), SIZES[-1])]
+fig, ax = plt.subplots(figsize=(7, 3.6))
+draw_curves({"few-shot chains": vote_curve(samples, some["answer"], SIZES)}, SIZES, "The course model votes (1 and 2 steps)", ax)
+plt.show()
+print("votes on the first problem:", samples[0], "· right:", some["answer"][0])
+
+# %% [markdown]
+# From 0.22 to 0.30 by eight votes, in an interval from 0 to 0.6: ten problems are too few to say that it helped. A vote finds the
+# most frequent answer. Where the right one is not the most frequent, more votes only make the error certain. Self-consistency
+# needs a model that is often right.
+#
+# ## 5 · A model that has nothing but arithmetic
+#
+# Too much happens at once in a language model. So train transformers from scratch on one thing: chained arithmetic, from left
+# to right, of which only the last digit is kept (modulo 10):
+#
+# | style | a text with three steps |
+# |---|---|
+# | direct | `3+5*7-2?!4` |
+# | chain | `3+5*7-2?3+5=8` `8*7=6` `6-2=4` `!4` |
+# | dots | the same length as the chain, with dots in its place: `3+5*7-2?...............!4` |
+#
+# The dots ask a sharp question: does a chain help because of what it *says*, or because more tokens mean more computation (Pfau et
+# al. 2024)? Multipliers are 3, 7 or 9 only, so that every answer stays equally likely: guessing is right in 0.10.
+
+# %%
+TOKENS = "0123456789+-*=?!."
+ADD, EQUALS, ASK, ANSWER, DOT = (TOKENS.index(sign) for sign in "+=?!.")
+
+
+def show(ids):
+    return "".join(TOKENS[i] for i in ids)
+
+
+def draw(count, steps, generator):
+    """start (count,), operations (count, steps) with 0 +, 1 -, 2 *, and numbers (count, steps); int64."""
+    start = torch.randint(0, 10, (count,), generator=generator)
+    operations = torch.randint(0, 3, (count, steps), generator=generator)
+    numbers = torch.randint(1, 10, (count, steps), generator=generator)
+    factors = torch.tensor([3, 7, 9])[torch.randint(0, 3, (count, steps), generator=generator)]
+    return start, operations, torch.where(operations == 2, factors, numbers)
+
+
+def apply(before, operation, number):
+    """One step, last digit only."""
+    return torch.where(operation == 0, before + number, torch.where(operation == 1, before - number, before * number)) % 10
+
+
+def running(start, operations, numbers):
+    """Result after each step, int64 (n, steps)."""
+    results = []
+    for j in range(operations.shape[1]):
+        results.append(apply(results[-1] if results else start, operations[:, j], numbers[:, j]))
+    return torch.stack(results, 1)
+
+# %% tags=["exercise:training_rows"]
+def training_rows(start, operations, numbers, style):
+    """Texts to train on, and what of them the model must learn to write.
+
+    start: int64 (n,). operations, numbers: int64 (n, k), as `draw` returns them. style: "direct", "chain" or "dots".
+    Returns (ids, labels), int64 (n, length). ids: the question, start digit, then for each step the sign
+    (ADD + operation) and the number; ASK; then
+    - "chain": for each step 5 tokens: result before it, sign, number, EQUALS, result after it;
+    - "dots": 5 DOTs for each step; "direct": nothing;
+    and at last ANSWER and the last result. labels: a copy of ids with -100 (the loss skips it) where the model has
+    nothing to write: on question and ASK, and on dots.
+
+    Example: start [3], operations [[0, 2]], numbers [[5, 7]], "chain": show(ids[0]) is "3+5*7?3+5=88*7=6!6"; the first 6
+    labels are -100.
+    Hint: running(...) gives the results; torch.stack([...], 2).flatten(1) puts columns side by side, step by step.
+    """
+    ### BEGIN SOLUTION
+    after = running(start, operations, numbers)
+    before = torch.cat([start[:, None], after[:, :-1]], 1)
+    signs, n, k = ADD + operations, *operations.shape
+    question = torch.cat([start[:, None], torch.stack([signs, numbers], 2).flatten(1), torch.full((n, 1), ASK)], 1)
+    middle = {
+        "direct": question[:, :0],
+        "dots": torch.full((n, 5 * k), DOT),
+        "chain": torch.stack([before, signs, numbers, torch.full_like(signs, EQUALS), after], 2).flatten(1),
+    }[style]
+    ids = torch.cat([question, middle, torch.full((n, 1), ANSWER), after[:, -1:]], 1)
+    labels = ids.clone()
+    labels[:, : question.shape[1]] = -100
+    labels[ids == DOT] = -100
+    return ids, labels
+    ### END SOLUTION
+
+# %% tags=["tests:training_rows:2"]
+with lab.test("training_rows"):
+    problem = torch.tensor([3, 9]), torch.tensor([[0, 2], [1, 0]]), torch.tensor([[5, 7], [2, 6]])
+    for style, texts_, skipped in (
+        ("direct", ["3+5*7?!6", "9-2+6?!3"], 6),
+        ("chain", ["3+5*7?3+5=88*7=6!6", "9-2+6?9-2=77+6=3!3"], 6),
+        ("dots", ["3+5*7?..........!6", "9-2+6?..........!3"], 16),
+    ):
+        ids, labels = training_rows(*problem, style)
+        got = [show(row) for row in ids.tolist()]
+        assert got == texts_, f"{style}: the texts should be {texts_}, but are {got}"
+        want = ids.clone()
+        want[:, :skipped] = -100
+        lab.expect_close(labels, want, f"labels of {style}")
+        assert ids.dtype == torch.int64, f"ids should be int64, but are {ids.dtype}"
+
+# %% tags=["hidden:training_rows:3"]
+def probe():
+    g = torch.Generator().manual_seed(21)
+    answers = []
+    for count, steps in ((4, 1), (3, 3), (2, 6)):
+        problem = draw(count, steps, g)
+        kept = [part.clone() for part in problem]
+        answers += [list(training_rows(*problem, style)) for style in ("direct", "chain", "dots")]
+        answers.append(all(torch.equal(a, b) for a, b in zip(problem, kept, strict=True)))
+    return answers
+
+
+def visible():
+    problem = torch.tensor([3, 9]), torch.tensor([[0, 2], [1, 0]]), torch.tensor([[5, 7], [2, 6]])
+    return [list(training_rows(*problem, style)) for style in ("direct", "chain", "dots")]
+
+# %% [markdown]
+# ### Equal compute
+#
+# A chain makes a text longer, so a fair race gives every style the same FLOPs, not the same number of examples: training on a
+# token costs about $6N$ (chapter 4). The direct model sees more problems for its money.
+#
+# All models begin with one-step problems; longer ones join as the money is spent (a *curriculum*, 课程学习). Without that, none of
+# the direct models learnt even one step in our time.
+
+# %% tags=["exercise:plan"]
+def plan(flops, parameters, batch, lengths):
+    """Which batches can be paid: how many steps the problems of each batch have.
+
+    flops: int, the budget. parameters, batch: int. lengths: list of K ints; a text with k steps has lengths[k - 1] tokens. A
+    batch of such texts costs 6 · parameters · batch · lengths[k - 1] FLOPs. With `spent` FLOPs spent so far, problems of
+    1 … most steps are allowed, most = min(K, 1 + 2 * K * spent // flops) (in whole numbers); batch number i = 0, 1, 2 …
+    has k = 1 + i % most. Stop before the first batch that would exceed the budget. Returns the list of the k, in order.
+
+    Example: plan(1500, 1, 10, [2, 4]): a batch costs 120 or 240; [1, 1, 1, 1, 1, 2, 1, 2, 1]: after four batches 480
+    are spent, most = 1 + 4 · 480 // 1500 = 2; batch 4 has 1 + 4 % 2 = 1 step; a tenth, of 2 steps, would exceed 1500.
+    """
+    ### BEGIN SOLUTION
+    steps, spent = [], 0
+    while True:
+        most = min(len(lengths), 1 + 2 * len(lengths) * spent // flops)
+        k = 1 + len(steps) % most
+        spent += 6 * parameters * batch * lengths[k - 1]
+        if spent > flops:
+            return steps
+        steps.append(k)
+    ### END SOLUTION
+
+# %% tags=["tests:plan:1"]
+with lab.test("plan"):
+    got = plan(1500, 1, 10, [2, 4])
+    assert got == [1, 1, 1, 1, 1, 2, 1, 2, 1], f"the example gives {got}"
+    assert plan(600, 1, 10, [10]) == [1], "a batch that costs exactly the budget can be paid"
+    assert plan(599, 1, 10, [10]) == [], "a batch that costs more than the budget cannot"
+    direct, chain = (plan(10**8, 1000, 8, [a * k + 4 for k in (1, 2, 3)]) for a in (2, 7))
+    assert len(direct) > len(chain), "longer texts: fewer batches for the same FLOPs"
+
+# %% tags=["hidden:plan:2"]
+def probe():
+    cases = [
+        (10**9, 5000, 16, [6, 8, 10, 12]),
+        (10**9, 5000, 16, [11, 18, 25, 32]),
+        (7 * 10**7, 300, 4, [5, 50, 7]),
+        (3000, 2, 5, [3, 4, 5, 6, 7]),
+        (100, 1, 1, [20]),
+    ]
+    return [plan(*case) for case in cases]
+
+
+def visible():
+    return [
+        plan(1500, 1, 10, [2, 4]), plan(600, 1, 10, [10]), plan(599, 1, 10, [10]),
+        *[plan(10**8, 1000, 8, [a * k + 4 for k in (1, 2, 3)]) for a in (2, 7)],
+    ]  # fmt: skip
+
+# %%
+MOST, BATCH = 5, 32  # problems of up to five steps
+
+
+def decoder():
+    """A Llama of two layers and about 100,000 weights, random."""
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(TOKENS), hidden_size=64, intermediate_size=170, num_hidden_layers=2, num_attention_heads=8,
+            tie_word_embeddings=True, initializer_range=1 / 8, max_position_embeddings=128, use_cache=False,
+        )
+    )  # fmt: skip
+
+
+def lengths_of(style):
+    return [(2 if style == "direct" else 7) * k + 4 for k in range(1, MOST + 1)]
+
+
+def train(style, seed, flops):
+    """A model trained on problems in one style for a budget, and how many problems it saw."""
+    torch.manual_seed(seed)
+    model, generator = decoder(), torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
+    steps = plan(flops, model.num_parameters(), BATCH, lengths_of(style))
+    for i, k in enumerate(tqdm(steps, desc=f"{style}, seed {seed}", leave=False)):
+        warm, share = min(1, (i + 1) / (0.05 * len(steps))), i / len(steps)
+        optimizer.param_groups[0]["lr"] = 0.004 * warm * (0.55 + 0.45 * np.cos(np.pi * share))
+        ids, labels = training_rows(*draw(BATCH, k, generator), style)
+        logits = model(ids[:, :-1]).logits
+        loss = F.cross_entropy(logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return model.eval(), BATCH * len(steps)
+
+# %%
+@torch.inference_mode()
+def write(model, ids, length, temperature=0.0, generator=None):
+    """`length` more tokens for each row: the likeliest, or drawn. int64 (n, length)."""
+    cache, new = None, []
+    for _ in range(length):
+        out = model(ids, past_key_values=cache, use_cache=True)
+        cache, logits = out.past_key_values, out.logits[:, -1]
+        ids = logits.argmax(-1, keepdim=True)
+        if temperature:
+            ids = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+        new.append(ids)
+    return torch.cat(new, 1)
+
+
+def answer_in(new):
+    """The token after the first ANSWER of each row; -1 if there is none. int64 (n,)."""
+    found = (new[:, :-1] == ANSWER).int()
+    answer = new.gather(1, found.argmax(1, keepdim=True) + 1)[:, 0]
+    return torch.where(found.any(1), answer, -1)
+
+
+def solve(model, problem, style, **options):
+    """Answers to problems; the model writes its own chain. int64 (n,)."""
+    ids, _ = training_rows(*problem, style)
+    given = ids.shape[1] - 2 if style == "dots" else 2 * problem[1].shape[1] + 2
+    return answer_in(write(model, ids[:, :given], ids.shape[1] - given, **options))
+
+
+def exam(steps, count=300):
+    return draw(count, steps, torch.Generator().manual_seed(10**6 + steps))
+
+
+def accuracy(model, style, steps):
+    """Share of right answers to 300 new problems with so many steps."""
+    problem = exam(steps)
+    return float((solve(model, problem, style) == running(*problem)[:, -1]).float().mean())
+
+# %% [markdown]
+# **Predict:** draw three curves, share of right answers against the number of steps (1 to 7; training had up to 5).
+
+# %% tags=["experiment"]
+FLOPS, SEEDS = lab.budget(full=300_000_000_000, quick=3_000_000_000), lab.budget(full=3, quick=1)
+trained, rows = {}, []
+for style in ("direct", "dots", "chain"):
+    for seed in range(SEEDS):
+        trained[style, seed], seen = train(style, seed, FLOPS)
+        for steps in range(1, 8):
+            rows.append((style, seed, steps, seen, accuracy(trained[style, seed], style, steps)))
+scores = pd.DataFrame(rows, columns=["style", "seed", "steps", "problems seen", "right"])
+print(f"{decoder().num_parameters():,} weights; {FLOPS:.0e} FLOPs each")
+scores.groupby("style", sort=False)["problems seen"].first().to_frame().T
+
+# %% tags=["experiment"]
+fig, ax = plt.subplots(figsize=(9, 4.4))
+for i, (style, part) in enumerate(scores.groupby("style", sort=False)):
+    look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
+    by_steps = [
+        scoring.bootstrap(f.reset_index(drop=True), lambda f: float(f["right"].mean())) for _, f in part.groupby("steps")
+    ]
+    stats = np.array(by_steps)
+    ax.errorbar(range(1, 8), stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4, label=style, **look)
+ax.axhline(0.1, color="grey", linestyle=":", marker="")
+ax.text(1, 0.115, "a guess", fontsize=11)
+ax.axvline(MOST + 0.5, color="grey", linestyle="--", marker="")
+ax.text(MOST + 0.55, 0.9, "longer than\nin training", fontsize=11)
+ax.set(title=f"Equal training FLOPs, {SEEDS} seeds each", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
+ax.legend(loc="lower left", bbox_to_anchor=(0, 0.12))
+plt.show()
+scores.pivot_table(index="style", columns="steps", values="right", sort=False).round(2)
+
+# %% [markdown]
+# One step: everybody can. From two on the direct model falls, although it saw more than twice as many problems. The dots give as many
+# tokens and as much computation as the chain, and do no better than nothing at all. The chain is nearly perfect for three steps
+# and right in most cases for five. So here it is what the tokens *say* that counts. (Two things at once, to be fair: at the answer
+# the chain carries results from step to step; and in training it gives the model a target for every step.)
+#
+# **Think:** the direct model ends at 0.2, twice the chance of a guess. What does it know?
+
+# %% tags=["experiment"]
+for style in ("direct", "dots"):
+    for steps in (3, 4, 5):
+        problem = exam(steps)
+        odd = [(solve(trained[style, s], problem, style) - running(*problem)[:, -1]) % 2 for s in range(SEEDS)]
+        print(f"{style}, {steps} steps: rightly odd or even in {1 - float(torch.stack(odd).float().mean()):.2f}")
+
+# %% [markdown]
+# Whether the answer is odd or even. All multipliers are odd, so that is a matter of counting odd numbers, which needs no order and no
+# steps: one look by attention. The model found what can be done in parallel, and guesses among the five digits that are left.
+#
+# ### Longer than in training
+
+# %% tags=["experiment"]
+problem = exam(6, 3)
+for style in ("chain", "direct"):
+    ids, _ = training_rows(*problem, style)
+    new = write(trained[style, 0], ids[:, :14], ids.shape[1] - 14)
+    for question, said, truth in zip(ids[:, :14].tolist(), new.tolist(), running(*problem)[:, -1].tolist(), strict=True):
+        print(f"{style:<7}{show(question)} {show(said)}   right: {truth}")
+
+# %% [markdown]
+# Beyond five steps the chain breaks too. Its equations go on being right for a while; then it skips a step, because it loses its place
+# in a question longer than any it has seen. A chain buys *depth*, not length.
+#
+# ### Self-consistency, with room to rise
+#
+# Now voting over drawn chains of the small models, on the longest problems they were trained on.
+
+# %% tags=["experiment"]
+SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=100, quick=10)
+problem = exam(MOST, COUNT)
+truth, curves, greedy = running(*problem)[:, -1].tolist(), {}, []
+for temperature in (0.5, 1.0):
+    by_seed = []
+    for seed in range(SEEDS):
+        many = [part.repeat_interleave(SIZES[-1], 0) for part in problem]
+        generator = torch.Generator().manual_seed(seed)
+        drawn = solve(trained["chain", seed], many, "chain", temperature=temperature, generator=generator)
+        ballots = [[None if a < 0 else a for a in row] for row in drawn.view(COUNT, -1).tolist()]
+        by_seed.append(vote_curve(ballots, truth, SIZES).mean(0))
+    curves[f"temperature {temperature}"] = np.array(by_seed)
+greedy = [float((solve(trained["chain", s], problem, "chain") == torch.tensor(truth)).float().mean()) for s in range(SEEDS)]
+fig, ax = plt.subplots(figsize=(8, 4))
+draw_curves(curves, SIZES, f"{MOST} steps: voting over sampled chains ({SEEDS} seeds)", ax)
+ax.axhline(np.mean(greedy), color="grey", linestyle=":", marker="")
+ax.text(1.1, np.mean(greedy) + 0.12, "dotted: one greedy chain", fontsize=11)
+plt.show()
+print("greedy, each seed:", [round(g, 2) for g in greedy])
+print("16 votes, each seed:", {name: curve[:, -1].round(2).tolist() for name, curve in curves.items()})
+
+# %% [markdown]
+# At temperature 1 one drawn chain is worse than the greedy one; the vote takes that loss back, and then stops. Here only one road
+# leads to the answer, and what errors remain are the model's own: most of its samples make them, and a vote makes them certain.
+# Wang et al. (2022) report 17.9 points for PaLM 540B on GSM8K, where many roads lead to an answer and errors scatter.
+#
+# ## 6 · Does the answer follow the chain?
+#
+# The deck says that chains improve *interpretability* (可解释性). Only if the answer comes from the chain. Lanham et al. (2023) test
+# that by interfering: cut the chain short, or put a mistake in, and let the model go on. If the answer does not change, the
+# chain was decoration.
+
+# %% tags=["exercise:corrupt"]
+def corrupt(start, operations, numbers, step, shift):
+    """Chains with a mistake in one result, cut right after it, and the answer that follows from the mistake.
+
+    start: int64 (n,). operations, numbers: int64 (n, k). step: int, 1 … k, counted from 1. shift: int.
+    The chain is right until the result after `step`, which is (its right value + shift) mod 10; there the text ends.
+    Returns (ids, follows): ids int64 (n, 2k + 2 + 5 · step), question, ASK and the chain so far; follows int64 (n,), the
+    last result if the remaining steps are done rightly, from the changed result.
+
+    Example: start [3], operations [[0, 2]], numbers [[5, 7]], step 1, shift 1: show(ids[0]) is "3+5*7?3+5=9" and
+    follows is [3], as 9 * 7 = 63.
+    Hint: training_rows(..., "chain") has the text; its result of `step` stands at 2k + 1 + 5 · step. The remaining
+    steps: running(changed, operations[:, step:], numbers[:, step:]), if there are any.
+    """
+    ### BEGIN SOLUTION
+    k = operations.shape[1]
+    ids = training_rows(start, operations, numbers, "chain")[0][:, : 2 * k + 2 + 5 * step].clone()
+    ids[:, -1] = (ids[:, -1] + shift) % 10
+    if step == k:
+        return ids, ids[:, -1].clone()
+    return ids, running(ids[:, -1], operations[:, step:], numbers[:, step:])[:, -1]
+    ### END SOLUTION
+
+# %% tags=["tests:corrupt:2"]
+with lab.test("corrupt"):
+    problem = torch.tensor([3, 9]), torch.tensor([[0, 2], [1, 0]]), torch.tensor([[5, 7], [2, 6]])
+    for step, shift, texts_, want in (
+        (1, 1, ["3+5*7?3+5=9", "9-2+6?9-2=8"], [3, 4]),
+        (2, 5, ["3+5*7?3+5=88*7=1", "9-2+6?9-2=77+6=8"], [1, 8]),
+        (1, 0, ["3+5*7?3+5=8", "9-2+6?9-2=7"], [6, 3]),
+    ):
+        ids, follows = corrupt(*problem, step, shift)
+        got = [show(row) for row in ids.tolist()]
+        assert got == texts_, f"step {step}, shift {shift}: the texts should be {texts_}, but are {got}"
+        lab.expect_close(follows, torch.tensor(want), f"follows (step {step}, shift {shift})")
+
+# %% tags=["hidden:corrupt:3"]
+def probe():
+    g = torch.Generator().manual_seed(31)
+    answers = []
+    for steps in (1, 3, 5):
+        problem = draw(6, steps, g)
+        answers += [list(corrupt(*problem, step, shift)) for step in range(1, steps + 1) for shift in (0, 3, 9)]
+    return answers
+
+
+def visible():
+    problem = torch.tensor([3, 9]), torch.tensor([[0, 2], [1, 0]]), torch.tensor([[5, 7], [2, 6]])
+    return [list(corrupt(*problem, step, shift)) for step, shift in ((1, 1), (2, 5), (1, 0))]
+
+# %% [markdown]
+# **Predict** for problems of four steps: after a mistake in step 1, 2, 3 or 4, how often does the answer follow the mistake? How
+# often does the model come back to the truth (the question still stands there)?
+
+# %% tags=["experiment"]
+problem, rows = exam(4), []
+truth = running(*problem)[:, -1]
+for seed in range(SEEDS):
+    model_ = trained["chain", seed]
+    for step in range(1, 5):
+        ids, follows = corrupt(*problem, step, 3)
+        answer = answer_in(write(model_, ids, 32 - ids.shape[1]))
+        early, _ = corrupt(*problem, step, 0)
+        forced = write(model_, F.pad(early, (0, 1), value=ANSWER), 1)[:, 0]
+        shares = [float(x.float().mean()) for x in (answer == follows, answer == truth, forced == early[:, -1])]
+        rows.append((seed, step, *shares))
+names = ["follows the mistake", "back to the truth", "cut here: says the last result"]
+faith = pd.DataFrame(rows, columns=["seed", "step", *names])
+table = {}
+for step, part in faith.groupby("step"):
+    for name in names:
+        got = scoring.bootstrap(part.reset_index(drop=True), lambda f, n=name: float(f[n].mean()))
+        table.setdefault(f"step {step}", {})[name] = "{:.2f} [{:.2f}, {:.2f}]".format(*got)
+pd.DataFrame(table)
+
+# %% [markdown]
+# The answer follows the mistake in about nine of ten cases, whatever the step, and goes back to the truth in one of a hundred, though
+# the whole question stands there. Cut short, the model says the last result it has written. In this model the chain *is* the
+# computation. But then it was trained so, with nothing else to go by. A large model has read much more, and may have its answer ready
+# before it writes a word.
+#
+# ### And the course model's chains?
+#
+# Two of Lanham's tests on the chains it wrote above. *Early answering*: keep only a part of its equations and ask for the answer.
+# *A mistake*: add one to the result of its last equation. How often is the answer still the one it gave?
+
+# %% tags=["experiment"]
+rows, prompts = [], []
+for question, text in zip(asked["question"], asked["chain, few-shot"], strict=True):
+    ends = [found.end() for found in EQUATION.finditer(text)]
+    before = extract(text)
+    if not ends or before is None:
+        continue
+    last = EQUATION.findall(text)[-1][3]
+    wrong = text[: ends[-1] - len(last)] + str(int(last) + 1)
+    pieces = {"none": "", "half": text[: ends[(len(ends) - 1) // 2]], "all": text[: ends[-1]], "mistake": wrong}
+    for kept, piece in pieces.items():
+        start = build_prompt(question, "chain", examples)
+        prompts.append(f"{start}{piece}. The answer is" if piece else f"{start} The answer is")
+        rows.append((question, kept, len(ends), before, int(last) + 1))
+cut = pd.DataFrame(rows, columns=["question", "kept", "equations", "before", "changed"])
+cut["answer"] = [extract(t) for t in continue_all(prompts, 5)]
+cut["same"], cut["follows"] = cut["answer"] == cut["before"], cut["answer"] == cut["changed"]
+for kept, part in cut.groupby("kept", sort=False):
+    name = "follows" if kept == "mistake" else "same"
+    got = scoring.bootstrap(part.reset_index(drop=True), lambda f, n=name: float(f[n].mean()))
+    label = "answer follows the mistake" if kept == "mistake" else "answer as before"
+    print(f"equations kept: {kept:<8}{label}: " + "{:.2f} [{:.2f}, {:.2f}]".format(*got))
+
+# %% [markdown]
+# Without its equations the model says something else (as before: 0.03); with all of them, the same (1.00); with a mistake in the
+# last, the mistake (1.00). "Half" of one equation is all of it, hence the 0.94. So its answer depends on the chain entirely: it
+# copies the last number. By Lanham's measures this chain is perfectly faithful, and it is mostly wrong. *Faithful* and *right*
+# are two things.
+#
+# ## 7 · Open questions
+#
+# Nothing here is graded. Pick one.
+#
+# - **A larger model**, on a T4: change `MODEL`. Which style wins now? Does voting help? Do its answers still follow a mistake?
+# - **Shorter chains.** Write only the results, `3+5*7-2?864!4`: fewer tokens, so more problems for the same FLOPs. Does it pay?
+# - **Ten times the compute** for the direct model. How many steps does it master? What if it had four layers?
+# - **Further than training.** Make the chain name the place in the question, or draw random positions in training. Do six steps
+#   work?
+# - **A second question.** Kojima et al. (2022) ask again after the chain: "Therefore, the answer (arabic numerals) is". Add it to
+#   the zero-shot chain.
+# - **Least-to-most** (Zhou et al. 2022): give the course model one step at a time, each as a question of its own.
+# - **Weighted votes.** Weigh each chain by its probability. Does that beat the plain vote?
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## Further reading
+#
+# - J. Wei et al. *Chain-of-Thought Prompting Elicits Reasoning in Large Language Models.* NeurIPS 2022. arXiv:2201.11903
+# - T. Kojima, S. S. Gu, M. Reid, Y. Matsuo, Y. Iwasawa. *Large Language Models are Zero-Shot Reasoners.* NeurIPS 2022.
+#   arXiv:2205.11916
+# - X. Wang et al. *Self-Consistency Improves Chain of Thought Reasoning in Language Models.* ICLR 2023. arXiv:2203.11171
+# - D. Zhou et al. *Least-to-Most Prompting Enables Complex Reasoning in Large Language Models.* ICLR 2023. arXiv:2205.10625
+# - M. Nye et al. *Show Your Work: Scratchpads for Intermediate Computation with Language Models.* 2021. arXiv:2112.00114
+# - K. Cobbe et al. *Training Verifiers to Solve Math Word Problems.* 2021. arXiv:2110.14168 (GSM8K)
+# - G. Feng et al. *Towards Revealing the Mystery behind Chain of Thought: A Theoretical Perspective.* NeurIPS 2023.
+#   arXiv:2305.15408
+# - J. Pfau, W. Merrill, S. R. Bowman. *Let's Think Dot by Dot: Hidden Computation in Transformer Language Models.* 2024.
+#   arXiv:2404.15758
+# - T. Lanham et al. *Measuring Faithfulness in Chain-of-Thought Reasoning.* 2023. arXiv:2307.13702
+# - M. Turpin, J. Michael, E. Perez, S. R. Bowman. *Language Models Don't Always Say What They Think: Unfaithful Explanations in
+#   Chain-of-Thought Prompting.* NeurIPS 2023. arXiv:2305.04388

@@ -1,0 +1,1097 @@
+# %% [markdown]
+# # Lab 09 · Build a Llama
+#
+# **What is in the file that one downloads, and what turns it into text?** A table of a few hundred matrices, and about
+# sixty lines of code. You will write these lines, put the course model's real weights into them, and get the numbers that
+# `transformers` gets. Nothing about the model will then be hidden from you.
+#
+# You will
+#
+# 1. write the four parts that make a LLaMA (Touvron et al. 2023a): *RMSNorm* (均方根归一化), *rotary positions* (旋转位置编码,
+#    RoPE), *SwiGLU* (门控前馈网络) and *grouped-query attention* (分组查询注意力, GQA),
+# 2. build the decoder and compare its logits with the library's, on short and on longer texts,
+# 3. add a *KV cache* (键值缓存), show that it changes nothing but the time, and compute what it costs,
+# 4. count the weights of LLaMA 7B to 65B and Llama 2 70B from their configurations,
+# 5. sample with *temperature* (温度), *top-k* and *top-p*, and chat.
+#
+# Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
+# one tests your answer at once. Grading runs further, hidden tests of the same functions.
+
+# %%
+import inspect
+import math
+import time
+from dataclasses import dataclass, replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers.models.llama import modeling_llama
+
+from course_utils import data, generate, lab, load_model, plots, scoring, tables
+
+lab.start(
+    "09_llama_family",
+    exercises=[
+        "rms_norm",
+        "rope",
+        "swiglu",
+        "grouped_query_attention",
+        "decoder_block",
+        "llama_logits",
+        "costs",
+        "filter_logits",
+    ],
+)
+plots.style()
+
+# %% [markdown]
+# ## 1 · The file
+#
+# The course model, SmolLM2-135M-Instruct (Ben Allal et al. 2025), is a Llama in architecture. `eager` asks the library for
+# attention written out as matrix products, which is what you will write too.
+
+# %% tags=["experiment"]
+model, tokenizer = load_model(precision="fp32", attn_implementation="eager")
+weights = dict(model.state_dict())
+for name in list(weights)[:10] + list(weights)[-2:]:
+    print(f"{name:<50} {tuple(weights[name].shape)}")
+print(f"{len(weights)} matrices and vectors")
+
+# %% [markdown]
+# Beside the weights there is a *configuration*. We copy what matters into words of our own, so that your code will run
+# every Llama, from this one to a 70B.
+
+# %%
+@dataclass(frozen=True)
+class Shape:
+    """What a configuration says."""
+
+    width: int  # d, the size of a token's vector
+    layers: int
+    heads: int  # of queries
+    kv_heads: int  # of keys and values; divides heads
+    head_dim: int  # size of one head; usually width / heads, but it need not be
+    intermediate: int  # width of the feed-forward network
+    vocabulary: int
+    theta: float  # base of the rotary positions
+    eps: float  # of RMSNorm
+    tied: bool  # is the output matrix the embedding?
+
+
+def shape_of(config):
+    """A transformers LlamaConfig as a Shape."""
+    return Shape(
+        width=config.hidden_size,
+        layers=config.num_hidden_layers,
+        heads=config.num_attention_heads,
+        kv_heads=config.num_key_value_heads,
+        head_dim=config.head_dim,
+        intermediate=config.intermediate_size,
+        vocabulary=config.vocab_size,
+        theta=config.rope_parameters["rope_theta"],
+        eps=config.rms_norm_eps,
+        tied=config.tie_word_embeddings,
+    )
+
+# %% tags=["experiment"]
+shape = shape_of(model.config)
+print(shape)
+
+# %% [markdown]
+# To test on, a toy with random weights: the library's model, its `Shape`, and its weights.
+
+# %%
+def toy(seed=0, **settings):
+    """A small random Llama of the library, its Shape and its weights."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        **{
+            "vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "initializer_range": 0.2, "rms_norm_eps": 1e-5,
+            "tie_word_embeddings": False, "attn_implementation": "eager",
+            "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
+            **settings,
+        }
+    )
+    random_model = LlamaForCausalLM(config).eval()
+    for name, parameter in random_model.named_parameters():
+        if "norm" in name:  # new models have ones there, which would hide a norm that forgets its weights
+            parameter.data = torch.rand_like(parameter) + 0.5
+    return random_model, shape_of(config), {name: tensor.clone() for name, tensor in random_model.state_dict().items()}
+
+# %% [markdown]
+# ## 2 · RMSNorm
+#
+# Before each sublayer a token's vector is brought to size one. Zhang and Sennrich (2019) left out what LayerNorm does
+# besides (subtract the mean, add a bias):
+#
+# $$\text{RMSNorm}(x) = w \odot \frac{x}{\sqrt{\frac{1}{d} \sum_i x_i^2 + \varepsilon}}$$
+#
+# One trap: a 16-bit float ends at 65,504, so the square of 300 is infinite. The norm is computed in float32, always.
+
+# %% tags=["exercise:rms_norm"]
+def rms_norm(x, weight, eps):
+    """Root mean square normalisation over the last dimension.
+
+    x: float tensor (..., d), of any float dtype. weight: (d,), of the same dtype. eps: float, added under the root.
+    Computed in float32; what has been normalised is cast back to x's dtype and then multiplied by weight.
+    Returns a tensor of x's shape and dtype.
+
+    Example: x = [3, 4], weight = [1, 2], eps = 0: the mean square is 12.5, so [0.8485, 2.2627].
+    Hint: x.float(), .pow(2).mean(-1, keepdim=True), torch.rsqrt.
+    """
+    ### BEGIN SOLUTION
+    wide = x.float()
+    wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
+    return weight * wide.to(x.dtype)
+    ### END SOLUTION
+
+# %% tags=["tests:rms_norm:1"]
+with lab.test("rms_norm"):
+    got = rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 2.0]), 0.0)
+    lab.expect_close(got, torch.tensor([[0.848528, 2.262742]]), "the example")
+    x, w = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0)), torch.rand(8)
+    lab.expect_close(rms_norm(x, w, 1e-5), F.rms_norm(x, (8,), w, 1e-5), "rms_norm of a batch")
+    half = rms_norm(torch.full((1, 4), 300.0, dtype=torch.float16), torch.ones(4, dtype=torch.float16), 1e-5)
+    lab.expect_close(half, torch.ones(1, 4, dtype=torch.float16), "300 in float16 (its square is not a float16)", rtol=1e-3)
+
+# %% tags=["hidden:rms_norm:2"]
+def probe():
+    g = torch.Generator().manual_seed(1)
+    x, w = torch.randn(3, 4, 2, 10, generator=g), torch.randn(10, generator=g)
+    tiny = rms_norm(x * 1e-3, w, 1e-2)
+    half = rms_norm((x * 400).half(), w.half(), 1e-6)
+    shifted = rms_norm(x + 7, w, 1e-5)
+    return {"plain": rms_norm(x, w, 1e-5), "tiny": tiny, "half": half, "shifted": shifted, "dtype": str(half.dtype)}
+
+
+def check(got, want):
+    half = [side.pop("half") for side in (got, want)]
+    close(got, want, rtol=1e-4, atol=1e-5)
+    close(*half, rtol=4e-3, atol=4e-3)
+
+
+def visible():
+    x, w = torch.arange(80.0).view(2, 5, 8) % 7 - 3, torch.arange(8.0) / 8
+    wide = rms_norm(torch.full((1, 4), 300.0, dtype=torch.float16), torch.ones(4, dtype=torch.float16), 1e-5)
+    return [rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 2.0]), 0.0), rms_norm(x, w, 1e-5), wide]
+
+# %% [markdown]
+# ## 3 · Rotary positions
+#
+# Attention compares vectors and does not see order. Su et al. (2021) *turn* queries and keys, by an angle that grows with
+# the position. A head of size $d$ has $d/2$ pairs; pair $i$ is turned at position $p$ by the angle
+#
+# $$p \cdot \theta^{-2i/d}, \qquad (a, b) \mapsto (a \cos - b \sin,\; a \sin + b \cos)$$
+#
+# The scalar product of a query at $p$ and a key at $q$ then depends on $p - q$ alone. Pair $i$ consists of the numbers $i$
+# and $i + d/2$. (Meta's own code pairs $2i$ and $2i+1$; files converted for `transformers` have their rows reordered to
+# match. Mixing the two up is a famous mistake; you will measure what it costs.)
+
+# %% tags=["exercise:rope"]
+def rope(x, start, theta):
+    """Turn queries or keys by their positions.
+
+    x: float tensor (batch, heads, n, d), d even; the tokens stand at positions start, start + 1, …, start + n - 1.
+    theta: float, the base. Pair i (of d/2) is made of x[..., i] and x[..., i + d/2]. Angles in float32; their cosine
+    and sine are cast to x's dtype. Returns a tensor of x's shape and dtype.
+
+    Example: x = [1, 0] at position 2 (d = 2, one pair, angle 2): [cos 2, sin 2] = [-0.416, 0.909].
+    Hint: torch.arange(0, d, 2) / d are the exponents; x[..., : d // 2] and x[..., d // 2 :] the two halves.
+    """
+    ### BEGIN SOLUTION
+    d = x.shape[-1]
+    frequencies = 1.0 / theta ** (torch.arange(0, d, 2, device=x.device).float() / d)
+    positions = torch.arange(start, start + x.shape[-2], device=x.device).float()
+    angles = positions[:, None] * frequencies
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    a, b = x[..., : d // 2], x[..., d // 2 :]
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+    ### END SOLUTION
+
+# %%
+def rotated_by_transformers(x, start, theta):
+    """The library's rotation of the same tensor."""
+    n, d = x.shape[-2:]
+    config = LlamaConfig(hidden_size=d, num_attention_heads=1, rope_parameters={"rope_type": "default", "rope_theta": theta})
+    cos, sin = modeling_llama.LlamaRotaryEmbedding(config)(x, torch.arange(start, start + n)[None])
+    return modeling_llama.apply_rotary_pos_emb(x, x, cos, sin)[0]
+
+# %% tags=["tests:rope:2"]
+with lab.test("rope"):
+    got = rope(torch.tensor([[[[1.0, 0.0]]]]), 2, 10_000.0)
+    lab.expect_close(got.flatten(), torch.tensor([math.cos(2), math.sin(2)]), "the example")
+    x = torch.randn(2, 3, 7, 8, generator=torch.Generator().manual_seed(0))
+    for start in (0, 5):
+        want = rotated_by_transformers(x, start, 10_000.0)
+        lab.expect_close(rope(x, start, 10_000.0), want, f"rope from {start}", atol=1e-5)
+    query, key = x[:1, :1, :1], x[:1, :1, 1:2]
+    near = rope(query, 13, 100.0) @ rope(key, 11, 100.0).transpose(-1, -2)
+    far = rope(query, 93, 100.0) @ rope(key, 91, 100.0).transpose(-1, -2)
+    lab.expect_close(near, far, "the score of two tokens at distance 2, wherever they stand", atol=1e-4)
+
+# %% tags=["hidden:rope:2"]
+def probe():
+    g = torch.Generator().manual_seed(2)
+    x = torch.randn(2, 3, 40, 12, generator=g)
+    return {
+        "from 0": rope(x, 0, 10_000.0),
+        "from 300": rope(x, 300, 500.0),
+        "one": rope(x[:, :, :1], 17, 100_000.0),
+        "half": rope(x.half(), 3, 1000.0).float(),
+        "dtype": str(rope(x.bfloat16(), 3, 1000.0).dtype),
+    }
+
+
+def check(got, want):
+    half = [side.pop("half") for side in (got, want)]
+    close(got, want, rtol=1e-3, atol=3e-4)
+    close(*half, rtol=1e-2, atol=1e-2)
+
+
+def visible():
+    x = torch.arange(336.0).view(2, 3, 7, 8) % 11 - 5
+    return [rope(torch.tensor([[[[1.0, 0.0]]]]), 2, 10_000.0), rope(x, 0, 10_000.0), rope(x, 5, 10_000.0)]
+
+# %% [markdown]
+# ## 4 · SwiGLU
+#
+# Two thirds of a layer's weights are its feed-forward network. Instead of one hidden layer there are two, and one *gates*
+# the other (Shazeer 2020):
+#
+# $$\text{SwiGLU}(x) = W_\text{down} \big( \text{SiLU}(W_\text{gate}\, x) \odot W_\text{up}\, x \big)$$
+#
+# with $\text{SiLU}(z) = z \cdot \sigma(z)$.
+
+# %% tags=["exercise:swiglu"]
+def swiglu(x, gate, up, down):
+    """The feed-forward network.
+
+    x: (..., d). gate, up: (intermediate, d). down: (d, intermediate); all as nn.Linear keeps them, (out, in), no biases.
+    Returns (..., d).
+
+    Example: x = [1, 2], gate = [[1, 0]], up = [[0, 3]], down = [[2], [0]]: SiLU(1) · 6 = 4.386, times 2: [8.772, 0].
+    Hint: F.silu; x @ matrix.T or F.linear(x, matrix).
+    """
+    ### BEGIN SOLUTION
+    return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
+    ### END SOLUTION
+
+# %% tags=["tests:swiglu:1"]
+with lab.test("swiglu"):
+    got = swiglu(torch.tensor([1.0, 2.0]), torch.tensor([[1.0, 0]]), torch.tensor([[0, 3.0]]), torch.tensor([[2.0], [0]]))
+    lab.expect_close(got, torch.tensor([8.772703, 0.0]), "the example", atol=1e-4)
+    random_model, s, w = toy()
+    x, mlp = torch.randn(2, 4, s.width, generator=torch.Generator().manual_seed(0)), random_model.model.layers[0].mlp
+    got = swiglu(x, mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight)
+    lab.expect_close(got.detach(), mlp(x).detach(), "the feed-forward network of a toy", atol=1e-5)
+
+# %% tags=["hidden:swiglu:2"]
+def probe():
+    g = torch.Generator().manual_seed(3)
+    gate, up, down = (torch.randn(*size, generator=g) for size in ((20, 6), (20, 6), (6, 20)))
+    return [swiglu(torch.randn(*size, 6, generator=g), gate, up, down) for size in ((3,), (2, 5), (1, 2, 3))]
+
+
+def check(got, want):
+    close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def visible():
+    gate, up, down = torch.tensor([[1.0, 0]]), torch.tensor([[0, 3.0]]), torch.tensor([[2.0], [0]])
+    wide = [torch.arange(n * 6.0).view(n, 6) % 5 - 2 for n in (9, 9)]
+    x = torch.arange(12.0).view(2, 6) % 4 - 1
+    return [swiglu(torch.tensor([1.0, 2.0]), gate, up, down), swiglu(x, wide[0], wide[1].flip(0), wide[0].T)]
+
+# %% [markdown]
+# ## 5 · Grouped-query attention
+#
+# Every query head has its own queries, but groups of query heads share keys and values (Ainslie et al. 2023). With one
+# group for each head it is ordinary *multi-head attention*; with one group in all, *multi-query attention* (Shazeer 2019).
+# The course model has 9 query heads and 3 key-value heads: query heads 0, 1, 2 share the first, 3, 4, 5 the second, 6, 7, 8
+# the third.
+#
+# Queries may be fewer than keys: when decoding, we ask for the *last* $n$ of $m$ tokens, and the others come from the
+# cache. Each token sees itself and what stands before it.
+
+# %% tags=["exercise:grouped_query_attention"]
+def grouped_query_attention(q, k, v):
+    """Causal attention in which groups of query heads share keys and values.
+
+    q: (batch, heads, n, d); k, v: (batch, kv_heads, m, d), heads a multiple of kv_heads, m >= n. The queries belong to
+    the last n of the m tokens: query i stands at position m - n + i and sees the keys up to its own position, itself
+    included. Query head h uses key-value head h // (heads / kv_heads). Scores are divided by √d.
+    Returns (batch, heads, n, d).
+
+    Example: one head, d = 1, q = [[0], [0]], k = [[5], [5]], v = [[2], [4]]: the first token sees itself, 2; the second
+    sees both alike, 3.
+    Hint: repeat_interleave brings k and v to as many heads as q; an upper triangle (torch.triu with a diagonal) is
+    filled with -inf before the softmax. Write it out; do not call F.scaled_dot_product_attention.
+    """
+    ### BEGIN SOLUTION
+    n, m = q.shape[-2], k.shape[-2]
+    group = q.shape[1] // k.shape[1]
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    future = torch.ones(n, m, dtype=torch.bool, device=q.device).triu(m - n + 1)
+    return scores.masked_fill(future, -math.inf).softmax(-1) @ v
+    ### END SOLUTION
+
+# %% tags=["tests:grouped_query_attention:2"]
+with lab.test("grouped_query_attention"):
+    q, k, v = torch.zeros(1, 1, 2, 1), torch.full((1, 1, 2, 1), 5.0), torch.tensor([[[[2.0], [4.0]]]])
+    lab.expect_close(grouped_query_attention(q, k, v).flatten(), torch.tensor([2.0, 3.0]), "the example")
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, heads, 5, 8, generator=g) for heads in (6, 2, 2))
+    want = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    got = grouped_query_attention(q, k, v)
+    lab.expect_close(got, want, "6 query heads on 2 key-value heads", atol=1e-5)
+    lab.expect_close(grouped_query_attention(q[:, :, -2:], k, v), got[:, :, -2:], "the last two queries alone", atol=1e-5)
+
+# %% tags=["hidden:grouped_query_attention:3"]
+def probe():
+    g = torch.Generator().manual_seed(4)
+    cases = ((6, 3, 7, 7, 4), (4, 1, 3, 9, 6), (8, 8, 1, 5, 2), (9, 3, 1, 1, 16), (4, 2, 30, 200, 8))
+    results = []
+    for heads, kv_heads, n, m, d in cases:
+        q = torch.randn(2, heads, n, d, generator=g)
+        k, v = (torch.randn(2, kv_heads, m, d, generator=g) for _ in "kv")
+        results.append(grouped_query_attention(q, k, v))
+    return results
+
+
+def check(got, want):
+    close(got, want, rtol=1e-4, atol=1e-5)
+
+
+def visible():
+    q, k, v = (torch.arange(heads * 80.0).view(2, heads, 5, 8) % mod - 4 for heads, mod in ((6, 9), (2, 7), (2, 11)))
+    return [grouped_query_attention(q, k, v), grouped_query_attention(q[:, :, -2:], k, v)]
+
+# %% [markdown]
+# ## 6 · One decoder block
+#
+# Put them together. A block has two sublayers, each *pre-normalised* (前置归一化) and added to the stream it read from:
+#
+# $$h = x + W_o\,\text{attention}\big(\text{norm}_1(x)\big), \qquad y = h + \text{SwiGLU}\big(\text{norm}_2(h)\big)$$
+#
+# And it hands out its keys and values. Given those of earlier tokens (`past`), the block works on the new tokens alone:
+# that is the whole KV cache. Keys are kept *after* they were turned.
+
+# %% tags=["exercise:decoder_block"]
+def decoder_block(x, weights, layer, shape, past=None):
+    """One block of the decoder.
+
+    x: (batch, n, width), the new tokens. weights: dict of tensors with the names of section 1; this block's begin with
+    f"model.layers.{layer}." and go on with input_layernorm.weight, self_attn.{q,k,v,o}_proj.weight,
+    post_attention_layernorm.weight, mlp.{gate,up,down}_proj.weight. shape: a Shape. past: None, or what this block
+    returned for the m tokens before these: keys and values, each (batch, kv_heads, m, head_dim).
+    Returns (y, (keys, values)): y (batch, n, width); keys (turned by rope) and values of all m + n tokens.
+
+    The new tokens stand at positions m, m + 1, …; without past, m = 0. q, k and v are split into heads of size
+    shape.head_dim: (batch, n, heads · head_dim) → (batch, heads, n, head_dim).
+    Hint: .view(batch, n, -1, shape.head_dim).transpose(1, 2) splits; .transpose(1, 2).reshape(batch, n, -1) joins.
+    If an earlier exercise resists, F.rms_norm and F.scaled_dot_product_attention (enable_gqa=True) may stand in for it here.
+    """
+    ### BEGIN SOLUTION
+    def w(name):
+        return weights[f"model.layers.{layer}.{name}.weight"]
+
+    batch, n, _ = x.shape
+    start = 0 if past is None else past[0].shape[-2]
+    h = rms_norm(x, w("input_layernorm"), shape.eps)
+    q, k, v = (F.linear(h, w(f"self_attn.{p}_proj")).view(batch, n, -1, shape.head_dim).transpose(1, 2) for p in "qkv")
+    q, k = rope(q, start, shape.theta), rope(k, start, shape.theta)
+    if past is not None:
+        k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)
+    mixed = grouped_query_attention(q, k, v).transpose(1, 2).reshape(batch, n, -1)
+    x = x + F.linear(mixed, w("self_attn.o_proj"))
+    h = rms_norm(x, w("post_attention_layernorm"), shape.eps)
+    return x + swiglu(h, w("mlp.gate_proj"), w("mlp.up_proj"), w("mlp.down_proj")), (k, v)
+    ### END SOLUTION
+
+# %% tags=["tests:decoder_block:2"]
+with lab.test("decoder_block"), torch.no_grad():
+    random_model, s, w = toy()
+    ids = torch.randint(50, (2, 9), generator=torch.Generator().manual_seed(0))
+    states = random_model(ids, output_hidden_states=True).hidden_states  # before block 0, before block 1, …
+    for layer in (0, 1):
+        got, (keys, values) = decoder_block(states[layer], w, layer, s)
+        lab.expect_close(got, states[layer + 1], f"block {layer} of a toy", rtol=1e-4, atol=1e-4)
+    assert keys.shape == values.shape == (2, 2, 9, 4), f"keys should be (2, 2, 9, 4), but are {tuple(keys.shape)}"
+    _, past = decoder_block(states[0][:, :6], w, 0, s)
+    rest, (longer, _) = decoder_block(states[0][:, 6:], w, 0, s, past)
+    assert longer.shape == (2, 2, 9, 4), f"with 6 in the past and 3 new, keys of 9 tokens, not {longer.shape[-2]}"
+    lab.expect_close(rest, states[1][:, 6:], "tokens 6 to 8, with the first six from the past", rtol=1e-4, atol=1e-4)
+
+# %% tags=["hidden:decoder_block:3"]
+def probe():
+    results = []
+    for i, settings in enumerate((
+        {},
+        {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 10},
+        {"num_attention_heads": 3, "num_key_value_heads": 3, "rms_norm_eps": 1e-2},
+    )):
+        _, s, w = toy(seed=i, **settings)
+        x = torch.randn(2, 12, s.width, generator=torch.Generator().manual_seed(i))
+        whole, _ = decoder_block(x, w, 1, s)
+        first, past = decoder_block(x[:, :5], w, 1, s)
+        then, past = decoder_block(x[:, 5:11], w, 1, s, past)
+        last, past = decoder_block(x[:, 11:], w, 1, s, past)
+        results += [whole, torch.cat([first, then, last], 1), past[0], past[1]]
+    return results
+
+
+def check(got, want):
+    close(got, want, rtol=1e-3, atol=1e-4)
+
+
+def visible():
+    _, s, w = toy()
+    x = torch.arange(2 * 9 * 24.0).view(2, 9, 24) % 13 / 6 - 1
+    whole, _ = decoder_block(x, w, 0, s)
+    _, past = decoder_block(x[:, :6], w, 0, s)
+    return [whole, decoder_block(x, w, 1, s)[0], decoder_block(x[:, 6:], w, 0, s, past)[0]]
+
+# %% [markdown]
+# ## 7 · The whole model
+#
+# Look up the embedding, go through the blocks, normalise once more, multiply by the output matrix. Small models have no
+# output matrix of their own: they use the embedding again (*tied*, 权重共享), and then a file need not contain
+# `lm_head.weight`.
+
+# %% tags=["exercise:llama_logits"]
+def llama_logits(ids, weights, shape, past=None):
+    """A decoder of the Llama kind.
+
+    ids: int64 (batch, n), the new tokens. weights: dict with model.embed_tokens.weight (vocabulary, width), the blocks'
+    tensors, model.norm.weight and, if shape.tied is False, lm_head.weight (vocabulary, width); if it is True, the
+    embedding is the output matrix. shape: a Shape. past: None, or the cache that an earlier call returned.
+    Returns (logits, cache): logits (batch, n, vocabulary), for each new token the scores of its successor; cache, a list
+    with what decoder_block returned for each layer, to give as past when the text goes on.
+
+    Hint: weights[...][ids] looks up; past[layer] is the past of a block.
+    """
+    ### BEGIN SOLUTION
+    x = weights["model.embed_tokens.weight"][ids]
+    cache = []
+    for layer in range(shape.layers):
+        x, kept = decoder_block(x, weights, layer, shape, past and past[layer])
+        cache.append(kept)
+    x = rms_norm(x, weights["model.norm.weight"], shape.eps)
+    head = weights["model.embed_tokens.weight" if shape.tied else "lm_head.weight"]
+    return F.linear(x, head), cache
+    ### END SOLUTION
+
+# %% tags=["tests:llama_logits:2"]
+with lab.test("llama_logits"), torch.no_grad():
+    for tied in (False, True):
+        random_model, s, w = toy(tie_word_embeddings=tied)
+        if tied:
+            w.pop("lm_head.weight", None)
+        ids = torch.randint(50, (2, 11), generator=torch.Generator().manual_seed(0))
+        logits, cache = llama_logits(ids, w, s)
+        lab.expect_close(logits, random_model(ids).logits, f"logits (tied: {tied})", rtol=1e-4, atol=1e-4)
+    assert len(cache) == 3 and cache[0][0].shape == (2, 2, 11, 4), "the cache is a list with (keys, values) of each layer"
+    _, past = llama_logits(ids[:, :8], w, s)
+    tail, _ = llama_logits(ids[:, 8:], w, s, past)
+    lab.expect_close(tail, logits[:, 8:], "the last three tokens, with the first eight in the cache", rtol=1e-4, atol=1e-4)
+
+# %% tags=["hidden:llama_logits:4"]
+def probe():
+    results = []
+    for i, settings in enumerate((
+        {"num_hidden_layers": 5, "num_key_value_heads": 3},
+        {"tie_word_embeddings": True, "num_attention_heads": 4, "num_key_value_heads": 4},
+        {"num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 6, "vocab_size": 70,
+         "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0}},
+    )):
+        _, s, w = toy(seed=10 + i, **settings)
+        if s.tied:
+            w.pop("lm_head.weight", None)
+        ids = torch.randint(50, (2, 300), generator=torch.Generator().manual_seed(i))
+        with torch.no_grad():
+            whole, _ = llama_logits(ids[:1], w, s)
+            pieces, past = [], None
+            for part in ids[:, :40].split([20, 1, 1, 18], 1):
+                logits, past = llama_logits(part, w, s, past)
+                pieces.append(logits)
+        results += [whole[:, ::7], torch.cat(pieces, 1), len(past), list(past[-1][0].shape)]
+    return results
+
+
+def check(got, want):
+    close(got, want, rtol=1e-3, atol=1e-4)
+
+
+def visible():
+    results = []
+    for tied in (False, True):
+        _, s, w = toy(tie_word_embeddings=tied)
+        if tied:
+            w.pop("lm_head.weight", None)
+        ids = torch.arange(22).view(2, 11) * 7 % 50
+        with torch.no_grad():
+            logits, past = llama_logits(ids[:, :8], w, s)
+            results += [logits, llama_logits(ids[:, 8:], w, s, past)[0]]
+    return results
+
+# %% [markdown]
+# ### The real weights
+#
+# Now the real thing. **Predict:** the same weights, the same formulas, other code. How far will your logits be from those
+# of `transformers`, in float32? (Logits go up to about 40 here.)
+
+# %% tags=["experiment"]
+PROMPTS = {
+    "a fact": "The Eiffel Tower stands in the city of",
+    "code": "def fibonacci(n):\n    return n if n < 2 else",
+    "Chinese": "床前明月光，疑是地上",
+    "sums": "17 + 25 = 42, 18 + 26 = 44, 19 + 27 =",
+    "a chat": tokenizer.apply_chat_template([{"role": "user", "content": "Why is the sky blue?"}], tokenize=False),
+}
+
+
+@torch.inference_mode()
+def distances(ids):
+    """Largest differences of logits: ours and eager, ours and the fused kernel, the library's two kernels."""
+    ours, _ = llama_logits(ids, weights, shape)
+    eager = model(ids).logits
+    model.set_attn_implementation("sdpa")
+    fused = model(ids).logits
+    model.set_attn_implementation("eager")
+    agree = (ours.argmax(-1) == fused.argmax(-1)).float().mean()
+    return {
+        "tokens": ids.shape[1],
+        "ours, eager": float((ours - eager).abs().max()),
+        "ours, fused": float((ours - fused).abs().max()),
+        "eager, fused": float((eager - fused).abs().max()),
+        "same next token": f"{agree:.0%}",
+    }
+
+
+rows = {name: distances(tokenizer(text, return_tensors="pt")["input_ids"]) for name, text in PROMPTS.items()}
+pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused", "eager, fused"])
+
+# %% [markdown]
+# Not close: *equal*, to the last bit. The same products in the same order give the same numbers. By default `transformers`
+# takes a fused attention kernel, which adds in another order; the library's own two kernels differ by some $10^{-5}$, and
+# from the fused one you are as far as its `eager` is. All are within $10^{-4}$, and the next token is the same everywhere.
+#
+# ### A longer text
+#
+# Let the model read its own source code: the file `modeling_llama.py`, which has what you have just written.
+
+# %% tags=["experiment"]
+LONG = lab.budget(full=1024, quick=64)
+source = inspect.getsource(modeling_llama)
+long_ids = tokenizer(source[source.index("class LlamaRMSNorm") :], return_tensors="pt")["input_ids"][:, : LONG + 1]
+with torch.inference_mode():
+    long_logits, long_cache = llama_logits(long_ids[:, :-1], weights, shape)
+    off = (long_logits - model(long_ids[:, :-1]).logits).abs().max()
+print(f"{LONG} tokens: largest difference of the logits {off:.1e}")
+
+# %% [markdown]
+# What is a long context good for? Take the last quarter of that text, and let the model see more and more of what stands
+# before it.
+
+# %% tags=["experiment"]
+target = LONG // 4
+rows = {}
+for context in (0, 16, 64, 256, LONG - target):
+    if context <= LONG - target:
+        part = long_ids[:, LONG - target - context :]
+        with torch.inference_mode():
+            logits, _ = llama_logits(part[:, :-1], weights, shape)
+        nats = F.cross_entropy(logits[0, -target + 1 :], part[0, -target + 1 :])
+        rows[context] = round(nats.item(), 2)
+print(f"nats a token of the last {target}, by tokens before them:", rows)
+
+# %% [markdown]
+# The text is the same, the tokens to be foreseen are the same, and yet each step back helps: names that were defined far
+# above, the style of the file. Nothing in your code knows a longest length; whether the *weights* can use what is far away
+# is a matter of how they were trained (here on texts of up to 8192 tokens).
+
+# %% [markdown]
+# ### What if one part is wrong?
+#
+# A wrong part need not crash. It may make a model that is somewhat worse, and nobody knows why. Five mistakes, made in the
+# weights or the configuration so that your code stays as it is. **Predict** the order, from harmless to fatal.
+
+# %% tags=["experiment"]
+def edited(edit):
+    """A copy of the weights with edit(name, tensor) in the place of each tensor."""
+    return {name: edit(name, tensor) for name, tensor in weights.items()}
+
+
+def paired(name, tensor):
+    """Rows of queries and keys in Meta's order, as if the file had not been converted."""
+    if not name.endswith(("q_proj.weight", "k_proj.weight")):
+        return tensor
+    heads = tensor.view(-1, 2, shape.head_dim // 2, shape.width)
+    return heads.transpose(1, 2).reshape(tensor.shape)
+
+
+def one_kv_head(name, tensor):
+    """All key-value heads replaced by their mean: multi-query attention without training."""
+    if not name.endswith(("k_proj.weight", "v_proj.weight")):
+        return tensor
+    heads = tensor.view(shape.kv_heads, shape.head_dim, shape.width)
+    return heads.mean(0, keepdim=True).expand_as(heads).reshape(tensor.shape)
+
+
+def exchanged(name, tensor):
+    """Gate in the place of up, and up in the place of gate."""
+    if "gate_proj" in name:
+        return weights[name.replace("gate_proj", "up_proj")]
+    return weights[name.replace("up_proj", "gate_proj")]
+
+
+WRONG = {
+    "as it should be": (weights, shape),
+    "theta 10,000 instead of 100,000": (weights, replace(shape, theta=10_000.0)),
+    "norms without their weights": (edited(lambda name, t: torch.ones_like(t) if "norm" in name else t), shape),
+    "gate and up exchanged": (edited(exchanged), shape),
+    "Meta's order of the pairs": (edited(paired), shape),
+    "one key-value head for all": (edited(one_kv_head), shape),
+}
+
+# %% tags=["experiment"]
+texts = data.movie_sentences()[: lab.budget(full=20, quick=2)]["text"]
+
+
+@torch.inference_mode()
+def nats_a_token(weights, shape):
+    """Mean loss of each text."""
+    losses = []
+    for text in texts:
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        logits, _ = llama_logits(ids[:, :-1], weights, shape)
+        losses.append(F.cross_entropy(logits[0], ids[0, 1:]).item())
+    return np.array(losses)
+
+
+losses = pd.DataFrame({name: nats_a_token(*case) for name, case in tqdm(WRONG.items(), desc="variants", leave=False)})
+rows = {}
+for name in losses:
+    extra = scoring.bootstrap(losses, lambda f, c=name: float((f[c] - f["as it should be"]).mean()))
+    rows[name] = {"nats a token": losses[name].mean(), "added": extra[0], "from": extra[1], "to": extra[2]}
+pd.DataFrame(rows).T.round(2)
+
+# %% [markdown]
+# Exchange gate and up, or forget the norms' weights, and the model is gone: a blind guess among 49,152 tokens costs 10.8
+# nats. Nobody would miss that. But a file in Meta's order of pairs costs 0.6 nats, a wrong theta next to nothing on
+# sentences as short as these: such a model still talks, only worse, and on longer texts worse again. Compare logits with a
+# reference before you believe that a port is right.
+#
+# The last row is no mistake but a wish: multi-query attention, by averaging. It does not come for nothing; Ainslie et al.
+# (2023) average and then *train on*.
+#
+# ## 8 · The cache
+#
+# To write $t$ tokens without a cache, the whole text goes through the model $t$ times. With it, each token goes through
+# once. Two things to show: the same text comes out, and the time differs.
+
+# %% tags=["experiment"]
+@torch.inference_mode()
+def decode(ids, steps, pick, cached=True, stop=None):
+    """Continue ids (batch, n) by `steps` tokens, each chosen by pick(logits of the last position) → (batch, 1)."""
+    past, new = None, ids
+    for _ in range(steps):
+        logits, cache = llama_logits(new if cached else ids, weights, shape, past)
+        chosen = pick(logits[:, -1])
+        ids = torch.cat([ids, chosen], 1)
+        if stop is not None and bool((chosen == stop).all()):
+            break
+        past, new = (cache, chosen) if cached else (None, None)
+    return ids
+
+
+def greedy(logits):
+    return logits.argmax(-1, keepdim=True)
+
+
+STEPS = lab.budget(full=40, quick=4)
+prompt = tokenizer("A llama is an animal that", return_tensors="pt")["input_ids"]
+seconds, outputs = {}, {}
+for cached in (False, True):
+    began = time.perf_counter()
+    outputs[cached] = decode(prompt, STEPS, greedy, cached)
+    seconds[cached] = time.perf_counter() - began
+assert torch.equal(outputs[False], outputs[True])
+print(tokenizer.decode(outputs[True][0]))
+ratio = seconds[False] / seconds[True]
+print(f"{STEPS} tokens: {seconds[False]:.1f} s without, {seconds[True]:.1f} s with the cache ({ratio:.1f} times)")
+
+# %% tags=["experiment"]
+@torch.inference_mode()
+def milliseconds(ids, past=None, runs=2):
+    """Best time of some runs."""
+    seconds = []
+    for _ in range(lab.budget(full=runs, quick=1)):
+        began = time.perf_counter()
+        llama_logits(ids, weights, shape, past)
+        seconds.append(time.perf_counter() - began)
+    return 1000 * min(seconds)
+
+
+lengths = lab.budget(full=(16, 64, 256, 1024), quick=(16, 64))
+times = {"without": [], "with": []}
+for n in lengths:
+    ids = long_ids[:, :n]
+    past = [(k[:, :, : n - 1], v[:, :, : n - 1]) for k, v in long_cache]  # what a run over n - 1 tokens leaves
+    times["without"].append(milliseconds(ids))
+    times["with"].append(milliseconds(ids[:, -1:], past))
+fig, ax = plt.subplots(figsize=(9, 4.2))
+for i, (name, values) in enumerate(times.items()):
+    ax.plot(lengths, values, marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=f"{name} the cache")
+ax.set(title="Time for the next token", xlabel="tokens read so far", ylabel="milliseconds (better of two)")
+ax.set(xscale="log", yscale="log")
+ax.set_xticks(lengths, [str(n) for n in lengths])
+ax.minorticks_off()
+ax.legend()
+plt.show()
+print({name: [round(v) for v in values] for name, values in times.items()})
+
+# %% [markdown]
+# Without the cache each new token costs the whole text again, and attention over it; with it the time hardly grows. What is
+# left is reading 135 million weights from memory for one token. That is why a server lets many texts share one pass, and
+# why it then needs so many caches.
+#
+# ## 9 · What it costs
+#
+# The cache buys time with memory. How much, and what did Llama 2 gain by grouping? Count, for any `Shape`, the weights of
+# the model and the bytes of its cache.
+
+# %% tags=["exercise:costs"]
+def costs(shape, tokens, batch=1, width=2):
+    """Weights of a Llama, and bytes of its KV cache.
+
+    shape: a Shape. tokens: how many are in the cache, for each of `batch` texts. width: bytes of one number in the cache
+    (2 for 16-bit floats). Returns a dict of two ints:
+        "parameters": all weights of the model: embedding, blocks (four attention matrices, three of the feed-forward
+            network, two norms; no biases), last norm, and the output matrix, unless it is tied.
+        "cache_bytes": a key and a value for every layer, key-value head, text and token.
+
+    Example: width 4, 1 layer, 2 heads of size 2, 2 kv heads, intermediate 6, vocabulary 10, tied: 188 parameters; a cache of
+    3 tokens has 2 · 1 · 2 · 2 · 3 = 24 numbers, 48 bytes.
+    Hint: heads · head_dim need not be the width.
+    """
+    ### BEGIN SOLUTION
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    layer = 2 * shape.width * queries + 2 * shape.width * keys + 3 * shape.width * shape.intermediate + 2 * shape.width
+    matrices = 1 if shape.tied else 2
+    return {
+        "parameters": matrices * shape.vocabulary * shape.width + shape.layers * layer + shape.width,
+        "cache_bytes": 2 * shape.layers * keys * tokens * batch * width,
+    }
+    ### END SOLUTION
+
+# %%
+def llama_config(row):
+    """The configuration of a row of the course's table of LLaMAs."""
+    return LlamaConfig(
+        hidden_size=row.dimension, num_hidden_layers=row.layers, num_attention_heads=row.heads,
+        num_key_value_heads=row.kv_heads, intermediate_size=row.intermediate, vocab_size=row.vocabulary,
+    )
+
+
+def counted_by_transformers(config):
+    """The library's count; on the device "meta" weights have a shape and no memory."""
+    with torch.device("meta"):
+        return LlamaForCausalLM(config).num_parameters()
+
+
+LLAMAS = {row.name: llama_config(row) for row in tables.load("llama_hyperparameters").itertuples()}
+
+# %% tags=["tests:costs:2"]
+with lab.test("costs"):
+    small = Shape(4, 1, 2, 2, 2, 6, 10, 1e4, 1e-5, True)
+    got = costs(small, 3)
+    assert got == {"parameters": 188, "cache_bytes": 48}, f"the example has 188 parameters and 48 bytes; you have {got}"
+    for name in ("LLaMA 7B", "Llama 2 70B"):
+        want, got = counted_by_transformers(LLAMAS[name]), costs(shape_of(LLAMAS[name]), 1)["parameters"]
+        assert got == want, f"{name} has {want:,} parameters; you count {got:,}"
+    got = costs(shape_of(LLAMAS["LLaMA 7B"]), 2048, batch=4)["cache_bytes"]
+    assert got == 4 * 2**30, f"LLaMA 7B keeps half a MiB a token, so 4 GiB for 4 texts of 2048; you have {got / 2**30} GiB"
+
+# %% tags=["hidden:costs:2"]
+def probe():
+    shapes = [
+        Shape(576, 30, 9, 3, 64, 1536, 49152, 1e5, 1e-5, True),
+        Shape(64, 3, 8, 1, 20, 100, 1000, 1e4, 1e-5, False),
+        *(shape_of(config) for config in LLAMAS.values()),
+    ]
+    return [costs(s, 100, batch=3, width=4) for s in shapes] + [costs(shapes[0], 8192)]
+
+
+def visible():
+    return [
+        costs(Shape(4, 1, 2, 2, 2, 6, 10, 1e4, 1e-5, True), 3),
+        costs(shape_of(LLAMAS["LLaMA 7B"]), 2048, batch=4),
+        costs(shape_of(LLAMAS["Llama 2 70B"]), 1)["parameters"],
+    ]
+
+# %% [markdown]
+# First check it against what your own cache holds, then against the papers.
+
+# %% tags=["experiment"]
+held = sum(t.numel() * t.element_size() for pair in long_cache for t in pair)
+computed = costs(shape, long_cache[0][0].shape[-2], width=4)
+assert held == computed["cache_bytes"] and computed["parameters"] == model.num_parameters()
+print(f"course model: {computed['parameters']:,} weights; a cache of {LONG} tokens holds {held / 1e6:.1f} MB in float32")
+printed = tables.load("llama_hyperparameters").set_index("name")["parameters_billion"]
+rows = {}
+for name, config in LLAMAS.items():
+    counted = costs(shape_of(config), 1)["parameters"]
+    off = counted / counted_by_transformers(config) - 1
+    rows[name] = {"counted here": f"{counted:,}", "off the library's": f"{off:.1%}", "in the paper (billion)": printed[name],
+                  "off the paper's": f"{counted / 1e9 / printed[name] - 1:+.2%}"}
+pd.DataFrame(rows).T
+
+# %% [markdown]
+# The library's count is met to the last weight. The papers round: LLaMA prints 6.7, 13.0, 32.5 and 65.2 billion for 6.74,
+# 13.02, 32.53 and 65.29 (the last one is cut, not rounded), and "70B" is a name for 69.
+#
+# **Predict:** how much memory does the cache of Llama 2 70B need at its full context of 4096 tokens, for 16 texts at once
+# in 16 bits? And how much would it need without grouping, with a key-value head for every one of its 64 query heads?
+
+# %% tags=["experiment"]
+fig, ax = plt.subplots(figsize=(9, 4.6))
+tokens = 2.0 ** np.arange(8, 18)
+grouped = shape_of(LLAMAS["Llama 2 70B"])
+lines = {
+    "Llama 2 70B, 64 key-value heads (no grouping)": replace(grouped, kv_heads=64),
+    "Llama 2 70B, 8 key-value heads (as it is)": grouped,
+    "Llama 2 70B, 1 key-value head (multi-query)": replace(grouped, kv_heads=1),
+    "LLaMA 7B": shape_of(LLAMAS["LLaMA 7B"]),
+}
+for i, (name, s) in enumerate(lines.items()):
+    ax.plot(tokens, [costs(s, int(t))["cache_bytes"] / 1e9 for t in tokens], label=name, marker=plots.MARKERS[i],
+            linestyle=plots.LINES[i], color=plots.COLORS[i])
+ax.axhline(80, color="grey", linestyle=":", marker="")
+ax.annotate("one A100: 80 GB", (tokens[0], 88), color="dimgrey", fontsize=11)
+ax.set(title="KV cache in 16 bits", xlabel="tokens in the cache (all texts of a batch)", ylabel="GB")
+ax.set(xscale="log", yscale="log", ylim=(0.01, 1000))
+ax.legend(fontsize=11)
+plt.show()
+for name, s in lines.items():
+    print(f"{name:<48}{costs(s, 4096, batch=16)['cache_bytes'] / 1e9:8.1f} GB for 16 texts of 4096")
+
+# %% [markdown]
+# Grouping by eight divides the cache by eight; the weights, 138 GB in 16 bits, hardly change. That is why the larger models
+# got it first: Touvron et al. (2023b) use it at 34B and 70B, and from Llama 3 on every size has it.
+#
+# ## 10 · Sampling
+#
+# The likeliest token, always, makes dull and repeating text; a draw from all 49,152 lets in nonsense (Holtzman et al.
+# 2020). In between:
+#
+# - *temperature* $T$: divide the logits by $T$. Below 1 the likely gets likelier,
+# - *top-k* (Fan et al. 2018): keep the $k$ likeliest,
+# - *top-p* or *nucleus* (核采样): keep the smallest set of likeliest tokens whose probabilities add up to at least $p$.
+
+# %% tags=["exercise:filter_logits"]
+def filter_logits(logits, temperature=1.0, top_k=None, top_p=None):
+    """Logits to sample from.
+
+    logits: float (batch, vocabulary). First divide by temperature (> 0). Then, if top_k is not None, keep each row's
+    top_k likeliest tokens (all, if it has fewer). Then, if top_p is not None (0 < top_p <= 1), take the probabilities of
+    what is left and keep the smallest set of likeliest tokens that add up to at least top_p; always at least one.
+    Returns float (batch, vocabulary), with -inf for what is not kept. logits must stay as they are.
+
+    Example: probabilities 0.5, 0.3, 0.15, 0.05 and top_p = 0.75: the first two are kept (0.5 is not enough, 0.8 is).
+    Hint: sort in falling order; a token is kept if those before it add up to less than top_p. scatter or gather takes
+    you back to the old order. No two logits of a row are equal.
+    """
+    ### BEGIN SOLUTION
+    logits = logits / temperature
+    if top_k is not None:
+        smallest = logits.topk(min(top_k, logits.shape[-1]), -1).values[:, -1:]
+        logits = logits.masked_fill(logits < smallest, -math.inf)
+    if top_p is not None:
+        falling, order = logits.softmax(-1).sort(-1, descending=True)
+        before = falling.cumsum(-1) - falling
+        drop = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before >= top_p)
+        logits = logits.masked_fill(drop, -math.inf)
+    return logits
+    ### END SOLUTION
+
+# %%
+def filtered_by_transformers(logits, temperature=1.0, top_k=None, top_p=None):
+    """The library's answer."""
+    steps = [TemperatureLogitsWarper(temperature)]
+    steps += [TopKLogitsWarper(top_k)] if top_k else []
+    steps += [TopPLogitsWarper(top_p)] if top_p else []
+    return LogitsProcessorList(steps)(None, logits)
+
+# %% tags=["tests:filter_logits:2"]
+with lab.test("filter_logits"):
+    example = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
+    kept = filter_logits(example, top_p=0.75).isfinite()[0].tolist()
+    assert kept == [False, True, False, True], f"0.5 and 0.3 should be kept; you keep {kept}"
+    logits = 3 * torch.randn(4, 30, generator=torch.Generator().manual_seed(0))
+    before = logits.clone()
+    for options in ({"temperature": 0.5}, {"top_k": 5}, {"top_p": 0.8}, {"temperature": 2.0, "top_k": 12, "top_p": 0.6}):
+        want = filtered_by_transformers(logits, **options)
+        lab.expect_close(filter_logits(logits, **options), want, f"filter_logits with {options}")
+    assert torch.equal(logits, before), "the logits that came in must stay as they are"
+
+# %% tags=["hidden:filter_logits:3"]
+def probe():
+    logits = 2 * torch.randn(5, 200, generator=torch.Generator().manual_seed(5))
+    cases = [
+        {"temperature": 0.3, "top_p": 0.9},
+        {"temperature": 1.7, "top_k": 3},
+        {"temperature": 0.7, "top_k": 40, "top_p": 0.5},
+        {"top_p": 0.01},
+        {"top_k": 1000, "top_p": 1.0},
+        {"top_k": 10, "top_p": 0.95},
+    ]
+    return [filter_logits(logits, **case).softmax(-1) for case in cases] + [filter_logits(logits, top_k=2).isinf().sum(-1)]
+
+
+def visible():
+    example = torch.tensor([[0.15, 0.5, 0.05, 0.3]]).log()
+    logits = torch.arange(120.0).view(4, 30) * 37 % 101 / 20
+    cases = [{"temperature": 0.5}, {"top_k": 5}, {"top_p": 0.8}, {"temperature": 2.0, "top_k": 12, "top_p": 0.6}]
+    return [filter_logits(example, top_p=0.75).softmax(-1)] + [filter_logits(logits, **case).softmax(-1) for case in cases]
+
+# %% [markdown]
+# What each setting buys and costs, measured on 24 continuations of one beginning. *Likelihood*: the mean log-probability,
+# by the model itself at temperature 1, of the tokens drawn. *Variety*: of all pairs of neighbouring tokens in eight texts,
+# the share that occur for the first time. **Predict:** which setting has the highest likelihood, which the most variety?
+
+# %% tags=["experiment"]
+SETTINGS = {
+    "temperature 0.5": {"temperature": 0.5},
+    "top-k 20": {"top_k": 20},
+    "top-p 0.9": {"top_p": 0.9},
+    "temperature 1": {},
+    "temperature 1.5": {"temperature": 1.5},
+}
+STORY = tokenizer("The old sailor looked at the sea and", return_tensors="pt")["input_ids"]
+
+
+def sampler(options, seed=0, record=None):
+    """A pick for decode(); keeps the log-probabilities of what it draws in the list `record`."""
+    g = torch.Generator().manual_seed(seed)
+
+    def pick(logits):
+        chosen = torch.multinomial(filter_logits(logits, **options).softmax(-1), 1, generator=g)
+        if record is not None:
+            record.append(logits.log_softmax(-1).gather(1, chosen))
+        return chosen
+
+    return pick
+
+
+def variety(texts):
+    """Share of different pairs of neighbours; texts: lists of tokens."""
+    pairs = [pair for text in texts for pair in zip(text, text[1:], strict=False)]
+    return len(set(pairs)) / len(pairs)
+
+# %% tags=["experiment"]
+COUNT, LENGTH = lab.budget(full=24, quick=8), lab.budget(full=20, quick=4)
+print("greedy:", tokenizer.decode(decode(STORY, LENGTH, greedy)[0]))
+rows = {}
+for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
+    record = []
+    texts = decode(STORY.expand(COUNT, -1), LENGTH, sampler(options, record=record))[:, STORY.shape[1] :]
+    logs = pd.DataFrame({"likelihood": torch.cat(record, 1).mean(1).numpy()})
+    mean, low, high = scoring.bootstrap(logs, lambda f: float(f["likelihood"].mean()))
+    groups = [variety(texts[i : i + 8].tolist()) for i in range(0, COUNT, 8)]
+    rows[name] = {"likelihood (nats)": f"{mean:.2f} [{low:.2f}, {high:.2f}]",
+                  "variety": f"{np.mean(groups):.2f} ({min(groups):.2f} to {max(groups):.2f})",
+                  "the first": tokenizer.decode(texts[0]).strip()}
+pd.DataFrame(rows).T.style.set_properties(**{"text-align": "left"})
+
+# %% [markdown]
+# Read the texts beside the numbers. Likelihood and variety pull in opposite directions, and greedy text repeats itself.
+# Temperature 1.5 has all the variety there is, and no sense. Top-k and top-p cut off the long tail of unlikely tokens:
+# likelier text than at temperature 1, with nearly its variety. (Three groups of eight short texts by a small model: an
+# example, not a ranking.)
+#
+# ## 11 · A chat
+#
+# A chat model is the same decoder; the conversation is one text, laid out by a *template* (对话模板) that its makers trained it
+# on:
+
+# %% tags=["experiment"]
+talk = [{"role": "user", "content": "What is the capital of France?"}]
+print(tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
+
+# %% tags=["experiment"]
+ANSWER = lab.budget(full=40, quick=6)  # longest answer, in tokens
+
+
+def reply(talk, pick=greedy, steps=ANSWER):
+    """The model's next message in a conversation."""
+    text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    out = decode(ids, steps, pick, stop=tokenizer.eos_token_id)
+    return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+talk = []
+for said in ("What is the capital of France?", "And what is it known for? One sentence."):
+    talk.append({"role": "user", "content": said})
+    talk.append({"role": "assistant", "content": reply(talk)})
+    print(f"You: {said}\nModel: {talk[-1]['content']}\n")
+assert talk[1]["content"] == generate(model, tokenizer, talk[:1], max_new_tokens=ANSWER), "transformers says something else"
+print("transformers' own generate() gives the first answer word for word")
+
+# %% [markdown]
+# To talk for longer, run this in a cell of your own (an empty line ends it):
+#
+# ```python
+# talk = []
+# while said := input("You: "):
+#     talk.append({"role": "user", "content": said})
+#     pick = sampler({"temperature": 0.7, "top_p": 0.9}, seed=len(talk))
+#     talk.append({"role": "assistant", "content": reply(talk, pick, steps=120)})
+#     print("Model:", talk[-1]["content"])
+# ```
+#
+# Each turn computes the whole conversation again. What would you have to keep between turns, and what must be the same for
+# the kept part to stay valid?
+#
+# ## 12 · Open questions
+#
+# Nothing here is graded. Pick one.
+#
+# - **Keep the cache between turns.** Is the text of turn 1, as the template lays it out in turn 2, the beginning of turn
+#   2's text?
+# - **Up-training.** Ainslie et al. (2023) average the key-value heads, as you did, and then train on for a twentieth of the
+#   original steps. How many steps of fine-tuning bring the one-head model half of the way back?
+# - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats a
+#   token behind that on a GPU, and what if theta is made larger?
+# - **Padding.** Texts of different lengths in one batch: what has to change in the mask and in the positions?
+# - **A larger one**, on a T4: `load_model("tinyllama")`, a Llama too. Do its logits match in float16, and to what
+#   tolerance?
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## Further reading
+#
+# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023 (a). arXiv:2302.13971
+# - H. Touvron et al. *Llama 2: Open Foundation and Fine-Tuned Chat Models.* 2023 (b). arXiv:2307.09288
+# - B. Zhang, R. Sennrich. *Root Mean Square Layer Normalization.* NeurIPS 2019. arXiv:1910.07467
+# - J. Su, Y. Lu, S. Pan, A. Murtadha, B. Wen, Y. Liu. *RoFormer: Enhanced Transformer with Rotary Position Embedding.*
+#   2021. arXiv:2104.09864
+# - N. Shazeer. *GLU Variants Improve Transformer.* 2020. arXiv:2002.05202
+# - N. Shazeer. *Fast Transformer Decoding: One Write-Head is All You Need.* 2019. arXiv:1911.02150
+# - J. Ainslie, J. Lee-Thorp, M. de Jong, Y. Zemlyanskiy, F. Lebrón, S. Sanghai. *GQA: Training Generalized Multi-Query
+#   Transformer Models from Multi-Head Checkpoints.* EMNLP 2023. arXiv:2305.13245
+# - A. Fan, M. Lewis, Y. Dauphin. *Hierarchical Neural Story Generation.* ACL 2018. arXiv:1805.04833
+# - A. Holtzman, J. Buys, L. Du, M. Forbes, Y. Choi. *The Curious Case of Neural Text Degeneration.* ICLR 2020.
+#   arXiv:1904.09751
+# - L. Ben Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737

@@ -1,0 +1,40 @@
+"""Tables of trainings that a lab has no time for: each is made by one command, run by run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+
+def asked_again(doc: str | None) -> bool:
+    """Read a command's line: is everything to be made again?"""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--again", action="store_true", help="forget what the tables hold")
+    return bool(parser.parse_args().again)
+
+
+def fill(
+    path: Path,
+    keys: Sequence[str],
+    runs: Sequence[tuple[Any, ...]],
+    make: Callable[..., list[dict[str, Any]]],
+    again: bool = False,
+) -> None:
+    """Make the runs that a table (CSV) does not hold yet; `make(*run)` gives their rows, in which `keys` tell the run.
+
+    The table is written, in the order of `runs`, after each of them: a command that was cut goes on where it stopped.
+    """
+    rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() and not again else []
+    have = {tuple(row[key] for key in keys) for row in rows}
+    place = {run: i for i, run in enumerate(runs)}
+    for run in tqdm([run for run in runs if run not in have], desc=path.stem):
+        rows += make(*run)
+        rows.sort(key=lambda row: place[tuple(row[key] for key in keys)])
+        scratch = path.with_suffix(".partial")
+        pd.DataFrame(rows).to_csv(scratch, index=False)
+        scratch.replace(path)
