@@ -9,15 +9,14 @@ written as soon as it is there; a command that was cut goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from course_utils import load_model
+from courseware import runs
 from courseware.chapters import ROOT, read
 from courseware.verify import solved_namespace
 
@@ -79,18 +78,10 @@ def prompt_row(names: dict[str, Any], method: str, start: str, seed: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--again", action="store_true", help="forget what the table holds")
-    again = parser.parse_args().again
+    again = runs.asked_again(__doc__)
     torch.set_num_threads(1)
     names = lab()
-    rows = pd.read_csv(TABLE).to_dict("records") if TABLE.exists() and not again else []
-    have = {(row["method"], row["start"], row["seed"]) for row in rows}
-    for run in RUNS:
-        if run not in have:
-            rows.append(prompt_row(names, *run))
-            print(rows[-1], flush=True)
-            pd.DataFrame(rows).to_csv(TABLE, index=False)
+    runs.fill(TABLE, ("method", "start", "seed"), RUNS, lambda *run: [prompt_row(names, *run)], again)
 
 
 if __name__ == "__main__":
