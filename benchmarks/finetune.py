@@ -36,7 +36,7 @@ def work() -> dict[str, Any]:
     model, tokenizer = load_model(precision="fp32", device="cpu")
     layers = model.config.num_hidden_layers
     torch.manual_seed(0)
-    places = list(range(layers * 4 // 5, layers))
+    places = list(range(layers * 9 // 10, layers))
     tuned = get_peft_model(model, LoraConfig(**lab["LORA"], layers_to_transform=places))
     rows, words, ids = [], [], lab["label_ids"](tokenizer, lab["ENGLISH"])
     for sentence in data.movie_sentences().shuffle(seed=0):

@@ -1,0 +1,1392 @@
+# %% [markdown]
+# # Lab 11 · A small change to a large matrix: LoRA
+#
+# **A fine-tuned copy of a model is as large as the model. Must it be?** Hu et al. (2022) freeze every weight matrix $W$ and learn
+# a *low-rank* (低秩) change beside it, $\frac{\alpha}{r}BA$: two thin matrices instead of a large one. You will write this
+# *adapter* (适配器), prove that it is what the library PEFT does, and ask what the paper asked: which matrices, which rank,
+# how much memory, and how low the rank of a true update is.
+#
+# You will
+#
+# 1. count what LoRA trains, on any model,
+# 2. write the layer, put it into a model, *merge* (合并) it again, equal to PEFT's to 1e-5,
+# 3. repeat the deck's table of ranks and matrices on a real task, three seeds each,
+# 4. look at the *singular values* (奇异值) of what full fine-tuning (全量微调) really changes,
+# 5. measure memory: full, LoRA, LoRA on an 8-bit base, on a 4-bit base (*QLoRA*),
+# 6. save an adapter that plain PEFT loads, and serve two tasks from one base.
+#
+# Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
+# one tests your answer at once. Grading runs further, hidden tests of the same functions.
+
+# %%
+import copy
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+import transformers
+from safetensors.torch import load_file, save_file
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from course_utils import data, errors, hardware, lab, load_model, plots, scoring, tables
+from course_utils import registry as models
+from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
+
+lab.start(
+    "11_lora",
+    exercises=[
+        "adapter_size",
+        "lora_linear",
+        "inject",
+        "merge",
+        "extract_lora",
+        "memory_bytes",
+        "save_adapter",
+        "combine",
+    ],
+)
+plots.style()
+
+# %% [markdown]
+# ## 1 · How many numbers?
+#
+# A linear layer multiplies by $W \in \mathbb{R}^{d \times k}$ ($k$ inputs, $d$ outputs). LoRA adds
+# $A \in \mathbb{R}^{r \times k}$ and $B \in \mathbb{R}^{d \times r}$, with $r \ll \min(d, k)$: instead of $dk$ numbers,
+# $r(d + k)$ are trained.
+
+# %% tags=["exercise:adapter_size"]
+def adapter_size(model, targets, rank):
+    """What LoRA would train.
+
+    model: an nn.Module. targets: set of str. rank: int. An adapter goes beside every nn.Linear whose own name, the
+    last part of its path, is in targets ("q_proj" for "model.layers.0.self_attn.q_proj").
+    Returns a dict: "trained" (int), all numbers in all A and B; "share" (float), trained divided by the model's own
+    parameters, each counted once.
+
+    Example: one nn.Linear(10, 20) named "q_proj" beside an nn.Linear(10, 5) named "head", rank 2: 60 trained, of
+    10 · 20 + 20 + 10 · 5 + 5 = 275: share 0.218.
+    Hint: model.named_modules() gives the paths; model.parameters() gives a tied weight once.
+    """
+    ### BEGIN SOLUTION
+    trained = sum(
+        rank * (module.in_features + module.out_features)
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and path.split(".")[-1] in targets
+    )
+    return {"trained": trained, "share": trained / sum(p.numel() for p in model.parameters())}
+    ### END SOLUTION
+
+# %%
+def small_llama(seed=0, tied=False):
+    """A decoder with random weights: 3 layers, width 24, four heads, two of them for keys and values."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=50, hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=tied,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def counted_by_peft(model, targets, rank):
+    """(trained, all) as PEFT counts them, on a copy."""
+    config = LoraConfig(r=rank, target_modules=sorted(targets), task_type="CAUSAL_LM")
+    return get_peft_model(copy.deepcopy(model), config).get_nb_trainable_parameters()
+
+# %% tags=["tests:adapter_size:1"]
+with lab.test("adapter_size"):
+    toy = nn.ModuleDict({"q_proj": nn.Linear(10, 20), "head": nn.Linear(10, 5)})
+    got = adapter_size(toy, {"q_proj"}, 2)
+    assert got["trained"] == 60, f"the example trains 60 numbers, not {got['trained']}"
+    lab.expect_close(got["share"], 60 / 275, "share")
+    for targets in ({"q_proj", "v_proj"}, {"up_proj", "down_proj"}):
+        got, (want, _) = adapter_size(small_llama(), targets, 4)["trained"], counted_by_peft(small_llama(), targets, 4)
+        assert got == want, f"{sorted(targets)}, rank 4: PEFT trains {want:,} numbers, you count {got:,}"
+
+# %% tags=["hidden:adapter_size:2"]
+def probe():
+    odd = nn.ModuleDict(
+        {
+            "q_proj": nn.Embedding(7, 5),
+            "deep": nn.ModuleDict({"q_proj": nn.Linear(5, 9, bias=False), "seq_proj": nn.Linear(3, 2)}),
+            "k": nn.Conv1d(4, 4, 1),
+        }
+    )
+    tied = small_llama(1, tied=True)
+    return [
+        adapter_size(odd, {"q_proj"}, 3),
+        adapter_size(odd, {"proj", "k"}, 3),
+        adapter_size(tied, {"q_proj", "k_proj", "v_proj", "o_proj"}, 2),
+        adapter_size(tied, {"lm_head"}, 1),
+    ]
+
+
+def visible():
+    toy = nn.ModuleDict({"q_proj": nn.Linear(10, 20), "head": nn.Linear(10, 5)})
+    return [
+        adapter_size(toy, {"q_proj"}, 2),
+        adapter_size(small_llama(), {"q_proj", "v_proj"}, 4)["trained"],
+        adapter_size(small_llama(), {"up_proj", "down_proj"}, 4)["trained"],
+    ]
+
+# %% [markdown]
+# **Predict:** which share of the course model's 135 million weights does rank 8 on all matrices train? And of Llama 2 7B's?
+# (Nothing is downloaded: on the device "meta" weights have shapes and no memory.)
+
+# %%
+CHOICES = {"q": {"q_proj"}, "q v": {"q_proj", "v_proj"}, "q k v o": {"q_proj", "k_proj", "v_proj", "o_proj"}}
+CHOICES["all"] = CHOICES["q k v o"] | {"gate_proj", "up_proj", "down_proj"}
+
+# %% tags=["experiment"]
+rows = []
+for name in ("course", "llama-2-7b"):
+    with torch.device("meta"):
+        skeleton = transformers.AutoModelForCausalLM.from_config(models.resolve(name)[1])
+    for label, targets in CHOICES.items():
+        size = adapter_size(skeleton, targets, 8)
+        rows.append((name, label, size["trained"] / 1e6, f"{size['share']:.2%}", 4 * size["trained"] / 1e6))
+pd.DataFrame(rows, columns=["model", "matrices", "trained (million)", "share", "float32 MB"]).style.format(precision=2).hide()
+
+# %% [markdown]
+# ## 2 · The layer
+#
+# $$h = Wx + \frac{\alpha}{r} BAx$$
+#
+# $W$ does not change. $A$ begins *Gaussian* (高斯初始化), $B$ begins at *zero* (零初始化), so that at the start the model is what
+# it was. **Predict:** which of the two has a gradient other than zero at the very first step? What would happen if both began
+# at zero?
+
+# %% tags=["exercise:lora_linear"]
+class LoRALinear(nn.Module):
+    """A frozen linear layer with a low-rank change beside it.
+
+    base: nn.Linear, or another module with in_features and out_features. r: int, the rank. alpha: float. dropout: float.
+    Keeps base as self.base and freezes it; self.A, nn.Parameter float32 (r, in_features), Gaussian with mean 0 and
+    standard deviation in_features ** -0.5; self.B, nn.Parameter float32 (out_features, r), zero; self.scaling, alpha / r;
+    self.dropout, nn.Dropout. Both parameters are made on the device of base.weight.
+
+    forward: x (…, in_features) → base(x) + scaling · B A dropout(x), (…, out_features). The dropout is only on the way
+    to A, not to base.
+    """
+
+    def __init__(self, base, r, alpha, dropout=0.0):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.base = base.requires_grad_(False)
+        where = base.weight.device
+        self.A = nn.Parameter(torch.randn(r, base.in_features, device=where) * base.in_features**-0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, r, device=where))
+        self.scaling, self.dropout = alpha / r, nn.Dropout(dropout)
+        ### END SOLUTION
+
+    def forward(self, x):
+        ### BEGIN SOLUTION
+        return self.base(x) + self.scaling * (self.dropout(x) @ self.A.T @ self.B.T)
+        ### END SOLUTION
+
+# %% tags=["tests:lora_linear:2"]
+with lab.test("lora_linear"):
+    torch.manual_seed(0)
+    base, x = nn.Linear(400, 30), torch.randn(5, 400)
+    layer = LoRALinear(base, r=8, alpha=16)
+    lab.expect_close(layer(x), base(x), "the output before training (B is zero)")
+    assert layer.A.shape == (8, 400) and layer.B.shape == (30, 8), f"A is {tuple(layer.A.shape)}, B {tuple(layer.B.shape)}"
+    assert 0.045 < float(layer.A.detach().std()) < 0.055, f"A's standard deviation should be near 0.05, not {layer.A.std():.3f}"
+    trained = {name for name, p in layer.named_parameters() if p.requires_grad}
+    assert trained == {"A", "B"}, f"A and B should be trained, and nothing else; trained are {sorted(trained)}"
+    with torch.no_grad():
+        layer.B.copy_(torch.randn(30, 8))
+    want = F.linear(x, base.weight + 2.0 * layer.B @ layer.A, base.bias)
+    lab.expect_close(layer(x).detach(), want.detach(), "the output with another B", rtol=1e-4, atol=1e-4)
+    layer(x).sum().backward()
+    assert base.weight.grad is None, "base should be frozen, but its weight has a gradient"
+
+# %% tags=["hidden:lora_linear:3"]
+def probe():
+    def filled(layer, seed):
+        g = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            layer.A.copy_(torch.randn(layer.A.shape, generator=g))
+            layer.B.copy_(torch.randn(layer.B.shape, generator=g))
+        return layer
+
+    torch.manual_seed(11)
+    fresh = LoRALinear(nn.Linear(900, 40, bias=False), 12, 3.0)
+    layer = filled(LoRALinear(nn.Linear(14, 9), 3, 7.5, dropout=0.5), 1).eval()
+    x = torch.randn(2, 6, 14, generator=torch.Generator().manual_seed(2))
+    out = layer(x)
+    out.pow(2).sum().backward()
+    inputs = torch.eye(14)
+    torch.manual_seed(3)
+    noisy = layer.train()(inputs)  # dropped inputs have no change at all: what base does must stay
+    with torch.no_grad():
+        whole = layer.base(inputs)
+        changed = (noisy - whole).norm(dim=1) > 1e-6
+    return {
+        "A's spread": bool(abs(float(fresh.A.detach().std()) * 30 - 1) < 0.03),
+        "A's mean": bool(abs(float(fresh.A.detach().mean())) < 0.003),
+        "B at the start": float(fresh.B.detach().abs().max()),
+        "dtypes": [str(fresh.A.dtype), str(fresh.B.dtype)],
+        "trained": sorted(name for name, p in fresh.named_parameters() if p.requires_grad),
+        "scaling": [float(fresh.scaling), float(layer.scaling)],
+        "output": out.detach(),
+        "gradients": [layer.A.grad, layer.B.grad],
+        "some are dropped": bool(0 < int(changed.sum()) < 14),
+        "the rest is scaled up": bool(
+            torch.allclose((noisy - whole)[changed], 2 * (layer.eval()(inputs) - whole)[changed], atol=1e-4)
+        ),
+    }
+
+
+def visible():
+    torch.manual_seed(0)
+    base, x = nn.Linear(400, 30), torch.randn(5, 400, generator=torch.Generator().manual_seed(1))
+    layer = LoRALinear(base, r=8, alpha=16)
+    before = torch.allclose(layer(x), base(x))
+    with torch.no_grad():
+        layer.A.copy_(torch.randn(8, 400, generator=torch.Generator().manual_seed(2)) / 20)
+        layer.B.copy_(torch.randn(30, 8, generator=torch.Generator().manual_seed(3)))
+    return [before, (layer(x) - base(x)).detach(), sorted(n for n, p in layer.named_parameters() if p.requires_grad)]
+
+# %% [markdown]
+# ## 3 · Into the model
+#
+# To adapt a model, find its linear layers by name and put a wrapped one in the place of each. What wraps them is given as a
+# function, so that one routine serves any adapter.
+
+# %% tags=["exercise:inject"]
+def inject(model, targets, wrap):
+    """Freeze a model and wrap some of its linear layers, in place.
+
+    model: nn.Module. targets: set of str. wrap: a function, nn.Linear → nn.Module.
+    First every parameter that the model has is frozen. Then each nn.Linear whose own name (last part of its path) is in
+    targets is replaced, where it stands, by wrap(it). Returns the list of paths of the replaced layers, in the order of
+    model.named_modules().
+
+    Example: inject(model, {"q_proj"}, lambda linear: LoRALinear(linear, 4, 4)).
+    Hint: collect the paths before you replace anything, or you may wrap what is already wrapped. model.get_submodule(path)
+    gives a module, also the parent ("" is the model itself); setattr(parent, name, new) puts another in.
+    """
+    ### BEGIN SOLUTION
+    model.requires_grad_(False)
+    paths = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and path.split(".")[-1] in targets
+    ]
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, wrap(model.get_submodule(path)))
+    return paths
+    ### END SOLUTION
+
+# %%
+class Louder(nn.Module):
+    """A wrapper for tests: what it wraps, times a trained number that begins at 1."""
+
+    def __init__(self, base):
+        super().__init__()
+        self.base, self.gain = base, nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.base(x) * self.gain
+
+# %% tags=["tests:inject:2"]
+with lab.test("inject"):
+    toy = small_llama()
+    ids = torch.arange(12)[None]
+    before = toy(ids).logits.detach()
+    paths = inject(toy, {"q_proj", "down_proj"}, Louder)
+    want = [f"model.layers.{i}.{name}" for i in range(3) for name in ("self_attn.q_proj", "mlp.down_proj")]
+    assert paths == want, f"the replaced layers should be {want}, not {paths}"
+    assert all(isinstance(toy.get_submodule(path), Louder) for path in paths), "the wrapped layers are not in the model"
+    lab.expect_close(toy(ids).logits.detach(), before, "the model's logits (Louder begins at 1)")
+    trained = [name for name, p in toy.named_parameters() if p.requires_grad]
+    assert trained == [f"{path}.gain" for path in paths], f"only the wrappers' own numbers should be trained, not {trained[:3]}"
+
+# %% tags=["hidden:inject:2"]
+def probe():
+    odd = nn.ModuleDict(
+        {
+            "o_proj": nn.Linear(4, 4),
+            "norm": nn.LayerNorm(4),
+            "deep": nn.ModuleDict({"o_proj": nn.Embedding(3, 4), "to_proj": nn.Linear(4, 2), "o_proj_2": nn.Linear(2, 2)}),
+            "last": nn.Sequential(nn.Linear(2, 2), nn.ModuleDict({"o_proj": nn.Linear(2, 1)})),
+        }
+    )
+    paths = inject(odd, {"o_proj"}, Louder)
+    twice = inject(odd, {"o_proj_2", "0"}, Louder)
+    toy = small_llama(2)
+    nothing = inject(toy, {"proj"}, Louder)
+    return {
+        "paths": paths,
+        "kinds": {path: type(module).__name__ for path, module in odd.named_modules()},
+        "second call": twice,
+        "trained": [name for name, p in odd.named_parameters() if p.requires_grad],
+        "nothing": nothing,
+        "all frozen": not any(p.requires_grad for p in toy.parameters()),
+    }
+
+
+def visible():
+    toy = small_llama()
+    paths = inject(toy, {"q_proj", "down_proj"}, Louder)
+    trained = [name for name, p in toy.named_parameters() if p.requires_grad]
+    return [paths, [type(toy.get_submodule(path)).__name__ for path in paths], trained]
+
+# %% [markdown]
+# ## 4 · Merge
+#
+# The change is a matrix of the same shape as $W$. Add it once, and the model runs as fast as before: nothing stands beside
+# it any more. (Adapters of the older kind stand *between* the layers and cannot be folded in; Houlsby et al. 2019.)
+
+# %% tags=["exercise:merge"]
+def merge(base, A, B, scaling):
+    """A plain linear layer that does what base with its adapter does.
+
+    base: nn.Linear, with or without bias. A: (r, in_features). B: (out_features, r). scaling: float.
+    Returns a new nn.Linear, its weight base.weight + scaling · B A in the dtype of base.weight, its bias equal to base's
+    (None if base has none). base itself, A and B stay as they are, and the new layer shares no memory with base.
+    """
+    ### BEGIN SOLUTION
+    merged = copy.deepcopy(base)
+    with torch.no_grad():
+        merged.weight += (scaling * (B @ A)).to(base.weight.dtype)
+    return merged
+    ### END SOLUTION
+
+# %% tags=["tests:merge:1"]
+with lab.test("merge"):
+    torch.manual_seed(0)
+    base, A, B, x = nn.Linear(6, 4), torch.randn(2, 6), torch.randn(4, 2), torch.randn(3, 6)
+    kept = base.weight.detach().clone()
+    merged = merge(base, A, B, 0.5)
+    assert isinstance(merged, nn.Linear), f"merge should return an nn.Linear, not a {type(merged).__name__}"
+    lab.expect_close(merged(x).detach(), (base(x) + 0.5 * x @ A.T @ B.T).detach(), "what the merged layer does", atol=1e-5)
+    lab.expect_close(base.weight.detach(), kept, "base.weight after merge (it must not change)")
+
+# %% tags=["hidden:merge:2"]
+def probe():
+    g = torch.Generator().manual_seed(5)
+    results = []
+    for inputs, outputs, r, scaling, bias, dtype in (
+        (5, 5, 2, 2.0, True, torch.float32),
+        (7, 3, 1, -0.25, False, torch.float32),
+        (8, 12, 4, 0.125, True, torch.bfloat16),
+    ):
+        torch.manual_seed(r)
+        base = nn.Linear(inputs, outputs, bias=bias).to(dtype)
+        A, B = torch.randn(r, inputs, generator=g), torch.randn(outputs, r, generator=g)
+        before = copy.deepcopy(base.state_dict())
+        merged = merge(base, A, B, scaling)
+        same = all(torch.equal(before[k], v) for k, v in base.state_dict().items())
+        apart = merged.weight.data_ptr() != base.weight.data_ptr()
+        with torch.no_grad():
+            if bias:
+                merged.bias.add_(1.0)
+                apart = apart and torch.equal(before["bias"], base.bias)
+        results.append((merged.weight.detach().float(), str(merged.weight.dtype), merged.bias is None, same, apart))
+    return results
+
+
+def check(got, want):
+    close(got[:2], want[:2])
+    close(got[2], want[2], atol=0.03)  # bfloat16 has less than three digits
+
+
+def visible():
+    torch.manual_seed(0)
+    base = nn.Linear(6, 4)
+    A, B = torch.randn(2, 6, generator=torch.Generator().manual_seed(1)), torch.randn(4, 2, generator=torch.Generator().manual_seed(2))
+    kept = base.weight.detach().clone()
+    merged = merge(base, A, B, 0.5)
+    return [merged.weight.detach(), bool(torch.equal(kept, base.weight))]
+
+# %% [markdown]
+# ### Is it PEFT's?
+#
+# The same $A$ and $B$ in your layers and in PEFT's, on the course model, rank 8 on every matrix of every layer: logits,
+# gradients of one training step, and logits after merging.
+
+# %%
+def adapters_of(model):
+    """{path: its LoRALinear} of a model."""
+    return {path: module for path, module in model.named_modules() if isinstance(module, LoRALinear)}
+
+
+def merge_all(model):
+    """Put merged layers in the place of all LoRALinear, in place."""
+    for path, layer in adapters_of(model).items():
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, merge(layer.base, layer.A, layer.B, layer.scaling))
+    return model
+
+# %% tags=["experiment"]
+base_model, tokenizer = load_model(precision="fp32")
+base_model.requires_grad_(False)
+texts = ["What a strange and lovely film.", "It never finds its feet, and neither do we."]
+batch = tokenizer(texts, padding=True, return_tensors="pt").to(base_model.device)
+batch["labels"] = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+
+ours = copy.deepcopy(base_model)
+inject(ours, CHOICES["all"], lambda linear: LoRALinear(linear, r=8, alpha=16))
+peft_config = LoraConfig(r=8, lora_alpha=16, target_modules=sorted(CHOICES["all"]), task_type="CAUSAL_LM")
+theirs = get_peft_model(copy.deepcopy(base_model), peft_config)
+
+# %% tags=["experiment"]
+generator = torch.Generator().manual_seed(0)
+with torch.no_grad():
+    for path, layer in adapters_of(ours).items():
+        twin = theirs.base_model.model.get_submodule(path)
+        layer.B.copy_(0.02 * torch.randn(layer.B.shape, generator=generator))  # as if trained
+        twin.lora_A["default"].weight.copy_(layer.A)
+        twin.lora_B["default"].weight.copy_(layer.B)
+
+
+def apart(x, y):
+    """Largest difference, as a share of the largest value."""
+    return ((x - y).abs().max() / y.abs().max()).item()
+
+
+here, there = ours(**batch), theirs(**batch)
+here.loss.backward()
+there.loss.backward()
+gaps = {"logits": apart(here.logits, there.logits), "gradients of A": 0.0, "gradients of B": 0.0}
+for path, layer in adapters_of(ours).items():
+    twin = theirs.base_model.model.get_submodule(path)
+    gaps["gradients of A"] = max(gaps["gradients of A"], apart(layer.A.grad, twin.lora_A["default"].weight.grad))
+    gaps["gradients of B"] = max(gaps["gradients of B"], apart(layer.B.grad, twin.lora_B["default"].weight.grad))
+
+# %% tags=["experiment"]
+with torch.no_grad():
+    unmerged, library = here.logits.detach(), theirs.merge_and_unload()
+    merged = merge_all(ours)(**batch).logits
+    gaps["merged: yours and PEFT's"] = apart(merged, library(**batch).logits)
+    gaps["merged and not merged"] = apart(merged, unmerged)
+print(f"adapters move the logits by {apart(unmerged, base_model(**batch).logits):.2f} of the largest; differences:")
+for name, gap in gaps.items():
+    print(f"  {name:<26}{gap:.1e}")
+    assert gap < 1e-5, name
+del ours, theirs, library, here, there
+
+# %% [markdown]
+# ## 5 · A real task: which matrices, which rank?
+#
+# Is a sentence about a film kind or not? (Pang & Lee 2005; scores by Hutto & Gilbert 2014.) The model reads a sentence and
+# "It was", and must go on with " good" or " bad". To afford dozens of trainings on a CPU we adapt the *last two* of the thirty
+# layers only: what the 28 below them make of a sentence never changes, so it is computed once.
+
+# %%
+def through(layers, h):
+    """Hidden states (batch, n, width) after some of base_model's layers. Padding on the right is not seen by what is before."""
+    places = torch.arange(h.shape[1], device=h.device)[None]
+    turns = base_model.model.rotary_emb(h, places)
+    for layer in layers:
+        h = layer(h, position_embeddings=turns, position_ids=places, attention_mask=None)
+    return h
+
+
+def at_last(layer, h, last):
+    """What one layer says at the place `last` (batch,) of each row, (batch, width): the other places are not computed."""
+    attention, rows = layer.self_attn, torch.arange(len(h), device=h.device)
+    places = torch.arange(h.shape[1], device=h.device)
+    cos, sin = base_model.model.rotary_emb(h, places[None])
+    x = layer.input_layernorm(h)
+
+    def heads(z):
+        return z.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+
+    q, k, v = heads(attention.q_proj(x[rows, last][:, None])), heads(attention.k_proj(x)), heads(attention.v_proj(x))
+    k = apply_rotary_pos_emb(k, k, cos, sin)[0]
+    q = apply_rotary_pos_emb(q, q, cos[0, last][:, None], sin[0, last][:, None])[0]
+    seen = (places <= last[:, None])[:, None, None]
+    mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True)
+    h = h[rows, last] + attention.o_proj(mixed.transpose(1, 2).flatten(2))[:, 0]
+    return h + layer.mlp(layer.post_attention_layernorm(h))
+
+# %%
+TOP = 2  # layers that are adapted
+
+
+class Task:
+    """Prompts, read by the frozen layers once. labels: the index of the right one of `options`, each one token long."""
+
+    def __init__(self, prompts, labels, options, train, longest):
+        ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+        kept = [i for i, row in enumerate(ids) if len(row) <= longest][: train + lab.budget(full=240, quick=30)]
+        self.ids = nn.utils.rnn.pad_sequence([torch.tensor(ids[i]) for i in kept], batch_first=True)
+        self.ids = self.ids.to(base_model.device)
+        self.last = torch.tensor([len(ids[i]) - 1 for i in kept], device=self.ids.device)
+        self.labels = torch.tensor([labels[i] for i in kept], device=self.ids.device)
+        self.head = base_model.lm_head.weight[[tokenizer(option)["input_ids"][0] for option in options]]
+        core, self.train = base_model.model, train
+        with torch.no_grad():
+            parts = tqdm(self.ids.split(60), desc="28 frozen layers", leave=False)
+            self.states = torch.cat([through(core.layers[:-TOP], core.embed_tokens(part)) for part in parts])
+
+    def logits(self, layers, rows):
+        """Float (rows, options): logits of the options after each prompt; layers: the last TOP, adapted or not."""
+        h = through(layers[:-1], self.states[rows])
+        return base_model.model.norm(at_last(layers[-1], h, self.last[rows])) @ self.head.T
+
+    @torch.no_grad()
+    def right(self, layers):
+        """Bool (test prompts,): is the likeliest option the right one?"""
+        rows = torch.arange(self.train, len(self.ids), device=self.ids.device)
+        found = torch.cat([self.logits(layers, part).argmax(1) for part in rows.split(120)])
+        return (found == self.labels[self.train :]).cpu().numpy()
+
+# %% tags=["experiment"]
+TRAIN = lab.budget(full=160, quick=32)
+reviews = [row for row in data.movie_sentences().shuffle(seed=0) if abs(row["score"]) >= 1]
+mood = Task(
+    [row["text"] + "\nIt was" for row in reviews],
+    [int(row["score"] > 0) for row in reviews],
+    [" bad", " good"],
+    train=TRAIN,
+    longest=16,
+)
+with torch.no_grad():
+    shortcut = mood.logits(base_model.model.layers[-TOP:], torch.arange(4))
+    whole = base_model(mood.ids[:4]).logits[torch.arange(4), mood.last[:4]]
+    known = whole[:, [tokenizer(option)["input_ids"][0] for option in (" bad", " good")]]
+print(f"{TRAIN} sentences to learn from, {len(mood.ids) - TRAIN} to be tested on; e.g. {tokenizer.decode(mood.ids[0, : mood.last[0] + 1])!r}")
+print(f"difference to the whole model's logits: {float((shortcut - known).abs().max()):.1e}")
+
+# %%
+def rows_to_frame(right):
+    return pd.DataFrame({"right": np.asarray(right, float)})
+
+
+def interval(right):
+    """Share of right answers with its 95 % interval over prompts."""
+    return scoring.bootstrap(rows_to_frame(right), lambda f: float(f["right"].mean()))
+
+
+def fit(layers, task, rate, seed, passes=3, size=16):
+    """Train what is trainable in `layers`: AdamW, a short warm-up, then straight down. Returns the layers."""
+    parameters = [p for p in layers.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.cat([torch.randperm(task.train, generator=generator) for _ in range(passes)]).split(size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 4) * (1 - s / len(order)))
+    for rows in order:
+        rows = rows.to(task.ids.device)
+        loss = F.cross_entropy(task.logits(layers, rows), task.labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return layers
+
+
+RATE = {"lora": 1e-2, "full": 5e-4}
+
+
+def fit_lora(task, targets, r, alpha, seed):
+    """The last layers, adapted."""
+    torch.manual_seed(seed)
+    layers = copy.deepcopy(base_model.model.layers[-TOP:])
+    inject(layers, targets, lambda linear: LoRALinear(linear, r, alpha))
+    return fit(layers, task, RATE["lora"], seed)
+
+
+def fit_full(task, seed):
+    """The last layers, every weight trained."""
+    return fit(copy.deepcopy(base_model.model.layers[-TOP:]).requires_grad_(True), task, RATE["full"], seed)
+
+# %% [markdown]
+# **Predict** three accuracies: of the model as it is, after full fine-tuning of the two layers (7.1 million weights), and
+# with rank 4 on queries and values (15 thousand).
+
+# %% tags=["experiment"]
+SEEDS = range(lab.budget(full=3, quick=1))
+print("as it is         {:.2f} [{:.2f}, {:.2f}]".format(*interval(mood.right(base_model.model.layers[-TOP:]))))
+full = {seed: fit_full(mood, seed) for seed in SEEDS}
+print("full, seeds     ", *(f"{mood.right(layers).mean():.2f}" for layers in full.values()))
+small = {seed: fit_lora(mood, CHOICES["q v"], 4, 16, seed) for seed in SEEDS}
+print("LoRA r 4, seeds ", *(f"{mood.right(layers).mean():.2f}" for layers in small.values()))
+
+# %% [markdown]
+# ### The table of the deck, on our task
+#
+# Hu et al. (2022), table 6: GPT-3, one to four of the attention's matrices, rank 1 to 64. Ours: the same matrices of two
+# layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*). **Predict:** what helps more, a rank of 64
+# instead of 1, or a second kind of matrix?
+
+# %% tags=["experiment"]
+RANKS = lab.budget(full=(1, 4, 64), quick=(1, 4))
+runs = []
+for label in tqdm(("q", "q v", "q k v o"), desc="sweep", leave=False):
+    for r in RANKS:
+        for seed in SEEDS:
+            layers = small[seed] if (label, r) == ("q v", 4) else fit_lora(mood, CHOICES[label], r, 16, seed)
+            trained = sum(p.numel() for p in layers.parameters() if p.requires_grad)
+            runs.append({"targets": label, "rank": r, "seed": seed, "trained": trained, "accuracy": mood.right(layers).mean()})
+sweep = pd.DataFrame(runs)
+full_accuracy = float(np.mean([mood.right(layers).mean() for layers in full.values()]))
+sweep.pivot_table(index="targets", columns="rank", values="accuracy", sort=False).style.format("{:.3f}")
+
+# %% tags=["experiment"]
+paper = tables.load("lora_rank_targets")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.6))
+for i, (label, part) in enumerate(paper[paper["data"] == "WikiSQL"].groupby("targets", sort=False)):
+    style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "label": label}
+    axes[0].plot(part["rank"], part["accuracy_percent"], **style)
+    cells = sweep[sweep["targets"] == label].groupby("rank")["accuracy"]
+    low, high = cells.mean() - cells.min(), cells.max() - cells.mean()
+    axes[1].errorbar(cells.mean().index, 100 * cells.mean(), 100 * np.array([low, high]), capsize=4, **style)
+axes[1].axhline(100 * full_accuracy, color="grey", linestyle=":")
+axes[0].set(title="GPT-3, WikiSQL (Hu et al. 2022)", ylabel="accuracy (%)")
+axes[1].set(title=f"Ours, moods ({len(SEEDS)} seeds: mean, range)", ylabel="accuracy (%)")
+for ax in axes:
+    ax.set(xlabel="rank r", xscale="log", xticks=RANKS, xticklabels=RANKS)
+    ax.minorticks_off()
+axes[0].legend(loc="center right", title="matrices")
+axes[1].text(1, 100 * full_accuracy + 0.3, "full fine-tuning", fontsize=11, color="dimgrey")
+plt.show()
+
+# %% [markdown]
+# Put a number on the two questions: the gain from rank 1 to the largest, and from W_q alone to W_q and W_v, with an interval over
+# the pairs of runs of the same seed.
+
+# %% tags=["experiment"]
+wide = sweep.pivot_table(index=["rank", "seed"], columns="targets", values="accuracy")
+by_rank = sweep.pivot_table(index=["targets", "seed"], columns="rank", values="accuracy")
+for name, gain in {
+    f"rank 1 → {RANKS[-1]}": by_rank[RANKS[-1]] - by_rank[1],
+    "q → q v": wide["q v"] - wide["q"],
+    "q v → q k v o": wide["q k v o"] - wide["q v"],
+}.items():
+    value, low, high = scoring.bootstrap(gain.reset_index(name="gain"), lambda f: float(f["gain"].mean()))
+    print(f"{name:<16}{100 * value:+.1f} points, 95 % interval [{100 * low:+.1f}, {100 * high:+.1f}], {len(gain)} pairs")
+
+# %% [markdown]
+# With all four kinds of matrices of the attention even rank 1 does as well as training all 7.1 million weights (0.84, full: 0.83).
+# A second kind of matrix is worth +13.5 points, the other two +3.1; 64 times the rank +1.5, with an interval that reaches 0. The
+# picture is the paper's, on a model a thousand times smaller.
+#
+# ### α: usually 1?
+#
+# The deck's code has `lora_alpha=1` with rank 4 and says that 1 is usual. The paper sets α *to the first r that we try*, so that
+# $\frac{\alpha}{r} = 1$, and does not tune it; PEFT's own value is 8, with r = 8. With Adam a larger α acts much like a larger
+# learning rate. **Predict** rank 4 on W_q and W_v with the learning rate that suited α = 16:
+
+# %% tags=["experiment"]
+for alpha in (1, 4, 16):
+    accuracies = []
+    for seed in SEEDS:
+        layers = small[seed] if alpha == 16 else fit_lora(mood, CHOICES["q v"], 4, alpha, seed)
+        accuracies.append(mood.right(layers).mean())
+    print(f"alpha {alpha:<3} scaling {alpha / 4:<5} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
+
+# %% [markdown]
+# So α = 1 is no mistake in itself, but it is not usual, and whoever copies it together with a learning rate from elsewhere trains
+# too slowly: 0.68 here, against 0.82. (Kalajdzievski 2023 goes the other way: at high ranks even α/r is too small, and α/√r keeps the size of the
+# update; `use_rslora=True` in PEFT.)
+#
+# ## 6 · Is the true update low in rank?
+#
+# LoRA *assumes* that the change is low in rank. Full fine-tuning assumes nothing; so look at what it did. Each matrix of
+# rank $n$ is a sum of $n$ matrices of rank 1, ordered by their *singular values*; the first $r$ of them are the nearest
+# matrix of rank $r$ there is (Eckart and Young 1936).
+
+# %% tags=["exercise:extract_lora"]
+def extract_lora(delta, rank):
+    """The best adapter of a given rank for a change of weights that is already known.
+
+    delta: float32 (out, in). rank: int, 1 … min(out, in). Returns (A, B, kept): A float32 (rank, in) and B float32
+    (out, rank), so that B A is the matrix of that rank with the smallest sum of squared differences to delta; kept, float,
+    the share of delta's sum of squares that B A has.
+
+    Example: delta [[3., 0.], [0., 1.]], rank 1: B A = [[3., 0.], [0., 0.]], kept 0.9.
+    Hint: U, S, Vh = torch.linalg.svd(delta, full_matrices=False); the sum of squares of a matrix is that of its S.
+    """
+    ### BEGIN SOLUTION
+    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
+    return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].square().sum() / S.square().sum())
+    ### END SOLUTION
+
+# %% tags=["tests:extract_lora:1"]
+with lab.test("extract_lora"):
+    A, B, kept = extract_lora(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), 1)
+    lab.expect_close(B @ A, torch.tensor([[3.0, 0.0], [0.0, 0.0]]), "B A of the example", atol=1e-5)
+    lab.expect_close(kept, 0.9, "kept", atol=1e-5)
+    g = torch.Generator().manual_seed(0)
+    thin = torch.randn(9, 2, generator=g) @ torch.randn(2, 7, generator=g)
+    A, B, kept = extract_lora(thin, 2)
+    assert A.shape == (2, 7) and B.shape == (9, 2), f"A should be (2, 7) and B (9, 2), not {tuple(A.shape)}, {tuple(B.shape)}"
+    lab.expect_close(B @ A, thin, "B A for a matrix that has rank 2", atol=1e-4)
+
+# %% tags=["hidden:extract_lora:2"]
+def probe():
+    g = torch.Generator().manual_seed(6)
+    results = []
+    for shape, rank in (((8, 5), 3), ((5, 8), 1), ((6, 6), 6), ((40, 30), 10)):
+        delta = torch.randn(*shape, generator=g) * torch.rand(shape[0], 1, generator=g) ** 3
+        copy_ = delta.clone()
+        A, B, kept = extract_lora(delta, rank)
+        results.append([B @ A, kept, list(A.shape), list(B.shape), bool(torch.equal(delta, copy_))])
+    return results
+
+
+def check(got, want):
+    close(got, want, rtol=1e-3, atol=1e-4)
+
+
+def visible():
+    A, B, kept = extract_lora(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), 1)
+    g = torch.Generator().manual_seed(0)
+    thin = torch.randn(9, 2, generator=g) @ torch.randn(2, 7, generator=g)
+    wide, tall, _ = extract_lora(thin, 2)
+    return [B @ A, kept, tall @ wide]
+
+# %% [markdown]
+# **Predict:** of the update of W_v, 192 × 576, which share of the squares do the first 8 of its 192 directions hold? (A random
+# matrix of that shape: about a tenth.) And if only those 8 are kept, in every matrix, what is left of the accuracy?
+
+# %% tags=["experiment"]
+base_layers = base_model.model.layers[-TOP:]
+linears = [path for path, module in base_layers.named_modules() if isinstance(module, nn.Linear)]
+
+
+def change(layers, path):
+    """What full fine-tuning added to one weight matrix."""
+    return (layers.get_submodule(path).weight - base_layers.get_submodule(path).weight).detach()
+
+
+curves = {}
+for path in linears:
+    shares = []
+    for layers in full.values():
+        squares = torch.linalg.svdvals(change(layers, path)).square()
+        shares.append((squares.cumsum(0) / squares.sum()).cpu().numpy())
+    curves[path] = np.mean(shares, axis=0)
+generator = torch.Generator().manual_seed(0)
+noise = torch.linalg.svdvals(torch.randn(change(full[0], linears[0]).shape, generator=generator)).square()
+
+# %% tags=["experiment"]
+KEPT = lab.budget(full=(1, 2, 4, 8, 64), quick=(1, 8))
+rows = []
+for r in KEPT:
+    for seed, layers in full.items():
+        thin = copy.deepcopy(base_layers)
+        for path in linears:
+            A, B, _ = extract_lora(change(layers, path), r)
+            thin.get_submodule(path).weight.data += B @ A
+        rows.append({"rank": r, "seed": seed, "accuracy": mood.right(thin).mean()})
+cut = pd.DataFrame(rows)
+
+# %% tags=["experiment"]
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.6))
+for i, name in enumerate(("q_proj", "v_proj", "o_proj", "up_proj")):
+    curve = np.mean([curve for path, curve in curves.items() if path.endswith(name)], axis=0)
+    places = np.arange(1, len(curve) + 1)
+    axes[0].plot(places, curve, marker="", linestyle=plots.LINES[i], color=plots.COLORS[i], label=name)
+axes[0].plot(np.arange(1, len(noise) + 1), noise.cumsum(0) / noise.sum(), marker="", linestyle=":", color="grey", label="random")
+axes[0].set(title="Full fine-tuning: squares held", xlabel="directions kept", ylabel="share of the update's squares", xscale="log")
+axes[0].legend()
+cells = cut.groupby("rank")["accuracy"]
+spread = [100 * (cells.mean() - cells.min()), 100 * (cells.max() - cells.mean())]
+axes[1].errorbar(cells.mean().index, 100 * cells.mean(), spread, capsize=4, label="full, cut to rank r afterwards")
+axes[1].axhline(100 * full_accuracy, color="grey", linestyle=":", label="full, not cut")
+axes[1].set(title="Full fine-tuning, cut", xlabel="rank kept", ylabel="accuracy (%)", xscale="log", xticks=KEPT, xticklabels=KEPT)
+axes[1].minorticks_off()
+axes[1].legend(loc="lower right")
+plt.show()
+
+# %% tags=["experiment"]
+ranks = [1, 8, 64]
+held = {path.split(".")[-1]: [] for path in linears}
+for path, curve in curves.items():
+    held[path.split(".")[-1]].append([curve[r - 1] for r in ranks])
+frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in held.items()}, index=ranks)
+frame.rename_axis("directions").T.style.format("{:.2f}")
+
+# %% [markdown]
+# The first 8 of the 192 directions of W_v hold 0.88 of the squares of its update, not a tenth; in every kind of matrix 8 hold at
+# least 0.80. And accuracy needs fewer still: cut to *two* directions in each matrix, the tuned layers lose less than a point
+# (0.82 of 0.83); with one they lose most of what they had learnt. The squares that a higher rank would add move weights, but not
+# answers. So on this task the assumption of LoRA holds. (One task, 160 sentences, two layers: Biderman et al. 2024 find updates
+# of far higher rank after long training on code and mathematics.)
+#
+# ## 7 · Memory
+#
+# Training holds the weights, a gradient for each *trained* weight, and Adam's two averages for each trained weight. (And
+# activations, which LoRA does not spare us: the gradient must go through all layers.) Count the first three on living objects.
+
+# %% tags=["exercise:memory_bytes"]
+def memory_bytes(model, optimizer):
+    """Bytes that a model and its optimizer hold now.
+
+    model: nn.Module. optimizer: torch.optim.Optimizer. Returns a dict of int: "frozen" and "trained", the bytes of the
+    parameters without and with requires_grad (buffers are left out); "gradients", of all .grad that are there; "optimizer",
+    of all tensors that optimizer.state keeps for its parameters. A parameter that two modules share counts once.
+
+    Example: nn.Linear(10, 1) in float32 after one step of AdamW: frozen 0, trained 44, gradients 44, optimizer 96: two
+    averages of 11 numbers, and a step counter of 4 bytes for each of the two parameters.
+    Hint: tensor.numel() * tensor.element_size(); optimizer.state is {parameter: {name: value}}, not every value a tensor.
+    """
+    ### BEGIN SOLUTION
+    def size(tensors):
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    parameters = list(model.parameters())
+    kept = [value for state in optimizer.state.values() for value in state.values() if isinstance(value, torch.Tensor)]
+    return {
+        "frozen": size(p for p in parameters if not p.requires_grad),
+        "trained": size(p for p in parameters if p.requires_grad),
+        "gradients": size(p.grad for p in parameters if p.grad is not None),
+        "optimizer": size(kept),
+    }
+    ### END SOLUTION
+
+# %% tags=["tests:memory_bytes:1"]
+with lab.test("memory_bytes"):
+    toy = nn.Linear(10, 1)
+    optimizer = torch.optim.AdamW(toy.parameters())
+    got = memory_bytes(toy, optimizer)
+    want = {"frozen": 0, "trained": 44, "gradients": 0, "optimizer": 0}
+    assert got == want, f"before the first step: {want}, not {got}"
+    toy(torch.ones(1, 10)).sum().backward()
+    optimizer.step()
+    got, want = memory_bytes(toy, optimizer), {"frozen": 0, "trained": 44, "gradients": 44, "optimizer": 96}
+    assert got == want, f"after one step of AdamW: {want}, not {got}"
+
+# %% tags=["hidden:memory_bytes:2"]
+def probe():
+    def stepped(model, optimizer):
+        model(torch.arange(6)[None]).logits.float().pow(2).sum().backward()
+        optimizer.step()
+        return memory_bytes(model, optimizer)
+
+    tied, part = small_llama(3, tied=True), small_llama(4).to(torch.bfloat16)
+    part.requires_grad_(False)
+    part.model.layers[1].requires_grad_(True)
+    results = [
+        stepped(tied, torch.optim.AdamW(tied.parameters())),
+        stepped(part, torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=0.1, momentum=0.9)),
+    ]
+    codes = nn.Linear(4, 6)
+    codes.weight = nn.Parameter(torch.zeros(6, 4, dtype=torch.int8), requires_grad=False)
+    codes.register_buffer("scale", torch.ones(6))
+    return [*results, memory_bytes(codes, torch.optim.SGD([codes.bias], lr=1.0))]
+
+
+def visible():
+    toy = nn.Linear(10, 1)
+    optimizer = torch.optim.AdamW(toy.parameters())
+    before = memory_bytes(toy, optimizer)
+    toy(torch.ones(1, 10)).sum().backward()
+    optimizer.step()
+    return [before, memory_bytes(toy, optimizer)]
+
+# %% [markdown]
+# Now the whole course model, four ways, a few real steps each. Each way runs in a *process of its own*, or the memory of one
+# would be counted for the next; while it trains, a thread reads how much memory the process holds.
+
+# %%
+def measure(kind, steps):
+    """Train for some steps in this process and print what it took, in bytes."""
+    import json
+    import tempfile
+    import threading
+    import time
+    from pathlib import Path
+
+    import psutil
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from course_utils import load_model
+
+    process = psutil.Process()
+    before = process.memory_info().rss
+    model, tokenizer = load_model(precision=kind if kind in ("int8", "nf4") else "fp32", device="cpu")
+    if kind == "full":
+        model.requires_grad_(True)
+    else:
+        config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(model, config)
+    batch = tokenizer(["A film about a man and his dog, and not a bad one."] * 2, return_tensors="pt")
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    peak, done = [0], threading.Event()
+
+    def watch():
+        while not done.wait(0.005):
+            peak[0] = max(peak[0], process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started, losses = time.perf_counter(), []
+    for _ in range(steps):
+        loss = model(**batch, labels=batch["input_ids"]).loss
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = (time.perf_counter() - started) / steps
+    done.set()
+    watcher.join()
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        checkpoint = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
+    counted = memory_bytes(model, optimizer)
+    print(json.dumps({**counted, "peak": peak[0] - before, "checkpoint": checkpoint, "seconds": seconds, "losses": losses}))
+
+# %% tags=["experiment"]
+toy = nn.Linear(4, 4)
+print("a warm-up:", memory_bytes(toy, torch.optim.AdamW(toy.parameters())))
+program = f"import torch\n\n{inspect.getsource(memory_bytes)}\n\n{inspect.getsource(measure)}\n\n"
+WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on nf4 (QLoRA)"}
+found = {}
+at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # Linux: memory that is freed is given back at once
+for kind in tqdm(lab.budget(full=tuple(WAYS), quick=("full", "nf4")), desc="one process each", leave=False):
+    call = f"measure({kind!r}, {lab.budget(full=2, quick=1)})"
+    answer = subprocess.run([sys.executable, "-c", program + call], env=at_once, capture_output=True, text=True, check=True)
+    found[kind] = json.loads(answer.stdout.splitlines()[-1])
+held = pd.DataFrame(found).T.rename(index=WAYS)
+parts = ["frozen", "trained", "gradients", "optimizer", "peak", "checkpoint"]
+(held[parts].astype(float) / 1e6).assign(seconds_a_step=held["seconds"].astype(float)).style.format("{:.1f}")
+
+# %% tags=["experiment"]
+fig, ax = plt.subplots(figsize=(10, 4.4))
+bottom = np.zeros(len(held))
+for i, part in enumerate(("frozen", "trained", "gradients", "optimizer")):
+    values = held[part].astype(float).to_numpy() / 1e6
+    ax.bar(held.index, values, 0.55, bottom=bottom, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
+    bottom += values
+ax.plot(held.index, held["peak"].astype(float) / 1e6, "D", color="black", linestyle="", label="measured peak")
+ax.set(title="Fine-tuning the course model, four ways (AdamW)", ylabel="MB", xlabel="what is trained, on what")
+ax.legend()
+plt.show()
+ratio = held.astype({"peak": float, "checkpoint": float, "optimizer": float})
+for name in ratio.index[1:]:
+    less = [f"{what} {ratio.loc['full', what] / ratio.loc[name, what]:.1f}" for what in ("peak", "optimizer", "checkpoint")]
+    print(f"{name:<20} times less than full fine-tuning:", ", ".join(less))
+
+# %% [markdown]
+# Read three things.
+#
+# - **Optimizer and gradients** all but vanish with LoRA: that is the saving the paper reports, from 1.2 TB to 350 GB for GPT-3
+#   175B. (The deck says 1.5 T; the paper says 1.2 TB.) What is left are the weights themselves.
+# - **The base** is what 8 and 4 bits shrink, by the count: 538 to 220 and 167 MB. The measured peak does *not* fall: about 820 and
+#   760 MB, more than LoRA on float32 (700). On a CPU bitsandbytes makes a weight matrix a float32 one before it multiplies, the
+#   embedding (a fifth of our model) stays float32, and loading passes through larger copies. The saving is real where the
+#   kernels work on the small numbers themselves, on a GPU, and where the base is large against everything else.
+# - **The checkpoint** of an adapter is a small file, whatever the base is stored in.
+#
+# And for Llama 2 7B? `hardware.plan` counts the same parts from the configuration alone:
+
+# %%
+rows = []
+for precision, training in (("fp32", "full"), ("bf16", "full"), ("bf16", "lora"), ("int8", "lora"), ("nf4", "lora")):
+    plan = hardware.plan("llama-2-7b", precision, batch=1, context=512, training=training, lora_rank=8)
+    parts = (plan.weights + plan.scales, plan.gradients, plan.optimizer, plan.activations, plan.total)
+    rows.append((f"{training}, {precision}", *(part / 1e9 for part in parts)))
+columns = ["training, base", "weights (GB)", "gradients (GB)", "optimizer (GB)", "activations, estimate (GB)", "total (GB)"]
+pd.DataFrame(rows, columns=columns).style.format(precision=2).hide()
+
+# %% [markdown]
+# Only the last two rows fit a T4 of Colab (16 GB). That is why QLoRA mattered (Dettmers et al. 2023): 65 billion weights
+# fine-tuned on one card of 48 GB, instead of the more than 780 GB that 16-bit fine-tuning takes.
+#
+# ## 8 · The deck's own configuration, today
+#
+# The deck tunes `bigscience/bloomz-560m` with these settings. Run on another model they fail, and the message helps:
+
+# %%
+DECK = {"r": 4, "lora_alpha": 1, "target_modules": ["query_key_value"], "lora_dropout": 0.05, "bias": "lora_only"}
+with torch.device("meta"):
+    llama = transformers.AutoModelForCausalLM.from_config(models.resolve("course")[1])
+    bloomz = transformers.AutoModelForCausalLM.from_config(models.resolve("bloomz-560m")[1])
+try:
+    get_peft_model(llama, LoraConfig(**DECK, task_type="CAUSAL_LM"))
+except ValueError as error:
+    print(f"ValueError: {error}"[:150])
+
+# %% [markdown]
+# BLOOM has one matrix for queries, keys and values; Llama has three. `bias="lora_only"` trains the biases of the adapted layers
+# too: BLOOM has them, Llama has none. **Predict** the number that PEFT prints for bloomz-560m, 24 layers, 1024 → 3072:
+
+# %%
+deck_model = get_peft_model(bloomz, LoraConfig(**DECK, task_type="CAUSAL_LM"))
+print(deck_model.print_trainable_parameters())
+by_hand = 24 * (4 * (1024 + 3072) + 3072)
+print(f"by hand: {by_hand:,}")
+
+# %% [markdown]
+# (`None`: the method prints by itself; the deck's `print(…)` around it prints what it returns.) Two more lines of the deck have
+# aged. What do today's transformers say?
+
+# %% tags=["experiment"]
+from course_utils import weights
+
+folder = weights.path("course")
+try:
+    transformers.AutoModelForCausalLM.from_pretrained(folder, load_in_8bit=True)
+except TypeError as error:
+    print(f"TypeError: {error}")
+print("today:", transformers.BitsAndBytesConfig(load_in_8bit=True).to_dict()["quant_method"], "through quantization_config=")
+
+# %% [markdown]
+# And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the deck's settings, its
+# `Trainer` and its collator, on the course model; and on the deck's own model where a hub can be reached:
+
+# %% tags=["experiment"]
+def train_as_in_the_deck(model, tokenizer, targets, steps):
+    """The deck's Trainer; returns the losses of its steps and the model."""
+    config = LoraConfig(**{**DECK, "target_modules": targets}, task_type="CAUSAL_LM")
+    model = get_peft_model(model, config)
+    texts = [f"Review: {text}" for text in data.movie_sentences().shuffle(seed=1)["text"][: 4 * steps]]
+    rows = [tokenizer(text, truncation=True, max_length=32) for text in texts]
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = transformers.TrainingArguments(
+            folder, max_steps=steps, per_device_train_batch_size=4, learning_rate=1e-3, logging_steps=1, report_to="none",
+            disable_tqdm=True, dataloader_pin_memory=False, save_strategy="no",
+        )  # fmt: skip
+        collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm=False)
+        trainer = transformers.Trainer(model=model, args=settings, train_dataset=rows, data_collator=collator)
+        trainer.remove_callback(transformers.PrinterCallback)
+        trainer.train()
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry], model
+
+
+def hub_has(name):
+    spec = models.find(name)
+    try:
+        models.reach_hub(spec.hub_id, spec.revision)
+    except errors.DownloadError:
+        return False
+    return True
+
+# %% tags=["experiment"]
+STEPS = lab.budget(full=6, quick=2)
+losses, tuned = train_as_in_the_deck(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
+print("course model, loss of each step:", np.round(losses, 2).tolist())
+tuned.print_trainable_parameters()
+if hub_has("bloomz-560m") and lab.budget(full=True, quick=False):
+    losses, tuned = train_as_in_the_deck(*load_model("bloomz-560m", precision="fp32"), ["query_key_value"], STEPS)
+    print("bloomz-560m, loss of each step:", np.round(losses, 2).tolist())
+else:
+    print("bloomz-560m: no hub here; its numbers are those of the skeleton above")
+del tuned
+
+# %% [markdown]
+# ## 9 · Out of this notebook
+#
+# An adapter is worth little if only its author's code can read it. PEFT's own format is a folder with two files:
+#
+# - `adapter_config.json`: settings, by the names of `LoraConfig`,
+# - `adapter_model.safetensors`: the matrices, named `base_model.model.PATH.lora_A.weight` and `….lora_B.weight`.
+
+# %% tags=["exercise:save_adapter"]
+def save_adapter(folder, adapters, alpha, base_name):
+    """Write an adapter as PEFT writes its own.
+
+    folder: str or Path of a folder that exists. adapters: {path of a linear layer in the model: (A, B)}, all of the same
+    rank; A: (r, in), B: (out, r). alpha: float. base_name: str. Writes two files into folder:
+    adapter_config.json: an object with "peft_type": "LORA", "task_type": "CAUSAL_LM", "r", "lora_alpha": alpha,
+    "lora_dropout": 0.0, "bias": "none", "target_modules": the sorted list of all paths, "base_model_name_or_path":
+    base_name, "inference_mode": true;
+    adapter_model.safetensors: each A and B under its name (see above), in its dtype. Returns nothing.
+
+    Hint: json.dumps, Path(folder, "…").write_text; save_file({name: tensor}, path) wants tensors that are detached,
+    contiguous, and share no memory: tensor.detach().clone().contiguous().
+    """
+    ### BEGIN SOLUTION
+    settings = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": next(iter(adapters.values()))[0].shape[0],
+        "lora_alpha": alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "target_modules": sorted(adapters),
+        "base_model_name_or_path": base_name,
+        "inference_mode": True,
+    }
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings, indent=1))
+    tensors = {
+        f"base_model.model.{path}.lora_{letter}.weight": matrix.detach().clone().contiguous()
+        for path, pair in adapters.items()
+        for letter, matrix in zip("AB", pair, strict=True)
+    }
+    save_file(tensors, Path(folder, "adapter_model.safetensors"))
+    ### END SOLUTION
+
+# %%
+def random_adapter(model, r, seed):
+    """{path: (A, B)} for queries of all layers and one matrix of the MLP, as if trained."""
+    g = torch.Generator().manual_seed(seed)
+    chosen = [p for p, m in model.named_modules() if p.endswith("q_proj") or p.endswith("layers.1.mlp.up_proj")]
+    shapes = {path: model.get_submodule(path).weight.shape for path in chosen}
+    return {p: (torch.randn(r, k, generator=g), torch.randn(d, r, generator=g) / 9) for p, (d, k) in shapes.items()}
+
+
+def logits_by_hand(model, adapters, scaling, ids):
+    """The adapted model's logits, by adding to its weights."""
+    model = copy.deepcopy(model)
+    for path, (A, B) in adapters.items():
+        model.get_submodule(path).weight.data += scaling * B @ A
+    return model(ids).logits.detach()
+
+# %% tags=["tests:save_adapter:2"]
+with lab.test("save_adapter"):
+    toy, ids = small_llama(), torch.arange(10)[None]
+    adapter = random_adapter(toy, 2, seed=1)
+    with tempfile.TemporaryDirectory() as folder:
+        save_adapter(folder, adapter, 6.0, "toy")
+        names = sorted(file.name for file in Path(folder).iterdir())
+        assert names == ["adapter_config.json", "adapter_model.safetensors"], f"the folder holds {names}"
+        settings = json.loads(Path(folder, "adapter_config.json").read_text())
+        assert settings["r"] == 2 and settings["lora_alpha"] == 6.0, f"r should be 2, lora_alpha 6: {settings}"
+        stored = sorted(load_file(Path(folder, "adapter_model.safetensors")))
+        assert stored[0] == "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", f"the first name is {stored[0]}"
+        got = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(ids).logits.detach()
+    lab.expect_close(got, logits_by_hand(toy, adapter, 3.0, ids), "logits of the adapter as PEFT loads it", atol=1e-5)
+
+# %% tags=["hidden:save_adapter:3"]
+def probe():
+    toy = small_llama(7)
+    adapter = random_adapter(toy, 3, seed=2)
+    adapter = {path: (nn.Parameter(A), B.T.contiguous().T) for path, (A, B) in adapter.items()}  # trained; not contiguous
+    with tempfile.TemporaryDirectory() as folder:
+        save_adapter(Path(folder), adapter, 4.5, "some/base")
+        settings = json.loads(Path(folder, "adapter_config.json").read_text())
+        stored = load_file(Path(folder, "adapter_model.safetensors"))
+        logits = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(torch.arange(9)[None]).logits.detach()
+    asked = ("peft_type", "task_type", "r", "lora_alpha", "bias", "target_modules", "base_model_name_or_path", "lora_dropout")
+    return {"settings": {key: settings.get(key) for key in asked}, "stored": dict(stored), "logits": logits}
+
+
+def check(got, want):
+    close(got["settings"], want["settings"])
+    close(got["stored"], want["stored"])
+    close(got["logits"], want["logits"], rtol=1e-4, atol=1e-4)
+
+
+def visible():
+    toy = small_llama()
+    with tempfile.TemporaryDirectory() as folder:
+        save_adapter(folder, random_adapter(toy, 2, seed=1), 6.0, "toy")
+        settings = json.loads(Path(folder, "adapter_config.json").read_text())
+        stored = load_file(Path(folder, "adapter_model.safetensors"))
+        logits = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(torch.arange(10)[None]).logits.detach()
+    return [settings["r"], settings["lora_alpha"], sorted(stored), logits]
+
+# %% [markdown]
+# Now the adapter that learnt moods in section 5: saved by you, loaded by plain PEFT beside the *whole* course model, thirty
+# layers. Are its logits those of your own layers?
+
+# %% tags=["experiment"]
+def whole_paths(layers):
+    """{path in the whole model: its LoRALinear} of adapted last layers."""
+    first = base_model.config.num_hidden_layers - TOP
+    split = ((path.partition("."), layer) for path, layer in adapters_of(layers).items())
+    return {f"model.layers.{first + int(i)}.{rest}": layer for (i, _, rest), layer in split}
+
+
+def export(layers, folder, alpha=16):
+    """Save the adapter of trained layers; returns the bytes on disk."""
+    Path(folder).mkdir()
+    save_adapter(folder, {p: (layer.A, layer.B) for p, layer in whole_paths(layers).items()}, alpha, "course")
+    return Path(folder, "adapter_model.safetensors").stat().st_size
+
+
+workshop = tempfile.TemporaryDirectory()
+size = export(small[0], f"{workshop.name}/mood")
+plain = PeftModel.from_pretrained(copy.deepcopy(base_model), f"{workshop.name}/mood")
+rows = torch.arange(8)
+with torch.no_grad():
+    words = [tokenizer(option)["input_ids"][0] for option in (" bad", " good")]
+    by_peft = plain(mood.ids[:8]).logits[rows, mood.last[:8]][:, words]
+    by_you = mood.logits(small[0], rows)
+    untouched = base_model(mood.ids[:8]).logits[rows, mood.last[:8]][:, words]
+print(f"{size:,} bytes; the adapter moves these logits by up to {float((by_peft - untouched).abs().max()):.2f}")
+print(f"largest difference between PEFT's logits and yours: {float((by_peft - by_you).abs().max()):.1e}")
+assert apart(by_peft, by_you) < 1e-4
+del plain
+
+# %% [markdown]
+# ## 10 · Many adapters, one base
+#
+# The deck's last point: train one adapter for each task, deploy one base. Two tasks can also share one *merged* adapter. The sum of
+# two low-rank changes, $w_1 s_1 B_1 A_1 + w_2 s_2 B_2 A_2$, has at most the sum of their ranks: it is an adapter too. Which one?
+
+# %% tags=["exercise:combine"]
+def combine(adapters, shares):
+    """One adapter for the weighted sum of several, beside the same linear layer.
+
+    adapters: list of (A, B, scaling); A: (r_i, in), B: (out, r_i), scaling: float; the ranks may differ. shares: list of
+    float, as many. Returns (A, B), A: (sum of the r_i, in), B: (out, sum of the r_i), with
+    B A = sum over i of shares[i] · scaling_i · B_i A_i. The result is used with scaling 1. The arguments stay as they are.
+
+    Hint: put the matrices side by side (torch.cat). The sum of the A times the sum of the B is something else.
+    """
+    ### BEGIN SOLUTION
+    A = torch.cat([A for A, _, _ in adapters], dim=0)
+    B = torch.cat([share * scaling * B for share, (_, B, scaling) in zip(shares, adapters, strict=True)], dim=1)
+    return A, B
+    ### END SOLUTION
+
+# %% tags=["tests:combine:1"]
+with lab.test("combine"):
+    g = torch.Generator().manual_seed(0)
+    pairs = [(torch.randn(r, 6, generator=g), torch.randn(5, r, generator=g), s) for r, s in ((2, 0.5), (3, 2.0))]
+    A, B = combine(pairs, [1.0, -0.5])
+    assert A.shape == (5, 6) and B.shape == (5, 5), f"A should be (5, 6) and B (5, 5), not {tuple(A.shape)} and {tuple(B.shape)}"
+    want = 0.5 * pairs[0][1] @ pairs[0][0] - 1.0 * pairs[1][1] @ pairs[1][0]
+    lab.expect_close(B @ A, want, "B A", atol=1e-5)
+
+# %% tags=["hidden:combine:2"]
+def probe():
+    g = torch.Generator().manual_seed(9)
+    pairs = [(torch.randn(r, 7, generator=g), torch.randn(4, r, generator=g), s) for r, s in ((2, 4.0), (2, 0.25), (1, 3.0))]
+    kept = [pair[0].clone() for pair in pairs] + [pair[1].clone() for pair in pairs]
+    results = []
+    for some, shares in ((pairs, [0.5, 2.0, -1.0]), (pairs[:2], [1.0, 1.0]), (pairs[2:], [0.0]), (pairs[:1], [-2.0])):
+        A, B = combine(some, shares)
+        results.append([B @ A, list(A.shape), list(B.shape)])
+    now = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
+    return [*results, all(torch.equal(a, b) for a, b in zip(kept, now, strict=True))]
+
+
+def check(got, want):
+    close(got, want, rtol=1e-4, atol=1e-4)
+
+
+def visible():
+    g = torch.Generator().manual_seed(0)
+    pairs = [(torch.randn(r, 6, generator=g), torch.randn(5, r, generator=g), s) for r, s in ((2, 0.5), (3, 2.0))]
+    A, B = combine(pairs, [1.0, -0.5])
+    return [list(A.shape), list(B.shape), B @ A]
+
+# %% [markdown]
+# The second task: what kind of answer does a question want, a person, a number, a date or a place? (Questions of SQuAD with
+# types, from Natural Instructions; Wang et al. 2022.)
+
+# %% tags=["experiment"]
+KINDS = {"Humans.": " person", "Quantity.": " number", "Date.": " date", "Location.": " place"}
+questions = [
+    (row["input"].split("(Answer")[0].removeprefix("Question: ").strip(), row["targets"][0])
+    for row in data.bigbench("natural_instructions/subtask046_miscellaenous_question_typing").shuffle(seed=0)
+    if len(row["targets"]) == 1 and row["targets"][0] in KINDS
+]
+sort = Task(
+    [text + "\nThe answer is a" for text, _ in questions],
+    [list(KINDS).index(kind) for _, kind in questions],
+    list(KINDS.values()),
+    train=TRAIN,
+    longest=16,
+)
+sorter = fit_lora(sort, CHOICES["q v"], 4, 16, seed=0)
+print(f"question types: {sort.right(base_layers).mean():.2f} before, {sort.right(sorter).mean():.2f} after")
+export(sorter, f"{workshop.name}/sort");
+
+# %% [markdown]
+# One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are.
+
+# %% tags=["experiment"]
+served = PeftModel.from_pretrained(copy.deepcopy(base_model), f"{workshop.name}/mood", adapter_name="mood")
+served.load_adapter(f"{workshop.name}/sort", adapter_name="sort")
+served.add_weighted_adapter(["mood", "sort"], [1.0, 1.0], "sum", combination_type="cat")
+served.add_weighted_adapter(["mood", "sort"], [1.0, 1.0], "sum of A, sum of B", combination_type="linear")
+served_layers = served.base_model.model.model.layers[-TOP:]
+frozen = {name: p.data_ptr() for name, p in served.named_parameters() if "lora_" not in name}
+
+rows = {}
+with served.disable_adapter():
+    rows["none"] = (mood.right(served_layers), sort.right(served_layers))
+for name in ("mood", "sort", "sum", "sum of A, sum of B"):
+    started = time.perf_counter()
+    served.set_adapter(name)
+    switch = time.perf_counter() - started
+    rows[name] = (mood.right(served_layers), sort.right(served_layers))
+assert frozen == {name: p.data_ptr() for name, p in served.named_parameters() if "lora_" not in name}
+print(f"a switch takes {1000 * switch:.1f} ms; the base's weights have not moved")
+
+# %% tags=["experiment"]
+shown = {
+    name: {task: "{:.2f} [{:.2f}, {:.2f}]".format(*interval(right)) for task, right in zip(("moods", "question types"), pair, strict=True)}
+    for name, pair in rows.items()
+}
+pd.DataFrame(shown).T.rename_axis("adapter")
+
+# %% [markdown]
+# Each adapter does its own task. The other one it leaves where the base has it (0.55 against 0.58, 0.54 against 0.54): these two
+# tasks hardly touch, but an adapter is active for every prompt, wanted or not. The sum does both (0.82 and 0.90). Adding the A and
+# the B ("linear") adds products of one task's A with the other's B; here that costs little. Your `combine` makes the sum:
+
+# %% tags=["experiment"]
+with torch.no_grad():
+    mine, his = whole_paths(small[0]), whole_paths(sorter)
+    both = copy.deepcopy(base_layers)
+    worst = 0.0
+    for path, layer in mine.items():
+        A, B = combine([(layer.A, layer.B, layer.scaling), (his[path].A, his[path].B, his[path].scaling)], [1.0, 1.0])
+        place = f"{int(path.split('.')[2]) - (base_model.config.num_hidden_layers - TOP)}.{path.split('.', 3)[3]}"
+        linear = both.get_submodule(place)
+        library = served.base_model.model.get_submodule(path)
+        theirs = library.lora_B["sum"].weight @ library.lora_A["sum"].weight * library.scaling["sum"]
+        worst = max(worst, apart(B @ A, theirs))
+        linear.weight.add_(B @ A)
+print(f"your sum and PEFT's ('cat') differ by {worst:.1e} of the largest entry")
+print(f"merged into the weights: moods {mood.right(both).mean():.2f}, question types {sort.right(both).mean():.2f}")
+workshop.cleanup()
+
+# %% [markdown]
+# ## 11 · Open questions
+#
+# Nothing here is graded. Pick one.
+#
+# - **Learning rate and rank.** Repeat the sweep with α = r instead of α = 16, or with α/√r. Which curve is flat?
+# - **Start elsewhere.** Let $B$ begin Gaussian too. How much is broken before the first step, and is it repaired?
+# - **Start at the top.** PiSSA (Meng et al. 2024) starts $A$, $B$ from the first singular directions of $W$ itself, and
+#   freezes the rest. `extract_lora(W, r)` gives them. Faster on our task?
+# - **What is forgotten?** Biderman et al. (2024): LoRA learns less and forgets less. Measure the perplexity of other text
+#   before and after, for LoRA and for full fine-tuning at equal accuracy.
+# - **Intruders.** Shuttleworth et al. (2024) find new, large singular directions in LoRA's merged weights that full fine-tuning
+#   does not make. Look for them in `merge_all(small[0])`.
+# - **A larger model**, on a T4: the deck's configuration on `bloomz-560m`, with α = 4.
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## Further reading
+#
+# - E. J. Hu, Y. Shen, P. Wallis, Z. Allen-Zhu, Y. Li, S. Wang, L. Wang, W. Chen. *LoRA: Low-Rank Adaptation of Large Language
+#   Models.* ICLR 2022. arXiv:2106.09685
+# - T. Dettmers, A. Pagnoni, A. Holtzman, L. Zettlemoyer. *QLoRA: Efficient Finetuning of Quantized LLMs.* NeurIPS 2023.
+#   arXiv:2305.14314
+# - A. Aghajanyan, L. Zettlemoyer, S. Gupta. *Intrinsic Dimensionality Explains the Effectiveness of Language Model
+#   Fine-Tuning.* ACL 2021. arXiv:2012.13255
+# - N. Houlsby et al. *Parameter-Efficient Transfer Learning for NLP.* ICML 2019. arXiv:1902.00751
+# - D. Kalajdzievski. *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA.* 2023. arXiv:2312.03732
+# - D. Biderman et al. *LoRA Learns Less and Forgets Less.* TMLR 2024. arXiv:2405.09673
+# - R. Shuttleworth, J. Andreas, A. Torralba, P. Sharma. *LoRA vs Full Fine-tuning: An Illusion of Equivalence.* 2024.
+#   arXiv:2410.21228
+# - F. Meng, Z. Wang, M. Zhang. *PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models.*
+#   NeurIPS 2024. arXiv:2404.02948
+# - C. Eckart, G. Young. *The Approximation of One Matrix by Another of Lower Rank.* Psychometrika 1, 1936.
+#   doi:10.1007/BF02288367
+# - Y. Wang et al. *Super-NaturalInstructions: Generalization via Declarative Instructions on 1600+ NLP Tasks.* EMNLP 2022.
+#   arXiv:2204.07705
+# - B. Pang, L. Lee. *Seeing Stars: Exploiting Class Relationships for Sentiment Categorization with Respect to Rating Scales.*
+#   ACL 2005. https://arxiv.org/abs/cs/0506075
+# - C. J. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
+#   https://ojs.aaai.org/index.php/ICWSM/article/view/14550

@@ -1,0 +1,675 @@
+# %% [markdown]
+# # 11 · LoRA
+#
+# **Making a large model small, part two: a small change instead of a large copy** (大模型的低秩微调)
+#
+# Fine-tuning GPT-3 for one task makes 350 GB of new weights. The next task makes 350 GB more. How much of that is news?
+#
+# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ begins at zero and what $\alpha/r$ is
+# for, count its memory for any model, choose the matrices it goes to, and serve many tasks from one base.
+
+# %% [markdown] tags=["notes"]
+# 60 minutes. Give time to the two predictions that surprise: where the gradient is at the first step, and whether rank 64 beats
+# rank 1. The live runs adapt the last two layers of the course model; the lab does them with care, three seeds each.
+
+# %% tags=["skip"]
+import copy
+import tempfile
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+import transformers
+from matplotlib.patches import Rectangle
+from torch import nn
+
+from course_utils import data, hardware, lab, load_model, plots, tables, weights, widgets
+from course_utils import registry as models
+from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
+
+lab.start("11_lora")
+plots.style()
+
+# %% [markdown]
+# ## The price of a copy
+#
+# *Full fine-tuning* (全量微调) of GPT-3 175B, and what LoRA makes of it (Hu et al. 2022):
+
+# %% tags=["hide-input"]
+bill = tables.load("lora_gpt3_memory").set_index("name")
+shown = pd.DataFrame(
+    {
+        "weights trained": bill["trained_million"].map("{:,.1f} million".format),
+        "memory while training": (bill["training_memory_gb"] / 1000).map("{:.2f} TB".format),
+        "the deck": bill["deck_training_memory"],
+        "checkpoint": (bill["checkpoint_mb"] / 1000).map("{:g} GB".format),
+        "100 tasks": [f"{100 * bill['checkpoint_mb'].iloc[0] / 1e6:.0f} TB", f"{(350_000 + 100 * 35) / 1000:.1f} GB with the base"],
+    }
+)
+shown.style
+
+# %% [markdown]
+# **Erratum to the deck:** it says 1.5 T for full fine-tuning; the paper says 1.2 TB. All other figures agree.
+#
+# **Predict** before the next slide: 18.9 million weights of 175 billion. Which matrices, which rank, is that?
+
+# %% [markdown]
+# ### Check the sums
+#
+# GPT-3: 96 layers, width 12,288. Rank 4 beside W_q and W_v:
+
+# %% tags=["nbval-check-output"]
+layers, width, r = 96, 12_288, 4
+trained = layers * 2 * r * (width + width)  # two matrices a layer; A is r × width, B is width × r
+print(f"{trained:,} weights: {trained / 175_255.8e6:.4%}, in float16 {2 * trained / 1e6:.1f} MB (the paper: roughly 35 MB)")
+for what, total in (("full", 1200), ("LoRA", 350)):
+    print(f"{what}: {total} GB is {total / 175.2558:.1f} bytes a weight")
+
+# %% [markdown]
+# LoRA's 350 GB are the float16 weights alone: 2 bytes each. Full fine-tuning adds gradients and Adam's averages for every
+# weight. (Adam in mixed precision usually takes 16 bytes a weight, Rajbhandari et al. 2020; the paper does not say how it
+# came by fewer.)
+
+# %% [markdown]
+# ## Must the change be large?
+#
+# A model has far more weights than a task has examples. How many *directions* does a task need?
+#
+# Aghajanyan et al. (2021) train only $d$ numbers, spread over all weights by a fixed random projection. The smallest $d$ that
+# reaches 90 % of full fine-tuning is the *intrinsic dimension* (内在维度) of a task:
+#
+# - RoBERTa on MRPC (are two sentences paraphrases?): **200** numbers.
+# - After pre-training it is lower, and in larger models lower still.
+#
+# So perhaps the change of each matrix, $\Delta W$, is nearly of *low rank* (低秩).
+
+# %% tags=["skip"]
+model, tokenizer = load_model(precision="fp32")
+model.requires_grad_(False)
+core, TOP = model.model, 2
+
+
+def through(layers, h):
+    """Hidden states after some layers. Padding on the right is not seen by what stands before it."""
+    places = torch.arange(h.shape[1], device=h.device)[None]
+    turns = core.rotary_emb(h, places)
+    for layer in layers:
+        h = layer(h, position_embeddings=turns, position_ids=places, attention_mask=None)
+    return h
+
+
+class Task:
+    """Prompts, read once by all layers but the last two; the label is the index of the right option."""
+
+    def __init__(self, pairs, options, train, test, longest=13):
+        rows = [(tokenizer(text)["input_ids"], label) for text, label in pairs]
+        rows = [row for row in rows if len(row[0]) <= longest][: train + test]
+        self.ids = nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids, _ in rows], batch_first=True).to(model.device)
+        self.last = torch.tensor([len(ids) - 1 for ids, _ in rows], device=model.device)
+        self.labels = torch.tensor([label for _, label in rows], device=model.device)
+        self.words, self.train = [tokenizer(option)["input_ids"][0] for option in options], train
+        with torch.no_grad():
+            self.states = through(core.layers[:-TOP], core.embed_tokens(self.ids))
+
+    def logits(self, layers, rows):
+        h = through(layers, self.states[rows])[torch.arange(len(rows)), self.last[rows]]
+        return core.norm(h) @ model.lm_head.weight[self.words].T
+
+    @torch.no_grad()
+    def accuracy(self, layers):
+        rows = torch.arange(self.train, len(self.ids))
+        return float((self.logits(layers, rows).argmax(1) == self.labels[rows]).float().mean())
+
+
+def fit(layers, task, rate, passes=3, size=12):
+    """AdamW on what is trainable; returns the loss of each step."""
+    optimizer = torch.optim.AdamW([p for p in layers.parameters() if p.requires_grad], lr=rate, weight_decay=0.0)
+    g, losses = torch.Generator().manual_seed(0), []
+    order = torch.cat([torch.randperm(task.train, generator=g) for _ in range(passes)]).split(size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 4) * (1 - s / len(order)))
+    for rows in order:
+        loss = F.cross_entropy(task.logits(layers, rows), task.labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return losses
+
+
+reviews = [row for row in data.movie_sentences().shuffle(seed=0) if abs(row["score"]) >= 1]
+moods = [(row["text"] + "\nIt was", int(row["score"] > 0)) for row in reviews]
+mood = Task(moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(24, 20)))
+
+# %% [markdown]
+# ### Look at a true change
+#
+# Film reviews, " good" or " bad"? We train *all* 7 million weights of the last two layers, and look at the *singular values*
+# (奇异值) of what was added to a matrix. **Predict** the curve for a random matrix.
+
+# %%
+before = core.layers[-TOP:]
+full = copy.deepcopy(before).requires_grad_(True)
+fit(full, mood, rate=5e-4)
+print(f"accuracy {mood.accuracy(before):.2f} before, {mood.accuracy(full):.2f} after")
+curves = {"random, 192 × 576": torch.randn(192, 576, generator=torch.Generator().manual_seed(0))}
+for name in ("v_proj", "o_proj", "q_proj"):
+    curves[f"change of {name}"] = (full[1].self_attn.get_submodule(name).weight - before[1].self_attn.get_submodule(name).weight).detach()
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(9, 4.4))
+for i, (name, matrix) in enumerate(curves.items()):
+    squares = torch.linalg.svdvals(matrix).square().cpu()
+    share = (squares.cumsum(0) / squares.sum()).numpy()
+    style = {"linestyle": plots.LINES[(i + 3) % 4], "color": "grey" if i == 0 else plots.COLORS[i]}
+    ax.plot(np.arange(1, len(share) + 1), share, marker="", label=name, **style)
+ax.axvline(8, color="grey", linewidth=1)
+ax.set(title="How much of a change lies in its first directions", xlabel="directions kept", ylabel="share of the squares", xscale="log")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ## The idea
+#
+# $$h = Wx + \frac{\alpha}{r} B A x, \qquad A \in \mathbb{R}^{r \times k},\; B \in \mathbb{R}^{d \times r},\; r \ll \min(d, k)$$
+#
+# $W$ is *frozen* (冻结). Instead of $dk$ numbers, $r(d + k)$ are trained.
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(10, 3.4))
+boxes = (
+    (0.6, 0.2, 2.4, 2.4, "W  (d × k)\nfrozen", 0), (4.2, 0.2, 0.45, 2.4, "B\nd × r", 1), (5.0, 2.15, 2.4, 0.45, "A  (r × k)", 2),
+    (8.6, 0.2, 2.4, 2.4, "BA  (d × k)\nrank at most r", 3),
+)  # fmt: skip
+for x, y, wide, high, text, i in boxes:
+    ax.add_patch(Rectangle((x, y), wide, high, facecolor="white", edgecolor=plots.COLORS[i], hatch=["", "//", "//", ".."][i], linewidth=2))
+    ax.text(x + wide / 2, y + high / 2, text, ha="center", va="center", fontsize=13, backgroundcolor="white")
+for x, sign in ((3.6, "+"), (8.0, "=")):
+    ax.text(x, 1.4, sign, fontsize=22, ha="center", va="center")
+ax.set(xlim=(0.3, 11.3), ylim=(0, 2.8), aspect="equal", title="Two thin matrices make a large one of low rank")
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# ### In ten lines
+
+# %%
+class LoRA(nn.Module):
+    def __init__(self, base, r, alpha):
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.A = nn.Parameter(torch.randn(r, base.in_features) * base.in_features**-0.5)
+        self.B = nn.Parameter(torch.zeros(base.out_features, r))
+        self.scaling = alpha / r
+
+    def forward(self, x):
+        return self.base(x) + self.scaling * (x @ self.A.T @ self.B.T)
+
+# %% [markdown]
+# The brackets matter: $B(Ax)$ costs $r(d + k)$ multiplications, $(BA)x$ would cost $dk$ and the making of $BA$.
+
+# %% [markdown]
+# ## Why does B begin at zero?
+#
+# The loss $\ell$ sends a gradient $g = \partial \ell / \partial h$ back. For the two matrices it is
+#
+# $$\frac{\partial \ell}{\partial B} = \frac{\alpha}{r}\, g\,(Ax)^\top, \qquad
+# \frac{\partial \ell}{\partial A} = \frac{\alpha}{r}\, B^\top g\, x^\top$$
+#
+# **Predict** for three beginnings what the model does before the first step, and which gradient is zero:
+#
+# | | $A$ | $B$ |
+# |---|---|---|
+# | 1 | Gaussian | zero |
+# | 2 | zero | zero |
+# | 3 | Gaussian | Gaussian |
+
+# %% tags=["skip"]
+def adapted(names=("q_proj", "v_proj"), r=4, alpha=16, seed=0):
+    """The last two layers, with LoRA beside some matrices."""
+    torch.manual_seed(seed)
+    layers = copy.deepcopy(before)
+    for layer in layers:
+        for name in names:
+            setattr(layer.self_attn, name, LoRA(getattr(layer.self_attn, name), r, alpha).to(model.device))
+    return layers
+
+
+def each_lora(layers):
+    return [module for module in layers.modules() if isinstance(module, LoRA)]
+
+# %% [markdown]
+# ### Three beginnings, live
+
+# %%
+runs = {}
+for name in ("A Gaussian, B zero", "both zero", "both Gaussian"):
+    layers = adapted()
+    for module in each_lora(layers):
+        if name == "both zero":
+            nn.init.zeros_(module.A)
+        elif name == "both Gaussian":
+            nn.init.normal_(module.B, std=0.5)
+    runs[name] = fit(layers, mood, rate=1e-2)
+    print(f"{name:<20} first loss {runs[name][0]:.2f}, accuracy after training {mood.accuracy(layers):.2f}")
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(9, 4.2))
+for i, (name, losses) in enumerate(runs.items()):
+    ax.plot(pd.Series(losses).rolling(3, min_periods=1).mean(), marker="", linestyle=plots.LINES[i], color=plots.COLORS[i], label=name)
+ax.set(title="Where A and B begin", xlabel="step", ylabel="loss (nats, mean of three steps)")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ### What each beginning does
+#
+# - **B zero:** the model begins as it was. Only $B$ has a gradient at first; then $A$ gets one too.
+# - **Both zero:** a saddle. No gradient anywhere, for ever.
+# - **Both Gaussian:** the first output is the model plus noise, and who adapts a good model does not want that. (Here the noise
+#   happened to lower the loss, and training does not mind: one seed on an easy task shows no harm, nor rules it out.)
+#
+# $A$ zero and $B$ Gaussian would work as well as the first. PEFT draws $A$ from a uniform distribution (Kaiming) unless told
+# `init_lora_weights="gaussian"`.
+
+# %% [markdown]
+# ## What α/r is for
+#
+# $BA x$ is a sum of $r$ terms. With more of them, each step changes the output more. One Adam step moves every entry of $B$ by
+# the learning rate. **Predict** how the size of the change grows with $r$:
+
+# %%
+generator, steps = torch.Generator().manual_seed(0), {}
+for r in (1, 2, 4, 8, 16, 64, 256):
+    sizes = []
+    for _ in range(50):
+        x, g = torch.randn(2, 576, generator=generator)  # an input, and the gradient of the output
+        A = torch.randn(r, 576, generator=generator) * 576**-0.5
+        B = -0.01 * torch.sign(torch.outer(g, A @ x))  # Adam's first step, learning rate 0.01
+        sizes.append(float((B @ (A @ x)).norm()))
+    steps[r] = {"BA": np.mean(sizes), "α/√r · BA": np.mean(sizes) / r**0.5, "α/r · BA": np.mean(sizes) / r}
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(9, 4))
+for i, (name, values) in enumerate(pd.DataFrame(steps).T.items()):
+    ax.plot(values.index, values / values.iloc[0], marker=plots.MARKERS[i], linestyle=plots.LINES[i], color=plots.COLORS[i], label=name)
+ax.set(title="Size of the change after one Adam step", xlabel="rank r", ylabel="relative to rank 1 (mean of 50 draws)", xscale="log", yscale="log")
+ax.set_xticks(list(steps), list(steps))
+ax.minorticks_off()
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# ### Is α usually 1?
+#
+# With $\alpha/r$ a change of rank needs no new learning rate. Kalajdzievski (2023): over a whole training it is too careful at high
+# ranks; with $\alpha/\sqrt r$ (*rsLoRA*) they pay off.
+#
+# **Erratum to the deck:** "`lora_alpha` … usually set to 1". The paper sets α to the first r that it tries, and leaves it; PEFT's
+# own setting is 8 for r = 8. With Adam, α = 1 at r = 4 just trains slowly (lab, section 5).
+
+# %% [markdown]
+# ## Where to put it?
+#
+# Same budget, 18 million weights of GPT-3 (Hu et al. 2022, table 5): one kind of matrix with rank 8, two with 4, four with 2.
+# **Predict** the best.
+
+# %% tags=["hide-input"]
+budget = tables.load("lora_budget_targets")
+budget["label"] = budget["targets"] + "\nr = " + budget["rank"].astype(str)
+fig, axes = plt.subplots(1, 2, figsize=(12, 4))
+for ax, column, noise, name in ((axes[0], "wikisql_accuracy_percent", 0.5, "WikiSQL"), (axes[1], "mnli_accuracy_percent", 0.1, "MultiNLI")):
+    ax.errorbar(range(len(budget)), budget[column], noise, fmt="o", capsize=4, color="black")
+    ax.set_xticks(range(len(budget)), budget["label"], fontsize=10)
+    ax.set(title=f"{name} (± {noise}, the paper's fluctuation)", xlabel="matrices and rank", ylabel="accuracy (%)")
+plt.show()
+
+# %% [markdown]
+# Many matrices with a low rank beat one with a high rank. The paper stops at the attention's matrices *for simplicity*; the deck
+# takes that as the rule. Dettmers et al. (2023) find that LoRA on **all** linear layers is needed to match full fine-tuning.
+
+# %% [markdown]
+# ### Which rank?
+#
+# The deck's table (Hu et al. 2022, table 6), drawn. **Predict:** is rank 64 better than rank 1?
+
+# %% tags=["hide-input"]
+ranks = tables.load("lora_rank_targets")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
+for ax, (name, part) in zip(axes, ranks.groupby("data", sort=False), strict=True):
+    for i, (label, rows) in enumerate(part.groupby("targets", sort=False)):
+        style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 3}
+        ax.errorbar(rows["rank"], rows["accuracy_percent"], rows["fluctuation_percent"], label=f"W: {label}", **style)
+    ax.set(title=f"GPT-3 175B, {name}", xlabel="rank r", ylabel="accuracy (%)", xscale="log")
+    ax.set_xticks([1, 2, 4, 8, 64], [1, 2, 4, 8, 64])
+    ax.minorticks_off()
+axes[0].legend(loc="center right")
+plt.show()
+
+# %% [markdown]
+# Hardly. A second kind of matrix is worth more than sixty more ranks. The authors warn: a small $r$ need not do for every task;
+# a new *language*, say, could well need full fine-tuning.
+
+# %% [markdown]
+# ### How many weights is that?
+#
+# Move the controls. **Predict** first: what makes the bar of LoRA high, the rank or the base?
+
+# %% tags=["skip"]
+def linear_shapes(name):
+    """{own name of the matrices: (inputs, outputs, how many)} and all weights of a model."""
+    if name == "GPT-3 175B":
+        d = 12_288
+        square = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (d, d, 96))
+        return {**square, "up_proj": (d, 4 * d, 96), "down_proj": (4 * d, d, 96)}, 175_255_800_000
+    with torch.device("meta"):
+        skeleton = transformers.AutoModelForCausalLM.from_config(models.resolve(name)[1])
+    shapes = {}
+    for path, module in skeleton.named_modules():
+        if isinstance(module, nn.Linear) and path != "lm_head":
+            own = path.split(".")[-1]
+            shapes[own] = (module.in_features, module.out_features, shapes.get(own, (0, 0, 0))[2] + 1)
+    return shapes, sum(p.numel() for p in skeleton.parameters())
+
+
+SHAPES = {name: linear_shapes(name) for name in ("course", "tinyllama", "llama-2-7b", "GPT-3 175B")}
+MATRICES = {"q": "q", "q v": "qv", "q k v o": "qkvo", "all linear": "qkvogud"}
+BYTES = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 4.5 / 8}  # nf4: a float32 scale for every 64 weights
+
+
+def trained_weights(name, matrices, rank):
+    shapes, _ = SHAPES[name]
+    return sum(n * rank * (k + d) for own, (k, d, n) in shapes.items() if own[0] in MATRICES[matrices])
+
+# %% tags=["hide-input"]
+def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
+    total, trained = SHAPES[name][1], trained_weights(name, matrices, rank)
+    width = max(BYTES[base], 2)  # full fine-tuning needs floats
+    full, low = np.array([width, width, 2 * width]) * total / 1e9, np.array([BYTES[base] * total + 4 * trained, 4 * trained, 8 * trained]) / 1e9
+    fig, ax = plt.subplots(figsize=(9, 4))
+    for i, part in enumerate(("weights", "gradients", "Adam's averages")):
+        left = [full[:i].sum(), low[:i].sum()]
+        ax.barh(["full", "LoRA"], [full[i], low[i]], left=left, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
+    for gpu in tables.load("gpus").drop_duplicates("memory_gb").itertuples():
+        if gpu.memory_gb < 1.1 * full.sum():
+            ax.axvline(gpu.memory_gb, color="grey", linestyle="--", linewidth=1)
+    ax.set(title=f"{name}: {trained / 1e6:,.1f} million trained ({trained / total:.3%})", xlabel="GB while training, without activations (dashed: memory of common cards)", ylabel="")
+    ax.set_ylabel("fine-tuning")
+    ax.legend(loc="upper right")
+    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {width * total / 1e9:,.1f} GB")
+
+
+budget_of()
+plt.show()
+
+# %%
+widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES));
+
+# %% [markdown]
+# ## Merge at inference
+#
+# $W' = W + \frac{\alpha}{r}BA$, once, and the adapter is gone (*merge*, 合并). Rank 8 beside all matrices of the course model:
+
+# %%
+config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+torch.manual_seed(0)
+beside = get_peft_model(copy.deepcopy(model), config).eval()
+merged = copy.deepcopy(beside).merge_and_unload()
+ids = tokenizer("What a strange and lovely film this is, and how few will see it.", return_tensors="pt").to(model.device)
+with torch.inference_mode():
+    a, b, c = (m(**ids).logits for m in (model, beside, merged))
+print(f"the adapter moves the logits by {float((b - a).abs().max()):.1f}; merging it moves them by {float((c - b).abs().max()):.0e}")
+
+# %% [markdown]
+# ### Does it cost time?
+
+# %%
+def milliseconds(m, times):
+    with torch.inference_mode():
+        m(**ids)
+        spent = []
+        for _ in range(times):
+            started = time.perf_counter()
+            m(**ids)
+            spent.append(1000 * (time.perf_counter() - started))
+    return np.median(spent)
+
+
+for name, m in (("base", model), ("LoRA beside", beside), ("LoRA merged", merged)):
+    print(f"{name:<12} {milliseconds(m, lab.budget(full=12, quick=2)):.0f} ms for {ids['input_ids'].shape[1]} tokens")
+
+# %% [markdown]
+# *Adapters* (适配器) of the older kind stand between layers and cannot be folded in: on GPT-2 medium, one text of 128 tokens, they
+# cost 21 to 30 % more time (Hu et al. 2022, table 1).
+
+# %% [markdown]
+# ### What merging costs
+#
+# - One task at a time: in one batch, all rows have the same weights.
+# - **Precision.** A small change added to a 16-bit weight may fall between two of its values:
+
+# %%
+layers = adapted()
+fit(layers, mood, rate=1e-2)
+for module, name in zip(each_lora(layers), ("q, layer 28", "v, layer 28", "q, layer 29", "v, layer 29"), strict=True):
+    W, change = module.base.weight, (module.scaling * module.B @ module.A).detach()
+    kept = (W.bfloat16() + change.bfloat16()).float() - W.bfloat16().float()
+    print(f"W_{name}: change {change.norm() / W.norm():.0%} of W; error after merging in bf16 {(kept - change).norm() / change.norm():.1%} of it")
+
+# %% [markdown]
+# ## LoRA against the others
+#
+# *BitFit* trains biases (Ben Zaken et al. 2022), *prefixes* (前缀) trained vectors before the text (Li and Liang 2021), *adapters* small
+# layers in between (Houlsby et al. 2019). GPT-3 175B (Hu et al. 2022, table 4):
+
+# %% tags=["hide-input"]
+methods = tables.load("lora_methods")
+kinds = {"full": "full fine-tuning", "bias": "BitFit", "prefix": "prefixes", "adapter": "adapters", "lora": "LoRA"}
+fig, axes = plt.subplots(1, 3, figsize=(13, 4.2))
+panels = {"wikisql_accuracy_percent": ("WikiSQL", "accuracy (%)", 0.5), "mnli_accuracy_percent": ("MultiNLI", "accuracy (%)", 0.1)}
+panels["samsum_rougel"] = ("SAMSum", "ROUGE-L", 0.1)
+for ax, (column, (name, unit, noise)) in zip(axes, panels.items(), strict=True):
+    for i, (kind, label) in enumerate(kinds.items()):
+        part = methods[methods["kind"] == kind]
+        ax.errorbar(part["trained_million"], part[column], noise, fmt=plots.MARKERS[i], color=plots.COLORS[i], capsize=3, markersize=9, label=label)
+    ax.set(title=name, xlabel="weights trained (million)", ylabel=unit, xscale="log")
+axes[0].legend(fontsize=11, loc="lower right")
+plt.show()
+
+# %% [markdown]
+# ### Read it with its noise
+
+# %% tags=["hide-input"]
+columns = {"name": "method", "trained_million": "trained (million)", "wikisql_accuracy_percent": "WikiSQL (± 0.5)"}
+columns |= {"mnli_accuracy_percent": "MultiNLI (± 0.1)", "samsum_rouge1": "R-1 (± 0.2)", "samsum_rouge2": "R-2 (± 0.2)", "samsum_rougel": "R-L (± 0.1)"}
+methods[list(columns)].rename(columns=columns).set_index("method").style.format("{:,.1f}")
+
+# %% [markdown]
+# On WikiSQL, LoRA (74.0) and full fine-tuning (73.8) differ by less than the fluctuation; on MultiNLI and SAMSum LoRA is ahead by
+# many times it. One model, one team, three tasks.
+
+# %% [markdown]
+# ## QLoRA: the frozen base in 4 bits
+#
+# A frozen weight needs no gradient, so it need not be a float (Dettmers et al. 2023):
+#
+# $$h = \text{dequantize}(W_{\text{NF4}})\,x + \tfrac{\alpha}{r} BAx$$
+#
+# - *NF4* (chapter 10): 16 levels where normal weights are; blocks of 64 with one scale each.
+# - **Double quantization** (双重量化): the scales in 8 bits too: 0.5 → 0.127 bits a weight.
+# - **Paged optimizer** (分页优化器): Adam's averages move to the CPU's memory when the card is full.
+#
+# 65 billion weights: from more than 780 GB to less than 48 GB, on one card.
+
+# %% tags=["nbval-check-output"]
+saved = 32 / 64 - (8 / 64 + 32 / (64 * 256))
+print(f"scales: {32 / 64} bits a weight, doubly quantized {8 / 64 + 32 / (64 * 256):.3f}; for 65 billion weights {saved * 65e9 / 8 / 1e9:.1f} GB less")
+
+# %% [markdown]
+# ### Does it fit Colab's card?
+
+# %% tags=["hide-input"]
+ways = (("full", "bf16"), ("lora", "bf16"), ("lora", "int8"), ("lora", "nf4"))
+plans = {f"{how}, {p}": hardware.plan("llama-2-7b", p, batch=1, context=512, training=how) for how, p in ways}
+fig, ax = plt.subplots(figsize=(9, 4.2))
+bottom = np.zeros(len(plans))
+for i, part in enumerate(("weights", "scales", "gradients", "optimizer", "activations")):
+    values = np.array([getattr(plan, part) / 1e9 for plan in plans.values()])
+    ax.bar(list(plans), values, 0.55, bottom=bottom, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
+    bottom += values
+ax.axhline(16, color="grey", linestyle="--")
+ax.text(3.4, 16.8, "T4", ha="right")
+ax.set(title="Llama 2 7B, one text of 512 tokens", xlabel="fine-tuning, precision of the base", ylabel="GB")
+ax.legend()
+plt.show()
+print({name: f"{plan.total / 1e9:.1f} GB" for name, plan in plans.items()})
+
+# %% [markdown]
+# ## Many adapters, one base
+#
+# The base is loaded once; each task is a small folder (部署时只需一个主干模型). A second task: does a question ask for a
+# person, a number, a date or a place?
+
+# %% tags=["skip"]
+KINDS = {"Humans.": " person", "Quantity.": " number", "Date.": " date", "Location.": " place"}
+questions = [
+    (row["input"].split("(Answer")[0].removeprefix("Question: ").strip() + "\nThe answer is a", list(KINDS).index(row["targets"][0]))
+    for row in data.bigbench("natural_instructions/subtask046_miscellaenous_question_typing").shuffle(seed=0)
+    if len(row["targets"]) == 1 and row["targets"][0] in KINDS
+]
+sort = Task(questions, list(KINDS.values()), *lab.budget(full=(96, 100), quick=(24, 20)), longest=15)
+
+
+def as_peft(layers, name, served):
+    """Copy trained matrices into PEFT's adapter of that name."""
+    for i, layer in enumerate(layers):
+        for own in ("q_proj", "v_proj"):
+            place = served.base_model.model.model.layers[i - TOP].self_attn.get_submodule(own)
+            place.lora_A[name].weight.data.copy_(getattr(layer.self_attn, own).A)
+            place.lora_B[name].weight.data.copy_(getattr(layer.self_attn, own).B)
+
+# %%
+trained = {"mood": layers, "sort": adapted()}
+fit(trained["sort"], sort, rate=1e-2)
+last_two = list(range(len(core.layers) - TOP, len(core.layers)))
+config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"], layers_to_transform=last_two, task_type="CAUSAL_LM")
+served = get_peft_model(copy.deepcopy(model), config, adapter_name="mood")
+served.add_adapter("sort", config)
+for name, own in trained.items():
+    as_peft(own, name, served)
+top = served.base_model.model.model.layers[-TOP:]
+for name in trained:
+    served.set_adapter(name)  # a switch: no weight of the base moves
+    print(f"adapter {name}: moods {mood.accuracy(top):.2f}, question types {sort.accuracy(top):.2f}")
+
+# %% [markdown]
+# ### Even in one batch
+#
+# Not merged, each row of a batch may have its own adapter. S-LoRA (Sheng et al. 2024) serves thousands so.
+
+# %%
+prompts = ["What a waste of two hours.\nIt was", "Who wrote the book?\nThe answer is a", "What a waste of two hours.\nIt was"]
+rows = tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(model.device)
+with torch.inference_mode():
+    logits = served.eval()(**rows, adapter_names=["mood", "sort", "__base__"]).logits[:, -1]
+words = [" good", " bad", " person", " number", " date", " place"]
+chances = logits[:, [tokenizer(word)["input_ids"][0] for word in words]].softmax(-1).cpu()  # among these six words
+pd.DataFrame(chances, columns=words, index=["mood", "sort", "no adapter"]).rename_axis("adapter of the row").style.format("{:.2f}")
+
+# %% tags=["hide-input"]
+with tempfile.TemporaryDirectory() as folder:
+    served.save_pretrained(folder)
+    again = PeftModel.from_pretrained(copy.deepcopy(model), f"{folder}/sort")
+    size = sum(p.numel() * p.element_size() for name, p in again.named_parameters() if "lora_" in name)
+base_size = sum(p.numel() * p.element_size() for p in model.parameters())
+print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {base_size / size:,.0f} to 1")
+
+# %% [markdown]
+# ## What LoRA does not do
+#
+# - **It learns less and forgets less** (Biderman et al. 2024): on code and mathematics low-rank LoRA stays behind full fine-tuning,
+#   and keeps more of what the base could do. The true updates there had ranks 10 to 100 times those in use.
+# - **It learns differently** (Shuttleworth et al. 2024): merged weights hold large new singular directions, *intruder dimensions*, where
+#   full fine-tuning has none.
+# - **It does not spare activations.** The gradient goes through all layers: with LLaMA 7B at batch size 1, 567 MB
+#   for the gradients of LoRA's inputs, 26 MB for the adapter; 18 MB a text if activations are computed twice (*gradient
+#   checkpointing*; Dettmers et al. 2023).
+
+# %% [markdown]
+# ## The deck's code, today
+#
+# `bigscience/bloomz-560m`, built without memory, with the deck's settings:
+
+# %%
+with torch.device("meta"):
+    bloomz = transformers.AutoModelForCausalLM.from_config(models.resolve("bloomz-560m")[1])
+deck = LoraConfig(
+    r=4, lora_alpha=1, target_modules=["query_key_value"], lora_dropout=0.05, bias="lora_only", task_type="CAUSAL_LM"
+)
+get_peft_model(bloomz, deck).print_trainable_parameters()
+try:
+    transformers.AutoModelForCausalLM.from_pretrained(weights.path("course"), load_in_8bit=True)
+except TypeError as error:
+    print(f"TypeError: {error}")
+
+# %% [markdown]
+# **Errata to the deck:** `load_in_8bit=` is no argument any more; it goes into a `BitsAndBytesConfig` (chapter 10). `torch_dtype=` is
+# deprecated: `dtype=`. `print(model.print_trainable_parameters())` prints its numbers and then `None`. On models of the Llama kind
+# the matrices are `q_proj`, `k_proj`, `v_proj`, and `bias="lora_only"` finds no bias to train.
+
+# %% [markdown]
+# ## Relatives
+#
+# | | what it changes |
+# |---|---|
+# | rsLoRA (Kalajdzievski 2023) | $\alpha/\sqrt r$ |
+# | LoRA+ (Hayou et al. 2024) | a larger learning rate for $B$ than for $A$ |
+# | AdaLoRA (Zhang et al. 2023) | ranks shared out between matrices while training |
+# | PiSSA (Meng et al. 2024) | begins with the first singular directions of $W$ |
+# | DoRA (Liu et al. 2024) | learns the length of each column of $W$ apart from its direction |
+#
+# In PEFT each is one argument of `LoraConfig`, or a call.
+
+# %% [markdown]
+# ## What to take home
+#
+# - LoRA freezes $W$ and trains $\frac{\alpha}{r}BA$: $r(d + k)$ weights instead of $dk$. $B$ begins at zero, $A$ does not.
+# - More kinds of matrices help more than a higher rank; all linear layers is a good choice.
+# - $\alpha/r$ keeps the learning rate when $r$ changes. α = 1 is not usual.
+# - Gradients and Adam's averages vanish; the base stays, and QLoRA makes it four bits. Activations stay too.
+# - Merged: no cost at inference, one task. Beside: many tasks in one batch.
+#
+# **Ask yourself:** a colleague reports that LoRA is as good as full fine-tuning. Which three things do you ask about?
+
+# %% [markdown]
+# ## Further reading
+#
+# - E. J. Hu, Y. Shen, P. Wallis, Z. Allen-Zhu, Y. Li, S. Wang, L. Wang, W. Chen. *LoRA: Low-Rank Adaptation of Large Language
+#   Models.* ICLR 2022. arXiv:2106.09685
+# - A. Aghajanyan, L. Zettlemoyer, S. Gupta. *Intrinsic Dimensionality Explains the Effectiveness of Language Model
+#   Fine-Tuning.* ACL 2021. arXiv:2012.13255
+# - T. Dettmers, A. Pagnoni, A. Holtzman, L. Zettlemoyer. *QLoRA: Efficient Finetuning of Quantized LLMs.* NeurIPS 2023.
+#   arXiv:2305.14314
+# - E. Ben Zaken, Y. Goldberg, S. Ravfogel. *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked
+#   Language-models.* ACL 2022. arXiv:2106.10199
+# - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
+# - N. Houlsby et al. *Parameter-Efficient Transfer Learning for NLP.* ICML 2019. arXiv:1902.00751
+# - S. Rajbhandari, J. Rasley, O. Ruwase, Y. He. *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.* SC 2020.
+#   arXiv:1910.02054
+
+# %% [markdown]
+# ### Further reading, continued
+#
+# - D. Kalajdzievski. *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA.* 2023. arXiv:2312.03732
+# - S. Hayou, N. Ghosh, B. Yu. *LoRA+: Efficient Low Rank Adaptation of Large Models.* ICML 2024. arXiv:2402.12354
+# - Q. Zhang et al. *AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning.* ICLR 2023. arXiv:2303.10512
+# - F. Meng, Z. Wang, M. Zhang. *PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models.*
+#   NeurIPS 2024. arXiv:2404.02948
+# - S.-Y. Liu et al. *DoRA: Weight-Decomposed Low-Rank Adaptation.* ICML 2024. arXiv:2402.09353
+# - Y. Sheng et al. *S-LoRA: Serving Thousands of Concurrent LoRA Adapters.* MLSys 2024. arXiv:2311.03285
+# - D. Biderman et al. *LoRA Learns Less and Forgets Less.* TMLR 2024. arXiv:2405.09673
+# - R. Shuttleworth, J. Andreas, A. Torralba, P. Sharma. *LoRA vs Full Fine-tuning: An Illusion of Equivalence.* 2024.
+#   arXiv:2410.21228
