@@ -179,8 +179,7 @@ for ax, (task, part) in zip(axes, sizes.groupby("task", sort=False), strict=True
         ax.plot(f["parameters_billion"], f["chain_percent"] - f["standard_percent"], color=plots.COLORS[i],
                 marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=family)  # fmt: skip
     ax.axhline(0, color="grey", linewidth=1, marker="")
-    ax.set(title=task, xlabel="weights (billion)", xscale="log")
-axes[0].set_ylabel("chain minus answer at once\n(percentage points)")
+    ax.set(title=task, xlabel="weights (billion)", ylabel="chain minus answer (points)", xscale="log")
 axes[0].legend(fontsize=11)
 plt.show()
 

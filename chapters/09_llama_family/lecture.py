@@ -139,7 +139,7 @@ for i, (label, values) in enumerate(shares.items()):
                    hatch=plots.HATCHES[i + 1])
     ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=10)
 ax.set_yticks(y, [f"{n} ({e:.2f} passes)" for n, e in mix["epochs"].items()])
-ax.set(title="LLaMA's text", xlabel="per cent", xlim=(0, 78))
+ax.set(title="LLaMA's text", xlabel="per cent", ylabel="source", xlim=(0, 78))
 ax.grid(axis="y", visible=False)
 ax.legend(loc="lower right")
 plt.show()
@@ -333,7 +333,7 @@ def cache_bill(model, tokens, texts, kv_heads):
         ax.axvline(gpu.memory_gb, color="grey", linestyle=plots.LINES[i + 1], marker="")
         ax.annotate(gpu.name, (gpu.memory_gb, 0.5), xytext=(3, 0), textcoords="offset points", color="dimgrey", fontsize=11)
     ax.set(title=f"{model}, {texts} texts of {tokens} tokens, 16 bits, {int(heads)} key-value heads")
-    ax.set(xlabel="GB", ylim=(-1.2, 0.7))
+    ax.set(xlabel="GB", ylabel="memory", ylim=(-1.2, 0.7))
     ax.set_yticks([])
     ax.legend(loc="lower left", ncols=2, frameon=True)
 
@@ -409,7 +409,7 @@ def heat(table, title, unit, shade=None, size=(12, 4.6), fontsize=11):
     ax.set_xticks(range(table.shape[1]), table.columns, rotation=30 if table.shape[1] > 9 else 0,
                   ha="right" if table.shape[1] > 9 else "center", fontsize=fontsize)
     ax.set_yticks(range(len(table)), table.index, fontsize=fontsize)
-    ax.set(title=title, xlabel=unit)
+    ax.set(title=title, xlabel=unit, ylabel="model")
     ax.grid(visible=False)
 
 
@@ -570,7 +570,7 @@ thousands = prefer["comparisons"] / 1000
 bars = ax.barh(prefer["name"], thousands, color="white", edgecolor=plots.COLORS[1], hatch=plots.HATCHES[1])
 said = [f"{c:,.0f}K, {t:.1f} turns" for c, t in zip(thousands, prefer["turns_per_dialogue"], strict=True)]
 ax.bar_label(bars, said, padding=4, fontsize=10)
-ax.set(title=f"{prefer['comparisons'].sum() / 1e6:.1f} million human preferences", xlabel="comparisons (thousands)", xlim=(0, 1850))
+ax.set(title=f"{prefer['comparisons'].sum() / 1e6:.1f} million human preferences", xlabel="comparisons (thousands)", ylabel="source", xlim=(0, 1850))
 ax.grid(axis="y", visible=False)
 plt.show()
 print(f"for one demonstration: {prefer['comparisons'].max() / 27540:.0f} comparisons of Meta's own")
@@ -648,7 +648,7 @@ for name in family.index:
     offset = (0, -17 if own.index(name) % 2 else 9) if name in own else (8, -4)
     ax.annotate(name, (born[name], height[name]), xytext=offset, textcoords="offset points", fontsize=10,
                 ha="center" if name in own else "left", bbox=paper)
-ax.set(title="From LLaMA to today", xlabel="date", xlim=(pd.Timestamp("2022-12-15"), pd.Timestamp("2026-12-01")))
+ax.set(title="From LLaMA to today", xlabel="date", ylabel="branches", xlim=(pd.Timestamp("2022-12-15"), pd.Timestamp("2026-12-01")))
 ax.set_yticks([])
 ax.grid(visible=False)
 ax.legend(loc="upper right", ncols=5, fontsize=10)

