@@ -13,13 +13,13 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
 from .chapters import Chapter, ChapterError, Role, cells_of, exercises, read, repository, role, tags
+from .kernels import Client
 
 SLIDE_TAGS = {"slide": "slide", "subslide": "subslide", "fragment": "fragment", "notes": "notes", "skip": "skip"}
 COLAB_TAG = "colab-setup"
@@ -206,7 +206,7 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
     notebook.cells.insert(0, new_code_cell("from courseware import alt\n\nalt.install()"))  # pictures get a text
     environment = {**os.environ, "COURSE_BUDGET": budget}
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
+        client = Client(
             notebook,
             timeout=CELL_TIMEOUT,
             kernel_name="python3",

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 
 from .build import CELL_TIMEOUT
 from .chapters import ROOT, Chapter
+from .kernels import Client
 
 PAGE = ROOT / "docs" / "measurements.md"
 _PEAK = """\
@@ -29,7 +29,7 @@ def run(path: Path, budget: str) -> tuple[float, float]:
     notebook.cells.append(new_code_cell(_PEAK))
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": folder}})
+        client = Client(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": folder}})
         client.execute(env={**os.environ, "COURSE_BUDGET": budget})
     text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
     return time.monotonic() - started, int(text.split()[-1]) / 1e9

@@ -13,13 +13,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gradio_client
 import nbformat
 import pytest
-from gradio_client import Client
 from gradio_client.exceptions import AppError
-from nbclient import NotebookClient
 from playwright.sync_api import Page, Route, expect
 from servers import running
+
+from courseware.kernels import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 AWAY = re.compile(r"^https?://(?!(127\.0\.0\.1|localhost)[:/])")
@@ -55,7 +56,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packing = next(i for i, cell in enumerate(notebook.cells) if "PACKED =" in cell.source)
     notebook.cells = notebook.cells[: packing + 1]
     folder = tmp_path_factory.mktemp("lab12")
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = Client(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
     return folder / "build" / "space"
 
@@ -167,7 +168,7 @@ def test_chat_streams(opened: Page, picture: Callable[[str], None]) -> None:
 
 
 def test_api(app: str, plain: dict[str, dict[str, float]]) -> None:
-    client = Client(app, verbose=False)
+    client = gradio_client.Client(app, verbose=False)
     for name, text in TEXTS.items():
         label, tokens, named = client.predict(text, name, api_name="/classify")
         said = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
@@ -185,7 +186,7 @@ def test_api(app: str, plain: dict[str, dict[str, float]]) -> None:
 
 def test_a_classification_comes_between_two_words_of_a_chat(app: str, plain: dict[str, dict[str, float]]) -> None:
     """The adapter is switched on and off while an answer is being written: neither may notice."""
-    client = Client(app, verbose=False)
+    client = gradio_client.Client(app, verbose=False)
     alone = client.predict("Name three colours.", api_name="/chat")
     job = client.submit("Name three colours.", api_name="/chat")
     next(iter(job))

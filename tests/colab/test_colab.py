@@ -19,10 +19,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 from packaging.requirements import Requirement
 
 from courseware.chapters import all_chapters
+from courseware.kernels import Client
 
 ROOT = Path(__file__).resolve().parents[2]
 FREEZE = Path(__file__).with_name("pip-freeze.gpu.txt")
@@ -151,6 +151,6 @@ NOTEBOOKS = [path for chapter in all_chapters() for path in (chapter.lecture, ch
 def test_notebook_runs_with_colab_s_versions(path: Path, colab_kernel: str, tmp_path: Path) -> None:
     """Every lecture and every solved lab, top to bottom."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=900, kernel_name=colab_kernel, resources={"metadata": {"path": str(tmp_path)}})
+    client = Client(notebook, timeout=900, kernel_name=colab_kernel, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
     assert notebook.metadata.language_info.name == "python"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from courseware import build, verify
 from courseware.chapters import Chapter, all_chapters, cells_of, exercises, read, role, tags
+from courseware.kernels import Client
 
 CHAPTERS = all_chapters()
 EVERY_CHAPTER = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
@@ -145,7 +145,7 @@ def role_of(cell: nbformat.NotebookNode) -> str | None:
 def run(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
     """Execute in place, past errors; the error of each cell that had one."""
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(notebook, timeout=900, kernel_name="python3", allow_errors=True)
+        client = Client(notebook, timeout=900, kernel_name="python3", allow_errors=True)
         client.resources = {"metadata": {"path": folder}}
         client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
     return {
