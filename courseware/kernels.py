@@ -16,8 +16,8 @@ class Client(NotebookClient):  # type: ignore[misc]
 
     A wait for a cell's reply is one long poll of the shell socket. Meanwhile nbclient answers messages of widgets on the
     same socket, past the poll: such a send may swallow the socket's single sign that something has arrived (ZeroMQ's is
-    edge-triggered). The kernel is then idle, the reply is there, and nobody looks until the cell's time is over. (Seen
-    twice in some two hundred runs of notebooks; the kernel answered other requests.)
+    edge-triggered). The kernel is then idle, the reply is there, and nobody looks until the cell's time is over. (As
+    seen with lecture 07: its idle kernel answered other requests at once.)
     """
 
     async def async_start_new_kernel_client(self) -> Any:

@@ -20,6 +20,7 @@
 
 # %%
 import copy
+import itertools
 import os
 import random
 import re
@@ -735,12 +736,18 @@ def accuracy(model, style, steps):
 
 # %% tags=["experiment"]
 FLOPS, SEEDS = lab.budget(full=300_000_000_000, quick=3_000_000_000), lab.budget(full=3, quick=1)
-trained, rows = {}, []
-for style in ("direct", "dots", "chain"):
-    for seed in range(SEEDS):
-        trained[style, seed], seen = train(style, seed, FLOPS)
-        for steps in range(1, 8):
-            rows.append((style, seed, steps, seen, accuracy(trained[style, seed], style, steps)))
+
+
+def race():
+    """Every style with every seed: {(style, seed): model}, and a row for each number of steps."""
+    models, rows = {}, []
+    for style, seed in itertools.product(("direct", "dots", "chain"), range(SEEDS)):
+        models[style, seed], seen = train(style, seed, FLOPS)
+        rows += [(style, seed, steps, seen, accuracy(models[style, seed], style, steps)) for steps in range(1, 8)]
+    return models, rows
+
+
+trained, rows = race()
 scores = pd.DataFrame(rows, columns=["style", "seed", "steps", "problems seen", "right"])
 print(f"{decoder().num_parameters():,} weights; {FLOPS:.0e} FLOPs each")
 scores.groupby("style", sort=False)["problems seen"].first().to_frame().T

@@ -66,6 +66,9 @@ def show_models(sort_by, largest_first, only):
     display(style.set_table_styles([{"selector": "td, th", "props": "font-size: 11px; padding: 0 6px"}]))
 
 
+show_models("size (billion)", True, "all")
+
+# %%
 widgets.explorer(
     show_models, sort_by=["size (billion)", "tokens (billion)", "released", "chips", "days"], largest_first=True,
     only=["all", "trained from scratch", "tuned from another"],
@@ -656,7 +659,8 @@ plt.show()
 
 # %% [markdown]
 # Meta's Llama line stops, so far, at Llama 4 (April 2025). Its open model of August 2026, Muse Glimmer, has another name,
-# another licence (Apache 2.0), and code that comes from Llama's only through Gemma's; a larger one, Muse Spark Open, is in transformers 5.23.
+# another licence (Apache 2.0), and code that comes from Llama's only through Gemma's; a larger one, Muse Spark Open, is in
+# transformers 5.23.
 
 # %% [markdown]
 # ### The tree in your own library

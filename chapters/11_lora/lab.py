@@ -809,10 +809,10 @@ plt.show()
 
 # %% tags=["experiment"]
 ranks = [1, 8, 64]
-held = {path.split(".")[-1]: [] for path in linears}
+shares = {path.split(".")[-1]: [] for path in linears}
 for path, curve in curves.items():
-    held[path.split(".")[-1]].append([curve[r - 1] for r in ranks])
-frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in held.items()}, index=ranks)
+    shares[path.split(".")[-1]].append([curve[r - 1] for r in ranks])
+frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.items()}, index=ranks)
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
 # %% [markdown]
@@ -1208,8 +1208,8 @@ def export(layers, folder, alpha=16):
 
 
 workshop = tempfile.TemporaryDirectory()
-size = export(small[0], f"{workshop.name}/mood")
-plain = PeftModel.from_pretrained(copy.deepcopy(base_model), f"{workshop.name}/mood")
+size, MOOD = export(small[0], f"{workshop.name}/mood"), f"{workshop.name}/mood"
+plain = PeftModel.from_pretrained(copy.deepcopy(base_model), MOOD)
 rows = torch.arange(8)
 with torch.no_grad():
     words = [tokenizer(option)["input_ids"][0] for option in (" bad", " good")]
@@ -1295,34 +1295,35 @@ sort = Task(
 )
 sorter = fit_lora(sort, CHOICES["q v"], 4, 16, seed=0)
 print(f"question types: {sort.right(base_layers).mean():.2f} before, {sort.right(sorter).mean():.2f} after")
-export(sorter, f"{workshop.name}/sort");
+SORT = f"{workshop.name}/sort"
+export(sorter, SORT);
 
 # %% [markdown]
 # One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are.
 
 # %% tags=["experiment"]
-served = PeftModel.from_pretrained(copy.deepcopy(base_model), f"{workshop.name}/mood", adapter_name="mood")
-served.load_adapter(f"{workshop.name}/sort", adapter_name="sort")
+served = PeftModel.from_pretrained(copy.deepcopy(base_model), MOOD, adapter_name="mood")
+served.load_adapter(SORT, adapter_name="sort")
 served.add_weighted_adapter(["mood", "sort"], [1.0, 1.0], "sum", combination_type="cat")
 served.add_weighted_adapter(["mood", "sort"], [1.0, 1.0], "sum of A, sum of B", combination_type="linear")
 served_layers = served.base_model.model.model.layers[-TOP:]
 frozen = {name: p.data_ptr() for name, p in served.named_parameters() if "lora_" not in name}
 
-rows = {}
+by_adapter = {}
 with served.disable_adapter():
-    rows["none"] = (mood.right(served_layers), sort.right(served_layers))
+    by_adapter["none"] = (mood.right(served_layers), sort.right(served_layers))
 for name in ("mood", "sort", "sum", "sum of A, sum of B"):
     started = time.perf_counter()
     served.set_adapter(name)
     switch = time.perf_counter() - started
-    rows[name] = (mood.right(served_layers), sort.right(served_layers))
+    by_adapter[name] = (mood.right(served_layers), sort.right(served_layers))
 assert frozen == {name: p.data_ptr() for name, p in served.named_parameters() if "lora_" not in name}
 print(f"a switch takes {1000 * switch:.1f} ms; the base's weights have not moved")
 
 # %% tags=["experiment"]
 shown = {
     name: {task: "{:.2f} [{:.2f}, {:.2f}]".format(*interval(right)) for task, right in zip(("moods", "question types"), pair, strict=True)}
-    for name, pair in rows.items()
+    for name, pair in by_adapter.items()
 }
 pd.DataFrame(shown).T.rename_axis("adapter")
 

@@ -449,7 +449,8 @@ for name, m in (("base", model), ("LoRA beside", beside), ("LoRA merged", merged
 # ### What merging costs
 #
 # - One task at a time: in one batch, all rows have the same weights.
-# - **Precision.** A small change added to a 16-bit weight may fall between two of its values:
+# - **Precision.** A small change added to a 16-bit weight may fall between two of its values; the smaller the change, the more
+#   of it is lost:
 
 # %%
 layers = adapted()

@@ -532,7 +532,6 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 STEPS = lab.budget(full=6, quick=2)
-few = {key: value[: 8 * STEPS] for key, value in english["train"].items()}
 
 
 def with_labels(chosen):
@@ -550,6 +549,7 @@ class InOrder(Trainer):
         return DataLoader(range(8 * STEPS), batch_size=8, collate_fn=with_labels)
 
 # %% tags=["experiment"]
+few = {key: value[: 8 * STEPS] for key, value in english["train"].items()}
 torch.manual_seed(0)
 tuned.add_adapter("trainer", LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
 tuned.set_adapter("trainer")
@@ -1072,9 +1072,10 @@ def gradient_times_input(ids, words):
     return (gradient * leaf.detach())[0].sum(-1).cpu(), best
 
 
+sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=3)]
 tuned.set_adapter("english_0")
 falls, agree, rng = [], [], np.random.default_rng(0)
-for text in english["test"]["frame"]["text"][: lab.budget(full=16, quick=3)]:
+for text in sentences:
     ids, start, end = encode(tokenizer, text, ENGLISH)
     cheap, best = gradient_times_input(ids, WORDS)
     logs = label_logits(tuned, [ids, *(ids[:i] + ids[i + 1 :] for i in range(start, end))], WORDS).cpu()

@@ -399,7 +399,7 @@ print(f"rank correlation {pd.Series(dear.numpy()).corr(pd.Series(cheap.numpy()),
 
 # %% [markdown]
 # An explanation is a claim, and can be tested: if it names a word, removing that word must change the answer more than removing
-# any. Lab 12 does this on 24 sentences. (Adebayo et al. 2018: some methods draw the same picture for a model with random weights.)
+# any. Lab 12 does this on 16 sentences. (Adebayo et al. 2018: some methods draw the same picture for a model with random weights.)
 
 # %% [markdown]
 # ## Save
@@ -544,7 +544,7 @@ print(json.dumps({side: [part["label"] for part in api[side]] for side in ("para
 # |---|---|---|
 # | nothing | a label, with confidence | "The text is empty." |
 # | a novel | minutes, or out of memory | "… tokens; at most 64 are allowed." |
-# | `<|im_end|>` | ends the user's turn | stays text |
+# | the chat's own marks | end the user's turn | stay text |
 # | another language | a label, with confidence | say what it was trained on |
 #
 # The third row, in the course model's tokenizer:

@@ -153,8 +153,10 @@ def test_refuses_with_a_message(opened: Page, picture: Callable[[str], None], te
 
 def test_chat_streams(opened: Page, picture: Callable[[str], None]) -> None:
     page = opened
-    page.get_by_role("tab", name="Chat").click()
-    box = page.get_by_role("textbox", name=re.compile("message", re.IGNORECASE))
+    tab, box = page.get_by_role("tab", name="Chat"), page.get_by_placeholder("Type a message")
+    while tab.get_attribute("aria-selected") != "true":  # a click that comes before the page's own program is lost
+        tab.click()
+        page.wait_for_timeout(500)
     box.fill("Name three colours.")
     box.press("Enter")
     answer = page.get_by_test_id("bot").last
@@ -186,11 +188,11 @@ def test_api(app: str, plain: dict[str, dict[str, float]]) -> None:
 
 def test_a_classification_comes_between_two_words_of_a_chat(app: str, plain: dict[str, dict[str, float]]) -> None:
     """The adapter is switched on and off while an answer is being written: neither may notice."""
-    client = gradio_client.Client(app, verbose=False)
-    alone = client.predict("Name three colours.", api_name="/chat")
-    job = client.submit("Name three colours.", api_name="/chat")
+    first, second, third = (gradio_client.Client(app, verbose=False) for _ in range(3))  # each has a talk of its own
+    alone = first.predict("Name three colours.", api_name="/chat")
+    job = second.submit("Name three colours.", api_name="/chat")
     next(iter(job))
-    label, _, _ = client.predict(TEXTS["own"], "own", api_name="/classify")
+    label, _, _ = third.predict(TEXTS["own"], "own", api_name="/classify")
     assert not job.done()
     said = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
     assert said == pytest.approx(plain["own"], abs=1e-3)
