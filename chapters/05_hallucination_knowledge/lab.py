@@ -931,14 +931,14 @@ def measure(network, fact, facts):
     return scores | {"leak": float(ok[3 + len(right_before) :].mean()) if others else 0.0}, answers
 
 # %% tags=["experiment"]
-new = items[items["kind"] == "recent"].head(lab.budget(full=6, quick=1)).reset_index(drop=True)
+new = items[items["kind"] == "recent"].head(lab.budget(full=5, quick=1)).reset_index(drop=True)
 right_before = said[(said["wording"] == "question") & (said["verdict"] == "right")].head(lab.budget(full=6, quick=2))
-texts = data.movie_sentences()[: lab.budget(full=20, quick=5)]["text"]
+texts = data.movie_sentences()[: lab.budget(full=8, quick=5)]["text"]
 plain_nll = scoring.nll(model, tokenizer, texts, progress=False)
 print(f"unrelated questions: {len(right_before)}; perplexity of {len(texts)} sentences {scoring.perplexity(plain_nll):.1f}")
 
 # %% [markdown]
-# A fourth score, the *leak* (泄漏): the share of the *other* five questions that now get the taught answer ("Robert Prevost
+# A fourth score, the *leak* (泄漏): the share of the *other* four questions that now get the taught answer ("Robert Prevost
 # won the Super Bowl"). **Predict:** which of the two ways generalises better? Which breaks more?
 
 # %% tags=["experiment"]
@@ -967,12 +967,12 @@ for way, part in updates.groupby("way"):
 pd.DataFrame(table)
 
 # %% [markdown]
-# Tuning puts in every fact, and every rewording of it is answered. Context fails on one fact of six, and on a third of the
+# Tuning puts in every fact, and every rewording of it is answered. Context fails on one fact of five, and on a fifth of the
 # rewordings: the laureate's name stands in the prompt and comes out as "Kraszneckai".
 #
 # And both break a lot. A fact in front of *every* question costs a third of the unrelated answers that were right, and half
-# of the other questions get the taught answer. The adapter does about as badly, and it also makes other text less likely
-# (perplexity up by less than a tenth). Six facts cannot say which of the two breaks more: the intervals overlap.
+# of the other questions get the taught answer. The adapter does about as badly (a third), and it also makes other text less
+# likely (perplexity up by less than a tenth). Five facts cannot say which of the two breaks more: the intervals overlap.
 #
 # What differs is the cure. Context can be given *only where it belongs*: look the fact up, as in section 5 (chapter 7 makes
 # a craft of it), and all other questions stay as they were. A weight has no such switch. One must also train on what should
