@@ -31,10 +31,10 @@ def fill(
     """
     rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() and not again else []
     have = {tuple(row[key] for key in keys) for row in rows}
-    place = {run: i for i, run in enumerate(runs)}
+    place = {run: i for i, run in enumerate(runs)}  # what is no longer asked for stays, at the end
     for run in tqdm([run for run in runs if run not in have], desc=path.stem):
         rows += make(*run)
-        rows.sort(key=lambda row: place[tuple(row[key] for key in keys)])
+        rows.sort(key=lambda row: place.get(tuple(row[key] for key in keys), len(place)))
         scratch = path.with_suffix(".partial")
         pd.DataFrame(rows).to_csv(scratch, index=False)
         scratch.replace(path)

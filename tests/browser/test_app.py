@@ -154,9 +154,11 @@ def test_refuses_with_a_message(opened: Page, picture: Callable[[str], None], te
 def test_chat_streams(opened: Page, picture: Callable[[str], None]) -> None:
     page = opened
     tab, box = page.get_by_role("tab", name="Chat"), page.get_by_placeholder("Type a message")
-    while tab.get_attribute("aria-selected") != "true":  # a click that comes before the page's own program is lost
+    for _ in range(WAIT // 500):
         tab.click()
         page.wait_for_timeout(500)
+        if tab.get_attribute("aria-selected") == "true":  # else the click came before the page's own program, and was lost
+            break
     box.fill("Name three colours.")
     box.press("Enter")
     answer = page.get_by_test_id("bot").last
@@ -165,6 +167,7 @@ def test_chat_streams(opened: Page, picture: Callable[[str], None]) -> None:
     picture("app-chat-begins")
     grown = re.compile(rf"^\s*{re.escape(early[:5])}[\s\S]{{{len(early) + 20},}}")  # the same answer, longer
     expect(answer).to_have_text(grown, timeout=120_000)
+    expect(page.get_by_role("button", name="Stop")).not_to_be_visible(timeout=90_000)
     picture("app-chat")
 
 
