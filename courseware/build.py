@@ -19,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
 from .chapters import Chapter, ChapterError, Role, cells_of, exercises, read, repository, role, tags
+from .files import whole
 from .kernels import Client
 
 SLIDE_TAGS = {"slide": "slide", "subslide": "subslide", "fragment": "fragment", "notes": "notes", "skip": "skip"}
@@ -302,8 +303,7 @@ def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> l
         if executed and (everything or not _with_outputs_of(notebook, path)):
             notebook = execute(notebook, budget)
         path.parent.mkdir(exist_ok=True)
-        scratch = path.with_suffix(".partial")
-        nbformat.write(notebook, scratch)
-        scratch.replace(path)
+        with whole(path) as scratch:
+            nbformat.write(notebook, scratch)
         written.append(path)
     return written

@@ -16,6 +16,7 @@ import nbformat
 
 from . import build
 from .chapters import ROOT, Chapter, ChapterError, repository
+from .files import whole
 from .slides import title
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
@@ -114,9 +115,7 @@ def autograder(path: Path) -> int:
         return None if re.search(r"__pycache__|solution\.ipynb$|\.partial$", member.name) else member
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(path.name + ".partial")
-    with tarfile.open(scratch, "w:gz") as archive:
+    with whole(path) as scratch, tarfile.open(scratch, "w:gz") as archive:
         for name in _GRADER:
             archive.add(ROOT / name, f"llm-course-autograder/{name}", filter=wanted)
-    scratch.replace(path)
     return path.stat().st_size

@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .files import whole
+
 
 def asked_again(doc: str | None) -> bool:
     """Read a command's line: is everything to be made again?"""
@@ -35,6 +37,5 @@ def fill(
     for run in tqdm([run for run in runs if run not in have], desc=path.stem):
         rows += make(*run)
         rows.sort(key=lambda row: place.get(tuple(row[key] for key in keys), len(place)))
-        scratch = path.with_suffix(".partial")
-        pd.DataFrame(rows).to_csv(scratch, index=False)
-        scratch.replace(path)
+        with whole(path) as scratch:
+            pd.DataFrame(rows).to_csv(scratch, index=False)

@@ -14,6 +14,7 @@ from nbformat.v4 import new_output
 from traitlets.config import Config
 
 from .chapters import Chapter, ChapterError
+from .files import whole
 from .mathml import in_markdown
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -77,7 +78,6 @@ def write(chapter: Chapter, folder: Path) -> Path:
     """Write `<chapter>.html` into a folder; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{chapter.name}.html"
-    scratch = path.with_suffix(".partial")
-    scratch.write_text(html(chapter), encoding="utf-8")
-    scratch.replace(path)
+    with whole(path) as scratch:
+        scratch.write_text(html(chapter), encoding="utf-8")
     return path

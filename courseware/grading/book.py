@@ -30,6 +30,7 @@ from traitlets.config import Config
 
 from course_utils.errors import CourseError
 
+from ..files import whole
 from .one import Result
 from .verdict import Lab
 
@@ -236,9 +237,7 @@ def _exporter() -> HTMLExporter:
 
 def write(path: Path, text: str) -> None:
     """All of it, or what was there before."""
-    scratch = path.with_name(path.name + ".partial")
-    with scratch.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as scratch, scratch.open("w", newline="", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    scratch.replace(path)

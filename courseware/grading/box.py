@@ -95,6 +95,8 @@ def check() -> None:
     raise BoxError(
         f"Submissions are strangers' programs, so each runs in a box, but {said}.\n"
         "  Debian, Ubuntu   sudo apt install bubblewrap\n"
+        "  Ubuntu 24.04     forbids boxes to ordinary users; until the next start this allows them:\n"
+        "                   sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0\n"
         "  Fedora           sudo dnf install bubblewrap\n"
         "  macOS, Windows   grade in a Linux container or in WSL, for example\n"
         "                   docker run --rm -it --security-opt seccomp=unconfined --security-opt apparmor=unconfined \\\n"

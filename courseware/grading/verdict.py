@@ -26,6 +26,7 @@ import numpy as np
 
 from .. import plain, verify
 from ..chapters import Chapter, cells_of, exercises, read, role, tags
+from ..files import whole
 
 _ALWAYS = ("ipykernel.ipkernel", "ipykernel.zmqshell", "numpy")  # what every kernel imports, or this file did already
 OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
@@ -77,10 +78,10 @@ def prepare(source: Chapter, cache: Path) -> Lab:
     path = cache / f"{source.name}-{lab_key(source)[:16]}.json"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_suffix(".partial")
         environment = {**os.environ, "COURSE_BUDGET": "quick", "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-m", __name__, str(source.folder), str(scratch)], check=True, env=environment)
-        scratch.replace(path)
+        with whole(path) as scratch:
+            command = [sys.executable, "-m", __name__, str(source.folder), str(scratch)]
+            subprocess.run(command, check=True, env=environment)
     return Lab.loads(path.read_text(encoding="utf-8"))
 
 

@@ -61,7 +61,7 @@ def test_cells_are_short(path) -> None:  # type: ignore[no-untyped-def]
     assert statistics.median(lines) <= MEDIAN_LINES, sorted(zip(lines, (cell.id for cell in cells), strict=True))[-5:]
 
 
-@LECTURES
+@EXECUTED
 def test_every_figure_says_what_it_shows(path) -> None:  # type: ignore[no-untyped-def]
     """Title, axis labels, and all of it as alternative text: the text is made from the figure itself (courseware/alt.py)."""
     figures = 0
