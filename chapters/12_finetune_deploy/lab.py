@@ -1041,7 +1041,7 @@ def bars(ax, shown, title):
         ax.barh(i, value, color=color, hatch=hatch, edgecolor="black")
     ax.set_yticks(range(len(words)), [word.strip() for word in words])
     ax.invert_yaxis()
-    ax.set(title=title, xlabel="influence (nats)")
+    ax.set(title=title, xlabel="influence (nats)", ylabel="token")
 
 
 TASKS = {"english_0": ENGLISH, "chinese_0": CHINESE}
