@@ -23,10 +23,12 @@ def check_python(found: tuple):  # -> str | None
     """The message for a Python that is too old, or None."""
     if tuple(found[:2]) >= OLDEST:
         return None
+    # a student's folder has no Makefile
+    again = "python3.12 start.py --lab" if HERE == ROOT else "make lab PYTHON=python3.12"
     return (
         "This course needs Python {}.{} or newer; `{}` is {}.{}.\n"
-        "Install one (python.org, your package manager, conda or uv), then: make lab PYTHON=python3.12"
-    ).format(OLDEST[0], OLDEST[1], sys.executable, found[0], found[1])
+        "Install one (python.org, your package manager, conda or uv), then: {}"
+    ).format(OLDEST[0], OLDEST[1], sys.executable, found[0], found[1], again)
 
 
 def fingerprint() -> str:

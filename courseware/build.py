@@ -280,7 +280,8 @@ def _with_outputs_of(notebook: NotebookNode, path: Path) -> bool:
     committed = nbformat.read(path, as_version=4)
     ran = [cell for cell in committed.cells if cell.cell_type == "code"]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if [cell.source for cell in ran] != [cell.source for cell in code]:
+    # the cell for Colab does nothing here: where the course moves to another address, no code need run again
+    if [COLAB_TAG in tags(cell) or cell.source for cell in ran] != [COLAB_TAG in tags(cell) or cell.source for cell in code]:
         return False
     if not all(cell.execution_count for cell in ran if cell.source.strip()):
         return False
@@ -296,10 +297,10 @@ def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> l
     """Write the notebooks of a chapter whose sources changed; return their paths."""
     written = []
     for path, notebook, executed in targets(chapter):
-        reason = "asked for" if everything else stale(path, notebook, executed)
+        reason = "was asked for" if everything else stale(path, notebook, executed)
         if not reason:
             continue
-        print(f"{path.relative_to(chapter.folder.parents[1])} ({reason})", flush=True)
+        print(f"building {path.relative_to(chapter.folder.parents[1])}: it {reason}", flush=True)
         if executed and (everything or not _with_outputs_of(notebook, path)):
             notebook = execute(notebook, budget)
         path.parent.mkdir(exist_ok=True)

@@ -112,7 +112,8 @@ def role(cell: NotebookNode) -> Role | None:
         kind, *rest = tag.split(":")
         if kind in ROLES:
             with_points = kind in ("tests", "hidden")
-            if len(rest) != 1 + with_points or not re.fullmatch(r"[a-z][a-z0-9_]*", rest[0]):
+            number = not with_points or rest[-1].isdecimal()
+            if len(rest) != 1 + with_points or not re.fullmatch(r"[a-z][a-z0-9_]*", rest[0]) or not number:
                 raise ChapterError(f"Bad tag {tag!r}: write {kind}:name{':points' if with_points else ''}.")
             return Role(kind, rest[0], int(rest[1]) if with_points else 0)
     return None

@@ -21,7 +21,8 @@ from .slides import title
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock")
-_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "pyproject.toml", "requirements.lock", "README.md")
+_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "pyproject.toml", "requirements.lock")
+_ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
 [build-system]
 requires = ["hatchling>=1.27"]
@@ -117,5 +118,6 @@ def autograder(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as scratch, tarfile.open(scratch, "w:gz") as archive:
         for name in _GRADER:
-            archive.add(ROOT / name, f"llm-course-autograder/{name}", filter=wanted)
+            archive.add(ROOT / name, f"{_ARCHIVE}/{name}", filter=wanted)
+        archive.add(_TEMPLATES.parent / "grader" / "README.md", f"{_ARCHIVE}/README.md")
     return path.stat().st_size

@@ -43,6 +43,11 @@ class Mutant:
     def caught(self) -> bool:
         return any(outcome.said for outcome in self.outcomes if outcome.kind != "evidence")
 
+    @property
+    def broken(self) -> bool:
+        """A slip of the pen, not a misconception: every test fails on a name that is nowhere."""
+        return all(outcome.said.startswith("NameError") for outcome in self.outcomes if outcome.kind == "tests")
+
 
 def solved_namespace(lab: NotebookNode) -> Namespace:
     """The names after the solved lab has run, without experiments and without tests."""

@@ -33,6 +33,7 @@ from course_utils.errors import CourseError
 from . import calls, warm
 
 HOME = "/home/student"
+_OWN = ("/tmp", HOME, "/dev/shm")  # folders that a box has for itself, in memory
 _SHARED_FILES = 64  # sockets and the connection file; more of them is somebody filling a disk
 _SHARED_BYTES = 1_000_000
 _UNITS = {"": 1, "s": 1, "min": 60, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
@@ -87,7 +88,7 @@ def check() -> None:
     said = "bubblewrap is not installed"
     if shutil.which("bwrap"):
         with _filter() as rules:
-            program = [*_bwrap(None, {}, rules), "/bin/true"]
+            program = [*_bwrap(None, {}, rules), sys.executable, "-c", ""]  # what every submission needs
             tried = subprocess.run(program, capture_output=True, text=True, pass_fds=[rules] if rules else [])
         if tried.returncode == 0:
             return
@@ -155,8 +156,15 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, share
         box += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     box += ["--proc", "/proc", "--dev", "/dev"]
     size = str((limits.disk if limits else 1_000_000) // 3)
-    for name in ("/tmp", HOME, "/dev/shm"):
+    for name in _OWN:
         box += ["--perms", "1777", "--size", size, "--tmpfs", name]
+    for folder in sorted(f for f in parents if any(Path(name) in f.parents for name in _OWN)):
+        box += [
+            "--perms",
+            "0755",
+            "--dir",
+            str(folder),
+        ]  # again: the mount hides those of a course below /tmp
     for path in readable:
         box += ["--ro-bind", str(path), str(path)]
     if shared:

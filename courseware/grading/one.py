@@ -119,8 +119,10 @@ class _Run:
 
     def go(self, skip_experiments: bool) -> None:
         deadline = time.monotonic() + self.limits.total
+        at: str | tuple[str, str] = ""
+        why = ""
         for _ in range(_STARTS):
-            at: str | tuple[str, str] = ""
+            at = ""
             try:
                 with Session(self.limits, deadline, self.job.unsafe, self.lab.modules if self.job.warm else ()) as session:
                     for cell in self._code(skip_experiments):
@@ -131,6 +133,7 @@ class _Run:
                         self._ask(session, *question)
                 return
             except Dead as death:
+                why = str(death)
                 if time.monotonic() > deadline:
                     self.note = f"the notebook ran longer than {self.limits.total} s"
                     return
@@ -140,7 +143,7 @@ class _Run:
                 elif at:
                     self.left_out[at] = str(death)
                     self.cells[at] = CellRun(death.outputs, stopped=str(death))
-        self.note = "the kernel died again and again"
+        self.note = "the kernel died again and again" if at else why
 
     def _code(self, skip_experiments: bool) -> Iterator[NotebookNode]:
         for cell in self.restored.notebook.cells:

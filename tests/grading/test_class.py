@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -109,6 +110,27 @@ def test_without_bubblewrap_it_refuses(grade: Grade, right: dict[str, Any], monk
     box.check.cache_clear()
     with pytest.raises(box.BoxError, match=r"(?s)apt install bubblewrap.*docker.*--unsafe"):
         grade({"a.ipynb": right})
+    box.check.cache_clear()
+
+
+@pytest.mark.parametrize("where", ["/tmp", "/dev/shm"])  # folders that a box has for itself
+def test_a_box_reads_a_course_in_any_folder(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory(dir=where) as mine:
+        folder = Path(mine) / "cache" / "deeper"
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("read")
+        monkeypatch.setenv("COURSE_CACHE", str(folder))
+        with box._filter() as rules:
+            program = [*box._bwrap(None, {}, rules), "cat", str(folder / "weights")]
+            done = subprocess.run(program, capture_output=True, text=True, pass_fds=[rules] if rules else [])
+    assert (done.stdout, done.stderr) == ("read", "")
+
+
+def test_a_box_in_which_no_python_starts_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    box.check.cache_clear()
+    with pytest.raises(box.BoxError, match="bubblewrap does not work here"):
+        box.check()
     box.check.cache_clear()
 
 

@@ -72,6 +72,8 @@ def test_five_to_eight_exercises_with_mutants(chapter: Chapter) -> None:
     names = exercises(read(chapter.lab_source))
     assert 5 <= len(names) <= 8
     wrong = read(chapter.folder / "mutants.py")
+    tagged = {found.exercise for cell in wrong.cells if (found := role(cell))}
+    assert tagged <= set(names), f"mutants.py: {sorted(tagged - set(names))} belong to no exercise of the lab"
     for name in names:
         assert len(list(cells_of(wrong, "mutant", name))) >= 3, name
 
@@ -85,6 +87,8 @@ def test_wrong_solutions_lose_points(chapter: Chapter, monkeypatch: pytest.Monke
     for mutant in tried:  # who passes the visible tests honestly must be able to prove it
         said = {outcome.kind: outcome.said for outcome in mutant.outcomes}
         assert said["tests"] or not said["evidence"], f"{mutant.misconception}: visible() is stricter than its tests: {said}"
+    broken = [f"{m.exercise}: {m.misconception}" for m in tried if m.broken]
+    assert not broken, f"a name that is nowhere is no misconception: {broken}"
     survivors = [f"{m.exercise}: {m.misconception}" for m in tried if not m.caught]
     by_hidden = sum(any(o.said for o in m.outcomes if o.kind == "hidden") for m in tried)
     print(f"{chapter.name}: {len(tried) - len(survivors)} of {len(tried)} mutants caught, {by_hidden} by hidden tests")

@@ -150,3 +150,5 @@ def test_the_grader_s_archive(tmp_path: Path) -> None:
     unpacked = tmp_path / "llm-course-autograder"
     assert list(cells_of(read(unpacked / "chapters" / "10_quantization" / "lab.py"), "hidden"))
     assert (unpacked / "courseware" / "grading" / "limits.toml").exists()
+    guide = (unpacked / "README.md").read_text(encoding="utf-8")
+    assert "make setup" in guide and ".venv/bin/course grade" in guide and "](" not in guide  # no link to what is not there
