@@ -100,8 +100,8 @@ for way, start in {"order": ORDER, "order + 2 examples": ORDER + SHOTS}.items():
     texts = [f"{start}Text: {form.format(*person)}\nJSON:" for person, form in chosen]
     inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
     out = model.generate(**inputs, max_new_tokens=26, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    answers = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out[:, inputs["input_ids"].shape[1] :]]
-    rows += [(way, answer, *judge(answer, *person)) for (person, _), answer in zip(chosen, answers, strict=True)]
+    written = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out[:, inputs["input_ids"].shape[1] :]]
+    rows += [(way, answer, *judge(answer, *person)) for (person, _), answer in zip(chosen, written, strict=True)]
 asked = pd.DataFrame(rows, columns=["prompt", "answer", "JSON, both keys", "right", "one line"])
 print(*asked.groupby("prompt")["answer"].first(), sep="\n\n")
 asked.drop(columns="answer").groupby("prompt").sum().assign(of=len(asked) // 2)
