@@ -33,7 +33,6 @@ from course_utils.errors import CourseError
 from . import calls, warm
 
 HOME = "/home/student"
-_OWN = ("/tmp", HOME, "/dev/shm")  # folders that a box has for itself, in memory
 _SHARED_FILES = 64  # sockets and the connection file; more of them is somebody filling a disk
 _SHARED_BYTES = 1_000_000
 _UNITS = {"": 1, "s": 1, "min": 60, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
@@ -138,14 +137,7 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, share
             box += ["--cap-add", capability]
     else:
         box += ["--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
-    readable = _readable()
-    parents = {
-        parent
-        for path in [*readable, *([shared] if shared else []), Path(HOME), Path("/etc/any")]
-        for parent in path.parents
-    }
-    for folder in sorted(parents - {Path("/")}):
-        box += ["--perms", "0755", "--dir", str(folder)]  # bubblewrap's own would be closed to other users
+    box += _parents([Path(HOME), Path("/etc/any")])
     box += ["--ro-bind", "/usr", "/usr"]
     for name in ("/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if os.path.islink(name):
@@ -156,15 +148,10 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, share
         box += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     box += ["--proc", "/proc", "--dev", "/dev"]
     size = str((limits.disk if limits else 1_000_000) // 3)
-    for name in _OWN:
+    for name in ("/tmp", HOME, "/dev/shm"):
         box += ["--perms", "1777", "--size", size, "--tmpfs", name]
-    for folder in sorted(f for f in parents if any(Path(name) in f.parents for name in _OWN)):
-        box += [
-            "--perms",
-            "0755",
-            "--dir",
-            str(folder),
-        ]  # again: the mount hides those of a course below /tmp
+    readable = _readable()
+    box += _parents([*readable, *([shared] if shared else [])])  # not before: a mount hides what was made below /tmp
     for path in readable:
         box += ["--ro-bind", str(path), str(path)]
     if shared:
@@ -177,6 +164,12 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, share
         box += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
         box += ["--bounding-set=-all", "--inh-caps=-all"]
     return box
+
+
+def _parents(paths: list[Path]) -> list[str]:
+    """Options that make the folders which lead to these paths; bubblewrap's own would be closed to other users."""
+    folders = {parent for path in paths for parent in path.parents} - {Path("/")}
+    return [option for folder in sorted(folders) for option in ("--perms", "0755", "--dir", str(folder))]
 
 
 def _user() -> int:

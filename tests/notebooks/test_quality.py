@@ -21,7 +21,6 @@ EVERY_CHAPTER = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter:
 EXECUTED = pytest.mark.parametrize(
     "path", [p for c in CHAPTERS for p in (c.lecture, c.solution)], ids=lambda path: f"{path.parent.name}/{path.name}"
 )
-LECTURES = pytest.mark.parametrize("path", [c.lecture for c in CHAPTERS], ids=lambda path: path.name)
 MEDIAN_LINES = 12
 # a warning of Python's, of a library's logger, or what a progress bar leaves behind
 DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
