@@ -10,6 +10,7 @@ import copy
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -249,7 +250,15 @@ def plain(notebook: NotebookNode) -> list[dict[str, object]]:
 
 
 def targets(chapter: Chapter) -> list[tuple[Path, NotebookNode, bool]]:
-    """(where it is committed, the notebook built now, is it executed) for each notebook of a chapter."""
+    """(where it is committed, the notebook built now, is it executed) for each notebook of a chapter.
+
+    Raises:
+        ChapterError: a source is missing or cannot be built.
+    """
+    if chapter.lecture.exists() and not chapter.lecture_source.exists():
+        raise ChapterError(
+            f"lectures/{chapter.lecture.name} has no source: write chapters/{chapter.name}/lecture.py, or delete it."
+        )
     made = [(chapter.lab, student_lab(chapter), False), (chapter.solution, solution(chapter), True)]
     if chapter.lecture_source.exists():
         made.insert(0, (chapter.lecture, lecture(chapter), True))
@@ -271,6 +280,16 @@ def stale(path: Path, built: NotebookNode, executed: bool) -> str | None:
     if not executed and any(cell.outputs for cell in code):
         return "holds outputs, and a student's lab has none"
     return None
+
+
+def all_stale(chapters: Iterable[Chapter]) -> list[str]:
+    """What is said of each committed notebook that is not what its source says."""
+    return [
+        f"{path.relative_to(chapter.folder.parents[1])} {reason}"
+        for chapter in chapters
+        for path, made, executed in targets(chapter)
+        if (reason := stale(path, made, executed))
+    ]
 
 
 def _with_outputs_of(notebook: NotebookNode, path: Path) -> bool:

@@ -66,8 +66,16 @@ class Chapter:
 
 
 def all_chapters(root: Path = ROOT) -> list[Chapter]:
-    """Every chapter, in order."""
-    return [Chapter(folder) for folder in sorted((root / "chapters").iterdir()) if (folder / "lab.py").exists()]
+    """Every chapter, in order.
+
+    Raises:
+        ChapterError: a folder with a lecture or wrong solutions has no lab.
+    """
+    found = [Chapter(folder) for folder in sorted((root / "chapters").iterdir()) if list(folder.glob("*.py"))]
+    for part in found:
+        if not part.lab_source.exists():
+            raise ChapterError(f"chapters/{part.name} has no lab.py: a chapter is a lecture.py, a lab.py and a mutants.py.")
+    return found
 
 
 def chapter(name: str) -> Chapter:
@@ -83,9 +91,17 @@ def chapter(name: str) -> Chapter:
 
 
 def read(path: Path) -> NotebookNode:
-    """A source file as a notebook."""
+    """A source file as a notebook.
+
+    Raises:
+        ChapterError: there is no such file.
+    """
     import jupytext
 
+    if not path.exists():
+        raise ChapterError(
+            f"chapters/{path.parent.name} has no {path.name}: a chapter is a lecture.py, a lab.py and a mutants.py."
+        )
     return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
 
 

@@ -7,6 +7,7 @@ from queue import Empty
 from typing import Any
 
 from nbclient import NotebookClient
+from traitlets import List, Unicode
 
 PIECE = 2.0  # seconds
 
@@ -18,7 +19,11 @@ class Client(NotebookClient):  # type: ignore[misc]
     same socket, past the poll: such a send may swallow the socket's single sign that something has arrived (ZeroMQ's is
     edge-triggered). The kernel is then idle, the reply is there, and nobody looks until the cell's time is over. (As
     seen with lecture 07: its idle kernel answered other requests at once.)
+
+    A kernel's warning about its own connection (TCP, on this machine only) is of no use to who builds a notebook.
     """
+
+    extra_arguments = List(Unicode(), ["--IPKernelApp.log_level=ERROR"])
 
     async def async_start_new_kernel_client(self) -> Any:
         client = await super().async_start_new_kernel_client()

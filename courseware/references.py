@@ -6,6 +6,7 @@ written `*term* (中文)` at its first use.
 
 from __future__ import annotations
 
+import calendar
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,11 @@ _ADDRESS = re.compile(r"https?://[^\s)>]+[^\s)>.,]")
 _NAME = r"[A-ZÀ-Ž][\w'’À-ž]+(?:-[A-ZÀ-Ž][\w'’À-ž]+)*"
 _NAMES = rf"{_NAME}(?:(?:, {_NAME})*,? (?:&|and) {_NAME}| et al\.)?"
 _CITED = re.compile(rf"\b({_NAMES})(?:'s?|’s?)? \(?((?:19|20)\d\d)[a-z]?\b")
+# one name alone is a citation only where the year stands in brackets: "Fleiss' (1971)", "(as in Kudo 2018)"
+_ALONE = re.compile(
+    rf"\b({_NAME})(?<!['’])(?:'s?|’s?)? \(((?:19|20)\d\d)[a-z]?\)"
+    rf"|[(;] ?(?:[a-z]+,? )*({_NAME}),? ((?:19|20)\d\d)[a-z]?(?=[;),])"
+)
 _TERM = re.compile(r"\*{1,2}([^*\n]{2,60}?)\*{1,2} \(([^()*]*?[\u4e00-\u9fff][^()*]*?)\)")
 
 
@@ -133,19 +139,22 @@ def cited(chapter: Chapter) -> set[tuple[str, str]]:
     for source in prose(chapter):
         if source not in reading:
             text = re.sub(r"`[^`]*`|\$[^$]*\$", "", " ".join(source.split()))
-            found |= {(names, year) for names, year in _CITED.findall(text)}
+            found |= {(names, year) for names, year in _CITED.findall(text) if re.search(r"&| and | et al\.", names)}
+            alone = {(first or second, year or later) for first, year, second, later in _ALONE.findall(text)}
+            found |= {(name, year) for name, year in alone if name not in calendar.month_name}
     return found
 
 
 def unresolved(chapter: Chapter) -> list[str]:
     """Citations of a chapter that none of its further reading answers."""
     # a preprint's year is as good as its publication's
-    works = [(_plain(work.authors), f"{work.rest} {_preprint_year(work.arxiv)}") for work in listed(chapter)]
+    works = [
+        (_plain(f"{work.authors} {work.title}"), f"{work.rest} {_preprint_year(work.arxiv)}") for work in listed(chapter)
+    ]
     missing = []
     for names, year in sorted(cited(chapter)):
         people = [_plain(name) for name in re.split(r", | & | and | et al\.", names) if name]
-        looks_cited = "et al." in names or "&" in names or len(people) > 1
-        if looks_cited and not any(all(p in authors for p in people) and year in rest for authors, rest in works):
+        if not any(all(p in work for p in people) and year in rest for work, rest in works):
             missing.append(f"{names} {year}")
     return missing
 

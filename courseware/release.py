@@ -59,10 +59,8 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     if out.resolve() == ROOT or out.resolve() in ROOT.parents:
         raise ChapterError(f"--out {out} holds the course itself; name another folder.")
     chapters = list(chapters)
-    for part in chapters:
-        for path, made, executed in build.targets(part):
-            if reason := build.stale(path, made, executed):
-                raise ChapterError(f"{path.relative_to(ROOT)} {reason}: run `make notebooks`, look at it, then release.")
+    if outdated := build.all_stale(chapters):
+        raise ChapterError(f"{outdated[0]}: run `make notebooks`, look at it, then release.")
     files = {name: (ROOT / name).read_text(encoding="utf-8") for name in _AS_IT_IS}
     files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
     files["start.py"] = (ROOT / "courseware" / "bootstrap.py").read_text(encoding="utf-8")

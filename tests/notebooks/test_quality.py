@@ -6,6 +6,7 @@ import ast
 import re
 import statistics
 from collections.abc import Iterator
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -122,3 +123,16 @@ def test_citations_are_recognised() -> None:
     found = {year: names for names, year in references._CITED.findall(text)}
     assert found["2022"] == "Hu et al." and found["2021"] == "Xie & Ma" and found["2025"].endswith("Allal et al.")
     assert "2020" not in found
+    text = "Fleiss' (1971) kappa; a preprint (see Garisto, 2023), Llama 4 (April 2025), in Python (3.13), Zipf's law (1935)"
+    alone = {first or second for first, _, second, _ in references._ALONE.findall(text)}
+    assert alone == {"Fleiss", "Garisto", "April"}  # a month is taken out by its name
+
+
+def test_citation_of_one_author_must_be_listed(tmp_path: Path) -> None:
+    chapter = Chapter(tmp_path)
+    said = "# %% [markdown]\n# Sampled subwords (Kudo 2018), and since June (June 2020) more.\n"
+    chapter.lecture_source.write_text(said)
+    assert references.unresolved(chapter) == ["Kudo 2018"]
+    item = "# ## Further reading\n#\n# - T. Kudo. *Subword regularization.* ACL 2018. arXiv:1804.10959\n"
+    chapter.lecture_source.write_text(f"{said}\n# %% [markdown]\n{item}")
+    assert references.unresolved(chapter) == []

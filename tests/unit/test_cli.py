@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from courseware import cli
+from courseware import build, cli, verify
+from courseware.chapters import ChapterError, all_chapters, read
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +20,35 @@ def test_unknown_chapter(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert said.startswith("course: There is no chapter '77'. There are: 01_plm_history, ")
     assert "10_quantization" in said
+
+
+def test_a_chapter_lacks_a_source(tmp_path: Path) -> None:
+    folder = tmp_path / "chapters" / "13_agents"
+    folder.mkdir(parents=True)
+    assert all_chapters(tmp_path) == []
+    (folder / "lecture.py").write_text("# %% [markdown]\n# # 13 Agents\n")
+    with pytest.raises(ChapterError, match=r"chapters/13_agents has no lab\.py"):
+        all_chapters(tmp_path)
+    (folder / "lab.py").write_text("# %%\n")
+    (part,) = all_chapters(tmp_path)
+    with pytest.raises(ChapterError, match=r"chapters/13_agents has no mutants\.py"):
+        verify.mutants(part, read(part.lab_source), {})
+    (folder / "lecture.py").unlink()
+    part.lecture.parent.mkdir()
+    part.lecture.write_text("{}")
+    with pytest.raises(ChapterError, match=r"lectures/13_agents\.ipynb has no source"):
+        build.targets(part)
+
+
+def test_pages_of_a_stale_notebook(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slides = ["slides", "01", "--out", str(tmp_path)]
+    assert cli.main(slides) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(build, "stale", lambda *target: "differs from its source (first at x)" if target[2] else None)
+    assert cli.main(slides) == 0
+    assert "lectures/01_plm_history.ipynb differs from its source (first at x); the pages show" in capsys.readouterr().err
 
 
 def test_unknown_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
