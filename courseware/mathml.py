@@ -1,14 +1,39 @@
-"""LaTeX in prose → MathML, which browsers draw themselves: pages with formulas need no script, no font and no network."""
+"""LaTeX in prose → MathML, which browsers draw themselves: pages with formulas need no script and no network."""
 
 from __future__ import annotations
 
+import html
+import io
 import re
+from importlib.resources import files
 
+from fontTools.subset import Options, Subsetter
+from fontTools.ttLib import TTFont
 from latex2mathml.converter import convert
 
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 # as Pandoc and MyST have it: no blank inside the dollars, no digit right behind them
 _MATH = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$\w])\$(?! )(?P<inline>[^$]+?)(?<![ \\])\$(?![\d\w])", re.DOTALL)
+
+
+_FORMULA = re.compile(r"<math.*?</math>", re.DOTALL)
+# a letter alone is drawn as a mathematical italic, Latin or Greek, without standing in the text as one
+_ITALICS = {*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)}
+
+
+def font(page: str) -> bytes:
+    """What the formulas of a page need of STIX Two Math (SIL Open Font License 1.1), as WOFF2.
+
+    Browsers place exponents and bars by the tables of a mathematical font, and many a Linux has none.
+    """
+    face = TTFont(io.BytesIO((files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf").read_bytes()))
+    chosen = Subsetter(Options(layout_features=["*"]))
+    chosen.populate(unicodes=_ITALICS, text=re.sub(r"<[^>]*>", "", html.unescape("".join(_FORMULA.findall(page)))))
+    chosen.subset(face)
+    face.flavor = "woff2"
+    made = io.BytesIO()
+    face.save(made)
+    return made.getvalue()
 
 
 def mathml(latex: str, display: bool = False) -> str:

@@ -15,8 +15,8 @@ from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from .chapters import ROOT, Chapter, repository
-from .mathml import mathml
+from .chapters import ROOT, Chapter, repository, tags
+from .mathml import font, mathml
 from .references import Reference, bibliography, glossary
 from .slides import title, without_widgets
 
@@ -67,6 +67,8 @@ _SETTINGS: dict[str, Any] = {
     "nb_ipywidgets_js": {},  # its script lives on another server; the controls need a kernel anyway
     "html_theme": "sphinx_book_theme",
     "html_math_renderer": "mathml",
+    "html_static_path": ["static"],
+    "html_css_files": ["formulas.css"],
     "html_title": "Foundations of large language models",
     "html_copy_source": True,
     "html_sourcelink_suffix": "",
@@ -103,6 +105,8 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
         warning=warnings,
     )
     app.build()
+    drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
+    (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 
@@ -115,7 +119,8 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 notebook = without_widgets(nbformat.read(path, as_version=4))
-                notebook.cells = [cell for cell in notebook.cells if cell.id != "colab-link"]  # the page has a button
+                # the page has a button for Colab, and notes are for who speaks
+                notebook.cells = [c for c in notebook.cells if c.id != "colab-link" and "notes" not in tags(c)]
                 for cell in notebook.cells:
                     if text := alt_text(cell):
                         cell.metadata["mystnb"] = {"image": {"alt": text}}
@@ -131,6 +136,7 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
         lab_pages="\n".join(f"labs/{part.name}" for part in chapters),
     )
     (folder / "index.md").write_text(index, encoding="utf-8")
+    shutil.copytree(Path(__file__).with_name("templates") / "site", folder / "static")
     (folder / "bibliography.md").write_text(_bibliography(bibliography(chapters)), encoding="utf-8")
     (folder / "glossary.md").write_text(_glossary(chapters), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
@@ -165,7 +171,7 @@ def _inline(writer: Any, node: nodes.Node) -> None:
 
 
 def _display(writer: Any, node: nodes.Node) -> None:
-    writer.body.append(f'<div class="math">{mathml(node.astext(), display=True)}</div>')
+    writer.body.append(f'<div class="formula">{mathml(node.astext(), display=True)}</div>')
     raise nodes.SkipNode
 
 

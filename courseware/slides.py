@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import re
 from importlib.resources import files
@@ -15,7 +16,7 @@ from traitlets.config import Config
 
 from .chapters import Chapter, ChapterError
 from .files import whole
-from .mathml import in_markdown
+from .mathml import font, in_markdown
 
 TEMPLATES = Path(__file__).with_name("templates")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -30,13 +31,15 @@ def title(notebook: NotebookNode) -> str:
 
 
 def without_widgets(notebook: NotebookNode) -> NotebookNode:
-    """A copy in which a note stands in place of each live control: controls need a kernel."""
+    """A copy in which a note stands in place of the live controls of a cell: controls need a kernel."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        for i, output in enumerate(cell.get("outputs", [])):
-            if WIDGET in output.get("data", {}):
-                cell.outputs[i] = new_output("display_data", data={"text/html": LIVE})
-                cell.metadata["jupyter"] = {"source_hidden": True}
+        outputs = cell.get("outputs", [])
+        live = [i for i, output in enumerate(outputs) if WIDGET in output.get("data", {})]
+        if live:
+            outputs[live[0]] = new_output("display_data", data={"text/html": LIVE})
+            cell.outputs = [output for i, output in enumerate(outputs) if i not in live[1:]]
+            cell.metadata["jupyter"] = {"source_hidden": True}
     notebook.metadata.pop("widgets", None)
     return notebook
 
@@ -70,6 +73,8 @@ def html(chapter: Chapter) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = in_markdown(cell.source)
+    drawn = font("".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"))
+    parts["math_font"] = base64.b64encode(drawn).decode()
     made, _ = exporter.from_notebook_node(notebook, resources={"course": parts})
     return str(made)
 

@@ -74,7 +74,7 @@ items.groupby("kind", sort=False).nth([0, 5, 10])[["kind", "question", "answer",
 # that beginning once, and what it keeps of it (its keys and values, chapter 9) serves them all.
 
 # %%
-def begin_once(network, prompts):
+def begin_once(network, tokenizer, prompts):
     """Inputs for `generate` from many prompts (lists of token ids): what all of them begin with has been read."""
     same = os.path.commonprefix([*prompts, min(prompts, key=len)[:-1]])  # at least one token is left to read
     head = torch.tensor([same], device=network.device)
@@ -102,7 +102,7 @@ def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
         chosen = order[start : start + batch]
         chats = [[{"role": "system", "content": system}, {"role": "user", "content": prompts[i]}] for i in chosen]
         texts = [tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats]
-        inputs = begin_once(model, tokenizer(texts)["input_ids"])
+        inputs = begin_once(model, tokenizer, tokenizer(texts)["input_ids"])
         out = model.generate(
             **inputs, max_new_tokens=lab.budget(full=length, quick=10), do_sample=False, pad_token_id=tokenizer.pad_token_id,
             return_dict_in_generate=True, output_logits=True,
@@ -735,7 +735,7 @@ for subject, relation, object_ in TRIPLES:
 place = {"Diary of a Madman": (0, 0), "Lu Xun": (1, 0), "Zhou Shuren": (2, 0), "Shaoxing": (3, 0)}
 near = graph.subgraph(place)
 fig, ax = plt.subplots(figsize=(11, 2.4))
-labels = {node: node.replace(" ", "\n", 1) for node in near}
+labels = {node: node.replace(" ", "\n", 1) for node in place}
 nx.draw_networkx(near, place, labels=labels, ax=ax, node_color="white", edgecolors="black", node_size=6500, font_size=11)
 nx.draw_networkx_edge_labels(near, place, {(a, b): r for a, b, r in near.edges(data="relation")}, ax=ax, font_size=11)
 ax.set(title="What the graph holds around Lu Xun")

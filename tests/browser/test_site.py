@@ -83,8 +83,13 @@ def test_search_bibliography_glossary(built: Path, page: Page, asked: list[str],
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
 
 
-def test_formulas_are_drawn(built: Path, page: Page) -> None:
+def test_formulas_are_drawn(built: Path, page: Page, picture: Callable[[str], None]) -> None:
     page.goto((built / "lectures" / "04_scaling_emergence.html").as_uri())
     assert page.locator("math").count() > 5
     prose = page.locator("main p, main li, main td").all_inner_texts()
+    assert not any("let the room place GPT-3" in text for text in prose), "notes are for who speaks"
     assert [text for text in prose if re.search(r"\$[^$]+\$|\\frac|\\times", text)] == []
+    page.evaluate("document.fonts.ready")
+    assert page.evaluate("[...document.fonts].find((font) => font.family.includes('Formulas')).status") == "loaded"
+    page.locator("math[display=block]").first.scroll_into_view_if_needed()
+    picture("site-formulas")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import html
+import io
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
 import pytest
+from fontTools.ttLib import TTFont
 from playwright.sync_api import Page
 
-from courseware import slides
-from courseware.chapters import Chapter, all_chapters
+from courseware import mathml, slides
+from courseware.chapters import Chapter, all_chapters, read
 
 SMALLEST = 0.6  # of 24 pixels; a slide that needs less must be split
 MEASURE = """() => {
@@ -42,6 +45,7 @@ def test_no_slide_overflows(
     page.wait_for_function("Reveal.isReady()")
     total = page.evaluate("Reveal.getTotalSlides()")
     assert total >= 10
+    assert page.evaluate("[...document.fonts].map((font) => font.status)") == ["loaded"]
     bad = []
     for number in range(1, total + 1):
         found = page.evaluate(MEASURE)
@@ -74,3 +78,13 @@ def test_notes_and_every_cell_arrive(chapter: Chapter) -> None:
     notebook = nbformat.read(chapter.lecture, as_version=4)
     shown = [c for c in notebook.cells if c.metadata.slideshow.slide_type != "skip" and c.cell_type == "code" and c.source]
     assert made.count('<details class="code"') == len(shown)
+
+
+@pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
+def test_font_holds_every_sign_of_the_formulas(chapter: Chapter) -> None:
+    cells = [cell.source for p in (chapter.lecture_source, chapter.lab_source) for cell in read(p).cells]
+    page = "".join(map(mathml.in_markdown, cells))
+    signs = re.sub("<[^>]*>", "", html.unescape("".join(re.findall("<math.*?</math>", page, re.DOTALL))))
+    font = TTFont(io.BytesIO(mathml.font(page)))
+    assert set(map(ord, signs)) <= set(font.getBestCmap())
+    assert "MATH" in font and ord("𝑊") in font.getBestCmap()

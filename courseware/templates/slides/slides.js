@@ -60,5 +60,5 @@ function start() {
   });
 }
 
-// a picture that is not decoded yet has no height
-Promise.allSettled([...document.images].map((image) => image.decode())).then(start);
+// a picture that is not decoded yet has no height, and a font that is not read yet another one
+Promise.allSettled([...[...document.images].map((image) => image.decode()), document.fonts.load("16px Formulas")]).then(start);
