@@ -891,7 +891,7 @@ for k in (1, 2):
     print(f"best {k}: recall@{k} {interval(found)}, right {interval(pair_results['best chunk' if k == 1 else 'best 2'])}")
 print(f"right, best 2 − best chunk: {difference(pair_results, 'best 2', 'best chunk')}")
 
-crowd = results.iloc[:: 6 if len(results) > 10 else 1][["question", "answer", "gold chunk"]].copy()
+crowd = results.iloc[:: lab.budget(full=6, quick=4)][["question", "answer", "gold chunk"]].copy()
 wrong = {i: [c for c in best[i] if c not in relevant[i]][:2] for i in crowd.index}
 for place, name in enumerate(("first", "middle", "last")):
     among = {i: [*wrong[i][:place], gold[i], *wrong[i][place:]] for i in crowd.index}

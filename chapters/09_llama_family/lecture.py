@@ -63,7 +63,7 @@ def show_models(sort_by, largest_first, only):
     shown = shown.sort_values(sort_by, ascending=not largest_first, na_position="last")
     style = shown.style.format("{:g}", subset=list(shown.select_dtypes("number")), na_rep="").format(
         na_rep="", subset=["base", "chip"])
-    display(style.set_table_styles([{"selector": "td, th", "props": "font-size: 11px; padding: 0 6px"}]))
+    display(style.set_table_styles([{"selector": "td, th", "props": "padding: 0 8px"}]))
 
 
 show_models("size (billion)", True, "all")
@@ -557,7 +557,7 @@ print(f"shuffled, the first option is right in {first:.0%}: always saying A woul
 # %% tags=["hide-input"]
 facts = tables.load("llama2_facts").set_index("name").rename_axis("").fillna("")
 facts = facts[["llama_1", "llama_2", "deck"]].set_axis(["LLaMA", "Llama 2", "the deck says"], axis=1)
-narrow = {"text-align": "left", "font-size": "13px", "max-width": "260px", "white-space": "normal"}
+narrow = {"text-align": "left", "max-width": "300px", "white-space": "normal"}
 facts.style.set_properties(**narrow)
 
 # %% [markdown]
@@ -718,7 +718,8 @@ plt.show()
 # %% tags=["hide-input"]
 rows = ["LLaMA", "Alpaca", "Vicuna", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Llama 4", "Mistral 7B", "SmolLM2",
         "Muse Glimmer"]
-family.loc[rows, ["date", "licence"]].rename_axis("").style.set_properties(**{"text-align": "left", "font-size": "13px"})
+shown = family.loc[rows, ["date", "licence"]].rename_axis("").style.set_properties(**{"text-align": "left"})
+shown.set_properties(subset=["date"], **{"white-space": "nowrap"})
 
 # %% [markdown]
 # None of Meta's Llama licences is *open source* in the sense of the Open Source Initiative: fields of use and sizes of
