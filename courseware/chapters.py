@@ -71,11 +71,17 @@ def all_chapters(root: Path = ROOT) -> list[Chapter]:
     Raises:
         ChapterError: a folder with a lecture or wrong solutions has no lab.
     """
-    found = [Chapter(folder) for folder in sorted((root / "chapters").iterdir()) if list(folder.glob("*.py"))]
+    found = [Chapter(folder) for folder in sorted((root / "chapters").iterdir()) if any(folder.glob("*.py"))]
     for part in found:
         if not part.lab_source.exists():
-            raise ChapterError(f"chapters/{part.name} has no lab.py: a chapter is a lecture.py, a lab.py and a mutants.py.")
+            raise _lacks(part.lab_source)
     return found
+
+
+def _lacks(source: Path) -> ChapterError:
+    return ChapterError(
+        f"chapters/{source.parent.name} has no {source.name}: a chapter is a lecture.py, a lab.py and a mutants.py."
+    )
 
 
 def chapter(name: str) -> Chapter:
@@ -99,9 +105,7 @@ def read(path: Path) -> NotebookNode:
     import jupytext
 
     if not path.exists():
-        raise ChapterError(
-            f"chapters/{path.parent.name} has no {path.name}: a chapter is a lecture.py, a lab.py and a mutants.py."
-        )
+        raise _lacks(path)
     return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
 
 

@@ -90,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "slides":
                 from . import slides
 
-                _tell_stale(_chosen(options.chapters))
-                for one in _chosen(options.chapters):
+                chapters = _chosen(options.chapters)
+                _tell_stale(chapters, "lectures/")
+                for one in chapters:
                     print(slides.write(one, options.out))
             case "site":
                 return _site(_chosen(options.chapters), options.out)
@@ -173,18 +174,18 @@ def _chosen(names: Sequence[str]) -> list[Chapter]:
     return [chapter(name) for name in names] or all_chapters()
 
 
-def _tell_stale(chapters: list[Chapter]) -> None:
+def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
     """Pages are made from the committed notebooks: who edits a source should know that the page does not show it."""
     from .build import all_stale
 
-    for said in all_stale(chapters):
+    for said in filter(lambda said: said.startswith(shown), all_stale(chapters)):
         print(f"course: {said}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
 
 
 def _site(chapters: list[Chapter], out: Path) -> int:
     from . import site
 
-    _tell_stale(chapters)
+    _tell_stale(chapters, "lectures/", "labs/")
     warnings = site.build(out, chapters)
     print("\n".join(warnings), file=sys.stderr, end="\n" if warnings else "")
     print(out / "index.html")

@@ -14,8 +14,6 @@ from latex2mathml.converter import convert
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 # as Pandoc and MyST have it: no blank inside the dollars, no digit right behind them
 _MATH = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$\w])\$(?! )(?P<inline>[^$]+?)(?<![ \\])\$(?![\d\w])", re.DOTALL)
-
-
 _FORMULA = re.compile(r"<math.*?</math>", re.DOTALL)
 # a letter alone is drawn as a mathematical italic, Latin or Greek, without standing in the text as one
 _ITALICS = {*range(0x1D434, 0x1D468), 0x210E, *range(0x1D6E2, 0x1D71C)}
@@ -28,7 +26,7 @@ def font(page: str) -> bytes:
     """
     face = TTFont(io.BytesIO((files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf").read_bytes()))
     chosen = Subsetter(Options(layout_features=["*"]))
-    chosen.populate(unicodes=_ITALICS, text=re.sub(r"<[^>]*>", "", html.unescape("".join(_FORMULA.findall(page)))))
+    chosen.populate(unicodes=_ITALICS, text=html.unescape(re.sub(r"<[^>]*>", "", "".join(_FORMULA.findall(page)))))
     chosen.subset(face)
     face.flavor = "woff2"
     made = io.BytesIO()

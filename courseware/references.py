@@ -20,7 +20,7 @@ _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})")
 _DOI = re.compile(r"\bdoi:(10\.\d{4,}/[^\s)]+[^\s).,])")
 _ADDRESS = re.compile(r"https?://[^\s)>]+[^\s)>.,]")
 _NAME = r"[A-ZÀ-Ž][\w'’À-ž]+(?:-[A-ZÀ-Ž][\w'’À-ž]+)*"
-_NAMES = rf"{_NAME}(?:(?:, {_NAME})*,? (?:&|and) {_NAME}| et al\.)?"
+_NAMES = rf"{_NAME}(?:(?:, {_NAME})*,? (?:&|and) {_NAME}| et al\.)"
 _CITED = re.compile(rf"\b({_NAMES})(?:'s?|’s?)? \(?((?:19|20)\d\d)[a-z]?\b")
 # one name alone is a citation only where the year stands in brackets: "Fleiss' (1971)", "(as in Kudo 2018)"
 _ALONE = re.compile(
@@ -139,7 +139,7 @@ def cited(chapter: Chapter) -> set[tuple[str, str]]:
     for source in prose(chapter):
         if source not in reading:
             text = re.sub(r"`[^`]*`|\$[^$]*\$", "", " ".join(source.split()))
-            found |= {(names, year) for names, year in _CITED.findall(text) if re.search(r"&| and | et al\.", names)}
+            found |= {(names, year) for names, year in _CITED.findall(text)}
             alone = {(first or second, year or later) for first, year, second, later in _ALONE.findall(text)}
             found |= {(name, year) for name, year in alone if name not in calendar.month_name}
     return found

@@ -70,11 +70,10 @@ def html(chapter: Chapter) -> str:
         config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
     )
     notebook = without_widgets(notebook)
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = in_markdown(cell.source)
-    drawn = font("".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown"))
-    parts["math_font"] = base64.b64encode(drawn).decode()
+    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+    for cell in prose:
+        cell.source = in_markdown(cell.source)
+    parts["math_font"] = base64.b64encode(font("".join(cell.source for cell in prose))).decode()
     made, _ = exporter.from_notebook_node(notebook, resources={"course": parts})
     return str(made)
 

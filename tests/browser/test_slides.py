@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Page
 
-from courseware import mathml, slides
-from courseware.chapters import Chapter, all_chapters, read
+from courseware import mathml, references, slides
+from courseware.chapters import Chapter, all_chapters
 
 SMALLEST = 0.6  # of 24 pixels; a slide that needs less must be split
 MEASURE = """() => {
@@ -82,9 +82,9 @@ def test_notes_and_every_cell_arrive(chapter: Chapter) -> None:
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_font_holds_every_sign_of_the_formulas(chapter: Chapter) -> None:
-    cells = [cell.source for p in (chapter.lecture_source, chapter.lab_source) for cell in read(p).cells]
-    page = "".join(map(mathml.in_markdown, cells))
-    signs = re.sub("<[^>]*>", "", html.unescape("".join(re.findall("<math.*?</math>", page, re.DOTALL))))
+    page = "".join(map(mathml.in_markdown, references.prose(chapter)))
+    formulas = re.findall("<math.*?</math>", page, re.DOTALL)
+    signs = "".join(sign for formula in formulas for sign in ElementTree.fromstring(formula).itertext())
     font = TTFont(io.BytesIO(mathml.font(page)))
     assert set(map(ord, signs)) <= set(font.getBestCmap())
     assert "MATH" in font and ord("𝑊") in font.getBestCmap()
