@@ -16,6 +16,7 @@ operations run their CPU kernels, unchecked. A tensor's printed form does not na
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import re
@@ -221,7 +222,7 @@ class _Operations(TorchDispatchMode):
 
 @functools.cache
 def _composed(name: str) -> bool:
-    """Made of other operations, which then are judged: seen only in inference mode, where autograd does not take it apart."""
+    """Made of other operations, which then are judged. Seen in inference mode only: else autograd has taken it apart."""
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"))
 
 
@@ -442,10 +443,16 @@ def _cuda() -> dict[str, Any]:
     properties = types.SimpleNamespace(
         name="Tesla T4", major=7, minor=5, total_memory=MEMORY, multi_processor_count=40, warp_size=32, is_integrated=0
     )
-    silent = (
-        "synchronize empty_cache reset_peak_memory_stats manual_seed manual_seed_all ipc_collect init _lazy_init"
-    ).split()
-    zero = ("current_device memory_allocated max_memory_allocated memory_reserved max_memory_reserved").split()
+    silent = [
+        "synchronize",
+        "empty_cache",
+        "reset_peak_memory_stats",
+        "manual_seed",
+        "manual_seed_all",
+        "init",
+        "_lazy_init",
+    ]
+    zero = ["current_device", "memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved"]
     return {
         "is_available": lambda: True,
         "is_initialized": lambda: True,
@@ -470,10 +477,8 @@ def _cuda() -> dict[str, Any]:
 
 def _install_machine(profile: str) -> None:
     """torch.cuda or torch.mps, and what the course's helper asks beside them."""
-    try:
+    with contextlib.suppress(ImportError):
         import bitsandbytes  # noqa: F401  # chooses its CPU kernels before there is a GPU
-    except ImportError:
-        pass
     if profile == "t4":
         for name, value in _cuda().items():
             setattr(torch.cuda, name, value)

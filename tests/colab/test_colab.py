@@ -162,9 +162,5 @@ def test_notebook_runs_in_colab(path: Path, colab_kernel: str, tmp_path: Path) -
     notebook.cells.insert(0, nbformat.v4.new_code_cell(PRETEND))
     client = Client(notebook, timeout=900, kernel_name=colab_kernel, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
-    started = next(text for cell in notebook.cells if (text := printed(cell)).startswith(path.stem))
-    assert "Tesla T4" in started
-
-
-def printed(cell: nbformat.NotebookNode) -> str:
-    return "".join(output.get("text", "") for output in cell.get("outputs", []))
+    printed = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("Tesla T4" in text for text in printed)  # lab.start says so

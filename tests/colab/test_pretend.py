@@ -4,6 +4,7 @@ Where a case needs a judge, it is torch itself: beside a "meta" tensor TensorIte
 tensor, says which mixtures it takes. The others are what CUDA's sources say (named in pretend.py).
 """
 
+# ruff: noqa: E501  # each case is one string
 from __future__ import annotations
 
 import json
