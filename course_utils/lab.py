@@ -124,7 +124,7 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
     assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
     assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
     exact = not (want.is_floating_point() or want.is_complex())
-    g, w = got.detach().double().cpu(), want.detach().double().cpu()
+    g, w = got.detach().cpu().double(), want.detach().cpu().double()  # an Apple GPU has no float64
     wrong = g != w if exact else ~torch.isclose(g, w, rtol=rtol, atol=atol, equal_nan=True)
     if not wrong.any():
         return
