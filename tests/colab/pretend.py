@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import functools
 import re
-import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -509,15 +508,11 @@ def _install_machine(profile: str) -> None:
     torch.Generator = Generator
     torch.load = functools.partial(_load, torch.load)
 
-    from course_utils import hardware
+    if profile == "t4":  # bitsandbytes has only its CPU kernels here
+        from course_utils import hardware
 
-    detect = hardware.detect
-
-    def detected() -> hardware.Hardware:
-        found = detect()
-        return dataclasses.replace(found, bitsandbytes_cuda=profile == "t4")
-
-    hardware.detect = detected
+        detect = hardware.detect
+        hardware.detect = lambda: dataclasses.replace(detect(), bitsandbytes_cuda=True, bitsandbytes_problem=None)
 
 
 def _install_loading() -> None:
@@ -575,8 +570,6 @@ def install(profile: str = "t4") -> None:
     """Pretend until the process ends. `profile`: "t4" (CUDA, compute capability 7.5) or "mps" (an Apple GPU)."""
     global _device
     _device = PROFILES[profile]
-    if "course_utils.hardware" not in sys.modules:
-        import course_utils.hardware  # noqa: F401
     _install_machine(profile)
     _install_storages()
     _install_loading()
