@@ -131,8 +131,8 @@ def test_citations_are_recognised() -> None:
 def test_citation_of_one_author_must_be_listed(tmp_path: Path) -> None:
     chapter = Chapter(tmp_path)
     said = "# %% [markdown]\n# Sampled subwords (Kudo 2018), and since June (June 2020) more.\n"
-    chapter.lecture_source.write_text(said)
+    chapter.lecture_source.write_text(said, encoding="utf-8")
     assert references.unresolved(chapter) == ["Kudo 2018"]
     item = "# ## Further reading\n#\n# - T. Kudo. *Subword regularization.* ACL 2018. arXiv:1804.10959\n"
-    chapter.lecture_source.write_text(f"{said}\n# %% [markdown]\n{item}")
+    chapter.lecture_source.write_text(f"{said}\n# %% [markdown]\n{item}", encoding="utf-8")
     assert references.unresolved(chapter) == []
