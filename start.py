@@ -22,6 +22,10 @@ OLDEST_MACOS = 14
 NOWHERE = subprocess.DEVNULL
 DISK_MB = 4000  # packages and the model, with room to unpack; measured in the README
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+COURSE = (
+    "import sys; from importlib.metadata import entry_points; "
+    "sys.exit(entry_points(group='console_scripts', name='course')['course'].load()())"
+)
 LONGEST_FILE = 190  # characters below `.venv`, in torch's package
 WINDOWS_PATH = 259  # characters, unless Windows is told to allow more
 
@@ -120,9 +124,10 @@ def install_torch(pip: list, index: str) -> None:
         print("That index does not answer: installing PyPI's torch", flush=True)
 
 
-def program(target: str, name: str = "python") -> str:
-    """A program of an environment."""
-    return os.path.join(target, "Scripts", name + ".exe") if sys.platform == "win32" else os.path.join(target, "bin", name)
+def python_of(target: str) -> str:
+    """The Python of an environment. Its other programs hold the folder's name, in an encoding that is not everybody's."""
+    place = ("Scripts", "python.exe") if sys.platform == "win32" else ("bin", "python")
+    return os.path.join(target, *place)
 
 
 def make_venv(target: str, afresh: bool) -> None:
@@ -130,7 +135,7 @@ def make_venv(target: str, afresh: bool) -> None:
     if afresh and free < DISK_MB:
         sys.exit("The course needs {} MB of disk; {} has {} MB free.".format(DISK_MB, ROOT, free))
     print("Setting up {}: a few minutes, once".format(target), flush=True)
-    pip = [program(target), "-m", "pip", "--disable-pip-version-check"]
+    pip = [python_of(target), "-m", "pip", "--disable-pip-version-check"]
     if afresh:
         subprocess.check_call([sys.executable, "-m", "venv", "--clear", target])
         subprocess.check_call(pip + ["install", "--quiet", locked("pip")])
@@ -173,11 +178,11 @@ def command(target: str, arguments: list) -> tuple:
     """What the arguments ask for: a command line and the folder to run it in."""
     first, rest = arguments[0], list(arguments[1:])
     if os.path.isdir(os.path.join(ROOT, "chapters")):  # the course itself; students have none
-        return [program(target, "course"), first.lstrip("-")] + rest, ROOT
+        return [python_of(target), "-c", COURSE, first.lstrip("-")] + rest, ROOT
     if first == "--lab":
-        return [program(target), "-m", "jupyter", "lab"] + rest, os.path.join(ROOT, "labs")
+        return [python_of(target), "-m", "jupyterlab"] + rest, os.path.join(ROOT, "labs")
     if first == "--test":
-        return [program(target), "-m", "course_utils.rerun"] + rest, ROOT
+        return [python_of(target), "-m", "course_utils.rerun"] + rest, ROOT
     sys.exit("start.py knows --lab and --test, not {}".format(first))
 
 

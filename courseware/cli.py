@@ -165,7 +165,7 @@ def _lab(jupyter: list[str]) -> int:
         settings.parent.mkdir(parents=True, exist_ok=True)
         wanted = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
         settings.write_text(json.dumps(wanted), encoding="utf-8")
-    return _run([sys.executable, "-m", "jupyter", "lab", *jupyter], cwd=ROOT / "labs")
+    return _run([sys.executable, "-m", "jupyterlab", *jupyter], cwd=ROOT / "labs")
 
 
 def _test(budget: str, pytest: list[str]) -> int:

@@ -166,10 +166,10 @@ class TestSetUp:
         longest = max((str(p.relative_to(packages)) for p in packages.rglob("*")), key=len)
         assert len("Lib/site-packages/" + longest) <= start.LONGEST_FILE, longest
 
-    def test_programs_of_an_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert Path(start.program(".venv", "course")).parts == (".venv", "bin", "course")
+    def test_python_of_an_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Path(start.python_of(".venv")).parts == (".venv", "bin", "python")
         monkeypatch.setattr(sys, "platform", "win32")
-        assert Path(start.program(".venv")).parts == (".venv", "Scripts", "python.exe")
+        assert Path(start.python_of(".venv")).parts == (".venv", "Scripts", "python.exe")
 
     def test_where_torch_comes_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("COURSE_TORCH_INDEX", raising=False)
@@ -219,7 +219,7 @@ class TestSetUp:
         start.point_here(str(target))
         environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
         environment.pop("PYTHONPATH", None)
-        program = [start.program(str(target)), "-c", "import here"]
+        program = [start.python_of(str(target)), "-c", "import here"]
         done = subprocess.run(program, cwd=packages, env=environment, capture_output=True, encoding="utf-8")
         assert done.stdout == "found\n", done.stderr
 
@@ -237,12 +237,15 @@ class TestCommands:
         return started
 
     def test_in_the_course(self, started: Callable[..., tuple[list[str], str]]) -> None:
-        assert started("--lab", "--no-browser", course=True) == (["bin/course", "lab", "--no-browser"], ".")
-        assert started("test", "--budget", "full", course=True) == (["bin/course", "test", "--budget", "full"], ".")
-        assert started("notebooks", "10", course=True) == (["bin/course", "notebooks", "10"], ".")
+        course = ["bin/python", "-c", start.COURSE]
+        assert started("--lab", "--no-browser", course=True) == ([*course, "lab", "--no-browser"], ".")
+        assert started("test", "--budget", "full", course=True) == ([*course, "test", "--budget", "full"], ".")
+        assert started("notebooks", "10", course=True) == ([*course, "notebooks", "10"], ".")
+        done = subprocess.run([sys.executable, "-c", start.COURSE, "notebooks", "77"], cwd=ROOT, capture_output=True)
+        assert done.returncode == 1 and b"There is no chapter '77'" in done.stderr
 
     def test_in_a_student_s_folder(self, started: Callable[..., tuple[list[str], str]]) -> None:
-        assert started("--lab", "--port=9", course=False) == (["bin/python", "-m", "jupyter", "lab", "--port=9"], "labs")
+        assert started("--lab", "--port=9", course=False) == (["bin/python", "-m", "jupyterlab", "--port=9"], "labs")
         assert started("--test", "10", course=False) == (["bin/python", "-m", "course_utils.rerun", "10"], ".")
         with pytest.raises(SystemExit, match="knows --lab and --test, not grade"):
             started("grade", course=False)
