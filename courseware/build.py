@@ -1,7 +1,8 @@
 """chapters/NN_topic/{lecture,lab}.py → lectures/, labs/ and the instructor's solution.
 
 A lecture and a solution are executed; a student's lab is not. Everything but outputs follows from the sources alone, so a
-committed notebook can be checked against them without running it (`stale`).
+committed notebook can be checked against them without running it (`stale`). A chapter's notebooks are replaced together:
+when a cell fails, none is.
 """
 
 from __future__ import annotations
@@ -11,21 +12,34 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import nbformat
-from nbclient.exceptions import CellExecutionError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
-from .chapters import Chapter, ChapterError, Role, cells_of, exercises, read, repository, role, tags
+from .chapters import (
+    SLIDE_TAGS,
+    Chapter,
+    ChapterError,
+    Role,
+    UnreadableError,
+    built,
+    cells_of,
+    exercises,
+    read,
+    repository,
+    role,
+    tags,
+)
 from .files import whole
-from .kernels import Client
+from .kernels import Client, Hangs
+from .names import names_of
 
-SLIDE_TAGS = {"slide": "slide", "subslide": "subslide", "fragment": "fragment", "notes": "notes", "skip": "skip"}
 COLAB_TAG = "colab-setup"
-CELL_TIMEOUT = 900  # seconds; a cell that takes longer hangs
 
 _COLAB_CELL = """\
 # In Google Colab this cell installs the course's helper package (about half a minute). Anywhere else it does nothing.
@@ -42,7 +56,7 @@ _HIDDEN_CELL = """\
 def lecture(chapter: Chapter) -> NotebookNode:
     """The lecture as a notebook with slideshow metadata, not executed."""
     notebook = read(chapter.lecture_source)
-    _name_cells(notebook)
+    name_cells(notebook)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
         if "hide-input" in tags(cell):
@@ -133,14 +147,14 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
     listed = re.findall(r'"([a-z0-9_]+)"', start.partition("exercises=")[2])
     if listed != names:
         raise ChapterError(f"{where}: lab.start(…, exercises=[…]) lists {listed}, but the tags say {names}")
-    _name_cells(notebook)  # before anything is left out: a cell has one name in every notebook
+    name_cells(notebook)  # before anything is left out: a cell has one name in every notebook
     return notebook
 
 
 def _slide_type(cell: NotebookNode) -> str:
     for tag in tags(cell):
         if tag in SLIDE_TAGS:
-            return SLIDE_TAGS[tag]
+            return tag
     if cell.cell_type == "markdown":
         if re.match(r"##? ", cell.source):
             return "slide"
@@ -180,7 +194,7 @@ def colab_url(chapter: Chapter, folder: str) -> str:
     return f"https://colab.research.google.com/github/{path}/blob/main/{folder}/{chapter.name}.ipynb"
 
 
-def _name_cells(notebook: NotebookNode) -> None:
+def name_cells(notebook: NotebookNode) -> None:
     """Ids that survive edits: an exercise's cells by their role, others by their section and place in it."""
     section, place = "start", 0
     seen: set[str] = set()
@@ -199,18 +213,18 @@ def _name_cells(notebook: NotebookNode) -> None:
 
 
 def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
-    """Run all cells in an empty folder; outputs without progress bars.
+    """Run all cells in an empty folder; outputs without progress bars. A cell may take as long as it prints or computes.
 
     Raises:
-        ChapterError: a cell failed that is not tagged `raises-exception`.
+        ChapterError: a cell failed that is not tagged `raises-exception`, or hangs, or the kernel died.
     """
     notebook = copy.deepcopy(notebook)
     notebook.cells.insert(0, new_code_cell("from courseware import alt\n\nalt.install()"))  # pictures get a text
     environment = {**os.environ, "COURSE_BUDGET": budget}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client = Client(
             notebook,
-            timeout=CELL_TIMEOUT,
+            timeout=None,
             kernel_name="python3",
             resources={"metadata": {"path": folder}},
             store_widget_state=True,
@@ -218,19 +232,45 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
         )
         try:
             client.execute(env=environment)
-        except CellExecutionError as error:
-            raise ChapterError(f"{notebook.metadata.course.chapter}: a cell failed.\n{error}") from error
+        except (CellExecutionError, DeadKernelError, Hangs) as error:
+            raise ChapterError(f"{notebook.metadata.course.chapter}: {_failure(error, client.cell, budget)}") from error
     del notebook.cells[0]
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if not _is_progress_bar(output)]
-            if cell.execution_count:
-                cell.execution_count -= 1
-                for output in cell.outputs:
-                    if output.output_type == "execute_result":
-                        output.execution_count = cell.execution_count
+    _count(notebook)
     notebook.metadata.language_info = {"name": "python"}
+    if budget != "full":
+        notebook.metadata.course["budget"] = budget
     return notebook
+
+
+def _failure(error: Exception, cell: NotebookNode | None, budget: str) -> str:
+    """Which cell failed, on which of its lines, and what to do."""
+    said = f"the cell {cell.id} failed" if cell else "the notebook failed"
+    if cell and isinstance(error, CellExecutionError):
+        trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
+        lines = re.findall(r"line (\d+)", trace.partition("Cell In[")[2])
+        source = cell.source.splitlines()
+        if lines and int(lines[0]) <= len(source):
+            said += f" on its line {lines[0]}: {source[int(lines[0]) - 1].strip()}"
+        said += f"\n{error.ename}: {error.evalue}"
+    elif isinstance(error, DeadKernelError):
+        said += ": its kernel died, most often of too little memory."
+        said += " `course notebooks --budget quick` runs smaller experiments." if budget == "full" else ""
+    else:
+        said += f": it {error}."
+    return f"{said}\nNo notebook of this chapter was replaced."
+
+
+def _count(notebook: NotebookNode) -> None:
+    """Number the cells that ran, as a run from top to bottom does."""
+    ran = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.execution_count]
+    for number, cell in enumerate(ran, 1):
+        cell.execution_count = number
+        for output in cell.outputs:
+            if output.output_type == "execute_result":
+                output.execution_count = number
 
 
 def _is_progress_bar(output: NotebookNode) -> bool:
@@ -244,7 +284,7 @@ def _is_progress_bar(output: NotebookNode) -> bool:
 def plain(notebook: NotebookNode) -> list[dict[str, object]]:
     """What must be the same in a committed notebook and in one built now: everything but outputs."""
     return [
-        {"id": cell.id, "type": cell.cell_type, "source": cell.source, "metadata": dict(cell.metadata)}
+        {"id": cell.get("id"), "type": cell.cell_type, "source": cell.source, "metadata": dict(cell.metadata)}
         for cell in notebook.cells
     ]
 
@@ -265,12 +305,13 @@ def targets(chapter: Chapter) -> list[tuple[Path, NotebookNode, bool]]:
     return made
 
 
-def stale(path: Path, built: NotebookNode, executed: bool) -> str | None:
+def stale(path: Path, made: NotebookNode, executed: bool) -> str | None:
     """Why the committed notebook is not what its source says, or None."""
-    if not path.exists():
-        return "is missing"
-    committed = nbformat.read(path, as_version=4)
-    now, then = plain(built), plain(committed)
+    try:
+        committed = built(path)
+    except UnreadableError as error:
+        return error.why
+    now, then = plain(made), plain(committed)
     if now != then:
         changed = next((a["id"] for a, b in zip(now, then, strict=False) if a != b), "number of cells")
         return f"differs from its source (first at {changed})"
@@ -285,45 +326,105 @@ def stale(path: Path, built: NotebookNode, executed: bool) -> str | None:
 def all_stale(chapters: Iterable[Chapter]) -> list[str]:
     """What is said of each committed notebook that is not what its source says."""
     return [
-        f"{path.relative_to(chapter.folder.parents[1])} {reason}"
+        f"{path.relative_to(chapter.folder.parents[1]).as_posix()} {reason}"
         for chapter in chapters
         for path, made, executed in targets(chapter)
         if (reason := stale(path, made, executed))
     ]
 
 
-def _with_outputs_of(notebook: NotebookNode, path: Path) -> bool:
-    """Take the outputs from the committed notebook if it ran the very same code: a change of prose needs no new run."""
-    if not path.exists():
-        return False
-    committed = nbformat.read(path, as_version=4)
-    ran = [cell for cell in committed.cells if cell.cell_type == "code"]
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    # the cell for Colab does nothing here: where the course moves to another address, no code need run again
-    if [COLAB_TAG in tags(cell) or cell.source for cell in ran] != [COLAB_TAG in tags(cell) or cell.source for cell in code]:
-        return False
-    if not all(cell.execution_count for cell in ran if cell.source.strip()):
-        return False
-    for cell, before in zip(code, ran, strict=True):
+def is_small(path: Path) -> bool:
+    """Were the experiments of a built notebook run at `COURSE_BUDGET=quick`?"""
+    return "budget" in built(path).metadata.get("course", {})
+
+
+def all_small(chapters: Iterable[Chapter]) -> list[str]:
+    """What is said of each committed notebook that was run with small experiments."""
+    paths = [path for chapter in chapters for path in (chapter.lecture, chapter.solution) if path.exists()]
+    return [f"{path.parent.name}/{path.name} was built with small experiments" for path in paths if is_small(path)]
+
+
+def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> NotebookNode | None:
+    """The notebook with the outputs of the committed one, where no experiment need run again; None where they must.
+
+    A change of prose needs no run. Where only visible tests changed, the lab runs without its experiments, as it
+    does when it is graded, and every other output is kept.
+    """
+    try:
+        committed = built(path)
+    except UnreadableError:
+        return None
+    if budget == "full" and is_small(path):
+        return None
+    then = [cell for cell in committed.cells if cell.cell_type == "code"]
+    if not all(cell.execution_count and cell.get("id") for cell in then if cell.source.strip()):  # Colab writes no ids
+        return None
+    now = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    new, gone = _changed_tests(now, then), _changed_tests(then, now)
+    pairs = list(zip((c for c in now if c not in new), (c for c in then if c not in gone), strict=False))
+    same = len(pairs) == len(now) - len(new) == len(then) - len(gone) and all(_code(a) == _code(b) for a, b in pairs)
+    if not same or _give([*new, *gone]) & _take([cell for cell, _ in pairs]):
+        return None
+    for cell, before in pairs:
         cell.outputs = [output for output in before.outputs if not _is_progress_bar(output)]
         cell.execution_count = before.execution_count
+    if new:
+        print("  only visible tests changed: the lab runs without its experiments, whose outputs are kept", flush=True)
+        ran = copy.deepcopy(notebook)
+        ran.cells = [cell for cell in ran.cells if "experiment" not in tags(cell)]
+        outputs = {cell.id: cell.outputs for cell in execute(ran, budget).cells if cell.cell_type == "code"}
+        for cell in new:
+            cell.outputs, cell.execution_count = outputs[cell.id], 1
+    _count(notebook)
     if "widgets" in committed.metadata:
         notebook.metadata.widgets = committed.metadata.widgets
-    return True
+    if is_small(path):
+        notebook.metadata.course["budget"] = committed.metadata.course.budget
+    return notebook
+
+
+def _code(cell: NotebookNode) -> str:
+    """What a cell runs. The one for Colab does nothing here: where the course moves to another address, nothing need run."""
+    return "" if COLAB_TAG in tags(cell) else str(cell.source)
+
+
+def _changed_tests(cells: list[NotebookNode], others: list[NotebookNode]) -> list[NotebookNode]:
+    """The cells with visible tests that are not among the others."""
+    known = {cell.source for cell in others}
+    return [cell for cell in cells if (found := role(cell)) and found.kind == "tests" and cell.source not in known]
+
+
+def _give(cells: list[NotebookNode]) -> set[str]:
+    """The names that cells make."""
+    return set().union(*(names_of(cell.source).makes for cell in cells))
+
+
+def _take(cells: list[NotebookNode]) -> set[str]:
+    """The names that cells use and do not make themselves."""
+    found = [names_of(cell.source) for cell in cells]
+    return set().union(*(names.needs | names.later for names in found))
 
 
 def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> list[Path]:
-    """Write the notebooks of a chapter whose sources changed; return their paths."""
-    written = []
+    """Write the notebooks of a chapter whose sources changed, all of them or, when a cell fails, none; return their paths.
+
+    Raises:
+        ChapterError: a source cannot be built, or a cell failed.
+    """
+    made = []
     for path, notebook, executed in targets(chapter):
         reason = "was asked for" if everything else stale(path, notebook, executed)
+        if not reason and executed and budget == "full" and is_small(path):
+            reason = "was run with small experiments"
         if not reason:
             continue
-        print(f"building {path.relative_to(chapter.folder.parents[1])}: it {reason}", flush=True)
-        if executed and (everything or not _with_outputs_of(notebook, path)):
-            notebook = execute(notebook, budget)
-        path.parent.mkdir(exist_ok=True)
-        with whole(path) as scratch:
-            nbformat.write(notebook, scratch)
-        written.append(path)
-    return written
+        print(f"building {path.relative_to(chapter.folder.parents[1]).as_posix()}: it {reason}", flush=True)
+        if executed:
+            kept = None if everything else _with_outputs_of(notebook, path, budget)
+            notebook = kept or execute(notebook, budget)
+        made.append((path, notebook))
+    with ExitStack() as stack:
+        for path, notebook in made:
+            path.parent.mkdir(exist_ok=True)
+            nbformat.write(notebook, stack.enter_context(whole(path)))
+    return [path for path, _ in made]

@@ -14,6 +14,7 @@ In a lecture: slide, subslide, fragment, notes, skip override where a cell stand
 
 from __future__ import annotations
 
+import copy
 import re
 import tomllib
 from collections.abc import Iterator
@@ -21,10 +22,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import nbformat
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("exercise", "tests", "hidden", "mutant")
+SLIDE_TAGS = ("slide", "subslide", "fragment", "notes", "skip")
+NBVAL_TAGS = ("nbval-check-output", "nbval-ignore-output", "nbval-skip")
+PLAIN_TAGS = ("experiment", "ladder", "raises-exception", "hide-input", *SLIDE_TAGS, *NBVAL_TAGS)
 
 
 class ChapterError(Exception):
@@ -69,13 +74,17 @@ def all_chapters(root: Path = ROOT) -> list[Chapter]:
     """Every chapter, in order.
 
     Raises:
-        ChapterError: a folder with a lecture or wrong solutions has no lab.
+        ChapterError: a folder has no lab, or no chapter's name.
     """
-    found = [Chapter(folder) for folder in sorted((root / "chapters").iterdir()) if any(folder.glob("*.py"))]
-    for part in found:
-        if not part.lab_source.exists():
-            raise _lacks(part.lab_source)
-    return found
+    folders = [folder for folder in sorted((root / "chapters").iterdir()) if folder.is_dir() and any(folder.glob("*.py"))]
+    for folder in folders:
+        if not re.fullmatch(r"\d\d_[a-z0-9_]+", folder.name):
+            raise ChapterError(
+                f"chapters/{folder.name}: a chapter's folder is named like 10_quantization; rename or move it."
+            )
+        if not (folder / "lab.py").exists():
+            raise _lacks(folder / "lab.py")
+    return [Chapter(folder) for folder in folders]
 
 
 def _lacks(source: Path) -> ChapterError:
@@ -102,11 +111,64 @@ def read(path: Path) -> NotebookNode:
     Raises:
         ChapterError: there is no such file.
     """
-    import jupytext
-
     if not path.exists():
         raise _lacks(path)
-    return jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    return copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> NotebookNode:
+    import jupytext
+
+    return jupytext.reads(text, fmt="py:percent")
+
+
+def first_lines(text: str) -> list[int]:
+    """The line at which each cell of a source begins, counted from 1."""
+    return [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"# %%( |$)", line)]
+
+
+class UnreadableError(ChapterError):
+    """What stands where a built notebook should be is none; `why` is the short form."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        name = path.parent.name if path.name == "solution.ipynb" else path.stem
+        super().__init__(f"{path.parent.name}/{path.name} {why}: `course notebooks {name}` builds it anew.")
+        self.why = why
+
+
+def built(path: Path) -> NotebookNode:
+    """A committed notebook.
+
+    Raises:
+        UnreadableError: it is missing or empty, holds the marks of a merge, or is something else.
+    """
+    if not path.exists():
+        raise UnreadableError(path, "is missing")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if re.search(r"^(<{7}|>{7}) ", text, re.MULTILINE):
+        raise UnreadableError(path, "holds the marks of a merge")
+    faults: dict[str, Exception] = {}
+    try:
+        notebook = nbformat.reads(text, as_version=4, capture_validation_error=faults)
+        if faults:
+            _mend(notebook)
+            nbformat.validate(notebook)
+    except Exception as error:  # whatever nbformat makes of a stranger's JSON
+        raise UnreadableError(path, "is no notebook" if text.strip() else "is empty") from error
+    return notebook
+
+
+def _mend(notebook: NotebookNode) -> None:
+    """Add what Colab leaves out of outputs, and others ask for."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream":
+                output.setdefault("name", "stdout")
+            elif output.output_type != "error":
+                output.setdefault("metadata", NotebookNode())
+            if output.output_type == "execute_result":
+                output.setdefault("execution_count", None)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     notebooks = commands.add_parser("notebooks", help="build the notebooks whose sources changed")
     notebooks.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. 10 or 10_quantization; default: all")
     notebooks.add_argument("--all", action="store_true", help="also those that did not change")
+    notebooks.add_argument("--budget", choices=("quick", "full"), default="full", help="size of the experiments")
+    leave = commands.add_parser("drop", help="leave an exercise out of a lab, and list what still uses it")
+    leave.add_argument("chapter", help="e.g. 10")
+    leave.add_argument("exercise", help="e.g. zero_point")
     grade = commands.add_parser("grade", help="grade a class's submissions of a lab")
     grade.add_argument("lab", help="e.g. 10_quantization")
     grade.add_argument("submitted", type=Path, help="a folder of <student>.ipynb, nbgrader's folders, or an LMS's zip")
@@ -94,7 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "test":
                 return _test(options.budget, [*options.pytest, *rest])
             case "notebooks":
-                return _notebooks(options.chapters, options.all)
+                return _notebooks(_chosen(options.chapters), options.budget, options.all)
+            case "drop":
+                return _drop(chapter(options.chapter), options.exercise)
             case "grade":
                 return _grade(options)
             case "grade-demo":
@@ -200,10 +206,12 @@ def _chosen(names: Sequence[str]) -> list[Chapter]:
 
 def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
     """Pages are made from the committed notebooks: who edits a source should know that the page does not show it."""
-    from .build import all_stale
+    from .build import all_small, all_stale
 
     for said in filter(lambda said: said.startswith(shown), all_stale(chapters)):
         print(f"course: {said}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
+    for said in filter(lambda said: said.startswith(shown), all_small(chapters)):
+        print(f"course: {said}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
 
 
 def _site(chapters: list[Chapter], out: Path) -> int:
@@ -226,11 +234,32 @@ def _release(options: argparse.Namespace) -> int:
     return 0
 
 
-def _notebooks(names: list[str], everything: bool) -> int:
+def _notebooks(chapters: list[Chapter], budget: str, everything: bool) -> int:
+    from . import rules
     from .build import build
 
-    written = [path for c in _chosen(names) for path in build(c, everything=everything)]
+    for part in chapters:  # all of them, before the first is run
+        rules.refuse(part)
+    for part in chapters:
+        for said in rules.wanting(part):
+            print(f"course: {part.name}: {said}", file=sys.stderr)
+    written = [path for part in chapters for path in build(part, budget, everything)]
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
+    return 0
+
+
+def _drop(part: Chapter, exercise: str) -> int:
+    from . import rules
+    from .drop import drop
+
+    gone = drop(part, exercise)
+    print(f"{part.name}: {exercise} is out: {gone.cells} cells ({gone.points} points) and {gone.mutants} wrong solutions")
+    print(f"The text of its section stays: {gone.heading}")
+    if gone.uses:
+        print("\n  ".join([f"These lines of chapters/{part.name} still name it or use what it defined:", *gone.uses]))
+    if broken := rules.broken(part):
+        print("\n  ".join(["Until these are mended, `course notebooks` builds nothing:", *broken]))
+    print(f"Then: course notebooks {part.name}")
     return 0
 
 

@@ -1,11 +1,14 @@
-"""Files that are there whole or not at all, and files that git knows."""
+"""Files that are there whole or not at all, folders that are ours to empty, and files that git knows."""
 
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+from .chapters import ChapterError
 
 
 @contextlib.contextmanager
@@ -17,6 +20,31 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+MARK = ".made-by-course"
+
+
+def ours(folder: Path) -> None:
+    """See that a folder may be emptied: it is not there, it is empty, or it carries our mark.
+
+    Raises:
+        ChapterError: it holds somebody's files.
+    """
+    if folder.exists() and not (folder / MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ChapterError(f"--out {folder} holds files that `course` did not write; name an empty folder or a new one.")
+
+
+def replaced(folder: Path, made: Path) -> None:
+    """Put what was made into a folder, in place of what was there, and our mark with it.
+
+    Raises:
+        ChapterError: it holds somebody's files.
+    """
+    ours(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(made, folder)
+    (folder / MARK).write_text("`course` made this folder and empties it when it makes it again.\n", encoding="utf-8")
 
 
 def tracked(root: Path, *names: str) -> list[Path]:

@@ -10,11 +10,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import nbformat
 from nbformat.v4 import new_code_cell
 
-from .build import CELL_TIMEOUT
-from .chapters import ROOT, Chapter
+from .chapters import ROOT, Chapter, built
 from .kernels import Client
 
 PAGE = ROOT / "docs" / "measurements.md"
@@ -38,11 +36,11 @@ def peak() -> int:
 
 def run(path: Path, budget: str) -> tuple[float, float]:
     """Seconds and peak GB of one notebook, its set-up and its model's loading included."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = built(path)
     notebook.cells.append(new_code_cell(_PEAK))
     started = time.monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        client = Client(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": folder}})
+        client = Client(notebook, timeout=None, resources={"metadata": {"path": folder}})
         client.execute(env={**os.environ, "COURSE_BUDGET": budget})
     text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
     return time.monotonic() - started, int(text.split()[-1]) / 1e9

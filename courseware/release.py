@@ -12,10 +12,8 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
-import nbformat
-
 from . import build
-from .chapters import ROOT, Chapter, ChapterError, repository
+from .chapters import ROOT, Chapter, ChapterError, built, repository
 from .files import tracked, whole
 from .slides import title
 
@@ -107,7 +105,7 @@ def _project() -> str:
 def _readme(chapters: list[Chapter]) -> str:
     rows = []
     for part in chapters:
-        name = title(nbformat.read(part.lab, as_version=4)).removeprefix("Lab ")
+        name = title(built(part.lab)).removeprefix("Lab ")
         lecture = _links(part, "lectures") if part.lecture.exists() else ""
         rows.append(f"| {name} | {lecture} | {_links(part, 'labs')} |")
     return (_TEMPLATES / "README.md").read_text(encoding="utf-8").replace("{chapters}", "\n".join(rows))

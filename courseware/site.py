@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from .chapters import ROOT, Chapter, repository, tags
+from .chapters import ROOT, Chapter, built, repository, tags
+from .files import ours, replaced
 from .mathml import font, mathml
 from .references import Reference, bibliography, glossary
 from .slides import title, without_widgets
@@ -77,11 +79,23 @@ _SETTINGS: dict[str, Any] = {
 
 
 def build(out: Path, chapters: list[Chapter]) -> list[str]:
-    """Build the site into a folder; return Sphinx's warnings (none, if all is well)."""
-    source = out.parent / f"{out.name}-source"
-    for folder in (source, out):
-        shutil.rmtree(folder, ignore_errors=True)
-    write_source(source, chapters)
+    """Build the site into a folder, in place of the one that was there; return Sphinx's warnings (none, if all is well).
+
+    Raises:
+        ChapterError: the folder holds files that are not ours, or a notebook cannot be read.
+    """
+    ours(out)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        source, made = Path(folder) / "source", Path(folder) / "site"
+        write_source(source, chapters)
+        warnings = _sphinx(source, made)
+        drawn = "".join(page.read_text(encoding="utf-8") for page in made.rglob("*.html"))
+        (made / "_static" / "formulas.woff2").write_bytes(font(drawn))
+        replaced(out, made)
+    return [line for line in warnings.splitlines() if line.strip()]
+
+
+def _sphinx(source: Path, made: Path) -> str:
     address = repository()
     theme = {
         "repository_url": address,
@@ -97,7 +111,7 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
     app = Sphinx(
         str(source),
         None,
-        str(out),
+        str(made),
         str(source / ".doctrees"),
         "html",
         confoverrides={**_SETTINGS, "html_theme_options": theme},
@@ -105,9 +119,7 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
         warning=warnings,
     )
     app.build()
-    drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
-    (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
-    return [line for line in warnings.getvalue().splitlines() if line.strip()]
+    return warnings.getvalue()
 
 
 def write_source(folder: Path, chapters: list[Chapter]) -> None:
@@ -118,14 +130,14 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
             if path.exists():
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                notebook = without_widgets(nbformat.read(path, as_version=4))
+                notebook = without_widgets(built(path))
                 # the page has a button for Colab, and notes are for who speaks
-                notebook.cells = [c for c in notebook.cells if c.id != "colab-link" and "notes" not in tags(c)]
+                notebook.cells = [c for c in notebook.cells if c.get("id") != "colab-link" and "notes" not in tags(c)]
                 for cell in notebook.cells:
                     if text := alt_text(cell):
                         cell.metadata["mystnb"] = {"image": {"alt": text}}
                 nbformat.write(notebook, target)
-        name = title(nbformat.read(part.lecture if part.lecture.exists() else part.lab, as_version=4))
+        name = title(built(part.lecture if part.lecture.exists() else part.lab))
         rows.append(f"| {name} | [lecture](lectures/{part.name}.ipynb) | [lab](labs/{part.name}.ipynb) |")
     index = _INDEX.format(
         lectures=len(chapters),

@@ -8,13 +8,12 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-import nbformat
 from nbconvert.exporters import SlidesExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from traitlets.config import Config
 
-from .chapters import Chapter, ChapterError
+from .chapters import Chapter, built
 from .files import whole
 from .mathml import font, in_markdown
 
@@ -48,11 +47,9 @@ def html(chapter: Chapter) -> str:
     """The slides of a chapter's built lecture.
 
     Raises:
-        ChapterError: it is not built.
+        UnreadableError: it is not built, or what stands there is no notebook.
     """
-    if not chapter.lecture.exists():
-        raise ChapterError(f"{chapter.name} has no built lecture: run `course notebooks {chapter.name}` first.")
-    notebook = nbformat.read(chapter.lecture, as_version=4)
+    notebook = built(chapter.lecture)
     reveal = files("sphinx_revealjs") / "_static" / "revealjs"
     own = TEMPLATES / "slides"
     parts = {

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from nbformat import NotebookNode
 
-from .chapters import Chapter, cells_of, exercises, read, role, tags
+from .chapters import Chapter, ChapterError, cells_of, exercises, read, role, tags
+from .names import python
 from .plain import plain
 
 Namespace = dict[str, Any]
@@ -50,13 +51,21 @@ class Mutant:
 
 
 def solved_namespace(lab: NotebookNode) -> Namespace:
-    """The names after the solved lab has run, without experiments and without tests."""
+    """The names after the solved lab has run, without experiments and without tests.
+
+    Raises:
+        ChapterError: a cell of it raises, or is not Python.
+    """
     names: Namespace = {"__name__": "__main__"}
     for cell in lab.cells:
         found = role(cell)
         skipped = {"experiment", "raises-exception"} & set(tags(cell)) or (found is not None and found.kind != "exercise")
         if cell.cell_type == "code" and not skipped:
-            _run(cell.source, names)
+            try:
+                _run(cell.source, names)
+            except Exception as error:
+                which = f"the solution of {found.exercise}" if found else f"the cell that begins {cell.source[:60]!r}"
+                raise ChapterError(f"the solved lab fails in {which}: {type(error).__name__}: {error}") from error
     return names
 
 
@@ -118,12 +127,8 @@ def defined(source: str, names: Namespace) -> Namespace:
 
 def _run(source: str, names: Namespace) -> None:
     """Execute a cell; what it prints is of no interest here. Lines for IPython (%pip, %matplotlib) are left out."""
-    lines = [
-        line if not line.lstrip().startswith(("%", "!")) else line[: -len(line.lstrip())] + "pass"
-        for line in source.split("\n")
-    ]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        exec(compile("\n".join(lines), "<cell>", "exec"), names)
+        exec(compile(python(source), "<cell>", "exec"), names)
 
 
 def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str = "result") -> None:
@@ -156,9 +161,16 @@ def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str
 
 
 def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]:
-    """The lab, its names when solved, and what its tests say of the reference solution."""
+    """The lab, its names when solved, and what its tests say of the reference solution.
+
+    Raises:
+        ChapterError: the solved lab does not run.
+    """
     lab = read(chapter.lab_source)
-    names = solved_namespace(lab)
+    try:
+        names = solved_namespace(lab)
+    except ChapterError as error:
+        raise ChapterError(f"{chapter.name}: {error}") from error
     return lab, names, [outcome for exercise in exercises(lab) for outcome in outcomes(lab, exercise, names, names)]
 
 

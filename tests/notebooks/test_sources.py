@@ -2,65 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from small_chapter import LAB
 
 from courseware import build
 from courseware.chapters import Chapter, ChapterError, chapter, role
-
-LAB = '''\
-# %% [markdown]
-# # 1 · A lab
-# Why?
-
-# %%
-from course_utils import lab
-lab.start("01_small", exercises=["double"])
-
-# %% [markdown]
-# ## Doubling
-
-# %% tags=["exercise:double"]
-def double(x):
-    """Return twice x."""
-    ### BEGIN SOLUTION
-    return 2 * x
-    ### END SOLUTION
-
-# %% tags=["tests:double:1"]
-with lab.test("double"):
-    assert double(2) == 4
-
-# %% tags=["hidden:double:2"]
-def probe():
-    return [double(-1), double(0.5)]
-
-# %% tags=["experiment"]
-print(double(21))
-'''
-LECTURE = """\
-# %% [markdown]
-# # A title
-
-# %% tags=["hide-input"]
-print(1)
-
-# %% [markdown]
-# ### Below
-
-# %% [markdown] tags=["notes"]
-# say this
-"""
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Chapter:
-    folder = tmp_path / "chapters" / "01_small"
-    folder.mkdir(parents=True)
-    (folder / "lab.py").write_text(LAB, encoding="utf-8")
-    (folder / "lecture.py").write_text(LECTURE, encoding="utf-8")
-    return Chapter(folder)
 
 
 def test_student_cells(small: Chapter) -> None:

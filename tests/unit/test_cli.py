@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from courseware import build, cli, verify
-from courseware.chapters import ChapterError, all_chapters, read
+from courseware import build, cli, rules, slides, verify
+from courseware.chapters import Chapter, ChapterError, all_chapters, chapter, read
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,14 +43,68 @@ def test_a_chapter_lacks_a_source(tmp_path: Path) -> None:
         build.targets(part)
 
 
+def test_what_else_lies_among_the_chapters(tmp_path: Path) -> None:
+    good = tmp_path / "chapters" / "13_agents"
+    for folder in (good, tmp_path / "chapters" / ".ipynb_checkpoints"):
+        folder.mkdir(parents=True)
+    (good / "lab.py").write_text("# %%\n", encoding="utf-8")
+    (tmp_path / "chapters" / ".DS_Store").write_bytes(b"\0")
+    assert [part.name for part in all_chapters(tmp_path)] == ["13_agents"]
+    shutil.copytree(good, tmp_path / "chapters" / "13_agents copy")
+    with pytest.raises(ChapterError, match="chapters/13_agents copy: a chapter's folder is named like 10_quantization"):
+        all_chapters(tmp_path)
+
+
+def test_slides_of_what_an_instructor_left_there(tmp_path: Path) -> None:
+    real = chapter("10")
+    part = Chapter(tmp_path / "chapters" / real.name)
+    part.lecture.parent.mkdir()
+    with pytest.raises(ChapterError, match=r"lectures/10_quantization\.ipynb is missing: `course notebooks 10_q"):
+        slides.html(part)
+    notebook = json.loads(real.lecture.read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        del cell["id"]  # as Colab saves it
+        for output in cell.get("outputs", []):
+            output.pop("name", None)
+            output.pop("metadata", None)
+    part.lecture.write_text(json.dumps({**notebook, "nbformat_minor": 0}), encoding="utf-8")
+    assert "<section" in slides.html(part)
+    part.lecture.write_text("<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n", encoding="utf-8")
+    with pytest.raises(ChapterError, match="holds the marks of a merge: `course notebooks 10_quantization` builds it anew"):
+        slides.html(part)
+
+
+def test_what_is_broken_stops_the_build_before_it_begins(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rules, "broken", lambda part: ["lab.py, line 7: no"] if part.name.startswith("02") else [])
+    monkeypatch.setattr(build, "build", lambda *_: pytest.fail("a chapter was built"))
+    assert cli.main(["notebooks", "01", "02"]) == 1
+    assert capsys.readouterr().err == "course: chapters/02_instruction_tuning cannot be built:\n  lab.py, line 7: no\n"
+
+
+def test_a_reference_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = read(chapter("01").lab_source)
+    cell = next(cell for cell in lab.cells if "exercise:" in str(cell.metadata))
+    cell.source = "double = 1 / 0"
+    monkeypatch.setattr(verify, "read", lambda path: lab)
+    with pytest.raises(ChapterError, match=r"the solved lab fails in the solution of \w+: ZeroDivisionError"):
+        verify.reference(chapter("01"))
+
+
+def test_an_exercise_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["drop", "10", "zeropoint"]) == 1
+    assert "course: 10_quantization has no exercise 'zeropoint'. It has: absmax, zero_point" in capsys.readouterr().err
+
+
 def test_pages_of_a_stale_notebook(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    slides = ["slides", "01", "--out", str(tmp_path)]
-    assert cli.main(slides) == 0
+    command = ["slides", "01", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(build, "stale", lambda *target: "differs from its source (first at x)" if target[2] else None)
-    assert cli.main(slides) == 0
+    assert cli.main(command) == 0
     assert "lectures/01_plm_history.ipynb differs from its source (first at x); the pages show" in capsys.readouterr().err
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from courseware import files
+from courseware.chapters import ChapterError
 from courseware.files import whole
 
 
@@ -25,3 +28,21 @@ def test_an_error_leaves_the_old_text_and_nothing_else(tmp_path: Path) -> None:
         scratch.write_text("half", encoding="utf-8")
         raise RuntimeError
     assert path.read_text(encoding="utf-8") == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_only_what_is_ours_is_emptied(tmp_path: Path) -> None:
+    made, out = tmp_path / "made", tmp_path / "pages"
+    for name in ("index.html", "old/a.html"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text("a page", encoding="utf-8")
+    files.replaced(out, made)
+    shutil.rmtree(made / "old")
+    files.replaced(out, made)
+    assert sorted(path.name for path in out.iterdir()) == [files.MARK, "index.html"]
+    (out / files.MARK).unlink()
+    with pytest.raises(ChapterError, match="holds files that `course` did not write"):
+        files.replaced(out, made)
+    assert (out / "index.html").exists()
+    for path in (made / "index.html", tmp_path):
+        with pytest.raises(ChapterError, match="holds files"):
+            files.ours(path)

@@ -1,0 +1,178 @@
+"""What a chapter must keep to, checked in its sources in a second, in words.
+
+`course notebooks` refuses what is broken before it runs anything, and says what is wanting; `course test` refuses both.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from . import build, names, references
+from .chapters import PLAIN_TAGS, ROLES, ROOT, Chapter, ChapterError, cells_of, exercises, first_lines, read, role, tags
+
+EXERCISES = (5, 8)
+MUTANTS = 3  # for each exercise
+TERMS = 5  # in lecture and lab together
+OPTIONS = {"tags", "title", "lines_to_next_cell", "lines_to_end_of_cell_marker"}  # the second and later are jupytext's own
+_FIGURE = re.compile(r"\bplt\.|\bplots\.|\.plot\(")
+
+
+def broken(chapter: Chapter) -> list[str]:
+    """Why a chapter cannot be built, run or graded: one sentence for each fault."""
+    sources = [path for path in (chapter.lecture_source, chapter.lab_source, _mutants(chapter)) if path.exists()]
+    said = [fault for path in sources for fault in (*_bad_cells(path), *_bad_calls(path))]
+    if said:
+        return said  # the rest needs sources that can be read
+    try:
+        build.targets(chapter)
+    except ChapterError as error:
+        return [str(error)]
+    said += [
+        fault for path in (chapter.lecture_source, chapter.lab_source) if path.exists() for fault in _missing_names(path)
+    ]
+    said += _hidden_without(chapter)
+    said += _mutants_astray(chapter) if _mutants(chapter).exists() else []
+    return said
+
+
+def wanting(chapter: Chapter) -> list[str]:
+    """What this course asks of a chapter besides, and it has not."""
+    found = exercises(read(chapter.lab_source))
+    said = []
+    if not EXERCISES[0] <= len(found) <= EXERCISES[1]:
+        said.append(f"lab.py has {len(found)} exercises; a lab has {EXERCISES[0]} to {EXERCISES[1]}")
+    said += _few_mutants(chapter, found)
+    for path in (chapter.lecture_source, chapter.lab_source):
+        if path.exists() and not any(_FIGURE.search(cell.source) for cell in read(path).cells if cell.cell_type == "code"):
+            said.append(f"{path.name} draws no figure; lecture and lab have one each")
+    if (terms := len(references.glossary([chapter]))) < TERMS:
+        said.append(
+            f"lecture and lab introduce {terms} terms with their Chinese, as *calibration* (校准); {TERMS} are asked for"
+        )
+    said += [f"the prose cites {work}, which no item under Further reading names" for work in references.unresolved(chapter)]
+    return said
+
+
+def refuse(chapter: Chapter) -> None:
+    """Stop before anything is run.
+
+    Raises:
+        ChapterError: the chapter is broken; the message lists each fault.
+    """
+    if said := broken(chapter):
+        raise ChapterError("\n  ".join([f"chapters/{chapter.name} cannot be built:", *said]))
+
+
+def _mutants(chapter: Chapter) -> Path:
+    return chapter.folder / "mutants.py"
+
+
+def _cells(path: Path) -> Iterator[tuple[NotebookNode, Callable[[int], str]]]:
+    """Each cell of a source, and what names a line of it: 0 is where the cell begins."""
+    cells = read(path).cells
+    firsts = first_lines(path.read_text(encoding="utf-8"))
+    for i, cell in enumerate(cells):
+        first = firsts[i] if len(firsts) == len(cells) else None  # jupytext also takes cells without a mark
+        yield cell, partial(_place, path.name, first)
+
+
+def _place(name: str, first: int | None, line: int = 0) -> str:
+    return f"{name}, line {first + line}" if first is not None else name
+
+
+def _bad_cells(path: Path) -> Iterator[str]:
+    """Slips of the pen: code that is not Python, tags and cell options that nobody knows."""
+    for cell, at in _cells(path):
+        if unknown := set(cell.metadata) - OPTIONS:
+            yield f"{at(0)}: a cell has no option {_near(unknown.pop(), OPTIONS)}"
+        for tag in tags(cell):
+            if tag.split(":")[0] not in ROLES and tag not in PLAIN_TAGS:
+                yield f"{at(0)}: there is no tag {_near(tag, {*PLAIN_TAGS, *ROLES})}"
+        try:
+            role(cell)
+        except ChapterError as error:
+            yield f"{at(0)}: {error}"
+        if cell.cell_type == "code":
+            try:
+                ast.parse(names.python(cell.source))
+            except SyntaxError as error:
+                yield f"{at(error.lineno or 0)}: {error.msg}: {(error.text or '').strip()}"
+
+
+def _near(word: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(word.split(":")[0], known, n=1)
+    return f"{word!r}" + (f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}")
+
+
+def _bad_calls(path: Path) -> Iterator[str]:
+    """Calls of the helper package with a keyword that its function does not have."""
+    for cell, at in _cells(path):
+        try:
+            tree = ast.parse(names.python(cell.source) if cell.cell_type == "code" else "")
+        except SyntaxError:
+            continue  # said by _bad_cells
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            known = _keywords().get(ast.unparse(call.func))
+            for keyword in call.keywords:
+                if known is not None and keyword.arg and keyword.arg not in known:
+                    yield f"{at(call.lineno)}: {ast.unparse(call.func)}() has no argument {_near(keyword.arg, known)}"
+
+
+@lru_cache
+def _keywords() -> dict[str, set[str]]:
+    """`lab.start` → its arguments, for each function of the helper package that takes no others; read, not imported."""
+    found = {}
+    for path in (ROOT / "course_utils").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.args.kwarg:
+                known = {argument.arg for argument in [*node.args.args, *node.args.kwonlyargs]}
+                found[f"{path.stem}.{node.name}"] = known
+                if path.stem == "models":
+                    found[node.name] = known  # load_model, generate
+    return found
+
+
+def _missing_names(path: Path) -> Iterator[str]:
+    cells = list(_cells(path))
+    for gap in names.missing([cell for cell, _ in cells]):
+        at = next(at for cell, at in cells if cell is gap.cell)
+        yield f"{at(0)}: this cell uses {gap.name}, {gap.why}"
+
+
+def _hidden_without(chapter: Chapter) -> Iterator[str]:
+    """The grader asks each hidden test for what the answer gives, in its own cases and in those of the visible tests."""
+    for cell, at in _cells(chapter.lab_source):
+        found = role(cell)
+        if found and found.kind == "hidden":
+            made = names.names_of(cell.source).makes
+            for function in ("probe", "visible"):
+                if function not in made:
+                    yield f"{at(0)}: the hidden test of {found.exercise} has no function {function}()"
+
+
+def _mutants_astray(chapter: Chapter) -> Iterator[str]:
+    lab = read(chapter.lab_source)
+    known = exercises(lab)
+    for cell, at in _cells(_mutants(chapter)):
+        found = role(cell)
+        if found and found.exercise not in known:
+            yield f"{at(0)}: a wrong solution of {found.exercise}, which is none of the lab's exercises: {', '.join(known)}"
+    for gap in names.missing_in_mutants(read(_mutants(chapter)).cells, lab.cells):
+        yield f"mutants.py: a wrong solution ({gap.cell.source.splitlines()[0].lstrip('# ')}) uses {gap.name}, {gap.why}"
+
+
+def _few_mutants(chapter: Chapter, found: list[str]) -> Iterator[str]:
+    if not _mutants(chapter).exists():
+        yield f"there is no mutants.py: {MUTANTS} known wrong solutions of each exercise, which the tests must reject"
+        return
+    wrong = read(_mutants(chapter))
+    for name in found:
+        if (count := len(list(cells_of(wrong, "mutant", name)))) < MUTANTS:
+            yield f"mutants.py has {count} wrong solutions of {name}; {MUTANTS} are asked for"

@@ -1,0 +1,187 @@
+"""Building a small chapter: all of it or none, only what must run, from whatever lies where its notebooks were."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+from small_chapter import LECTURE
+
+from courseware import build, kernels
+from courseware.chapters import Chapter, ChapterError
+
+EXPERIMENT = "print(double(21))"
+
+
+def texts(chapter: Chapter) -> dict[str, str]:
+    paths = (chapter.lecture, chapter.lab, chapter.solution)
+    return {path.parent.name: path.read_text(encoding="utf-8") for path in paths if path.exists()}
+
+
+def printed(path: Path) -> list[str]:
+    """What each code cell of a built notebook printed."""
+    code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return ["".join(output.get("text", "") for output in cell.outputs) for cell in code]
+
+
+def rewrite(chapter: Chapter, old: str, new: str) -> None:
+    text = chapter.lab_source.read_text(encoding="utf-8")
+    assert old in text
+    chapter.lab_source.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_all_notebooks_or_none(light: Chapter) -> None:
+    build.build(light)
+    before = texts(light)
+    light.lecture_source.write_text(LECTURE.replace("print(1)", "print(2)"), encoding="utf-8")
+    rewrite(light, EXPERIMENT, "total = 0\nprint(total / 0)")
+    with pytest.raises(ChapterError) as caught:
+        build.build(light)
+    assert texts(light) == before and not list(light.folder.glob("*.partial"))
+    assert str(caught.value) == (
+        "01_small: the cell doubling-4 failed on its line 2: print(total / 0)\n"
+        "ZeroDivisionError: division by zero\n"
+        "No notebook of this chapter was replaced."
+    )
+    rewrite(light, "print(total / 0)", "print(total)")
+    assert len(build.build(light)) == 3
+
+
+def test_a_kernel_that_dies(light: Chapter) -> None:
+    rewrite(light, EXPERIMENT, "import os\nos._exit(1)")
+    with pytest.raises(ChapterError, match=r"doubling-4 failed: its kernel died, .*memory.*--budget quick"):
+        build.build(light)
+    assert texts(light) == {}
+
+
+def test_a_cell_that_only_waits(light: Chapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "STANDS_STILL", 3.0)
+    rewrite(light, EXPERIMENT, "import threading\nthreading.Event().wait()")
+    with pytest.raises(ChapterError, match="doubling-4 failed: it neither printed nor computed anything for"):
+        build.build(light)
+
+
+def test_a_slow_cell_has_all_the_time_that_it_needs(
+    light: Chapter, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slower than both limits, but it prints or computes."""
+    monkeypatch.setattr(kernels, "STANDS_STILL", 4.0)
+    monkeypatch.setattr(kernels, "SILENT", 7.0)
+    monkeypatch.setattr(kernels, "_FIRST_SIGN", 3.0)
+    prints = "import time\nfor i in range(9):\n    time.sleep(1)\n    print(i)"
+    computes = "end = time.monotonic() + 5\nwhile time.monotonic() < end:\n    pass"
+    rewrite(light, EXPERIMENT, f"{prints}\n{computes}")
+    build.build(light)
+    assert printed(light.solution)[-1].split() == list("012345678")
+    assert "the cell doubling-4 has run for" in capsys.readouterr().out
+
+
+def test_small_experiments_are_marked_and_replaced_by_a_full_run(light: Chapter) -> None:
+    rewrite(light, EXPERIMENT, "print(lab.budget(full=100, quick=1))")
+    build.build(light, budget="quick")
+    assert printed(light.solution)[-1] == "1\n"
+    assert build.all_small([light]) == [
+        "lectures/01_small.ipynb was built with small experiments",
+        "01_small/solution.ipynb was built with small experiments",
+    ]
+    assert build.build(light, budget="quick") == []
+    assert build.all_stale([light]) == []
+    assert [path.name for path in build.build(light)] == ["01_small.ipynb", "solution.ipynb"]
+    assert printed(light.solution)[-1] == "100\n" and build.all_small([light]) == []
+    assert build.build(light, budget="quick") == [], "what ran in full need not run again"
+
+
+class TestOutputsAreKept:
+    """An experiment prints a number that differs at each run."""
+
+    @pytest.fixture
+    def ran(self, light: Chapter) -> Chapter:
+        rewrite(light, EXPERIMENT, "print(time.time_ns())")
+        build.build(light)
+        return light
+
+    def test_of_a_changed_text_nothing_runs(self, ran: Chapter) -> None:
+        before = printed(ran.solution)
+        rewrite(ran, "Why?", "Why not?")
+        assert ran.solution in build.build(ran) and printed(ran.solution) == before
+
+    def test_of_a_changed_hidden_test_nothing_is_built(self, ran: Chapter) -> None:
+        rewrite(ran, "double(0.5)]", "double(0.5), double(7)]")
+        assert build.build(ran) == []
+
+    def test_of_a_changed_visible_test_only_the_graded_cells_run(self, ran: Chapter) -> None:
+        before = printed(ran.solution)
+        rewrite(ran, "    assert double(2) == 4", "    assert double(2) == 4\n    print('twice two')")
+        build.build(ran)
+        after = printed(ran.solution)
+        assert after[:-2] == before[:-2] and after[-1] == before[-1]
+        assert after[-2] == "twice two\n" + before[-2]
+        counts = [
+            cell.execution_count for cell in nbformat.read(ran.solution, as_version=4).cells if cell.cell_type == "code"
+        ]
+        assert counts == list(range(1, len(counts) + 1))
+
+    def test_a_changed_test_that_fails_stops_the_build(self, ran: Chapter) -> None:
+        rewrite(ran, "assert double(2) == 4", "assert double(2) == 5")
+        before = texts(ran)
+        with pytest.raises(ChapterError, match=r"double-tests failed on its line 2: assert double\(2\) == 5"):
+            build.build(ran)
+        assert texts(ran) == before
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ("return 2 * x", "return x + x"),
+            ("print(time.time_ns())", "print( time.time_ns())"),
+        ],
+        ids=["solution", "experiment"],
+    )
+    def test_of_changed_code_everything_runs(self, ran: Chapter, old: str, new: str) -> None:
+        before = printed(ran.solution)
+        rewrite(ran, old, new)
+        build.build(ran)
+        assert printed(ran.solution)[-1] != before[-1]
+
+    def test_a_test_whose_names_an_experiment_uses(self, ran: Chapter) -> None:
+        before = printed(ran.solution)
+        rewrite(ran, "print(time.time_ns())", "print(time.time_ns() + offset)")
+        rewrite(ran, "    assert double(2) == 4", "    offset = 0\n    assert double(2) == 4")
+        build.build(ran)
+        before = printed(ran.solution)
+        rewrite(ran, "    offset = 0", "    offset = 1")
+        build.build(ran)
+        assert printed(ran.solution)[-1] != before[-1]
+
+
+class TestWhatLiesThere:
+    """An instructor saved a notebook from Colab, left a merge half done, or emptied it: it is stale, and built anew."""
+
+    def test_saved_from_colab(self, light: Chapter) -> None:
+        build.build(light)
+        notebook = json.loads(light.lecture.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            del cell["id"]
+        notebook["nbformat_minor"] = 0
+        notebook["metadata"] = {"colab": {"provenance": []}, "kernelspec": {"name": "python3", "display_name": "Python 3"}}
+        light.lecture.write_text(json.dumps(notebook), encoding="utf-8")
+        assert build.all_stale([light]) == ["lectures/01_small.ipynb differs from its source (first at a-title-0)"]
+        assert build.build(light) == [light.lecture] and build.all_stale([light]) == []
+
+    def test_no_notebook(self, light: Chapter) -> None:
+        found = {
+            "": "is empty",
+            "<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> theirs\n": "holds the marks of a merge",
+            '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{}]}': "is no notebook",
+            "[]": "is no notebook",
+            "<html>": "is no notebook",
+        }
+        paths = (light.lecture, light.lab, light.solution)
+        names = ["lectures/01_small.ipynb", "labs/01_small.ipynb", "chapters/01_small/solution.ipynb"]
+        for text, why in found.items():
+            for path in paths:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            assert build.all_stale([light]) == [f"{name} {why}" for name in names]
+        assert build.build(light) == list(paths) and build.all_stale([light]) == []
