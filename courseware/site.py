@@ -6,6 +6,7 @@ Built without a network, and needs none to be read: no script or font from elsew
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -85,6 +86,7 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
         ChapterError: the folder holds files that are not ours, or a notebook cannot be read.
     """
     ours(out)
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # a line for each glyph
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source, made = Path(folder) / "source", Path(folder) / "site"
         write_source(source, chapters)
