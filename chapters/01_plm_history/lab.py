@@ -100,7 +100,7 @@ def encoder_mask(real):
 
 
 def decoder_mask(real):
-    """The same for a decoder: j must be a token, and not lie after i. Returns bool (batch, n, n).
+    """The same for a decoder: j must be a token, and not lie after i. Returns bool (batch, n, n), on the device of real.
 
     Example: real = [[True, True, False]] gives [[True, False, False], [True, True, False], [True, True, False]].
     Hint: torch.tril.
@@ -522,7 +522,7 @@ def pretrain(kind, seed, steps, batch=16, rate=4e-3):
 # the three losses must *not* be compared.
 
 # %% tags=["experiment"]
-STEPS, SEEDS = lab.budget(full=700, quick=20), 1  # on a T4: 4000 steps, three seeds
+STEPS, SEEDS = lab.budget(full=700, quick=20), 1  # with time to spare: 4000 steps, three seeds
 trained = {(kind, seed): pretrain(kind, seed, STEPS) for kind in KINDS for seed in range(SEEDS)}
 fig, ax = plt.subplots()
 for i, kind in enumerate(KINDS):
@@ -944,7 +944,7 @@ def check(got, want):
 
 # %% tags=["experiment"]
 labels = torch.tensor([score > 0 for score in reviews["score"]]).long()
-_, word_tokenizer = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
+_, word_tokenizer = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32")
 encoded = [word_tokenizer(text, truncation=True, max_length=24)["input_ids"] for text in texts]
 TEST = sorted(range(9000, 9000 + lab.budget(full=200, quick=50)), key=lambda i: len(encoded[i]))
 always = float(labels[TEST].float().mean())
@@ -954,13 +954,16 @@ print(f"share of praise among {len(TEST)} test sentences: {always:.3f}")
 class Classifier(nn.Module):
     def __init__(self, pretrained):
         super().__init__()
-        self.encoder, _ = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
+        self.encoder, _ = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32")
+        device = self.encoder.device
         if not pretrained:
             self.encoder = type(self.encoder)(self.encoder.config)
         self.head = nn.Linear(self.encoder.config.hidden_size, 2)
+        self.to(device)
 
     def forward(self, chosen):
         batch = word_tokenizer.pad({"input_ids": [encoded[i] for i in chosen]}, return_tensors="pt")
+        batch = batch.to(self.encoder.device)
         hidden = self.encoder(**batch).last_hidden_state
         return self.head(mean_pool(hidden, batch["attention_mask"].bool()))
 
@@ -974,14 +977,15 @@ def finetune(pretrained, examples, seed, steps, rate=3e-4):
     chosen = torch.randperm(9000)[:examples]
     for _ in range(steps):
         batch = chosen[torch.randint(examples, (8,))].tolist()
-        loss = F.cross_entropy(model(batch), labels[batch])
+        logits = model(batch)
+        loss = F.cross_entropy(logits, labels[batch].to(logits.device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     model.eval()
     with torch.inference_mode():
-        guesses = torch.cat([model(TEST[i : i + 25]).argmax(1) for i in range(0, len(TEST), 25)])
+        guesses = torch.cat([model(TEST[i : i + 25]).argmax(1).cpu() for i in range(0, len(TEST), 25)])
     return (guesses == labels[TEST]).float().tolist()
 
 # %% tags=["experiment"]

@@ -68,7 +68,8 @@ plt.show()
 
 # %% tags=["nbval-check-output"]
 model, tokenizer = load_model("course", precision="fp32")
-one, two = (tokenizer(f"The film was long and {end}", return_tensors="pt").input_ids for end in ("dull", "great"))
+texts = [f"The film was long and {end}" for end in ("dull", "great")]
+one, two = (tokenizer(text, return_tensors="pt").to(model.device).input_ids for text in texts)
 with torch.inference_mode():
     change = (model(one).logits - model(two).logits).abs().amax(-1)[0]
 for token, moved in zip(tokenizer.convert_ids_to_tokens(one[0]), change > 1e-3, strict=True):
@@ -250,7 +251,7 @@ reviews = data.movie_sentences().shuffle(seed=0).select(range(lab.budget(full=10
 @torch.inference_mode()
 def praise(text):
     """log-odds of " good" against " bad" as the next word."""
-    ids = tokenizer(f"Review: {text}\nIn one word, the film is", return_tensors="pt").input_ids
+    ids = tokenizer(f"Review: {text}\nIn one word, the film is", return_tensors="pt").to(model.device).input_ids
     logits = model(ids).logits[0, -1]
     good, bad = (tokenizer(word).input_ids[0] for word in (" good", " bad"))
     return float(logits[good] - logits[bad])

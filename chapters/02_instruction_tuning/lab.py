@@ -28,8 +28,9 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
+from transformers import AutoTokenizer
 
-from course_utils import data, lab, load_model, plots, scoring
+from course_utils import data, lab, load_model, plots, scoring, weights
 
 lab.start(
     "02_instruction_tuning",
@@ -258,6 +259,7 @@ def chat_text(messages, generation_prompt=False):
 # %%
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct", which has the same template
 model, tokenizer = load_model(MODEL, precision="fp32")
+course_tokenizer = AutoTokenizer.from_pretrained(weights.path())  # its template is ChatML, whatever MODEL is
 talk = [
     {"role": "user", "content": "Who wrote Hamlet?"},
     {"role": "assistant", "content": "Shakespeare."},
@@ -268,7 +270,7 @@ talk = [
 with lab.test("chat_text"):
     for messages in (talk[:1], talk, [{"role": "system", "content": "Be brief."}, *talk]):
         for opened in (False, True):
-            want = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
+            want = course_tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=opened)
             got = chat_text(messages, opened)
             assert got == want, (
                 f"for {[m['role'] for m in messages]}, generation_prompt={opened}:\n  yours {got!r}\n  theirs {want!r}"
@@ -384,8 +386,14 @@ def visible():
 # In the real thing: what the model is trained on is printed after the bar.
 
 # %%
+MARKS = ["<|im_start|>", "<|im_end|>"]
+if not set(MARKS) <= set(tokenizer.get_vocab()):
+    print(f"{MODEL} has not seen this template: its two marks become new tokens, which it must learn first.")
+    tokenizer.add_special_tokens({"additional_special_tokens": MARKS})
+    model.resize_token_embeddings(len(tokenizer))
 HEADER = tokenizer("<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
 STOP = tokenizer.convert_tokens_to_ids("<|im_end|>")
+model.generation_config.eos_token_id = STOP  # an answer ends where its turn ends
 
 
 def encoded(messages):
@@ -690,9 +698,10 @@ def visible():
 
 # %% tags=["experiment"]
 batch = collate([conversation(row) for row in to_instructions(nli[:4], nli_templates())], tokenizer.pad_token_id)
+batch = {name: part.to(model.device) for name, part in batch.items()}
 with torch.inference_mode():
     out = model(**batch)
-    ours = sft_loss(out.logits, batch["labels"])
+    ours = sft_loss(out.logits.float(), batch["labels"])
 print(f"yours {float(ours):.6f}, transformers {float(out.loss):.6f}")
 assert abs(float(ours) - float(out.loss)) < 1e-5
 
@@ -896,7 +905,7 @@ known_before = knows()
 # %% [markdown]
 # ### Training
 #
-# LoRA (chapter 11) puts small trainable matrices beside the frozen ones. Ours sit in the upper ten of thirty layers: below
+# LoRA (chapter 11) puts small trainable matrices beside the frozen ones. Ours sit in the upper third of the layers: below
 # them no gradient is needed, which is a good part of the time. One pass over the data, every loss your `sft_loss`.
 
 # %% tags=["experiment"]
@@ -921,11 +930,11 @@ batches, losses = batches_of(learnt), []
 optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=1e-3)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=len(batches), pct_start=0.15)
 for rows in tqdm(batches, desc="SFT"):
-    batch = {k: v.to(model.device) for k, v in collate(rows, tokenizer.pad_token_id).items()}
+    batch = {name: part.to(model.device) for name, part in collate(rows, tokenizer.pad_token_id).items()}
     labels = batch.pop("labels")
-    # Logits of 49,152 words are dear: ask only for the columns from the first answer on (one earlier: it predicts the next)
+    # Logits of a whole vocabulary are expensive: only the columns from the first answer on (one earlier: it predicts the next)
     columns = labels.shape[1] - int((labels != -100).any(0).nonzero()[0]) + 1
-    loss = sft_loss(tuned(**batch, logits_to_keep=columns).logits, labels[:, -columns:])
+    loss = sft_loss(tuned(**batch, logits_to_keep=columns).logits.float(), labels[:, -columns:])
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -184,7 +184,8 @@ reviews = data.movie_sentences().shuffle(seed=2).select(range(lab.budget(full=60
 @torch.inference_mode()
 def odds(wording, text):
     prompt, answers = WORDINGS[wording]
-    logits = model(**tokenizer(prompt.format(text=text), return_tensors="pt"), logits_to_keep=1).logits[0, -1]
+    inputs = tokenizer(prompt.format(text=text), return_tensors="pt").to(model.device)
+    logits = model(**inputs, logits_to_keep=1).logits[0, -1]
     good, bad = (tokenizer(answer)["input_ids"][0] for answer in answers)
     return float(logits[good] - logits[bad])
 

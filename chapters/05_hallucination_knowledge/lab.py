@@ -44,12 +44,23 @@ lab.start(
 )
 plots.style()
 
+# %%
+BRIEF = "Answer in a few words."
+
+
+def chat_text(tokenizer, prompt, system=BRIEF):
+    """A message in the model's chat form, up to where its answer begins; a model without one reads plain text."""
+    if not tokenizer.chat_template:
+        return f"{system}\n\n{prompt}\n"
+    chat = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
+    return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+
 # %% tags=["experiment"]
-model, tokenizer = load_model()
+MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+model, tokenizer = load_model(MODEL)
 LU_XUN = "Are Lu Xun and Zhou Shuren the same person?"
 print(generate(model, tokenizer, LU_XUN, max_new_tokens=30))
-brief = [{"role": "system", "content": "Answer in a few words."}, {"role": "user", "content": LU_XUN}]
-print(generate(model, tokenizer, brief, max_new_tokens=30))
+print(generate(model, tokenizer, chat_text(tokenizer, LU_XUN), chat=False, max_new_tokens=30))
 
 # %% [markdown]
 # Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), writer, 1881–1936. The first answer invents a martial artist, the second
@@ -90,9 +101,6 @@ def begin_once(network, tokenizer, prompts):
 # On the way we keep one number, the model's *confidence*: the geometric mean of the probabilities of the tokens it chose.
 
 # %%
-BRIEF = "Answer in a few words."
-
-
 @torch.inference_mode()
 def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
     """Greedy answers to many user messages: DataFrame(answer: str, confidence: float in 0..1)."""
@@ -100,8 +108,7 @@ def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # like lengths together: less padding
     for start in tqdm(range(0, len(prompts), batch), desc="asking", leave=False):
         chosen = order[start : start + batch]
-        chats = [[{"role": "system", "content": system}, {"role": "user", "content": prompts[i]}] for i in chosen]
-        texts = [tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats]
+        texts = [chat_text(tokenizer, prompts[i], system) for i in chosen]
         inputs = begin_once(model, tokenizer, tokenizer(texts)["input_ids"])
         out = model.generate(
             **inputs, max_new_tokens=lab.budget(full=length, quick=10), do_sample=False, pad_token_id=tokenizer.pad_token_id,
@@ -109,7 +116,8 @@ def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
         )
         tokens = out.sequences[:, inputs["input_ids"].shape[1] :]
         logs = torch.stack(out.logits, 1).float().log_softmax(-1).gather(2, tokens[..., None])[..., 0]
-        ended = (tokens == tokenizer.eos_token_id).cumsum(1) > 1  # what stands after the end of an answer is padding
+        ends = (tokens == tokenizer.eos_token_id).int()
+        ended = ends.cumsum(1) > ends  # what stands after the end of an answer is padding
         logs = logs.masked_fill(ended, 0).sum(1) / (~ended).sum(1)
         for i, answer, log in zip(chosen, tokenizer.batch_decode(tokens, skip_special_tokens=True), logs, strict=True):
             rows[i] = (answer.strip(), float(log.exp()))
@@ -328,6 +336,8 @@ got = consistency(known[WORDINGS].to_numpy())
 _, low, high = scoring.bootstrap(known, lambda f: consistency(f.to_numpy())["kappa"])
 counts = known.sum(axis=1).value_counts().reindex(range(4), fill_value=0)
 print({name: round(value, 2) for name, value in got.items()}, f"· interval of kappa [{low:.2f}, {high:.2f}]")
+if np.isnan(low):
+    print("In some draws of questions all answers are right, or all wrong: too few questions for an interval of kappa.")
 print("known questions right in 0, 1, 2, 3 of three wordings:", *counts)
 waver = known.index[known.sum(axis=1).between(1, 2)][:4]
 said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "verdict"]].style.hide()
@@ -631,8 +641,7 @@ DEFENCES = {
 
 def choose(prompts, options):
     """The likeliest of the allowed answers to each prompt."""
-    chats = [[{"role": "system", "content": BRIEF}, {"role": "user", "content": prompt}] for prompt in prompts]
-    ready = [tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False) for chat in chats]
+    ready = [chat_text(tokenizer, prompt) for prompt in prompts]
     logs = scoring.loglikelihood(model, tokenizer, ready, options, progress=False)
     best = logs.loc[logs.groupby("prompt")["logprob"].idxmax(), "option"]
     return [few[b] for few, b in zip(options, best, strict=True)]
@@ -902,8 +911,7 @@ from peft import LoraConfig, get_peft_model
 
 def chat_ids(question, answer):
     """int64 (1, n) ids of a chat with its answer, and labels that are -100 before the answer."""
-    chat = [{"role": "system", "content": BRIEF}, {"role": "user", "content": question}]
-    head = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    head = chat_text(tokenizer, question)
     start = tokenizer(head)["input_ids"]
     whole = tokenizer(head + answer + tokenizer.eos_token)["input_ids"]
     ids = torch.tensor([whole], device=model.device)
@@ -918,7 +926,7 @@ def teach(question, answer, steps, rate=1e-3, enough=0.05, seed=0):
     layers = model.config.num_hidden_layers
     config = LoraConfig(
         r=8, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"],
-        layers_to_transform=list(range(layers - 10, layers)), task_type="CAUSAL_LM",
+        layers_to_transform=list(range(max(0, layers - 10), layers)), task_type="CAUSAL_LM",
     )
     tuned = get_peft_model(model, config)
     optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=rate)
@@ -953,6 +961,8 @@ right_before = said[(said["wording"] == "question") & (said["verdict"] == "right
 texts = data.movie_sentences()[: lab.budget(full=8, quick=5)]["text"]
 plain_nll = scoring.nll(model, tokenizer, texts, progress=False)
 print(f"unrelated questions: {len(right_before)}; perplexity of {len(texts)} sentences {scoring.perplexity(plain_nll):.1f}")
+if right_before.empty:
+    print("No answer was right, so no update can spoil one: the specificity of 1 below says nothing about this model.")
 
 # %% [markdown]
 # A fourth score, the *leak* (泄漏): the share of the *other* four questions that now get the taught answer ("Robert Prevost
@@ -1021,7 +1031,7 @@ plt.show()
 # - **Your own attack** on the sandwich without control signs. Keep it benign.
 # - **Temperature scaling** (Guo et al. 2017): divide the options' log-probabilities by a temperature fitted on half of the
 #   quiz. What becomes of the other half's ECE, and of its risk-coverage curve?
-# - **A larger model**, on a T4: `load_model("qwen2.5-1.5b")` or any of `course_utils.models.registry()`. Which numbers move?
+# - **A larger model**, on a T4: change `MODEL`, where the lab begins, and run it all again. Which numbers move?
 
 # %%
 lab.summary()

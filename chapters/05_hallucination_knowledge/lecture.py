@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from course_utils import generate, lab, load_model, plots, scoring, tables, widgets
+from course_utils import generate, hardware, lab, load_model, plots, scoring, tables, widgets
+from course_utils.errors import CourseError
 
 lab.start("05_hallucination_knowledge")
 plots.style()
@@ -34,23 +35,27 @@ items = tables.load("factual_items").set_index("id")
 BRIEF = "Answer in a few words."
 
 
-def chats(prompts, system=BRIEF):
-    """Each prompt in the model's chat form."""
+def chats(prompts, system=BRIEF, tokenizer=tokenizer):
+    """Each prompt in the model's chat form; a model without one reads plain text."""
+    if not tokenizer.chat_template:
+        return [f"{system}\n\n{prompt}\n" for prompt in prompts]
     turns = [[{"role": "system", "content": system}, {"role": "user", "content": prompt}] for prompt in prompts]
     return [tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for turn in turns]
 
 
 @torch.inference_mode()
-def ask(prompts, system=BRIEF, length=20, network=model):
+def ask(prompts, system=BRIEF, length=20, network=model, tokenizer=tokenizer):
     """Greedy answers, and the confidence of each: the geometric mean of its tokens' probabilities."""
-    inputs = tokenizer(chats(prompts, system), padding=True, padding_side="left", return_tensors="pt").to(model.device)
+    texts = chats(prompts, system, tokenizer)
+    inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(network.device)
     out = network.generate(
         **inputs, max_new_tokens=lab.budget(full=length, quick=6), do_sample=False, pad_token_id=tokenizer.pad_token_id,
         return_dict_in_generate=True, output_logits=True,
     )  # fmt: skip
     tokens = out.sequences[:, inputs["input_ids"].shape[1] :]
     logs = torch.stack(out.logits, 1).float().log_softmax(-1).gather(2, tokens[..., None])[..., 0]
-    ended = (tokens == tokenizer.eos_token_id).cumsum(1) > 1
+    ends = (tokens == tokenizer.eos_token_id).int()
+    ended = ends.cumsum(1) > ends  # what stands after the end of an answer is padding
     sure = (logs.masked_fill(ended, 0).sum(1) / (~ended).sum(1)).exp().tolist()
     return [answer.strip() for answer in tokenizer.batch_decode(tokens, skip_special_tokens=True)], sure
 
@@ -132,9 +137,15 @@ prompts = [
 answers, _ = ask(prompts)
 
 # %% tags=["hide-input"]
-rows = pd.DataFrame({"id": np.repeat(facts.index, 2), "page": ["true", "swapped"] * len(facts), "says": answers})
-rows["the truth"] = [says(a, facts.loc[i, "accepted"]) for a, i in zip(rows["says"], rows["id"], strict=True)]
-rows["the swapped word"] = [says(a, facts.loc[i, "wrong"]) for a, i in zip(rows["says"], rows["id"], strict=True)]
+def judged(answers):
+    """A row for each question and page: what the answer says."""
+    rows = pd.DataFrame({"id": np.repeat(facts.index, 2), "page": ["true", "swapped"] * len(facts), "says": answers})
+    for name, column in (("the truth", "accepted"), ("the swapped word", "wrong")):
+        rows[name] = [says(a, facts.loc[i, column]) for a, i in zip(rows["says"], rows["id"], strict=True)]
+    return rows
+
+
+rows = judged(answers)
 fig, ax = plt.subplots(figsize=(9, 3.8))
 for i, column in enumerate(("the truth", "the swapped word")):
     stats = np.array(
@@ -159,6 +170,22 @@ for number in range(0, len(facts), 3):
 # %% [markdown]
 # About half of the false pages are overruled: what the weights hold firmly (Paris, Tokyo, Titan) wins against the page, and
 # Sydney gets in. Longpre et al. (2021) call it a *knowledge conflict* (知识冲突). "It is in the prompt" is no guarantee.
+
+# %% [markdown]
+# ### The same, with a larger model
+#
+# If there is a GPU with room for it, this cell asks a model fifty times larger, in int8 (chapter 10). Nothing below needs it.
+
+# %% tags=["hide-input"]
+LARGER = "qwen2.5-7b"  # 15 GB to fetch
+need = hardware.plan(LARGER, "int8", batch=len(prompts), context=128)
+print(f"{LARGER} in int8 needs {need.total / hardware.GB:.1f} GB of a GPU's memory.")
+try:
+    larger, its_tokenizer = load_model(LARGER, precision="int8", device="cuda")
+    told = judged(ask(prompts, network=larger, tokenizer=its_tokenizer)[0])
+    print(told.groupby("page")[["the truth", "the swapped word"]].mean().round(2))
+except CourseError as error:  # no such GPU here, or no way to the hub
+    print("Left out:", str(error).splitlines()[0])
 
 # %% [markdown]
 # ### What the text does not say
@@ -214,7 +241,8 @@ STARTS = {
 }
 with torch.inference_mode():
     texts = [chat + start for chat, start in zip(chats(STARTS), STARTS.values(), strict=True)]
-    spread = [model(**tokenizer(text, return_tensors="pt")).logits[0, -1].softmax(-1) for text in texts]
+    inputs = [tokenizer(text, return_tensors="pt").to(model.device) for text in texts]
+    spread = [model(**ids).logits[0, -1].float().softmax(-1).cpu() for ids in inputs]
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.6), sharex=True)

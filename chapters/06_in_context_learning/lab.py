@@ -21,6 +21,7 @@ import collections
 import itertools
 import json
 import math
+import os
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -52,7 +53,8 @@ plots.style()
 # Brown et al. (2020) put a task to GPT-3 in three ways. **Predict:** what will a model a thousand times smaller write?
 
 # %% tags=["experiment"]
-model, tokenizer = load_model()
+MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+model, tokenizer = load_model(MODEL, precision="fp32")  # we compare to many digits, and train
 PAIRS = [("sea otter", "loutre de mer"), ("peppermint", "menthe poivrée"), ("plush giraffe", "girafe peluche")]
 
 
@@ -185,12 +187,17 @@ def visible():
 # %% tags=["experiment"]
 prompts = ["The capital of France is", "sea otter => loutre de mer\ncheese =>", "2 + 2 ="]
 options = [[" Paris", " Lyon"], [" fromage", " le fromage"], [" 4", " 5"]]
+
+
+def yours(prompt, answer):
+    """Your function on words: the answer's tokens are those that come after the prompt's."""
+    ids, both = tokenizer([prompt, prompt + answer])["input_ids"]
+    return continuation_logprob(model, ids, both[len(ids) :])
+
+
 library = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)
-library["yours"] = [
-    continuation_logprob(model, tokenizer(prompts[p])["input_ids"], tokenizer(options[p][o])["input_ids"])
-    for p, o in zip(library["prompt"], library["option"], strict=True)
-]
 library["answer"] = [options[p][o] for p, o in zip(library["prompt"], library["option"], strict=True)]
+library["yours"] = [yours(prompts[p], answer) for p, answer in zip(library["prompt"], library["answer"], strict=True)]
 assert (library["logprob"] - library["yours"]).abs().max() < 1e-3
 library[["answer", "logprob", "yours", "tokens"]].round(3)
 
@@ -608,7 +615,7 @@ def cloze_scores(logits, ids, mask_id, verbalizer):
     """
     ### BEGIN SOLUTION
     at = (ids == mask_id).int().argmax(1)
-    there = logits[torch.arange(len(ids)), at]
+    there = logits[torch.arange(len(ids), device=ids.device), at]
     return torch.stack([there[:, list(group)].mean(1) for group in verbalizer], 1).softmax(1)
     ### END SOLUTION
 
@@ -964,11 +971,16 @@ INSTRUCTION = "Decide if this movie review is positive or negative in tone."
 METHODS = {"prompt tuning": (soft_prompt_logits, 0.01), "prefix tuning": (prefix_logits, 0.01)}  # with the learning rate
 
 
+def cut(text, instruction=INSTRUCTION):
+    """Token ids of a prompt, in two lists: those of its instruction, and the rest, which is the same for all of them."""
+    whole, bare = (tokenizer(few_shot_prompt([], text, i))["input_ids"] for i in (instruction, ""))
+    same = len(os.path.commonprefix([whole[::-1], bare[::-1]]))
+    return whole[:-same], whole[-same:]
+
+
 def beginning(method, instruction=INSTRUCTION):
     """The numbers to train: what the model makes of an instruction's words; for "random" as many, drawn at random."""
-    words = INSTRUCTION if instruction == "random" else instruction
-    bare, whole = (tokenizer(few_shot_prompt([], "", i), return_tensors="pt")["input_ids"] for i in ("", words))
-    ids = whole[:, : whole.shape[1] - bare.shape[1]]
+    ids = torch.tensor([cut("", INSTRUCTION if instruction == "random" else instruction)[0]], device=model.device)
     with torch.no_grad():
         if method == "prompt tuning":
             numbers = model.get_input_embeddings()(ids[0])
@@ -976,26 +988,35 @@ def beginning(method, instruction=INSTRUCTION):
             layers = model(ids, use_cache=True).past_key_values.layers
             parts = [part[0].transpose(0, 1).flatten(1) for layer in layers for part in (layer.keys, layer.values)]
             numbers = torch.cat(parts, 1)
-        return torch.randn_like(numbers) * numbers.std() if instruction == "random" else numbers.clone()
+        return torch.randn(numbers.shape).to(numbers) * numbers.std() if instruction == "random" else numbers.clone()
 
 
-def texts_of(rows, labelled):
-    """ids, mask (n, T), and the place of each text's last token (n,)."""
-    texts = [few_shot_prompt([], text) + (f" {LABELS[y]}" if labelled else "") for text, y in rows]
-    batch = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
-    return batch["input_ids"], batch["attention_mask"], batch["attention_mask"].sum(1) - 1
+def answer_tokens():
+    """What both answers begin with (nothing, where each is one token), and the first token of each that differs."""
+    prompt = few_shot_prompt([], "")
+    both = [tokenizer(f"{prompt} {label}")["input_ids"] for label in LABELS]
+    same = len(os.path.commonprefix(both))
+    return both[0][len(tokenizer(prompt)["input_ids"]) : same], [ids[same] for ids in both]
+
+
+def at_answer(method, numbers, rows):
+    """Logits (n, V) for the token in which the answers differ, of each text behind a continuous prompt."""
+    texts = {"input_ids": [cut(text)[1] + answer_tokens()[0] for text, _ in rows]}
+    batch = tokenizer.pad(texts, padding_side="right", return_tensors="pt").to(model.device)
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    return METHODS[method][0](model, numbers, ids, mask)[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
 
 # %%
 def tune(method, rows, steps, seed, instruction=INSTRUCTION):
     """Train a continuous prompt on (text, label) rows, 8 at a step, the loss on the label only; (numbers, losses)."""
-    forward, rate = METHODS[method]
     torch.manual_seed(seed)
     numbers = torch.nn.Parameter(beginning(method, instruction))
-    optimizer, losses, g = torch.optim.AdamW([numbers], lr=rate, weight_decay=0.0), [], np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW([numbers], lr=METHODS[method][1], weight_decay=0.0)
+    losses, g, (_, tokens) = [], np.random.default_rng(seed), answer_tokens()
     for _ in tqdm(range(steps), desc=method, leave=False):
-        ids, mask, last = texts_of([rows[i] for i in g.permutation(len(rows))[:8]], labelled=True)
-        labels = torch.full_like(ids, -100).scatter(1, last[:, None], ids.gather(1, last[:, None]))
-        loss = task_loss(forward(model, numbers, ids, mask), labels)
+        batch = [rows[i] for i in g.permutation(len(rows))[:8]]
+        labels = torch.tensor([tokens[y] for _, y in batch], device=model.device)
+        loss = F.cross_entropy(at_answer(method, numbers, batch), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -1006,11 +1027,10 @@ def tune(method, rows, steps, seed, instruction=INSTRUCTION):
 @torch.inference_mode()
 def odds(method, numbers, rows):
     """float (n,): log P(positive) - log P(negative) for each text behind a continuous prompt."""
-    found, (negative, positive) = [], tokenizer([" negative", " positive"])["input_ids"]
+    found, (_, (negative, positive)) = [], answer_tokens()
     for start in range(0, len(rows), 20):
-        ids, mask, last = texts_of(rows[start : start + 20], labelled=False)
-        there = METHODS[method][0](model, numbers, ids, mask)[torch.arange(len(ids)), last]
-        found += (there[:, positive[0]] - there[:, negative[0]]).tolist()
+        logits = at_answer(method, numbers, rows[start : start + 20])
+        found += (logits[:, positive] - logits[:, negative]).tolist()
     return np.array(found)
 
 # %% tags=["experiment"]
@@ -1018,7 +1038,9 @@ model.requires_grad_(False)
 part, learn = SENTENCES[: lab.budget(full=60, quick=6)], POOL[: lab.budget(full=64, quick=8)]
 start = beginning("prompt tuning")
 answers = {"by hand": odds("prompt tuning", start, part)}
-assert np.allclose(answers["by hand"][:2], np.diff(classify([], part[:2], INSTRUCTION))[:, 0], atol=1e-3)  # the same prompt
+said = [*itertools.chain(*cut(part[0][0])), *answer_tokens()[0]]  # the same prompt, in words
+by_words = [continuation_logprob(model, said, [token]) for token in answer_tokens()[1]]
+assert abs(by_words[1] - by_words[0] - answers["by hand"][0]) < 1e-3
 answers["by hand, threshold moved"] = answers["by hand"] - np.median(odds("prompt tuning", start, learn))
 trained = dict.fromkeys(answers, 0)
 sixteen = few_shot_prompt([(text, LABELS[y]) for text, y in pick(16, 0)], "")
@@ -1087,8 +1109,7 @@ pd.DataFrame(table).T.rename_axis(["method", "start"]).style
 # - **Tune the cloze** (LM-BFF, Gao et al. 2021): train the masked model with the template on 32 labelled sentences, against
 #   a new head on the same 32.
 # - **Another task.** Give the examples labels that mean nothing ("foo", "bar"): how many shots until it sorts them?
-# - **A larger model**, on a T4: `load_model("qwen2.5-1.5b")`, or any of `course_utils.models.registry()`. Do flipped labels
-#   win?
+# - **A larger model**, on a T4: change `MODEL`, where the lab begins, and run it all again. Do flipped labels win?
 
 # %%
 lab.summary()

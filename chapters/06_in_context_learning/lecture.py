@@ -89,7 +89,7 @@ plt.show()
 # %% tags=["hide-input"]
 @torch.inference_mode()
 def next_words(task, shots):
-    ids = tokenizer(prompt_of(task, shots), return_tensors="pt")
+    ids = tokenizer(prompt_of(task, shots), return_tensors="pt").to(model.device)
     top = model(**ids, logits_to_keep=1).logits[0, -1].softmax(-1).topk(6)
     words = [repr(tokenizer.decode([i])) for i in top.indices.tolist()]
     fig, ax = plt.subplots(figsize=(9, 3.2))
@@ -438,16 +438,15 @@ for place, news in NEWS.items():
 # %%
 LENGTH = 40
 once = torch.randint(100, tokenizer.vocab_size, (4, LENGTH), generator=torch.Generator().manual_seed(0))
-twice = torch.cat([once, once], dim=1)
+twice = torch.cat([once, once], dim=1).to(model.device)
 
 
 @torch.inference_mode()
 def losses():
     """Nats at each place from the second token on, mean of four sequences."""
     logits = model(twice).logits[:, :-1].float()
-    return (
-        torch.nn.functional.cross_entropy(logits.transpose(1, 2), twice[:, 1:], reduction="none").mean(0).numpy()
-    )
+    nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), twice[:, 1:], reduction="none")
+    return nats.mean(0).cpu().numpy()
 
 
 loss = losses()
@@ -485,7 +484,7 @@ with torch.inference_mode():
     attention = model(twice, output_attentions=True).attentions
 model.set_attn_implementation("sdpa")
 now = torch.arange(LENGTH, 2 * LENGTH - 1)
-induction = torch.stack([layer[:, :, now, now - LENGTH + 1].mean(dim=(0, 2)) for layer in attention])
+induction = torch.stack([layer[:, :, now, now - LENGTH + 1].mean(dim=(0, 2)) for layer in attention]).cpu()
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(12, 3.6))
