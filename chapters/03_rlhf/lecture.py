@@ -201,8 +201,8 @@ plt.show()
 model, tokenizer = load_model("course", precision="fp32")
 VALENCE = data.word_valence()
 with torch.inference_mode():
-    ids = tokenizer("In one word, this film is", return_tensors="pt").input_ids
-    chance = model(ids, logits_to_keep=1).logits[0, -1].double().softmax(-1)
+    ids = tokenizer("In one word, this film is", return_tensors="pt").to(model.device).input_ids
+    chance = model(ids, logits_to_keep=1).logits[0, -1].cpu().double().softmax(-1)
 words = [tokenizer.decode(i) for i in range(len(tokenizer))]
 sounds = torch.tensor(
     [VALENCE.get(word.strip().lower(), 0.0) if word.startswith(" ") else 0.0 for word in words]

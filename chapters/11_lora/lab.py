@@ -175,7 +175,8 @@ class LoRALinear(nn.Module):
     base: nn.Linear, or another module with in_features and out_features. r: int, the rank. alpha: float. dropout: float.
     Keeps base as self.base and freezes it; self.A, nn.Parameter float32 (r, in_features), Gaussian with mean 0 and
     standard deviation in_features ** -0.5; self.B, nn.Parameter float32 (out_features, r), zero; self.scaling, alpha / r;
-    self.dropout, nn.Dropout. Both parameters are made on the device of base.weight.
+    self.dropout, nn.Dropout. Both parameters are on the device of base.weight; A's numbers are drawn on the CPU and then
+    moved, so that a seed gives the same A on every device.
 
     forward: x (…, in_features) → base(x) + scaling · B A dropout(x), (…, out_features). The dropout is only on the way
     to A, not to base.
@@ -186,7 +187,7 @@ class LoRALinear(nn.Module):
         ### BEGIN SOLUTION
         self.base = base.requires_grad_(False)
         where = base.weight.device
-        self.A = nn.Parameter(torch.randn(r, base.in_features, device=where) * base.in_features**-0.5)
+        self.A = nn.Parameter((torch.randn(r, base.in_features) * base.in_features**-0.5).to(where))
         self.B = nn.Parameter(torch.zeros(base.out_features, r, device=where))
         self.scaling, self.dropout = alpha / r, nn.Dropout(dropout)
         ### END SOLUTION
@@ -418,7 +419,7 @@ def visible():
 # ### Is it PEFT's?
 #
 # The same $A$ and $B$ in your layers and in PEFT's, on the course model, rank 8 on every matrix of every layer: logits,
-# gradients of one training step, and logits after merging.
+# gradients of one training step, and logits after merging. (Three copies of the model are in memory here.)
 
 # %%
 def adapters_of(model):
@@ -434,7 +435,8 @@ def merge_all(model):
     return model
 
 # %% tags=["experiment"]
-base_model, tokenizer = load_model(precision="fp32")
+MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-360M-Instruct", "qwen3-0.6b", the folder of a checkpoint
+base_model, tokenizer = load_model(MODEL, precision="fp32")
 base_model.requires_grad_(False)
 texts = ["What a strange and lovely film.", "It never finds its feet, and neither do we."]
 batch = tokenizer(texts, padding=True, return_tensors="pt").to(base_model.device)
@@ -505,10 +507,13 @@ def at_last(layer, h, last):
     cos, sin = base_model.model.rotary_emb(h, places[None])
     x = layer.input_layernorm(h)
 
-    def heads(z):
-        return z.unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
+    def heads(z, norm=None):
+        z = z.unflatten(-1, (-1, attention.head_dim))
+        return (norm(z) if norm else z).transpose(1, 2)
 
-    q, k, v = heads(attention.q_proj(x[rows, last][:, None])), heads(attention.k_proj(x)), heads(attention.v_proj(x))
+    norms = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]  # Qwen3 has them
+    q, k = heads(attention.q_proj(x[rows, last][:, None]), norms[0]), heads(attention.k_proj(x), norms[1])
+    v = heads(attention.v_proj(x))
     k = apply_rotary_pos_emb(k, k, cos, sin)[0]
     q = apply_rotary_pos_emb(q, q, cos[0, last][:, None], sin[0, last][:, None])[0]
     seen = (places <= last[:, None])[:, None, None]
@@ -525,15 +530,20 @@ class Task:
 
     def __init__(self, prompts, labels, options, train, longest):
         ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
-        kept = [i for i, row in enumerate(ids) if len(row) <= longest][: train + lab.budget(full=240, quick=30)]
+        wanted = train + lab.budget(full=240, quick=30)
+        longest = max(longest, sorted(map(len, ids))[wanted - 1])  # another tokenizer may need more tokens
+        kept = [i for i, row in enumerate(ids) if len(row) <= longest][:wanted]
         self.ids = nn.utils.rnn.pad_sequence([torch.tensor(ids[i]) for i in kept], batch_first=True)
         self.ids = self.ids.to(base_model.device)
         self.last = torch.tensor([len(ids[i]) - 1 for i in kept], device=self.ids.device)
         self.labels = torch.tensor([labels[i] for i in kept], device=self.ids.device)
-        self.head = base_model.lm_head.weight[[tokenizer(option)["input_ids"][0] for option in options]]
+        self.words = [tokenizer(prompts[0] + option)["input_ids"][len(ids[0])] for option in options]
+        if len(set(self.words)) < len(options):
+            print(f"{MODEL} begins two of {options} with the same token and cannot tell them apart: read no accuracy below.")
+        self.head = base_model.lm_head.weight[self.words]
         core, self.train = base_model.model, train
         with torch.no_grad():
-            parts = tqdm(self.ids.split(60), desc="28 frozen layers", leave=False)
+            parts = tqdm(self.ids.split(60), desc=f"{len(core.layers) - TOP} frozen layers", leave=False)
             self.states = torch.cat([through(core.layers[:-TOP], core.embed_tokens(part)) for part in parts])
 
     def logits(self, layers, rows):
@@ -561,7 +571,7 @@ mood = Task(
 with torch.no_grad():
     shortcut = mood.logits(base_model.model.layers[-TOP:], torch.arange(4))
     whole = base_model(mood.ids[:4]).logits[torch.arange(4), mood.last[:4]]
-    known = whole[:, [tokenizer(option)["input_ids"][0] for option in (" bad", " good")]]
+    known = whole[:, mood.words]
 print(f"{TRAIN} sentences to learn from, {len(mood.ids) - TRAIN} to be tested on; e.g. {tokenizer.decode(mood.ids[0, : mood.last[0] + 1])!r}")
 print(f"difference to the whole model's logits: {float((shortcut - known).abs().max()):.1e}")
 
@@ -708,8 +718,8 @@ def extract_lora(delta, rank):
     """The best adapter of a given rank for a change of weights that is already known.
 
     delta: float32 (out, in). rank: int, 1 … min(out, in). Returns (A, B, kept): A float32 (rank, in) and B float32
-    (out, rank), so that B A is the matrix of that rank with the smallest sum of squared differences to delta; kept, float,
-    the share of delta's sum of squares that B A has.
+    (out, rank), both on the device of delta, so that B A is the matrix of that rank with the smallest sum of squared
+    differences to delta; kept, float, the share of delta's sum of squares that B A has.
 
     Example: delta [[3., 0.], [0., 1.]], rank 1: B A = [[3., 0.], [0., 0.]], kept 0.9.
     Hint: U, S, Vh = torch.linalg.svd(delta, full_matrices=False); the sum of squares of a matrix is that of its S.
@@ -771,8 +781,8 @@ curves = {}
 for path in linears:
     shares = []
     for layers in full.values():
-        squares = torch.linalg.svdvals(change(layers, path)).square()
-        shares.append((squares.cumsum(0) / squares.sum()).cpu().numpy())
+        squares = torch.linalg.svdvals(change(layers, path)).square().cpu()
+        shares.append((squares.cumsum(0) / squares.sum()).numpy())
     curves[path] = np.mean(shares, axis=0)
 generator = torch.Generator().manual_seed(0)
 noise = torch.linalg.svdvals(torch.randn(change(full[0], linears[0]).shape, generator=generator)).square()
@@ -784,7 +794,8 @@ for r in KEPT:
     for seed, layers in full.items():
         thin = copy.deepcopy(base_layers)
         for path in linears:
-            A, B, _ = extract_lora(change(layers, path), r)
+            delta = change(layers, path)
+            A, B, _ = extract_lora(delta, min(r, *delta.shape))
             thin.get_submodule(path).weight.data += B @ A
         rows.append({"rank": r, "seed": seed, "accuracy": mood.right(thin).mean()})
 cut = pd.DataFrame(rows)
@@ -811,7 +822,7 @@ plt.show()
 ranks = [1, 8, 64]
 shares = {path.split(".")[-1]: [] for path in linears}
 for path, curve in curves.items():
-    shares[path.split(".")[-1]].append([curve[r - 1] for r in ranks])
+    shares[path.split(".")[-1]].append([curve[min(r, len(curve)) - 1] for r in ranks])
 frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.items()}, index=ranks)
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
@@ -894,11 +905,12 @@ def visible():
     return [before, memory_bytes(toy, optimizer)]
 
 # %% [markdown]
-# Now the whole course model, four ways, a few real steps each. Each way runs in a *process of its own*, or the memory of one
-# would be counted for the next; while it trains, a thread reads how much memory the process holds.
+# Now the whole course model, four ways, a few real steps each, on the CPU, where the system says how much memory a process
+# holds. Each way runs in a *process of its own*, or the memory of one would be counted for the next; while it trains, a thread
+# reads the memory.
 
 # %%
-def measure(kind, steps):
+def measure(name, kind, steps):
     """Train for some steps in this process and print what it took, in bytes."""
     import json
     import tempfile
@@ -914,7 +926,7 @@ def measure(kind, steps):
 
     process = psutil.Process()
     before = process.memory_info().rss
-    model, tokenizer = load_model(precision=kind if kind in ("int8", "nf4") else "fp32", device="cpu")
+    model, tokenizer = load_model(name, precision=kind if kind in ("int8", "nf4") else "fp32", device="cpu")
     if kind == "full":
         model.requires_grad_(True)
     else:
@@ -951,10 +963,27 @@ toy = nn.Linear(4, 4)
 print("a warm-up:", memory_bytes(toy, torch.optim.AdamW(toy.parameters())))
 program = f"import torch\n\n{inspect.getsource(memory_bytes)}\n\n{inspect.getsource(measure)}\n\n"
 WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on nf4 (QLoRA)"}
+
+
+def possible(kind):
+    """Does this way of training MODEL fit the CPU's memory? If not, say so."""
+    precision, training = (kind if kind in ("int8", "nf4") else "fp32"), ("full" if kind == "full" else "lora")
+    need = hardware.plan(MODEL, precision, batch=2, context=16, training=training, other="fp32")
+    whole = all(module.in_features % 64 == 0 for module in base_model.modules() if isinstance(module, nn.Linear))
+    fits = hardware.fits(need, "cpu")
+    if not fits:
+        print(f"{WAYS[kind]} of {MODEL} needs {need.total / 1e9:.1f} GB, which are not free here: left out")
+    elif kind == "nf4" and not whole:
+        print(f"{MODEL} has rows that are no whole blocks of 64, which bitsandbytes' nf4 cannot have on a CPU: left out")
+    return fits and (kind != "nf4" or whole)
+
+
+# %% tags=["experiment"]
 found = {}
 at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # Linux: memory that is freed is given back at once
-for kind in tqdm(lab.budget(full=tuple(WAYS), quick=("full", "nf4")), desc="one process each", leave=False):
-    call = f"measure({kind!r}, {lab.budget(full=2, quick=1)})"
+kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("full", "nf4")) if possible(kind)]
+for kind in tqdm(kinds, desc="one process each", leave=False):
+    call = f"measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"
     answer = subprocess.run([sys.executable, "-c", program + call], env=at_once, capture_output=True, text=True, check=True)
     found[kind] = json.loads(answer.stdout.splitlines()[-1])
 held = pd.DataFrame(found).T.rename(index=WAYS)
@@ -969,11 +998,11 @@ for i, part in enumerate(("frozen", "trained", "gradients", "optimizer")):
     ax.bar(held.index, values, 0.55, bottom=bottom, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
     bottom += values
 ax.plot(held.index, held["peak"].astype(float) / 1e6, "D", color="black", linestyle="", label="measured peak")
-ax.set(title="Fine-tuning the course model, four ways (AdamW)", ylabel="MB", xlabel="what is trained, on what")
+ax.set(title=f"Fine-tuning the {MODEL} model (AdamW)", ylabel="MB", xlabel="what is trained, on what")
 ax.legend()
 plt.show()
 ratio = held.astype({"peak": float, "checkpoint": float, "optimizer": float})
-for name in ratio.index[1:]:
+for name in ratio.index[1:] if "full" in ratio.index else ():
     less = [f"{what} {ratio.loc['full', what] / ratio.loc[name, what]:.1f}" for what in ("peak", "optimizer", "checkpoint")]
     print(f"{name:<20} times less than full fine-tuning:", ", ".join(less))
 
@@ -1076,7 +1105,7 @@ def hub_has(name):
 # %% tags=["experiment"]
 STEPS = lab.budget(full=6, quick=2)
 losses, tuned = train_as_in_the_deck(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
-print("course model, loss of each step:", np.round(losses, 2).tolist())
+print(f"{MODEL} model, loss of each step:", np.round(losses, 2).tolist())
 tuned.print_trainable_parameters()
 if hub_has("bloomz-560m") and lab.budget(full=True, quick=False):
     losses, tuned = train_as_in_the_deck(*load_model("bloomz-560m", precision="fp32"), ["query_key_value"], STEPS)
@@ -1203,7 +1232,7 @@ def whole_paths(layers):
 def export(layers, folder, alpha=16):
     """Save the adapter of trained layers; returns the bytes on disk."""
     Path(folder).mkdir()
-    save_adapter(folder, {p: (layer.A, layer.B) for p, layer in whole_paths(layers).items()}, alpha, "course")
+    save_adapter(folder, {p: (layer.A, layer.B) for p, layer in whole_paths(layers).items()}, alpha, MODEL)
     return Path(folder, "adapter_model.safetensors").stat().st_size
 
 
@@ -1212,10 +1241,9 @@ size, MOOD = export(small[0], f"{workshop.name}/mood"), f"{workshop.name}/mood"
 plain = PeftModel.from_pretrained(copy.deepcopy(base_model), MOOD)
 rows = torch.arange(8)
 with torch.no_grad():
-    words = [tokenizer(option)["input_ids"][0] for option in (" bad", " good")]
-    by_peft = plain(mood.ids[:8]).logits[rows, mood.last[:8]][:, words]
+    by_peft = plain(mood.ids[:8]).logits[rows, mood.last[:8]][:, mood.words]
     by_you = mood.logits(small[0], rows)
-    untouched = base_model(mood.ids[:8]).logits[rows, mood.last[:8]][:, words]
+    untouched = base_model(mood.ids[:8]).logits[rows, mood.last[:8]][:, mood.words]
 print(f"{size:,} bytes; the adapter moves these logits by up to {float((by_peft - untouched).abs().max()):.2f}")
 print(f"largest difference between PEFT's logits and yours: {float((by_peft - by_you).abs().max()):.1e}")
 assert apart(by_peft, by_you) < 1e-4

@@ -26,7 +26,7 @@ import transformers
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from course_utils import data, hardware, lab, load_model, plots, tables, weights, widgets
+from course_utils import data, errors, hardware, lab, load_model, plots, tables, weights, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
 
@@ -92,7 +92,7 @@ model.requires_grad_(False)
 core, TOP = model.model, 2
 
 
-def through(layers, h):
+def through(core, layers, h):
     """Hidden states after some layers. Padding on the right is not seen by what stands before it."""
     places = torch.arange(h.shape[1], device=h.device)[None]
     turns = core.rotary_emb(h, places)
@@ -102,21 +102,24 @@ def through(layers, h):
 
 
 class Task:
-    """Prompts, read once by all layers but the last two; the label is the index of the right option."""
+    """Prompts, read once by all layers of a model but the last two; the label is the index of the right option."""
 
-    def __init__(self, pairs, options, train, test, longest=13):
+    def __init__(self, model, tokenizer, pairs, options, train, test, longest=13):
+        self.core, self.train = model.model, train
         rows = [(tokenizer(text)["input_ids"], label) for text, label in pairs]
         rows = [row for row in rows if len(row[0]) <= longest][: train + test]
         self.ids = nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids, _ in rows], batch_first=True).to(model.device)
         self.last = torch.tensor([len(ids) - 1 for ids, _ in rows], device=model.device)
         self.labels = torch.tensor([label for _, label in rows], device=model.device)
-        self.words, self.train = [tokenizer(option)["input_ids"][0] for option in options], train
+        begun = len(tokenizer(pairs[0][0])["input_ids"])
+        words = [tokenizer(pairs[0][0] + option)["input_ids"][begun] for option in options]
+        self.head = model.lm_head.weight[words].detach()
         with torch.no_grad():
-            self.states = through(core.layers[:-TOP], core.embed_tokens(self.ids))
+            self.states = through(self.core, self.core.layers[:-TOP], self.core.embed_tokens(self.ids))
 
     def logits(self, layers, rows):
-        h = through(layers, self.states[rows])[torch.arange(len(rows)), self.last[rows]]
-        return core.norm(h) @ model.lm_head.weight[self.words].T
+        h = through(self.core, layers, self.states[rows])[torch.arange(len(rows)), self.last[rows]]
+        return (self.core.norm(h) @ self.head.T).float()
 
     @torch.no_grad()
     def accuracy(self, layers):
@@ -142,7 +145,7 @@ def fit(layers, task, rate, passes=3, size=12):
 
 reviews = [row for row in data.movie_sentences().shuffle(seed=0) if abs(row["score"]) >= 1]
 moods = [(row["text"] + "\nIt was", int(row["score"] > 0)) for row in reviews]
-mood = Task(moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(24, 20)))
+mood = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(24, 20)))
 
 # %% [markdown]
 # ### Look at a true change
@@ -157,12 +160,13 @@ fit(full, mood, rate=5e-4)
 print(f"accuracy {mood.accuracy(before):.2f} before, {mood.accuracy(full):.2f} after")
 curves = {"random, 192 × 576": torch.randn(192, 576, generator=torch.Generator().manual_seed(0))}
 for name in ("v_proj", "o_proj", "q_proj"):
-    curves[f"change of {name}"] = (full[1].self_attn.get_submodule(name).weight - before[1].self_attn.get_submodule(name).weight).detach()
+    new, old = (layers[1].self_attn.get_submodule(name).weight.detach() for layers in (full, before))
+    curves[f"change of {name}"] = (new - old).cpu()
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
 for i, (name, matrix) in enumerate(curves.items()):
-    squares = torch.linalg.svdvals(matrix).square().cpu()
+    squares = torch.linalg.svdvals(matrix).square()
     share = (squares.cumsum(0) / squares.sum()).numpy()
     style = {"linestyle": plots.LINES[(i + 3) % 4], "color": "grey" if i == 0 else plots.COLORS[i]}
     ax.plot(np.arange(1, len(share) + 1), share, marker="", label=name, **style)
@@ -433,7 +437,7 @@ def milliseconds(m, times):
         spent = []
         for _ in range(times):
             started = time.perf_counter()
-            m(**ids)
+            m(**ids).logits[0, -1].argmax().item()  # a number: so it waits until the number is there
             spent.append(1000 * (time.perf_counter() - started))
     return np.median(spent)
 
@@ -529,6 +533,35 @@ plt.show()
 print({name: f"{plan.total / 1e9:.1f} GB" for name, plan in plans.items()})
 
 # %% [markdown]
+# ### The same on a larger base, in 8 bits
+#
+# Our first experiment once more, with the base in int8. It runs where there is a CUDA GPU, and says otherwise what it needs.
+
+# %% tags=["hide-input"]
+LARGER = "qwen2.5-1.5b"  # 1.5 billion parameters
+
+
+def before_and_after(model, tokenizer):
+    """Accuracy on moods, untrained and with LoRA on queries and values of the last two layers."""
+    task = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(24, 20)), longest=20)
+    untrained, last = task.accuracy(task.core.layers[-TOP:]), range(len(task.core.layers) - TOP, len(task.core.layers))
+    config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"], layers_to_transform=list(last))
+    layers = get_peft_model(model, config).base_model.model.model.layers[-TOP:]
+    fit(layers, task, rate=1e-2)
+    return untrained, task.accuracy(layers)
+
+
+need = hardware.plan(LARGER, "int8", batch=12, context=32, training="lora")
+if hardware.fits(need, "cuda"):
+    try:
+        accuracies = before_and_after(*load_model(LARGER, precision="int8"))
+        print("{} in int8: accuracy {:.2f} before, {:.2f} after".format(LARGER, *accuracies))
+    except errors.DownloadError as error:
+        print(str(error).splitlines()[0])
+else:
+    print(f"{LARGER} in int8, with LoRA, needs a CUDA GPU with {need.total / 1e9:.1f} GB free, which this machine does not have.")
+
+# %% [markdown]
 # ## Many adapters, one base
 #
 # The base is loaded once; each task is a small folder (部署时只需一个主干模型). A second task: does a question ask for a
@@ -541,7 +574,7 @@ questions = [
     for row in data.bigbench("natural_instructions/subtask046_miscellaenous_question_typing").shuffle(seed=0)
     if len(row["targets"]) == 1 and row["targets"][0] in KINDS
 ]
-sort = Task(questions, list(KINDS.values()), *lab.budget(full=(96, 100), quick=(24, 20)), longest=15)
+sort = Task(model, tokenizer, questions, list(KINDS.values()), *lab.budget(full=(96, 100), quick=(24, 20)), longest=15)
 
 
 def as_peft(layers, name, served):
