@@ -21,8 +21,10 @@ import re
 import time
 import torch
 from collections import Counter
+from itertools import pairwise
 
-from course_utils import generate, lab, load_model, plots, scoring, tables, weights, widgets
+from course_utils import generate, hardware, lab, load_model, plots, scoring, tables, weights, widgets
+from course_utils.errors import CourseError
 
 lab.start("07_retrieval_augmentation")
 plots.style()
@@ -388,26 +390,36 @@ plt.show()
 # Retrieve once, put it before the question, answer (直接提示增强). Every fourth question, live. **Predict** both shares.
 
 # %% tags=["skip"]
+def chat_text(tokenizer, question, passages, system):
+    """Passages and question in the model's chat form; a model without one reads plain text."""
+    content = "\n".join([*passages, "", f"Question: {question}\nShort answer:"]).strip()
+    if not tokenizer.chat_template:
+        return f"{system}\n\n{content}"
+    chat = [{"role": "system", "content": system}, {"role": "user", "content": content}]
+    return tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+
+
+def pieces(tokenizer, ids):
+    """What each token adds to the text: a character of several tokens comes with the last of them."""
+    texts = [tokenizer.decode(ids[:n]).rstrip("\ufffd") for n in range(len(ids) + 1)]
+    return [longer[len(text) :] for text, longer in pairwise(texts)]
+
+
 @torch.inference_mode()
-def ask(questions_, passages, system=SYSTEM, length=20, batch=26):
+def ask(questions_, passages, system=SYSTEM, length=20, batch=26, model=model, tokenizer=tokenizer):
     """Greedy answers to many questions: a list of (text, tokens, probabilities)."""
-    said = []
-    for start in range(0, len(questions_), batch):
-        chats = [
-            [{"role": "system", "content": system},
-             {"role": "user", "content": "\n".join([*p, "", f"Question: {q}\nShort answer:"]).strip()}]
-            for q, p in zip(questions_[start : start + batch], passages[start : start + batch], strict=True)
-        ]  # fmt: skip
-        heads = [tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False) for c in chats]
+    said, asked = [], list(zip(questions_, passages, strict=True))
+    for start in range(0, len(asked), batch):
+        heads = [chat_text(tokenizer, q, p, system) for q, p in asked[start : start + batch]]
         inputs = tokenizer(heads, padding=True, padding_side="left", return_tensors="pt").to(model.device)
         out = model.generate(**inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id,
                              return_dict_in_generate=True, output_logits=True)  # fmt: skip
         ids = out.sequences[:, inputs["input_ids"].shape[1] :]
         chances = torch.stack(out.logits, 1).float().softmax(-1).gather(2, ids[..., None])[..., 0]
-        for row, p in zip(ids, chances, strict=True):
-            real = (row != tokenizer.eos_token_id) & (row != tokenizer.pad_token_id)
-            tokens = [tokenizer.decode([i]) for i in row[real]]
-            said.append(("".join(tokens).strip(), tokens, p[real].tolist()))
+        for row, p in zip(ids.tolist(), chances.tolist(), strict=True):
+            real = [i for i, token in enumerate(row) if token not in (tokenizer.eos_token_id, tokenizer.pad_token_id)]
+            tokens = pieces(tokenizer, [row[i] for i in real])
+            said.append(("".join(tokens).strip(), tokens, [p[i] for i in real]))
     return said
 
 
@@ -448,6 +460,26 @@ for k, way in ((1, "best chunk"), (2, "best two")):
 # %% [markdown]
 # The second chunk is a *distractor* (干扰文本), and a good looking one: a retriever puts it there *because* it resembles the
 # question. Large models are distracted, too (Shi et al. 2023), less than ours. More context is not more knowledge.
+
+# %% [markdown]
+# ### The same, with a larger reader
+#
+# If there is a GPU with room for it, this cell asks a model fifty times larger, in int8 (chapter 10). Nothing below needs it.
+
+# %% tags=["hide-input"]
+LARGER = "qwen2.5-7b"  # 15 GB to fetch
+need = hardware.plan(LARGER, "int8", batch=26, context=256)
+print(f"{LARGER} in int8 needs {need.total / hardware.GB:.1f} GB of a GPU's memory.")
+try:
+    larger, its_tokenizer = load_model(LARGER, precision="int8", device="cuda")
+    for way, passages, system in (
+        ("closed book", [[]] * len(some), SHORT),
+        ("best chunk", [r[:1] for r in ranked], SYSTEM),
+        ("best two", ranked, SYSTEM),
+    ):
+        print(f"{way}: {share(ask(some, passages, system, model=larger, tokenizer=its_tokenizer))}")
+except CourseError as error:  # no such GPU here, or no way to the hub
+    print("Left out:", str(error).splitlines()[0])
 
 # %% [markdown]
 # ## Iterative: retrieve while decoding
