@@ -320,7 +320,7 @@ def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=
     rows, device = [tokenizer(prompt)["input_ids"] for prompt in prompts], model.device
     shared = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1)
     begun = model(torch.tensor([rows[0][:shared]], device=device), use_cache=True, logits_to_keep=1).past_key_values
-    generator, texts = torch.Generator(device).manual_seed(seed), []
+    generator, texts = torch.Generator().manual_seed(seed), []
     for first in tqdm(range(0, len(rows), batch), desc="answering", leave=False):
         rests = [row[shared:] for row in rows[first : first + batch]]
         cache, width = copy.deepcopy(begun), max(map(len, rests))
@@ -332,8 +332,9 @@ def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=
         while len(said) < length and not done.all():
             out = model(ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1)
             logits = out.logits[:, -1].float()
-            drawn = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator) if temperature else None
-            ids = logits.argmax(-1, keepdim=True) if drawn is None else drawn
+            ids = logits.argmax(-1, keepdim=True)
+            if temperature:  # drawn on the CPU, so that every device draws the same
+                ids = torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=generator).to(device)
             ids = ids.masked_fill(done, tokenizer.eos_token_id)
             done |= (ids == tokenizer.eos_token_id) | (torch.isin(ids, LINE_ENDS) & one_line)
             said.append(ids)
@@ -346,6 +347,8 @@ def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=
 
 # %% tags=["experiment"]
 def as_chat(question):
+    if not tokenizer.chat_template:  # a model that was never tuned to chat
+        return f"Question: {question}\nAnswer:"
     return tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
 
 
@@ -396,8 +399,9 @@ def plan_of(text):
 
 written = [(o, WORK[o](int(a), int(b)) == int(c)) for t in asked["chain, few-shot"] for a, o, b, c in EQUATION.findall(t) if b != "0"]
 planned = [plan_of(t) == plan_of(c) for t, c in zip(asked["chain, few-shot"], asked["chain"], strict=True)]
-print(f"plans right: {np.mean(planned):.2f} of {len(planned)} chains; equations true: {np.mean([ok for _, ok in written]):.2f}")
-frame = pd.DataFrame(written, columns=["operation", "true"])
+frame = pd.DataFrame(written, columns=["operation", "true"]).astype({"true": float})
+share = f"{frame['true'].mean():.2f}" if written else "there are none"
+print(f"plans right: {np.mean(planned):.2f} of {len(planned)} chains; equations true: {share}")
 frame.groupby("operation")["true"].agg(["mean", "count"]).T.round(2)
 
 # %% [markdown]
@@ -538,7 +542,7 @@ def training_rows(start, operations, numbers, style):
     """Texts to train on, and what of them the model must learn to write.
 
     start: int64 (n,). operations, numbers: int64 (n, k), as `draw` returns them. style: "direct", "chain" or "dots".
-    Returns (ids, labels), int64 (n, length). ids: the question, start digit, then for each step the sign
+    Returns (ids, labels), int64 (n, length), on the device of start. ids: the question, start digit, then for each step the sign
     (ADD + operation) and the number; ASK; then
     - "chain": for each step 5 tokens: result before it, sign, number, EQUALS, result after it;
     - "dots": 5 DOTs for each step; "direct": nothing;
@@ -553,13 +557,13 @@ def training_rows(start, operations, numbers, style):
     after = running(start, operations, numbers)
     before = torch.cat([start[:, None], after[:, :-1]], 1)
     signs, n, k = ADD + operations, *operations.shape
-    question = torch.cat([start[:, None], torch.stack([signs, numbers], 2).flatten(1), torch.full((n, 1), ASK)], 1)
+    question = torch.cat([start[:, None], torch.stack([signs, numbers], 2).flatten(1), start.new_full((n, 1), ASK)], 1)
     middle = {
         "direct": question[:, :0],
-        "dots": torch.full((n, 5 * k), DOT),
+        "dots": start.new_full((n, 5 * k), DOT),
         "chain": torch.stack([before, signs, numbers, torch.full_like(signs, EQUALS), after], 2).flatten(1),
     }[style]
-    ids = torch.cat([question, middle, torch.full((n, 1), ANSWER), after[:, -1:]], 1)
+    ids = torch.cat([question, middle, start.new_full((n, 1), ANSWER), after[:, -1:]], 1)
     labels = ids.clone()
     labels[:, : question.shape[1]] = -100
     labels[ids == DOT] = -100
@@ -941,8 +945,10 @@ for question, text in zip(asked["question"], asked["chain, few-shot"], strict=Tr
         prompts.append(f"{start}{piece}. The answer is" if piece else f"{start} The answer is")
         rows.append((question, kept, len(ends), before, int(last) + 1))
 cut = pd.DataFrame(rows, columns=["question", "kept", "equations", "before", "changed"])
-cut["answer"] = [extract(t) for t in continue_all(prompts, 5)]
+cut["answer"] = [extract(t) for t in continue_all(prompts, 5)] if prompts else []
 cut["same"], cut["follows"] = cut["answer"] == cut["before"], cut["answer"] == cut["changed"]
+if cut.empty:
+    print("No chain of this model has an equation and an answer: there is nothing to cut, and nothing to break.")
 for kept, part in cut.groupby("kept", sort=False):
     name = "follows" if kept == "mistake" else "same"
     got = scoring.bootstrap(part.reset_index(drop=True), lambda f, n=name: float(f[n].mean()))

@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from course_utils import generate, lab, load_model, plots, scoring, tables, widgets
+from course_utils import generate, hardware, lab, load_model, plots, scoring, tables, widgets
+from course_utils.errors import CourseError
 
 lab.start("08_chain_of_thought")
 plots.style()
@@ -145,26 +146,47 @@ def number_in(text):
 
 
 @torch.inference_mode()
-def answers(prompts, length):
-    inputs = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt")
+def answers(prompts, length, model=model, tokenizer=tokenizer):
+    inputs = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
     out = model.generate(**inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id)
     texts = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     return [text.split("\n")[0] for text in texts]
 
 
+def both_styles(model, tokenizer):
+    """What a model says to the problems without (False) and with (True) a chain; prints how much of it is right."""
+    said = {c: answers([few_shot(q, c) for q, _ in problems], 40 if c else 5, model, tokenizer) for c in (False, True)}
+    right = pd.DataFrame({c: [number_in(t) == a for t, (_, a) in zip(said[c], problems, strict=True)] for c in said})
+    for c, name in ((False, "answer at once"), (True, "chain first")):
+        found = scoring.bootstrap(right, lambda f, c=c: float(f[c].mean()))
+        print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *found))
+    print("chain first, 1, 2, 3 steps:", *right[True].groupby(np.arange(len(right)) * 3 // len(right)).mean().round(2))
+    return said
+
+
 rng = np.random.default_rng(8)
 problems = [draw_problem(rng, steps) for steps in (1, 2, 3) for _ in range(lab.budget(full=6, quick=1))]
-said = {c: answers([few_shot(q, c) for q, _ in problems], 40 if c else 5) for c in (False, True)}
-right = pd.DataFrame({c: [number_in(t) == a for t, (_, a) in zip(said[c], problems, strict=True)] for c in said})
-for c, name in ((False, "answer at once"), (True, "chain first")):
-    print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *scoring.bootstrap(right, lambda f, c=c: float(f[c].mean()))))
-print("chain first, 1, 2, 3 steps:", *right[True].groupby(np.arange(len(right)) * 3 // len(right)).mean().round(2))
+said = both_styles(model, tokenizer)
 print("a chain:", problems[-1][0], "→", said[True][-1].strip(), f"(right: {problems[-1][1]})")
 
 # %% [markdown]
 # Wide intervals, but they do not overlap: here a chain gains. All of the gain is in the problems of one step (6 of 6). With two
 # or three the model *leaves steps out*, as in the example, and is right once in twelve. Lab 08 asks 36 others: 0.50 against 0.17
 # at one step, and beyond it nothing.
+
+# %% [markdown]
+# ### The same, with a larger model
+#
+# If there is a GPU with room for it, this cell asks a model fifty times larger, in int8 (chapter 10). Nothing below needs it.
+
+# %% tags=["hide-input"]
+LARGER = "qwen2.5-7b"  # 15 GB to fetch
+need = hardware.plan(LARGER, "int8", batch=len(problems), context=256)
+print(f"{LARGER} in int8 needs {need.total / hardware.GB:.1f} GB of a GPU's memory.")
+try:
+    both_styles(*load_model(LARGER, precision="int8", device="cuda"))
+except CourseError as error:  # no such GPU here, or no way to the hub
+    print("Left out:", str(error).splitlines()[0])
 
 # %% [markdown]
 # ## Emergent?
