@@ -62,7 +62,8 @@ def modules() -> list[str]:
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    become_windows()
+    if sys.platform != "win32":
+        become_windows()
     for name in modules():
         importlib.import_module(name)
         print(name)

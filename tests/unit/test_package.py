@@ -167,6 +167,7 @@ class TestSetUp:
         assert len("Lib/site-packages/" + longest) <= start.LONGEST_FILE, longest
 
     def test_python_of_an_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "platform", "darwin")
         assert Path(start.python_of(".venv")).parts == (".venv", "bin", "python")
         monkeypatch.setattr(sys, "platform", "win32")
         assert Path(start.python_of(".venv")).parts == (".venv", "Scripts", "python.exe")
@@ -229,10 +230,12 @@ class TestCommands:
 
     @pytest.fixture
     def started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[list[str], str]]:
+        monkeypatch.setattr(sys, "platform", "linux")
+
         def started(*arguments: str, course: bool) -> tuple[list[str], str]:
             monkeypatch.setattr(start, "ROOT", str(ROOT if course else tmp_path))
             line, folder = start.command("env", list(arguments))
-            return [str(Path(line[0]).relative_to("env")), *line[1:]], str(Path(folder).relative_to(start.ROOT))
+            return [Path(line[0]).relative_to("env").as_posix(), *line[1:]], str(Path(folder).relative_to(start.ROOT))
 
         return started
 
