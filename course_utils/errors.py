@@ -18,14 +18,19 @@ class UnknownNameError(CourseError, ValueError):
     """A model, precision, task, table or exercise name that does not exist."""
 
     @classmethod
-    def of(cls, kind: str, name: object, known: list[str]) -> UnknownNameError:
-        """Name the unknown thing, the nearest known ones, and all that are known."""
+    def of(cls, kind: str, name: object, known: list[str], near: list[str] | None = None) -> UnknownNameError:
+        """Name the unknown thing, the nearest known ones (by spelling, or `near`), and all that are known."""
         from difflib import get_close_matches
 
-        by_lower = {k.lower(): k for k in known}
-        near = [by_lower[k] for k in get_close_matches(str(name).lower(), list(by_lower), n=3, cutoff=0.5)]
+        if near is None:
+            by_lower = {k.lower(): k for k in known}
+            near = [by_lower[k] for k in get_close_matches(str(name).lower(), list(by_lower), n=3, cutoff=0.5)]
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         return cls(f"There is no {kind} called {name!r}.{hint} Known: {', '.join(known)}.")
+
+
+class ArgumentError(CourseError, ValueError):
+    """An argument that contradicts another, or that nothing here follows."""
 
 
 class DownloadError(CourseError):

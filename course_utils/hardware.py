@@ -206,6 +206,22 @@ def _bitsandbytes_problem() -> str | None:
     return f"its library cannot be opened: {_first_line(said)}" if said else "its library is built for the CPU only"
 
 
+def import_bitsandbytes() -> None:
+    """Return if bitsandbytes can be imported, whatever kernels it has.
+
+    Raises:
+        InsufficientHardwareError
+    """
+    try:
+        import bitsandbytes  # noqa: F401
+    except Exception as error:
+        raise InsufficientHardwareError(
+            f"bitsandbytes {_version('bitsandbytes')} is installed, and its import fails, {type(error).__name__}: "
+            f"{_first_line(error)}.\nWays out: `pip install --force-reinstall --no-deps bitsandbytes`, and restart the "
+            'kernel; or precision="auto", which does without.'
+        ) from error
+
+
 def _first_line(said: object) -> str:
     return next(iter(str(said).strip().splitlines()), "")
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
-from . import hardware, weights
-from .errors import CourseError, UnknownNameError
-from .registry import REGISTRY, auto_class, find, hub_error, reach_hub, resolve
+from . import arguments, folders, hardware, weights
+from .errors import ArgumentError, CourseError, DownloadError
+from .registry import REGISTRY, auto_class, base_of, explained, find, reach_hub, resolve
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,35 +37,48 @@ def load_model(
     >>> model, tokenizer = load_model("tinyllama", precision="nf4")    # from the hub, pinned revision
 
     Args:
-        name: "course", another name of `registry()`, a hub id, or the folder of a checkpoint.
+        name: "course", another name of `registry()`, a hub id, the folder of a checkpoint, or the folder of a PEFT adapter,
+            which is put on the base model that it names.
         task: "causal-lm", "masked-lm", "seq2seq-lm", "replaced-token-detection", "sequence-classification" or
             "feature-extraction"; None means what the model was trained for.
         precision: "fp32", "bf16", "fp16", "int8", "nf4", or "auto": on a CUDA GPU the first of bf16 (fp16 on older ones),
-            int8, nf4 that fits; on an Apple GPU the first of fp32, fp16 (as exact as can be: fp16 overflows in some models
-            that were trained in bf16, and its arithmetic is no faster there); on a CPU the first of fp32, bf16.
-        device: "cuda", "mps" (an Apple GPU), "cpu", or "auto": a GPU if there is one that can run this precision.
-        kwargs: passed on to transformers' `from_pretrained`, for example `num_labels=5`.
+            int8, nf4 that fits; on an Apple GPU the first of fp32, fp16 (fp16 overflows in some models that were trained in
+            bf16, and its arithmetic is no faster there); on a CPU the first of fp32, bf16. int8 and nf4 run on CUDA and CPU.
+        device: "cuda", "mps" (an Apple GPU), "cpu", or "auto": a GPU if there is one that runs this precision.
+        kwargs: passed on to transformers' `from_pretrained`, for example `num_labels=5`. `load_in_8bit=`, `load_in_4bit=`, a
+            `quantization_config=` of bitsandbytes, `dtype=`, `torch_dtype=` and `device_map=` are followed as far as they
+            mean a precision or a device; beside int8 and nf4, `dtype=` is the precision of the rest.
 
     Returns:
-        The model in evaluation mode on its device, and the tokenizer.
+        The model in evaluation mode on its device (with an adapter: a PeftModel), and the tokenizer.
 
     Raises:
-        UnknownNameError: no such name, task or precision.
+        UnknownNameError: no such name, task, precision, device or keyword.
+        ArgumentError: arguments that contradict each other, or that nothing here follows.
         InsufficientHardwareError: it does not fit or cannot run here; raised before any weight is read.
-        CourseError: a weight file is damaged.
+        CourseError: a folder is no checkpoint, or is incomplete or damaged; or transformers refuses the model.
         DownloadError, ChecksumError, DiskFullError: see `course_utils.weights` (course model) or the hub's answer.
     """
-    label, config, task = resolve(name, task)
-    if precision not in (*hardware.PRECISIONS, "auto"):
-        raise UnknownNameError.of("precision", precision, [*hardware.PRECISIONS, "auto"])
-    if device not in ("auto", "cuda", "cpu", "mps"):
-        raise UnknownNameError.of("device", device, ["auto", "cuda", "cpu", "mps"])
+    asked = arguments.read(name, task, precision, device, kwargs)
+    if find(str(name)) is None and (path := Path(name).expanduser()).is_dir():
+        name = path = path / asked.hub.pop("subfolder", "")
+        if (adapter := folders.adapter(path)) is not None:
+            return _with_adapter(adapter, task, asked)
+    return _load(name, task, asked)
 
-    here = hardware.detect()
+
+def _load(
+    name: str | Path, task: str | None, asked: arguments.Request, head_comes: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """`load_model`, once its arguments are read. With `head_comes` a new head is no news: an adapter brings its weights."""
+    label, config, task = resolve(name, task, **asked.hub)
+    arguments.check_keywords(asked.rest, config, task)
+    saved = _saved_precision(label, config, asked.precision)
+    precision, device, here = saved or asked.precision, asked.device, hardware.detect()
     if device == "auto":
         on_gpu = here.accelerator != "mps" or precision not in hardware.QUANTIZED
         device = here.accelerator if here.accelerator and on_gpu else "cpu"
-    other = here.other(device)
+    other = asked.other or here.other(device)
     candidates = [precision]
     if precision == "auto":
         candidates = [other, "int8", "nf4"] if device == "cuda" else ["fp32", here.half(device)]
@@ -79,27 +92,56 @@ def load_model(
             f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels{mac}: it works, and it is slow."
         )
 
-    source, revision = _source(name)
+    source, where = _source(name)
+    where |= asked.hub
     settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else other]}
     if precision in hardware.QUANTIZED:
-        settings["quantization_config"] = _quantization_config(precision, settings["dtype"])
-    where: dict[str, Any] = {"revision": revision} if revision else {}
+        hardware.import_bitsandbytes()
+        if not saved:
+            settings["quantization_config"] = asked.quantization or _quantization_config(precision, settings["dtype"])
     on_hub = not Path(source).exists()
     if on_hub:
-        reach_hub(source, revision)
+        reach_hub(source, **where)
+    else:
+        folders.check_tokenizer(Path(source))
     with _quiet(bars=on_hub):  # a download shows its progress; reading a local file takes a second
         try:
             tokenizer = _tokenizer(source, where)
-            model = auto_class(task).from_pretrained(source, device_map=device, **where, **settings, **kwargs)
-        except SafetensorError as error:
-            again = "force_download=True, to fetch it again" if on_hub else "a fresh copy of the folder"
-            raise CourseError(f"The weights of {label} are damaged ({error}). Load it with {again}.\n  {source}") from error
-        except (OSError, ValueError) as error:
-            if on_hub:
-                raise hub_error(source, error) from error
+            model = auto_class(task).from_pretrained(source, device_map=device, **where, **settings, **asked.rest)
+        except Exception as error:
+            if (said := explained(label, source, error)) is not None:
+                raise said from error
             raise
-    if task == "sequence-classification" and task not in _trained_for(config):
+    if task == "sequence-classification" and task not in _trained_for(config) and not head_comes:
         _say_once(f"{label} has no classification head: a new, random one was added. Train it before you trust it.")
+    return model.eval(), tokenizer
+
+
+def _with_adapter(
+    adapter: folders.Adapter, task: str | None, asked: arguments.Request
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model that an adapter was trained on, in the precision and on the device that were asked for, with the adapter."""
+    from peft import PeftModel
+
+    base = base_of(adapter)
+    if base == "course" and adapter.base == REGISTRY["course"].hub_id:
+        _say_once(f"{adapter.folder.name} is an adapter for {adapter.base}: its base here is the course model.")
+    task = task or adapter.task
+    if task == "sequence-classification" and "id2label" not in asked.rest and (labels := folders.labels_of(adapter)):
+        asked.rest.setdefault("num_labels", labels)
+    try:
+        model, tokenizer = _load(base, task, asked, head_comes=True)
+    except DownloadError as error:
+        raise DownloadError(f"{adapter.folder} is an adapter, which needs its base model. {error}") from error
+    if folders.has_tokenizer(adapter.folder):
+        tokenizer = _tokenizer(str(adapter.folder), {})
+    try:
+        model = PeftModel.from_pretrained(model, str(adapter.folder), torch_device="cpu")  # from there to where its layer is
+    except SafetensorError as error:
+        raise CourseError(f"The weights of the adapter {adapter.folder} are damaged ({error}). Get a fresh copy.") from error
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise CourseError(f"The adapter {adapter.folder} does not fit its base, {base}: {first}") from error
     return model.eval(), tokenizer
 
 
@@ -165,23 +207,52 @@ def registry() -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("name")
 
 
-def _source(name: str | Path) -> tuple[str, str | None]:
-    """What `from_pretrained` is given: (folder or hub id, revision)."""
+def _source(name: str | Path) -> tuple[str, dict[str, Any]]:
+    """What `from_pretrained` is given: folder or hub id, and the pinned revision as a keyword."""
     if name == "course":
-        return str(weights.path()), None
+        return str(weights.path()), {}
     if (spec := find(str(name))) is not None:
-        return spec.hub_id, spec.revision
+        return spec.hub_id, {"revision": spec.revision}
     folder = Path(name).expanduser()
-    return (str(folder), None) if folder.is_dir() else (str(name), None)
+    return (str(folder) if folder.is_dir() else str(name)), {}
 
 
 def _tokenizer(source: str, where: dict[str, Any]) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(source, **where)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **where)
+    except Exception as error:
+        if Path(source).is_dir():  # tokenizer_config.json alone, or a file that is cut
+            raise folders.no_tokenizer(Path(source)) from error
+        raise
     if tokenizer.pad_token is None:  # decoders trained without padding: any token will do, it is masked out
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _saved_precision(label: str, config: Any, asked: str) -> str | None:
+    """The precision in which a checkpoint was saved after quantization, or None: it then has no other.
+
+    Raises:
+        ArgumentError: another one was asked for, or it is quantized in a way that is not bitsandbytes'.
+    """
+    saved = getattr(config, "quantization_config", None)
+    if not saved:
+        return None
+    saved = saved if isinstance(saved, dict) else saved.to_dict()
+    if saved.get("quant_method") != "bitsandbytes":
+        raise ArgumentError(
+            f"{label} is saved in the format {saved.get('quant_method')}, which load_model() does not read. Take the same "
+            "model without it, or transformers' own from_pretrained."
+        )
+    precision = "int8" if saved.get("load_in_8bit") else "nf4"
+    if asked not in ("auto", precision):
+        raise ArgumentError(
+            f"{label} was saved in {precision}, from which {asked} cannot be had again. Leave the precision out, or load "
+            "the model that it was made from."
+        )
+    return precision
 
 
 def _quantization_config(precision: str, compute: torch.dtype) -> Any:

@@ -7,13 +7,20 @@ tasks) and its configuration, so that a plan needs neither network nor login.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from errno import EDQUOT, ENOSPC
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from .errors import CourseError, DownloadError, UnknownNameError
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+
+from . import folders, proxies
+from .errors import CourseError, DiskFullError, DownloadError, UnknownNameError
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -27,6 +34,7 @@ TASKS = {
     "sequence-classification": "AutoModelForSequenceClassification",
     "feature-extraction": "AutoModel",
 }
+_CUT_PICKLE = re.compile(r"PytorchStreamReader|EOFError|Invalid argument")  # what torch says of a pytorch_model.bin
 _ANY_MODEL = ("sequence-classification", "feature-extraction")  # what every architecture can be loaded for
 
 
@@ -69,11 +77,18 @@ def find(name: str) -> ModelSpec | None:
     return REGISTRY.get(name) or next((spec for spec in REGISTRY.values() if spec.hub_id == name), None)
 
 
-def resolve(model: str | Path | PretrainedConfig, task: str | None = None) -> tuple[str, PretrainedConfig, str]:
+def resolve(model: str | Path | PretrainedConfig, task: str | None = None, **hub: Any) -> tuple[str, PretrainedConfig, str]:
     """Turn what a user wrote into (name to show, configuration, task). Reads no weights.
+
+    Args:
+        model: a registered name, a folder (of a checkpoint, or of an adapter, which has its base's configuration), a hub id,
+            or a configuration.
+        task: None means what it was trained for.
+        hub: for transformers' `from_pretrained`, for example `revision=…`, `token=…`.
 
     Raises:
         UnknownNameError: neither a registered name, nor a folder, nor of the form owner/name; or a task it cannot do.
+        CourseError: a folder that is no checkpoint.
         DownloadError: an unregistered hub id whose configuration cannot be fetched.
     """
     from transformers import AutoConfig, PretrainedConfig
@@ -84,20 +99,77 @@ def resolve(model: str | Path | PretrainedConfig, task: str | None = None) -> tu
         if task is not None and task not in spec.tasks:
             raise UnknownNameError.of(f"task of {spec.name}", task, list(spec.tasks))
         return spec.name, AutoConfig.for_model(**spec.config), task or spec.tasks[0]
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").exists():
-            raise CourseError(f"{folder} has no config.json, so it is not a transformers checkpoint.")
-        config = AutoConfig.from_pretrained(folder)
-        return folder.name, config, task or _task_of(config)
-    if str(model).count("/") != 1 or str(model).startswith((".", "~", "/")):
-        raise UnknownNameError.of("model", model, list(REGISTRY))
-    reach_hub(str(model))
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if (adapter := folders.adapter(path)) is not None:
+            _, config, task = resolve(base_of(adapter), task or adapter.task, **hub)
+            return path.name, config, task
+        folders.check(path)
+        label, source = path.resolve().name, str(path)
+    elif path.is_file():
+        raise folders.is_a_file(path)
+    elif _looks_like_a_path(model):
+        unknown = UnknownNameError.of("model", str(model), list(REGISTRY))
+        if "/" in str(model) or "\\" in str(model):
+            unknown = UnknownNameError(f"{unknown} Nor is there such a folder; the notebook runs in {Path.cwd()}.")
+        raise unknown
+    else:
+        label = source = str(model)
+        reach_hub(source, **hub)
     try:
-        config = AutoConfig.from_pretrained(str(model))
-    except (OSError, ValueError) as error:
-        raise hub_error(str(model), error) from error
-    return str(model), config, task or _task_of(config)
+        config = AutoConfig.from_pretrained(source, **hub)
+    except Exception as error:
+        if (said := explained(label, source, error)) is not None:
+            raise said from error
+        raise
+    return label, config, _possible(label, config, task or _task_of(config))
+
+
+def base_of(adapter: folders.Adapter) -> str:
+    """What `load_model` calls the model that an adapter was trained on.
+
+    The course model has one name everywhere: its folder in another machine's cache is no folder here, and the hub's id of it
+    would need the hub.
+
+    Raises:
+        CourseError: its base is not here.
+    """
+    from .weights import COURSE_FOLDER
+
+    base = adapter.base
+    course = REGISTRY["course"].hub_id
+    if base == course or re.split(r"[/\\]", base.rstrip("/\\"))[-1].startswith(f"{COURSE_FOLDER}-"):
+        return "course"
+    for path in (Path(base).expanduser(), adapter.folder / base):
+        if path.is_dir():
+            if (path / "adapter_config.json").exists():
+                raise CourseError(
+                    f"The base of the adapter {adapter.folder} is an adapter again ({base}). Put the two together first: "
+                    "load_model(base), merge_and_unload(), save_pretrained(), and name that folder as base."
+                )
+            return str(path)
+    if find(base) is None and _looks_like_a_path(base):
+        raise CourseError(
+            f"{adapter.folder} is an adapter, and the model it was trained on is not on this machine: {base}.\n"
+            f"Write where it is into {adapter.folder / 'adapter_config.json'}, as "
+            f'"base_model_name_or_path": a folder, a hub id, or "{course}" for the course model.'
+        )
+    return base
+
+
+def _looks_like_a_path(name: str | Path) -> bool:
+    """Not owner/name, which is all that a hub id can be."""
+    return not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", str(name), re.ASCII)
+
+
+def _possible(label: str, config: PretrainedConfig, task: str) -> str:
+    """`task`, if transformers has a class for it and such a model."""
+    if hasattr(config, "auto_map"):  # classes of its own
+        return task
+    can = [name for name in TASKS if type(config) in auto_class(name)._model_mapping]
+    if task not in can:
+        raise UnknownNameError.of(f"task of {label}, a {config.model_type} model,", task, can)
+    return task
 
 
 def _task_of(config: PretrainedConfig) -> str:
@@ -116,7 +188,7 @@ def _task_of(config: PretrainedConfig) -> str:
     return "causal-lm" if not architecture else "feature-extraction"
 
 
-def reach_hub(hub_id: str, revision: str | None = None) -> None:
+def reach_hub(hub_id: str, revision: str | None = None, **hub: Any) -> None:
     """Return if the hub (or the mirror of `HF_ENDPOINT`) offers the model or it is cached; else say so within seconds.
 
     `from_pretrained` tries for most of a minute before it gives up, which is long for somebody behind a firewall.
@@ -126,26 +198,34 @@ def reach_hub(hub_id: str, revision: str | None = None) -> None:
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(hub_id, "config.json", revision=revision), str):
+    cached = try_to_load_from_cache(hub_id, "config.json", cache_dir=hub.get("cache_dir"), revision=revision)
+    if isinstance(cached, str) or hub.get("local_files_only"):
         return
     try:
-        HfApi().model_info(hub_id, revision=revision, timeout=10)
+        files = HfApi(token=hub.get("token")).model_info(hub_id, revision=revision, timeout=10).siblings or []
     except Exception as error:  # the HTTP library behind the hub client, and so its errors, differ between versions
         raise hub_error(hub_id, error) from error
+    names = {file.rfilename for file in files}
+    if "adapter_config.json" in names and "config.json" not in names:
+        raise CourseError(
+            f"{hub_id} is an adapter, which load_model() reads from a folder. Write\n"
+            f'  folder = huggingface_hub.snapshot_download("{hub_id}")\n  model, tokenizer = load_model(folder)'
+        )
 
 
 def hub_error(hub_id: str, error: BaseException) -> DownloadError:
     """What the hub's refusal means and what to do about it."""
+    from huggingface_hub import constants
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
+    chain = _chain(error)
     if any(isinstance(link, GatedRepoError) for link in chain):
         what = f"{hub_id} is gated: accept its terms on its page, then run `huggingface_hub.login()`"
     elif any(isinstance(link, RepositoryNotFoundError) for link in chain):
         known = ", ".join(REGISTRY)
         what = f"there is no folder {hub_id}, and the hub has no such model (or it is private). Names we know: {known}"
+    elif why := proxies.explain("\n".join(map(repr, chain)), constants.ENDPOINT):
+        what = f"{hub_id} could not be fetched from the hub: {why.rstrip('.')}"
     else:
         what = (
             f"{hub_id} could not be fetched from the hub. Ways out: set HF_ENDPOINT to a mirror that you can reach and "
@@ -154,3 +234,57 @@ def hub_error(hub_id: str, error: BaseException) -> DownloadError:
         )
     said = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return DownloadError(f"{what}.\n  hub: {said}")
+
+
+def explained(label: str, source: str, error: Exception) -> CourseError | None:
+    """What it means that transformers could not load something: the hub's trouble, a damaged file, or what it refuses.
+
+    Args:
+        label: what to call it.
+        source: a folder or a hub id.
+
+    Returns:
+        What to raise instead; None if the error should stand as it is.
+    """
+    import transformers
+
+    chain, on_hub = _chain(error), not Path(source).exists()
+    said = str(error).strip() or type(error).__name__
+    if isinstance(error, CourseError):
+        return error
+    if full := [link for link in chain if isinstance(link, OSError) and link.errno in (ENOSPC, EDQUOT)]:
+        return DiskFullError(f"The disk is full ({full[0]}), so {label} was not fetched. Free some space, or set HF_HOME.")
+    if isinstance(error, UnpicklingError) and "Unsupported global" in said:
+        return CourseError(
+            f"The weights of {label} are a pickle that holds more than numbers and could run any program, so it is not "
+            f"loaded. Take the same model as safetensors.\n  {source}"
+        )
+    if any(isinstance(link, SafetensorError | UnpicklingError) for link in chain) or _CUT_PICKLE.search(repr(error)):
+        again = "force_download=True, to fetch it again" if on_hub else "a fresh copy of the folder"
+        return CourseError(
+            f"The weights of {label} are damaged ({said.splitlines()[0].split('. ')[0]}). Load it with {again}.\n  {source}"
+        )
+    if "ignore_mismatched_sizes" in said:
+        return CourseError(
+            f"The weights of {label} have other shapes than its configuration says: the two do not belong together, or an "
+            f"argument changed a size.\n  {source}"
+        )
+    if on_hub and (isinstance(error, OSError) or any(map(_of_the_network, chain))):
+        return hub_error(source, error)
+    if isinstance(error, ValueError | ImportError | OSError | StrictDataclassError):
+        return CourseError(f"transformers {transformers.__version__} cannot load {label}: {said}")
+    return None
+
+
+def _of_the_network(error: BaseException) -> bool:
+    package = type(error).__module__.split(".")[0]
+    if package in ("huggingface_hub", "httpx", "httpx2", "httpcore", "requests", "urllib3"):
+        return not isinstance(error, StrictDataclassError)
+    return "proxy" in str(error).lower()  # httpx says with Python's own errors that it cannot use one
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain

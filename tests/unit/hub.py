@@ -33,7 +33,10 @@ def serve(models: dict[tuple[str, str], Path], gated: tuple[str, ...] = ()) -> I
                     return self.send(
                         403, b"{}", body, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"}
                     )
-                if path == f"/api/models/{hub_id}/revision/{revision}":
+                if path == f"/api/models/{hub_id}/revision/{revision}" or (path, revision) == (
+                    f"/api/models/{hub_id}",
+                    "main",
+                ):
                     files = [{"rfilename": file.name} for file in folder.iterdir()]
                     info = {
                         "id": hub_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -15,7 +16,7 @@ import hub
 import pytest
 import torch
 
-from course_utils import generate, hardware, load_model, models, weights
+from course_utils import generate, hardware, load_model, models, proxies, weights
 from course_utils.errors import CourseError, UnknownNameError
 from course_utils.registry import REGISTRY
 
@@ -128,8 +129,9 @@ def test_logging_of_others_is_as_before() -> None:
         ({"name": "Course"}, "Did you mean 'course'"),
         ({"name": "./no/such/folder"}, "no model called"),
         ({"precision": "int4"}, "Did you mean 'int8'"),
-        ({"precision": "8bit"}, "Known: fp32, bf16, fp16, int8, nf4, auto"),
-        ({"device": "gpu"}, "Known: auto, cuda, cpu"),
+        ({"precision": "16bit"}, "Known: fp32, bf16, fp16, int8, nf4, auto"),
+        ({"device": "gpu"}, "Did you mean 'cuda' or 'mps'? Known: auto, cuda, cpu, mps"),
+        ({"device": "tpu"}, "Known: auto, cuda, cpu, mps"),
         ({"task": "masked-lm"}, "task of course"),
         ({"name": "bert-base", "task": "causal-lm"}, "task of bert-base"),
     ],
@@ -182,20 +184,27 @@ LOAD = """
     import sys
     from course_utils import load_model
     from course_utils.errors import CourseError
-    for name in sys.argv[1:]:
+    import json
+    keywords = json.loads(sys.argv[1])
+    for name in sys.argv[2:]:
         try:
-            model, tokenizer = load_model(name, device="cpu")
+            model, tokenizer = load_model(name, device="cpu", **keywords)
             print(name, type(model).__name__, model.num_parameters())
         except CourseError as error:
             print(type(error).__name__, error)
 """
 
 
-def load_from(address: str, home: Path, *names: str) -> str:
-    environment = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    environment.pop("HF_HUB_OFFLINE", None)
+def load_from(address: str, home: Path, *names: str, environment: dict[str, str] | None = None, **keywords: object) -> str:
+    kept = {name: value for name, value in os.environ.items() if name not in (*proxies._VARIABLES, "NO_PROXY", "no_proxy")}
+    variables = {**kept, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    variables.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LOAD), *names], capture_output=True, text=True, env=environment, timeout=300
+        [sys.executable, "-c", textwrap.dedent(LOAD), json.dumps(keywords), *names],
+        capture_output=True,
+        text=True,
+        env={**variables, **(environment or {})},
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -233,6 +242,56 @@ def test_hub_without_the_model(tmp_path: Path) -> None:
 def test_hub_out_of_reach(tmp_path: Path) -> None:
     said = load_from("http://127.0.0.1:9", tmp_path / "home", "tinyllama")
     assert said.startswith("DownloadError") and "HF_ENDPOINT" in said and 'load_model("course")' in said
+
+
+def test_a_keyword_is_not_the_hub_s_fault(tmp_path: Path) -> None:
+    """A misspelt one (no weight is fetched), and a value that transformers refuses, of a model that the hub has."""
+    folder = checkpoints.make("tinyllama", tmp_path / "model")
+    with hub.serve({("owner/model", "main"): folder}) as (address, asked):
+        said = load_from(address, tmp_path / "home", "owner/model", presicion="int8")
+        assert said.startswith("UnknownNameError load_model() has no argument 'presicion'. Did you mean 'precision'?")
+        assert not [request for request in asked if request.startswith("GET") and "safetensors" in request]
+        said = load_from(address, tmp_path / "home", "owner/model", attn_implementation="egaer")
+        assert said.startswith("CourseError") and "cannot load owner/model" in said and "egaer" in said
+        assert load_from(address, tmp_path / "home", "owner/model", use_cache=False).startswith(
+            "owner/model LlamaForCausalLM"
+        )
+
+
+def test_hub_revision_of_one_s_own(tmp_path: Path) -> None:
+    spec, other = REGISTRY["tinyllama"], "a" * 40
+    folder = checkpoints.make("tinyllama", tmp_path / "model")
+    with hub.serve({(spec.hub_id, other): folder}) as (address, asked):
+        said = load_from(address, tmp_path / "home", "tinyllama", revision=other, token="hf_x")
+    assert said.startswith("tinyllama LlamaForCausalLM")
+    assert f"GET /{spec.hub_id}/resolve/{other}/model.safetensors" in asked
+
+
+def test_hub_with_an_adapter(tmp_path: Path) -> None:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    with hub.serve({("owner/adapter", "main"): folder}) as (address, _):
+        said = load_from(address, tmp_path / "home", "owner/adapter")
+    assert said.startswith("CourseError") and 'huggingface_hub.snapshot_download("owner/adapter")' in said
+
+
+def test_hub_behind_a_proxy(tmp_path: Path) -> None:
+    """What the hub's client, whichever it is, says of a proxy that it cannot use."""
+    for variable, value, says in (
+        ("ALL_PROXY", "socks5://127.0.0.1:9", ["a SOCKS proxy is set (ALL_PROXY=socks5://127.0.0.1:9)", "HTTPS_PROXY"]),
+        ("ALL_PROXY", "socks://127.0.0.1:9", ["ALL_PROXY=socks://127.0.0.1:9 is no address", "socks5://host:port"]),
+        (
+            "HTTPS_PROXY",
+            "http://me:secret@127.0.0.1:9",
+            ["proxy http://…@127.0.0.1:9 (HTTPS_PROXY)", "nothing listens there"],
+        ),
+    ):
+        said = load_from("https://hub.invalid", tmp_path / "home", "tinyllama", environment={variable: value})
+        assert said.startswith("DownloadError TinyLlama/TinyLlama-1.1B-Chat-v1.0 could not be fetched from the hub: ")
+        assert "secret" not in said
+        for part in says:
+            assert part in said
 
 
 def test_registry_table() -> None:

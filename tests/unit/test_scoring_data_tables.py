@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from course_utils import data, load_model, scoring, tables
+from course_utils import data, generate, load_model, scoring, tables
 from course_utils.errors import UnknownNameError
 
 
@@ -22,6 +22,22 @@ def test_nll_is_transformers_loss_whatever_the_batch() -> None:
             loss = model(input_ids=ids, labels=ids).loss
         assert row.nll == pytest.approx(float(loss) * row.tokens, rel=1e-3)
     assert scoring.perplexity(frame) == pytest.approx(np.exp(frame.nll.sum() / frame.tokens.sum()))
+
+
+@pytest.mark.parametrize(("precision", "rel"), [("fp16", 2e-3), ("bf16", 2e-2)])
+def test_sixteen_bits_score_as_thirty_two_do(precision: str, rel: float) -> None:
+    """A T4's precision and an A100's: only the model computes in it, what is added up is float32."""
+    texts = data.movie_sentences()["text"][:6]
+    prompts, words = [f"Review: {text}\nSentiment:" for text in texts], [" positive", " negative"]
+    wide, tokenizer = load_model(precision="fp32", device="cpu")
+    want = scoring.nll(wide, tokenizer, texts, progress=False)
+    options = scoring.loglikelihood(wide, tokenizer, prompts, words, progress=False)
+    narrow, tokenizer = load_model(precision=precision, device="cpu")
+    got = scoring.nll(narrow, tokenizer, texts, progress=False)
+    assert got.nll.dtype == np.float64 and scoring.perplexity(got) == pytest.approx(scoring.perplexity(want), rel=rel)
+    frame = scoring.loglikelihood(narrow, tokenizer, prompts, words, progress=False)
+    np.testing.assert_allclose(frame.logprob, options.logprob, atol=50 * rel)
+    assert "Paris" in generate(narrow, tokenizer, "What is the capital of France?", max_new_tokens=8)
 
 
 PROMPTS = ["Q: The capital of France?\nA:", "Q: The capital of France, once more, with feeling?\nA: ", "Q:", ""]
