@@ -430,6 +430,10 @@ class _Nothing:
     def is_capturing(self) -> bool:
         return False
 
+    def query(self) -> bool:
+        """Is it done?"""
+        return True
+
     def elapsed_time(self, end: _Nothing) -> float:
         return 1000 * (end.time - self.time)
 
@@ -450,6 +454,7 @@ def _cuda() -> dict[str, Any]:
         "manual_seed_all",
         "init",
         "_lazy_init",
+        "set_device",
     ]
     zero = ["current_device", "memory_allocated", "max_memory_allocated", "memory_reserved", "max_memory_reserved"]
     return {
@@ -505,6 +510,7 @@ def _install_machine(profile: str) -> None:
     }
     for name, value in accelerator.items():
         setattr(torch.accelerator, name, value)
+    torch.Event = _Nothing
     torch.Generator = Generator
     torch.load = functools.partial(_load, torch.load)
 

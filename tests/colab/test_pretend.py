@@ -185,7 +185,10 @@ REFUSED = {
     "\nfailed = []\ndef work():\n    try:\n        x + c\n    except RuntimeError as error:\n        failed.append(error)\n"
     "t = threading.Thread(target=work); t.start(); t.join()\nraise failed[0]": TWO,
 }
-CUDA_ONLY = {  # cuBLAS has no whole numbers
+CUDA_ONLY = {
+    "torch.cuda.set_device(0); torch.cuda.synchronize(); r = torch.cuda.current_device()": "0",  # as transformers' Trainer does
+    "e = torch.Event(device=x.device); e.record(); r = e.query()": "True",  # as generate() does
+    # cuBLAS has no whole numbers
     "r = torch.ones(2, 2, dtype=torch.long, device=G) @ torch.ones(2, 2, dtype=torch.long, device=G)": (
         "RuntimeError: \"addmm_cuda\" not implemented for 'Long'"
     ),
