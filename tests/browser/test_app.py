@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradio_client
@@ -67,7 +68,8 @@ def app(space: Path, course_folder: Path, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("elsewhere")
     shutil.copytree(space, folder / "space")
     settings = {"BASE_MODEL": str(course_folder), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-    environment = {**os.environ, **settings}
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9")  # one that is not there
+    environment = {**os.environ, **settings, **proxies}
     command = [sys.executable, "app.py"]
     with running(command, r"(http://\S+)", folder / "log", cwd=folder / "space", env=environment) as address:
         yield address
@@ -120,6 +122,16 @@ def test_program_is_clean(space: Path) -> None:
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="with socksio a SOCKS proxy works")
+def test_a_proxy_that_it_cannot_use_is_named(space: Path) -> None:
+    environment = {**os.environ, "ALL_PROXY": "socks5://127.0.0.1:1080"}
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=space, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "Gradio cannot use the proxy that is set" in done.stderr and "pip install httpx[socks]" in done.stderr
 
 
 def test_classify_and_switch_the_adapter(
