@@ -1500,7 +1500,7 @@ with serving(SPACE) as address:
         job = client.submit("Name three colours.", api_name="/chat")
         answers = list(itertools.islice(job, lab.budget(full=24, quick=4)))
         job.cancel()
-        log.append(f"chat: {answers[0]!r}, {answers[1]!r}, … {answers[-1]!r}")
+        log.append(f"chat: {answers[:2]}, … {answers[-1:]}")
     except AppError as refusal:
         log.append(f"chat refused: {refusal}")
 print(*log, sep="\n")
