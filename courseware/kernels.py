@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from queue import Empty
 from typing import Any
@@ -49,6 +50,12 @@ class Client(NotebookClient):  # type: ignore[misc]
         if self._watch:
             self._watch.printed = time.monotonic()
         return super().process_message(msg, cell, cell_index)
+
+    async def _async_poll_kernel_alive(self) -> None:
+        with contextlib.suppress(
+            AssertionError
+        ):  # a cell hung: nbclient still asks after its kernel, which is gone
+            await super()._async_poll_kernel_alive()
 
     async def async_start_new_kernel_client(self) -> Any:
         client = await super().async_start_new_kernel_client()
