@@ -80,7 +80,10 @@ _INSTEAD = {
     **dict.fromkeys(("bits", "quant", "quantize", "quantization"), 'precision="int8" or precision="nf4"'),
     **{word: f'precision="{_SYNONYMS.get(word, word)}"' for word in (*PRECISIONS, *_SYNONYMS) if word.isidentifier()},
     "use_auth_token": "token=",
+    "use_flash_attention_2": 'attn_implementation="flash_attention_2"',
     "use_gpu": 'device="cuda"',
+    "padding_side": "tokenizer.padding_side = … afterwards",
+    "max_new_tokens": "generate(model, tokenizer, prompt, max_new_tokens=…)",
 }
 
 

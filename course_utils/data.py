@@ -73,7 +73,7 @@ def movie_sentences() -> Dataset:
     with tarfile.open(outer) as package:
         inner = package.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
         assert inner is not None
-        with tarfile.open(fileobj=io.BytesIO(inner.read())) as archive:
+        with tarfile.open(fileobj=io.BytesIO(inner.read()), encoding="utf-8") as archive:
             member = next(name for name in archive.getnames() if name.endswith("movieReviewSnippets_GroundTruth.txt"))
             table = archive.extractfile(member)
             assert table is not None

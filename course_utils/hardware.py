@@ -152,7 +152,9 @@ def _cpu_name() -> str:
     if info.exists():
         found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     elif sys.platform == "darwin":  # and only "arm" here
-        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        asked = subprocess.run(
+            ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, encoding="utf-8"
+        )
         found = re.search(r"(.+)", asked.stdout)
     else:
         found = None
@@ -178,8 +180,10 @@ def _ram_free(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes that a new allocation may take: the system's, or the container's where that is less."""
     free = int(psutil.virtual_memory().available)
     limit, used = cgroup / "memory.max", cgroup / "memory.current"
-    if limit.exists() and used.exists() and (text := limit.read_text().strip()).isdigit():  # else "max": no limit
-        free = min(free, max(0, int(text) - int(used.read_text())))
+    if (
+        limit.exists() and used.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit()
+    ):  # else "max": no limit
+        free = min(free, max(0, int(text) - int(used.read_text(encoding="utf-8"))))
     return free
 
 

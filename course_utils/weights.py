@@ -342,6 +342,7 @@ def _pip_download(file: PinnedFile, folder: Path) -> None:
             text=True,
             errors="replace",
             env=environment,
+            encoding="utf-8",
         ) as process,
         tqdm(total=file.size, unit="B", unit_scale=True, desc=file.filename, leave=False) as bar,
     ):
@@ -394,7 +395,9 @@ def _go_on(session: requests.Session, address: str, target: Path, bar: tqdm) -> 
 
 def _pip_setting(name: str) -> str:
     """What pip is told by PIP_… or its configuration files; empty where it is told nothing."""
-    said = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, encoding="utf-8"
+    ).stdout
     values = dict(re.findall(r"^(\S+?)='(.*)'$", said, re.MULTILINE))
     return next((values[key] for key in (f":env:.{name}", f"install.{name}", f"global.{name}") if key in values), "")
 

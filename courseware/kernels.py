@@ -52,9 +52,7 @@ class Client(NotebookClient):  # type: ignore[misc]
         return super().process_message(msg, cell, cell_index)
 
     async def _async_poll_kernel_alive(self) -> None:
-        with contextlib.suppress(
-            AssertionError
-        ):  # a cell hung: nbclient still asks after its kernel, which is gone
+        with contextlib.suppress(AssertionError):  # a cell hung: nbclient still asks after its kernel, which is gone
             await super()._async_poll_kernel_alive()
 
     async def async_start_new_kernel_client(self) -> Any:

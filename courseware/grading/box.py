@@ -88,7 +88,9 @@ def check() -> None:
     if shutil.which("bwrap"):
         with _filter() as rules:
             program = [*_bwrap(None, {}, rules), sys.executable, "-c", ""]  # what every submission needs
-            tried = subprocess.run(program, capture_output=True, text=True, pass_fds=[rules] if rules else [])
+            tried = subprocess.run(
+                program, capture_output=True, text=True, pass_fds=[rules] if rules else [], encoding="utf-8"
+            )
         if tried.returncode == 0:
             return
         said = f"bubblewrap does not work here: {tried.stderr.strip() or 'it ended with ' + str(tried.returncode)}"
@@ -422,7 +424,7 @@ def _memory(process: psutil.Process) -> int:
 def _field(process: psutil.Process, name: str) -> int:
     """Bytes that /proc says under this name; 0 for a process that is gone."""
     with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+        for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{name}:"):
                 return int(line.split()[1]) * 1024
     return 0

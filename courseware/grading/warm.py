@@ -235,7 +235,9 @@ def _settle(entry: Entry, lifeline: int) -> None:
     if entry.rules:
         _filter(bytes.fromhex(entry.rules))
     _prctl(_SET_DUMPABLE, 1)  # as any program that was started
-    status = dict(line.split(":\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t") for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if ":\t" in line
+    )
     held = [int(status[f"Cap{kind}"], 16) for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")]
     if any(held) or status["NoNewPrivs"] != "1":
         raise PermissionError("a privilege is left")

@@ -36,7 +36,7 @@ CUDA = re.compile(r"nvidia-|cuda-|triton")
 
 def colab() -> dict[str, str]:
     """name → version of Colab's packages, without local labels (torch's +cu128 is not on the index)."""
-    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^+\s]+)", FREEZE.read_text(), flags=re.MULTILINE))
+    pins = dict(re.findall(r"^([A-Za-z0-9._-]+)==([^+\s]+)", FREEZE.read_text(encoding="utf-8"), flags=re.MULTILINE))
     return {name.lower().replace("_", "-"): v for name, v in pins.items()}
 
 
@@ -52,7 +52,7 @@ def test_bounds_reach_down_to_colab() -> None:
 def test_installing_changes_nothing(tmp_path: Path) -> None:
     """pip solves our dependencies for Python 3.13 with every one of Colab's versions as a constraint."""
     constraints = tmp_path / "constraints.txt"
-    constraints.write_text("".join(f"{n}=={v}\n" for n, v in colab().items() if not CUDA.match(n)))
+    constraints.write_text("".join(f"{n}=={v}\n" for n, v in colab().items() if not CUDA.match(n)), encoding="utf-8")
     report = tmp_path / "report.json"
     python = python_3_13()
     command = [python or sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--ignore-installed"]
@@ -61,11 +61,11 @@ def test_installing_changes_nothing(tmp_path: Path) -> None:
         command += ["--python-version", "3.13", "--only-binary", ":all:", "--target", str(tmp_path / "target")]
         for minor in range(5, 36):  # Colab's Ubuntu 22.04 has glibc 2.35
             command += ["--platform", f"manylinux_2_{minor}_x86_64"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr[-3000:]
     chosen = {
         item["metadata"]["name"].lower().replace("_", "-"): item["metadata"]["version"]
-        for item in json.loads(report.read_text())["install"]
+        for item in json.loads(report.read_text(encoding="utf-8"))["install"]
     }
     have = colab()
     assert {n: v for n, v in chosen.items() if n in have and have[n] != v and not CUDA.match(n)} == {}
@@ -94,22 +94,24 @@ def colab_python() -> str:
     stamp = folder / "stamp"
     wanted = hashlib.sha256("\n".join([*pins, constraints, sys.version]).encode()).hexdigest()
     python = folder / "bin" / "python"
-    if not stamp.exists() or stamp.read_text() != wanted:
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        (folder / "constraints.txt").write_text(constraints)
+        (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, f"pip=={version('pip')}"], check=True)
         subprocess.run([*pip, pins[0]], check=True)
         extra = [f"{name}=={version(name)}" for name in sorted(ADDITIONS)]
         subprocess.run([*pip, "-c", folder / "constraints.txt", *pins, *extra], check=True)
         subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
-        stamp.write_text(wanted)
+        stamp.write_text(wanted, encoding="utf-8")
     return str(python)
 
 
 def test_it_holds_colab_s_versions(colab_python: str) -> None:
-    listed = subprocess.run([colab_python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        [colab_python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     installed = {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(listed.stdout)}
     have = colab()
     ours = [r.name.lower() for r in map(Requirement, PROJECT["dependencies"])]
@@ -127,6 +129,7 @@ def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
         text=True,
         cwd=ROOT,
         env={**os.environ, "COURSE_BUDGET": "quick"},
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout[-6000:]
     print(done.stdout.strip().splitlines()[-1])
@@ -138,7 +141,7 @@ def colab_kernel(colab_python: str, tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("jupyter")
     spec = {"argv": [colab_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Colab"}
     (folder / "kernels" / "colab").mkdir(parents=True)
-    (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps({**spec, "language": "python"}))
+    (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps({**spec, "language": "python"}), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(folder))
         yield "colab"

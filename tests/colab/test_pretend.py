@@ -47,7 +47,9 @@ print(json.dumps([outcome(code) for code in json.load(sys.stdin)]))
 def run(codes: list[str], profile: str) -> list[str]:
     """What each piece of code leaves in `r` (the device of a tensor), or the error that it raises."""
     text = SETUP.format(here=str(HERE), profile=profile, device={"t4": "cuda", "mps": "mps"}[profile]) + RUN
-    done = subprocess.run([sys.executable, "-c", text], input=json.dumps(codes), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", text], input=json.dumps(codes), capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return list(json.loads(done.stdout.splitlines()[-1]))
 

@@ -41,7 +41,7 @@ def handed_in(answers: dict[str, str], before: str = "") -> dict[str, Any]:
 
 
 def result_of(out: Path, student: str) -> dict[str, Any]:
-    return json.loads((out / "results" / f"{student}.json").read_text())
+    return json.loads((out / "results" / f"{student}.json").read_text(encoding="utf-8"))
 
 
 def scores(out: Path, student: str) -> tuple[float, float]:

@@ -138,18 +138,20 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     targets = [str(out / "gradebook.db"), str(out / "grades.csv"), str(submitted / "honest.ipynb"), str(Path(__file__))]
     settings = f"OUT_FOLDERS = {targets}\nPORT = {server.getsockname()[1]}\n"
     for name in ("honest", "zealous"):
-        (submitted / f"{name}.ipynb").write_text(json.dumps(handed_in(RIGHT, before="# HONEST-STUDENT\nprint('hello')")))
+        (submitted / f"{name}.ipynb").write_text(
+            json.dumps(handed_in(RIGHT, before="# HONEST-STUDENT\nprint('hello')")), encoding="utf-8"
+        )
     for name, code in ATTACKS.items():
         notebook = handed_in({**RIGHT, "double": WRONG}, before=settings + code)
-        (submitted / f"{name}.ipynb").write_text(json.dumps(notebook))
+        (submitted / f"{name}.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
     overwritten = handed_in({**RIGHT, "double": WRONG})
     for cell in overwritten["cells"]:
         if cell["metadata"].get("nbgrader", {}).get("locked"):
             cell["source"] = "pass"
             cell["metadata"]["nbgrader"]["points"] = 100
-    (submitted / "overwritten tests.ipynb").write_text(json.dumps(overwritten))
+    (submitted / "overwritten tests.ipynb").write_text(json.dumps(overwritten), encoding="utf-8")
     leak = "def double(x):\n    import sys\n    raise ValueError(str(sys._getframe(1).f_code.co_consts))"
-    (submitted / "leaks by its error.ipynb").write_text(json.dumps(handed_in({**RIGHT, "double": leak})))
+    (submitted / "leaks by its error.ipynb").write_text(json.dumps(handed_in({**RIGHT, "double": leak})), encoding="utf-8")
     os.symlink("/etc/passwd", submitted / "link.ipynb")
     before = outside(submitted)
     run.grade_class(TINY, submitted, out, run.Options(workers=2, limits=QUICK))
@@ -181,7 +183,7 @@ def test_honest_grades_stand(graded: Path) -> None:
     assert scores(graded, "honest") == scores(graded, "zealous") == (3, 3)
     names = {path.stem for path in (graded / "feedback").iterdir()}
     assert names == {*ATTACKS, "honest", "zealous", "overwritten tests", "leaks by its error", "link"}
-    assert len((graded / "grades.csv").read_text().splitlines()) == len(names) + 1
+    assert len((graded / "grades.csv").read_text(encoding="utf-8").splitlines()) == len(names) + 1
 
 
 def test_overwritten_tests_are_restored(graded: Path) -> None:
@@ -194,15 +196,15 @@ def test_link_is_not_followed(graded: Path) -> None:
 
 def test_hidden_tests_stay_hidden(graded: Path) -> None:
     for path in [*graded.glob("feedback/*"), *graded.glob("autograded/*/*/*")]:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert "HIDDEN-MARKER" not in text and "OUTSIDE-MARKER" not in text and "def probe" not in text, path
 
 
 def test_feedback_runs_nothing(graded: Path) -> None:
-    page = (graded / "feedback" / "page with scripts.html").read_text()
+    page = (graded / "feedback" / "page with scripts.html").read_text(encoding="utf-8")
     assert "default-src 'none'" in page.split("</title>")[0]
     assert "<script>EVIL" not in page and "onerror=EVIL" not in page.replace("&lt;img src=x onerror=EVIL", "")
-    assert "data:image/png" not in (graded / "feedback" / "a huge image.html").read_text()
+    assert "data:image/png" not in (graded / "feedback" / "a huge image.html").read_text(encoding="utf-8")
 
 
 def test_nothing_is_left_running(graded: Path) -> None:

@@ -52,10 +52,10 @@ def test_running_twice_changes_nothing_and_a_change_is_graded(grade: Grade, righ
     grade({})
     after = files(out)
     assert {p for p in before if before[p] != after[p]} <= {str(out / "grades.csv"), str(out / "gradebook.db")}
-    text = (out / "grades.csv").read_text()
+    text = (out / "grades.csv").read_text(encoding="utf-8")
     grade({"b.ipynb": handed_in({"total": RIGHT["total"]})})
     changed = {Path(p).name for p, when in files(out).items() if before.get(p) != when}
-    assert scores(out, "b") == (0, 3) and (out / "grades.csv").read_text() != text
+    assert scores(out, "b") == (0, 3) and (out / "grades.csv").read_text(encoding="utf-8") != text
     assert not {"a.json", "a.html", "c.json", "c.html"} & changed and {"b.json", "b.html"} <= changed
 
 
@@ -68,14 +68,14 @@ def test_manual_grades_survive_and_reach_the_feedback(grade: Grade, right: dict[
         book.find_comment("double", lab, lab, "a").manual_comment = "Please name your variables."
         book.db.commit()
     grade({})
-    assert "Please name your variables." in (out / "feedback" / "a.html").read_text()
+    assert "Please name your variables." in (out / "feedback" / "a.html").read_text(encoding="utf-8")
     grade({"a.ipynb": handed_in({**RIGHT, "total": "def total(values):\n    return 0.0"})})
     with Gradebook(f"sqlite:///{out / 'gradebook.db'}") as book:
         given = book.find_grade("double-hidden", lab, lab, "a")
         assert (given.manual_score, given.extra_credit, given.auto_score) == (0.5, 0.25, 2.0)
         assert book.find_comment("double", lab, lab, "a").comment == "Please name your variables."
         assert book.find_submission(lab, "a").score == 1 + 0.75
-    assert "a,90_tiny,1.75,6.0" in (out / "grades.csv").read_text()
+    assert "a,90_tiny,1.75,6.0" in (out / "grades.csv").read_text(encoding="utf-8")
 
 
 def test_formgrader_lists_the_class(grade: Grade, right: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,9 +100,9 @@ def test_unsafe_marks_every_grade(grade: Grade, right: dict[str, Any], monkeypat
     monkeypatch.setattr(box, "check", lambda: pytest.fail("no box is asked for"))
     out = grade({"a.ipynb": right}, unsafe=True)
     assert scores(out, "a") == (3, 3) and result_of(out, "a")["box"] == "unsafe"
-    assert (
-        "WITHOUT a box" in (out / "grades.csv").read_text() and "WITHOUT a box" in (out / "feedback" / "a.html").read_text()
-    )
+    assert "WITHOUT a box" in (out / "grades.csv").read_text(encoding="utf-8") and "WITHOUT a box" in (
+        out / "feedback" / "a.html"
+    ).read_text(encoding="utf-8")
 
 
 def test_without_bubblewrap_it_refuses(grade: Grade, right: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +118,13 @@ def test_a_box_reads_a_course_in_any_folder(where: str, monkeypatch: pytest.Monk
     with tempfile.TemporaryDirectory(dir=where) as mine:
         folder = Path(mine) / "cache" / "deeper"
         folder.mkdir(parents=True)
-        (folder / "weights").write_text("read")
+        (folder / "weights").write_text("read", encoding="utf-8")
         monkeypatch.setenv("COURSE_CACHE", str(folder))
         with box._filter() as rules:
             program = [*box._bwrap(None, {}, rules), "cat", str(folder / "weights")]
-            done = subprocess.run(program, capture_output=True, text=True, pass_fds=[rules] if rules else [])
+            done = subprocess.run(
+                program, capture_output=True, text=True, pass_fds=[rules] if rules else [], encoding="utf-8"
+            )
     assert (done.stdout, done.stderr) == ("read", "")
 
 
@@ -141,7 +143,7 @@ def command(submitted: Path, out: Path) -> list[str]:
         "    run.grade_class(TINY, Path(sys.argv[2]), Path(sys.argv[3]), run.Options(workers=2, limits=QUICK))\n"
     )
     script = out.parent / "grade_tiny.py"
-    script.write_text(code)
+    script.write_text(code, encoding="utf-8")
     return [sys.executable, str(script), str(Path(__file__).parent), str(submitted), str(out)]
 
 
@@ -151,7 +153,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
     submitted.mkdir()
     for n in range(8):
         slow = handed_in(RIGHT, before=f"import time\ntime.sleep({0 if n < 2 else 1.5})  # {n}")
-        (submitted / f"s{n}.ipynb").write_text(json.dumps(slow))
+        (submitted / f"s{n}.ipynb").write_text(json.dumps(slow), encoding="utf-8")
     process = subprocess.Popen(command(submitted, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     kept: dict[str, float] = {}
     end = time.monotonic() + 60
@@ -207,7 +209,7 @@ def test_two_runs_do_not_share_a_folder(grade: Grade, right: dict[str, Any], tmp
 
 def test_a_spreadsheet_gets_no_formula(grade: Grade) -> None:
     out = grade({"=1+1.ipynb": b"", "@x.ipynb": b""})
-    rows = (out / "grades.csv").read_text().splitlines()[1:]
+    rows = (out / "grades.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert all(row.startswith("'") for row in rows)
 
 
@@ -218,10 +220,10 @@ def test_layouts(tmp_path: Path) -> None:
     folders = tmp_path / "nbgrader"
     for student, name in (("ann", "90_tiny.ipynb"), ("bob", "Copy_of_90_tiny (1).ipynb"), ("cy", "answers.txt")):
         (folders / student / "90_tiny").mkdir(parents=True)
-        (folders / student / "90_tiny" / name).write_text(student)
-    (folders / "ann" / "90_tiny" / "scratch.ipynb").write_text("not this one")
+        (folders / student / "90_tiny" / name).write_text(student, encoding="utf-8")
+    (folders / "ann" / "90_tiny" / "scratch.ipynb").write_text("not this one", encoding="utf-8")
     (folders / "dee").mkdir()
-    (folders / ".DS_Store").write_text("junk")
+    (folders / ".DS_Store").write_text("junk", encoding="utf-8")
     found = students(folders)
     assert found.pop("dee").startswith("the folder is empty") and found == {"ann": "ann", "bob": "bob", "cy": "cy"}
 
@@ -251,7 +253,9 @@ def test_zip_slip_and_links_in_a_zip(grade: Grade, tmp_path: Path) -> None:
     out = tmp_path / "graded"
     run.grade_class(TINY, lms, out, run.Options(limits=QUICK))
     assert scores(out, "good") == (3, 3)
-    notes = [json.loads(p.read_text())["note"] for p in out.glob("results/*.json") if "90_tiny" not in p.name]
+    notes = [
+        json.loads(p.read_text(encoding="utf-8"))["note"] for p in out.glob("results/*.json") if "90_tiny" not in p.name
+    ]
     assert sum("leads out of the zip" in note for note in notes) >= 1 and sum("link" in note for note in notes) == 1
     assert not list(tmp_path.rglob("escaped.ipynb")) and not list(tmp_path.parent.glob("escaped.ipynb"))
 

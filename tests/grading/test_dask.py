@@ -30,10 +30,10 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         [*python, "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(where)], **common
     )
     end = time.monotonic() + 60
-    while not where.exists() or not where.read_text().strip():
+    while not where.exists() or not where.read_text(encoding="utf-8").strip():
         assert time.monotonic() < end and scheduler.poll() is None, "the scheduler did not start"
         time.sleep(0.2)
-    address = json.loads(where.read_text())["address"]
+    address = json.loads(where.read_text(encoding="utf-8"))["address"]
     worker = [
         sys.executable,
         "-m",
@@ -58,7 +58,7 @@ def test_a_cluster_that_loses_a_worker_grades_all(
     submitted.mkdir()
     for n in range(8):
         slow = handed_in(RIGHT, before=f"import time\ntime.sleep(1.5)  # {n}")
-        (submitted / f"s{n}.ipynb").write_text(json.dumps(slow))
+        (submitted / f"s{n}.ipynb").write_text(json.dumps(slow), encoding="utf-8")
 
     def kill_one() -> None:
         while not list(out.glob("results/s*.json")):
@@ -72,6 +72,6 @@ def test_a_cluster_that_loses_a_worker_grades_all(
 
 
 def test_no_scheduler_there(tmp_path: Path) -> None:
-    (tmp_path / "a.ipynb").write_text("x")
+    (tmp_path / "a.ipynb").write_text("x", encoding="utf-8")
     with pytest.raises(CourseError, match="No Dask scheduler answers"):
         run.grade_class(TINY, tmp_path, tmp_path / "graded", run.Options(dask="tcp://127.0.0.1:9", limits=QUICK))

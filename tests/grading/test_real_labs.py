@@ -41,7 +41,10 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path) -> None:
     nbformat.write(forged, submitted / "forged.ipynb")
     # Experiments too, so that a cell which needs what a box does not give is noticed.
     run.grade_class(chapter, submitted, tmp_path / "graded", run.Options(workers=2, skip_experiments=False))
-    results = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "graded" / "results").glob("*ed.json")}
+    results = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in (tmp_path / "graded" / "results").glob("*ed.json")
+    }
     points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
     assert sum(results["solved"]["scores"].values()) == points, results["solved"]["why"]
     cells = nbformat.reads(results["solved"]["notebook"], as_version=4).cells

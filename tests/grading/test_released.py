@@ -28,7 +28,7 @@ def test_a_released_lab_back_from_colab_gets_full_marks(tmp_path: Path) -> None:
     submitted = tmp_path / "submitted"
     submitted.mkdir()
     back = demo.colab(json.loads(nbformat.writes(given)))
-    (submitted / "ada.ipynb").write_text(json.dumps(back))
+    (submitted / "ada.ipynb").write_text(json.dumps(back), encoding="utf-8")
     assert main(["grade", part.name, str(submitted), "--out", str(tmp_path / "graded")]) == 0
-    (row,) = csv.DictReader((tmp_path / "graded" / "grades.csv").open())
+    (row,) = csv.DictReader((tmp_path / "graded" / "grades.csv").open(encoding="utf-8"))
     assert row["student"] == "ada" and float(row["score"]) == float(row["max_score"]) > 0, row

@@ -199,6 +199,7 @@ def test_a_dtype_is_obeyed(folder: Path, keyword: str, value: object) -> None:
         ({"fp16": True}, 'Write precision="fp16"'),
         ({"half": True}, 'Write precision="fp16"'),
         ({"use_auth_token": "x"}, "Write token="),
+        ({"padding_side": "left"}, "Write tokenizer.padding_side = … afterwards"),
         ({"bnb_4bit_quant_type": "nf4"}, "BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=…)"),
         ({"llm_int8_threshold": 6.0}, "BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=…)"),
         ({"wombat": 1}, "no argument 'wombat'. Its own are name, task, precision, device"),

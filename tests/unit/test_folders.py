@@ -49,7 +49,7 @@ def shards(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     save_file(tensors, folder / "model-00001-of-00002.safetensors", metadata={"format": "pt"})
     names = {name: f"model-0000{1 + (name == 'lm_head.weight')}-of-00002.safetensors" for name in tensors}
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}), encoding="utf-8")
 
 
 def one_deep(folder: Path) -> None:
@@ -69,7 +69,7 @@ def only(folder: Path, *names: str) -> None:
 
 def change(folder: Path, **settings: Any) -> None:
     file = folder / "config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), **settings}))
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), **settings}), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -81,22 +81,31 @@ def change(folder: Path, **settings: Any) -> None:
         (lambda f: only(f, "model.zip"), ["no config.json", "Unpack model.zip"]),
         (lambda f: (f / "config.json").unlink(), ["no config.json", "model.safetensors", "copy the config.json"]),
         (one_deep, ["no config.json", 'load_model("', 'model/checkpoint-10")']),
-        (lambda f: (f / "config.json").write_text(POINTER), ["config.json is a Git LFS pointer", "git lfs pull"]),
         (
-            lambda f: (f / "model.safetensors").write_text(POINTER),
+            lambda f: (f / "config.json").write_text(POINTER, encoding="utf-8"),
+            ["config.json is a Git LFS pointer", "git lfs pull"],
+        ),
+        (
+            lambda f: (f / "model.safetensors").write_text(POINTER, encoding="utf-8"),
             ["model.safetensors is a Git LFS pointer", "git lfs pull"],
         ),
-        (lambda f: as_bin(f).write_text(POINTER), ["pytorch_model.bin is a Git LFS pointer", "git lfs pull"]),
-        (lambda f: (f / "tokenizer.json").write_text(POINTER), ["tokenizer.json is a Git LFS pointer"]),
         (
-            lambda f: [file.write_text(POINTER) for file in f.iterdir()],
+            lambda f: as_bin(f).write_text(POINTER, encoding="utf-8"),
+            ["pytorch_model.bin is a Git LFS pointer", "git lfs pull"],
+        ),
+        (lambda f: (f / "tokenizer.json").write_text(POINTER, encoding="utf-8"), ["tokenizer.json is a Git LFS pointer"]),
+        (
+            lambda f: [file.write_text(POINTER, encoding="utf-8") for file in f.iterdir()],
             ["are Git LFS pointers", "config.json", "and 1 more"],
         ),
-        (lambda f: (f / "config.json").write_text("<html>404</html>"), ["config.json is not JSON", "Get it again"]),
+        (
+            lambda f: (f / "config.json").write_text("<html>404</html>", encoding="utf-8"),
+            ["config.json is not JSON", "Get it again"],
+        ),
         (lambda f: cut(f / "config.json", 100), ["config.json is not JSON"]),
         (lambda f: (f / "config.json").write_bytes(b"\xff\xfe\x00"), ["config.json is not JSON"]),
-        (lambda f: (f / "config.json").write_text("[]"), ["config.json", "a list"]),
-        (lambda f: (f / "config.json").write_text("{}"), ["cannot load model", "model_type"]),
+        (lambda f: (f / "config.json").write_text("[]", encoding="utf-8"), ["config.json", "a list"]),
+        (lambda f: (f / "config.json").write_text("{}", encoding="utf-8"), ["cannot load model", "model_type"]),
         (lambda f: change(f, model_type="llama9"), ["cannot load model", "llama9"]),
         (lambda f: change(f, intermediate_size=128), ["other shapes than its configuration"]),
         (
@@ -113,7 +122,7 @@ def change(folder: Path, **settings: Any) -> None:
         (lambda f: cut(as_bin(f), -500), ["weights of model are damaged"]),
         (lambda f: cut(as_bin(f), 5000), ["weights of model are damaged"]),
         (lambda f: cut(as_bin(f), 0), ["weights of model are damaged"]),
-        (lambda f: as_bin(f).write_text("<html>404</html>"), ["weights of model are damaged"]),
+        (lambda f: as_bin(f).write_text("<html>404</html>", encoding="utf-8"), ["weights of model are damaged"]),
         (lambda f: torch.save({"a": Path("x")}, as_bin(f)), ["could run any program", "as safetensors"]),
         (
             lambda f: [(f / name).unlink() for name in ("tokenizer.json", "tokenizer_config.json")],
@@ -290,7 +299,7 @@ class TestAdapter:
             (lambda f: rename(f, str(f)), ["an adapter again", "merge_and_unload"]),
             (lambda f: (f / "adapter_model.safetensors").unlink(), ["an adapter without its weights"]),
             (
-                lambda f: (f / "adapter_model.safetensors").write_text(POINTER),
+                lambda f: (f / "adapter_model.safetensors").write_text(POINTER, encoding="utf-8"),
                 ["adapter_model.safetensors is a Git LFS pointer"],
             ),
             (lambda f: cut(f / "adapter_model.safetensors", 900), ["weights of the adapter", "damaged"]),
@@ -333,4 +342,6 @@ class TestAdapter:
 def rename(adapter: Path, base: str | None) -> None:
     """Write another base into an adapter's configuration."""
     file = adapter / "adapter_config.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "base_model_name_or_path": base}))
+    file.write_text(
+        json.dumps({**json.loads(file.read_text(encoding="utf-8")), "base_model_name_or_path": base}), encoding="utf-8"
+    )

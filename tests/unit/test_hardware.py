@@ -191,7 +191,7 @@ def test_a_7b_that_fits(precision: str, device: str, here: Hardware) -> None:
             "fp16",
             "mps",
             MAC,
-            ["the GPU has 9.0 GB", 'device="cpu", precision="nf4"', 'load_model("tinyllama")'],
+            ["the GPU has 9.0 GB", 'device="cpu", precision="nf4"', 'load_model("qwen2.5-1.5b")'],
         ),
         ("tinyllama", "fp32", "cuda", replace(T4, gpu_free=4 * GB), ['precision="fp16", which would fit']),
     ],
@@ -208,7 +208,7 @@ def test_every_way_out_is_one() -> None:
     here = replace(LAPTOP, ram_free=20 * GB)
     with pytest.raises(InsufficientHardwareError) as caught:
         check(plan("llama-2-7b", "fp32"), "cpu", here)
-    assert 'precision="bf16", which would fit' in str(caught.value) and 'load_model("tinyllama")' in str(caught.value)
+    assert 'precision="bf16", which would fit' in str(caught.value) and 'load_model("qwen2.5-1.5b")' in str(caught.value)
     check(plan("llama-2-7b", "bf16"), "cpu", here)
     check(plan("tinyllama", "fp32"), "cpu", here)
 
@@ -381,8 +381,8 @@ def test_free_memory_is_less_than_there_is() -> None:
 
 
 def test_a_container_s_limit_counts(tmp_path: Path) -> None:
-    (tmp_path / "memory.current").write_text("300000000\n")
-    (tmp_path / "memory.max").write_text("1000000000\n")
+    (tmp_path / "memory.current").write_text("300000000\n", encoding="utf-8")
+    (tmp_path / "memory.max").write_text("1000000000\n", encoding="utf-8")
     assert hardware._ram_free(tmp_path) == 700_000_000
-    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     assert hardware._ram_free(tmp_path) > 700_000_000

@@ -78,7 +78,9 @@ def test_quantized_runs_and_is_quiet(precision: str) -> None:
             print(generate(model, tokenizer, "What is the capital of France?", max_new_tokens=12))
     """
     environment = {**os.environ, "TRANSFORMERS_VERBOSITY": "warning"}
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, env=environment, encoding="utf-8"
+    )
     assert done.stdout.count("Paris") == 2, done.stdout + done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "slow" in done.stderr
 
@@ -205,6 +207,7 @@ def load_from(address: str, home: Path, *names: str, environment: dict[str, str]
         text=True,
         env={**variables, **(environment or {})},
         timeout=300,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -270,7 +273,7 @@ def test_hub_revision_of_one_s_own(tmp_path: Path) -> None:
 def test_hub_with_an_adapter(tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     folder.mkdir()
-    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
     with hub.serve({("owner/adapter", "main"): folder}) as (address, _):
         said = load_from(address, tmp_path / "home", "owner/adapter")
     assert said.startswith("CourseError") and 'huggingface_hub.snapshot_download("owner/adapter")' in said

