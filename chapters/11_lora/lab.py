@@ -984,7 +984,7 @@ at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # Linux: memory tha
 kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("full", "nf4")) if possible(kind)]
 for kind in tqdm(kinds, desc="one process each", leave=False):
     call = f"measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"
-    answer = subprocess.run([sys.executable, "-c", program + call], env=at_once, capture_output=True, text=True, check=True)
+    answer = subprocess.run([sys.executable, "-c", program + call], env=at_once, capture_output=True, encoding="utf-8", check=True)
     found[kind] = json.loads(answer.stdout.splitlines()[-1])
 held = pd.DataFrame(found).T.rename(index=WAYS)
 parts = ["frozen", "trained", "gradients", "optimizer", "peak", "checkpoint"]
@@ -1148,7 +1148,7 @@ def save_adapter(folder, adapters, alpha, base_name):
         "base_model_name_or_path": base_name,
         "inference_mode": True,
     }
-    Path(folder, "adapter_config.json").write_text(json.dumps(settings, indent=1))
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     tensors = {
         f"base_model.model.{path}.lora_{letter}.weight": matrix.detach().clone().contiguous()
         for path, pair in adapters.items()
@@ -1181,7 +1181,7 @@ with lab.test("save_adapter"):
         save_adapter(folder, adapter, 6.0, "toy")
         names = sorted(file.name for file in Path(folder).iterdir())
         assert names == ["adapter_config.json", "adapter_model.safetensors"], f"the folder holds {names}"
-        settings = json.loads(Path(folder, "adapter_config.json").read_text())
+        settings = json.loads(Path(folder, "adapter_config.json").read_text(encoding="utf-8"))
         assert settings["r"] == 2 and settings["lora_alpha"] == 6.0, f"r should be 2, lora_alpha 6: {settings}"
         stored = sorted(load_file(Path(folder, "adapter_model.safetensors")))
         assert stored[0] == "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", f"the first name is {stored[0]}"
@@ -1195,7 +1195,7 @@ def probe():
     adapter = {path: (nn.Parameter(A), B.T.contiguous().T) for path, (A, B) in adapter.items()}  # trained; not contiguous
     with tempfile.TemporaryDirectory() as folder:
         save_adapter(Path(folder), adapter, 4.5, "some/base")
-        settings = json.loads(Path(folder, "adapter_config.json").read_text())
+        settings = json.loads(Path(folder, "adapter_config.json").read_text(encoding="utf-8"))
         stored = load_file(Path(folder, "adapter_model.safetensors"))
         logits = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(torch.arange(9)[None]).logits.detach()
     asked = ("peft_type", "task_type", "r", "lora_alpha", "bias", "target_modules", "base_model_name_or_path", "lora_dropout")
@@ -1212,7 +1212,7 @@ def visible():
     toy = small_llama()
     with tempfile.TemporaryDirectory() as folder:
         save_adapter(folder, random_adapter(toy, 2, seed=1), 6.0, "toy")
-        settings = json.loads(Path(folder, "adapter_config.json").read_text())
+        settings = json.loads(Path(folder, "adapter_config.json").read_text(encoding="utf-8"))
         stored = load_file(Path(folder, "adapter_model.safetensors"))
         logits = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(torch.arange(10)[None]).logits.detach()
     return [settings["r"], settings["lora_alpha"], sorted(stored), logits]

@@ -340,7 +340,7 @@ def save_adapter(folder, adapters, alpha, base_name):
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": alpha / r, "lora_dropout": 0.0}
     settings |= {"bias": "none", "target_modules": sorted(adapters), "base_model_name_or_path": base_name}
     settings["inference_mode"] = True
-    Path(folder, "adapter_config.json").write_text(json.dumps(settings))
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
     tensors = {
         f"base_model.model.{path}.lora_{letter}.weight": matrix.detach().clone().contiguous()
         for path, pair in adapters.items()
@@ -356,7 +356,7 @@ def save_adapter(folder, adapters, alpha, base_name):
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": alpha, "lora_dropout": 0.0}
     settings |= {"bias": "none", "target_modules": sorted(adapters), "base_model_name_or_path": base_name}
     settings["inference_mode"] = True
-    Path(folder, "adapter_config.json").write_text(json.dumps(settings))
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
     tensors = {
         f"base_model.model.{path}.lora_{letter}.default.weight": matrix.detach().clone().contiguous()
         for path, pair in adapters.items()
@@ -372,7 +372,7 @@ def save_adapter(folder, adapters, alpha, base_name):
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": alpha, "lora_dropout": 0.0}
     settings |= {"bias": "none", "target_modules": sorted({path.split(".")[-1] for path in adapters})}
     settings |= {"base_model_name_or_path": base_name, "inference_mode": True}
-    Path(folder, "adapter_config.json").write_text(json.dumps(settings))
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
     tensors = {
         f"base_model.model.{path}.lora_{letter}.weight": matrix.detach().clone().contiguous()
         for path, pair in adapters.items()
@@ -388,7 +388,7 @@ def save_adapter(folder, adapters, alpha, base_name):
     settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": alpha, "lora_dropout": 0.0}
     settings |= {"bias": "none", "target_modules": sorted(adapters), "base_model_name_or_path": base_name}
     settings["inference_mode"] = True
-    Path(folder, "adapter_config.json").write_text(json.dumps(settings))
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
     tensors = {
         f"base_model.model.{path}.lora_{letter}.weight": matrix.detach().clone().contiguous()
         for path, pair in adapters.items()

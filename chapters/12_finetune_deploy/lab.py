@@ -931,7 +931,7 @@ print(json.dumps([logits.softmax(-1).tolist(), "course_utils" in sys.modules]))
 """
 sentence = english["test"]["frame"]["text"][0]
 command = [sys.executable, "-c", PLAIN, str(BASE), str(SPACE / "adapters" / "english"), " ".join(sentence.split())]
-done = subprocess.run(command, capture_output=True, text=True, check=True)
+done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
 outside, seen = json.loads(done.stdout.splitlines()[-1])
 inside = predict(english["test"], WORDS, "english_0")[0].exp().tolist()
 assert not seen and np.allclose(outside, inside, atol=1e-3), (outside, inside)
@@ -1448,7 +1448,7 @@ front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
 PACKED = sorted(file.relative_to(SPACE).as_posix() for file in SPACE.rglob("*") if file.is_file() and file.suffix != ".pyc")
 print(*PACKED, sep="\n")
 print((SPACE / "README.md").read_text(encoding="utf-8").split("\n# ")[0])
-print((SPACE / "requirements.txt").read_text())
+print((SPACE / "requirements.txt").read_text(encoding="utf-8"))
 
 # %% [markdown]
 # ### Run it as a stranger would
@@ -1464,6 +1464,7 @@ def serving(folder):
     program = subprocess.Popen(
         [sys.executable, "app.py"], cwd=folder, env={**os.environ, **settings}, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        encoding="utf-8",
     )
     try:
         said = []
