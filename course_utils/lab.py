@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from .console import print_anything
 from .errors import CourseError, UnknownNameError
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
 
     from . import hardware, plots
 
+    print_anything()
     _state = _State(chapter, list(exercises))
     random.seed(seed)
     np.random.seed(seed)
