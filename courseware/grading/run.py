@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import re
-import shutil
+import resource
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -18,16 +18,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm.auto import tqdm
 
 from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
-from . import box, intake, one, verdict
-from .book import Book
+from . import book, box, intake, one, verdict
+from .tries import Trouble
 
 _TRIES = 3  # processes that may die on one submission before it is given up
+_MEMORY = 6_000_000_000  # bytes of address space that a worker may have; boxes have limits of their own
 
 
 @dataclass
@@ -55,71 +56,88 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     if not options.unsafe and not options.dask:
         box.check()
     _sweep()
-    prepared = verdict.prepare(source, out / "results")
-    with Book(out, prepared) as book, _disk(out):
-        jobs: list[tuple[intake.Submission, str]] = []
+    with _one_message(out), contextlib.ExitStack() as stack:
+        stack.enter_context(book.alone(out))
+        prepared = verdict.prepare(source, out / "results")
+        ours = stack.enter_context(book.Book(out, prepared))
+        todo: list[intake.Submission] = []
         for submission in submissions:
-            key = _key(submission, prepared, limits, options)
-            before = book.known(submission.student)
-            if before and before.key == key:
-                book.follow(before)
+            before, job = ours.known(submission.student), _job(submission, prepared, limits, options)
+            if before and before.key and job.trouble:
+                print(f"{submission.student}: {job.trouble}, so the grade of before stands")
+            if before and before.key and (job.trouble or before.key == job.key):
+                ours.follow(before)
             else:
-                jobs.append((submission, key))
-        if len(jobs) < len(submissions):
-            print(f"{len(submissions) - len(jobs)} of {len(submissions)} are graded already and have not changed")
-        with contextlib.closing(_results(jobs, prepared, limits, options)) as results:
-            for result in tqdm(results, total=len(jobs), desc="grading", unit="lab", disable=not jobs):
-                book.commit(result)
-        table = book.table()
-        book.write_csv(table)
+                todo.append(submission)
+        if len(todo) < len(submissions):
+            print(f"{len(submissions) - len(todo)} of {len(submissions)} are graded already and have not changed")
+        for last in (False, True):  # what the machine did not let be graded is tried once more, after all others
+            todo = _round(todo, last, ours, prepared, limits, options)
+        if todo:
+            names = ", ".join(submission.student for submission in todo[:5]) + (" …" if len(todo) > 5 else "")
+            print(f"{len(todo)} could not be graded, through no fault of theirs ({names}): see why, and run the same again")
+        table = ours.table()
+        ours.write_csv(table)
         return table
 
 
-def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> str:
-    digest = hashlib.sha256(f"{lab.key}{limits}{options.unsafe}{submission.problem}".encode())
-    digest.update(_data(submission))
-    return digest.hexdigest()
+def _round(
+    todo: list[intake.Submission], last: bool, ours: book.Book, lab: verdict.Lab, limits: box.Limits, options: Options
+) -> list[intake.Submission]:
+    """Grade these, keep what comes; returns those that have no grade."""
+    failed = []
+    by_name = {submission.student: submission for submission in todo}
+    with contextlib.closing(_results(todo, lab, limits, options)) as results:
+        for result in tqdm(results, total=len(todo), desc="grading", unit="lab", disable=not todo):
+            if not result.key:
+                failed.append(by_name[result.student])
+            if result.key or last:
+                ours.commit(result)
+    return failed
 
 
-def _data(submission: intake.Submission) -> bytes:
-    """The file's bytes; one that cannot be read becomes a submission with a reason."""
-    if submission.problem:
-        return b""
-    try:
-        return submission.read()
-    except Exception as error:  # a zip can be damaged in many ways; none of them may stop the class
-        submission.problem = f"the file cannot be read ({type(error).__name__})"
-        return b""
+def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> one.Job:
+    """Read a submission. The key is of the very bytes that will be graded; none when they cannot be read just now."""
+    data, problem, trouble = b"", submission.problem, ""
+    if not problem:
+        try:
+            data = submission.read()
+        except (OSError, MemoryError) as error:
+            trouble = f"the file cannot be read just now ({type(error).__name__})"
+        except Exception as error:  # a zip can be damaged in many ways; none of them may stop the class
+            problem = f"the file cannot be read ({type(error).__name__})"
+    about = f"{lab.key}{limits}{options.unsafe}{options.skip_experiments}{problem}"
+    key = hashlib.sha256(about.encode() + data).hexdigest()
+    return one.Job(
+        submission.student, submission.file, submission.timestamp, data, problem, "" if trouble else key, asdict(limits),
+        options.unsafe, options.skip_experiments, options.warm, trouble,
+    )  # fmt: skip
 
 
 def _results(
-    jobs: list[tuple[intake.Submission, str]], lab: verdict.Lab, limits: box.Limits, options: Options
+    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options
 ) -> Generator[one.Result, None, None]:
     text = lab.dumps()
 
-    def job(submission: intake.Submission, key: str) -> one.Job:
-        data = _data(submission)
-        return one.Job(
-            submission.student, submission.file, submission.timestamp, data, submission.problem, key, asdict(limits),
-            options.unsafe, options.skip_experiments, options.warm,
-        )  # fmt: skip
+    def job(submission: intake.Submission) -> one.Job:
+        return _job(submission, lab, limits, options)
 
     if options.dask:
-        yield from _on_dask(jobs, job, text, lab, options)
+        yield from _on_dask(todo, job, text, lab, options)
         return
     local = threading.local()
     count = options.workers or os.cpu_count() or 1
     workers: list[_Worker] = []
 
-    def work(submission: intake.Submission, key: str) -> one.Result:
+    def work(submission: intake.Submission) -> one.Result:
         if not hasattr(local, "worker"):
             local.worker = _Worker()
             workers.append(local.worker)
-        return local.worker.grade(job(submission, key), text, lab)  # type: ignore[no-any-return]
+        return local.worker.grade(job(submission), text, lab)  # type: ignore[no-any-return]
 
     threads = ThreadPoolExecutor(count)
     try:
-        for future in as_completed([threads.submit(work, *entry) for entry in jobs]):
+        for future in as_completed([threads.submit(work, submission) for submission in todo]):
             yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -137,16 +155,15 @@ class _Worker:
         said = ""
         for _ in range(_TRIES):
             if self.pool is None:
-                self.pool = ProcessPoolExecutor(
-                    1, get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
-                )
+                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
             try:
                 return self.pool.submit(one.grade, job, text).result()
             except BrokenProcessPool:
                 self.close()
                 said = "the grader's process died"
-            except box.BoxError:
-                raise
+            except Trouble as trouble:
+                said = str(trouble)
+                break
             except Exception as error:  # a fault of the grader's own: it must not cost the class its grades
                 said = f"{type(error).__name__}: {error}"
         return given_up(job, lab, said)
@@ -163,9 +180,16 @@ def given_up(job: one.Job, lab: verdict.Lab, said: str) -> one.Result:
     """The result of a submission that the grader could not grade. Its key is empty: the next run tries again."""
     result = one.nothing_yet(job, lab)
     result.key = ""
-    result.note = f"could not be graded, please look at it: {said}"
+    result.note = f"could not be graded, please look at it: {said.strip().partition(chr(10))[0]}"
     result.notebook = lab.release
     return result
+
+
+def _begin(parent: int) -> None:
+    """What a worker begins with. Its memory is limited, for what it reads is a stranger's."""
+    most = min(value for value in (*resource.getrlimit(resource.RLIMIT_AS), _MEMORY) if value >= 0)
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    _end_with_parent(parent)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -179,7 +203,7 @@ def _end_with_parent(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
+def _on_dask(todo, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
     """The same on a Dask cluster. Two submissions are in flight for each thread of it: files are read as they are due."""
     try:
         from distributed import Client
@@ -193,14 +217,14 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
         raise CourseError(f"No Dask scheduler answers at {options.dask}: {error}") from None
     with client:
         shared = client.scatter(text, broadcast=True, hash=True)
-        waiting = iter(jobs)
+        waiting = iter(todo)
         running: dict[object, one.Job] = {}
         done = dask_completed()
 
         def send() -> None:
             entry = next(waiting, None)
             if entry is not None:
-                ready = job(*entry)
+                ready = job(entry)
                 future = client.submit(one.grade, ready, shared, pure=False)
                 running[future] = ready
                 done.add(future)
@@ -214,6 +238,8 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
                 yield future.result()
             except box.BoxError:
                 raise
+            except Trouble as trouble:
+                yield given_up(ready, lab, str(trouble))
             except KilledWorker:
                 yield given_up(ready, lab, "the grader's process died on every worker that tried")
             except Exception as error:
@@ -222,17 +248,29 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
 
 
 @contextlib.contextmanager
-def _disk(out: Path) -> Iterator[None]:
+def _one_message(out: Path) -> Iterator[None]:
+    """What a disk or a database says in many lines, in one that says what to do."""
+    kept = "Every grade that was finished is kept there."
     try:
         yield
-    except (OSError, OperationalError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
-        if not full:
-            raise
-        raise CourseError(
-            f"The disk of {out} is full. Every grade that was finished is kept there. "
-            "Make room, then run the same command again."
-        ) from None
+    except (OSError, SQLAlchemyError) as error:
+        number, said = getattr(error, "errno", None), str(error)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in said:
+            raise CourseError(f"The disk of {out} is full. {kept} Make room, then run the same command again.") from None
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "readonly" in said or "unable to open" in said:
+            raise CourseError(f"{out} cannot be written: {said.splitlines()[0]}. Give another --out.") from None
+        if "locked" in said:
+            raise CourseError(
+                f"{out}/gradebook.db is locked by another program, perhaps formgrader. {kept} Close that, then run again."
+            ) from None
+        if isinstance(error, SQLAlchemyError):
+            raise CourseError(
+                f"{out}/gradebook.db is damaged: {said.splitlines()[0][:200]}. Put a backup in its place, or move it away: "
+                "then it is made anew from the results, without grades given by hand."
+            ) from None
+        if number == errno.ENAMETOOLONG:
+            raise CourseError(f"The path of --out is too long for this system: {said[:200]} …") from None
+        raise
 
 
 def _sweep() -> None:
@@ -240,4 +278,4 @@ def _sweep() -> None:
     for folder in Path("/tmp").glob("box-*"):
         match = re.match(r"box-(\d+)-", folder.name)
         if match and not psutil.pid_exists(int(match[1])) and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+            box.remove(folder)
