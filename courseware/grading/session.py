@@ -37,7 +37,7 @@ _GRACE = 2  # seconds that an interrupted cell has to say where it was
 _QUIET = 2  # seconds without a message after which one that should have come will not
 _SETTLE = 0.5  # seconds; an event loop that was told to stop does so after a tenth
 _REMEMBER = 20  # seconds that the asker may take to look at the names
-_STARVED = 4  # times its limit that a cell may wait for a busy machine
+_STARVED = 20  # times its limit that a cell may wait for a busy machine
 _MESSAGE = 16_000_000  # bytes; ZeroMQ drops a peer that sends more at once
 _TEXT = 20_000  # characters of a cell's text that are kept for the feedback page
 _IMAGE = 2_000_000  # bytes of an image that is kept
@@ -272,7 +272,7 @@ class Session:
                     self.manager.interrupt_kernel()  # for the traceback, which tells the student where it was
                     interrupted, end = True, now + _GRACE
         finally:
-            self.spent += time.monotonic() - started - waited
+            self.spent += time.monotonic() - started - meter.late()
         if interrupted:
             dead = _slow(run, seconds)
             if not patient:  # what else it left behind, such as gigabytes still to print, is not worth finding out

@@ -106,6 +106,11 @@ ATTACKS: dict[str, str] = {
     "assert that cannot fail": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\nget_ipython().ast_transformers.append(Strip())",
     "fake kernel messages": "k = get_ipython().kernel\np = k.get_parent()\nfor name in ('probe', 'visible'):\n    k.session.send(k.iopub_socket, 'display_data', {'data': {'application/vnd.course.answer+json': '{\"dict\": {}}'}, 'metadata': {}}, parent=p)\nk.session.send(k.iopub_socket, 'status', {'execution_state': 'idle'}, parent=p)\nk.session.send(k.shell_stream if hasattr(k, 'shell_stream') else k.iopub_socket, 'execute_reply', {'status': 'ok'}, parent=p)",
     "forged answers": "import json\nold = json.dumps\njson.dumps = lambda *a, **k: old({'dict': {'y': {'array': '<f8', 'shape': [2, 2], 'data': ''}}})",
+    "one answer to all": FORGE
+    + 'asker.dumps = lambda *a: \'{"dict": {"y": {"array": "<f8", "shape": [2, 2], "data": ""}}}\'',
+    "nested answers to all": FORGE + "asker.dumps = lambda *a: '[' * 100000 + ']' * 100000",
+    "a pickle for all answers": FORGE
+    + "import base64, pickle\nclass P:\n    def __reduce__(self): return (exec, ('import os; os.system(\"touch /tmp/pwned-by-pickle\")',))\nasker.dumps = lambda *a: base64.b64encode(pickle.dumps(P())).decode()",
     "a pickle for an answer": "import json, pickle\nclass P:\n    def __reduce__(self): return (exec, ('import os; os.system(\"touch /tmp/pwned-by-pickle\")',))\nimport base64\njson.dumps = lambda *a, **k: base64.b64encode(pickle.dumps(P())).decode()",
     "nested answers": "import json\njson.dumps = lambda *a, **k: '[' * 100000 + ']' * 100000",
     "garbage on the sockets": "import zmq, os\nk = get_ipython().kernel\nfor i in range(50):\n    k.iopub_socket.send_multipart([b'x', b'<IDS|MSG>', b'', b'{', b'{', b'{', b'{'])",
@@ -139,9 +144,9 @@ ATTACKS: dict[str, str] = {
 # What else than (0, 3) an attack deserves: these spoil the kernel for the rest of their own notebook.
 DESERVES = {
     "patched IPython": (0, 0), "fills the folder of sockets": (0, None), "many files among the sockets": (0, None),
-    # one forged answer to every question: wrong everywhere (where orjson is not installed, the kernel dies of it)
-    "forged answers": (0, 0), "a pickle for an answer": (0, 0), "nested answers": (0, 0),
-    "an answer of another dtype": (0, 0), "a shape without bytes": (0, 0),
+    # one forged answer to every question: wrong everywhere
+    "an answer of another dtype": (0, 0), "a shape without bytes": (0, 0), "one answer to all": (0, 0),
+    "nested answers to all": (0, 0), "a pickle for all answers": (0, 0),
 }  # fmt: skip
 
 
@@ -207,7 +212,6 @@ def test_attack(graded: Path, attack: str) -> None:
     ("attack", "said"),
     [
         ("memory behind madvise", "used more than 1.0 GB of memory"),
-        ("memory in page tables", "used more than 1.0 GB of memory"),
         ("memory in empty files", "made more than 50000 files"),
         ("memory in sockets", "opened more than 1000 sockets"),
     ],
