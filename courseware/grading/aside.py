@@ -61,7 +61,7 @@ def _asked(request: str) -> str:
         assert _process.stdin
         _process.stdin.write(request)
         _process.stdin.flush()
-        answered = _line(_process)
+        answered = _line(_process, _SECONDS)
     except (BrokenPipeError, Failed) as error:
         _end(_process)
         _process = None
@@ -77,7 +77,7 @@ def _started() -> subprocess.Popen[str]:
         [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True, env=environment,
     )  # fmt: skip
-    if not _line(process):
+    if not _line(process, _PATIENCE):
         _end(process)
         raise OSError("the process that compares answers does not start")
     return process
@@ -92,7 +92,7 @@ def _end(process: subprocess.Popen[str]) -> None:
                 stream.close()
 
 
-def _line(process: subprocess.Popen[str]) -> str:
+def _line(process: subprocess.Popen[str], seconds: float) -> str:
     """One line of it; "" when it has ended.
 
     Raises:
@@ -102,8 +102,8 @@ def _line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     used, end = _computed(process), time.monotonic() + _PATIENCE
     while not select.select([process.stdout], [], [], 0.5)[0]:
-        if _computed(process) - used > _SECONDS:
-            raise Failed(f"the comparison took longer than {_SECONDS} s")
+        if _computed(process) - used > seconds:
+            raise Failed(f"the comparison took longer than {seconds} s")
         if time.monotonic() > end:
             raise OSError("the process that compares answers says nothing")
     return process.stdout.readline()
