@@ -107,9 +107,8 @@ def test_no_box_for_a_while(grade: Grade, right: dict[str, Any], broken: Path) -
 @needs_box
 @pytest.mark.filterwarnings("ignore:no warm start")
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_kernel_that_the_machine_kills_is_tried_again(tmp_path: Path, warm: bool) -> None:
+def test_a_kernel_that_the_machine_kills_is_tried_again(prepared: verdict.Lab, warm: bool) -> None:
     slow = handed_in({**RIGHT, "double": "import time\ntime.sleep(3)\n" + RIGHT["double"]})
-    lab = verdict.prepare(TINY, tmp_path)
     limits = vars(box.Limits.read(QUICK))
     job = one.Job("ada", "ada.ipynb", "", json.dumps(slow).encode(), "", "key", limits, warm=warm)
     killed: list[int] = []
@@ -127,7 +126,7 @@ def test_a_kernel_that_the_machine_kills_is_tried_again(tmp_path: Path, warm: bo
                         return
 
     threading.Thread(target=kill_once, daemon=True).start()
-    result = one.grade(job, lab.dumps())
+    result = one.grade(job, prepared.dumps())
     assert killed and sum(result.scores.values()) == 6, result
 
 
@@ -157,18 +156,18 @@ def test_a_new_version_of_a_package_is_another_key(monkeypatch: pytest.MonkeyPat
     assert "# The tested set" in verdict._packages()[0]
 
 
-@needs_box
-def test_a_damaged_copy_of_the_prepared_lab_is_made_again(grade: Grade, right: dict[str, Any]) -> None:
-    out = grade({"a.ipynb": right})
-    (kept,) = [path for path in out.rglob(f"{TINY.name}-*.json") if "source" not in path.parts]
-    kept.write_text(kept.read_text()[:100])
-    grade({"b.ipynb": right})
-    assert scores(out, "b") == (3, 3)
+def test_a_damaged_copy_of_the_prepared_lab_is_made_again(tmp_path: Path, prepared: verdict.Lab) -> None:
+    kept = tmp_path / f"{TINY.name}-{verdict.lab_key(TINY)[:16]}.json"
+    kept.write_text(prepared.dumps()[:100])
+    assert verdict.prepare(TINY, tmp_path) == prepared
 
 
 @needs_box
 @pytest.mark.parametrize("name", ["percent%20 and quest?ion=1#hash", "带 目录;quote'x\nnext line"])
-def test_any_name_for_the_output_folder(tmp_path: Path, name: str) -> None:
+def test_any_name_for_the_output_folder(
+    tmp_path: Path, name: str, prepared: verdict.Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict, "prepare", lambda source, cache: prepared)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.ipynb").write_text("no notebook")
     run.grade_class(TINY, tmp_path / "in", tmp_path / name, run.Options(limits=QUICK, workers=1))
