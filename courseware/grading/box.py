@@ -462,6 +462,10 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         limit = Limits(**self.limits).memory
         return self.members is not None and self.members.look(limit).data > 0.9 * limit
 
+    def busy(self) -> int:
+        """How many threads run in it, of all its processes."""
+        return self.members.look(sys.maxsize).threads if self.members else 0
+
     def why(self) -> str:
         """Why the box was ended, if the grader or the system did so for what it used."""
         if not self.ended and self.group and self.group.memory_ran_out():
@@ -501,7 +505,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             elif use.threads > limits.processes:
                 self.ended = f"started more than {limits.processes} processes and threads"
             elif not self.unsafe and not watch.small(Path(self.shared)):
-                self.ended = f"wrote more than {limits.disk / 1e6:.0f} MB to disk"
+                self.ended = "wrote into the folder of its kernel's sockets"
             elif use.files > watch.FILES:
                 self.ended = f"made more than {watch.FILES} files"
             elif use.sockets > watch.SOCKETS:

@@ -34,6 +34,7 @@ from .box import Limits, core, remove
 
 _STARTUP = 120  # seconds
 _GRACE = 2  # seconds that an interrupted cell has to say where it was
+_REST = 5  # seconds that the last messages of a cell may take
 _QUIET = 2  # seconds without a message after which one that should have come will not
 _SETTLE = 0.5  # seconds; an event loop that was told to stop does so after a tenth
 _REMEMBER = 20  # seconds that the asker may take to look at the names
@@ -176,6 +177,10 @@ class Session:
         """
         return self._execute(source, seconds or self.limits.cell, patient=patient)
 
+    def busy(self) -> int:
+        """How many threads run in the box, of all its processes."""
+        return int(self.manager.provisioner.busy())
+
     def settle(self) -> None:
         """Wait for what the last cell may have set going.
 
@@ -255,16 +260,17 @@ class Session:
                         idle = idle or (parent == request and content.get("execution_state") == "idle")
                     elif kind == answer and parent == request:
                         replied, run.reply = True, content
-                        end = min(end, now + 5)  # what is left to come is on its way
+                        end = now + _REST  # what is left to come is on its way
                     else:
                         self._keep(run if parent == request else CellRun(), kind, content, size)
                 if (idle and replied) or ((idle or replied) and now - heard > _QUIET):
                     break
-                if self.printed > self.limits.output or (replied and now >= end):
+                over = now >= end and (arrived is None or now >= end + _REST)  # what has come is read first
+                if self.printed > self.limits.output or (replied and over):
                     raise self._flood(run)  # what is queued already would drown the next cells
-                if now >= end and interrupted:
+                if over and interrupted:
                     raise _slow(run, seconds)
-                if now >= end:
+                if over:
                     late = min(meter.late(), _STARVED * seconds) - waited
                     if late > 0.1:
                         waited, end = waited + late, now + late

@@ -92,7 +92,9 @@ class Tries:
         self.failures: dict[tuple[str, str], str] = {}
         self.hung: set[tuple[str, str]] = set()  # questions that ended a kernel
         self.left_out: dict[str, str] = {}
-        self.interrupted: set[str] = set()  # own cells that were stopped in a kernel that goes on
+        self.suspects: set[str] = set()  # own cells that were stopped, or have left something running, in this kernel
+        self.accused: tuple[Place, set[str]] = "", set()  # where a kernel died, and the suspects left out for one try
+        self.acquitted: set[str] = set()  # it died without them too
         self.deaths: Counter[Place] = Counter()  # that nobody here has caused
         self.again = False  # was short of something the machine may have been short of, and has had its second try
         self.lines: list[str] = []  # notes about lines that could not run here
@@ -113,7 +115,7 @@ class Tries:
         """
         for _ in range(_STARTS):
             self.clock.begin()
-            self.interrupted.clear()
+            self.suspects.clear()
             self.at = self.before = ""
             self.settling = False
             try:
@@ -184,10 +186,19 @@ class Tries:
             printed = {place: run.printed for place, run in self.cells.items() if place not in self.left_out}
             most = max(printed, key=lambda place: printed[place], default="")
             at = most if printed.get(most, 0) > death.printed else at
-        if self.interrupted:  # what they have left running may be why this one had no time
-            for place in self.interrupted:
-                self.left_out[place] = self.cells[place].stopped
+        suspects = self.suspects - self.acquitted - {at}
+        if suspects:  # what they have left running may be why there was no time, or no memory
+            self.accused = at, suspects
+            for place in suspects:
+                self.left_out[place] = self.cells[place].stopped or f"left something running ({death})"
+                if not self.asked:
+                    self.cells[place].stopped = self.left_out[place]
             return
+        if self.accused[0] == at:
+            self.acquitted |= self.accused[1]
+            for place in self.accused[1]:
+                del self.left_out[place]
+            self.accused = "", set()
         if not death.ours and not self.settling:
             self.deaths[at] += 1
             if self.deaths[at] < 2:
@@ -221,6 +232,7 @@ class Tries:
                 return True
             self.note = f"the notebook ran longer than {self.limits.total} s"
             return False
+        before = session.busy() if own else 0
         run = self._timed(session, own, cell.source)
         if cell.id in self.meant:
             pass
@@ -231,8 +243,8 @@ class Tries:
         if run.error and kind == "tests":
             run = self._other_answers(session, exercise, cell, run)
         session.after(kind, exercise, self._names(cell.source, exercise if kind == "answer" else ""))
-        if run.stopped:
-            self.interrupted.add(cell.id)
+        if own and (run.stopped or session.busy() > before):
+            self.suspects.add(cell.id)
         if not self.asked:
             self.cells[cell.id] = run
         return True

@@ -54,6 +54,9 @@ class Kernel:
     def settle(self) -> None:
         self._follow("settle")
 
+    def busy(self) -> int:
+        return 5 + ("thread" in self.ran[-1])
+
     def after(self, *_: Any) -> None: ...
 
     def tidy(self, exercise: str) -> bool:
@@ -166,6 +169,22 @@ def test_own_cells_have_their_own_time(tried: Any) -> None:
 
     done = tried(script, total="40 s")
     assert given == [6.0] and not done.left_out and done.clock.all == 80 and done.clock.own == 14
+
+
+THREAD = "start_a_thread()"
+
+
+@pytest.mark.parametrize("guilty", [True, False])
+def test_what_an_own_cell_has_left_running_is_suspected_first(tried: Any, guilty: bool) -> None:
+    """The answer's kernel is ended; without the own cell it is not, or it is all the same."""
+
+    def script(kernel: Kernel, what: str) -> Exception | None:
+        dies = what == RIGHT["double"] and (THREAD in kernel.ran or not guilty)
+        return died(ours=True, slow=True) if dies else None
+
+    done = tried(script, own=THREAD)
+    assert [name.partition("-")[0] for name in done.left_out] == ["own" if guilty else "double"]
+    assert len(done.answers) == (2 if guilty else 1) + (not guilty) and len(Kernel.made) == (2 if guilty else 3)
 
 
 def test_a_clock_leaves_something_for_everybody() -> None:
