@@ -6,10 +6,6 @@ result first; all else can be made again from the results, so a run that is cut 
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import html
-import io
 import json
 import os
 import sys
@@ -19,25 +15,17 @@ from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
-from nbconvert.exporters import HTMLExporter
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader import api
-from nbgrader.converters import GenerateFeedback
-from nbgrader.preprocessors import GetGrades
 from nbgrader.utils import is_grade, is_locked, is_solution
-from traitlets.config import Config
 
 from course_utils.errors import CourseError
 
 from ..files import whole
+from . import feedback, sheets
 from .one import Result
+from .printing import Press, Printed
 from .verdict import Lab
 
-_POLICY = (
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:\">"
-)
 _CONFIG = """\
 # Open this folder with nbgrader's formgrader: cd here, then `jupyter lab`, menu Nbgrader → Formgrader.
 c = get_config()
@@ -50,9 +38,12 @@ c.CourseDirectory.submitted_directory = "autograded"  # formgrader counts folder
 class Book:
     """One output folder. Use as a context manager: two runs never write the same one."""
 
-    def __init__(self, folder: Path, lab: Lab) -> None:
-        self.folder, self.lab = folder.resolve(), lab
+    def __init__(self, folder: Path, lab: Lab, lang: str = "en", workers: int = 0) -> None:
+        self.folder, self.lab, self.lang = folder.resolve(), lab, lang
         self.results = self.folder / "results"
+        self.who: dict[str, dict[str, str]] = {}  # student → what intake knows: name, id, file, late, …
+        self.pages = feedback.Pages(lab, self.results)
+        self.press = Press(self.pages.shared, workers or os.cpu_count() or 1)
 
     def __enter__(self) -> Book:
         for name in ("results", "feedback", "autograded"):
@@ -73,10 +64,10 @@ class Book:
             self.__exit__()
             raise CourseError(f"{self.folder} holds the grades of {', '.join(others)}. Give each lab its own --out.")
         self._describe_lab()
-        self.exporter = _exporter()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.press.close()
         self.book.close()
         self.lock.release()
 
@@ -126,11 +117,19 @@ class Book:
         """Gradebook, notebook and feedback of a result; what is there already and right is left alone."""
         self._grades(result)
         folder = self.folder / "autograded" / result.student / self.lab.name
+        page, notebook = self.folder / "feedback" / f"{result.student}.html", folder / f"{self.lab.name}.ipynb"
         folder.mkdir(parents=True, exist_ok=True)
-        notebook = _shown(result)
-        _keep(folder / f"{self.lab.name}.ipynb", nbformat.writes(notebook))
         _keep(folder / "timestamp.txt", result.timestamp)
-        self._feedback(result, notebook)
+        graded = self.book.find_submission(self.lab.name, result.student)
+        about = self.pages.about(result, graded, self.who.get(result.student, {}), self.lang)
+        if feedback.ends_with(page, about.key) and feedback.ends_with(notebook, about.key):
+            return
+
+        def keep(printed: Printed) -> None:
+            write(notebook, printed.notebook)
+            write(page, printed.page)
+
+        self.press.add(about, "; ".join(feedback.notes(result)), keep)
 
     def _grades(self, result: Result) -> None:
         book, name = self.book, self.lab.name
@@ -152,30 +151,14 @@ class Book:
                 grade.needs_manual_grade = grade.manual_score is not None  # a person's grade stays, and wants a second look
         for cell in notebook.notebook.solution_cells:
             comment = comments.get(cell.id) or api.Comment(cell_id=cell.id, notebook=notebook)
-            said = result.reasons.get(cell.name) or None
+            said = feedback.quoted(result.reasons.get(cell.name, "")) or None
             if comment.auto_comment != said:
                 comment.auto_comment = said
         book.db.commit()
 
-    def _feedback(self, result: Result, notebook: nbformat.NotebookNode) -> None:
-        submission = self.book.find_submission(self.lab.name, result.student)
-        (graded,) = submission.notebooks
-        grades = sorted(((g.name, g.manual_score, g.extra_credit) for g in graded.grades), key=str)
-        comments = sorted(((c.name, c.manual_comment) for c in graded.comments), key=str)
-        by_hand = [grades, comments]
-        state = json.dumps([result.key, result.reasons, result.scores, by_hand])
-        key = f"<!-- {hashlib.sha256(state.encode()).hexdigest()} -->\n"
-        path = self.folder / "feedback" / f"{result.student}.html"
-        if path.exists() and path.read_text(encoding="utf-8").endswith(key):
-            return
-        about = {"notebook": self.lab.name, "assignment": self.lab.name, "student": result.student, "db_url": self.url}
-        page, _ = self.exporter.from_notebook_node(
-            notebook, resources={"nbgrader": about, "metadata": {"name": self.lab.name}}
-        )
-        write(path, page.replace("<head>", f"<head>{_POLICY}", 1) + key)
-
     def table(self) -> list[dict[str, Any]]:
-        """One row a student, with manual grades."""
+        """One row a student, with manual grades, once all pages are made."""
+        self.press.wait()
         rows = []
         for submission in sorted(self.book.assignment_submissions(self.lab.name), key=lambda s: s.student.id):
             result = self.known(submission.student.id)
@@ -189,50 +172,16 @@ class Book:
                 "box": result.box,
             }  # fmt: skip
             row |= {name: score[f"{name}-tests"] + score[f"{name}-hidden"] for name in self.lab.exercises}
-            rows.append({**row, "note": _note(result), "file": result.file})
+            rows.append({**row, "note": "; ".join(feedback.notes(result)), "file": result.file})
         return rows
 
     def write_csv(self, rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["student"])
-        writer.writeheader()
-        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
-        write(self.folder / "grades.csv", text.getvalue())
+        write(self.folder / "grades.csv", sheets.for_excel(rows))
 
 
 def _keep(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write(path, text)
-
-
-def _note(result: Result) -> str:
-    unsafe = "graded WITHOUT a box (--unsafe)" if result.box == "unsafe" else ""
-    return "; ".join(filter(None, [unsafe, result.note]))
-
-
-def _inert(value: Any) -> Any:
-    """A spreadsheet would run a text that begins like a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def _shown(result: Result) -> nbformat.NotebookNode:
-    """The notebook as it ran, with nothing in it that a browser would run."""
-    notebook = nbformat.reads(result.notebook, as_version=4)
-    if _note(result):
-        notice = f"**About this submission:** {html.escape(_note(result))}"
-        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(notice, id="grading-note"))
-    notebook, _ = SanitizeHTML(enabled=True).preprocess(notebook, {})
-    return notebook
-
-
-def _exporter() -> HTMLExporter:
-    """nbgrader's own feedback page."""
-    settings = GenerateFeedback().config
-    config = Config({"HTMLExporter": dict(settings.HTMLExporter), "GetGrades": {"enabled": True}})
-    exporter = HTMLExporter(config=config)
-    exporter.register_preprocessor(GetGrades, enabled=True)
-    exporter.register_preprocessor(CSSHTMLHeaderPreprocessor, enabled=True)
-    return exporter
 
 
 def write(path: Path, text: str) -> None:

@@ -214,9 +214,11 @@ def _prlimit(rlimits: dict[str, int]) -> list[str]:
 
 def environment(limits: Limits) -> dict[str, str]:
     """The variables that a boxed kernel sees; nothing of the grader's own."""
+    import course_utils
     from course_utils import weights
 
     threads = str(limits.threads)
+    ours = Path(course_utils.__path__[0]).resolve().parent  # the grader's own helper package, wherever it is installed
     return {
         "PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin",
         "HOME": HOME,
@@ -227,6 +229,7 @@ def environment(limits: Limits) -> dict[str, str]:
         "COURSE_CACHE": str(weights.cache_dir().resolve()),
         "HF_HUB_OFFLINE": "1",
         "MPLCONFIGDIR": str(_font_cache()),
+        **({} if ours.is_relative_to(sys.prefix) else {"PYTHONPATH": str(ours)}),
         "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,

@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from ..chapters import tags
-from . import restore, verdict
+from . import restore, verdict, words
 from .box import Limits, check
 from .session import CellRun, Dead, Session
 
@@ -33,6 +33,7 @@ class Result:
     box: str  # "boxed" or "unsafe"
     scores: dict[str, float] = field(default_factory=dict)  # by nbgrader's grade_id
     reasons: dict[str, str] = field(default_factory=dict)  # by exercise: what the student reads
+    said: dict[str, list[list[str]]] = field(default_factory=dict)  # by exercise: the same as [key of words.py, text]
     why: dict[str, str] = field(default_factory=dict)  # by exercise: what the instructor reads
     note: str = ""  # about the whole
     seconds: float = 0.0
@@ -182,18 +183,20 @@ class _Run:
             visible = tests.stopped or tests.error or (evidence and f"no evidence: {evidence}")
             result.scores[f"{name}-hidden"] = 0.0 if hidden else float(exercise.hidden_points)
             result.scores[f"{name}-tests"] = 0.0 if visible else float(exercise.visible_points)
-            said = [result.reasons[name]] if name in result.reasons else []
+            said = [["note", result.reasons[name]]] if name in result.reasons else []
             answer = self.cells.get(self.ids[name], CellRun())
             if answer.failed:
-                said.append(f"its cell: {answer.stopped or answer.error}")
+                said.append(["cell", answer.stopped or answer.error])
             if tests.stopped or tests.error:
-                said.append(f"visible tests: {tests.stopped or tests.error}")
+                said.append(["visible", tests.stopped or tests.error])
             elif visible:
-                said.append("visible tests: they passed, but the function does not return what they should have seen")
+                said.append(["evidence", ""])
             if hidden:
-                said.append(f"hidden tests: not passed{self._kind(name)}")
+                said.append(["hidden", self._kind(name)])
+                said += self._because(name)
             if said:
-                result.reasons[name] = "; ".join(said)[:1000]
+                result.said[name] = said
+                result.reasons[name] = words.sentence(said)[:1000]
             if hidden or visible:
                 result.why[name] = f"visible: {visible or 'passed'}\nhidden: {hidden or 'passed'}"
         stopped = [run.stopped for run in self.cells.values() if run.stopped]
@@ -208,4 +211,12 @@ class _Run:
         """The kind of error, if it is one of Python's own: a message could carry the hidden test's text out."""
         kind = self.failures.get((name, "probe"), "").partition(":")[0]
         found = getattr(builtins, kind, None) if kind.isidentifier() else None
-        return f" ({kind})" if isinstance(found, type) and issubclass(found, BaseException) else ""
+        return kind if isinstance(found, type) and issubclass(found, BaseException) else ""
+
+    def _because(self, name: str) -> list[list[str]]:
+        """Which kind of input fails the hidden test, as far as its author says and the answer shows."""
+        exercise = self.lab.exercises[name]
+        if (name, "probe") in self.answers:
+            return [["because", text] for text in verdict.failing(exercise, self.answers[name, "probe"])]
+        kinds = "; ".join(dict.fromkeys(text for _, text in exercise.because))
+        return [["because one of", kinds]] if kinds and (name, "probe") in self.failures else []

@@ -18,8 +18,11 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from .markdown import picture
+
 _SIMILAR = 0.6  # of the characters, for a cell that has lost its id and its function's name
 _CELLS = 2_000  # more cells than this is no notebook that a person wrote
+_ATTACHMENTS = 20  # pictures of one cell that are kept
 
 
 class Unreadable(Exception):
@@ -42,6 +45,7 @@ class _Cell:
     source: str
     ids: tuple[str, ...]
     grade_id: str
+    attachments: dict[str, dict[str, str]] = field(default_factory=dict)  # pictures pasted into it
     place: str | None = None  # id of the lab's cell that this one is
 
 
@@ -91,7 +95,17 @@ def _cell(raw: dict[str, Any]) -> _Cell:
     source = source if isinstance(source, str) else ""
     source = source.replace("\r\n", "\n").encode("utf-8", "replace").decode("utf-8")
     kind = str(raw.get("cell_type"))
-    return _Cell(kind, source, ids, grade_id if isinstance(grade_id, str) else "")
+    return _Cell(kind, source, ids, grade_id if isinstance(grade_id, str) else "", _attachments(raw.get("attachments")))
+
+
+def _attachments(given: Any) -> dict[str, dict[str, str]]:
+    """Pasted pictures as nbformat has them, file name → type → base64; what is no picture is left out."""
+    found: dict[str, dict[str, str]] = {}
+    for name, kinds in _mapping(given).items():
+        for mime, data in _mapping(kinds).items():
+            if len(found) < _ATTACHMENTS and (made := picture(mime, data)):
+                found[name.encode("utf-8", "replace").decode()] = {mime: made.partition(",")[2]}
+    return found
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -194,7 +208,10 @@ def _answer(given: NotebookNode, theirs: list[_Cell], result: Restored) -> None:
 def _own(cell: _Cell, number: int) -> NotebookNode:
     if cell.kind == "code":
         return nbformat.v4.new_code_cell(cell.source, id=f"own-{number}")
-    return nbformat.v4.new_markdown_cell(cell.source, id=f"own-{number}")
+    made = nbformat.v4.new_markdown_cell(cell.source, id=f"own-{number}")
+    if cell.attachments:
+        made["attachments"] = nbformat.from_dict(cell.attachments)
+    return made
 
 
 def _is(cell: NotebookNode, flag: str) -> bool:

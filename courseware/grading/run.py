@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from course_utils.errors import CourseError
 from ..chapters import Chapter, chapter
 from . import box, intake, one, verdict
 from .book import Book
+from .workers import end_with
 
 _TRIES = 3  # processes that may die on one submission before it is given up
 
@@ -40,6 +40,7 @@ class Options:
     limits: dict[str, str | int] | None = None
     skip_experiments: bool = True
     warm: bool = True  # import once for all submissions of a worker
+    lang: str = "en"  # of the feedback pages
 
 
 def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options | None = None) -> list[dict[str, object]]:
@@ -56,7 +57,8 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
         box.check()
     _sweep()
     prepared = verdict.prepare(source, out / "results")
-    with Book(out, prepared) as book, _disk(out):
+    with Book(out, prepared, options.lang, options.workers) as book, _disk(out):
+        book.who = {submission.student: submission.about() for submission in submissions}
         jobs: list[tuple[intake.Submission, str]] = []
         for submission in submissions:
             key = _key(submission, prepared, limits, options)
@@ -137,9 +139,7 @@ class _Worker:
         said = ""
         for _ in range(_TRIES):
             if self.pool is None:
-                self.pool = ProcessPoolExecutor(
-                    1, get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
-                )
+                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
             try:
                 return self.pool.submit(one.grade, job, text).result()
             except BrokenProcessPool:
@@ -166,17 +166,6 @@ def given_up(job: one.Job, lab: verdict.Lab, said: str) -> one.Result:
     result.note = f"could not be graded, please look at it: {said}"
     result.notebook = lab.release
     return result
-
-
-def _end_with_parent(parent: int) -> None:
-    """A worker whose run was killed ends itself, and its box with it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]

@@ -204,9 +204,10 @@ class Session:
                 continue
             try:
                 message = channel.get_msg(timeout=0)
-                content = message["content"]
-                size = len(json.dumps(content))
-                return str(message["msg_type"]), dict(content), str(message["parent_header"].get("msg_id", "")), size
+                # half a character (a lone surrogate) is no text: no file, database or page would take it
+                text = json.dumps(message["content"], ensure_ascii=False).encode("utf-8", "replace")
+                content = dict(json.loads(text))
+                return str(message["msg_type"]), content, str(message["parent_header"].get("msg_id", "")), len(text)
             except queue.Empty:
                 continue
             except Exception:  # whatever a forged message makes jupyter_client raise: it counts as printed, and is dropped

@@ -25,8 +25,9 @@ import nbformat
 import numpy as np
 
 from .. import plain, verify
-from ..chapters import Chapter, cells_of, exercises, read, role, tags
+from ..chapters import Chapter, ChapterError, cells_of, exercises, read, role, tags
 from ..files import whole
+from . import cases
 
 _ALWAYS = ("ipykernel.ipkernel", "ipykernel.zmqshell", "numpy")  # what every kernel imports, or this file did already
 OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
@@ -42,6 +43,7 @@ class Exercise:
     outside: str  # source with check()
     want: Any  # encoded
     want_visible: Any = None  # encoded; None when there is no visible()
+    because: list[tuple[str | int, str]] = field(default_factory=list)  # see cases.py
 
 
 @dataclass
@@ -104,8 +106,11 @@ def _solve(source: Chapter) -> Lab:
             for function in ("probe", "visible")
             if f"def {function}(" in inside
         }
+        words = cases.marks(hidden.source)
+        if strangers := cases.unknown(words, plain.decode(wants["probe"])):
+            raise ChapterError(f"{source.name}: `because:` of {name} marks {strangers[0]!r}; probe() returns no such case.")
         result.exercises[name] = Exercise(
-            visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible")
+            visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible"), words
         )
     return result
 
@@ -123,6 +128,12 @@ def says(exercise: Exercise, got: Any, function: str = "probe") -> str:
     want = plain.decode(exercise.want if function == "probe" else exercise.want_visible)
     with np.errstate(all="ignore"):
         return verify.said(verify.judge, exercise.outside, got, want, function)[:2000]
+
+
+def failing(exercise: Exercise, got: Any) -> list[str]:
+    """Which kinds of input a wrong answer is wrong for, in its author's words."""
+    words = [(key, text) for key, text in exercise.because]
+    return cases.failing(words, got, plain.decode(exercise.want), lambda answer: not says(exercise, answer))
 
 
 def experiment_names(lab: nbformat.NotebookNode) -> set[str]:
