@@ -58,6 +58,12 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
         raise ChapterError(f"--repo {repo}: write OWNER/NAME, the repository on GitHub that students will see.")
     if out.resolve() == ROOT or out.resolve() in ROOT.parents:
         raise ChapterError(f"--out {out} holds the course itself; name another folder.")
+    folders = ("lectures", "labs", "course_utils")
+    replaced = () if _is_release(out) else folders
+    if taken := [name for name in replaced if (out / name).exists()]:
+        raise ChapterError(
+            f"--out {out} holds a folder {taken[0]} that no release wrote, and it would be replaced. Name another folder."
+        )
     chapters = list(chapters)
     if outdated := build.all_stale(chapters):
         raise ChapterError(f"{outdated[0]}: run `make notebooks`, look at it, then release.")
@@ -72,13 +78,18 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
         if path.is_file() and "__pycache__" not in path.parts:
             files[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
     ours = repository().removeprefix("https://github.com/")
-    for folder in ("lectures", "labs", "course_utils"):
+    for folder in folders:
         shutil.rmtree(out / folder, ignore_errors=True)
     for name, text in files.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.replace(ours, repo), encoding="utf-8")
     return sorted(files)
+
+
+def _is_release(folder: Path) -> bool:
+    project = folder / "pyproject.toml"
+    return project.is_file() and not (folder / "chapters").exists() and 'name = "course_utils"' in project.read_text("utf-8")
 
 
 def _project() -> str:

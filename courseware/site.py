@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
 from .chapters import ROOT, Chapter, repository, tags
+from .files import anew
 from .mathml import font, mathml
 from .references import Reference, bibliography, glossary
 from .slides import title, without_widgets
@@ -77,10 +79,19 @@ _SETTINGS: dict[str, Any] = {
 
 
 def build(out: Path, chapters: list[Chapter]) -> list[str]:
-    """Build the site into a folder; return Sphinx's warnings (none, if all is well)."""
-    source = out.parent / f"{out.name}-source"
-    for folder in (source, out):
-        shutil.rmtree(folder, ignore_errors=True)
+    """Build the site into a folder; return Sphinx's warnings (none, if all is well).
+
+    Raises:
+        CourseError: the folder is not empty, and no earlier site stands in it.
+    """
+    with anew(out, "site") as made, tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
+        pages = Path(beside) / "pages"
+        warnings = _build(Path(beside) / "source", pages, chapters)
+        shutil.copytree(pages, made, dirs_exist_ok=True)
+    return warnings
+
+
+def _build(source: Path, out: Path, chapters: list[Chapter]) -> list[str]:
     write_source(source, chapters)
     address = repository()
     theme = {

@@ -22,6 +22,7 @@ from course_utils.errors import CourseError
 
 from ..files import whole
 from . import feedback, sheets
+from .intake import Intake
 from .one import Result
 from .printing import Press, Printed
 from .verdict import Lab
@@ -41,8 +42,7 @@ class Book:
     def __init__(self, folder: Path, lab: Lab, lang: str = "en", workers: int = 0) -> None:
         self.folder, self.lab, self.lang = folder.resolve(), lab, lang
         self.results = self.folder / "results"
-        self.who: dict[str, dict[str, str]] = {}  # student → what intake knows: name, id, file, late, …
-        self.pages = feedback.Pages(lab, self.results)
+        self.pages = feedback.Pages(lab, self.folder / "prepared")
         self.press = Press(self.pages.shared, workers or os.cpu_count() or 1)
 
     def __enter__(self) -> Book:
@@ -108,20 +108,51 @@ class Book:
         except (OSError, ValueError, TypeError):  # none, or from before a change of its form
             return None
 
-    def commit(self, result: Result) -> None:
+    def commit(self, result: Result, about: dict[str, str]) -> None:
         """Write one submission's result, then all that follows from it."""
+        result.about, result.file = about, about["file"]
         write(self.results / f"{result.student}.json", json.dumps(asdict(result)))
-        self.follow(result)
+        self._follow(result)
 
-    def follow(self, result: Result) -> None:
+    def follow(self, result: Result, about: dict[str, str]) -> None:
+        """A result of an earlier run, of the same file, which may have another name now, or lie beside others."""
+        if result.about == about:
+            self._follow(result)
+        else:
+            self.commit(result, about)
+
+    def follow_renamed(self, keys: dict[str, str]) -> None:
+        """A student whose very file comes under another name now is the same student, and grades given by hand go along.
+
+        Args:
+            keys: student → key, of all that is handed in now.
+        """
+        listed = [s.student.id for s in self.book.assignment_submissions(self.lab.name)]
+        gone = {old: result for old in listed if old not in keys and (result := self.known(old)) and result.key}
+        for new, key in keys.items():
+            old = next((old for old, result in gone.items() if result.key == key), None)
+            if old is None or self.known(new):
+                continue
+            result = gone.pop(old)
+            result.student = new
+            write(self.results / f"{new}.json", json.dumps(asdict(result)))
+            if (folder := self.folder / "autograded" / old).is_dir():
+                folder.replace(self.folder / "autograded" / new)
+            submission = self.book.find_submission(self.lab.name, old)
+            submission.student = self.book.update_or_create_student(new)
+            self.book.db.commit()
+            self.book.remove_student(old)
+            for path in (self.results / f"{old}.json", self.folder / "feedback" / f"{old}.html"):
+                path.unlink(missing_ok=True)
+
+    def _follow(self, result: Result) -> None:
         """Gradebook, notebook and feedback of a result; what is there already and right is left alone."""
         self._grades(result)
         folder = self.folder / "autograded" / result.student / self.lab.name
         page, notebook = self.folder / "feedback" / f"{result.student}.html", folder / f"{self.lab.name}.ipynb"
         folder.mkdir(parents=True, exist_ok=True)
         _keep(folder / "timestamp.txt", result.timestamp)
-        graded = self.book.find_submission(self.lab.name, result.student)
-        about = self.pages.about(result, graded, self.who.get(result.student, {}), self.lang)
+        about = self.pages.about(result, self.book.find_submission(self.lab.name, result.student), self.lang)
         if feedback.ends_with(page, about.key) and feedback.ends_with(notebook, about.key):
             return
 
@@ -133,8 +164,10 @@ class Book:
 
     def _grades(self, result: Result) -> None:
         book, name = self.book, self.lab.name
-        if result.student not in {s.id for s in book.db.query(api.Student).filter_by(id=result.student)}:
-            book.add_student(result.student)
+        who = {"last_name": result.about.get("name"), "email": result.about.get("mail") or None}
+        student = book.db.query(api.Student).filter_by(id=result.student).first() or book.add_student(result.student)
+        if (student.last_name, student.email) != tuple(who.values()):
+            book.update_or_create_student(result.student, **who)
         with book.db.no_autoflush:
             submission = book.update_or_create_submission(name, result.student)
         timestamp = api.utils.parse_utc(result.timestamp)
@@ -156,24 +189,44 @@ class Book:
                 comment.auto_comment = said
         book.db.commit()
 
-    def table(self) -> list[dict[str, Any]]:
-        """One row a student, with manual grades, once all pages are made."""
+    def table(self, handed_in: Intake) -> list[dict[str, Any]]:
+        """One row a student, with manual grades: of all that was ever graded here, and of the class's list.
+
+        Waits until all pages are made.
+        """
         self.press.wait()
         rows = []
+        now = {submission.student for submission in handed_in}
         for submission in sorted(self.book.assignment_submissions(self.lab.name), key=lambda s: s.student.id):
             result = self.known(submission.student.id)
             if result is None:
                 continue
             (notebook,) = submission.notebooks
             score = {g.name: g.score for g in notebook.grades}
-            row = {
-                "student": submission.student.id, "lab": self.lab.name, "score": submission.score,
-                "max_score": submission.max_score, "percent": round(100 * submission.score / submission.max_score, 1),
+            row = self._row(result.about) | {
+                "score": submission.score, "percent": round(100 * submission.score / submission.max_score, 1),
                 "box": result.box,
             }  # fmt: skip
             row |= {name: score[f"{name}-tests"] + score[f"{name}-hidden"] for name in self.lab.exercises}
-            rows.append({**row, "note": "; ".join(feedback.notes(result)), "file": result.file})
+            if not result.key and all(g.manual_score is None for g in notebook.grades):  # no verdict is no grade
+                row |= dict.fromkeys(["score", "percent", *self.lab.exercises], "")
+            earlier = "" if result.student in now else "graded earlier; not among what was handed in now"
+            notes = [*feedback.notes(result), result.about.get("remark"), earlier]
+            rows.append({**row, "note": "; ".join(filter(None, notes)), "student": row["student"] or result.student})
+        for person in handed_in.missing:
+            about = {"id": person.id, "name": person.name}
+            rows.append({**self._row(about), "note": "nothing was handed in"})
         return rows
+
+    def _row(self, about: dict[str, str]) -> dict[str, Any]:
+        """The columns of the table, those of a grade empty."""
+        points = sum(e.visible_points + e.hidden_points for e in self.lab.exercises.values())
+        return {
+            "id": about.get("id", ""), "student": about.get("name", ""), "lab": self.lab.name, "score": "",
+            "max_score": float(points), "percent": "", "box": "", **dict.fromkeys(self.lab.exercises, ""),
+            "late": about.get("late", ""), "attempt": about.get("attempt", ""), "note": "",
+            "file": about.get("file", ""), "other_files": about.get("other_files", ""),
+        }  # fmt: skip
 
     def write_csv(self, rows: list[dict[str, Any]]) -> None:
         write(self.folder / "grades.csv", sheets.for_excel(rows))

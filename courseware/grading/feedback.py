@@ -56,13 +56,9 @@ class Pages:
                 scratch.write_bytes(mathml.font(made))
         return base64.b64encode(path.read_bytes()).decode()
 
-    def about(self, result: Result, graded: Any, who: dict[str, str], lang: str) -> page.About:
-        """The facts of one page.
-
-        Args:
-            graded: nbgrader's submission, with what a person changed in it.
-            who: what intake knows of the student: name, id, file, late.
-        """
+    def about(self, result: Result, graded: Any, lang: str) -> page.About:
+        """The facts of one page. `graded` is nbgrader's submission, with what a person changed in it."""
+        who = result.about
         (notebook,) = graded.notebooks
         grades = {grade.name: (float(grade.score), float(grade.max_score)) for grade in notebook.grades}
         comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
@@ -85,7 +81,7 @@ class Pages:
 def notes(result: Result) -> list[str]:
     """What there is to say about a submission as a whole."""
     unsafe = "graded WITHOUT a box (--unsafe)" if result.box == "unsafe" else ""
-    return list(filter(None, [unsafe, result.note]))
+    return list(filter(None, [unsafe, result.about.get("said"), result.note]))
 
 
 def quoted(reason: str) -> str:

@@ -27,7 +27,7 @@ class Result:
 
     student: str
     lab: str
-    key: str  # of the lab, the submission and the limits: the same key, the same grade
+    key: str  # of the lab, the submission and the limits: the same key, the same grade; "": no verdict, to be tried again
     file: str
     timestamp: str
     box: str  # "boxed" or "unsafe"
@@ -38,6 +38,7 @@ class Result:
     note: str = ""  # about the whole
     seconds: float = 0.0
     notebook: str = ""  # as it ran, as JSON
+    about: dict[str, str] = field(default_factory=dict)  # what intake knows of the student and the files
 
 
 @dataclass

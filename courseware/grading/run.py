@@ -23,10 +23,13 @@ from tqdm.auto import tqdm
 from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
-from . import box, intake, one, verdict
+from ..files import output
+from . import archive, box, intake, one, verdict
 from .book import Book
+from .sought import Sought
 from .workers import end_with
 
+_WRITES = ("results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv")
 _TRIES = 3  # processes that may die on one submission before it is given up
 
 
@@ -40,6 +43,9 @@ class Options:
     limits: dict[str, str | int] | None = None
     skip_experiments: bool = True
     warm: bool = True  # import once for all submissions of a worker
+    students: Path | None = None  # a list of the class
+    pattern: str = ""  # tells the student from a file's name
+    certain: bool = False  # go on where the layout leaves open who is a student
     lang: str = "en"  # of the feedback pages
 
 
@@ -52,59 +58,67 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     options = options or Options()
     source = chapter(lab) if isinstance(lab, str) else lab
     limits = box.Limits.read(options.limits)
-    submissions = intake.find(submitted, source.name, limits.submission)
+    if out.resolve() == submitted.resolve():
+        raise CourseError(f"--out {out} is the folder that was handed in. Name another.")
+    handed_in = intake.find(
+        submitted, Sought.of(source), limits.submission, out=out,
+        students=options.students, pattern=options.pattern, certain=options.certain,
+    )  # fmt: skip
+    print(handed_in.report())
+    output(out, "grade", () if (out / "gradebook.db").exists() else _WRITES)
     if not options.unsafe and not options.dask:
         box.check()
     _sweep()
-    prepared = verdict.prepare(source, out / "results")
+    prepared = verdict.prepare(source, out / "prepared")
     with Book(out, prepared, options.lang, options.workers) as book, _disk(out):
-        book.who = {submission.student: submission.about() for submission in submissions}
-        jobs: list[tuple[intake.Submission, str]] = []
-        for submission in submissions:
-            key = _key(submission, prepared, limits, options)
-            before = book.known(submission.student)
-            if before and before.key == key:
-                book.follow(before)
+        work = {submission.student: submission for submission in handed_in}
+        keys = {student: _job(submission, prepared, limits, options).key for student, submission in work.items()}
+        book.follow_renamed(keys)
+        jobs = []
+        for student, submission in work.items():
+            before = book.known(student)
+            if before and before.key and before.key == keys[student]:
+                book.follow(before, submission.about())
             else:
-                jobs.append((submission, key))
-        if len(jobs) < len(submissions):
-            print(f"{len(submissions) - len(jobs)} of {len(submissions)} are graded already and have not changed")
+                jobs.append(submission)
+        if len(jobs) < len(work):
+            print(f"{len(work) - len(jobs)} of {len(work)} are graded already and have not changed")
         with contextlib.closing(_results(jobs, prepared, limits, options)) as results:
             for result in tqdm(results, total=len(jobs), desc="grading", unit="lab", disable=not jobs):
-                book.commit(result)
-        table = book.table()
+                book.commit(result, work[result.student].about())
+        table = book.table(handed_in)
         book.write_csv(table)
         return table
 
 
-def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> str:
-    digest = hashlib.sha256(f"{lab.key}{limits}{options.unsafe}{submission.problem}".encode())
-    digest.update(_data(submission))
-    return digest.hexdigest()
-
-
-def _data(submission: intake.Submission) -> bytes:
-    """The file's bytes; one that cannot be read becomes a submission with a reason."""
-    if submission.problem:
-        return b""
-    try:
-        return submission.read()
-    except Exception as error:  # a zip can be damaged in many ways; none of them may stop the class
-        submission.problem = f"the file cannot be read ({type(error).__name__})"
-        return b""
+def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> one.Job:
+    """The submission as it is on disk now, with the key of these very bytes; no key if the machine cannot read it."""
+    job = one.Job(
+        submission.student, submission.file, submission.timestamp, b"", submission.problem, "", asdict(limits),
+        options.unsafe, options.skip_experiments, options.warm,
+    )  # fmt: skip
+    again = submission.again
+    if not submission.problem:
+        try:
+            job.data = submission.read()
+        except OSError as error:
+            job.problem, again = f"the file cannot be read now ({error.strerror or type(error).__name__})", True
+        except archive.Damaged as error:
+            job.problem = str(error)
+    if not again:
+        digest = hashlib.sha256(f"{lab.key}{limits}{options.unsafe}{job.problem}".encode())
+        digest.update(job.data)
+        job.key = digest.hexdigest()
+    return job
 
 
 def _results(
-    jobs: list[tuple[intake.Submission, str]], lab: verdict.Lab, limits: box.Limits, options: Options
+    jobs: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options
 ) -> Generator[one.Result, None, None]:
     text = lab.dumps()
 
-    def job(submission: intake.Submission, key: str) -> one.Job:
-        data = _data(submission)
-        return one.Job(
-            submission.student, submission.file, submission.timestamp, data, submission.problem, key, asdict(limits),
-            options.unsafe, options.skip_experiments, options.warm,
-        )  # fmt: skip
+    def job(submission: intake.Submission) -> one.Job:
+        return _job(submission, lab, limits, options)
 
     if options.dask:
         yield from _on_dask(jobs, job, text, lab, options)
@@ -113,15 +127,15 @@ def _results(
     count = options.workers or os.cpu_count() or 1
     workers: list[_Worker] = []
 
-    def work(submission: intake.Submission, key: str) -> one.Result:
+    def work(submission: intake.Submission) -> one.Result:
         if not hasattr(local, "worker"):
             local.worker = _Worker()
             workers.append(local.worker)
-        return local.worker.grade(job(submission, key), text, lab)  # type: ignore[no-any-return]
+        return local.worker.grade(job(submission), text, lab)  # type: ignore[no-any-return]
 
     threads = ThreadPoolExecutor(count)
     try:
-        for future in as_completed([threads.submit(work, *entry) for entry in jobs]):
+        for future in as_completed([threads.submit(work, submission) for submission in jobs]):
             yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -189,7 +203,7 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
         def send() -> None:
             entry = next(waiting, None)
             if entry is not None:
-                ready = job(*entry)
+                ready = job(entry)
                 future = client.submit(one.grade, ready, shared, pure=False)
                 running[future] = ready
                 done.add(future)
