@@ -6,10 +6,12 @@ result first; all else can be made again from the results, so a run that is cut 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import nbformat
 from filelock import FileLock, Timeout
 from nbgrader import api
 from nbgrader.utils import is_grade, is_locked, is_solution
+from sqlalchemy import URL
 
 from course_utils.errors import CourseError
 
@@ -33,11 +36,47 @@ c = get_config()
 c.CourseDirectory.course_id = ""
 c.CourseDirectory.root = "."
 c.CourseDirectory.submitted_directory = "autograded"  # formgrader counts folders; what was handed in lies elsewhere
+c.CourseDirectory.db_url = "sqlite:///gradebook.db"
+
+# Its buttons Autograde, Generate Feedback and Generate would run what students wrote on this machine, without a box, and
+# write over what `course grade` has made. They are refused here; Manual Grading is what this folder is for.
+from nbgrader.converters import BaseConverter, NbGraderException
+
+
+def refuse(self):
+    message = (
+        "Not done, and nothing was changed: this gradebook was made by `course grade`. To grade again, or to bring grades "
+        "and comments given by hand into the feedback, run the same `course grade` command again."
+    )
+    self.log.error(message)
+    raise NbGraderException(message)
+
+
+BaseConverter.start = refuse
 """
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes this output folder meanwhile.
+
+    Raises:
+        CourseError: somebody does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CourseError(f"Another run is grading into {folder}. Wait for it, or give another --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Book:
-    """One output folder. Use as a context manager: two runs never write the same one."""
+    """One output folder. Use as a context manager, while the folder is ours `alone`."""
 
     def __init__(self, folder: Path, lab: Lab, lang: str = "en", workers: int = 0) -> None:
         self.folder, self.lab, self.lang = folder.resolve(), lab, lang
@@ -48,20 +87,14 @@ class Book:
     def __enter__(self) -> Book:
         for name in ("results", "feedback", "autograded"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(self.folder / ".lock")
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise CourseError(f"Another run is grading into {self.folder}. Wait for it, or give another --out.") from None
-        config = self.folder / "nbgrader_config.py"
-        if not config.exists():
-            write(config, _CONFIG)
-        self.url = f"sqlite:///{self.folder / 'gradebook.db'}"
+        _keep(self.folder / "nbgrader_config.py", _CONFIG)
+        # not a string: in one a ? in the folder's name would end the file's, and a % begin a code
+        self.url = URL.create("sqlite", database=str(self.folder / "gradebook.db"), query={"timeout": "60"})
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self.book = api.Gradebook(self.url)  # which calls the program `alembic`
         others = {a.name for a in self.book.assignments} - {self.lab.name}
         if others:
-            self.__exit__()
+            self.book.close()
             raise CourseError(f"{self.folder} holds the grades of {', '.join(others)}. Give each lab its own --out.")
         self._describe_lab()
         return self
@@ -69,7 +102,6 @@ class Book:
     def __exit__(self, *_: object) -> None:
         self.press.close()
         self.book.close()
-        self.lock.release()
 
     def _describe_lab(self) -> None:
         """The lab's cells, as nbgrader's database wants them; what an older version had and this one has not, goes."""
@@ -104,9 +136,11 @@ class Book:
         """The result of an earlier run, if there is one."""
         path = self.results / f"{student}.json"
         try:
-            return Result(**json.loads(path.read_text(encoding="utf-8")))
+            result = Result(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # none, or from before a change of its form
             return None
+        whole = all(isinstance(value, type(usual)) for value, usual in zip(astuple(result), astuple(_ANY), strict=True))
+        return result if whole else None
 
     def commit(self, result: Result, about: dict[str, str]) -> None:
         """Write one submission's result, then all that follows from it."""
@@ -230,6 +264,9 @@ class Book:
 
     def write_csv(self, rows: list[dict[str, Any]]) -> None:
         write(self.folder / "grades.csv", sheets.for_excel(rows))
+
+
+_ANY = Result("", "", "", "", "", "")  # for the types of its fields
 
 
 def _keep(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import re
-import shutil
+import resource
 import threading
 from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -17,20 +17,21 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm.auto import tqdm
 
 from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
 from ..files import output
-from . import archive, box, intake, one, verdict
-from .book import Book
+from . import archive, book, box, intake, one, verdict
 from .sought import Sought
+from .tries import Trouble
 from .workers import end_with
 
 _WRITES = ("results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv")
 _TRIES = 3  # processes that may die on one submission before it is given up
+_MEMORY = 6_000_000_000  # bytes of address space that a worker may have; boxes have limits of their own
 
 
 @dataclass
@@ -69,51 +70,77 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     if not options.unsafe and not options.dask:
         box.check()
     _sweep()
-    prepared = verdict.prepare(source, out / "prepared")
-    with Book(out, prepared, options.lang, options.workers) as book, _disk(out):
+    with _one_message(out), contextlib.ExitStack() as stack:
+        stack.enter_context(book.alone(out))
+        prepared = verdict.prepare(source, out / "prepared")
+        ours = stack.enter_context(book.Book(out, prepared, options.lang, options.workers))
         work = {submission.student: submission for submission in handed_in}
-        keys = {student: _job(submission, prepared, limits, options).key for student, submission in work.items()}
-        book.follow_renamed(keys)
-        jobs = []
+        now = {student: _key(submission, prepared, limits, options) for student, submission in work.items()}
+        ours.follow_renamed({student: key for student, (key, _) in now.items()})
+        todo: list[intake.Submission] = []
         for student, submission in work.items():
-            before = book.known(student)
-            if before and before.key and before.key == keys[student]:
-                book.follow(before, submission.about())
+            before, (key, trouble) = ours.known(student), now[student]
+            if before and before.key and trouble:
+                print(f"{student}: {trouble}, so the grade of before stands")
+            if before and before.key and (trouble or before.key == key):
+                ours.follow(before, submission.about())
             else:
-                jobs.append(submission)
-        if len(jobs) < len(work):
-            print(f"{len(work) - len(jobs)} of {len(work)} are graded already and have not changed")
-        with contextlib.closing(_results(jobs, prepared, limits, options)) as results:
-            for result in tqdm(results, total=len(jobs), desc="grading", unit="lab", disable=not jobs):
-                book.commit(result, work[result.student].about())
-        table = book.table(handed_in)
-        book.write_csv(table)
+                todo.append(submission)
+        if len(todo) < len(work):
+            print(f"{len(work) - len(todo)} of {len(work)} are graded already and have not changed")
+        for last in (False, True):  # what the machine did not let be graded is tried once more, after all others
+            todo = _round(todo, last, ours, prepared, limits, options)
+        if todo:
+            names = ", ".join(submission.student for submission in todo[:5]) + (" …" if len(todo) > 5 else "")
+            print(f"{len(todo)} could not be graded, through no fault of theirs ({names}): see why, and run the same again")
+        table = ours.table(handed_in)
+        ours.write_csv(table)
         return table
 
 
+def _round(
+    todo: list[intake.Submission], last: bool, ours: book.Book, lab: verdict.Lab, limits: box.Limits, options: Options
+) -> list[intake.Submission]:
+    """Grade these, keep what comes; returns those that have no grade."""
+    failed = []
+    by_name = {submission.student: submission for submission in todo}
+    with contextlib.closing(_results(todo, lab, limits, options)) as results:
+        for result in tqdm(results, total=len(todo), desc="grading", unit="lab", disable=not todo):
+            if not result.key:
+                failed.append(by_name[result.student])
+            if result.key or last:
+                ours.commit(result, by_name[result.student].about())
+    return failed
+
+
+def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> tuple[str, str]:
+    """The key of a submission as it is now, and why it cannot be read."""
+    job = _job(submission, lab, limits, options)
+    return job.key, job.trouble
+
+
 def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> one.Job:
-    """The submission as it is on disk now, with the key of these very bytes; no key if the machine cannot read it."""
-    job = one.Job(
-        submission.student, submission.file, submission.timestamp, b"", submission.problem, "", asdict(limits),
-        options.unsafe, options.skip_experiments, options.warm,
-    )  # fmt: skip
-    again = submission.again
-    if not submission.problem:
+    """Read a submission. The key is of the very bytes that will be graded; none when they cannot be read just now."""
+    data, problem, trouble = b"", submission.problem, ""
+    if submission.again:
+        problem, trouble = "", problem
+    elif not problem:
         try:
-            job.data = submission.read()
-        except OSError as error:
-            job.problem, again = f"the file cannot be read now ({error.strerror or type(error).__name__})", True
+            data = submission.read()
         except archive.Damaged as error:
-            job.problem = str(error)
-    if not again:
-        digest = hashlib.sha256(f"{lab.key}{limits}{options.unsafe}{job.problem}".encode())
-        digest.update(job.data)
-        job.key = digest.hexdigest()
-    return job
+            problem = str(error)
+        except (OSError, MemoryError) as error:
+            trouble = f"the file cannot be read just now ({type(error).__name__})"
+    about = f"{lab.key}{limits}{options.unsafe}{options.skip_experiments}{problem}"
+    key = hashlib.sha256(about.encode("utf-8", "replace") + data).hexdigest()
+    return one.Job(
+        submission.student, submission.file, submission.timestamp, data, problem, "" if trouble else key, asdict(limits),
+        options.unsafe, options.skip_experiments, options.warm, trouble,
+    )  # fmt: skip
 
 
 def _results(
-    jobs: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options
+    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options
 ) -> Generator[one.Result, None, None]:
     text = lab.dumps()
 
@@ -121,7 +148,7 @@ def _results(
         return _job(submission, lab, limits, options)
 
     if options.dask:
-        yield from _on_dask(jobs, job, text, lab, options)
+        yield from _on_dask(todo, job, text, lab, options)
         return
     local = threading.local()
     count = options.workers or os.cpu_count() or 1
@@ -135,7 +162,7 @@ def _results(
 
     threads = ThreadPoolExecutor(count)
     try:
-        for future in as_completed([threads.submit(work, submission) for submission in jobs]):
+        for future in as_completed([threads.submit(work, submission) for submission in todo]):
             yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -153,14 +180,15 @@ class _Worker:
         said = ""
         for _ in range(_TRIES):
             if self.pool is None:
-                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=end_with, initargs=(os.getpid(),))
+                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
             try:
                 return self.pool.submit(one.grade, job, text).result()
             except BrokenProcessPool:
                 self.close()
                 said = "the grader's process died"
-            except box.BoxError:
-                raise
+            except Trouble as trouble:
+                said = str(trouble)
+                break
             except Exception as error:  # a fault of the grader's own: it must not cost the class its grades
                 said = f"{type(error).__name__}: {error}"
         return given_up(job, lab, said)
@@ -177,12 +205,19 @@ def given_up(job: one.Job, lab: verdict.Lab, said: str) -> one.Result:
     """The result of a submission that the grader could not grade. Its key is empty: the next run tries again."""
     result = one.nothing_yet(job, lab)
     result.key = ""
-    result.note = f"could not be graded, please look at it: {said}"
+    result.note = f"could not be graded, please look at it: {said.strip().partition(chr(10))[0]}"
     result.notebook = lab.release
     return result
 
 
-def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
+def _begin(parent: int) -> None:
+    """What a worker begins with. Its memory is limited, for what it reads is a stranger's."""
+    most = min(value for value in (*resource.getrlimit(resource.RLIMIT_AS), _MEMORY) if value >= 0)
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    end_with(parent)
+
+
+def _on_dask(todo, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
     """The same on a Dask cluster. Two submissions are in flight for each thread of it: files are read as they are due."""
     try:
         from distributed import Client
@@ -196,7 +231,7 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
         raise CourseError(f"No Dask scheduler answers at {options.dask}: {error}") from None
     with client:
         shared = client.scatter(text, broadcast=True, hash=True)
-        waiting = iter(jobs)
+        waiting = iter(todo)
         running: dict[object, one.Job] = {}
         done = dask_completed()
 
@@ -217,6 +252,8 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
                 yield future.result()
             except box.BoxError:
                 raise
+            except Trouble as trouble:
+                yield given_up(ready, lab, str(trouble))
             except KilledWorker:
                 yield given_up(ready, lab, "the grader's process died on every worker that tried")
             except Exception as error:
@@ -225,17 +262,29 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
 
 
 @contextlib.contextmanager
-def _disk(out: Path) -> Iterator[None]:
+def _one_message(out: Path) -> Iterator[None]:
+    """What a disk or a database says in many lines, in one that says what to do."""
+    kept = "Every grade that was finished is kept there."
     try:
         yield
-    except (OSError, OperationalError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
-        if not full:
-            raise
-        raise CourseError(
-            f"The disk of {out} is full. Every grade that was finished is kept there. "
-            "Make room, then run the same command again."
-        ) from None
+    except (OSError, SQLAlchemyError) as error:
+        number, said = getattr(error, "errno", None), str(error)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in said:
+            raise CourseError(f"The disk of {out} is full. {kept} Make room, then run the same command again.") from None
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "readonly" in said or "unable to open" in said:
+            raise CourseError(f"{out} cannot be written: {said.splitlines()[0]}. Give another --out.") from None
+        if "locked" in said:
+            raise CourseError(
+                f"{out}/gradebook.db is locked by another program, perhaps formgrader. {kept} Close that, then run again."
+            ) from None
+        if isinstance(error, SQLAlchemyError):
+            raise CourseError(
+                f"{out}/gradebook.db is damaged: {said.splitlines()[0][:200]}. Put a backup in its place, or move it away: "
+                "then it is made anew from the results, without grades given by hand."
+            ) from None
+        if number == errno.ENAMETOOLONG:
+            raise CourseError(f"The path of --out is too long for this system: {said[:200]} …") from None
+        raise
 
 
 def _sweep() -> None:
@@ -243,4 +292,4 @@ def _sweep() -> None:
     for folder in Path("/tmp").glob("box-*"):
         match = re.match(r"box-(\d+)-", folder.name)
         if match and not psutil.pid_exists(int(match[1])) and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+            box.remove(folder)

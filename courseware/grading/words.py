@@ -25,6 +25,10 @@ _TABLE = {
         "visible tests: they passed, but the function does not return what they should have seen",
         "可见测试：测试通过了，但函数没有返回测试应当看到的结果",
     ),
+    "unconfirmed": (
+        "visible tests: they passed, but that could not be confirmed{text}",
+        "可见测试：测试通过了，但无法确认{text}",
+    ),
     "hidden": ("hidden tests: not passed{text}", "隐藏测试：未通过{text}"),
     "because": ("it fails for: {text}", "未通过的情况：{text}"),
     "because one of": ("it fails for one of these: {text}", "未通过的是以下情况之一：{text}"),
@@ -92,8 +96,8 @@ def sentence(said: list[list[str]], lang: str = "en") -> str:
 
 def told(lang: str, key: str, text: str) -> str:
     """One thing that is said of an exercise: a key of the table and a text that grading found out."""
-    if key == "hidden":
-        return say(lang, key, text=f" ({text})" if text else "")
+    if text.startswith(": "):
+        return say(lang, key, text=f": {reason(lang, text[2:])}")
     return say(lang, key, text=reason(lang, text))
 
 

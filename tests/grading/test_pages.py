@@ -35,7 +35,7 @@ def png(width: int = 2, height: int = 2) -> str:
 
 def about(notebook: dict[str, Any] | nbformat.NotebookNode | None = None, **changes: Any) -> page.About:
     lines = [
-        page.Line("double", "A lab", 1, 3, {"double-tests": (1, 1), "double-hidden": (0, 2)}, [["hidden", "IndexError"]]),
+        page.Line("double", "A lab", 1, 3, {"double-tests": (1, 1), "double-hidden": (0, 2)}, [["hidden", " (IndexError)"]]),
         page.Line("total", "The second one", 3, 3, {"total-tests": (1, 1), "total-hidden": (2, 2)}),
     ]
     text = json.dumps(notebook) if notebook else nbformat.writes(LAB)
@@ -249,14 +249,18 @@ def test_an_error_while_writing_is_not_lost() -> None:
 
 
 def test_the_first_screen() -> None:
-    said = [["note", "its cell was split; the parts were joined"], ["hidden", "IndexError"], ["because", "an empty <list>"]]
+    said = [
+        ["note", "its cell was split; the parts were joined"],
+        ["hidden", " (IndexError)"],
+        ["because", "an empty <list>"],
+    ]
     tests = {"double-tests": (1.0, 1.0), "double-hidden": (0.5, 2.0)}
     first = page.Line("double", "One", 1.5, 3, tests, said, "Name your <b>variables</b>.")
     made = page.page(about(lines=[first, about().lines[1]], late=True, notes=["graded WITHOUT a box (--unsafe)"]), SHARED)
     head = made.partition("<main>")[0]
     for text in (
         "Ann Lee", "s1", "4 / 6", "double", "1.5 / 3", "Its cell was split; the parts were joined",
-        "Hidden tests: not passed (IndexError)", "It fails for: an empty &lt;list&gt;",
+        "Hidden tests: not passed (KeyError)", "It fails for: an empty &lt;list&gt;",
         "Name your &lt;b&gt;variables&lt;/b&gt;.", "handed in late", "graded WITHOUT a box", 'href="#exercise-double"',
     ):  # fmt: skip
         assert text in head, text

@@ -34,7 +34,7 @@ def test_a_sentence_of_an_exercise() -> None:
     said = [
         ["note", "its cell was split; the parts were joined"],
         ["visible", "ran longer than 6 s"],
-        ["hidden", "KeyError"],
+        ["hidden", " (KeyError)"],
     ]
     assert words.sentence(said) == (
         "its cell was split; the parts were joined; visible tests: ran longer than 6 s; hidden tests: not passed (KeyError)"
