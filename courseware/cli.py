@@ -42,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     grade.add_argument("--students", type=Path, metavar="LIST.csv", help="the class: id, name, e-mail")
     grade.add_argument("--pattern", default="", metavar="REGEX", help="whose a file is, by (?P<student_id>…)")
     grade.add_argument("--yes", action="store_true", help="go on where it is not clear who is a student")
+    grade.add_argument(
+        "--into", type=Path, metavar="SHEET.csv", help="also fill a copy of Canvas', Moodle's or another sheet"
+    )
+    grade.add_argument("--column", default="", metavar="TITLE", help="which column of that sheet, if that is not clear")
+    grade.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the feedback pages")
     grade.add_argument("--workers", type=int, default=0, help="processes (default: one for each CPU core)")
     grade.add_argument("--dask", metavar="ADDRESS", default="", help="scheduler of an existing Dask cluster")
     grade.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. memory=6GB (limits.toml)")
@@ -228,11 +233,12 @@ def _grade(options: argparse.Namespace) -> int:
     how = Options(
         options.workers, options.dask, options.unsafe, limits,
         students=options.students, pattern=options.pattern, certain=options.yes,
+        lang=options.lang, into=options.into, column=options.column,
     )  # fmt: skip
     table = pd.DataFrame(grade_class(options.lab, options.submitted, options.out, how))
     with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
         print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
-    print(f"{options.out}/grades.csv, {options.out}/gradebook.db, {options.out}/feedback/")
+    print(f"{options.out}/overview.html, grades.csv, gradebook.db, feedback/")
     return 0
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import URL
 from course_utils.errors import CourseError
 
 from ..files import whole
-from . import feedback, sheets
+from . import feedback, into, overview, sheets
 from .intake import Intake
 from .one import Result
 from .printing import Press, Printed
@@ -83,6 +83,8 @@ class Book:
         self.results = self.folder / "results"
         self.pages = feedback.Pages(lab, self.folder / "prepared")
         self.press = Press(self.pages.shared, workers or os.cpu_count() or 1)
+        self.graded: list[into.Graded] = []  # of the last table, for sheets and the overview
+        self.entries: list[overview.Entry] = []
 
     def __enter__(self) -> Book:
         for name in ("results", "feedback", "autograded"):
@@ -229,7 +231,7 @@ class Book:
         Waits until all pages are made.
         """
         self.press.wait()
-        rows = []
+        rows, self.graded, self.entries = [], [], []
         now = {submission.student for submission in handed_in}
         for submission in sorted(self.book.assignment_submissions(self.lab.name), key=lambda s: s.student.id):
             result = self.known(submission.student.id)
@@ -247,10 +249,26 @@ class Book:
             earlier = "" if result.student in now else "graded earlier; not among what was handed in now"
             notes = [*feedback.notes(result), result.about.get("remark"), earlier]
             rows.append({**row, "note": "; ".join(filter(None, notes)), "student": row["student"] or result.student})
+            self._remember(result, notebook, rows[-1], earlier)
         for person in handed_in.missing:
             about = {"id": person.id, "name": person.name}
             rows.append({**self._row(about), "note": "nothing was handed in"})
         return rows
+
+    def _remember(self, result: Result, notebook: Any, row: dict[str, Any], earlier: str) -> None:
+        """What sheets and the overview say of a student."""
+        about, score = result.about, None if row["score"] == "" else float(row["score"])
+        self.graded.append(into.Graded(
+            result.student, about.get("id", ""), about.get("name", ""), about.get("mail", ""), result.file, score,
+            row["max_score"], self.folder / "feedback" / f"{result.student}.html",
+        ))  # fmt: skip
+        most = {name: float(e.visible_points + e.hidden_points) for name, e in self.lab.exercises.items()}
+        self.entries.append(overview.Entry(
+            result.student, row["student"], score, row["max_score"], {name: (row[name] or 0.0, most[name]) for name in most},
+            feedback.said(result, most), feedback.notes(result), "; ".join(filter(None, [about.get("remark"), earlier])),
+            bool(about.get("late")), any(grade.needs_manual_grade for grade in notebook.grades),
+            self.pages.answers(result.notebook),
+        ))  # fmt: skip
 
     def _row(self, about: dict[str, str]) -> dict[str, Any]:
         """The columns of the table, those of a grade empty."""
@@ -262,8 +280,13 @@ class Book:
             "file": about.get("file", ""), "other_files": about.get("other_files", ""),
         }  # fmt: skip
 
-    def write_csv(self, rows: list[dict[str, Any]]) -> None:
+    def write_tables(self, rows: list[dict[str, Any]], handed_in: Intake) -> None:
+        """What people and programs read: grades.csv, the same as nbgrader exports it, and the overview."""
         write(self.folder / "grades.csv", sheets.for_excel(rows))
+        _keep(self.folder / "grades-nbgrader.csv", sheets.as_nbgrader(self.book, self.lab.name))
+        missing = [person.name or person.id for person in handed_in.missing]
+        page = overview.made(self.pages.title, self.entries, missing, self.pages.sections, self.pages.given)
+        _keep(self.folder / "overview.html", page)
 
 
 _ANY = Result("", "", "", "", "", "")  # for the types of its fields

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Pages:
         first = next((line for c in self.cells if c.cell_type == "markdown" for line in c.source.splitlines()), lab.name)
         self.title = re.sub(r"[*_`#]", "", first).strip()
         self.sections = dict(_sections(self.cells))
+        self.given = {c.metadata.nbgrader.grade_id: c.source for c in self.cells if _is_answer(c)}
 
     def shared(self) -> page.Lab:
         """What all pages share; made when the first page is."""
@@ -62,12 +64,12 @@ class Pages:
         (notebook,) = graded.notebooks
         grades = {grade.name: (float(grade.score), float(grade.max_score)) for grade in notebook.grades}
         comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
-        lines = []
+        lines, all_said = [], said(result, self.lab.exercises)
         for name in self.lab.exercises:
             tests = {f"{name}-{kind}": grades[f"{name}-{kind}"] for kind in ("tests", "hidden")}
-            said = result.said.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
             earned, most = (sum(points[i] for points in tests.values()) for i in (0, 1))
-            lines.append(page.Line(name, self.sections.get(name, ""), earned, most, tests, said, comments.get(name, "")))
+            section, comment = self.sections.get(name, ""), comments.get(name, "")
+            lines.append(page.Line(name, section, earned, most, tests, all_said[name], comment))
         made = page.About(
             who.get("id") or result.student, who.get("name", ""), self.title, float(graded.score), float(graded.max_score),
             lines, notes(result), result.file, bool(who.get("late")), lang,
@@ -76,6 +78,24 @@ class Pages:
         made.key = hashlib.sha256(json.dumps(state, default=str).encode("utf-8", "replace")).hexdigest()
         made.notebook = result.notebook
         return made
+
+    def answers(self, notebook: str) -> dict[str, str]:
+        """What a student has written, by exercise."""
+        found = {}
+        for cell in json.loads(notebook)["cells"] if notebook else []:
+            name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+            source = "".join(cell["source"])
+            if name in self.given and source.strip() and source != self.given[name]:
+                found[name] = source
+        return found
+
+
+def said(result: Result, exercises: Iterable[str]) -> dict[str, list[list[str]]]:
+    """What is said of each exercise, also of one that was not run."""
+    return {
+        name: result.said.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
+        for name in exercises
+    }
 
 
 def notes(result: Result) -> list[str]:
@@ -110,9 +130,13 @@ def _sections(cells: list[Any]) -> list[tuple[str, str]]:
         if cell.cell_type == "markdown":
             headings = re.findall(r"^#{2,4} +(.+)$", cell.source, re.MULTILINE)
             heading = re.sub(r"[*_`$]", "", headings[-1]).strip() if headings else heading
-        elif cell.metadata.get("nbgrader", {}).get("solution"):
+        elif _is_answer(cell):
             found.append((cell.metadata.nbgrader.grade_id, heading))
     return found
+
+
+def _is_answer(cell: Any) -> bool:
+    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
 
 
 @lru_cache

@@ -24,7 +24,7 @@ from .markdown import inert, picture, plain, rendered
 from .words import reason, say, told
 
 _STYLE = Path(__file__).parent.parent / "templates" / "feedback" / "page.css"
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
 _CELL_SECONDS = 3.0  # of the processor, to read the formatting of one cell
 _PAGE_SECONDS = 12.0  # and of all cells of a page
 _CELL_TEXT = 200_000  # characters of a cell that are shown
@@ -153,7 +153,7 @@ def _document(about: About, lab: Lab, body: str) -> str:
 """  # noqa: E501
     lang = {"en": "en", "zh": "zh-Hans"}[about.lang]
     return (
-        f'<!doctype html>\n<html lang="{lang}">\n<head>\n<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<!doctype html>\n<html lang="{lang}">\n<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="referrer" content="no-referrer">\n'
         f"<title>{_text(about.title)} · {_text(name)}</title>\n<style>{style}</style>\n</head>\n<body>\n"

@@ -9,12 +9,14 @@ import os
 import re
 import resource
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psutil
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,12 +26,15 @@ from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
 from ..files import output
-from . import archive, book, box, intake, one, verdict
+from . import archive, book, box, canary, intake, into, one, verdict
 from .sought import Sought
 from .tries import Trouble
 from .workers import end_with
 
-_WRITES = ("results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv")
+_WRITES = (
+    "results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv",
+    "grades-nbgrader.csv", "overview.html",
+)  # fmt: skip
 _TRIES = 3  # processes that may die on one submission before it is given up
 _MEMORY = 6_000_000_000  # bytes of address space that a worker may have; boxes have limits of their own
 
@@ -48,6 +53,9 @@ class Options:
     pattern: str = ""  # tells the student from a file's name
     certain: bool = False  # go on where the layout leaves open who is a student
     lang: str = "en"  # of the feedback pages
+    into: Path | None = None  # a platform's sheet, to write grades into a copy of it
+    column: str = ""  # of that sheet
+    canary: bool = True  # grade the solution first
 
 
 def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options | None = None) -> list[dict[str, object]]:
@@ -59,6 +67,8 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     options = options or Options()
     source = chapter(lab) if isinstance(lab, str) else lab
     limits = box.Limits.read(options.limits)
+    if options.into:
+        into.readable(options.into)
     if out.resolve() == submitted.resolve():
         raise CourseError(f"--out {out} is the folder that was handed in. Name another.")
     handed_in = intake.find(
@@ -88,28 +98,35 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
                 todo.append(submission)
         if len(todo) < len(work):
             print(f"{len(work) - len(todo)} of {len(work)} are graded already and have not changed")
+        first = canary.job(source, limits, options.unsafe, options.warm) if options.canary and todo else None
         for last in (False, True):  # what the machine did not let be graded is tried once more, after all others
-            todo = _round(todo, last, ours, prepared, limits, options)
+            results = _results(todo, prepared, limits, options, None if last else first)
+            with contextlib.closing(results):
+                if first and not last:
+                    canary.judge(next(results), prepared, source)
+                todo = _round(todo, last, ours, results)
         if todo:
             names = ", ".join(submission.student for submission in todo[:5]) + (" …" if len(todo) > 5 else "")
             print(f"{len(todo)} could not be graded, through no fault of theirs ({names}): see why, and run the same again")
         table = ours.table(handed_in)
-        ours.write_csv(table)
+        ours.write_tables(table, handed_in)
+        if options.into:
+            filled = into.fill(options.into, ours.graded, source.name, ours.pages.title, out, options.column)
+            print("\n".join(filled.said))
         return table
 
 
 def _round(
-    todo: list[intake.Submission], last: bool, ours: book.Book, lab: verdict.Lab, limits: box.Limits, options: Options
+    todo: list[intake.Submission], last: bool, ours: book.Book, results: Iterator[one.Result]
 ) -> list[intake.Submission]:
-    """Grade these, keep what comes; returns those that have no grade."""
+    """Keep what comes of these; returns those that have no grade."""
     failed = []
     by_name = {submission.student: submission for submission in todo}
-    with contextlib.closing(_results(todo, lab, limits, options)) as results:
-        for result in tqdm(results, total=len(todo), desc="grading", unit="lab", disable=not todo):
-            if not result.key:
-                failed.append(by_name[result.student])
-            if result.key or last:
-                ours.commit(result, by_name[result.student].about())
+    for result in tqdm(results, total=len(todo), desc="grading", unit="lab", disable=not todo):
+        if not result.key:
+            failed.append(by_name[result.student])
+        if result.key or last:
+            ours.commit(result, by_name[result.student].about())
     return failed
 
 
@@ -140,29 +157,32 @@ def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, op
 
 
 def _results(
-    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options
+    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options, first: one.Job | None = None
 ) -> Generator[one.Result, None, None]:
+    """Grade all at once, and `first` before any of them."""
     text = lab.dumps()
 
     def job(submission: intake.Submission) -> one.Job:
         return _job(submission, lab, limits, options)
 
     if options.dask:
-        yield from _on_dask(todo, job, text, lab, options)
+        yield from _on_dask(todo, job, text, lab, options, first)
         return
     local = threading.local()
     count = options.workers or os.cpu_count() or 1
     workers: list[_Worker] = []
 
-    def work(submission: intake.Submission) -> one.Result:
+    def work(ready: Callable[[], one.Job]) -> one.Result:
         if not hasattr(local, "worker"):
             local.worker = _Worker()
             workers.append(local.worker)
-        return local.worker.grade(job(submission), text, lab)  # type: ignore[no-any-return]
+        return local.worker.grade(ready(), text, lab)  # type: ignore[no-any-return]
 
     threads = ThreadPoolExecutor(count)
     try:
-        for future in as_completed([threads.submit(work, submission) for submission in todo]):
+        if first:
+            yield threads.submit(work, lambda: first).result()
+        for future in as_completed([threads.submit(work, partial(job, submission)) for submission in todo]):
             yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -217,12 +237,11 @@ def _begin(parent: int) -> None:
     end_with(parent)
 
 
-def _on_dask(todo, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
+def _on_dask(todo, job, text, lab, options, first) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
     """The same on a Dask cluster. Two submissions are in flight for each thread of it: files are read as they are due."""
     try:
         from distributed import Client
         from distributed import as_completed as dask_completed
-        from distributed.scheduler import KilledWorker
     except ImportError:
         raise CourseError("--dask needs Dask: pip install distributed") from None
     try:
@@ -231,6 +250,8 @@ def _on_dask(todo, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
         raise CourseError(f"No Dask scheduler answers at {options.dask}: {error}") from None
     with client:
         shared = client.scatter(text, broadcast=True, hash=True)
+        if first:
+            yield _of_dask(client.submit(one.grade, first, shared, pure=False), first, lab)
         waiting = iter(todo)
         running: dict[object, one.Job] = {}
         done = dask_completed()
@@ -247,18 +268,24 @@ def _on_dask(todo, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
             send()
         while running:
             future = next(done)
-            ready = running.pop(future)
-            try:
-                yield future.result()
-            except box.BoxError:
-                raise
-            except Trouble as trouble:
-                yield given_up(ready, lab, str(trouble))
-            except KilledWorker:
-                yield given_up(ready, lab, "the grader's process died on every worker that tried")
-            except Exception as error:
-                yield given_up(ready, lab, f"{type(error).__name__}: {error}")
+            yield _of_dask(future, running.pop(future), lab)
             send()
+
+
+def _of_dask(future: Any, ready: one.Job, lab: verdict.Lab) -> one.Result:
+    """The result of a future, when it has one."""
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()  # type: ignore[no-any-return]
+    except box.BoxError:
+        raise
+    except Trouble as trouble:
+        return given_up(ready, lab, str(trouble))
+    except KilledWorker:
+        return given_up(ready, lab, "the grader's process died on every worker that tried")
+    except Exception as error:
+        return given_up(ready, lab, f"{type(error).__name__}: {error}")
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ def png(width: int = 2, height: int = 2) -> str:
 
 def about(notebook: dict[str, Any] | nbformat.NotebookNode | None = None, **changes: Any) -> page.About:
     lines = [
-        page.Line("double", "A lab", 1, 3, {"double-tests": (1, 1), "double-hidden": (0, 2)}, [["hidden", " (IndexError)"]]),
+        page.Line("double", "A lab", 1, 3, {"double-tests": (1, 1), "double-hidden": (0, 2)}, [["hidden", " (KeyError)"]]),
         page.Line("total", "The second one", 3, 3, {"total-tests": (1, 1), "total-hidden": (2, 2)}),
     ]
     text = json.dumps(notebook) if notebook else nbformat.writes(LAB)
@@ -251,7 +251,7 @@ def test_an_error_while_writing_is_not_lost() -> None:
 def test_the_first_screen() -> None:
     said = [
         ["note", "its cell was split; the parts were joined"],
-        ["hidden", " (IndexError)"],
+        ["hidden", " (KeyError)"],
         ["because", "an empty <list>"],
     ]
     tests = {"double-tests": (1.0, 1.0), "double-hidden": (0.5, 2.0)}
