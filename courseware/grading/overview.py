@@ -92,11 +92,12 @@ def _histogram(entries: Sequence[Entry]) -> str:
         left = 8 + place * 60
         parts.append(f'<rect x="{left}" y="{140 - height:.1f}" width="54" height="{height:.1f}"/>')
         parts.append(f'<text x="{left + 27}" y="{134 - height:.1f}" text-anchor="middle">{count or ""}</text>')
-        parts.append(f'<text x="{left}" y="156" text-anchor="{"start" if place == 0 else "middle"}">{10 * place}%</text>')
-    parts.append('<text x="606" y="156" text-anchor="end">100%</text>')
+        if place < 9:
+            parts.append(f'<text x="{left}" y="158" text-anchor="{"middle" if place else "start"}">{10 * place}%</text>')
+    parts.append('<text x="606" y="158" text-anchor="end">100%</text>')
     said = ", ".join(f"{10 * i} to {10 * i + 10}%: {count}" for i, count in enumerate(counts) if count)
     return (
-        f'<svg viewBox="0 0 614 162" role="img" aria-label="students by share of the points: {said}">'
+        f'<svg viewBox="0 0 614 164" role="img" aria-label="students by share of the points: {said}">'
         f'<line x1="4" y1="140" x2="610" y2="140" stroke="#8c959f"/>{"".join(parts)}</svg>'
     )
 

@@ -1,8 +1,8 @@
 """Answers of two students that are nearly the same: a figure for a person to look at, never a verdict.
 
-Answers are compared as sequences of tokens, variables' names and texts left out: a copy with other names is still a
-copy. What many have in common says nothing (there are only so many ways to write a short function) and is not counted; nor is
-what the lab gave. Word-for-word copies are found apart, however many there are.
+Answers are compared as sequences of tokens, variables' names and texts left out: a copy with other names is still a copy.
+What many have in common says nothing (there are only so many ways to write a short function) and is not counted; nor is what
+the lab gave. Word-for-word copies are found apart, however many there are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _RARE = 0.1  # of the class; what more have in common says nothing
 _HOLDERS = 12  # at most, of one rare sequence
 _SHARED = 15  # rare sequences that two must have in common to be named
 _FIGURE = 0.8
-_VERBATIM = 150  # characters, blanks and the lab's own lines apart, that must be the same
+_VERBATIM = 120  # characters, blanks and the lab's own lines apart, that must be the same
 _LONG = 50_000  # characters of an answer that are looked at
 _KEPT = {*keyword.kwlist, *dir(builtins)}
 
