@@ -116,19 +116,18 @@ def theirs(made: dict[str, Any]) -> list[float]:
 
 def measure(side: str) -> None:
     """One run in this process; prints what it found as the last line."""
-    import resource
     import time
+
+    from courseware.measure import peak
 
     made = work()
     made["tuned"].train()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     started = time.perf_counter()
     losses = theirs(made) if side == "Trainer" else ours(made, side == "fit, cached")
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
     tokens = EPOCHS * sum(map(len, made["rows"]))
-    found = {"losses": losses, "speed": tokens / seconds, "peak": peak * unit, "grown": (peak - before) * unit}
+    found = {"losses": losses, "speed": tokens / seconds, "peak": peak(), "grown": peak() - before}
     print(json.dumps(found))
 
 
@@ -137,7 +136,7 @@ def main() -> None:
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for _ in range(REPEATS):  # in turn, so that all meet the same machine
         for side in SIDES:
-            done = subprocess.run([sys.executable, __file__, side], capture_output=True, text=True)
+            done = subprocess.run([sys.executable, __file__, side], capture_output=True, text=True, encoding="utf-8")
             if done.returncode:
                 raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
             runs[side].append(json.loads(done.stdout.splitlines()[-1]))

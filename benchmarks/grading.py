@@ -102,7 +102,7 @@ def hand_in(source: Chapter, folder: Path, count: int) -> list[str]:
 def nbgrader(source: Chapter, lab: verdict.Lab, root: Path) -> float:
     """Seconds of stock `nbgrader autograde` on root/submitted, hidden tests written nbgrader's way."""
     wants = root / "wants.json"
-    wants.write_text(json.dumps({name: exercise.want for name, exercise in lab.exercises.items()}))
+    wants.write_text(json.dumps({name: exercise.want for name, exercise in lab.exercises.items()}), encoding="utf-8")
     notebook, original = build.student_lab(source), read(source.lab_source)
     for cell in notebook.cells:
         grade_id = cell.metadata.get("nbgrader", {}).get("grade_id", "")

@@ -47,7 +47,9 @@ print(time.perf_counter() - started, time.perf_counter() - begun)
 
 def seconds(program: str, *arguments: str) -> tuple[float, float]:
     """(seconds to load, seconds with imports), as the process itself measures them."""
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     loading, whole = map(float, done.stdout.split())
     return loading, whole
 

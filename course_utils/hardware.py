@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import re
+import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 Training = Literal["full", "lora"]
+Accelerator = Literal["cuda", "mps"]
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8", "nf4")
 QUANTIZED = ("int8", "nf4")
@@ -58,26 +61,44 @@ class Hardware:
     bitsandbytes: str | None = None  # its version
     bitsandbytes_cuda: bool = False  # has it kernels for this CUDA
     colab: bool = False
+    accelerator: Accelerator | None = None  # torch's name for the GPU; a GPU of which nothing is said is CUDA's
+    bitsandbytes_problem: str | None = None  # why it has no kernels for the GPU, in its own words
+
+    def __post_init__(self) -> None:
+        kind: Accelerator | None = (self.accelerator or "cuda") if self.gpu else None
+        object.__setattr__(self, "accelerator", kind)
 
     @property
     def bf16_on_gpu(self) -> bool:
-        return self.capability >= (8, 0)
+        """Does the GPU compute in bf16? One that does not can imitate it, slowly (Turing, Apple's M1)."""
+        return self.accelerator == "cuda" and self.capability >= (8, 0)
+
+    def half(self, device: str) -> str:
+        """The precision of 16 bits to take on `device`."""
+        return "bf16" if device == "cpu" or self.bf16_on_gpu else "fp16"
+
+    def other(self, device: str) -> str:
+        """The precision of what int8 and nf4 leave unquantized: 16-bit arithmetic is slow on a CPU."""
+        return "fp32" if device == "cpu" else self.half(device)
 
     def free(self, device: str) -> int:
-        """Bytes free on "cuda" or "cpu"."""
-        return self.gpu_free if device == "cuda" else self.ram_free
+        """Bytes free on "cuda", "mps" or "cpu". An Apple GPU's are a part of the CPU's."""
+        return self.ram_free if device == "cpu" else self.gpu_free
 
     def __str__(self) -> str:
+        gpu = "none"
         if self.gpu:
             gpu = f"{self.gpu}, {self.gpu_free / GB:.1f} of {self.gpu_memory / GB:.1f} GB free, "
+        if self.accelerator == "cuda":
             gpu += f"compute capability {self.capability[0]}.{self.capability[1]}, "
             gpu += "bf16 in hardware" if self.bf16_on_gpu else "no bf16 in hardware (fp16 instead)"
-        else:
-            gpu = "none"
+        elif self.accelerator == "mps":
+            gpu += "shared with the CPU; mps, no float64"
         if not self.bitsandbytes:
             bnb = "not installed (int8 and nf4 need it)"
         else:
             bnb = f"{self.bitsandbytes}, kernels for {'CUDA and CPU' if self.bitsandbytes_cuda else 'CPU'}"
+            bnb += f" ({self.bitsandbytes_problem})" if self.bitsandbytes_problem else ""
         where = "Google Colab" if self.colab else platform.system()
         return (
             f"machine       {where}, Python {platform.python_version()}\n"
@@ -90,22 +111,31 @@ class Hardware:
 
 
 def detect() -> Hardware:
-    """Look at this machine. Free memory is what is free now."""
+    """Look at this machine. Free memory is what is free now.
+
+    Nothing else of the course asks torch which devices there are.
+    """
+    ram = _ram_free()
     gpu: dict[str, Any] = {}
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
+        problem = _bitsandbytes_problem()
         gpu = {
             "gpu": torch.cuda.get_device_name(),
             "gpu_memory": total,
             "gpu_free": free,
             "capability": torch.cuda.get_device_capability(),
+            "accelerator": "cuda",
+            "bitsandbytes_cuda": problem is None,
+            "bitsandbytes_problem": problem,
         }
+    elif torch.backends.mps.is_available():  # torch finds it on macOS 14 or newer only, where it has bf16 too
+        gpu = {"gpu": _apple_name(), "accelerator": "mps", **_apple_memory(ram)}
     return Hardware(
         cpu=_cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        ram_free=_ram_free(),
+        ram_free=ram,
         bitsandbytes=_version("bitsandbytes"),
-        bitsandbytes_cuda=bool(gpu) and _bitsandbytes_has_cuda(),
         colab="google.colab" in sys.modules,
         **gpu,
     )
@@ -116,10 +146,32 @@ def report() -> None:
     print(detect())
 
 
+@lru_cache
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")  # Linux: platform.processor() says only "x86_64" there
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    if info.exists():
+        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    elif sys.platform == "darwin":  # and only "arm" here
+        asked = subprocess.run(["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True)
+        found = re.search(r"(.+)", asked.stdout)
+    else:
+        found = None
     return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _apple_name() -> str:
+    try:
+        return str(torch.backends.mps.get_name())  # "Apple M2 Pro"
+    except (AttributeError, RuntimeError):
+        return "Apple GPU"
+
+
+def _apple_memory(ram_free: int) -> dict[str, int]:
+    """An Apple GPU works in the CPU's memory. Metal says how much of it a process should take at most; all of it if not."""
+    total, taken = psutil.virtual_memory().total, 0
+    with suppress(AttributeError, RuntimeError):
+        total, taken = torch.mps.recommended_max_memory(), torch.mps.driver_allocated_memory()
+    return {"gpu_memory": total, "gpu_free": max(0, min(total - taken, ram_free))}
 
 
 def _ram_free(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
@@ -140,12 +192,22 @@ def _version(package: str) -> str | None:
 
 
 @lru_cache
-def _bitsandbytes_has_cuda() -> bool:
+def _bitsandbytes_problem() -> str | None:
+    """Why bitsandbytes has no kernels for the GPU, or None where it has. It is imported, which takes seconds."""
+    if not _version("bitsandbytes"):
+        return "it is not installed"
     try:
         from bitsandbytes.cextension import lib
-    except (ImportError, RuntimeError, OSError):  # a broken installation: the check then says so in plain words
-        return False
-    return bool(getattr(lib, "compiled_with_cuda", False))
+    except Exception as error:  # a broken installation fails in many ways; whichever it is, the check says it
+        return f"its import fails, {type(error).__name__}: {_first_line(error)}"
+    if getattr(lib, "compiled_with_cuda", False):
+        return None
+    said = vars(lib).get("error_msg")  # left by what stands in for a library that could not be opened
+    return f"its library cannot be opened: {_first_line(said)}" if said else "its library is built for the CPU only"
+
+
+def _first_line(said: object) -> str:
+    return next(iter(str(said).strip().splitlines()), "")
 
 
 @dataclass(frozen=True)
@@ -217,8 +279,8 @@ def plan(
         training: None (inference), "full" or "lora" (adapters on every linear layer that is quantizable).
         lora_rank: rank of the adapters.
         task: as for `load_model`; None means what the model was trained for.
-        other: with int8 and nf4, the precision of what is not quantized (`load_model` takes bf16 or fp16 on a GPU, fp32
-            on a CPU, where 16-bit arithmetic is slow).
+        other: with int8 and nf4, the precision of what is not quantized (`load_model` takes `Hardware.other`'s: bf16 or
+            fp16 on a GPU, fp32 on a CPU, where 16-bit arithmetic is slow).
         name: what to call it in messages, when `model` is a configuration.
 
     Raises:
@@ -375,16 +437,19 @@ def fits(wanted: Plan, device: str, here: Hardware | None = None) -> bool:
 
 
 def check(wanted: Plan, device: str, here: Hardware | None = None) -> None:
-    """Return if `wanted` fits on `device` ("cuda" or "cpu") and can run there; else say why not and what to do.
+    """Return if `wanted` fits on `device` ("cuda", "mps" or "cpu") and can run there; else say why not and what to do.
 
     Raises:
         InsufficientHardwareError
     """
     here = here or detect()
-    if device == "cuda" and not here.gpu:
+    if device not in ("cpu", here.accelerator):
+        wish = "a GPU" if device == "cuda" else "an Apple GPU (mps)"
+        ways = [f'device="{there}"' for there in (here.accelerator, "cpu") if there]
+        ways += ["in Colab: Runtime → Change runtime type → T4 GPU"] if device == "cuda" else []
         raise InsufficientHardwareError(
-            f"{wanted.model} was asked for on a GPU, and there is none that torch can use.\n"
-            f'Ways out: device="cpu"; or in Colab: Runtime → Change runtime type → T4 GPU.\n\n{here}'
+            f"{wanted.model} was asked for on {wish}, and there is none that torch can use.\n"
+            f"Ways out: {'; or '.join(ways)}.\n\n{here}"
         )
     if wanted.precision in QUANTIZED:
         _check_bitsandbytes(wanted, device, here)
@@ -393,7 +458,7 @@ def check(wanted: Plan, device: str, here: Hardware | None = None) -> None:
         return
     raise InsufficientHardwareError(
         f"{wanted.model} in {wanted.precision} does not fit: it needs {needed / GB:.1f} GB and "
-        f"{'the GPU' if device == 'cuda' else 'this machine'} has {here.free(device) / GB:.1f} GB free "
+        f"{'this machine' if device == 'cpu' else 'the GPU'} has {here.free(device) / GB:.1f} GB free "
         f"(of which {_HEADROOM:.0%} can be used).\n{wanted}\n"
         f"Ways out: {'; '.join(_ways_out(wanted, device, here))}."
     )
@@ -405,13 +470,20 @@ def _check_bitsandbytes(wanted: Plan, device: str, here: Hardware) -> None:
             f"{wanted.precision} needs the package bitsandbytes, which is not installed.\n"
             'Ways out: run `pip install bitsandbytes` and restart the kernel; or precision="auto", which does without.'
         )
+    half = here.half(device)
+    if device == "mps":
+        raise InsufficientHardwareError(
+            f"{wanted.precision} does not run on an Apple GPU here: bitsandbytes {here.bitsandbytes} has no int8 or nf4 "
+            f"kernels of its own for it, only stand-ins that this course has not tried.\nWays out: precision="
+            f'"{half}", on the GPU; or device="cpu", where {wanted.precision} runs (slow).'
+        )
     if device != "cuda":
         return
     if not here.bitsandbytes_cuda:
         raise InsufficientHardwareError(
             f"bitsandbytes {here.bitsandbytes} has no kernels for CUDA {torch.version.cuda}, so {wanted.precision} cannot "
-            f"run on {here.gpu}.\nWays out: `pip install -U bitsandbytes` and restart the kernel; or "
-            f'precision="{"bf16" if here.bf16_on_gpu else "fp16"}"; or device="cpu" (slow).'
+            f"run on {here.gpu}{f': {here.bitsandbytes_problem}' if here.bitsandbytes_problem else ''}.\n"
+            f'Ways out: `pip install -U bitsandbytes` and restart the kernel; or precision="{half}"; or device="cpu" (slow).'
         )
     required = _INT8_CAPABILITY if wanted.precision == "int8" else _NF4_CAPABILITY
     if here.capability < required:
@@ -424,25 +496,34 @@ def _check_bitsandbytes(wanted: Plan, device: str, here: Hardware) -> None:
 def _ways_out(wanted: Plan, device: str, here: Hardware) -> list[str]:
     """What would fit, nearest first."""
 
-    def would_fit(model: str | PretrainedConfig, precision: str) -> bool:
-        if precision in QUANTIZED and not (here.bitsandbytes_cuda if device == "cuda" else here.bitsandbytes):
+    def would_fit(model: str | PretrainedConfig, precision: str, device: str) -> bool:
+        need = plan(model, precision, wanted.batch, wanted.context, None, task=wanted.task, other=here.other(device))
+        try:
+            if precision in QUANTIZED:
+                _check_bitsandbytes(need, device, here)
+        except InsufficientHardwareError:
             return False
-        other = "bf16" if device == "cuda" else "fp32"
-        need = plan(model, precision, wanted.batch, wanted.context, None, task=wanted.task, other=other)
         return need.total <= here.free(device) * _HEADROOM
 
     ways = []
-    # fp16 is as large as bf16, so it is no way out
-    narrower = [p for p in ("bf16", "int8", "nf4") if PRECISIONS.index(p) > PRECISIONS.index(wanted.precision)]
+    # the two of 16 bits are equally large, so one of them is no way out of the other
+    narrower = [p for p in (here.half(device), "int8", "nf4") if _bits(p) < _bits(wanted.precision)]
     if wanted.training is None:
-        ways += [f'precision="{p}", which would fit' for p in narrower if would_fit(wanted.config, p)][:1]
-    if device == "cuda" and wanted.total <= here.ram_free * _HEADROOM:
+        ways += [f'precision="{p}", which would fit' for p in narrower if would_fit(wanted.config, p, device)][:1]
+    if device != "cpu" and wanted.total <= here.ram_free * _HEADROOM:
         ways.append('device="cpu", where there is room (slow)')
+    elif device == "mps" and wanted.training is None:  # the CPU has the same memory, but kernels for fewer bits
+        fewer = [p for p in QUANTIZED if would_fit(wanted.config, p, "cpu")]
+        ways += [f'device="cpu", precision="{p}", which would fit (slow)' for p in fewer][:1]
     smaller = [s for s in REGISTRY.values() if s.parameters < wanted.parameters and wanted.task in s.tasks]
-    fitting = [s for s in sorted(smaller, key=lambda s: -s.parameters) if would_fit(s.name, wanted.precision)]
+    fitting = [s for s in sorted(smaller, key=lambda s: -s.parameters) if would_fit(s.name, wanted.precision, device)]
     ways += [f'a smaller model: load_model("{spec.name}")' for spec in fitting[:1]]
     if wanted.batch > 1:
         ways.append("a smaller batch")
     if not here.gpu and not here.colab:
         ways.append("Google Colab with a T4 GPU (16 GB)")
     return ways or ["a machine with more memory"]
+
+
+def _bits(precision: str) -> int:
+    return {"int8": 8, "nf4": 4}[precision] if precision in QUANTIZED else DTYPES[precision].itemsize * 8

@@ -125,7 +125,7 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
     assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
     assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
     wide = torch.complex128 if want.is_complex() else torch.float64 if want.is_floating_point() else want.dtype
-    g, w = got.detach().to(wide).cpu(), want.detach().to(wide).cpu()
+    g, w = got.detach().cpu().to(wide), want.detach().cpu().to(wide)  # an Apple GPU has no float64
     exact = wide == want.dtype and not (want.is_floating_point() or want.is_complex())
     wrong = g != w if exact else ~torch.isclose(g, w, rtol=rtol, atol=atol, equal_nan=True)
     if not wrong.any():

@@ -40,9 +40,10 @@ def load_model(
         name: "course", another name of `registry()`, a hub id, or the folder of a checkpoint.
         task: "causal-lm", "masked-lm", "seq2seq-lm", "replaced-token-detection", "sequence-classification" or
             "feature-extraction"; None means what the model was trained for.
-        precision: "fp32", "bf16", "fp16", "int8", "nf4", or "auto": on a GPU the first of bf16 (fp16 on older ones), int8,
-            nf4 that fits, on a CPU the first of fp32, bf16.
-        device: "cuda", "cpu", or "auto" (a GPU if there is one).
+        precision: "fp32", "bf16", "fp16", "int8", "nf4", or "auto": on a CUDA GPU the first of bf16 (fp16 on older ones),
+            int8, nf4 that fits; on an Apple GPU the first of fp32, fp16 (as exact as can be: fp16 overflows in some models
+            that were trained in bf16, and its arithmetic is no faster there); on a CPU the first of fp32, bf16.
+        device: "cuda", "mps" (an Apple GPU), "cpu", or "auto": a GPU if there is one that can run this precision.
         kwargs: passed on to transformers' `from_pretrained`, for example `num_labels=5`.
 
     Returns:
@@ -57,22 +58,26 @@ def load_model(
     label, config, task = resolve(name, task)
     if precision not in (*hardware.PRECISIONS, "auto"):
         raise UnknownNameError.of("precision", precision, [*hardware.PRECISIONS, "auto"])
-    if device not in ("auto", "cuda", "cpu"):
-        raise UnknownNameError.of("device", device, ["auto", "cuda", "cpu"])
+    if device not in ("auto", "cuda", "cpu", "mps"):
+        raise UnknownNameError.of("device", device, ["auto", "cuda", "cpu", "mps"])
 
     here = hardware.detect()
     if device == "auto":
-        device = "cuda" if here.gpu else "cpu"
-    other = "fp32" if device == "cpu" else "bf16" if here.bf16_on_gpu else "fp16"
+        on_gpu = here.accelerator != "mps" or precision not in hardware.QUANTIZED
+        device = here.accelerator if here.accelerator and on_gpu else "cpu"
+    other = here.other(device)
     candidates = [precision]
     if precision == "auto":
-        candidates = ["fp32", "bf16"] if device == "cpu" else [other, "int8", "nf4"]
+        candidates = [other, "int8", "nf4"] if device == "cuda" else ["fp32", here.half(device)]
     context = min(_CHECK_CONTEXT, getattr(config.get_text_config(), "max_position_embeddings", None) or _CHECK_CONTEXT)
     needs = {p: hardware.plan(config, p, context=context, task=task, other=other, name=label) for p in candidates}
     precision = next((p for p in candidates if hardware.fits(needs[p], device, here)), candidates[-1])
     hardware.check(needs[precision], device, here)
     if precision in hardware.QUANTIZED and device == "cpu":
-        _say_once(f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels: it works, and it is slow.")
+        mac = ' (it has none for Apple GPUs, which precision="fp16" would use)' if here.accelerator == "mps" else ""
+        _say_once(
+            f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels{mac}: it works, and it is slow."
+        )
 
     source, revision = _source(name)
     settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else other]}

@@ -56,7 +56,7 @@ def nll(
         batch, mask = batch.to(model.device), mask.to(model.device)
         logits = model(input_ids=batch, attention_mask=mask).logits[:, :-1].float()
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
-        sums[chosen] = (losses * mask[:, 1:]).sum(dim=1).double().cpu().numpy()
+        sums[chosen] = (losses * mask[:, 1:]).sum(dim=1).cpu().double().numpy()
     return pd.DataFrame({"nll": sums, "tokens": [len(tokens) - 1 for tokens in ids]})
 
 

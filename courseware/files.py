@@ -1,10 +1,11 @@
-"""Files that are there whole or not at all, and folders that are emptied only if they are ours."""
+"""Files that are there whole or not at all, files that git knows, and folders that are emptied only if they are ours."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -27,6 +28,22 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def tracked(root: Path, *names: str) -> list[Path]:
+    """The files of a checkout below some names that git knows, in order: what lies there besides is nobody's to give away.
+
+    In a copy without git: all but hidden files and caches.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        git = subprocess.run(["git", "ls-files", "-z", "--", *names], cwd=root, capture_output=True)
+        if git.returncode == 0 and git.stdout:
+            found = [root / name for name in git.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
+            return [path for path in found if path.is_file()]
+    every = (path for name in names for path in [root / name, *(root / name).rglob("*")] if path.is_file())
+    return sorted(
+        path for path in every if not any(p.startswith((".", "__pycache__")) for p in path.relative_to(root).parts)
+    )
 
 
 def output(out: Path, command: str, writes: Iterable[str] = ()) -> Path:

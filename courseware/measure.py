@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -18,9 +19,21 @@ from .kernels import Client
 
 PAGE = ROOT / "docs" / "measurements.md"
 _PEAK = """\
-import resource, sys
+from courseware.measure import peak
 
-print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))"""
+print("peak", peak())"""
+
+
+def peak() -> int:
+    """The most bytes of memory that this process has had."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def run(path: Path, budget: str) -> tuple[float, float]:
@@ -28,7 +41,7 @@ def run(path: Path, budget: str) -> tuple[float, float]:
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.append(new_code_cell(_PEAK))
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client = Client(notebook, timeout=CELL_TIMEOUT, resources={"metadata": {"path": folder}})
         client.execute(env={**os.environ, "COURSE_BUDGET": budget})
     text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)

@@ -41,7 +41,7 @@ def peak_gb(item: Any) -> float:
     status = Path(f"/proc/{pid}/status")
     if not pid or not status.exists():
         return 0.0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
     return int(found[1]) / 1e6 if found else 0.0
 
 

@@ -5,8 +5,8 @@ And, apart from it, what a grading machine gets.
 
 from __future__ import annotations
 
+import contextlib
 import re
-import shutil
 import tarfile
 import tomllib
 from collections.abc import Iterable
@@ -16,12 +16,13 @@ import nbformat
 
 from . import build
 from .chapters import ROOT, Chapter, ChapterError, repository
-from .files import whole
+from .files import tracked, whole
 from .slides import title
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
-_AS_IT_IS = ("LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock")
-_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "pyproject.toml", "requirements.lock")
+_AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
+_MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
+_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "start.py", "pyproject.toml", "requirements.lock")
 _ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
 [build-system]
@@ -49,47 +50,46 @@ packages = ["course_utils"]
 def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     """Write the students' folder; return the paths of its files, relative to it.
 
-    What an earlier release wrote there is replaced; other files (a `.git`, an instructor's own pages) stay.
+    Only what git knows is given out. What an earlier release wrote there and this one does not is taken away; nothing else
+    is ever deleted (a `.git`, an instructor's own pages).
 
     Raises:
-        ChapterError: `repo` is not OWNER/NAME, a notebook is not what its source says, or the folder is this course's own.
+        ChapterError: `repo` is not OWNER/NAME, a notebook is not what its source says or not in git, or the folder is this
+            course's own.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise ChapterError(f"--repo {repo}: write OWNER/NAME, the repository on GitHub that students will see.")
-    if out.resolve() == ROOT or out.resolve() in ROOT.parents:
-        raise ChapterError(f"--out {out} holds the course itself; name another folder.")
-    folders = ("lectures", "labs", "course_utils")
-    replaced = () if _is_release(out) else folders
-    if taken := [name for name in replaced if (out / name).exists()]:
-        raise ChapterError(
-            f"--out {out} holds a folder {taken[0]} that no release wrote, and it would be replaced. Name another folder."
-        )
     chapters = list(chapters)
+    known = tracked(ROOT, ".")
+    if any(path.is_relative_to(out.resolve()) for path in known):
+        raise ChapterError(f"--out {out} holds the course itself; name another folder.")
     if outdated := build.all_stale(chapters):
-        raise ChapterError(f"{outdated[0]}: run `make notebooks`, look at it, then release.")
-    files = {name: (ROOT / name).read_text(encoding="utf-8") for name in _AS_IT_IS}
+        raise ChapterError(f"{outdated[0]}: run `course notebooks`, look at it, then release.")
+    notebooks = [path for part in chapters for path in (part.lecture, part.lab) if path.exists()]
+    if unknown := [path for path in notebooks if path not in known]:
+        raise ChapterError(f"{unknown[0].relative_to(ROOT).as_posix()} is not in git: `git add` it, then release.")
+    given = [*(ROOT / name for name in _AS_IT_IS), *notebooks, *tracked(ROOT, "course_utils")]
+    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in given}
     files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
-    files["start.py"] = (ROOT / "courseware" / "bootstrap.py").read_text(encoding="utf-8")
-    for part in chapters:
-        for path in (part.lecture, part.lab):
-            if path.exists():
-                files[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
-    for path in sorted((ROOT / "course_utils").rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            files[str(path.relative_to(ROOT))] = path.read_text(encoding="utf-8")
     ours = repository().removeprefix("https://github.com/")
-    for folder in folders:
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for name, text in files.items():
+    _forget(out, keep=set(files))
+    for name, text in {**files, _MARK: "\n".join(sorted(files)) + "\n"}.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace(ours, repo), encoding="utf-8")
+        target.write_text(text.replace(ours, repo), encoding="utf-8", newline="\n")
     return sorted(files)
 
 
-def _is_release(folder: Path) -> bool:
-    project = folder / "pyproject.toml"
-    return project.is_file() and not (folder / "chapters").exists() and 'name = "course_utils"' in project.read_text("utf-8")
+def _forget(out: Path, keep: set[str]) -> None:
+    """Delete what an earlier release wrote, but for what this one writes again, and folders that are then empty."""
+    if not (out / _MARK).exists():
+        return
+    for name in set((out / _MARK).read_text(encoding="utf-8").splitlines()) - keep:
+        path = out / name
+        if path.resolve().is_relative_to(out.resolve()):
+            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty
+                path.parent.rmdir()
 
 
 def _project() -> str:
@@ -120,13 +120,10 @@ def _links(part: Chapter, folder: str) -> str:
 
 def autograder(path: Path) -> int:
     """Pack what a grading machine needs into a .tar.gz, solutions and hidden tests included; return its size in bytes."""
-
-    def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        return None if re.search(r"__pycache__|solution\.ipynb$|\.partial$", member.name) else member
-
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as scratch, tarfile.open(scratch, "w:gz") as archive:
-        for name in _GRADER:
-            archive.add(ROOT / name, f"{_ARCHIVE}/{name}", filter=wanted)
+        for file in tracked(ROOT, *_GRADER):
+            if file.name != "solution.ipynb":
+                archive.add(file, f"{_ARCHIVE}/{file.relative_to(ROOT).as_posix()}")
         archive.add(_TEMPLATES.parent / "grader" / "README.md", f"{_ARCHIVE}/README.md")
     return path.stat().st_size

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LINUX_ONLY = ["grading", "colab"] if sys.platform == "win32" else []
+collect_ignore = LINUX_ONLY
+
+
+def pytest_report_header() -> str:
+    return f"not tested on Windows: tests/{', tests/'.join(LINUX_ONLY)}, which need Linux or macOS" if LINUX_ONLY else ""
 
 
 @pytest.fixture(scope="session")

@@ -57,7 +57,12 @@ plots.style()
 # attention written out as matrix products, which is what you will write too.
 
 # %% tags=["experiment"]
-model, tokenizer = load_model(precision="fp32", attn_implementation="eager")
+MODEL = "course"  # or another Llama: on a T4 "tinyllama", or the folder of a checkpoint
+model, tokenizer = load_model(MODEL, precision="fp32", attn_implementation="eager")
+if model.config.model_type != "llama" or model.config.rope_parameters["rope_type"] != "default":
+    print(f"{MODEL} is not the plain Llama that you write here: the course model takes its place.")
+    MODEL = "course"
+    model, tokenizer = load_model(MODEL, precision="fp32", attn_implementation="eager")
 weights = dict(model.state_dict())
 for name in list(weights)[:10] + list(weights)[-2:]:
     print(f"{name:<50} {tuple(weights[name].shape)}")
@@ -200,10 +205,10 @@ def rope(x, start, theta):
 
     x: float tensor (batch, heads, n, d), d even; the tokens stand at positions start, start + 1, …, start + n - 1.
     theta: float, the base. Pair i (of d/2) is made of x[..., i] and x[..., i + d/2]. Angles in float32; their cosine
-    and sine are cast to x's dtype. Returns a tensor of x's shape and dtype.
+    and sine are cast to x's dtype. Returns a tensor of x's shape and dtype, on the device of x.
 
     Example: x = [1, 0] at position 2 (d = 2, one pair, angle 2): [cos 2, sin 2] = [-0.416, 0.909].
-    Hint: torch.arange(0, d, 2) / d are the exponents; x[..., : d // 2] and x[..., d // 2 :] the two halves.
+    Hint: torch.arange(0, d, 2, device=x.device) / d are the exponents; x[..., : d // 2] and x[..., d // 2 :] the two halves.
     """
     ### BEGIN SOLUTION
     d = x.shape[-1]
@@ -327,7 +332,7 @@ def grouped_query_attention(q, k, v):
     q: (batch, heads, n, d); k, v: (batch, kv_heads, m, d), heads a multiple of kv_heads, m >= n. The queries belong to
     the last n of the m tokens: query i stands at position m - n + i and sees the keys up to its own position, itself
     included. Query head h uses key-value head h // (heads / kv_heads). Scores are divided by √d.
-    Returns (batch, heads, n, d).
+    Returns (batch, heads, n, d), on the device of q.
 
     Example: one head, d = 1, q = [[0], [0]], k = [[5], [5]], v = [[2], [4]]: the first token sees itself, 2; the second
     sees both alike, 3.
@@ -554,8 +559,15 @@ PROMPTS = {
     "code": "def fibonacci(n):\n    return n if n < 2 else",
     "Chinese": "床前明月光，疑是地上",
     "sums": "17 + 25 = 42, 18 + 26 = 44, 19 + 27 =",
-    "a chat": tokenizer.apply_chat_template([{"role": "user", "content": "Why is the sky blue?"}], tokenize=False),
 }
+if tokenizer.chat_template:
+    question = [{"role": "user", "content": "Why is the sky blue?"}]
+    PROMPTS["a chat"] = tokenizer.apply_chat_template(question, tokenize=False)
+
+
+def tokens_of(text):
+    """int64 (1, tokens), where the model is."""
+    return tokenizer(text, return_tensors="pt").to(model.device)["input_ids"]
 
 
 @torch.inference_mode()
@@ -576,7 +588,7 @@ def distances(ids):
     }
 
 
-rows = {name: distances(tokenizer(text, return_tensors="pt")["input_ids"]) for name, text in PROMPTS.items()}
+rows = {name: distances(tokens_of(text)) for name, text in PROMPTS.items()}
 pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused", "eager, fused"])
 
 # %% [markdown]
@@ -591,7 +603,7 @@ pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused"
 # %% tags=["experiment"]
 LONG = lab.budget(full=1024, quick=64)
 source = inspect.getsource(modeling_llama)
-long_ids = tokenizer(source[source.index("class LlamaRMSNorm") :], return_tensors="pt")["input_ids"][:, : LONG + 1]
+long_ids = tokens_of(source[source.index("class LlamaRMSNorm") :])[:, : LONG + 1]
 with torch.inference_mode():
     long_logits, long_cache = llama_logits(long_ids[:, :-1], weights, shape)
     off = (long_logits - model(long_ids[:, :-1]).logits).abs().max()
@@ -655,7 +667,7 @@ def exchanged(name, tensor):
 
 WRONG = {
     "as it should be": (weights, shape),
-    "theta 10,000 instead of 100,000": (weights, replace(shape, theta=10_000.0)),
+    f"theta {shape.theta / 10:,.0f} instead of {shape.theta:,.0f}": (weights, replace(shape, theta=shape.theta / 10)),
     "norms without their weights": (edited(lambda name, t: torch.ones_like(t) if "norm" in name else t), shape),
     "gate and up exchanged": (edited(exchanged), shape),
     "Meta's order of the pairs": (edited(paired), shape),
@@ -671,7 +683,7 @@ def nats_a_token(weights, shape):
     """Mean loss of each text."""
     losses = []
     for text in texts:
-        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        ids = tokens_of(text)
         logits, _ = llama_logits(ids[:, :-1], weights, shape)
         losses.append(F.cross_entropy(logits[0], ids[0, 1:]).item())
     return np.array(losses)
@@ -718,11 +730,11 @@ def greedy(logits):
 
 
 STEPS = lab.budget(full=40, quick=4)
-prompt = tokenizer("A llama is an animal that", return_tensors="pt")["input_ids"]
+prompt = tokens_of("A llama is an animal that")
 seconds, outputs = {}, {}
 for cached in (False, True):
     began = time.perf_counter()
-    outputs[cached] = decode(prompt, STEPS, greedy, cached)
+    outputs[cached] = decode(prompt, STEPS, greedy, cached).cpu()  # and so waits until it is computed
     seconds[cached] = time.perf_counter() - began
 assert torch.equal(outputs[False], outputs[True])
 print(tokenizer.decode(outputs[True][0]))
@@ -732,11 +744,11 @@ print(f"{STEPS} tokens: {seconds[False]:.1f} s without, {seconds[True]:.1f} s wi
 # %% tags=["experiment"]
 @torch.inference_mode()
 def milliseconds(ids, past=None, runs=2):
-    """Best time of some runs."""
+    """Best time of some runs, each until the next token is known."""
     seconds = []
     for _ in range(lab.budget(full=runs, quick=1)):
         began = time.perf_counter()
-        llama_logits(ids, weights, shape, past)
+        greedy(llama_logits(ids, weights, shape, past)[0][:, -1]).item()
         seconds.append(time.perf_counter() - began)
     return 1000 * min(seconds)
 
@@ -845,7 +857,7 @@ def visible():
 held = sum(t.numel() * t.element_size() for pair in long_cache for t in pair)
 computed = costs(shape, long_cache[0][0].shape[-2], width=4)
 assert held == computed["cache_bytes"] and computed["parameters"] == model.num_parameters()
-print(f"course model: {computed['parameters']:,} weights; a cache of {LONG} tokens holds {held / 1e6:.1f} MB in float32")
+print(f"{MODEL}: {computed['parameters']:,} weights; a cache of {LONG} tokens holds {held / 1e6:.1f} MB in float32")
 printed = tables.load("llama_hyperparameters").set_index("name")["parameters_billion"]
 rows = {}
 for name, config in LLAMAS.items():
@@ -976,7 +988,7 @@ SETTINGS = {
     "temperature 1": {},
     "temperature 1.5": {"temperature": 1.5},
 }
-STORY = tokenizer("The old sailor looked at the sea and", return_tensors="pt")["input_ids"]
+STORY = tokens_of("The old sailor looked at the sea and")
 
 
 def sampler(options, seed=0, record=None):
@@ -984,7 +996,8 @@ def sampler(options, seed=0, record=None):
     g = torch.Generator().manual_seed(seed)
 
     def pick(logits):
-        chosen = torch.multinomial(filter_logits(logits, **options).softmax(-1), 1, generator=g)
+        chances = filter_logits(logits, **options).softmax(-1).cpu()  # drawn there: the same on every device
+        chosen = torch.multinomial(chances, 1, generator=g).to(logits.device)
         if record is not None:
             record.append(logits.log_softmax(-1).gather(1, chosen))
         return chosen
@@ -1004,7 +1017,7 @@ rows = {}
 for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
     record = []
     texts = decode(STORY.expand(COUNT, -1), LENGTH, sampler(options, record=record))[:, STORY.shape[1] :]
-    logs = pd.DataFrame({"likelihood": torch.cat(record, 1).mean(1).numpy()})
+    logs = pd.DataFrame({"likelihood": torch.cat(record, 1).mean(1).cpu().numpy()})
     mean, low, high = scoring.bootstrap(logs, lambda f: float(f["likelihood"].mean()))
     groups = [variety(texts[i : i + 8].tolist()) for i in range(0, COUNT, 8)]
     rows[name] = {"likelihood (nats)": f"{mean:.2f} [{low:.2f}, {high:.2f}]",
@@ -1025,7 +1038,10 @@ pd.DataFrame(rows).T.style.set_properties(**{"text-align": "left"})
 
 # %% tags=["experiment"]
 talk = [{"role": "user", "content": "What is the capital of France?"}]
-print(tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
+if tokenizer.chat_template:
+    print(tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True))
+else:
+    print(f"{MODEL} has no chat template: nobody trained it to chat, and there is nothing to show here.")
 
 # %% tags=["experiment"]
 ANSWER = lab.budget(full=40, quick=6)  # longest answer, in tokens
@@ -1034,18 +1050,19 @@ ANSWER = lab.budget(full=40, quick=6)  # longest answer, in tokens
 def reply(talk, pick=greedy, steps=ANSWER):
     """The model's next message in a conversation."""
     text = tokenizer.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(text, return_tensors="pt")["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt").to(model.device)["input_ids"]
     out = decode(ids, steps, pick, stop=tokenizer.eos_token_id)
     return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
 talk = []
-for said in ("What is the capital of France?", "And what is it known for? One sentence."):
+for said in ("What is the capital of France?", "And what is it known for? One sentence.") if tokenizer.chat_template else ():
     talk.append({"role": "user", "content": said})
     talk.append({"role": "assistant", "content": reply(talk)})
     print(f"You: {said}\nModel: {talk[-1]['content']}\n")
-assert talk[1]["content"] == generate(model, tokenizer, talk[:1], max_new_tokens=ANSWER), "transformers says something else"
-print("transformers' own generate() gives the first answer word for word")
+if talk:
+    assert talk[1]["content"] == generate(model, tokenizer, talk[:1], max_new_tokens=ANSWER), "transformers says something else"
+    print("transformers' own generate() gives the first answer word for word")
 
 # %% [markdown]
 # To talk for longer, run this in a cell of your own (an empty line ends it):
@@ -1073,7 +1090,7 @@ print("transformers' own generate() gives the first answer word for word")
 # - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats a
 #   token behind that on a GPU, and what if theta is made larger?
 # - **Padding.** Texts of different lengths in one batch: what has to change in the mask and in the positions?
-# - **A larger one**, on a T4: `load_model("tinyllama")`, a Llama too. Do its logits match in float16, and to what
+# - **A larger one**, on a T4: change `MODEL` to `"tinyllama"`, a Llama too. Do its logits match in float16, and to what
 #   tolerance?
 
 # %%

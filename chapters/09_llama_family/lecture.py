@@ -227,7 +227,7 @@ plt.show()
 
 # %%
 model, tokenizer = load_model(precision="fp32")
-ids = tokenizer("A llama is an animal that lives in the Andes.", return_tensors="pt")["input_ids"]
+ids = tokenizer("A llama is an animal that lives in the Andes.", return_tensors="pt").to(model.device)["input_ids"]
 with torch.inference_mode():
     stream = model(ids, output_hidden_states=True).hidden_states[:-1]
 sizes = torch.stack([h[0].pow(2).mean(-1).sqrt() for h in stream])
@@ -736,7 +736,8 @@ shown.set_properties(subset=["date"], **{"white-space": "nowrap"})
 # %% tags=["hide-input"]
 BEGINNINGS = ["The capital of France is", "The old sailor looked at the", "My favourite colour is"]
 with torch.inference_mode():
-    NEXT = {text: model(**tokenizer(text, return_tensors="pt")).logits[0, -1] for text in BEGINNINGS}
+    read = {text: tokenizer(text, return_tensors="pt").to(model.device) for text in BEGINNINGS}
+    NEXT = {text: model(**tokens).logits[0, -1].cpu() for text, tokens in read.items()}
 
 
 def draw_next(beginning, temperature, top_k, top_p):

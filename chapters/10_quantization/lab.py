@@ -39,12 +39,13 @@ lab.start(
 # ## The model and one of its matrices
 #
 # The course model is SmolLM2-135M-Instruct, a small Llama. On a Colab T4, change `MODEL` to `"tinyllama"` or
-# `"qwen3-0.6b"`: every cell below still works.
+# `"qwen3-0.6b"`: the experiments of sections 4 to 7 then run on that model. The matrix `W` stays the course model's.
 
 # %%
-MODEL = "course"
+MODEL = "course"  # or "tinyllama", "qwen3-0.6b", the folder of a checkpoint
 model, tokenizer = load_model(MODEL, precision="fp32")
-W = model.model.layers[3].mlp.up_proj.weight.detach().float().cpu()
+course, course_tokenizer = (model, tokenizer) if MODEL == "course" else load_model("course", precision="fp32")
+W = course.model.layers[3].mlp.up_proj.weight.detach().float().cpu()  # what the tests work on, whatever MODEL is
 print(f"one matrix: {tuple(W.shape)}, {W.dtype}, values from {W.min():.2f} to {W.max():.2f}")
 
 # %% [markdown]
@@ -346,13 +347,13 @@ largest = {}
 def watch(name):
     def hook(module, inputs):
         flat = inputs[0].detach().reshape(-1, inputs[0].shape[-1])
-        largest[name] = flat.abs().amax(dim=0)  # one number a channel: the largest magnitude over all tokens
+        largest[name] = flat.abs().amax(dim=0).cpu()  # one number a channel: the largest magnitude over all tokens
     return hook
 
 
 hooks = [m.register_forward_pre_hook(watch(n)) for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != "lm_head"]
 with torch.inference_mode():
-    model(**tokenizer(sentences[:8], return_tensors="pt", padding=True))
+    model(**tokenizer(sentences[:8], return_tensors="pt", padding=True).to(model.device))
 for hook in hooks:
     hook.remove()
 
@@ -362,7 +363,7 @@ with_outliers = sum(value > 0 for value in share.values())
 worst = max(largest, key=lambda name: float(largest[name].max() / largest[name].median()))
 print(f"{with_outliers} of {len(share)} layers see a channel of magnitude 6 or more")
 print(f"on average {sum(share.values()) / len(share):.1%} of a layer's channels; most extreme: {worst}")
-ordered = largest[worst].sort(descending=True).values.cpu()
+ordered = largest[worst].sort(descending=True).values
 fig, ax = plt.subplots()
 ax.semilogy(range(1, len(ordered) + 1), ordered)
 ax.axhline(6, linestyle="--", color=plots.COLORS[2])
@@ -422,7 +423,8 @@ def mixed_matmul(x, w, threshold=6.0):
 # %% tags=["tests:mixed_matmul:3"]
 with lab.test("mixed_matmul"):
     g = torch.Generator().manual_seed(4)
-    x, w = torch.randn(16, 576, generator=g).clamp(-4, 4), W[:64].cpu()
+    w, channels = W[:64], W.shape[1]
+    x = torch.randn(16, channels, generator=g).clamp(-4, 4)
     exact = x @ w.T
     lab.expect_close(mixed_matmul(x, w, threshold=0.0), exact, "all channels in float32", atol=1e-3)
     x[:, 100] = 60.0  # one outlier channel
@@ -432,7 +434,7 @@ with lab.test("mixed_matmul"):
     assert error < 0.02, f"with the outlier apart, the relative error should be below 2 %, but it is {error:.1%}"
     assert naive > 3 * error, f"without, it should be far larger: {naive:.1%} against {error:.1%}"
 
-    layer = bnb.nn.Linear8bitLt(576, 64, bias=False, has_fp16_weights=False, threshold=6.0)
+    layer = bnb.nn.Linear8bitLt(channels, 64, bias=False, has_fp16_weights=False, threshold=6.0)
     layer.load_state_dict({"weight": w.clone()})
     theirs = layer.to("cpu")(x).float()
     gap = (mixed_matmul(x, w) - theirs).norm() / theirs.norm()
@@ -460,7 +462,7 @@ def probe():
 
 
 def visible():
-    x, w = torch.randn(16, 576, generator=torch.Generator().manual_seed(4)).clamp(-4, 4), W[:64].cpu()
+    x, w = torch.randn(16, W.shape[1], generator=torch.Generator().manual_seed(4)).clamp(-4, 4), W[:64]
     exact = mixed_matmul(x.clone(), w, threshold=0.0)
     x[:, 100] = 60.0
     return [exact, mixed_matmul(x.clone(), w)]
@@ -485,7 +487,7 @@ caught = {}
 layer = model.get_submodule(worst)
 handle = layer.register_forward_pre_hook(lambda module, inputs: caught.update(x=inputs[0].detach()))
 with torch.inference_mode():
-    model(**tokenizer(sentences[8:10], return_tensors="pt", padding=True))
+    model(**tokenizer(sentences[8:10], return_tensors="pt", padding=True).to(model.device))
 handle.remove()
 x = caught["x"].reshape(-1, caught["x"].shape[-1]).float().cpu()
 w = layer.weight.detach().float().cpu()
@@ -551,8 +553,8 @@ with lab.test("nf4"):
     assert packed.dtype == torch.uint8 and packed.shape == (32,), f"packed is {packed.dtype} {tuple(packed.shape)}"
     lab.expect_close(absmax, torch.tensor([2.0]), "absmax")
     assert packed[0] == 0xF0, f"levels 15 and 0 make the byte 0xF0, yours is {int(packed[0]):#04x}: high four bits first"
-    theirs, state = bnb_f.quantize_4bit(W.cpu(), quant_type="nf4", blocksize=64, compress_statistics=False)
-    ours, absmax = nf4_quantize(W.cpu())
+    theirs, state = bnb_f.quantize_4bit(W, quant_type="nf4", blocksize=64, compress_statistics=False)
+    ours, absmax = nf4_quantize(W)
     same = (ours == theirs.flatten()).float().mean()
     assert same > 0.999, f"only {same:.1%} of your bytes are those of bitsandbytes"
     lab.expect_close(absmax, state.absmax.float(), "absmax of a real matrix")
@@ -581,7 +583,7 @@ def probe():
 def visible():
     row = torch.zeros(64)
     row[:4] = torch.tensor([2.0, -2.0, 0.0, 2 * 0.4407])
-    w = W[:64].cpu()
+    w = W[:64]
     packed, absmax = nf4_quantize(w)
     return [*nf4_quantize(row), packed, absmax, nf4_dequantize(packed, absmax, w.shape)]
 
@@ -619,7 +621,10 @@ SCHEMES = {
     "int8 block-wise": lambda w, block: blockwise_dequantize(*blockwise_quantize(w, block), w.shape),
     "nf4": lambda w, block: nf4_dequantize(*nf4_quantize(w, block), w.shape, block),
 }
-LAYERS = {name: m.weight.detach().float().cpu() for name, m in model.named_modules() if isinstance(m, nn.Linear) and ".3." in name}
+third = f".{model.config.num_hidden_layers // 10}."  # layer 3 of the course model's 30
+LINEARS = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear) and third in name}
+LAYERS = {name: module.weight.detach().float().cpu() for name, module in LINEARS.items()}
+BLOCKS = dict.fromkeys((64, 32, 128, 256, model.config.hidden_size))  # the last: a block for each input's row
 
 
 def draw(scheme, layer, block):
@@ -634,7 +639,8 @@ def draw(scheme, layer, block):
 
 
 # %%
-widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=[64, 32, 128, 256, 576]);
+whole = [block for block in BLOCKS if all(w.numel() % block == 0 for w in LAYERS.values())]
+widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=whole);
 
 # %% [markdown]
 # ## 6 · An 8-bit layer of your own
@@ -647,7 +653,7 @@ widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=[64, 32, 
 class Int8Linear(nn.Module):
     """Stands in for an nn.Linear, with its weight in int8 and one float32 scale for each output.
 
-    Buffers (not parameters: nothing here is trained):
+    Buffers (not parameters: nothing here is trained), on the device of linear.weight:
         q      int8 (outputs, inputs), absmax codes of each row
         scale  float32 (outputs, 1); 1 for a row of zeros
     bias       the Linear's own bias, or None
@@ -772,7 +778,8 @@ def token_nll(logits, ids, mask):
 
     logits: float (batch, length, vocabulary); logits[:, t] predicts token t + 1.
     ids: int64 (batch, length). mask: int64 (batch, length), 1 for real tokens, 0 for padding (on the right).
-    Returns (nll, tokens): nll float32 (batch,), the sum over the tokens that are scored; tokens int64 (batch,), how many.
+    Returns (nll, tokens), on the device of logits: nll float32 (batch,), the sum over the tokens that are scored; tokens
+    int64 (batch,), how many.
     The first token has nothing before it and is not scored; padding is not scored.
 
     Example: a sequence of 5 real tokens has tokens = 4.
@@ -795,10 +802,10 @@ with lab.test("token_nll"):
     lab.expect_close(tokens, torch.tensor([4, 2]), "tokens")
     lab.expect_close(nll, torch.tensor([4.0, 2.0]) * torch.tensor(10.0).log(), "nll when all ten tokens are equally likely")
     texts = ["A film to remember.", "Too long, and far too loud for what little it has to say."]
-    batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right").to(model.device)
+    batch = course_tokenizer(texts, return_tensors="pt", padding=True, padding_side="right").to(course.device)
     with torch.inference_mode():
-        nll, tokens = token_nll(model(**batch).logits, batch["input_ids"], batch["attention_mask"])
-    theirs = scoring.nll(model, tokenizer, texts, progress=False)
+        nll, tokens = token_nll(course(**batch).logits, batch["input_ids"], batch["attention_mask"])
+    theirs = scoring.nll(course, course_tokenizer, texts, progress=False)
     lab.expect_close(nll.cpu(), torch.tensor(theirs["nll"].values, dtype=torch.float32), "nll against course_utils.scoring", rtol=1e-3)
 
 # %% tags=["hidden:token_nll:3"]
@@ -815,10 +822,10 @@ def probe():
 def visible():
     ids = torch.randint(0, 10, (2, 5), generator=torch.Generator().manual_seed(7))
     uniform = token_nll(torch.zeros(2, 5, 10), ids, torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]))
-    batch = tokenizer(["A film to remember.", "Too long, and far too loud for what little it has to say."],
-                      return_tensors="pt", padding=True, padding_side="right").to(model.device)
+    batch = course_tokenizer(["A film to remember.", "Too long, and far too loud for what little it has to say."],
+                             return_tensors="pt", padding=True, padding_side="right").to(course.device)
     with torch.inference_mode():
-        return [*uniform, *token_nll(model(**batch).logits, batch["input_ids"], batch["attention_mask"])]
+        return [*uniform, *token_nll(course(**batch).logits, batch["input_ids"], batch["attention_mask"])]
 
 
 def check(got, want):
@@ -840,8 +847,8 @@ def score(model, batch_size=16):
         begun = time.perf_counter()
         with torch.inference_mode():
             nll, tokens = token_nll(model(**batch).logits, batch["input_ids"], batch["attention_mask"])
-        seconds += time.perf_counter() - begun
         rows += zip(nll.tolist(), tokens.tolist(), strict=True)
+        seconds += time.perf_counter() - begun
     frame = pd.DataFrame(rows, columns=["nll", "tokens"])
     return frame, int(frame["tokens"].sum()) / seconds
 
@@ -860,6 +867,9 @@ makers = {
     "bnb int8": lambda: load_model(MODEL, precision="int8")[0],
     "bnb nf4": lambda: load_model(MODEL, precision="nf4")[0],
 }
+if any(module.in_features % 64 for module in model.modules() if isinstance(module, nn.Linear)):
+    print(f"{MODEL} has rows that are no whole blocks of 64, which bitsandbytes' nf4 cannot have on a CPU: left out.")
+    del makers["bnb nf4"]
 
 # %% [markdown]
 # Sentences differ far more from each other than formats do, so the intervals of the perplexities will overlap almost

@@ -169,10 +169,10 @@ largest, handles = {}, []
 for name, module in model.named_modules():
     if isinstance(module, nn.Linear) and name != "lm_head":
         def hook(module, inputs, name=name):
-            largest[name] = inputs[0].abs().amax(dim=(0, 1))  # by channel, over sentences and tokens
+            largest[name] = inputs[0].abs().amax(dim=(0, 1)).cpu()  # by channel, over sentences and tokens
         handles.append(module.register_forward_pre_hook(hook))
 with torch.inference_mode():
-    model(**tokenizer(sentences[:8], return_tensors="pt", padding=True))
+    model(**tokenizer(sentences[:8], return_tensors="pt", padding=True).to(model.device))
 for handle in handles:
     handle.remove()
 
@@ -291,7 +291,7 @@ print(f"int4 absmax {sqnr(W, absmax(W.reshape(-1, 64), 1, bits=4).reshape(W.shap
 
 # %% tags=["nbval-check-output"]
 for name in ("up_proj", "down_proj"):
-    neighbours = getattr(model.model.layers[3].mlp, name).weight.detach().reshape(-1, 32)
+    neighbours = getattr(model.model.layers[3].mlp, name).weight.detach().cpu().reshape(-1, 32)
     counts = [len(block.unique()) for block in neighbours[:3000]]
     print(f"{name:9}: at most {max(counts)} different values in a block of 32")
 
@@ -342,7 +342,7 @@ class Classifier(nn.Module):
 
 # %%
 reviews = data.movie_sentences().shuffle(seed=1).select(range(lab.budget(full=6000, quick=1500)))
-embed = model.model.embed_tokens.weight.detach()
+embed = model.model.embed_tokens.weight.detach().cpu()  # the classifier is small: it is made and trained on the CPU
 ids = tokenizer(list(reviews["text"]))["input_ids"]
 X = torch.stack([embed[torch.tensor(i)].mean(0) for i in ids])
 X, y = (X - X.mean(0)) / X.std(0), (torch.tensor(reviews["score"]) > 0).float()
@@ -511,7 +511,7 @@ except hardware.InsufficientHardwareError as error:
 # Choose a layer, a scheme, bits and a block size. **Before you move a slider, say what the error will do.**
 
 # %%
-layers = {f"layer {i} {n}": model.get_submodule(f"model.layers.{i}.{n}").weight.detach() for i in (0, 11, 29) for n in ("mlp.up_proj", "self_attn.q_proj")}
+layers = {f"layer {i} {n}": model.get_submodule(f"model.layers.{i}.{n}").weight.detach().cpu() for i in (0, 11, 29) for n in ("mlp.up_proj", "self_attn.q_proj")}
 
 
 def draw(layer, scheme, bits, block):

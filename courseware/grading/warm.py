@@ -13,11 +13,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
-import fcntl
 import importlib
 import json
 import os
-import resource
 import socket
 import struct
 import subprocess
@@ -25,6 +23,10 @@ import sys
 import threading
 from pathlib import Path
 from typing import Any, NoReturn
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
 
 _NS_GET_USERNS = 0xB701  # ioctl_ns(2)
 _SET_DUMPABLE, _SET_SECCOMP, _CAPBSET_DROP, _SET_CHILD_SUBREAPER, _SET_NO_NEW_PRIVS = 4, 22, 24, 36, 38  # prctl(2)

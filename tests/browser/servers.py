@@ -22,12 +22,14 @@ def running(command: list[str], ready: str, log: Path, **options: Any) -> Iterat
     Raises:
         AssertionError: it ended, or two minutes passed, before it said so.
     """
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, **options)
     try:
         begun = time.monotonic()
-        while not (found := re.search(ready, log.read_text())):
-            assert program.poll() is None and time.monotonic() - begun < 120, f"{command}:\n{log.read_text()[-3000:]}"
+        while not (found := re.search(ready, log.read_text(encoding="utf-8"))):
+            assert program.poll() is None and time.monotonic() - begun < 120, (
+                f"{command}:\n{log.read_text(encoding='utf-8')[-3000:]}"
+            )
             time.sleep(0.2)
         yield found[1]
     finally:
@@ -48,7 +50,7 @@ def jupyterlab(folder: Path, settings: dict[str, dict[str, Any]]) -> Iterator[st
     for name, values in settings.items():
         place = folder / ".settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(json.dumps(values))
+        place.write_text(json.dumps(values), encoding="utf-8")
     own = {
         "JUPYTER_CONFIG_DIR": str(folder / ".config"),
         "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),

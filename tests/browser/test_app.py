@@ -89,7 +89,7 @@ def opened(page: Page, app: str) -> Page:
 @pytest.fixture(scope="module")
 def plain(space: Path, course_folder: Path) -> dict[str, dict[str, float]]:
     command = [sys.executable, "-c", PLAIN, str(course_folder), str(space), json.dumps(TEXTS)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
@@ -105,7 +105,7 @@ def test_folder_is_a_space(space: Path) -> None:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Import | ast.ImportFrom)
     }
-    required = re.findall(r"^[\w-]+", (space / "requirements.txt").read_text(), flags=re.MULTILINE)
+    required = re.findall(r"^[\w-]+", (space / "requirements.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert set(required) == imported - set(sys.stdlib_module_names) == {"gradio", "peft", "torch", "transformers"}
     written = [file for file in space.rglob("*") if file.suffix in (".py", ".json", ".md", ".txt", ".jinja")]
     assert not [f for f in written if f.name != "tokenizer.json" and re.search(r"/(root|home|tmp)/", f.read_text("utf-8"))]
@@ -117,6 +117,7 @@ def test_program_is_clean(space: Path) -> None:
         [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "130", str(space / "app.py")],
         capture_output=True,
         text=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stdout
 

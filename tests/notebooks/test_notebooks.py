@@ -181,6 +181,6 @@ class TestStaleness:
             code.outputs = [nbformat.v4.new_output("stream", name="stdout", text="a result")]
         else:
             code.execution_count = None
-        with tempfile.NamedTemporaryFile("w", suffix=".ipynb") as file:
+        with tempfile.NamedTemporaryFile("w", suffix=".ipynb", encoding="utf-8") as file:
             nbformat.write(committed, file.name)
             assert build.stale(Path(file.name), made, executed)

@@ -28,6 +28,11 @@ DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:root|home|Users|tmp|work|content|private|usr|opt)/|\b[A-Z]:\\\\?\w")
 
 
+# a device by its name, or float64 made on one that may have none; and where a GPU itself is the subject
+DEVICE = re.compile(r"""["'](?:cuda|mps)(?::\d)?["']|\.cuda\(|\.double\(\)\.cpu\(""")
+ABOUT_A_GPU = re.compile(r"hardware\.(?:fits|check|plan)\(|load_model\(.*device=\"cuda\"")
+
+
 def code_cells(notebook: NotebookNode) -> Iterator[NotebookNode]:
     for cell in notebook.cells:
         if cell.cell_type == "code" and COLAB_TAG not in tags(cell) and cell.source.strip():
@@ -52,6 +57,13 @@ def shown(output: NotebookNode) -> str:
         return str(output.text)
     data = output.get("data", {})
     return "\n".join(str(data[kind]) for kind in ("text/plain", "text/html", "text/markdown") if kind in data)
+
+
+@EXECUTED
+def test_no_cell_names_a_device(path) -> None:  # type: ignore[no-untyped-def]
+    """Tensors go where the model is (CONTRIBUTING, "Devices")."""
+    lines = [line for cell in code_cells(nbformat.read(path, as_version=4)) for line in cell.source.splitlines()]
+    assert not [line for line in lines if DEVICE.search(line) and not ABOUT_A_GPU.search(line)]
 
 
 @EXECUTED
@@ -131,8 +143,8 @@ def test_citations_are_recognised() -> None:
 def test_citation_of_one_author_must_be_listed(tmp_path: Path) -> None:
     chapter = Chapter(tmp_path)
     said = "# %% [markdown]\n# Sampled subwords (Kudo 2018), and since June (June 2020) more.\n"
-    chapter.lecture_source.write_text(said)
+    chapter.lecture_source.write_text(said, encoding="utf-8")
     assert references.unresolved(chapter) == ["Kudo 2018"]
     item = "# ## Further reading\n#\n# - T. Kudo. *Subword regularization.* ACL 2018. arXiv:1804.10959\n"
-    chapter.lecture_source.write_text(f"{said}\n# %% [markdown]\n{item}")
+    chapter.lecture_source.write_text(f"{said}\n# %% [markdown]\n{item}", encoding="utf-8")
     assert references.unresolved(chapter) == []

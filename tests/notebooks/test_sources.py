@@ -58,8 +58,8 @@ print(1)
 def small(tmp_path: Path) -> Chapter:
     folder = tmp_path / "chapters" / "01_small"
     folder.mkdir(parents=True)
-    (folder / "lab.py").write_text(LAB)
-    (folder / "lecture.py").write_text(LECTURE)
+    (folder / "lab.py").write_text(LAB, encoding="utf-8")
+    (folder / "lecture.py").write_text(LECTURE, encoding="utf-8")
     return Chapter(folder)
 
 
@@ -90,18 +90,20 @@ def test_slides(small: Chapter) -> None:
 def test_build_writes_what_changed_and_nothing_else(small: Chapter, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.name for path in build.build(small)] == ["01_small.ipynb", "01_small.ipynb", "solution.ipynb"]
     assert build.build(small) == []
-    small.lab_source.write_text(LAB.replace("Why?", "Why not?"))
+    small.lab_source.write_text(LAB.replace("Why?", "Why not?"), encoding="utf-8")
     assert [path.parent.name for path in build.build(small)] == ["labs", "01_small"]
 
 
 def test_ids_stay_when_text_changes(small: Chapter) -> None:
     before = [cell.id for cell in build.student_lab(small).cells]
-    small.lab_source.write_text(LAB.replace("print(double(21))", "print(double(4))").replace("Why?", "Why so?"))
+    small.lab_source.write_text(
+        LAB.replace("print(double(21))", "print(double(4))").replace("Why?", "Why so?"), encoding="utf-8"
+    )
     assert [cell.id for cell in build.student_lab(small).cells] == before
 
 
 def test_a_cell_that_fails_stops_the_build(small: Chapter) -> None:
-    small.lab_source.write_text(LAB.replace("print(double(21))", "print(1 / 0)"))
+    small.lab_source.write_text(LAB.replace("print(double(21))", "print(1 / 0)"), encoding="utf-8")
     with pytest.raises(ChapterError, match="ZeroDivisionError"):
         build.build(small)
     assert not small.solution.exists() and not list(small.folder.glob("*.partial"))
@@ -119,7 +121,7 @@ def test_a_cell_that_fails_stops_the_build(small: Chapter) -> None:
     ],
 )
 def test_mistakes_of_an_author(small: Chapter, old: str, new: str, says: str) -> None:
-    small.lab_source.write_text(LAB.replace(old, new))
+    small.lab_source.write_text(LAB.replace(old, new), encoding="utf-8")
     with pytest.raises(ChapterError, match=says):
         build.student_lab(small)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,16 +27,16 @@ def test_a_chapter_lacks_a_source(tmp_path: Path) -> None:
     folder = tmp_path / "chapters" / "13_agents"
     folder.mkdir(parents=True)
     assert all_chapters(tmp_path) == []
-    (folder / "lecture.py").write_text("# %% [markdown]\n# # 13 Agents\n")
+    (folder / "lecture.py").write_text("# %% [markdown]\n# # 13 Agents\n", encoding="utf-8")
     with pytest.raises(ChapterError, match=r"chapters/13_agents has no lab\.py"):
         all_chapters(tmp_path)
-    (folder / "lab.py").write_text("# %%\n")
+    (folder / "lab.py").write_text("# %%\n", encoding="utf-8")
     (part,) = all_chapters(tmp_path)
     with pytest.raises(ChapterError, match=r"chapters/13_agents has no mutants\.py"):
         verify.mutants(part, read(part.lab_source), {})
     (folder / "lecture.py").unlink()
     part.lecture.parent.mkdir()
-    part.lecture.write_text("{}")
+    part.lecture.write_text("{}", encoding="utf-8")
     with pytest.raises(ChapterError, match=r"lectures/13_agents\.ipynb has no source"):
         build.targets(part)
 
@@ -60,7 +61,7 @@ def test_no_network_and_no_cache(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)
     assert cli.main(["fetch"]) == 1
@@ -76,5 +77,5 @@ def test_unknown_option() -> None:
 def test_gpu_benchmark_without_a_gpu() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU: run `course bench gpu` itself")
-    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "gpu.py"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "gpu.py"], capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0 and "needs a CUDA GPU" in done.stdout

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import bitsandbytes.cextension  # before a test says that there is a GPU: it would then load what is for CUDA
 import psutil
 import pytest
 import torch
@@ -27,6 +33,17 @@ T4 = Hardware(
     bitsandbytes="0.50.2",
     bitsandbytes_cuda=True,
     colab=True,
+)
+
+MAC = Hardware(
+    cpu="Apple M2",
+    cores=8,
+    ram_free=9 * GB,
+    gpu="Apple M2",
+    gpu_memory=11 * GB,
+    gpu_free=9 * GB,
+    bitsandbytes="0.50.2",
+    accelerator="mps",
 )
 
 
@@ -163,6 +180,20 @@ def test_a_7b_that_fits(precision: str, device: str, here: Hardware) -> None:
         ("course", "int8", "cuda", replace(T4, bitsandbytes_cuda=False), ["no kernels for CUDA", 'precision="fp16"']),
         ("course", "int8", "cuda", replace(T4, capability=(7, 0)), ["7.5 or more", "has 7.0"]),
         ("course", "nf4", "cuda", replace(T4, capability=(5, 0)), ["6.0 or more"]),
+        ("course", "int8", "mps", MAC, ["Apple GPU", 'precision="fp16"', 'device="cpu"', "slow"]),
+        ("course", "nf4", "mps", MAC, ["Apple GPU", 'precision="fp16"', 'device="cpu"']),
+        ("course", "fp32", "mps", LAPTOP, ["Apple GPU", "none that torch can use", 'device="cpu"']),
+        ("course", "fp32", "mps", T4, ["Apple GPU", 'device="cuda"', 'device="cpu"']),
+        ("course", "fp32", "cuda", MAC, ["none that torch can use", 'device="mps"', 'device="cpu"']),
+        ("tinyllama", "fp32", "mps", replace(MAC, gpu_free=4 * GB), ['precision="fp16", which would fit']),
+        (
+            "llama-2-7b",
+            "fp16",
+            "mps",
+            MAC,
+            ["the GPU has 9.0 GB", 'device="cpu", precision="nf4"', 'load_model("tinyllama")'],
+        ),
+        ("tinyllama", "fp32", "cuda", replace(T4, gpu_free=4 * GB), ['precision="fp16", which would fit']),
     ],
 )
 def test_what_does_not_fit(model: str, precision: str, device: str, here: Hardware, says: list[str]) -> None:
@@ -209,15 +240,132 @@ def test_auto_precision_on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         (T4, "llama-2-7b", "int8"),
         (replace(T4, gpu_free=8 * GB), "llama-2-7b", "nf4"),
         (replace(T4, capability=(8, 0)), "course", "bf16"),
+        (MAC, "course", "fp32"),
+        (replace(MAC, gpu_free=4 * GB), "tinyllama", "fp16"),
+        (replace(MAC, gpu_free=4 * GB), "llama-2-7b", "fp16"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(hardware, "detect", lambda here=here: here)
-            fitting = {p: real(plan(name, p), "cuda", here) for p in hardware.PRECISIONS}
+            fitting = {p: real(plan(name, p), str(here.accelerator), here) for p in hardware.PRECISIONS}
             patch.setattr(hardware, "fits", lambda wanted, device, here, f=fitting: f[wanted.precision])
             patch.setattr(hardware, "check", stop)
             with pytest.raises(InsufficientHardwareError, match="stop here"):
                 load_model(name)
         assert asked[-1] == expected
+
+
+def test_a_gpu_of_which_nothing_is_said_is_cuda_s() -> None:
+    assert T4.accelerator == "cuda" and replace(LAPTOP, gpu="Tesla T4").accelerator == "cuda"
+    assert LAPTOP.accelerator is None and replace(MAC, gpu=None).accelerator is None
+    assert (MAC.free("mps"), MAC.free("cpu"), T4.free("cuda"), T4.free("cpu")) == (9 * GB, 9 * GB, 15 * GB, 12 * GB)
+    assert not replace(MAC, capability=(9, 0)).bf16_on_gpu
+    assert [MAC.other("mps"), MAC.other("cpu"), T4.other("cuda"), replace(T4, capability=(8, 0)).other("cuda")] == [
+        "fp16",
+        "fp32",
+        "fp16",
+        "bf16",
+    ]
+
+
+def test_an_apple_gpu_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(hardware, "_ram_free", lambda: 8 * GB)
+    seen = hardware.detect()  # this torch knows nothing about Metal, so the memory is the machine's
+    assert (seen.accelerator, seen.gpu) == ("mps", "Apple GPU") and seen.bitsandbytes_problem is None
+    assert seen.gpu_memory == psutil.virtual_memory().total and seen.gpu_free == min(8 * GB, seen.gpu_memory)
+    monkeypatch.setattr(torch.backends.mps, "get_name", lambda: "Apple M2 Pro")
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 11 * GB)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 5 * GB)
+    seen = hardware.detect()
+    assert (seen.gpu, seen.gpu_memory, seen.gpu_free) == ("Apple M2 Pro", 11 * GB, 6 * GB)
+    assert seen.free("mps") == 6 * GB and seen.free("cpu") == 8 * GB
+    assert "Apple M2 Pro, 6.0 of 11.0 GB free, shared with the CPU; mps" in str(seen) and "kernels for CPU\n" not in str(
+        seen
+    )
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 0)
+    assert hardware.detect().gpu_free == 8 * GB  # what Metal would give, the system may not have
+
+
+def test_a_machine_without_linux_s_calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Windows and macOS have neither os.sched_getaffinity nor /proc."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(hardware, "Path", lambda _: tmp_path / "none")
+    monkeypatch.setattr(platform, "processor", lambda: "Intel64 Family 6 Model 158")
+    hardware._cpu_name.cache_clear()
+    try:
+        seen = hardware.detect()
+    finally:
+        hardware._cpu_name.cache_clear()
+    assert seen.cores == os.cpu_count() and seen.ram_free > 0 and seen.cpu == "Intel64 Family 6 Model 158"
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose torch says that it has a T4."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (15 * GB, 16 * GB))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    hardware._bitsandbytes_problem.cache_clear()
+    yield
+    hardware._bitsandbytes_problem.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            ImportError("libcusparse.so.12: cannot open shared object file\nand more"),
+            "ImportError: libcusparse.so.12: ",
+        ),
+        (OSError("libstdc++.so.6: version `GLIBCXX_3.4.32' not found"), "OSError: libstdc++.so.6: version"),
+        (RuntimeError("bitsandbytes: failed to load backend hpu"), "RuntimeError: bitsandbytes: failed to load backend hpu"),
+        (AttributeError("module 'triton.language' has no attribute 'x'"), "AttributeError: module 'triton.language'"),
+    ],
+)
+def test_a_broken_bitsandbytes_says_why(error: Exception, says: str, cuda: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            if name.startswith("bitsandbytes"):
+                raise error
+
+    for name in [name for name in sys.modules if name.split(".")[0] == "bitsandbytes"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    seen = hardware.detect()
+    assert not seen.bitsandbytes_cuda and "its import fails" in str(seen.bitsandbytes_problem)
+    with pytest.raises(InsufficientHardwareError) as caught:
+        check(plan("course", "int8"), "cuda", seen)
+    for text in (str(caught.value), str(seen)):
+        assert says in text and "and more" not in text
+
+
+@pytest.mark.parametrize(
+    ("library", "problem"),
+    [
+        (SimpleNamespace(compiled_with_cuda=True), None),
+        (SimpleNamespace(compiled_with_cuda=False), "its library is built for the CPU only"),
+        (
+            SimpleNamespace(compiled_with_cuda=False, error_msg="libcudart.so.13: cannot open shared object file"),
+            "its library cannot be opened: libcudart.so.13: cannot open shared object file",
+        ),
+    ],
+)
+def test_kernels_of_bitsandbytes(
+    library: SimpleNamespace, problem: str | None, cuda: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bitsandbytes.cextension, "lib", library)
+    seen = hardware.detect()
+    assert (seen.gpu, seen.accelerator, seen.capability) == ("Tesla T4", "cuda", (7, 5))
+    assert (seen.bitsandbytes_cuda, seen.bitsandbytes_problem) == (problem is None, problem)
+
+
+def test_what_stands_in_for_bitsandbytes_library_has_the_reason() -> None:
+    """`_bitsandbytes_problem` reads an attribute of bitsandbytes' own."""
+    cextension = bitsandbytes.cextension
+    assert vars(cextension.ErrorHandlerMockBNBNativeLibrary("no such file"))["error_msg"] == "no such file"
+    assert not cextension.ErrorHandlerMockBNBNativeLibrary("no such file").compiled_with_cuda
 
 
 def test_report(capsys: pytest.CaptureFixture[str]) -> None:

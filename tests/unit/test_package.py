@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import platform
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +20,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 import course_utils
-from courseware import bootstrap
+import start
 
 ROOT = Path(course_utils.__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -25,7 +28,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 def locked() -> dict[str, Requirement]:
     """The lock file's entries that hold for this machine."""
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     entries = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {e.name.lower().replace("_", "-"): e for e in entries if e.marker is None or e.marker.evaluate()}
 
@@ -35,7 +38,7 @@ def test_import_is_light() -> None:
     program = (
         "import sys, course_utils; print([m for m in ('torch', 'transformers', 'pandas', 'numpy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -65,7 +68,7 @@ def test_installed_is_what_is_locked() -> None:
 
 
 def test_conda_environment_is_the_lock_file() -> None:
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     python, pip, packages = environment["dependencies"]
     assert packages == {"pip": ["-r requirements.lock", "-e ."]} and pip == "pip"
     assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(python.removeprefix("python="))
@@ -82,7 +85,7 @@ def test_repository_stands_in_one_place() -> None:
         ["git", "grep", "-l", address.removeprefix("https://github.com/"), "--", ":!*.ipynb", ":!README.md"],
         cwd=ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     ).stdout.split()
     assert hits in (["pyproject.toml"], [])  # nothing where there is no git
 
@@ -97,53 +100,170 @@ def test_readme_links_to_every_chapter_in_that_repository() -> None:
 
 
 class TestSetUp:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A checkout of the course whose folder has a space and Chinese letters in its name."""
+        made = tmp_path / "我的 课程"
+        (made / "labs").mkdir(parents=True)
+        for name in ("requirements.lock", "pyproject.toml"):
+            shutil.copy(ROOT / name, made)
+        monkeypatch.setattr(start, "ROOT", str(made))
+        monkeypatch.setattr(sys, "argv", ["start.py"])
+        return made
+
     def test_old_python_is_told(self) -> None:
-        assert bootstrap.check_python(sys.version_info) is None
-        said = bootstrap.check_python((3, 9, 18))
-        assert "needs Python 3.11 or newer" in said and "3.9" in said and "PYTHON=" in said
+        assert start.check_python(sys.version_info) is None
+        said = start.check_python((3, 9, 18), "test -k hub")
+        assert "needs Python 3.11 or newer" in said and "is 3.9" in said
+        assert said.endswith("python3.12 start.py test -k hub")
 
     def test_really_old_python_can_read_the_script(self) -> None:
         old = next((p for p in sorted(Path.home().glob(".pyenv/versions/3.[6-9].*/bin/python"))), None)
         python = str(old) if old else next(filter(None, map(shutil.which, ("python3.8", "python3.9", "python3.10"))), None)
         if python is None:
             pytest.skip("no Python older than 3.11 here")
-        done = subprocess.run([python, "courseware/bootstrap.py"], cwd=ROOT, capture_output=True, text=True)
+        done = subprocess.run([python, "start.py"], cwd=ROOT, capture_output=True, encoding="utf-8")
         assert done.returncode == 1 and "needs Python 3.11 or newer" in done.stderr and "Traceback" not in done.stderr
 
     def test_pip_refuses_it_too(self) -> None:
-        assert PROJECT["requires-python"] == ">=" + ".".join(map(str, bootstrap.OLDEST))
+        assert PROJECT["requires-python"] == ">=" + ".".join(map(str, start.OLDEST))
 
-    def test_up_to_date_set_up_does_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("requirements.lock", "pyproject.toml"):
-            shutil.copy(ROOT / name, tmp_path)
-        monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))
+    @pytest.mark.parametrize(
+        ("system", "kind", "bits", "mac", "says"),
+        [
+            ("linux", "x86_64", 64, "", None),
+            ("linux", "aarch64", 64, "", None),
+            ("win32", "AMD64", 64, "", None),
+            ("darwin", "arm64", 64, "14.5", None),
+            ("win32", "ARM64", 64, "", "Windows on ARM. Install the 64-bit Python for Intel"),
+            ("win32", "x86", 32, "", "32-bit"),
+            ("darwin", "x86_64", 64, "13.6", "Colab"),
+            ("darwin", "arm64", 64, "13.6.1", "need macOS 14; this is 13.6.1"),
+        ],
+    )
+    def test_a_machine_that_torch_has_no_package_for(
+        self, system: str, kind: str, bits: int, mac: str, says: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setattr(sys, "maxsize", 2 ** (bits - 1) - 1)
+        monkeypatch.setattr(platform, "machine", lambda: kind)
+        monkeypatch.setattr(platform, "mac_ver", lambda: (mac, ("", "", ""), ""))
+        said = start.check_machine()
+        assert (said is None) if says is None else says in said
+
+    def test_windows_short_paths(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(start, "long_paths", lambda: False)
+        assert start.check_place("C:/llm-course/.venv") is None
+        said = start.check_place("C:/Users/a-student/OneDrive - A University/Documents/Year 3/llm-course/.venv")
+        assert "characters too long for Windows" in said and "LongPathsEnabled" in said
+        monkeypatch.setattr(start, "long_paths", lambda: True)
+        assert start.check_place("x" * 400) is None
+
+    def test_no_file_of_the_packages_has_a_longer_path(self) -> None:
+        if Path(sys.prefix).name != ".venv":
+            pytest.skip("not in the course's .venv")
+        packages = Path(sysconfig.get_path("purelib"))
+        longest = max((str(p.relative_to(packages)) for p in packages.rglob("*")), key=len)
+        assert len("Lib/site-packages/" + longest) <= start.LONGEST_FILE, longest
+
+    def test_python_of_an_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Path(start.python_of(".venv")).parts == (".venv", "bin", "python")
+        monkeypatch.setattr(sys, "platform", "win32")
+        assert Path(start.python_of(".venv")).parts == (".venv", "Scripts", "python.exe")
+
+    def test_where_torch_comes_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("COURSE_TORCH_INDEX", raising=False)
+        monkeypatch.setattr(shutil, "which", lambda name: None)
+        monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+        for system, index in (("linux", start.PYTORCH_CPU_INDEX), ("darwin", None), ("win32", None)):
+            monkeypatch.setattr(sys, "platform", system)
+            assert start.torch_index() == index
+        monkeypatch.setenv("COURSE_TORCH_INDEX", "https://example.org/cu130")  # an NVIDIA GPU under Windows
+        assert start.torch_index() == "https://example.org/cu130"
+
+    def test_up_to_date_set_up_does_nothing(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         calls: list[bool] = []
         monkeypatch.setattr(
-            bootstrap, "make_venv", lambda target, afresh: (os.makedirs(target, exist_ok=True), calls.append(afresh))
+            start, "make_venv", lambda target, afresh: (os.makedirs(target, exist_ok=True), calls.append(afresh))
         )
-        bootstrap.main()
-        bootstrap.main()
+        start.main()
+        start.main()
         assert calls == [True]
-        (tmp_path / "requirements.lock").write_text("torch==9\n")
-        bootstrap.main()  # a new lock: packages are changed in place
-        (tmp_path / ".venv" / "course-stamp").write_text("3.10.1\nold\n")
-        bootstrap.main()  # another Python: from the start
+        (folder / "requirements.lock").write_text("torch==9\n", encoding="utf-8")
+        start.main()  # a new lock: packages are changed in place
+        (folder / ".venv" / "course-stamp").write_text("3.10.1\nold\n", encoding="utf-8")
+        start.main()  # another Python: from the start
         assert calls == [True, False, True]
 
-    def test_set_up_that_fails_is_not_taken_for_done(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("requirements.lock", "pyproject.toml"):
-            shutil.copy(ROOT / name, tmp_path)
-        monkeypatch.setattr(bootstrap, "ROOT", str(tmp_path))
-
+    def test_set_up_that_fails_is_not_taken_for_done(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(target: str, afresh: bool) -> None:
             raise subprocess.CalledProcessError(1, ["pip", "install"])
 
-        monkeypatch.setattr(bootstrap, "make_venv", fail)
+        monkeypatch.setattr(start, "make_venv", fail)
         with pytest.raises(SystemExit, match="PIP_INDEX_URL"):
-            bootstrap.main()
-        assert not (tmp_path / ".venv" / "course-stamp").exists()
+            start.main()
+        assert not (folder / ".venv" / "course-stamp").exists()
 
-    def test_too_little_disk(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_too_little_disk(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
         with pytest.raises(SystemExit, match="MB of disk"):
-            bootstrap.make_venv(str(tmp_path / ".venv"), afresh=True)
+            start.make_venv(str(folder / ".venv"), afresh=True)
+
+    def test_a_folder_with_a_chinese_name_is_found_in_any_encoding(self, folder: Path) -> None:
+        """Python 3.11 and 3.12 read pip's line with the folder's name in the system's encoding, and may not even start."""
+        (folder / "here.py").write_text("print('found')", encoding="utf-8")
+        target = folder / ".venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(target)], check=True)
+        (packages,) = (p for p in target.rglob("site-packages") if not p.parent.is_symlink())
+        (packages / "_editable_impl_course_utils.pth").write_text(str(folder), encoding="utf-8")
+        start.point_here(str(target))
+        environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        environment.pop("PYTHONPATH", None)
+        program = [start.python_of(str(target)), "-c", "import here"]
+        done = subprocess.run(program, cwd=packages, env=environment, capture_output=True, encoding="utf-8")
+        assert done.stdout == "found\n", done.stderr
+
+
+class TestCommands:
+    """What `python start.py …` starts, in a checkout of the course and in a student's folder."""
+
+    @pytest.fixture
+    def started(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., tuple[list[str], str]]:
+        def started(*arguments: str, course: bool) -> tuple[list[str], str]:
+            monkeypatch.setattr(start, "ROOT", str(ROOT if course else tmp_path))
+            line, folder = start.command("env", list(arguments))
+            return [str(Path(line[0]).relative_to("env")), *line[1:]], str(Path(folder).relative_to(start.ROOT))
+
+        return started
+
+    def test_in_the_course(self, started: Callable[..., tuple[list[str], str]]) -> None:
+        course = ["bin/python", "-c", start.COURSE]
+        assert started("--lab", "--no-browser", course=True) == ([*course, "lab", "--no-browser"], ".")
+        assert started("test", "--budget", "full", course=True) == ([*course, "test", "--budget", "full"], ".")
+        assert started("notebooks", "10", course=True) == ([*course, "notebooks", "10"], ".")
+        done = subprocess.run([sys.executable, "-c", start.COURSE, "notebooks", "77"], cwd=ROOT, capture_output=True)
+        assert done.returncode == 1 and b"There is no chapter '77'" in done.stderr
+
+    def test_in_a_student_s_folder(self, started: Callable[..., tuple[list[str], str]]) -> None:
+        assert started("--lab", "--port=9", course=False) == (["bin/python", "-m", "jupyterlab", "--port=9"], "labs")
+        assert started("--test", "10", course=False) == (["bin/python", "-m", "course_utils.rerun", "10"], ".")
+        with pytest.raises(SystemExit, match="knows --lab and --test, not grade"):
+            started("grade", course=False)
+
+    def test_make_calls_it(self) -> None:
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert [line for line in makefile.splitlines() if line.startswith("\t") and "start.py" not in line] == []
+
+    def test_ctrl_c_is_the_command_s_own(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """JupyterLab asks whether to stop: who started it must wait for the answer."""
+        waits = iter([KeyboardInterrupt, 7])
+
+        class Process:
+            def wait(self) -> int:
+                said = next(waits)
+                if isinstance(said, int):
+                    return said
+                raise said
+
+        monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: Process())
+        assert start.run(["jupyter"], str(tmp_path)) == 7

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from courseware import release
+from courseware import files, release
 from courseware.chapters import ROOT, Chapter, ChapterError, all_chapters, cells_of, chapter, read, repository
 from courseware.cli import main
 
@@ -25,7 +25,7 @@ REPO = "a-university/llm-course"
 def students(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("release") / "llm-course"
     (folder / ".git").mkdir(parents=True)
-    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n", encoding="utf-8")
     assert main(["release", "--out", str(folder), "--repo", REPO]) == 0
     return folder
 
@@ -50,7 +50,11 @@ def secrets(part: Chapter) -> list[str]:
     ]
     public = {line.strip() for cell in nbformat.read(part.lab, as_version=4).cells for line in cell.source.splitlines()}
     public |= {line.strip() for cell in nbformat.read(part.lecture, as_version=4).cells for line in cell.source.splitlines()}
-    helper = {line.strip() for path in (ROOT / "course_utils").glob("*.py") for line in path.read_text().splitlines()}
+    helper = {
+        line.strip()
+        for path in (ROOT / "course_utils").glob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    }
     return [line for line in dict.fromkeys(lines) if len(line) > 30 and line not in public | helper]
 
 
@@ -66,7 +70,7 @@ def test_no_solution_no_hidden_test(students: Path, part: Chapter) -> None:
 def test_nothing_of_ours(students: Path) -> None:
     texts = text_of(students)
     top = {name.split("/")[0] for name in texts}
-    assert top == {"lectures", "labs", "course_utils", *release._AS_IT_IS, "pyproject.toml", "README.md", "start.py"}
+    assert top == {"lectures", "labs", "course_utils", *release._AS_IT_IS, release._MARK, "pyproject.toml", "README.md"}
     for name, text in texts.items():
         for word in ("courseware", "BEGIN SOLUTION", "def probe(", "mutant:"):
             assert word not in text, f"{word} stands in {name}"
@@ -76,7 +80,7 @@ def test_nothing_of_ours(students: Path) -> None:
 
 
 def test_every_link_and_badge_points_to_the_students_repository(students: Path) -> None:
-    readme = (students / "README.md").read_text()
+    readme = (students / "README.md").read_text(encoding="utf-8")
     for part in all_chapters():
         for folder in ("lectures", "labs"):
             assert (students / folder / f"{part.name}.ipynb").exists()
@@ -88,7 +92,7 @@ def test_every_link_and_badge_points_to_the_students_repository(students: Path) 
 
 
 def test_the_helper_package_works_alone(students: Path) -> None:
-    project = tomllib.loads((students / "pyproject.toml").read_text())
+    project = tomllib.loads((students / "pyproject.toml").read_text(encoding="utf-8"))
     assert project["project"]["urls"]["Repository"] == f"https://github.com/{REPO}"
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["course_utils"]
     code = "import course_utils; from course_utils import tables; print(course_utils.__file__, len(tables.names()))"
@@ -98,6 +102,7 @@ def test_the_helper_package_works_alone(students: Path) -> None:
         text=True,
         cwd=students,
         env={**os.environ, "PYTHONPATH": str(students)},
+        encoding="utf-8",
     )
     assert done.returncode == 0 and str(students) in done.stdout, done.stderr
 
@@ -106,6 +111,7 @@ def test_start_finds_its_own_folder(students: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import start; print(start.ROOT, start.locked('torch'))"],
         capture_output=True, text=True, cwd=students,
+        encoding="utf-8",
     )  # fmt: skip
     assert done.stdout.split() == [str(students), "torch==2.13.0"], done.stderr
 
@@ -113,11 +119,39 @@ def test_start_finds_its_own_folder(students: Path) -> None:
 def test_a_later_release_of_fewer_chapters_takes_the_others_away(tmp_path: Path) -> None:
     first, second = all_chapters()[:2]
     release.release(tmp_path, REPO, [first, second])
-    (tmp_path / "notes.md").write_text("the instructor's own")
+    own = [tmp_path / "notes.md", tmp_path / "labs" / "hints.md", tmp_path / "lectures" / "guest" / "talk.pdf"]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("the instructor's own", encoding="utf-8")
     written = release.release(tmp_path, REPO, [first])
     assert f"labs/{first.name}.ipynb" in written
-    assert [path.name for path in (tmp_path / "labs").iterdir()] == [f"{first.name}.ipynb"]
-    assert (tmp_path / "notes.md").exists()
+    assert sorted(path.name for path in (tmp_path / "labs").iterdir()) == [f"{first.name}.ipynb", "hints.md"]
+    assert all(path.exists() for path in own)
+
+
+def test_what_git_does_not_know_is_not_given_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = chapter("10")
+    known = files.tracked(ROOT, ".")
+    secret, cache = ROOT / "course_utils" / "grades.csv", ROOT / "course_utils" / ".DS_Store"
+    assert secret not in known and cache not in known
+    monkeypatch.setattr(release, "tracked", lambda root, *names: [path for path in known if path != part.lab])
+    monkeypatch.setattr("courseware.build.stale", lambda *_: None)
+    with pytest.raises(ChapterError, match=r"labs/10_quantization\.ipynb is not in git: `git add` it"):
+        release.release(tmp_path / "out", REPO, [part])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_tracked_files(git: bool, tmp_path: Path) -> None:
+    for name in ("labs/一.ipynb", "labs/.DS_Store", "labs/__pycache__/x.pyc", "labs/notes.txt", "other/b.txt", "start.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("", encoding="utf-8")
+    if git:
+        subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+        subprocess.run(["git", "add", "labs/一.ipynb", "other", "start.py"], cwd=tmp_path, check=True)
+        (tmp_path / "other" / "b.txt").unlink()
+    found = [path.relative_to(tmp_path).as_posix() for path in files.tracked(tmp_path, "labs", "start.py")]
+    assert found == (["labs/一.ipynb", "start.py"] if git else ["labs/notes.txt", "labs/一.ipynb", "start.py"])
 
 
 @pytest.mark.parametrize("repo", ["llm-course", "https://github.com/a/b", "a/b/c", ""])
@@ -127,15 +161,16 @@ def test_a_repo_that_is_none(tmp_path: Path, repo: str) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_not_over_the_course_itself() -> None:
+@pytest.mark.parametrize("out", [".", "..", "labs", "docs"])
+def test_not_over_the_course_itself(out: str) -> None:
     with pytest.raises(ChapterError, match="holds the course itself"):
-        release.release(ROOT, REPO, [])
+        release.release(ROOT / out, REPO, [])
 
 
 def test_a_notebook_that_is_not_built_is_not_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = chapter("10")
     monkeypatch.setattr("courseware.build.stale", lambda *_: "differs from its source (first at absmax)")
-    with pytest.raises(ChapterError, match=r"10_quantization.*differs from its source.*make notebooks"):
+    with pytest.raises(ChapterError, match=r"10_quantization.*differs from its source.*course notebooks"):
         release.release(tmp_path / "out", REPO, [part])
     assert not (tmp_path / "out").exists()
 

