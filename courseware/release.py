@@ -16,7 +16,7 @@ import nbformat
 
 from . import build
 from .chapters import ROOT, Chapter, ChapterError, repository
-from .files import whole
+from .files import allowed, whole
 from .slides import title
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
@@ -53,11 +53,13 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
 
     Raises:
         ChapterError: `repo` is not OWNER/NAME, a notebook is not what its source says, or the folder is this course's own.
+        CourseError: the folder is one that no command writes to.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise ChapterError(f"--repo {repo}: write OWNER/NAME, the repository on GitHub that students will see.")
     if out.resolve() == ROOT or out.resolve() in ROOT.parents:
         raise ChapterError(f"--out {out} holds the course itself; name another folder.")
+    allowed(out)
     folders = ("lectures", "labs", "course_utils")
     replaced = () if _is_release(out) else folders
     if taken := [name for name in replaced if (out / name).exists()]:
@@ -124,6 +126,8 @@ def autograder(path: Path) -> int:
     def wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
         return None if re.search(r"__pycache__|solution\.ipynb$|\.partial$", member.name) else member
 
+    if path.is_dir() or not path.name.endswith((".tar.gz", ".tgz")):
+        raise ChapterError(f"--autograder {path}: name a file that ends with .tar.gz.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as scratch, tarfile.open(scratch, "w:gz") as archive:
         for name in _GRADER:

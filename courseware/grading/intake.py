@@ -22,7 +22,7 @@ from pathlib import Path
 
 from course_utils.errors import CourseError
 
-from . import inbox, layout, names
+from . import archive, inbox, layout, names
 from .inbox import File
 from .platforms import Student
 from .roster import Person, Roster
@@ -45,6 +45,7 @@ class Submission:
     timestamp: str
     size: int
     content: File | None
+    largest: int  # bytes that can be graded
     problem: str = ""  # why there is nothing to read
     again: bool = False  # the problem is the machine's: no grade follows from it
     id: str = ""  # what the platform, or the list of the class, calls the student
@@ -66,7 +67,10 @@ class Submission:
         """
         if self.content is None:
             return b""
-        data, self.said = names.utf8(self.content.read(self.size + 1))
+        data = self.content.read(self.largest + 1)
+        if len(data) > self.largest:
+            raise archive.Damaged(_too_large(len(data), self.largest))
+        data, self.said = names.utf8(data)
         return data
 
     def about(self) -> dict[str, str]:
@@ -211,7 +215,7 @@ def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Subm
     chosen, problem, again = _chosen(files, lab, largest, {names.same(student.name), names.same(label)})
     submission = Submission(
         names.as_file(label), chosen.shown if chosen else student.empty, _time(chosen.when if chosen else 0.0),
-        chosen.size if chosen else 0, chosen, student.held or problem, again and not student.held,
+        chosen.size if chosen else 0, chosen, largest, student.held or problem, again and not student.held,
         person.id if person else student.id, person.name if person else student.name, person.mail if person else "",
         student.layout, [file.shown for file in files if file is not chosen], remark=who.remark,
     )  # fmt: skip
@@ -231,11 +235,15 @@ def _chosen(files: list[File], lab: Sought, largest: int, called: set[str]) -> t
     if chosen.problem:
         return chosen, chosen.problem, False
     if chosen.size > largest:
-        return chosen, f"the file has {chosen.size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB can be graded", False
+        return chosen, _too_large(chosen.size, largest), False
     kind = _KINDS.get(chosen.name.rpartition(".")[2].lower())
     if not chosen.is_notebook and kind:
         return chosen, f"there is no notebook: {chosen.name} is {kind}; hand in the .ipynb file itself", False
     return chosen, "", False
+
+
+def _too_large(size: int, largest: int) -> str:
+    return f"the file has {size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB can be graded"
 
 
 def _rank(file: File, lab: Sought, called: set[str]) -> tuple[object, ...]:

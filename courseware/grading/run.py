@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
-from ..files import output
+from ..files import allowed, output
 from . import archive, box, intake, one, verdict
 from .book import Book
 from .sought import Sought
@@ -57,6 +57,7 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     options = options or Options()
     source = chapter(lab) if isinstance(lab, str) else lab
     limits = box.Limits.read(options.limits)
+    allowed(out)
     if out.resolve() == submitted.resolve():
         raise CourseError(f"--out {out} is the folder that was handed in. Name another.")
     handed_in = intake.find(
