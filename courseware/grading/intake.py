@@ -205,8 +205,8 @@ def _matched(students: list[Student], roster: Roster | None) -> list[tuple[_Who,
 
 
 def _are_two(one: Student, other: Student) -> bool:
-    """Do a platform's ids, or the classes they lie in, say that they are two people, whatever they are called?"""
-    return (one.by_platform and other.by_platform and one.id != other.id) or bool(one.remark and other.remark)
+    """Do a platform's ids, or the folders they lie in, say that they may be two people, whatever they are called?"""
+    return one.id != other.id if one.by_platform and other.by_platform else one.place != other.place
 
 
 def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Submission:

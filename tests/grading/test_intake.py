@@ -312,6 +312,14 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {"bob.ipynb": NB, "ann.zip": raw_zip({b"ann.ipynb": NB, "王伟.ipynb".encode("gbk"): NB}, flag=True)},
         {"ann", "bob"},
     ),
+    "nothing that can be read": (
+        {"x/ANN.IPYNB": b"{}", "x/bob.ZIP": zipped({"90_tiny.ipynb": b"{}"}), "x/cy.ipynb": b"", "dee.ipynb": b"{}"},
+        {"ANN", "bob", "cy", "dee"},
+    ),
+    "the lab itself beside": (
+        {"90_tiny.ipynb": json.dumps(demo.notebook(TINY, {})).encode(), "alice.ipynb": NB, "bob.ipynb": NB, "+1.ipynb": NB},
+        {"alice", "bob", "+1"},
+    ),
     "own helpers beside": (
         {"ann/90_tiny.ipynb": NB, "ann/helper.py": b"x", "ann/utils.py": b"x", "ann/cats.png": b"x"},
         {"ann"},
@@ -331,6 +339,22 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
     "class, number and lab in a file's name": (
         {"张伟_2023001_90_tiny.ipynb": NB, "王芳_2023002_90_tiny.ipynb": NB},
         {"张伟_2023001_90_tiny", "王芳_2023002_90_tiny"},
+    ),
+    "numbers that are not Canvas's": (
+        {"hw_3_2025_ann.ipynb": NB, "hw_3_2025_bob.ipynb": NB, "x_7_2025_cy.ipynb": NB, "x_7_2025_dee.ipynb": NB},
+        {"hw_3_2025_ann", "hw_3_2025_bob", "x_7_2025_cy", "x_7_2025_dee"},
+    ),
+    "a class's zip with numbers in its name": (
+        {"cs_101_2025_export.zip": zipped({"alice.ipynb": NB, "bob.ipynb": NB}), "notes.csv": b"x"},
+        {"alice", "bob"},
+    ),
+    "a term's zip with years in its name": (
+        {"2024-2025 - Lab 10 - Fall 2025 hand-ins.zip": zipped({"alice.ipynb": NB, "bob.ipynb": NB})},
+        {"alice", "bob"},
+    ),
+    "a folder called as Teams's": (
+        {f"Submitted files/{who}.ipynb": NB for who in ("班级1/张伟", "班级1/王芳", "班级2/李雷")},
+        {"张伟", "王芳", "李雷"},
     ),
     "upper case": ({"ANN.IPYNB": NB, "bob.ZIP": zipped({"HW.IPYNB": NB})}, {"ANN", "bob"}),
 }  # fmt: skip
@@ -473,6 +497,24 @@ def test_the_same_name_in_two_classes_is_two_students(tmp_path: Path) -> None:
     assert len(found.submissions) == 6 and "2 students" in found.report()
 
 
+def test_a_late_folder_holds_the_same_students(tmp_path: Path) -> None:
+    files = {"alice.ipynb": NB, "bob.ipynb": NB, "late/alice.ipynb": notebook("again"), "补交/carol.ipynb": NB}
+    path = laid(tmp_path / "submitted", files)
+    os.utime(path / "alice.ipynb", (1_000_000_000, 1_000_000_000))
+    found = {s.student: s for s in taken(path)}
+    assert set(found) == {"alice", "bob", "carol"} and found["carol"].late and found["alice"].late
+    assert (found["alice"].file, found["alice"].others) == ("late/alice.ipynb", ["alice.ipynb"])
+
+
+def test_nobody_is_another_by_a_number_in_a_zip(tmp_path: Path) -> None:
+    people = tmp_path / "list.csv"
+    people.write_text("id,name\n2023001,张伟\n2023002,王芳\n2023009,eve\n")
+    forged = zipped({"2023001.ipynb": notebook("forged"), "2023002.ipynb": notebook("forged")})
+    path = laid(tmp_path / "submitted", {"2023001-张伟.ipynb": NB, "2023002-王芳.ipynb": NB, "eve.zip": forged})
+    found = {s.student: s.file for s in taken(path, students=people)}
+    assert found["2023001"] == "2023001-张伟.ipynb" and found["2023002"] == "2023002-王芳.ipynb"
+
+
 def test_composed_and_decomposed_accents_are_one_student(tmp_path: Path) -> None:
     files = {f"{unicodedata.normalize(form, 'José')}.ipynb": notebook(form) for form in ("NFC", "NFD")}
     found = taken(in_zip(tmp_path, {**files, "bob.ipynb": NB}))
@@ -534,12 +576,19 @@ def test_the_notebook_that_is_the_lab_is_graded(tmp_path: Path, right: str, othe
 
 
 def test_the_newest_is_graded(tmp_path: Path) -> None:
-    path = laid(tmp_path / "submitted", {"ann/a.ipynb": NB, "ann/b.ipynb": NB, "bob/90_tiny.ipynb": NB})
-    os.utime(path / "ann" / "b.ipynb", (1_000_000_000, 1_000_000_000))
-    ann = next(s for s in taken(path, certain=True) if s.name == "ann")
-    assert (ann.file, ann.others) == ("ann/a.ipynb", ["ann/b.ipynb"])
+    path = laid(tmp_path / "submitted", {"ann/90_tiny.ipynb": NB, "ann/homework-2.ipynb": NB, "bob/90_tiny.ipynb": NB})
+    os.utime(path / "ann" / "homework-2.ipynb", (1_000_000_000, 1_000_000_000))
+    ann = next(s for s in taken(path) if s.name == "ann")
+    assert (ann.file, ann.others) == ("ann/90_tiny.ipynb", ["ann/homework-2.ipynb"])
     two = {"twicetom_12350_678907_90_tiny.ipynb": NB, "twicetom_12350_678908_a.ipynb": NB, "x_1_999_a.ipynb": NB}
     assert next(s for s in taken(in_zip(tmp_path, two)) if s.id == "12350").file == "twicetom_12350_678908_a.ipynb"
+
+
+def test_two_versions_by_one_student_among_many(tmp_path: Path) -> None:
+    others = {f"{who}/90_tiny.ipynb": NB for who in ("bob", "cy", "dee", "eve")}
+    found = taken(laid(tmp_path / "submitted", {**others, "ann/quant.ipynb": NB, "ann/my own.ipynb": NB}))
+    assert {s.name: len(s.others) for s in found} == {"ann": 1, "bob": 0, "cy": 0, "dee": 0, "eve": 0}
+    assert "ann: ann/" in found.report() and not any(s.problem for s in found)
 
 
 def test_what_is_no_notebook_has_its_reason(tmp_path: Path) -> None:
