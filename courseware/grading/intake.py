@@ -33,6 +33,7 @@ _KINDS = {  # what is handed in instead of a notebook
     "doc": "a Word file", "odt": "a text document", "png": "a picture", "jpg": "a picture", "jpeg": "a picture",
     "heic": "a picture", "csv": "a table", "xlsx": "a spreadsheet", "pptx": "slides",
 }  # fmt: skip
+_OTHERS = 10  # files beside the graded one that the table names
 _SHOWN = 5  # ignored files of one reason that are named
 
 
@@ -70,14 +71,15 @@ class Submission:
         data = self.content.read(self.largest + 1)
         if len(data) > self.largest:
             raise archive.Damaged(_too_large(len(data), self.largest))
-        data, self.said = names.utf8(data)
+        if data.lstrip()[:1] == b"{":
+            data, self.said = names.utf8(data)
         return data
 
     def about(self) -> dict[str, str]:
         """All but the grade that a table of the class says of the student."""
         return {
             "id": self.id, "name": self.name, "mail": self.mail, "layout": self.layout, "file": self.file,
-            "other_files": "; ".join(self.others), "late": "late" if self.late else "", "attempt": self.attempt,
+            "other_files": _listed(self.others), "late": "late" if self.late else "", "attempt": self.attempt,
             "said": self.said, "remark": self.remark,
         }  # fmt: skip
 
@@ -215,7 +217,7 @@ def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Subm
     chosen, problem, again = _chosen(files, lab, largest, {names.same(student.name), names.same(label)})
     submission = Submission(
         names.as_file(label), chosen.shown if chosen else student.empty, _time(chosen.when if chosen else 0.0),
-        chosen.size if chosen else 0, chosen, largest, student.held or problem, again and not student.held,
+        chosen.size if chosen else 0, chosen, largest, student.held or problem, again or bool(student.held),
         person.id if person else student.id, person.name if person else student.name, person.mail if person else "",
         student.layout, [file.shown for file in files if file is not chosen], remark=who.remark,
     )  # fmt: skip
@@ -280,6 +282,13 @@ def _tell_apart(submissions: list[Submission]) -> None:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+
+
+def _listed(files: list[str]) -> str:
+    """Notebooks first; not all of a whole course that a student handed in."""
+    first = sorted(files, key=lambda name: ".ipynb" not in name.lower())
+    more = f"; and {len(files) - _OTHERS} more" if len(files) > _OTHERS else ""
+    return "; ".join(first[:_OTHERS]) + more
 
 
 def _count(number: int, what: str) -> str:

@@ -132,8 +132,8 @@ class _Reader:
 
     def _is_whole(self, folder: Folder) -> bool:
         """Is it one student's for certain: the lab under its own or the folder's name, or the folders of the course?"""
-        stems = [file.stem for file in folder.files if file.is_notebook]
         inner = {name.casefold() for name in folder.folders}
+        stems = [file.stem for file in folder.files if file.is_notebook and not self.lab.is_blank(file)][:_LOOK]
         own = names.same(folder.name) in map(names.same, stems) or not all(map(self._rest, stems))
         return own or bool(inner & {"labs", self.lab.name.casefold()})
 
@@ -180,7 +180,7 @@ class _Reader:
     def _is_work(self, file: File) -> bool:
         return file.is_notebook or not _LISTS.search(file.name)
 
-    def _is_hand_in(self, file: File, folder: Folder) -> bool:
+    def _is_hand_in(self, file: File, among_notebooks: bool, at_top: bool) -> bool:
         """Of a file beside students' work: is it a student's, or what somebody needs for it?"""
         if not self._is_work(file):
             return False
@@ -188,19 +188,20 @@ class _Reader:
         if file.is_notebook:
             given_out = self.lab.name.casefold() in file.stem.casefold() and self.lab.is_blank(file)
             return named or not given_out
-        if not folder.folders and folder is self.inbox.top:
+        if among_notebooks or at_top:
             return not _DATA.search(file.name)
-        if not any(other.is_notebook for other in folder.files):
-            return named and not _TOOLS.search(file.name)
-        return not _DATA.search(file.name)
+        return named and not _TOOLS.search(file.name)
 
     def _people(self, folder: Folder) -> None:
         """Students of a folder that is not one student's own."""
         kids = list(folder.folders.values())
-        flat = [file for file in folder.files if self._is_hand_in(file, folder)]
+        among = any(file.is_notebook for file in folder.files)
+        at_top = folder is self.inbox.top and not kids
+        flat = [file for file in folder.files if self._is_hand_in(file, among, at_top)]
         notebooks = [file for file in flat if file.is_notebook]
+        theirs = set(flat)
         for file in folder.files:
-            if file not in flat:
+            if file not in theirs:
                 self.inbox.ignored[file.shown] = "is no student's: a list, the lab itself, or a file beside students' work"
         for kid in list(kids):
             if not any(kid.walk()) and not self._rest(kid.name):
@@ -216,7 +217,7 @@ class _Reader:
         self._flat(folder, flat)
         rests = [{rest for rest, _ in self._items(self._branch(kid))} for kid in kids]
         counts = Counter(rest for found in rests for rest in found)
-        common = {rest for rest, count in counts.items() if count > 1 and 2 * count > len(kids)}  # "my functions", in each
+        common = {rest for rest, count in counts.items() if count > 2 and 2 * count > len(kids)}  # "my functions", in each
         series = {rest for rest, count in Counter(self._rest(kid.name) for kid in kids).items() if count > 1}
         kinds = {kid: self._kind(kid, common, series) for kid in kids}
         for kid, kind in self._settled(kinds, len(notebooks)).items():
@@ -297,10 +298,8 @@ class _Reader:
             student.empty = folder.name
         if held:
             found = [file.shown for file in files if file.is_notebook and self.lab.is_in(file)]
-            student.held = (
-                f"{folder.name} holds more than one student's notebook, or more than one by the same student "
-                f"({', '.join(found[:3])}): unpack it so that each has a file, or grade with --yes to take the newest"
-            )
+            student.held = "several notebooks of this lab were handed in, and it is not clear which one is yours"
+            student.remark = f"not graded: one student's, or several? {', '.join(found[:3])}; --yes takes the newest"
 
     def _flat(self, folder: Folder, files: list[File]) -> None:
         """Files that are a student's each; a file that is no notebook goes to the notebook of the same name."""

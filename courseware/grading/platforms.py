@@ -40,7 +40,7 @@ class Student:
     layout: str
     files: list[File] = field(default_factory=list)
     remark: str = ""  # for the instructor
-    held: str = ""  # why none of the files can be graded
+    held: str = ""  # why none of the files can be graded yet
     empty: str = ""  # the folder, if there is nothing in it
     by_platform: bool = False  # a platform's id tells the student from others
     place: tuple[str, ...] = ()  # for files laid out by hand: where students lie together

@@ -96,6 +96,7 @@ def in_zip(tmp_path: Path, files: dict[str, bytes], name: str = "class.zip") -> 
 # -- layouts
 
 NB = notebook()
+BLANK = json.dumps(demo.notebook(TINY, {})).encode()
 LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
     "flat": ({"alice.ipynb": NB, "bob.ipynb": NB, "carol.ipynb": b""}, {"alice", "bob", "carol"}),
     "zip of a folder": ({"submissions/alice.ipynb": NB, "submissions/bob.ipynb": NB}, {"alice", "bob"}),
@@ -284,6 +285,12 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {"班级1/张伟/a.ipynb": NB, "班级1/王芳/a.ipynb": NB, "班级1/赵/a.ipynb": NB, "班级2/李雷/report.pdf": b"%PDF"},
         {"张伟", "王芳", "赵", "李雷"},
     ),
+    "the lab itself in each class": (
+        {f"{place}/{who}": data for place in ("CS1", "CS2") for who, data in (
+            ("90_tiny.ipynb", BLANK), (f"ann {place}x.ipynb", NB), (f"bob {place}x.ipynb", NB)
+        )},
+        {"ann CS1x", "bob CS1x", "ann CS2x", "bob CS2x"},
+    ),
     "late ones in a folder": (
         {"alice.ipynb": NB, "bob.ipynb": NB, "late/carol.ipynb": NB, "late/dee/90_tiny.ipynb": NB},
         {"alice", "bob", "carol", "dee"},
@@ -317,7 +324,7 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {"ANN", "bob", "cy", "dee"},
     ),
     "the lab itself beside": (
-        {"90_tiny.ipynb": json.dumps(demo.notebook(TINY, {})).encode(), "alice.ipynb": NB, "bob.ipynb": NB, "+1.ipynb": NB},
+        {"90_tiny.ipynb": BLANK, "alice.ipynb": NB, "bob.ipynb": NB, "+1.ipynb": NB},
         {"alice", "bob", "+1"},
     ),
     "own helpers beside": (
@@ -421,8 +428,9 @@ def test_students_or_classes_it_stops_and_goes_on_when_told(tmp_path: Path, file
 def test_one_student_s_odd_zip_does_not_stop_the_class(tmp_path: Path) -> None:
     files = {f"{who}.ipynb": NB for who in ("bob", "cy")} | {"ann.zip": zipped({"李雷.ipynb": NB, "韩梅.ipynb": NB})}
     path = laid(tmp_path / "submitted", files)
-    found = students(path)
-    assert set(found) == {"ann", "bob", "cy"} and "李雷.ipynb" in found["ann"] and "--yes" in found["ann"]
+    found = {s.name: s for s in taken(path)}
+    assert set(found) == {"ann", "bob", "cy"} and found["ann"].again and "not clear which" in found["ann"].problem
+    assert "李雷.ipynb" in found["ann"].remark and "--yes" in taken(path).report()
     assert students(path, certain=True)["ann"].startswith("ann.zip/")
 
 
@@ -431,7 +439,7 @@ def test_no_student_makes_a_class_of_strangers(tmp_path: Path) -> None:
     forged = {f"{who}.ipynb": NB for who in ("bob", "cy", "dee")}
     path = laid(tmp_path / "submitted", {**honest, "eve.zip": zipped(forged)})
     found = students(path)
-    assert set(found) == {"ann", "bob", "cy", "dee", "eve"} and "eve holds more than one" in found["eve"]
+    assert set(found) == {"ann", "bob", "cy", "dee", "eve"} and "not clear which" in found["eve"]
     laid(path, {"eve.zip": zipped({f"{who}.ipynb": NB for who in "abcdefghij"})})
     with pytest.raises(CourseError, match="eve holds 10 notebooks"):
         taken(path)
@@ -541,7 +549,6 @@ UTF16 = json.dumps(handed_in(RIGHT)).encode("utf-16")
 LOST = json.dumps(
     {"cells": [{"cell_type": "code", "source": [RIGHT["double"], "\n", RIGHT["total"]]}], "nbformat": 4}
 ).encode()
-BLANK = json.dumps(demo.notebook(TINY, {})).encode()
 
 
 @pytest.mark.parametrize(

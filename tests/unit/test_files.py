@@ -132,6 +132,21 @@ def test_all_folders_of_the_course_are_known() -> None:
     assert {name for name in tracked.stdout.split() if name[0] != "."} <= files._SOURCES
 
 
+def test_the_site_leaves_nothing_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from courseware import site
+
+    def build(source: Path, out: Path, chapters: list[Any]) -> list[str]:
+        for folder in (source, out, out.parent / "jupyter_execute"):
+            folder.mkdir()
+        (out / "index.html").write_text("page")
+        return ["a warning"]
+
+    monkeypatch.setattr(site, "_build", build)
+    assert site.build(tmp_path / "web" / "site", []) == ["a warning"]
+    assert contents(tmp_path).keys() == {"web/site/index.html", f"web/site/{MARKER}"}
+    assert [path.name for path in (tmp_path / "web").iterdir()] == ["site"]
+
+
 @pytest.mark.parametrize(
     "command",
     [
