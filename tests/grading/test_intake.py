@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import random
 import struct
 import tarfile
 import time
@@ -645,6 +647,23 @@ def test_damaged_archives_have_a_reason_and_stop_nobody(tmp_path: Path) -> None:
     with pytest.raises(archive.Damaged, match="damaged"):
         found["bad_sum"].read()
     assert found["empty"].problem
+
+
+def test_no_damage_raises_anything_else(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as packed:
+        packed.addfile(tarfile.TarInfo("x.ipynb"), io.BytesIO())
+    whole = [zipped({"a/x.ipynb": b'{"cells": []}' * 50, "李雷.ipynb": b"x" * 1000}), made.getvalue()]
+    for number in range(600):
+        data = bytearray(whole[number % 2])
+        for _ in range(draw.randint(1, 6)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        (tmp_path / "x.zip").write_bytes(data[: draw.randrange(len(data))] if number % 3 == 0 else data)
+        with contextlib.suppress(archive.Damaged), (tmp_path / "x.zip").open("rb") as file:
+            for member in archive.members(file):
+                with contextlib.suppress(archive.Damaged):
+                    member.read(file, 10**6)
 
 
 def test_a_damaged_class_is_one_message(tmp_path: Path) -> None:
