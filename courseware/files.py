@@ -15,7 +15,7 @@ from course_utils.errors import CourseError
 from .chapters import ROOT
 
 MARKER = ".course-output"
-_SOURCES = {"benchmarks", "chapters", "course_utils", "courseware", "docs", "labs", "lectures", "tests", ".git", ".venv"}
+_SOURCES = {"benchmarks", "chapters", "course_utils", "courseware", "docs", "labs", "lectures", "tests"}
 _TEXT = "Written by `course {command}`, which may write this folder anew. Without this file it leaves the folder alone.\n"
 
 
@@ -55,6 +55,7 @@ def output(out: Path, command: str, writes: Iterable[str] = ()) -> Path:
     Raises:
         CourseError: it is a file, a folder of the course itself, one that cannot be written, or holds such a name.
     """
+    allowed(out)
     ours = _is_ours(out, command)
     taken = [] if ours else sorted(name for name in writes if os.path.lexists(out / name))
     if taken:
@@ -75,6 +76,7 @@ def anew(out: Path, command: str) -> Iterator[Path]:
     Raises:
         CourseError: `out` is something else.
     """
+    allowed(out)
     if not _is_ours(out, command) and out.is_dir() and any(out.iterdir()):
         raise CourseError(
             f"--out {out} holds files that `course {command}` did not write, and it would have to empty that folder. "
@@ -101,19 +103,24 @@ def _writing(out: Path) -> Iterator[None]:
         raise CourseError(f"--out {out} cannot be written: {error.strerror or error}.") from None
 
 
-def _is_ours(out: Path, command: str) -> bool:
-    """Did an earlier run write this folder?
+def allowed(out: Path) -> None:
+    """May a command write here at all?
 
     Raises:
-        CourseError: no run should, whatever lies there.
+        CourseError: it is a file, a folder of the course itself, or one that holds the course or a home.
     """
     place = out.resolve()
     if out.exists() and not out.is_dir():
-        raise CourseError(f"--out {out} is a file. Name a folder.")
+        raise CourseError(f"--out {out} is a file; name another place.")
     if place in (ROOT, *ROOT.parents, Path.home(), *Path.home().parents) or (place / "courseware" / "cli.py").exists():
         raise CourseError(f"--out {out} holds the course itself, or much else; name another folder.")
-    if place.is_relative_to(ROOT) and place.relative_to(ROOT).parts[0] in _SOURCES:
-        raise CourseError(f"--out {out} is a folder of the course itself; name another, for example build/{command}.")
+    inside = place.relative_to(ROOT).parts[0] if place.is_relative_to(ROOT) else ""
+    if inside in _SOURCES or inside.startswith("."):
+        raise CourseError(f"--out {out} is a folder of the course itself; name another, for example build/{out.name}.")
+
+
+def _is_ours(out: Path, command: str) -> bool:
+    """Did an earlier run of the command write this folder?"""
     marker = out / MARKER
     said = marker.read_text(encoding="utf-8", errors="replace") if marker.is_file() else ""
-    return said == _TEXT.format(command=command) or place == ROOT / "build" / command
+    return said == _TEXT.format(command=command) or out.resolve() == ROOT / "build" / command

@@ -81,6 +81,8 @@ def _zip(file: BinaryIO) -> list[Member]:
             raise Damaged("the zip lists more files than can be read")
         file.seek(start)
         entries = list(_entries(io.BytesIO(file.read(size)), shift))
+        if any(not 0 <= entry.offset < start for entry in entries):
+            raise ValueError
     except (struct.error, ValueError):
         raise Damaged("the zip is damaged: its list of files cannot be read") from None
     # a flag that says UTF-8 is believed only where it is true
@@ -103,6 +105,8 @@ def _end(file: BinaryIO) -> tuple[int, int, int]:
             at = wide
             size, offset = struct.unpack("<2Q", tail[at + 40 : at + 56])
     start = length - back + at - size
+    if at < 0 or start < 0:
+        raise ValueError
     return size, start, start - offset
 
 

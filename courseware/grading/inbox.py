@@ -92,6 +92,7 @@ class Folder:
     is_archive: bool = False
     folders: dict[str, Folder] = field(default_factory=dict)
     files: list[File] = field(default_factory=list)
+    claimed: bool = False  # a platform's names stood in it
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from course_utils.errors import CourseError
 
-from . import inbox, layout, names
+from . import archive, inbox, layout, names
 from .inbox import File
 from .platforms import Student
 from .roster import Person, Roster
@@ -33,6 +33,7 @@ _KINDS = {  # what is handed in instead of a notebook
     "doc": "a Word file", "odt": "a text document", "png": "a picture", "jpg": "a picture", "jpeg": "a picture",
     "heic": "a picture", "csv": "a table", "xlsx": "a spreadsheet", "pptx": "slides",
 }  # fmt: skip
+_OTHERS = 10  # files beside the graded one that the table names
 _SHOWN = 5  # ignored files of one reason that are named
 
 
@@ -45,6 +46,7 @@ class Submission:
     timestamp: str
     size: int
     content: File | None
+    largest: int  # bytes that can be graded
     problem: str = ""  # why there is nothing to read
     again: bool = False  # the problem is the machine's: no grade follows from it
     id: str = ""  # what the platform, or the list of the class, calls the student
@@ -66,14 +68,18 @@ class Submission:
         """
         if self.content is None:
             return b""
-        data, self.said = names.utf8(self.content.read(self.size + 1))
+        data = self.content.read(self.largest + 1)
+        if len(data) > self.largest:
+            raise archive.Damaged(_too_large(len(data), self.largest))
+        if data.lstrip()[:1] == b"{":
+            data, self.said = names.utf8(data)
         return data
 
     def about(self) -> dict[str, str]:
         """All but the grade that a table of the class says of the student."""
         return {
             "id": self.id, "name": self.name, "mail": self.mail, "layout": self.layout, "file": self.file,
-            "other_files": "; ".join(self.others), "late": "late" if self.late else "", "attempt": self.attempt,
+            "other_files": _listed(self.others), "late": "late" if self.late else "", "attempt": self.attempt,
             "said": self.said, "remark": self.remark,
         }  # fmt: skip
 
@@ -201,8 +207,8 @@ def _matched(students: list[Student], roster: Roster | None) -> list[tuple[_Who,
 
 
 def _are_two(one: Student, other: Student) -> bool:
-    """Do a platform's ids, or the classes they lie in, say that they are two people, whatever they are called?"""
-    return (one.by_platform and other.by_platform and one.id != other.id) or bool(one.remark and other.remark)
+    """Do a platform's ids, or the folders they lie in, say that they may be two people, whatever they are called?"""
+    return one.id != other.id if one.by_platform and other.by_platform else one.place != other.place
 
 
 def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Submission:
@@ -211,7 +217,7 @@ def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Subm
     chosen, problem, again = _chosen(files, lab, largest, {names.same(student.name), names.same(label)})
     submission = Submission(
         names.as_file(label), chosen.shown if chosen else student.empty, _time(chosen.when if chosen else 0.0),
-        chosen.size if chosen else 0, chosen, student.held or problem, again and not student.held,
+        chosen.size if chosen else 0, chosen, largest, student.held or problem, again or bool(student.held),
         person.id if person else student.id, person.name if person else student.name, person.mail if person else "",
         student.layout, [file.shown for file in files if file is not chosen], remark=who.remark,
     )  # fmt: skip
@@ -231,11 +237,15 @@ def _chosen(files: list[File], lab: Sought, largest: int, called: set[str]) -> t
     if chosen.problem:
         return chosen, chosen.problem, False
     if chosen.size > largest:
-        return chosen, f"the file has {chosen.size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB can be graded", False
+        return chosen, _too_large(chosen.size, largest), False
     kind = _KINDS.get(chosen.name.rpartition(".")[2].lower())
     if not chosen.is_notebook and kind:
         return chosen, f"there is no notebook: {chosen.name} is {kind}; hand in the .ipynb file itself", False
     return chosen, "", False
+
+
+def _too_large(size: int, largest: int) -> str:
+    return f"the file has {size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB can be graded"
 
 
 def _rank(file: File, lab: Sought, called: set[str]) -> tuple[object, ...]:
@@ -272,6 +282,13 @@ def _tell_apart(submissions: list[Submission]) -> None:
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
+
+
+def _listed(files: list[str]) -> str:
+    """Notebooks first; not all of a whole course that a student handed in."""
+    first = sorted(files, key=lambda name: ".ipynb" not in name.lower())
+    more = f"; and {len(files) - _OTHERS} more" if len(files) > _OTHERS else ""
+    return "; ".join(first[:_OTHERS]) + more
 
 
 def _count(number: int, what: str) -> str:

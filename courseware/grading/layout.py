@@ -23,13 +23,15 @@ from .sought import Sought
 _LATE = re.compile(
     r"(late|late submissions?|verspätet|verspätete abgaben?|en retard|tard[ií]as?|迟交|补交|逾期)( - .*)?", re.IGNORECASE
 )
+_TEAMS = {"submitted files", "working files"}  # two folders with the same students
 _PARTS = re.compile(r"^(.+?) [-–] (.+)$", re.DOTALL)  # Classroom's "Jane Doe - lab.ipynb", Forms' "lab - Jane Doe.ipynb"
 _LISTS = re.compile(  # files about a class, not of a student
     r"\.(csv|tsv|xlsx?|ods|ya?ml|log|db|ini|md|url|lnk)$|^(index|readme|read me|status|grades?|roster|成绩|名单|说明)\b.*"
     r"|^(requirements|comments)\.txt$",
     re.IGNORECASE,
 )
-_TOOLS = re.compile(r"\.(py|png|jpe?g|gif|svg|json|npz?|pt|safetensors|pkl|txt)$", re.IGNORECASE)  # what a notebook may need
+_DATA = re.compile(r"\.(json|npz?|pt|bin|safetensors|gguf|pkl|parquet|arrow)$", re.IGNORECASE)  # what a notebook reads
+_TOOLS = re.compile(rf"\.(py|txt|png|jpe?g|gif|svg)$|{_DATA.pattern}", re.IGNORECASE)  # and what else may lie beside it
 _LOOK = 60  # notebooks of one folder, at most, that are opened to see how it is laid out
 _FILES = "one file a student"
 _FOLDERS = "one folder a student"
@@ -113,11 +115,14 @@ class _Reader:
         return any(self.lab.is_in(file) and not self.lab.is_blank(file) for file in notebooks)
 
     def _items(self, folder: Folder) -> list[tuple[str, File | Folder]]:
-        """Its notebooks and its folders with what of their names may be a person's."""
-        found: list[tuple[str, File | Folder]] = [(self._rest(f.stem), f) for f in folder.files if f.is_notebook]
-        return found + [
-            (self._rest(f.name), f) for f in folder.folders.values() if any(file.is_notebook for file in f.walk())
-        ]
+        """Notebooks and folders with what of their names may be a person's; of "group 1" and "group 2" what is in them."""
+        found: list[tuple[str, File | Folder]] = [(self._rest(file.stem), file) for file in folder.files if file.is_notebook]
+        inner = [kid for kid in folder.folders.values() if any(file.is_notebook for file in kid.walk())]
+        counts = Counter(self._rest(kid.name) for kid in inner)
+        for kid in inner:
+            rest = self._rest(kid.name)
+            found += [(rest, kid)] if rest and counts[rest] == 1 else self._items(kid)
+        return found
 
     def _branch(self, folder: Folder) -> Folder:
         """Down through folders that hold one folder and nothing else."""
@@ -127,8 +132,8 @@ class _Reader:
 
     def _is_whole(self, folder: Folder) -> bool:
         """Is it one student's for certain: the lab under its own or the folder's name, or the folders of the course?"""
-        stems = [file.stem for file in folder.files if file.is_notebook]
         inner = {name.casefold() for name in folder.folders}
+        stems = [file.stem for file in folder.files if file.is_notebook and not self.lab.is_blank(file)][:_LOOK]
         own = names.same(folder.name) in map(names.same, stems) or not all(map(self._rest, stems))
         return own or bool(inner & {"labs", self.lab.name.casefold()})
 
@@ -148,6 +153,8 @@ class _Reader:
         "student" or "class"; "many", a class unless one student put strangers' names on notebooks; "two" or "one", which may
         be either: so many notebooks of this lab lie in it under people's names.
         """
+        if folder.claimed:
+            return "class"
         if self._knows(folder.name):
             return "student"
         branch = self._branch(folder)
@@ -162,33 +169,55 @@ class _Reader:
         own = names.same(folder.name) in {names.same(_called(thing)) for _, thing in items}
         if own or not authors or (whole and len(authors) < 3):
             return "student"
-        numbered = sum(bool(re.search(r"\d{6}", author)) for author in authors) > 1
-        if not told:
+        if len(authors) == 1 or (not told and (folder.is_archive or len(authors) == 2)):
             return "one"
-        return "many" if numbered or len(authors) > 2 else "two" if len(authors) == 2 else "one"
+        if sum(bool(re.search(r"\d{6}", author)) for author in authors) > 1:  # students' numbers
+            return "class"
+        return "many" if len(authors) > 2 else "two"
 
     # who is who
 
     def _is_work(self, file: File) -> bool:
         return file.is_notebook or not _LISTS.search(file.name)
 
+    def _is_hand_in(self, file: File, among_notebooks: bool, at_top: bool) -> bool:
+        """Of a file beside students' work: is it a student's, or what somebody needs for it?"""
+        if not self._is_work(file):
+            return False
+        named = bool(self._rest(file.stem))
+        if file.is_notebook:
+            given_out = self.lab.name.casefold() in file.stem.casefold() and self.lab.is_blank(file)
+            return named or not given_out
+        if among_notebooks or at_top:
+            return not _DATA.search(file.name)
+        return named and not _TOOLS.search(file.name)
+
     def _people(self, folder: Folder) -> None:
         """Students of a folder that is not one student's own."""
         kids = list(folder.folders.values())
-        flat = [file for file in folder.files if self._is_work(file)]
+        among = any(file.is_notebook for file in folder.files)
+        at_top = folder is self.inbox.top and not kids
+        flat = [file for file in folder.files if self._is_hand_in(file, among, at_top)]
         notebooks = [file for file in flat if file.is_notebook]
-        if kids and not notebooks:  # a text beside the students' folders
-            flat = [file for file in flat if not file.name.lower().endswith(".txt")]
+        theirs = set(flat)
         for file in folder.files:
-            if file not in flat:
-                self.inbox.ignored[file.shown] = "is no student's: a list, or a text beside the students' folders"
+            if file not in theirs:
+                self.inbox.ignored[file.shown] = "is no student's: a list, the lab itself, or a file beside students' work"
+        for kid in list(kids):
+            if not any(kid.walk()) and not self._rest(kid.name):
+                kids.remove(kid)
+                self.inbox.ignored["/".join(kid.path)] = "an empty folder"
+            elif kid.claimed and not any(self._is_work(file) for file in kid.walk()):
+                kids.remove(kid)
+                for file in kid.walk():
+                    self.inbox.ignored[file.shown] = "is no student's: a list of the platform"
         if len(kids) == 1 and not flat:
             self._only(kids[0])
             return
         self._flat(folder, flat)
         rests = [{rest for rest, _ in self._items(self._branch(kid))} for kid in kids]
         counts = Counter(rest for found in rests for rest in found)
-        common = {rest for rest, count in counts.items() if count > 1 and 2 * count > len(kids)}  # "my functions", in each
+        common = {rest for rest, count in counts.items() if count > 2 and 2 * count > len(kids)}  # "my functions", in each
         series = {rest for rest, count in Counter(self._rest(kid.name) for kid in kids).items() if count > 1}
         kinds = {kid: self._kind(kid, common, series) for kid in kids}
         for kid, kind in self._settled(kinds, len(notebooks)).items():
@@ -206,22 +235,25 @@ class _Reader:
         of = {kind: [kid for kid, found in kinds.items() if found == kind] for kind in ("student", "many", "two", "one")}
         bare = [kid for kid in of["student"] if not any(file.is_notebook for file in kid.walk())]
         firm = flat + len(of["student"]) - len(bare) + (len(of["one"]) if len(of["one"]) > 2 else 0)
-        settled = (
-            kinds | dict.fromkeys(of["student"] + of["one"], "student") | dict.fromkeys(of["many"] + of["two"], "class")
-        )
-        doubtful = of["two"] if len(of["two"]) == 1 and not of["many"] and "class" not in kinds.values() else []
-        if firm:  # an archive is one student's work, as all beside it are
-            doubtful += [kid for kid in of["many"] if kid.is_archive]
-        for kid in doubtful:
-            if firm and (kid in of["two"] or firm >= len(self._items(self._branch(kid)))):
+        settled = dict(kinds)
+        for kid in of["many"]:
+            count = len(self._items(self._branch(kid)))
+            settled[kid] = "class"
+            if firm >= (count if kid.is_archive else 5 * count):  # one student's, as all beside it are
+                settled[kid] = "class" if self.certain else "held"
+            elif firm and kid.is_archive:
+                self._doubt(kid, [])
+        for kid in of["two"]:
+            settled[kid] = "student" if firm > 2 else "class"  # two versions by one student, where the others have one each
+            if 0 < firm <= 2 and (kid.is_archive or firm > 1):
                 settled[kid] = "student" if self.certain else "held"
-            else:
+            elif firm == 1 or (not firm and len(of["two"]) == 1 and not of["many"] and "class" not in kinds.values()):
                 self._doubt(kid, of["one"])
-        if not firm and (of["many"] or of["two"] or "class" in kinds.values()):
-            if of["one"] and not doubtful and "class" not in kinds.values():
-                self._doubt((of["many"] + of["two"])[0], of["one"])
-            settled |= dict.fromkeys(of["one"], "class")
-        alike = {self._rest(kid.name) for kid, kind in settled.items() if kind == "class"}
+        classes = "class" in settled.values() and not firm
+        if classes and of["one"] and not self.doubts and "class" not in kinds.values():
+            self._doubt((of["many"] + of["two"])[0], of["one"])
+        settled |= dict.fromkeys(of["one"], "class" if classes else "student")
+        alike = {"", *(self._rest(kid.name) for kid, kind in settled.items() if kind == "class")}
         return settled | {kid: "class" for kid in bare + of["one"] if self._rest(kid.name) in alike and any(kid.walk())}
 
     def _doubt(self, kid: Folder, others: list[Folder]) -> None:
@@ -250,11 +282,13 @@ class _Reader:
 
     def _own(self, folder: Folder, held: bool = False) -> None:
         """A folder that is one student's."""
-        student = self._student(folder.path[:-1], folder.name, _FOLDERS)
+        layout = "Teams" if _TEAMS & {part.casefold() for part in folder.path} else _FOLDERS
+        student = self._student(folder.path[:-1], folder.name, layout)
         inner = next((f for name, f in folder.folders.items() if name.casefold() == self.lab.name.casefold()), None)
         files = list((inner or folder).walk())
         for file in files:
             platforms.note_version(file, file.path[len(folder.path) :])
+            file.draft = "working files" in (part.casefold() for part in folder.path)
         student.files += files
         if inner:
             for file in folder.walk():
@@ -264,10 +298,8 @@ class _Reader:
             student.empty = folder.name
         if held:
             found = [file.shown for file in files if file.is_notebook and self.lab.is_in(file)]
-            student.held = (
-                f"{folder.name} holds more than one student's notebook, or more than one by the same student "
-                f"({', '.join(found[:3])}): unpack it so that each has a file, or grade with --yes to take the newest"
-            )
+            student.held = "several notebooks of this lab were handed in, and it is not clear which one is yours"
+            student.remark = f"not graded: one student's, or several? {', '.join(found[:3])}; --yes takes the newest"
 
     def _flat(self, folder: Folder, files: list[File]) -> None:
         """Files that are a student's each; a file that is no notebook goes to the notebook of the same name."""
@@ -304,15 +336,16 @@ class _Reader:
         key = (_container(parents), names.same(name))
         if lost and key in self.found:  # a name of which nothing but "???" is left stands for any number of people
             key = (key[0], f"{key[1]} ({sum(k[1].startswith(key[1]) for k in self.found) + 1})")
-        return self.found.setdefault(key, Student(key[1], key[1], key[1], layout))
+        return self.found.setdefault(key, Student(key[1], key[1], key[1], layout, place=key[0]))
 
 
 def _container(parents: Iterable[str]) -> tuple[str, ...]:
-    """Where students lie together. An archive and the folder that it was unpacked to are one place."""
+    """Where students lie together. An archive and the folder that it was unpacked to are one place, "late" is none."""
     found: list[str] = []
     for part in parents:
         part = names.same(archive.SUFFIX.sub("", part))
-        if not found or found[-1] != part:
+        part = "" if part.casefold() in _TEAMS else part
+        if not _LATE.fullmatch(part) and found[-1:] != [part]:
             found.append(part)
     return tuple(found)
 
@@ -325,7 +358,7 @@ def _tell_apart(students: list[Student]) -> None:
     for name, several in by_name.items():
         if len(several) > 1:
             for student in several:
-                student.label = student.id = f"{name} ({_place(student)})"
+                student.label = student.id = f"{name} ({next(reversed(student.place), student.layout)})"
                 student.remark = f"the name {name} stands in {len(several)} places and is taken for {len(several)} students"
     taken: Counter[str] = Counter()
     for student in students:
@@ -337,15 +370,6 @@ def _tell_apart(students: list[Student]) -> None:
     for student, number in numbers.items():
         if number and counts[number] == 1 and student.id == student.name:
             student.id = number
-
-
-def _place(student: Student) -> str:
-    """The folder in which the student's file or folder lies."""
-    for file in student.files:
-        at = next((i for i, part in enumerate(file.path) if names.same(archive.SUFFIX.sub("", part)) == student.label), -1)
-        for part in file.path[:at][-1:]:
-            return archive.SUFFIX.sub("", part)
-    return student.layout
 
 
 def _called(thing: File | Folder) -> str:

@@ -20,10 +20,9 @@ _BLACKBOARD = re.compile(r"^(?P<head>.+)_[^\W\d_]+_(?P<when>\d{4}(?:-\d\d){5})(?
 _SAID = re.compile(
     r"\s*[^:：\n]*[:：]\s*(?P<name>[^\n]*?)\s*(?:\((?P<login>[^()\n]+)\))?\s*(?:\n|$)"
 )  # "Name: Jo Doe (jdoe)"
-_BRIGHTSPACE = re.compile(r"^\d+-(?P<id>\d+) - (?P<name>.+?) - (?P<when>[^-]*\b\d{4}\b[^-]*?)(?: - .+)?$")
+_BRIGHTSPACE = re.compile(r"^\d+-(?P<id>\d+) - (?P<name>.+?) - (?P<when>[^-]*\b\d{4}\b[^-]*?\b\d{3,4}\b[^-]*?)(?: - .+)?$")
 _EXCHANGE = re.compile(r"^(?P<id>[^+]+)\+(?P<lab>[^+]+)\+(?P<when>\d{4}-\d\d-\d\d[^+]*)(?:\+.*)?$")
 _GRADESCOPE = re.compile(r"^submission_(\d+)$")
-_TEAMS = {"submitted files": False, "working files": True}  # → are they drafts?
 _VERSION = re.compile(
     r"^(?:version|versión|versão|versione|versie|wersja|версия|verze|版本|バージョン|버전|attempt|intento|versuch|tentative"
     r"|submission|第)\s*_?(\d+)\s*(?:次|版)?$",
@@ -41,9 +40,10 @@ class Student:
     layout: str
     files: list[File] = field(default_factory=list)
     remark: str = ""  # for the instructor
-    held: str = ""  # why none of the files can be graded
+    held: str = ""  # why none of the files can be graded yet
     empty: str = ""  # the folder, if there is nothing in it
     by_platform: bool = False  # a platform's id tells the student from others
+    place: tuple[str, ...] = ()  # for files laid out by hand: where students lie together
 
 
 def take(inbox: Inbox, lab: str) -> list[Student]:
@@ -60,9 +60,11 @@ def take(inbox: Inbox, lab: str) -> list[Student]:
         for file, to in claimed.items():
             give(file, to or [])
         folder.files = [file for file, to in claimed.items() if to is None]
+        folder.claimed = any(claimed.values())
         for name, inner in list(folder.folders.items()):
             if inner.folders or inner.files:
                 visit(inner)
+                folder.claimed = folder.claimed or inner.claimed
                 emptied = not (inner.folders or inner.files)
             else:  # a student's, with nothing in it
                 owners = claims.of(File((*inner.path, ""), 0, 0.0, lambda most: b"")) or []
@@ -96,6 +98,8 @@ class _Claims:
     def __init__(self, inbox: Inbox, lab: str) -> None:
         self.inbox, self.lab = inbox, lab
         self.lists: set[File] = set()  # a platform's own files
+        self.canvas: set[tuple[str, ...]] = set()  # folders whose names are Canvas's
+        self.few: set[tuple[str, ...]] = set()  # folders with one such name at most: an archive's may be chance
         self.members: dict[tuple[str, ...], dict[str, list[Student]]] = {}  # Gradescope: folder → submission → who
         self.heads: dict[str, tuple[str, str]] = {}  # Blackboard: "title_login" → login, name
         self.mangled: dict[tuple[str, ...], str] = {}  # Blackboard: a file that it had to rename → its head
@@ -103,8 +107,14 @@ class _Claims:
 
     def _prepare(self, folder: Folder) -> None:
         listed = [*(file.name for file in folder.files), *(inner.path[-1] for inner in folder.folders.values())]
-        if heads := {match["head"] for name in listed if (match := _BLACKBOARD.match(name))}:
+        heads = {match["head"] for name in listed if (match := _BLACKBOARD.match(name))}
+        if heads:
             self._blackboard(folder, heads)
+        matches = [match for name in listed if (match := _CANVAS.match(name)) and self._is_canvas(match)]
+        numbers = [match["file"] for match in matches if match["file"]]
+        if len(set(numbers)) == len(numbers):  # of an upload, which no two have
+            self.canvas.add(folder.path)
+        self.few |= {folder.path} if len(matches) + len(heads) < 2 else set()
         if folder.path and re.match(r"assignment_\d+_export", folder.name):
             self.members[folder.path] = {}
         for file in folder.files:
@@ -141,8 +151,9 @@ class _Claims:
         if file in self.lists:
             return []
         for place, part in enumerate(file.path):
-            whole = place == len(file.path) - 1 or bool(archive.SUFFIX.search(part))  # what the student handed in
-            found = self._by_folder(file, place, part) or (self._by_file(file, part) if whole else None)
+            last = place == len(file.path) - 1
+            packed = bool(archive.SUFFIX.search(part)) and file.path[:place] not in self.few
+            found = self._by_folder(file, place, part) or (self._by_file(file, place, part) if last or packed else None)
             if found:
                 note_version(file, file.path[place + 1 :])
                 return found
@@ -164,19 +175,15 @@ class _Claims:
             return [Student(match["id"], match["id"], names.same(match["id"]), "nbgrader's exchange")]
         if (submissions := self.members.get(file.path[:place])) is not None and _GRADESCOPE.match(part):
             return submissions.get(part) or [Student(part, part, part, "Gradescope")]
-        if part.casefold() in _TEAMS and place + 2 < len(file.path):
-            file.draft = _TEAMS[part.casefold()]
-            who = names.same(file.path[place + 1])
-            return [Student(who, who, who, "Teams")]
         return None
 
-    def _by_file(self, file: File, part: str) -> list[Student] | None:
+    def _by_file(self, file: File, place: int, part: str) -> list[Student] | None:
         """By a name that only a file has."""
         if match := _CANVAS_ANON.match(part):
             file.late, file.order = bool(match["late"]), float(match["file"] or 0)
             return [Student(match["id"], f"anon_{match['id']}", f"anon_{match['id']}", "Canvas")]
-        match = _CANVAS.match(part)
-        if match and match["name"] == match["name"].lower() and not self._is_labs_number(match):
+        match = _CANVAS.match(part) if file.path[:place] in self.canvas else None
+        if match and self._is_canvas(match):
             file.late, file.order = bool(match["late"]), float(match["file"] or 0)
             again = _CANVAS_AGAIN.search(match["rest"] or "")
             file.attempt = str(int(again[1]) + 1) if again else ""
@@ -191,9 +198,10 @@ class _Claims:
         login, name = self.heads[head]
         return [Student(login, name, names.same(login), "Blackboard")]
 
-    def _is_labs_number(self, match: re.Match[str]) -> bool:
-        """`zhang_2023001_10_quantization.ipynb` is not Canvas's: 10 is the lab's own number."""
-        return f"{match['file']}_{match['rest']}".casefold().startswith(self.lab.casefold())
+    def _is_canvas(self, match: re.Match[str]) -> bool:
+        """Not so `zhang_2023001_10_quantization.ipynb`, where 10 is the lab's own number, and `hw_3_2025_ann.ipynb`."""
+        ours = f"{match['file']}_{match['rest']}".casefold().startswith(self.lab.casefold())
+        return match["name"] == match["name"].lower() and not ours and bool(names.words(match["name"]))
 
 
 def _shared(heads: set[str]) -> str:

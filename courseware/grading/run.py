@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
-from ..files import output
+from ..files import allowed, output
 from . import archive, book, box, canary, intake, into, one, verdict
 from .sought import Sought
 from .tries import Trouble
@@ -69,6 +69,7 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     limits = box.Limits.read(options.limits)
     if options.into:
         into.readable(options.into)
+    allowed(out)
     if out.resolve() == submitted.resolve():
         raise CourseError(f"--out {out} is the folder that was handed in. Name another.")
     handed_in = intake.find(

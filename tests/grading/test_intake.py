@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import random
 import struct
 import tarfile
 import time
@@ -96,6 +98,7 @@ def in_zip(tmp_path: Path, files: dict[str, bytes], name: str = "class.zip") -> 
 # -- layouts
 
 NB = notebook()
+BLANK = json.dumps(demo.notebook(TINY, {})).encode()
 LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
     "flat": ({"alice.ipynb": NB, "bob.ipynb": NB, "carol.ipynb": b""}, {"alice", "bob", "carol"}),
     "zip of a folder": ({"submissions/alice.ipynb": NB, "submissions/bob.ipynb": NB}, {"alice", "bob"}),
@@ -284,6 +287,12 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {"班级1/张伟/a.ipynb": NB, "班级1/王芳/a.ipynb": NB, "班级1/赵/a.ipynb": NB, "班级2/李雷/report.pdf": b"%PDF"},
         {"张伟", "王芳", "赵", "李雷"},
     ),
+    "the lab itself in each class": (
+        {f"{place}/{who}": data for place in ("CS1", "CS2") for who, data in (
+            ("90_tiny.ipynb", BLANK), (f"ann {place}x.ipynb", NB), (f"bob {place}x.ipynb", NB)
+        )},
+        {"ann CS1x", "bob CS1x", "ann CS2x", "bob CS2x"},
+    ),
     "late ones in a folder": (
         {"alice.ipynb": NB, "bob.ipynb": NB, "late/carol.ipynb": NB, "late/dee/90_tiny.ipynb": NB},
         {"alice", "bob", "carol", "dee"},
@@ -312,6 +321,14 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {"bob.ipynb": NB, "ann.zip": raw_zip({b"ann.ipynb": NB, "王伟.ipynb".encode("gbk"): NB}, flag=True)},
         {"ann", "bob"},
     ),
+    "nothing that can be read": (
+        {"x/ANN.IPYNB": b"{}", "x/bob.ZIP": zipped({"90_tiny.ipynb": b"{}"}), "x/cy.ipynb": b"", "dee.ipynb": b"{}"},
+        {"ANN", "bob", "cy", "dee"},
+    ),
+    "the lab itself beside": (
+        {"90_tiny.ipynb": BLANK, "alice.ipynb": NB, "bob.ipynb": NB, "+1.ipynb": NB},
+        {"alice", "bob", "+1"},
+    ),
     "own helpers beside": (
         {"ann/90_tiny.ipynb": NB, "ann/helper.py": b"x", "ann/utils.py": b"x", "ann/cats.png": b"x"},
         {"ann"},
@@ -331,6 +348,22 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
     "class, number and lab in a file's name": (
         {"张伟_2023001_90_tiny.ipynb": NB, "王芳_2023002_90_tiny.ipynb": NB},
         {"张伟_2023001_90_tiny", "王芳_2023002_90_tiny"},
+    ),
+    "numbers that are not Canvas's": (
+        {"hw_3_2025_ann.ipynb": NB, "hw_3_2025_bob.ipynb": NB, "x_7_2025_cy.ipynb": NB, "x_7_2025_dee.ipynb": NB},
+        {"hw_3_2025_ann", "hw_3_2025_bob", "x_7_2025_cy", "x_7_2025_dee"},
+    ),
+    "a class's zip with numbers in its name": (
+        {"cs_101_2025_export.zip": zipped({"alice.ipynb": NB, "bob.ipynb": NB}), "notes.csv": b"x"},
+        {"alice", "bob"},
+    ),
+    "a term's zip with years in its name": (
+        {"2024-2025 - Lab 10 - Fall 2025 hand-ins.zip": zipped({"alice.ipynb": NB, "bob.ipynb": NB})},
+        {"alice", "bob"},
+    ),
+    "a folder called as Teams's": (
+        {f"Submitted files/{who}.ipynb": NB for who in ("班级1/张伟", "班级1/王芳", "班级2/李雷")},
+        {"张伟", "王芳", "李雷"},
     ),
     "upper case": ({"ANN.IPYNB": NB, "bob.ZIP": zipped({"HW.IPYNB": NB})}, {"ANN", "bob"}),
 }  # fmt: skip
@@ -397,8 +430,9 @@ def test_students_or_classes_it_stops_and_goes_on_when_told(tmp_path: Path, file
 def test_one_student_s_odd_zip_does_not_stop_the_class(tmp_path: Path) -> None:
     files = {f"{who}.ipynb": NB for who in ("bob", "cy")} | {"ann.zip": zipped({"李雷.ipynb": NB, "韩梅.ipynb": NB})}
     path = laid(tmp_path / "submitted", files)
-    found = students(path)
-    assert set(found) == {"ann", "bob", "cy"} and "李雷.ipynb" in found["ann"] and "--yes" in found["ann"]
+    found = {s.name: s for s in taken(path)}
+    assert set(found) == {"ann", "bob", "cy"} and found["ann"].again and "not clear which" in found["ann"].problem
+    assert "李雷.ipynb" in found["ann"].remark and "--yes" in taken(path).report()
     assert students(path, certain=True)["ann"].startswith("ann.zip/")
 
 
@@ -407,7 +441,7 @@ def test_no_student_makes_a_class_of_strangers(tmp_path: Path) -> None:
     forged = {f"{who}.ipynb": NB for who in ("bob", "cy", "dee")}
     path = laid(tmp_path / "submitted", {**honest, "eve.zip": zipped(forged)})
     found = students(path)
-    assert set(found) == {"ann", "bob", "cy", "dee", "eve"} and "eve holds more than one" in found["eve"]
+    assert set(found) == {"ann", "bob", "cy", "dee", "eve"} and "not clear which" in found["eve"]
     laid(path, {"eve.zip": zipped({f"{who}.ipynb": NB for who in "abcdefghij"})})
     with pytest.raises(CourseError, match="eve holds 10 notebooks"):
         taken(path)
@@ -473,6 +507,24 @@ def test_the_same_name_in_two_classes_is_two_students(tmp_path: Path) -> None:
     assert len(found.submissions) == 6 and "2 students" in found.report()
 
 
+def test_a_late_folder_holds_the_same_students(tmp_path: Path) -> None:
+    files = {"alice.ipynb": NB, "bob.ipynb": NB, "late/alice.ipynb": notebook("again"), "补交/carol.ipynb": NB}
+    path = laid(tmp_path / "submitted", files)
+    os.utime(path / "alice.ipynb", (1_000_000_000, 1_000_000_000))
+    found = {s.student: s for s in taken(path)}
+    assert set(found) == {"alice", "bob", "carol"} and found["carol"].late and found["alice"].late
+    assert (found["alice"].file, found["alice"].others) == ("late/alice.ipynb", ["alice.ipynb"])
+
+
+def test_nobody_is_another_by_a_number_in_a_zip(tmp_path: Path) -> None:
+    people = tmp_path / "list.csv"
+    people.write_text("id,name\n2023001,张伟\n2023002,王芳\n2023009,eve\n")
+    forged = zipped({"2023001.ipynb": notebook("forged"), "2023002.ipynb": notebook("forged")})
+    path = laid(tmp_path / "submitted", {"2023001-张伟.ipynb": NB, "2023002-王芳.ipynb": NB, "eve.zip": forged})
+    found = {s.student: s.file for s in taken(path, students=people)}
+    assert found["2023001"] == "2023001-张伟.ipynb" and found["2023002"] == "2023002-王芳.ipynb"
+
+
 def test_composed_and_decomposed_accents_are_one_student(tmp_path: Path) -> None:
     files = {f"{unicodedata.normalize(form, 'José')}.ipynb": notebook(form) for form in ("NFC", "NFD")}
     found = taken(in_zip(tmp_path, {**files, "bob.ipynb": NB}))
@@ -499,7 +551,6 @@ UTF16 = json.dumps(handed_in(RIGHT)).encode("utf-16")
 LOST = json.dumps(
     {"cells": [{"cell_type": "code", "source": [RIGHT["double"], "\n", RIGHT["total"]]}], "nbformat": 4}
 ).encode()
-BLANK = json.dumps(demo.notebook(TINY, {})).encode()
 
 
 @pytest.mark.parametrize(
@@ -534,12 +585,19 @@ def test_the_notebook_that_is_the_lab_is_graded(tmp_path: Path, right: str, othe
 
 
 def test_the_newest_is_graded(tmp_path: Path) -> None:
-    path = laid(tmp_path / "submitted", {"ann/a.ipynb": NB, "ann/b.ipynb": NB, "bob/90_tiny.ipynb": NB})
-    os.utime(path / "ann" / "b.ipynb", (1_000_000_000, 1_000_000_000))
-    ann = next(s for s in taken(path, certain=True) if s.name == "ann")
-    assert (ann.file, ann.others) == ("ann/a.ipynb", ["ann/b.ipynb"])
+    path = laid(tmp_path / "submitted", {"ann/90_tiny.ipynb": NB, "ann/homework-2.ipynb": NB, "bob/90_tiny.ipynb": NB})
+    os.utime(path / "ann" / "homework-2.ipynb", (1_000_000_000, 1_000_000_000))
+    ann = next(s for s in taken(path) if s.name == "ann")
+    assert (ann.file, ann.others) == ("ann/90_tiny.ipynb", ["ann/homework-2.ipynb"])
     two = {"twicetom_12350_678907_90_tiny.ipynb": NB, "twicetom_12350_678908_a.ipynb": NB, "x_1_999_a.ipynb": NB}
     assert next(s for s in taken(in_zip(tmp_path, two)) if s.id == "12350").file == "twicetom_12350_678908_a.ipynb"
+
+
+def test_two_versions_by_one_student_among_many(tmp_path: Path) -> None:
+    others = {f"{who}/90_tiny.ipynb": NB for who in ("bob", "cy", "dee", "eve")}
+    found = taken(laid(tmp_path / "submitted", {**others, "ann/quant.ipynb": NB, "ann/my own.ipynb": NB}))
+    assert {s.name: len(s.others) for s in found} == {"ann": 1, "bob": 0, "cy": 0, "dee": 0, "eve": 0}
+    assert "ann: ann/" in found.report() and not any(s.problem for s in found)
 
 
 def test_what_is_no_notebook_has_its_reason(tmp_path: Path) -> None:
@@ -589,6 +647,23 @@ def test_damaged_archives_have_a_reason_and_stop_nobody(tmp_path: Path) -> None:
     with pytest.raises(archive.Damaged, match="damaged"):
         found["bad_sum"].read()
     assert found["empty"].problem
+
+
+def test_no_damage_raises_anything_else(tmp_path: Path) -> None:
+    draw = random.Random(3)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz") as packed:
+        packed.addfile(tarfile.TarInfo("x.ipynb"), io.BytesIO())
+    whole = [zipped({"a/x.ipynb": b'{"cells": []}' * 50, "李雷.ipynb": b"x" * 1000}), made.getvalue()]
+    for number in range(600):
+        data = bytearray(whole[number % 2])
+        for _ in range(draw.randint(1, 6)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        (tmp_path / "x.zip").write_bytes(data[: draw.randrange(len(data))] if number % 3 == 0 else data)
+        with contextlib.suppress(archive.Damaged), (tmp_path / "x.zip").open("rb") as file:
+            for member in archive.members(file):
+                with contextlib.suppress(archive.Damaged):
+                    member.read(file, 10**6)
 
 
 def test_a_damaged_class_is_one_message(tmp_path: Path) -> None:
