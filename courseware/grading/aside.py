@@ -7,6 +7,7 @@ it lives; after one that took too long there is another.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-_MEMORY = 1_500_000_000  # bytes of address space; Python with NumPy takes a fifth of it
+_MEMORY = 1_000_000_000  # bytes of address space; Python with NumPy takes a seventh of it
 _SECONDS = 20
 _START = 60  # seconds
 
@@ -49,10 +50,9 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
         except OSError:
             answered = ""
         if not answered:
-            late = _process.poll() is None
-            _process.kill()
-            _process.wait()
+            _end(_process)
             _process = None
+            late = answered is None
             raise Failed(f"the comparison took longer than {_SECONDS} s" if late else "the comparison ended the process")
         status, value = json.loads(answered)
     if status != "ok":
@@ -67,16 +67,24 @@ def _started() -> subprocess.Popen[str]:
         text=True, env=environment,
     )  # fmt: skip
     if not _line(process, _START):
-        process.kill()
-        process.wait()
+        _end(process)
         raise OSError("the process that compares answers does not start")
     return process
 
 
-def _line(process: subprocess.Popen[str], seconds: float) -> str:
-    """One line of it; "" when there is none in time."""
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _line(process: subprocess.Popen[str], seconds: float) -> str | None:
+    """One line of it; "" when it has ended, None when it says nothing in time."""
     assert process.stdout
-    return process.stdout.readline() if select.select([process.stdout], [], [], seconds)[0] else ""
+    return process.stdout.readline() if select.select([process.stdout], [], [], seconds)[0] else None
 
 
 def main() -> None:

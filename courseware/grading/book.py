@@ -91,7 +91,7 @@ class Book:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         _keep(self.folder / "nbgrader_config.py", _CONFIG)
         # not a string: in one a ? in the folder's name would end the file's, and a % begin a code
-        self.url = URL.create("sqlite", database=str(self.folder / "gradebook.db"), query={"timeout": "60"})
+        self.url = URL.create("sqlite", database=str(self.folder / "gradebook.db"), query={"timeout": str(_PATIENCE)})
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self.book = api.Gradebook(self.url)  # which calls the program `alembic`
         others = {a.name for a in self.book.assignments} - {self.lab.name}
@@ -289,6 +289,7 @@ class Book:
         _keep(self.folder / "overview.html", page)
 
 
+_PATIENCE = 60  # seconds that another program may keep the gradebook locked
 _ANY = Result("", "", "", "", "", "")  # for the types of its fields
 
 

@@ -189,12 +189,14 @@ def _recognize(cells: list[_Cell], lab: NotebookNode) -> None:
     wanted = {cell.id: _defined(cell.source) for cell in exercises}
     grades = {cell.metadata.nbgrader.grade_id: cell.id for cell in lab.cells if "nbgrader" in cell.metadata}
     texts: dict[str, str] = {}
-    for given in lab.cells:
-        texts.setdefault(_squeezed(given.source), given.id)
+    for cell in lab.cells:
+        texts.setdefault(_squeezed(cell.source), cell.id)
     ids, found = {cell.id for cell in lab.cells}, set()
     for cell in cells:
         cell.named = grades.get(cell.grade_id) or next((i for i in cell.ids if i in ids), None)
-        cell.answers = tuple(i for i, names in wanted.items() if names & _answers(cell.source))
+        mentions = any(name in cell.source for names in wanted.values() for name in names)
+        given = _answers(cell.source) if mentions else frozenset()
+        cell.answers = tuple(place for place, names in wanted.items() if names & given)
         same = texts.get(_squeezed(cell.source)) if cell.written else cell.named
         if same and (same in wanted or same not in found):  # the lab's own cell, whatever its label says; or the bare stub
             cell.place, cell.named, cell.answers = same, same, ()
@@ -327,7 +329,8 @@ def _defined(source: str) -> set[str]:
     return set(re.findall(r"^(?:async +)?(?:def|class) +([A-Za-z_]\w*)", source, re.MULTILINE))
 
 
-def _answers(source: str) -> set[str]:
+@lru_cache(maxsize=1000)
+def _answers(source: str) -> frozenset[str]:
     """Names that a cell gives something that can be called: a function or class, also in an if, or a lambda with a name."""
     found = _defined(source)
     for node in _nodes(source):
@@ -336,7 +339,7 @@ def _answers(source: str) -> set[str]:
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Lambda, ast.Call, ast.Name, ast.Attribute)):
             mentioned = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
             found |= {t.id for t in node.targets if isinstance(t, ast.Name)} - mentioned
-    return found
+    return frozenset(found)
 
 
 def bound(source: str) -> set[str]:

@@ -35,6 +35,7 @@ from .box import Limits, core, remove
 _STARTUP = 120  # seconds
 _GRACE = 2  # seconds that an interrupted cell has to say where it was
 _QUIET = 2  # seconds without a message after which one that should have come will not
+_SETTLE = 0.5  # seconds; an event loop that was told to stop does so after a tenth
 _REMEMBER = 20  # seconds that the asker may take to look at the names
 _STARVED = 4  # times its limit that a cell may wait for a busy machine
 _MESSAGE = 16_000_000  # bytes; ZeroMQ drops a peer that sends more at once
@@ -45,7 +46,9 @@ _PIXELS = 8_000_000
 _INSTALL = """\
 (lambda tools, asker: (
     exec({plain!r}, tools), exec({asker!r}, asker), asker["install"](get_ipython(), tools)
-) and None)({{"__name__": "course_plain"}}, {{"__name__": "course_asker"}})
+) and None)(*(
+    {{"__name__": name, "__builtins__": dict(vars(__import__("builtins")))}} for name in ("course_plain", "course_asker")
+))
 """
 
 
@@ -172,6 +175,15 @@ class Session:
             Dead: the kernel died, or had to be killed.
         """
         return self._execute(source, seconds or self.limits.cell, patient=patient)
+
+    def settle(self) -> None:
+        """Wait for what the last cell may have set going.
+
+        Raises:
+            Dead: as `run`.
+        """
+        time.sleep(_SETTLE)
+        self.after("")
 
     def after(self, kind: str, exercise: str = "", names: Sequence[str] = ()) -> None:
         """Have the asker look at the names that a cell has left (see asker.py).

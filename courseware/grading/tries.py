@@ -101,6 +101,7 @@ class Tries:
         self.names = {place: name for name, place in self.ids.items()}
         self.at: Place = ""
         self.before: Place = ""
+        self.settling = False
 
     def go(self) -> None:
         """Run.
@@ -112,6 +113,7 @@ class Tries:
             self.clock.begin()
             self.interrupted.clear()
             self.at = self.before = ""
+            self.settling = False
             try:
                 with contextlib.closing(self._session()) as session:
                     if self._pass(session):
@@ -142,7 +144,7 @@ class Tries:
     def _pass(self, session: Session) -> bool:
         """All cells, then all questions; False when it has to begin anew."""
         for cell in self._code():
-            self.before, self.at = self.at, cell.id
+            self._next(session, cell.id)
             if not self._cell(session, cell):
                 break
         if not self.asked and self.skip and self._missed(run.error for run in self.cells.values()):
@@ -153,7 +155,7 @@ class Tries:
             return False
         self.asked = True
         for question in self._questions():
-            self.before, self.at = self.at, question
+            self._next(session, question)
             if not self._ask(session, *question):
                 break
         missed = {question for question, said in self.failures.items() if self.skip and self._missed([said])}
@@ -163,9 +165,18 @@ class Tries:
             del self.failures[question]
         return not (missed or short)
 
+    def _next(self, session: Session, place: Place) -> None:
+        """Go on to a cell or a question. If a kernel died there, see first whether it dies of what came before."""
+        if place in self.deaths:
+            self.settling = True
+            session.settle()
+        self.settling = False
+        self.before, self.at = self.at, place
+
     def _blame(self, death: Dead) -> None:
         """Whose was it? What is left out of the next pass, or has its answer: that it has none."""
-        at = self.at if death.began else self.before or self.at
+        # a word of a kernel that was killed gets through, one of a kernel that exits does not always
+        at = self.before if death.ours and not death.began and self.before else self.at
         if death.flooded and not self.asked:
             printed = {place: run.printed for place, run in self.cells.items() if place not in self.left_out}
             most = max(printed, key=lambda place: printed[place], default="")
@@ -174,7 +185,7 @@ class Tries:
             for place in self.interrupted:
                 self.left_out[place] = self.cells[place].stopped
             return
-        if not death.ours:
+        if not death.ours and not self.settling:
             self.deaths[at] += 1
             if self.deaths[at] < 2:
                 if len(self.deaths) > _STRAY:
@@ -188,6 +199,8 @@ class Tries:
             self.left_out[at] = str(death)
             if not self.asked:
                 self.cells[at] = CellRun(death.outputs, stopped=str(death))
+        else:
+            raise Trouble(f"its kernel ended before anything ran in it: {death}")
 
     def _code(self) -> Iterator[NotebookNode]:
         for cell in self.restored.notebook.cells:
