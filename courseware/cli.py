@@ -75,9 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     web.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder (default: build/site)")
     give = commands.add_parser("release", help="write what students get, without solutions and hidden tests")
     give.add_argument("chapters", nargs="*", metavar="CHAPTER", help="those to give out now; default: all")
-    give.add_argument("--out", type=Path, required=True, help="the students' folder, e.g. a checkout of their repository")
-    give.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the students' repository on GitHub")
+    give.add_argument("--out", type=Path, help="the students' folder, e.g. a checkout of their repository")
+    give.add_argument("--repo", metavar="OWNER/NAME", help="the students' repository on GitHub")
     give.add_argument("--autograder", type=Path, metavar="FILE.tar.gz", help="also pack what a grading machine needs")
+    give.add_argument("--gradescope", metavar="LAB", help="instead, pack a lab's autograder for Gradescope into --out")
     cost = commands.add_parser(
         "measure", help="run notebooks one by one; write their time and memory into docs/measurements.md"
     )
@@ -230,6 +231,15 @@ def _site(chapters: list[Chapter], out: Path) -> int:
 def _release(options: argparse.Namespace) -> int:
     from .release import autograder, release
 
+    if options.gradescope:
+        from .grading import gradescope
+
+        lab = chapter(options.gradescope)
+        path = (options.out or ROOT / "build" / "gradescope") / f"{lab.name}-gradescope.zip"
+        print(f"{path}: {gradescope.pack(lab, path) / 1e6:.1f} MB, with the solution: keep it from students")
+        return 0
+    if not options.out or not options.repo:
+        raise ChapterError("`course release` needs --out, the students' folder, and --repo, their repository on GitHub.")
     written = release(options.out, options.repo, _chosen(options.chapters))
     print(f"{len(written)} files for students in {options.out}; commit and push them as {options.repo}")
     if options.autograder:

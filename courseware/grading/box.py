@@ -211,11 +211,23 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, share
     box += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
     for name, value in environment.items():
         box += ["--setenv", name, value]
-    if os.geteuid() == 0:
-        user = _user()
-        box += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
-        box += ["--bounding-set=-all", "--inh-caps=-all"]
-    return box
+    return [*box, *(_as_user() if os.geteuid() == 0 else [])]
+
+
+def _as_user() -> list[str]:
+    """What turns root into somebody who owns nothing."""
+    who = [f"--reuid={_user()}", f"--regid={_user()}", "--clear-groups"]
+    return ["setpriv", *who, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+@cache
+def can_leave_root() -> bool:
+    """Can a kernel run as another user, where there is no box? Python and its packages must be readable for everybody."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return False
+    return (
+        subprocess.run([*_as_user(), sys.executable, "-c", "import ipykernel"], capture_output=True, cwd="/").returncode == 0
+    )
 
 
 def _parents(paths: list[Path]) -> list[str]:
@@ -357,10 +369,16 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         kwargs.setdefault("stdout", subprocess.DEVNULL)
         kwargs.setdefault("stderr", subprocess.DEVNULL)
         if self.unsafe:
-            kwargs["env"] = {**os.environ, **environment(limits)}
-            kwargs["env"].pop("MPLCONFIGDIR")
+            other = _as_user() if can_leave_root() else []  # no code of a stranger's as root, if it can be helped
+            if other:
+                self._give_away()
+                kwargs["env"] = {**environment(limits), "HOME": self.shared}
+            else:
+                kwargs["env"] = {**os.environ, **environment(limits)}
+                kwargs["env"].pop("MPLCONFIGDIR")
             kwargs["cwd"] = self.shared
-            connection = await super().launch_kernel([*self._pinned(), *_prlimit(_rlimits(limits)), *cmd], **kwargs)
+            limited = [*self._pinned(), *other, *_prlimit(_rlimits(limits)), *cmd]
+            connection = await super().launch_kernel(limited, **kwargs)
             self.members = watch.Members([self.process.pid], apart=False)
         else:
             self.group = cgroup.group(limits.memory, limits.processes + _OWN)
@@ -371,12 +389,16 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     def _pinned(self) -> list[str]:
         return [] if self.core is None else ["taskset", "--cpu-list", str(self.core)]
 
+    def _give_away(self) -> None:
+        """The folder of sockets is the kernel's user's."""
+        for path in (Path(self.shared), *Path(self.shared).iterdir()):
+            os.chown(path, _user(), _user())
+
     async def _boxed(self, cmd: list[str], limits: Limits, kwargs: dict[str, Any]) -> Any:
         """Start the kernel in a box, warm if that can be had."""
         shared, inside = Path(self.shared), environment(limits)
         if os.geteuid() == 0:
-            for path in (shared, *shared.iterdir()):
-                os.chown(path, _user(), _user())
+            self._give_away()
         # the number of processes is limited only here: outside a box an account's own would count too
         rlimits = {**_rlimits(limits), "nproc": limits.processes}
         nursery = self._nursery(limits)
