@@ -225,9 +225,8 @@ def can_leave_root() -> bool:
     """Can a kernel run as another user, where there is no box? Python and its packages must be readable for everybody."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         return False
-    return (
-        subprocess.run([*_as_user(), sys.executable, "-c", "import ipykernel"], capture_output=True, cwd="/").returncode == 0
-    )
+    trial = [*_as_user(), "prlimit", sys.executable, "-c", "import ipykernel"]
+    return subprocess.run(trial, capture_output=True, cwd="/").returncode == 0
 
 
 def _parents(paths: list[Path]) -> list[str]:

@@ -10,7 +10,8 @@ words what kind of input it is, without giving the case away:
         }
 
 The case is what stands on the line: an entry of a dict, `answers["zeros"] = …`, or an element of the list that is returned.
-A name may also be that of an entry inside several cases. Comments never enter a box: the probe is sent without them.
+A name may also be that of an entry inside several cases. A long mark has a line for itself, above its case. Comments never
+enter a box: the probe is sent without them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import io
 import re
 import tokenize
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from ..chapters import ChapterError
@@ -40,8 +42,10 @@ def marks(source: str) -> Marks:
     found: Marks = []
     places = list(_places(ast.parse(source)))
     for line, text in _comments(source):
-        around = [place for place in places if place[0] <= line <= place[1]]
-        here = [place for place in around if place[0] == line] or sorted(around, key=lambda p: p[1] - p[0])[:1]
+        around = [place for place in places if place.first <= line <= place.last]
+        begin = [place for place in around if place.first == line]
+        here = [place for place in begin if not any(other.holds(place) for other in begin)]
+        here = here or sorted(around, key=lambda place: place.last - place.first)[:1]
         if not here:
             raise ChapterError(
                 f"`# because: {text}` stands beside no case. Put it on the line of an entry of a dict in probe(), of "
@@ -49,7 +53,7 @@ def marks(source: str) -> Marks:
             )
         if len(text) > _LENGTH:
             raise ChapterError(f"`# because: {text[:60]}…` has {len(text)} characters; a student reads at most {_LENGTH}.")
-        found += [(key, text) for _, _, key in here]
+        found += [(place.key, text) for place in here]
     return found
 
 
@@ -75,10 +79,15 @@ def failing(given: Marks, got: Any, want: Any, judge: Callable[[Any], bool]) -> 
         return tries <= _TRIES and not judge(answer)
 
     for key, part, put in _parts(got, want):
-        if wrong(put(part)):
-            pieces = _parts(part, want[key])
-            inner = [words[name] for name, piece, place in pieces if name in words and wrong(put(place(piece)))]
-            said += inner or ([words[key]] if key in words else [])
+        if not wrong(put(part)):
+            continue
+        pieces = [(name, wrong(put(place(piece)))) for name, piece, place in _parts(part, want[key])]
+        inner = [name for name, is_wrong in pieces if is_wrong]
+        aspect = inner and len(inner) < len(pieces) and all(name in words for name in inner)  # not the case as a whole
+        if key in words and not aspect:
+            said.append(words[key])
+        else:
+            said += [words[name] for name in inner if name in words]
     return list(dict.fromkeys(said))
 
 
@@ -105,14 +114,41 @@ def _keys(want: Any) -> Iterator[Key]:
 
 
 def _comments(source: str) -> Iterator[tuple[int, str]]:
+    """Marks and the lines that they are about: their own, or the next where a mark has a line for itself."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         match = _MARK.match(token.string) if token.type == tokenize.COMMENT else None
         if match:
-            yield token.start[0], match[1]
+            alone = token.line.lstrip().startswith("#")
+            yield token.start[0] + alone, match[1]
 
 
-def _places(tree: ast.Module) -> Iterator[tuple[int, int, Key]]:
-    """First line, last line and key of everything in probe() that may be a case."""
+@dataclass(frozen=True)
+class _Place:
+    """Where a case may stand: from the start of one node to the end of another."""
+
+    key: Key
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+    @classmethod
+    def of(cls, key: Key, begins: ast.expr | ast.stmt, ends: ast.expr | ast.stmt) -> _Place:
+        end = (ends.end_lineno or ends.lineno, ends.end_col_offset or 0)
+        return cls(key, (begins.lineno, begins.col_offset), end)
+
+    @property
+    def first(self) -> int:
+        return self.start[0]
+
+    @property
+    def last(self) -> int:
+        return self.end[0]
+
+    def holds(self, other: _Place) -> bool:
+        return self is not other and self.start <= other.start and other.end <= self.end
+
+
+def _places(tree: ast.Module) -> Iterator[_Place]:
+    """Everything in probe() that may be a case."""
     for function in tree.body:
         if not (isinstance(function, ast.FunctionDef) and function.name == "probe"):
             continue
@@ -120,11 +156,11 @@ def _places(tree: ast.Module) -> Iterator[tuple[int, int, Key]]:
             if isinstance(node, ast.Dict):
                 for name, value in zip(node.keys, node.values, strict=True):
                     if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                        yield name.lineno, value.end_lineno or value.lineno, name.value
+                        yield _Place.of(name.value, name, value)
             elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
                 index = node.targets[0].slice
                 if isinstance(index, ast.Constant) and isinstance(index.value, str):
-                    yield node.lineno, node.end_lineno or node.lineno, index.value
+                    yield _Place.of(index.value, node, node)
             elif isinstance(node, ast.Return) and isinstance(node.value, (ast.List, ast.Tuple)):
                 for i, element in enumerate(node.value.elts):
-                    yield element.lineno, element.end_lineno or element.lineno, i
+                    yield _Place.of(i, element, element)

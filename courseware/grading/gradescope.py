@@ -108,7 +108,7 @@ def report(result: one.Result, lab: verdict.Lab, visibility: dict[str, str]) -> 
             earned = result.scores.get(f"{name}-{kind}", 0.0)
             secret = [entry for entry in said if entry[0].startswith(("hidden", "because"))]
             shown = secret if kind == "hidden" else [entry for entry in said if entry not in secret]
-            text = "" if earned >= points else "\n".join(words.told("en", *entry) for entry in shown)
+            text = "" if earned >= points else "\n".join(words.told("en", *entry) for entry in words.together(shown))
             tests.append({
                 "number": f"{number}.{1 if kind == 'tests' else 2}",
                 "name": f"{name}: {'visible' if kind == 'tests' else 'hidden'} tests",

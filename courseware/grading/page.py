@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .markdown import inert, picture, plain, rendered
-from .words import reason, say, told
+from .words import reason, say, together, told
 
 _STYLE = Path(__file__).parent.parent / "templates" / "feedback" / "page.css"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
@@ -165,7 +165,7 @@ def _line(about: About, line: Line) -> str:
     state = "good" if line.earned >= line.most else "part" if line.earned > 0 else "none"
     mark = {"good": "✓", "part": "◐", "none": "✗"}[state]
     by_tests = sum(earned for earned, _ in line.tests.values())
-    said = [] if state == "good" else [_capital(told(about.lang, key, text)) for key, text in line.said]
+    said = [] if state == "good" else [_capital(told(about.lang, *entry)) for entry in together(line.said)]
     if state != "good" and not said and by_tests != line.earned:
         said = [say(about.lang, "by hand")]
     items = "".join(f"<li>{_text(_shorter(text, 600))}</li>" for text in said)

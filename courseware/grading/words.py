@@ -91,7 +91,14 @@ def say(lang: str, key: str, **values: object) -> str:
 
 def sentence(said: list[list[str]], lang: str = "en") -> str:
     """All that is said of an exercise, in one line."""
-    return "; ".join(told(lang, key, text) for key, text in said)
+    return "; ".join(told(lang, key, text) for key, text in together(said))
+
+
+def together(said: list[list[str]]) -> list[list[str]]:
+    """The same, with the kinds of input that fail in one sentence."""
+    kinds = [text for key, text in said if key == "because"]
+    found = [[key, text] for key, text in said if key != "because"]
+    return [*found, ["because", "; ".join(kinds)]] if kinds else found
 
 
 def told(lang: str, key: str, text: str) -> str:

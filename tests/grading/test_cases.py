@@ -15,7 +15,8 @@ DICT = """
 def probe():
     shared = {
         "zeros": 0,  # because: zeros
-        "ties": 1,  #because:   halves
+        #because:   halves
+        "ties": 1,
     }
     answers = {name: {"q": f(x), "x after": x} for name, x in shared.items()}
     answers["outliers"] = f(80)  # because: a few large values
@@ -85,6 +86,30 @@ def test_the_failing_cases_are_named() -> None:
     own = "def check(got, want):\n    assert abs(got['zeros']['q'] - want['zeros']['q']) < 3"
     assert failing({**want, "zeros": {"q": 2, "x after": 0}}, own) == []
     assert failing({**want, "zeros": {"q": 4, "x after": 0}}, own) == ["zeros"]
+
+
+def test_a_case_or_only_one_side_of_it() -> None:
+    source = """
+def probe():
+    answers = {}
+    for name in ("one", "two"):
+        answers[name] = {
+            "codes": 1,  # because: the codes
+            "x after": 2,  # because: the input, afterwards
+        }
+    answers["a block of zeros"] = {"codes": 1, "x after": 2}  # because: zeros
+    return answers
+"""
+    given = cases.marks(source)
+    assert given == [("codes", "the codes"), ("x after", "the input, afterwards"), ("a block of zeros", "zeros")]
+    want = {name: {"codes": 1, "x after": 2} for name in ("one", "two", "a block of zeros")}
+
+    def failing(name: str, **wrong: int) -> list[str]:
+        return cases.failing(given, {**want, name: {**want[name], **wrong}}, want, right("", want))
+
+    assert failing("one", codes=0) == ["the codes"]
+    assert failing("a block of zeros", **{"codes": 0, "x after": 0}) == ["zeros"]
+    assert failing("a block of zeros", **{"x after": 0}) == ["the input, afterwards"]
 
 
 def test_lists_and_arrays() -> None:

@@ -30,6 +30,11 @@ def test_python_s_own_messages_stay() -> None:
     assert words.reason("zh", "IndexError: list index out of range") == "IndexError: list index out of range"
 
 
+def test_the_kinds_that_fail_are_one_sentence() -> None:
+    said = [["hidden", ""], ["because", "zeros"], ["because", "an empty list"]]
+    assert words.sentence(said) == "hidden tests: not passed; it fails for: zeros; an empty list"
+
+
 def test_a_sentence_of_an_exercise() -> None:
     said = [
         ["note", "its cell was split; the parts were joined"],
