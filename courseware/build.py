@@ -21,6 +21,7 @@ from nbgrader.preprocessors import ClearSolutions
 
 from .chapters import Chapter, ChapterError, Role, cells_of, exercises, read, repository, role, tags
 from .files import whole
+from .grading.cases import marks
 from .kernels import Client
 
 SLIDE_TAGS = {"slide": "slide", "subslide": "subslide", "fragment": "fragment", "notes": "notes", "skip": "skip"}
@@ -129,6 +130,8 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
             found = role(cell)
             if found and found.exercise not in names:
                 raise ChapterError(f"{where}: {kind}:{found.exercise} belongs to no exercise; there are {names}")
+    for cell in cells_of(notebook, "hidden"):
+        marks(cell.source)  # or says what is wrong with one
     start = next((cell.source for cell in notebook.cells if "lab.start(" in cell.source), "")
     listed = re.findall(r'"([a-z0-9_]+)"', start.partition("exercises=")[2])
     if listed != names:

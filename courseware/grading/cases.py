@@ -37,10 +37,13 @@ def marks(source: str) -> Marks:
     """The marks of a hidden cell, in its order: name or place of a case, and the author's words.
 
     Raises:
-        ChapterError: a mark stands beside no case, or is too long.
+        ChapterError: a mark stands beside no case, or is too long; the cell cannot be read.
     """
     found: Marks = []
-    places = list(_places(ast.parse(source)))
+    try:
+        places = list(_places(ast.parse(source)))
+    except SyntaxError as error:
+        raise ChapterError(f"A hidden test is no Python, line {error.lineno} of its cell: {error.msg}.") from None
     for line, text in _comments(source):
         around = [place for place in places if place.first <= line <= place.last]
         begin = [place for place in around if place.first == line]

@@ -51,6 +51,7 @@ def test_marks_are_found_beside_their_cases() -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
+        ("def probe(:\n    return 1", "no Python, line 1"),
         ("def probe():\n    x = 1  # because: nothing\n    return [x]", "stands beside no case"),
         (f"def probe():\n    return {{'a': 1}}  # because: {'long ' * 40}", "characters"),
     ],
