@@ -480,7 +480,7 @@ with torch.no_grad():
 print(f"adapters move the logits by {apart(unmerged, base_model(**batch).logits):.2f} of the largest; differences:")
 for name, gap in gaps.items():
     print(f"  {name:<26}{gap:.1e}")
-    assert gap < 1e-5, name
+    assert gap < (1e-4 if name == "merged and not merged" else 1e-5), name  # merged, the same numbers are added in another order
 del ours, theirs, library, here, there
 
 # %% [markdown]
