@@ -210,7 +210,7 @@ def test_every_way_out_is_one() -> None:
         check(plan("llama-2-7b", "fp32"), "cpu", here)
     assert 'precision="bf16", which would fit' in str(caught.value) and 'load_model("qwen2.5-1.5b")' in str(caught.value)
     check(plan("llama-2-7b", "bf16"), "cpu", here)
-    check(plan("tinyllama", "fp32"), "cpu", here)
+    check(plan("qwen2.5-1.5b", "fp32"), "cpu", here)
 
 
 def test_error_comes_before_any_weight(monkeypatch: pytest.MonkeyPatch) -> None:
