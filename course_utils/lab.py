@@ -111,31 +111,44 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
         got: the student's value.
         want: the expected value. A tensor: type, dtype, shape and values are compared, in this order.
         name: what to call it in the message.
-        rtol, atol: |got - want| ≤ atol + rtol · |want|; integers are compared exactly.
+        rtol, atol: |got - want| ≤ atol + rtol · |want|; integers are compared exactly, however large.
 
     Raises:
         AssertionError
     """
     if not isinstance(want, torch.Tensor):
-        assert isinstance(got, (int, float, np.number)) or (isinstance(got, torch.Tensor) and got.numel() == 1), (
+        assert isinstance(got, (int, float, complex, np.number)) or (isinstance(got, torch.Tensor) and got.numel() == 1), (
             f"{name} should be a number, but it is a {type(got).__name__}"
         )
-        assert abs(float(got) - want) <= atol + rtol * abs(want), f"{name} should be {want}, but it is {float(got)}"
+        number, wanted = (v.item() if isinstance(v, (np.generic, torch.Tensor)) else v for v in (got, want))
+        assert _near(number, wanted, rtol, atol), f"{name} should be {want}, but it is {number}"
         return
     assert isinstance(got, torch.Tensor), f"{name} should be a torch.Tensor, but it is a {type(got).__name__}"
     assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
     assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
-    exact = not (want.is_floating_point() or want.is_complex())
-    g, w = got.detach().cpu().double(), want.detach().cpu().double()  # an Apple GPU has no float64
+    wide = torch.complex128 if want.is_complex() else torch.float64 if want.is_floating_point() else want.dtype
+    g, w = got.detach().cpu().to(wide), want.detach().cpu().to(wide)  # an Apple GPU has no float64
+    exact = wide == want.dtype and not (want.is_floating_point() or want.is_complex())
     wrong = g != w if exact else ~torch.isclose(g, w, rtol=rtol, atol=atol, equal_nan=True)
     if not wrong.any():
         return
     at = tuple(int(i) for i in wrong.nonzero()[0])
     where = f"[{', '.join(map(str, at))}]" if at else ""
+    found, wanted = (str(int(v[at])) if exact else f"{v[at].item():.6g}" for v in (g, w))
     raise AssertionError(
-        f"{name}: {int(wrong.sum())} of {wrong.numel()} values differ; the first is {name}{where} = {g[at]:.6g}, "
-        f"which should be {w[at]:.6g}"
+        f"{name}: {int(wrong.sum())} of {wrong.numel()} values differ; the first is {name}{where} = {found}, "
+        f"which should be {wanted}"
     )
+
+
+def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
+    """Are two numbers as close as that? Two integers are not rounded first, as a float would be beyond 2**53."""
+    if isinstance(got, int) and isinstance(want, int):
+        return got == want
+    try:
+        return bool(abs(complex(got) - complex(want)) <= atol + rtol * abs(want))
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def summary() -> Any:

@@ -36,6 +36,7 @@ from .chapters import (
     tags,
 )
 from .files import whole
+from .grading.cases import marks
 from .kernels import Client, Hangs
 from .names import names_of
 
@@ -143,6 +144,8 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
             found = role(cell)
             if found and found.exercise not in names:
                 raise ChapterError(f"{where}: {kind}:{found.exercise} belongs to no exercise; there are {names}")
+    for cell in cells_of(notebook, "hidden"):
+        marks(cell.source)  # or says what is wrong with one
     start = next((cell.source for cell in notebook.cells if "lab.start(" in cell.source), "")
     listed = re.findall(r'"([a-z0-9_]+)"', start.partition("exercises=")[2])
     if listed != names:

@@ -54,8 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     leave.add_argument("exercise", help="e.g. zero_point")
     grade = commands.add_parser("grade", help="grade a class's submissions of a lab")
     grade.add_argument("lab", help="e.g. 10_quantization")
-    grade.add_argument("submitted", type=Path, help="a folder of <student>.ipynb, nbgrader's folders, or an LMS's zip")
+    grade.add_argument("submitted", type=Path, help="a folder, or the zip that a learning platform gives out")
     grade.add_argument("--out", type=Path, default=Path("graded"), help="where the gradebook goes (default: graded)")
+    grade.add_argument("--students", type=Path, metavar="LIST.csv", help="the class: id, name, e-mail")
+    grade.add_argument("--pattern", default="", metavar="REGEX", help="whose a file is, by (?P<student_id>…)")
+    grade.add_argument("--yes", action="store_true", help="go on where it is not clear who is a student")
+    grade.add_argument(
+        "--into", type=Path, metavar="SHEET.csv", help="also fill a copy of Canvas', Moodle's or another sheet"
+    )
+    grade.add_argument("--column", default="", metavar="TITLE", help="which column of that sheet, if that is not clear")
+    grade.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the feedback pages")
     grade.add_argument("--workers", type=int, default=0, help="processes (default: one for each CPU core)")
     grade.add_argument("--dask", metavar="ADDRESS", default="", help="scheduler of an existing Dask cluster")
     grade.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. memory=6GB (limits.toml)")
@@ -71,9 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     web.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder (default: build/site)")
     give = commands.add_parser("release", help="write what students get, without solutions and hidden tests")
     give.add_argument("chapters", nargs="*", metavar="CHAPTER", help="those to give out now; default: all")
-    give.add_argument("--out", type=Path, required=True, help="the students' folder, e.g. a checkout of their repository")
-    give.add_argument("--repo", required=True, metavar="OWNER/NAME", help="the students' repository on GitHub")
+    give.add_argument("--out", type=Path, help="the students' folder, e.g. a checkout of their repository")
+    give.add_argument("--repo", metavar="OWNER/NAME", help="the students' repository on GitHub")
     give.add_argument("--autograder", type=Path, metavar="FILE.tar.gz", help="also pack what a grading machine needs")
+    give.add_argument("--gradescope", metavar="LAB", help="instead, pack a lab's autograder for Gradescope into --out")
     cost = commands.add_parser(
         "measure", help="run notebooks one by one; write their time and memory into docs/measurements.md"
     )
@@ -104,8 +113,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "grade":
                 return _grade(options)
             case "grade-demo":
+                from .files import output
                 from .grading import demo
 
+                earlier = (options.out / "gradebook.db").exists()
+                output(options.out, "grade-demo", () if earlier else ("submitted",))
                 demo.make(chapter(options.lab), options.out / "submitted")
                 return main(["grade", options.lab, str(options.out / "submitted"), "--out", str(options.out)])
             case "slides":
@@ -227,6 +239,15 @@ def _site(chapters: list[Chapter], out: Path) -> int:
 def _release(options: argparse.Namespace) -> int:
     from .release import autograder, release
 
+    if options.gradescope:
+        from .grading import gradescope
+
+        lab = chapter(options.gradescope)
+        path = (options.out or ROOT / "build" / "gradescope") / f"{lab.name}-gradescope.zip"
+        print(f"{path}: {gradescope.pack(lab, path) / 1e6:.1f} MB, with the solution: keep it from students")
+        return 0
+    if not options.out or not options.repo:
+        raise ChapterError("`course release` needs --out, the students' folder, and --repo, their repository on GitHub.")
     written = release(options.out, options.repo, _chosen(options.chapters))
     print(f"{len(written)} files for students in {options.out}; commit and push them as {options.repo}")
     if options.autograder:
@@ -272,11 +293,15 @@ def _grade(options: argparse.Namespace) -> int:
         raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")
     limits: dict[str, str | int] = dict(text.split("=", 1) for text in options.limit)
     _fetch(everything=True)
-    how = Options(options.workers, options.dask, options.unsafe, limits)
+    how = Options(
+        options.workers, options.dask, options.unsafe, limits,
+        students=options.students, pattern=options.pattern, certain=options.yes,
+        lang=options.lang, into=options.into, column=options.column,
+    )  # fmt: skip
     table = pd.DataFrame(grade_class(options.lab, options.submitted, options.out, how))
     with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
         print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
-    print(f"{options.out}/grades.csv, {options.out}/gradebook.db, {options.out}/feedback/")
+    print(f"{options.out}/overview.html, grades.csv, gradebook.db, feedback/")
     return 0
 
 

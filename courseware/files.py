@@ -1,14 +1,22 @@
-"""Files that are there whole or not at all, folders that are ours to empty, and files that git knows."""
+"""Files that are there whole or not at all, files that git knows, and folders that are emptied only if they are ours."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from .chapters import ChapterError
+from course_utils.errors import CourseError
+
+from .chapters import ROOT
+
+MARKER = ".course-output"
+_SOURCES = {"benchmarks", "chapters", "course_utils", "courseware", "docs", "labs", "lectures", "tests"}
+_TEXT = "Written by `course {command}`, which may write this folder anew. Without this file it leaves the folder alone.\n"
 
 
 @contextlib.contextmanager
@@ -20,31 +28,6 @@ def whole(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-MARK = ".made-by-course"
-
-
-def ours(folder: Path) -> None:
-    """See that a folder may be emptied: it is not there, it is empty, or it carries our mark.
-
-    Raises:
-        ChapterError: it holds somebody's files.
-    """
-    if folder.exists() and not (folder / MARK).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ChapterError(f"--out {folder} holds files that `course` did not write; name an empty folder or a new one.")
-
-
-def replaced(folder: Path, made: Path) -> None:
-    """Put what was made into a folder, in place of what was there, and our mark with it.
-
-    Raises:
-        ChapterError: it holds somebody's files.
-    """
-    ours(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(made, folder)
-    (folder / MARK).write_text("`course` made this folder and empties it when it makes it again.\n", encoding="utf-8")
 
 
 def tracked(root: Path, *names: str) -> list[Path]:
@@ -61,3 +44,83 @@ def tracked(root: Path, *names: str) -> list[Path]:
     return sorted(
         path for path in every if not any(p.startswith((".", "__pycache__")) for p in path.relative_to(root).parts)
     )
+
+
+def output(out: Path, command: str, writes: Iterable[str] = ()) -> Path:
+    """The folder to which a command writes, made and marked. Nothing in it is deleted.
+
+    Args:
+        writes: names of what the command puts there. In a folder that is not marked none of them may be there yet.
+
+    Raises:
+        CourseError: it is a file, a folder of the course itself, one that cannot be written, or holds such a name.
+    """
+    allowed(out)
+    ours = _is_ours(out, command)
+    taken = [] if ours else sorted(name for name in writes if os.path.lexists(out / name))
+    if taken:
+        raise CourseError(f"--out {out} holds {taken[0]}, which `course {command}` did not write. Name a new folder.")
+    with _writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        if not (out / MARKER).is_file():
+            (out / MARKER).write_text(_TEXT.format(command=command), encoding="utf-8")
+    return out
+
+
+@contextlib.contextmanager
+def anew(out: Path, command: str) -> Iterator[Path]:
+    """An empty folder to fill; what is in it takes the place of what is in `out` once the block has ended without an error.
+
+    Only an empty folder, or one that is marked as ours, is ever emptied.
+
+    Raises:
+        CourseError: `out` is something else.
+    """
+    allowed(out)
+    if not _is_ours(out, command) and out.is_dir() and any(out.iterdir()):
+        raise CourseError(
+            f"--out {out} holds files that `course {command}` did not write, and it would have to empty that folder. "
+            "Name a new folder, or an empty one."
+        )
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch)
+        with _writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            (out / MARKER).write_text(_TEXT.format(command=command), encoding="utf-8")
+            for old in out.iterdir():
+                if old.is_dir() and not old.is_symlink():
+                    shutil.rmtree(old)
+                elif old.name != MARKER:
+                    old.unlink()
+            shutil.copytree(scratch, out, dirs_exist_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CourseError(f"--out {out} cannot be written: {error.strerror or error}.") from None
+
+
+def allowed(out: Path) -> None:
+    """May a command write here at all?
+
+    Raises:
+        CourseError: it is a file, a folder of the course itself, or one that holds the course or a home.
+    """
+    place = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise CourseError(f"--out {out} is a file; name another place.")
+    if place in (ROOT, *ROOT.parents, Path.home(), *Path.home().parents) or (place / "courseware" / "cli.py").exists():
+        raise CourseError(f"--out {out} holds the course itself, or much else; name another folder.")
+    inside = place.relative_to(ROOT).parts[0] if place.is_relative_to(ROOT) else ""
+    if inside in _SOURCES or inside.startswith("."):
+        raise CourseError(f"--out {out} is a folder of the course itself; name another, for example build/{out.name}.")
+
+
+def _is_ours(out: Path, command: str) -> bool:
+    """Did an earlier run of the command write this folder?"""
+    marker = out / MARKER
+    said = marker.read_text(encoding="utf-8", errors="replace") if marker.is_file() else ""
+    return said == _TEXT.format(command=command) or out.resolve() == ROOT / "build" / command

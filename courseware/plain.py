@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -14,18 +16,23 @@ from typing import Any
 import numpy as np
 
 _MAX_DEPTH = 32
+_NUMBERS = re.compile(r"[<>|](b1|[iu][1248]|f(2|4|8|16))")  # dtypes that can be carried, as NumPy writes them
 
 
 def plain(value: Any) -> Any:
     """Plain data: tensors become NumPy arrays (bfloat16 as float32), the rest numbers, strings, lists and dicts.
 
     Raises:
-        TypeError: anything else.
+        TypeError: anything else, also arrays of something else than numbers, and complex numbers.
     """
     torch = sys.modules.get("torch")  # a lab without torch need not wait for it
     if torch is not None and isinstance(value, torch.Tensor):
         value = value.detach().cpu()
-        return (value.float() if value.dtype == torch.bfloat16 else value).numpy().copy()
+        value = (value.float() if value.dtype == torch.bfloat16 else value).numpy().copy()
+    if isinstance(value, np.ndarray) and not _NUMBERS.fullmatch(value.dtype.str):
+        raise TypeError(
+            f"a probe returned an array of {value.dtype}, which is not plain data (use .real, .imag or .tolist())"
+        )
     if isinstance(value, Mapping):
         return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
@@ -33,7 +40,7 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str, np.ndarray)):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        return plain(value.item())
     raise TypeError(f"a probe returned a {type(value).__name__}, which is not plain data")
 
 
@@ -68,8 +75,17 @@ def decode(value: Any, depth: int = 0) -> Any:
     raise ValueError("not plain data")
 
 
+def carried(value: Any) -> Any:
+    """The same as it arrives after the way out of a box.
+
+    Raises:
+        TypeError, ValueError: it would not get through.
+    """
+    return decode(json.loads(json.dumps(encode(plain(value)))))
+
+
 def _array(dtype: Any, shape: Any, data: Any) -> np.ndarray:
-    if not isinstance(dtype, str) or dtype[1:2] not in ("b", "i", "u", "f") or len(dtype) > 4 or not isinstance(data, str):
+    if not isinstance(dtype, str) or not _NUMBERS.fullmatch(dtype) or not isinstance(data, str):
         raise ValueError("not an array of numbers")
     if not isinstance(shape, list) or len(shape) > 16 or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError("not the shape of an array")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from . import build
 from .chapters import ROOT, Chapter, ChapterError, built, repository
-from .files import tracked, whole
+from .files import allowed, tracked, whole
 from .slides import title
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
@@ -54,9 +54,11 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     Raises:
         ChapterError: `repo` is not OWNER/NAME, a notebook is not what its source says or not in git, or the folder is this
             course's own.
+        CourseError: the folder is one that no command writes to.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise ChapterError(f"--repo {repo}: write OWNER/NAME, the repository on GitHub that students will see.")
+    allowed(out)
     chapters = list(chapters)
     known = tracked(ROOT, ".")
     if any(path.is_relative_to(out.resolve()) for path in known):
@@ -118,6 +120,8 @@ def _links(part: Chapter, folder: str) -> str:
 
 def autograder(path: Path) -> int:
     """Pack what a grading machine needs into a .tar.gz, solutions and hidden tests included; return its size in bytes."""
+    if path.is_dir() or not path.name.endswith((".tar.gz", ".tgz")):
+        raise ChapterError(f"--autograder {path}: name a file that ends with .tar.gz.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as scratch, tarfile.open(scratch, "w:gz") as archive:
         for file in tracked(ROOT, *_GRADER):

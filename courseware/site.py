@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
 from .chapters import ROOT, Chapter, built, repository, tags
-from .files import ours, replaced
+from .files import anew
 from .mathml import font, mathml
 from .references import Reference, bibliography, glossary
 from .slides import title, without_widgets
@@ -80,24 +80,22 @@ _SETTINGS: dict[str, Any] = {
 
 
 def build(out: Path, chapters: list[Chapter]) -> list[str]:
-    """Build the site into a folder, in place of the one that was there; return Sphinx's warnings (none, if all is well).
+    """Build the site into a folder; return Sphinx's warnings (none, if all is well).
 
     Raises:
-        ChapterError: the folder holds files that are not ours, or a notebook cannot be read.
+        CourseError: the folder is not empty, and no earlier site stands in it.
+        ChapterError: a notebook cannot be read.
     """
-    ours(out)
+    with anew(out, "site") as made, tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
+        pages = Path(beside) / "pages"
+        warnings = _build(Path(beside) / "source", pages, chapters)
+        shutil.copytree(pages, made, dirs_exist_ok=True)
+    return warnings
+
+
+def _build(source: Path, out: Path, chapters: list[Chapter]) -> list[str]:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # a line for each glyph
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        source, made = Path(folder) / "source", Path(folder) / "site"
-        write_source(source, chapters)
-        warnings = _sphinx(source, made)
-        drawn = "".join(page.read_text(encoding="utf-8") for page in made.rglob("*.html"))
-        (made / "_static" / "formulas.woff2").write_bytes(font(drawn))
-        replaced(out, made)
-    return [line for line in warnings.splitlines() if line.strip()]
-
-
-def _sphinx(source: Path, made: Path) -> str:
+    write_source(source, chapters)
     address = repository()
     theme = {
         "repository_url": address,
@@ -113,7 +111,7 @@ def _sphinx(source: Path, made: Path) -> str:
     app = Sphinx(
         str(source),
         None,
-        str(made),
+        str(out),
         str(source / ".doctrees"),
         "html",
         confoverrides={**_SETTINGS, "html_theme_options": theme},
@@ -121,7 +119,9 @@ def _sphinx(source: Path, made: Path) -> str:
         warning=warnings,
     )
     app.build()
-    return warnings.getvalue()
+    drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
+    (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
+    return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 
 def write_source(folder: Path, chapters: list[Chapter]) -> None:

@@ -14,7 +14,7 @@ from nbformat.v4 import new_output
 from traitlets.config import Config
 
 from .chapters import Chapter, built
-from .files import whole
+from .files import output, whole
 from .mathml import font, in_markdown
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -76,9 +76,13 @@ def html(chapter: Chapter) -> str:
 
 
 def write(chapter: Chapter, folder: Path) -> Path:
-    """Write `<chapter>.html` into a folder; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{chapter.name}.html"
+    """Write `<chapter>.html` into a folder; return its path.
+
+    Raises:
+        ChapterError: the lecture is not built.
+        CourseError: the folder is not one to write slides to.
+    """
+    path = output(folder, "slides", [f"{chapter.name}.html"]) / f"{chapter.name}.html"
     with whole(path) as scratch:
         scratch.write_text(html(chapter), encoding="utf-8")
     return path

@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 
 from .chapters import Chapter, ChapterError, cells_of, exercises, read, role, tags
 from .names import python
-from .plain import plain
+from .plain import carried
 
 Namespace = dict[str, Any]
 
@@ -98,10 +98,12 @@ def said(test: Callable[..., None], *arguments: Any) -> str:
 def hidden(source: str, names: Namespace, reference: Namespace, function: str = "probe") -> None:
     """Run one hidden test: probe() or visible() beside the answer, and its check on the plain data that came back.
 
+    The data goes the way that it goes in grading, so that what cannot be carried is noticed by the author.
+
     Raises: whatever says that the answer is wrong.
     """
-    want = plain(defined(source, reference)[function]())
-    got = plain(defined(source, names)[function]())
+    want = carried(defined(source, reference)[function]())
+    got = carried(defined(source, names)[function]())
     judge(source, got, want, function)
 
 
@@ -149,15 +151,22 @@ def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str
         assert isinstance(got, np.ndarray), f"{path} should be a tensor"
         assert got.dtype == want.dtype, f"{path} should be {want.dtype}, but is {got.dtype}"
         assert got.shape == want.shape, f"{path} should have shape {want.shape}, but has {got.shape}"
-        if np.issubdtype(want.dtype, np.floating):
+        if np.issubdtype(want.dtype, np.inexact):
             np.testing.assert_allclose(got, want, rtol=rtol, atol=atol, err_msg=path)
         else:
             np.testing.assert_array_equal(got, want, err_msg=path)
-    elif isinstance(want, float):
-        assert isinstance(got, (int, float)), f"{path} should be a number"
-        assert abs(got - want) <= atol + rtol * abs(want), f"{path} should be {want}, but is {got}"
+    elif isinstance(want, (float, complex)):
+        assert isinstance(got, (int, float, type(want))), f"{path} should be a number"
+        assert _near(got, want, rtol, atol), f"{path} should be {want}, but is {got}"
     else:
         assert got == want, f"{path} should be {want!r}, but is {got!r}"
+
+
+def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
+    try:
+        return bool(got == want or abs(got - want) <= atol + rtol * abs(want))
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]:

@@ -114,20 +114,22 @@ with lab.test("absmax"):
 def probe():
     g = torch.Generator().manual_seed(10)
     cases = {
-        "matrix": torch.randn(7, 5, generator=g),
-        "negative": -torch.rand(9, generator=g) - 1,
-        "tiny": torch.randn(6, generator=g) * 1e-6,
-        "bf16": torch.randn(12, generator=g).to(torch.bfloat16),
-        "zeros": torch.zeros(2, 3),
-        "ties": torch.tensor([127.0, 0.5, 1.5, 2.5, -0.5, -1.5]),
+        "matrix": torch.randn(7, 5, generator=g),  # because: a matrix
+        "negative": -torch.rand(9, generator=g) - 1,  # because: negative values only
+        "tiny": torch.randn(6, generator=g) * 1e-6,  # because: very small values
+        "bf16": torch.randn(12, generator=g).to(torch.bfloat16),  # because: weights in bfloat16
+        "zeros": torch.zeros(2, 3),  # because: a tensor of zeros
+        "ties": torch.tensor([127.0, 0.5, 1.5, 2.5, -0.5, -1.5]),  # because: values halfway between two codes
     }
     answers = {}
     for name, x in cases.items():
         q, scale = absmax_quantize(x)
         back = absmax_dequantize(q, scale)
         answers[name] = {
-            "q": q, "scale": float(scale), "back": back, "x after": x,
-            "types": [str(q.dtype), str(scale.dtype), str(back.dtype)], "scale_shape": list(scale.shape),
+            "q": q, "scale": float(scale), "back": back,
+            "x after": x,  # because: the tensor you were given, which must stay as it was
+            "types": [str(q.dtype), str(scale.dtype), str(back.dtype)],  # because: the dtypes of codes, scale and result
+            "scale_shape": list(scale.shape),  # because: the shape of the scale
         }
     return answers
 
@@ -215,18 +217,20 @@ with lab.test("zero_point"):
 def probe():
     g = torch.Generator().manual_seed(20)
     cases = {
-        "all positive": torch.rand(11, generator=g) + 3,
-        "all negative": -torch.rand(4, 3, generator=g) - 2,
-        "around zero": torch.randn(50, generator=g),
-        "zeros": torch.zeros(5),
-        "wide": torch.tensor([-1e4, 0.0, 3e4]),
+        "all positive": torch.rand(11, generator=g) + 3,  # because: positive values far from zero
+        "all negative": -torch.rand(4, 3, generator=g) - 2,  # because: negative values far from zero
+        "around zero": torch.randn(50, generator=g),  # because: values on both sides of zero
+        "zeros": torch.zeros(5),  # because: a tensor of zeros
+        "wide": torch.tensor([-1e4, 0.0, 3e4]),  # because: very large values
     }
     answers = {}
     for name, x in cases.items():
         q, scale, zero = zero_point_quantize(x)
         answers[name] = {
-            "q": q, "scale": float(scale), "zero": int(zero), "dtype": str(q.dtype),
-            "back": zero_point_dequantize(q, scale, zero), "x after": x,
+            "q": q, "scale": float(scale), "zero": int(zero),
+            "dtype": str(q.dtype),  # because: the dtype of the codes
+            "back": zero_point_dequantize(q, scale, zero),
+            "x after": x,  # because: the tensor you were given, which must stay as it was
         }
     return answers
 
@@ -304,9 +308,14 @@ def probe():
         x.view(-1)[0] = 40.0
         q, scales = blockwise_quantize(x, size)
         back = blockwise_dequantize(q, scales, x.shape)
-        answers[f"{shape} {size}"] = {"q": q, "scales": scales, "back": back, "x after": x}
+        answers[f"{shape} {size}"] = {
+            "q": q,  # because: the codes, for other shapes and block sizes
+            "scales": scales,  # because: one scale a block, also for a last block that is not full
+            "back": back,  # because: the way back, in the shape of the input
+            "x after": x,  # because: the tensor you were given, which must stay as it was
+        }
     q, scales = blockwise_quantize(torch.cat([torch.zeros(8), torch.ones(8)]), 8)
-    answers["a block of zeros"] = {"q": q, "scales": scales}
+    answers["a block of zeros"] = {"q": q, "scales": scales}  # because: a block of zeros
     return answers
 
 
@@ -446,18 +455,21 @@ def probe():
     g = torch.Generator().manual_seed(40)
     x, w = torch.randn(6, 512, generator=g), torch.randn(9, 512, generator=g)
     w[:, 3] *= 8
-    answers = {"no outlier": mixed_matmul(x, w), "low threshold": mixed_matmul(x, w, threshold=2.5)}
+    answers = {
+        "no outlier": mixed_matmul(x, w),  # because: no value above the threshold
+        "low threshold": mixed_matmul(x, w, threshold=2.5),  # because: another threshold
+    }
     x[2, 7] = 80.0  # in one token only
     x[1, 9] = -70.0  # a negative one
     x[3, 11] = 6.0  # exactly at the threshold
-    answers["outliers"] = mixed_matmul(x, w)
-    answers["all outliers"] = mixed_matmul(x, w, threshold=0.0)
+    answers["outliers"] = mixed_matmul(x, w)  # because: outliers of either sign, or in one token only
+    answers["all outliers"] = mixed_matmul(x, w, threshold=0.0)  # because: nothing but outliers
     x[4], w[5] = 0.0, 0.0
-    answers["rows of zeros"] = mixed_matmul(x, w)
+    answers["rows of zeros"] = mixed_matmul(x, w)  # because: rows of zeros
     ones = torch.full((2, 4096), 3.0)
-    answers["large sum"] = mixed_matmul(ones, torch.ones(3, 4096))
+    answers["large sum"] = mixed_matmul(ones, torch.ones(3, 4096))  # because: sums too large for a small integer type
     mixed_matmul(x, w)
-    answers["x after"] = x
+    answers["x after"] = x  # because: the matrix you were given, which must stay as it was
     return answers
 
 
@@ -570,13 +582,17 @@ def probe():
         x = torch.randn(shape, generator=g)
         packed, absmax = nf4_quantize(x, size)
         answers[f"{shape} {size}"] = {
-            "packed": packed, "absmax": absmax, "back": nf4_dequantize(packed, absmax, x.shape, size),
-            "x after": x,
+            "packed": packed,  # because: the packed codes, for other shapes and block sizes
+            "absmax": absmax,  # because: the largest value of each block
+            "back": nf4_dequantize(packed, absmax, x.shape, size),  # because: the way back, for other shapes and block sizes
+            "x after": x,  # because: the tensor you were given, which must stay as it was
         }
     packed, absmax = nf4_quantize(torch.zeros(128))
-    answers["zeros"] = {"packed": packed, "absmax": absmax, "back": nf4_dequantize(packed, absmax, (128,))}
+    back = nf4_dequantize(packed, absmax, (128,))
+    answers["zeros"] = {"packed": packed, "absmax": absmax, "back": back}  # because: a tensor of zeros
     every = torch.arange(256, dtype=torch.uint8)
-    answers["every byte"] = {"back": nf4_dequantize(every, torch.arange(1.0, 9.0), (16, 32))}
+    back = nf4_dequantize(every, torch.arange(1.0, 9.0), (16, 32))
+    answers["every byte"] = {"back": back}  # because: all pairs of codes in one byte
     return answers
 
 
@@ -727,12 +743,20 @@ def probe():
     deep = nn.ModuleDict({"a": nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), "head": nn.Linear(4, 2)})
     count = replace_linears(deep, keep=("head",))
     return {
-        "y": layer(x), "without bias": without(x), "q": layer.q, "scale": layer.scale, "weight": linear.weight,
+        "y": layer(x),  # because: the layer's result, also with rows of zeros and rows of large values
+        "without bias": without(x),  # because: a layer without bias
+        "q": layer.q, "scale": layer.scale,  # because: codes and scales, one scale a row
+        "weight": linear.weight,  # because: the layer you were given, which must stay as it was
+        # because: dtypes, also of the result for a bfloat16 input
         "types": [str(layer.q.dtype), str(layer.scale.dtype), str(layer(x.to(torch.bfloat16)).dtype)],
+        # because: codes and scales must not be trained
         "trained": [name for name, _ in layer.named_parameters() if name in ("q", "scale")],
+        # because: codes, scales and bias must be saved with the model
         "saved": [name for name in ("q", "scale", "bias") if name in layer.state_dict()],
-        "replaced": count, "kinds": [type(deep["a"][0]).__name__, type(deep["a"][2]).__name__, type(deep["head"]).__name__],
-        "again": replace_linears(deep, keep=("head",)),
+        "replaced": count,  # because: how many layers were replaced
+        # because: which layers were replaced, layers inside others too
+        "kinds": [type(deep["a"][0]).__name__, type(deep["a"][2]).__name__, type(deep["head"]).__name__],
+        "again": replace_linears(deep, keep=("head",)),  # because: a model whose layers are replaced already
     }
 
 
@@ -816,7 +840,12 @@ def probe():
     mask = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]])
     nll, tokens = token_nll(logits, ids, mask)
     low, _ = token_nll(logits.to(torch.bfloat16), ids, mask)
-    return {"nll": nll, "tokens": tokens, "types": [str(nll.dtype), str(tokens.dtype), str(low.dtype)], "bf16": low}
+    return {
+        "nll": nll,  # because: sums over the tokens of padded sentences
+        "tokens": tokens,  # because: how many tokens count
+        "types": [str(nll.dtype), str(tokens.dtype), str(low.dtype)],  # because: the dtypes of the results
+        "bf16": low,  # because: logits in bfloat16
+    }
 
 
 def visible():
@@ -998,7 +1027,10 @@ with lab.test("memory"):
 def probe():
     odd = {"dimension": 1024, "layers": 3, "heads": 16, "kv_heads": 4, "intermediate": 2816, "vocabulary": 5000}
     full = {**odd, "kv_heads": 16}
-    answers = {"parameters": list(llama_parameters(odd)), "no groups": list(llama_parameters(full))}
+    answers = {
+        "parameters": list(llama_parameters(odd)),  # because: parameters of a model with fewer heads for keys and values
+        "no groups": list(llama_parameters(full)),  # because: parameters of a model with as many heads for them
+    }
     for precision in ("fp32", "bf16", "int8", "nf4"):
         answers[precision] = [
             float(llama_bytes(odd, precision)), float(llama_bytes(odd, precision, batch=5)),

@@ -6,79 +6,104 @@ result first; all else can be made again from the results, so a run that is cut 
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import html
-import io
+import contextlib
 import json
 import os
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from filelock import FileLock, Timeout
-from nbconvert.exporters import HTMLExporter
-from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbgrader import api
-from nbgrader.converters import GenerateFeedback
-from nbgrader.preprocessors import GetGrades
 from nbgrader.utils import is_grade, is_locked, is_solution
-from traitlets.config import Config
+from sqlalchemy import URL
 
 from course_utils.errors import CourseError
 
 from ..files import whole
+from . import feedback, into, overview, sheets
+from .intake import Intake
 from .one import Result
+from .printing import Press, Printed
 from .verdict import Lab
 
-_POLICY = (
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:\">"
-)
 _CONFIG = """\
 # Open this folder with nbgrader's formgrader: cd here, then `jupyter lab`, menu Nbgrader → Formgrader.
 c = get_config()
 c.CourseDirectory.course_id = ""
 c.CourseDirectory.root = "."
 c.CourseDirectory.submitted_directory = "autograded"  # formgrader counts folders; what was handed in lies elsewhere
+c.CourseDirectory.db_url = "sqlite:///gradebook.db"
+
+# Its buttons Autograde, Generate Feedback and Generate would run what students wrote on this machine, without a box, and
+# write over what `course grade` has made. They are refused here; Manual Grading is what this folder is for.
+from nbgrader.converters import BaseConverter, NbGraderException
+
+
+def refuse(self):
+    message = (
+        "Not done, and nothing was changed: this gradebook was made by `course grade`. To grade again, or to bring grades "
+        "and comments given by hand into the feedback, run the same `course grade` command again."
+    )
+    self.log.error(message)
+    raise NbGraderException(message)
+
+
+BaseConverter.start = refuse
 """
 
 
-class Book:
-    """One output folder. Use as a context manager: two runs never write the same one."""
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else writes this output folder meanwhile.
 
-    def __init__(self, folder: Path, lab: Lab) -> None:
-        self.folder, self.lab = folder.resolve(), lab
+    Raises:
+        CourseError: somebody does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CourseError(f"Another run is grading into {folder}. Wait for it, or give another --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class Book:
+    """One output folder. Use as a context manager, while the folder is ours `alone`."""
+
+    def __init__(self, folder: Path, lab: Lab, lang: str = "en", workers: int = 0) -> None:
+        self.folder, self.lab, self.lang = folder.resolve(), lab, lang
         self.results = self.folder / "results"
+        self.pages = feedback.Pages(lab, self.folder / "prepared")
+        self.press = Press(self.pages.shared, workers or os.cpu_count() or 1)
+        self.graded: list[into.Graded] = []  # of the last table, for sheets and the overview
+        self.entries: list[overview.Entry] = []
 
     def __enter__(self) -> Book:
         for name in ("results", "feedback", "autograded"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(self.folder / ".lock")
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise CourseError(f"Another run is grading into {self.folder}. Wait for it, or give another --out.") from None
-        config = self.folder / "nbgrader_config.py"
-        if not config.exists():
-            write(config, _CONFIG)
-        self.url = f"sqlite:///{self.folder / 'gradebook.db'}"
+        _keep(self.folder / "nbgrader_config.py", _CONFIG)
+        # not a string: in one a ? in the folder's name would end the file's, and a % begin a code
+        self.url = URL.create("sqlite", database=str(self.folder / "gradebook.db"), query={"timeout": str(_PATIENCE)})
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         self.book = api.Gradebook(self.url)  # which calls the program `alembic`
         others = {a.name for a in self.book.assignments} - {self.lab.name}
         if others:
-            self.__exit__()
+            self.book.close()
             raise CourseError(f"{self.folder} holds the grades of {', '.join(others)}. Give each lab its own --out.")
         self._describe_lab()
-        self.exporter = _exporter()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.press.close()
         self.book.close()
-        self.lock.release()
 
     def _describe_lab(self) -> None:
         """The lab's cells, as nbgrader's database wants them; what an older version had and this one has not, goes."""
@@ -113,29 +138,72 @@ class Book:
         """The result of an earlier run, if there is one."""
         path = self.results / f"{student}.json"
         try:
-            return Result(**json.loads(path.read_text(encoding="utf-8")))
+            result = Result(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):  # none, or from before a change of its form
             return None
+        whole = all(isinstance(value, type(usual)) for value, usual in zip(astuple(result), astuple(_ANY), strict=True))
+        return result if whole else None
 
-    def commit(self, result: Result) -> None:
+    def commit(self, result: Result, about: dict[str, str]) -> None:
         """Write one submission's result, then all that follows from it."""
+        result.about, result.file = about, about["file"]
         write(self.results / f"{result.student}.json", json.dumps(asdict(result)))
-        self.follow(result)
+        self._follow(result)
 
-    def follow(self, result: Result) -> None:
+    def follow(self, result: Result, about: dict[str, str]) -> None:
+        """A result of an earlier run, of the same file, which may have another name now, or lie beside others."""
+        if result.about == about:
+            self._follow(result)
+        else:
+            self.commit(result, about)
+
+    def follow_renamed(self, keys: dict[str, str]) -> None:
+        """A student whose very file comes under another name now is the same student, and grades given by hand go along.
+
+        Args:
+            keys: student → key, of all that is handed in now.
+        """
+        listed = [s.student.id for s in self.book.assignment_submissions(self.lab.name)]
+        gone = {old: result for old in listed if old not in keys and (result := self.known(old)) and result.key}
+        for new, key in keys.items():
+            old = next((old for old, result in gone.items() if result.key == key), None)
+            if old is None or self.known(new):
+                continue
+            result = gone.pop(old)
+            result.student = new
+            write(self.results / f"{new}.json", json.dumps(asdict(result)))
+            if (folder := self.folder / "autograded" / old).is_dir():
+                folder.replace(self.folder / "autograded" / new)
+            submission = self.book.find_submission(self.lab.name, old)
+            submission.student = self.book.update_or_create_student(new)
+            self.book.db.commit()
+            self.book.remove_student(old)
+            for path in (self.results / f"{old}.json", self.folder / "feedback" / f"{old}.html"):
+                path.unlink(missing_ok=True)
+
+    def _follow(self, result: Result) -> None:
         """Gradebook, notebook and feedback of a result; what is there already and right is left alone."""
         self._grades(result)
         folder = self.folder / "autograded" / result.student / self.lab.name
+        page, notebook = self.folder / "feedback" / f"{result.student}.html", folder / f"{self.lab.name}.ipynb"
         folder.mkdir(parents=True, exist_ok=True)
-        notebook = _shown(result)
-        _keep(folder / f"{self.lab.name}.ipynb", nbformat.writes(notebook))
         _keep(folder / "timestamp.txt", result.timestamp)
-        self._feedback(result, notebook)
+        about = self.pages.about(result, self.book.find_submission(self.lab.name, result.student), self.lang)
+        if feedback.ends_with(page, about.key) and feedback.ends_with(notebook, about.key):
+            return
+
+        def keep(printed: Printed) -> None:
+            write(notebook, printed.notebook)
+            write(page, printed.page)
+
+        self.press.add(about, "; ".join(feedback.notes(result)), keep)
 
     def _grades(self, result: Result) -> None:
         book, name = self.book, self.lab.name
-        if result.student not in {s.id for s in book.db.query(api.Student).filter_by(id=result.student)}:
-            book.add_student(result.student)
+        who = {"last_name": result.about.get("name"), "email": result.about.get("mail") or None}
+        student = book.db.query(api.Student).filter_by(id=result.student).first() or book.add_student(result.student)
+        if (student.last_name, student.email) != tuple(who.values()):
+            book.update_or_create_student(result.student, **who)
         with book.db.no_autoflush:
             submission = book.update_or_create_submission(name, result.student)
         timestamp = api.utils.parse_utc(result.timestamp)
@@ -152,87 +220,82 @@ class Book:
                 grade.needs_manual_grade = grade.manual_score is not None  # a person's grade stays, and wants a second look
         for cell in notebook.notebook.solution_cells:
             comment = comments.get(cell.id) or api.Comment(cell_id=cell.id, notebook=notebook)
-            said = result.reasons.get(cell.name) or None
+            said = feedback.quoted(result.reasons.get(cell.name, "")) or None
             if comment.auto_comment != said:
                 comment.auto_comment = said
         book.db.commit()
 
-    def _feedback(self, result: Result, notebook: nbformat.NotebookNode) -> None:
-        submission = self.book.find_submission(self.lab.name, result.student)
-        (graded,) = submission.notebooks
-        grades = sorted(((g.name, g.manual_score, g.extra_credit) for g in graded.grades), key=str)
-        comments = sorted(((c.name, c.manual_comment) for c in graded.comments), key=str)
-        by_hand = [grades, comments]
-        state = json.dumps([result.key, result.reasons, result.scores, by_hand])
-        key = f"<!-- {hashlib.sha256(state.encode()).hexdigest()} -->\n"
-        path = self.folder / "feedback" / f"{result.student}.html"
-        if path.exists() and path.read_text(encoding="utf-8").endswith(key):
-            return
-        about = {"notebook": self.lab.name, "assignment": self.lab.name, "student": result.student, "db_url": self.url}
-        page, _ = self.exporter.from_notebook_node(
-            notebook, resources={"nbgrader": about, "metadata": {"name": self.lab.name}}
-        )
-        write(path, page.replace("<head>", f"<head>{_POLICY}", 1) + key)
+    def table(self, handed_in: Intake) -> list[dict[str, Any]]:
+        """One row a student, with manual grades: of all that was ever graded here, and of the class's list.
 
-    def table(self) -> list[dict[str, Any]]:
-        """One row a student, with manual grades."""
-        rows = []
+        Waits until all pages are made.
+        """
+        self.press.wait()
+        rows, self.graded, self.entries = [], [], []
+        now = {submission.student for submission in handed_in}
         for submission in sorted(self.book.assignment_submissions(self.lab.name), key=lambda s: s.student.id):
             result = self.known(submission.student.id)
             if result is None:
                 continue
             (notebook,) = submission.notebooks
             score = {g.name: g.score for g in notebook.grades}
-            row = {
-                "student": submission.student.id, "lab": self.lab.name, "score": submission.score,
-                "max_score": submission.max_score, "percent": round(100 * submission.score / submission.max_score, 1),
+            row = self._row(result.about) | {
+                "score": submission.score, "percent": round(100 * submission.score / submission.max_score, 1),
                 "box": result.box,
             }  # fmt: skip
             row |= {name: score[f"{name}-tests"] + score[f"{name}-hidden"] for name in self.lab.exercises}
-            rows.append({**row, "note": _note(result), "file": result.file})
+            if not result.key and all(g.manual_score is None for g in notebook.grades):  # no verdict is no grade
+                row |= dict.fromkeys(["score", "percent", *self.lab.exercises], "")
+            earlier = "" if result.student in now else "graded earlier; not among what was handed in now"
+            notes = [*feedback.notes(result), result.about.get("remark"), earlier]
+            rows.append({**row, "note": "; ".join(filter(None, notes)), "student": row["student"] or result.student})
+            self._remember(result, notebook, rows[-1], earlier)
+        for person in handed_in.missing:
+            about = {"id": person.id, "name": person.name}
+            rows.append({**self._row(about), "note": "nothing was handed in"})
         return rows
 
-    def write_csv(self, rows: list[dict[str, Any]]) -> None:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(rows[0]) if rows else ["student"])
-        writer.writeheader()
-        writer.writerows({name: _inert(value) for name, value in row.items()} for row in rows)
-        write(self.folder / "grades.csv", text.getvalue())
+    def _remember(self, result: Result, notebook: Any, row: dict[str, Any], earlier: str) -> None:
+        """What sheets and the overview say of a student."""
+        about, score = result.about, None if row["score"] == "" else float(row["score"])
+        self.graded.append(into.Graded(
+            result.student, about.get("id", ""), about.get("name", ""), about.get("mail", ""), result.file, score,
+            row["max_score"], self.folder / "feedback" / f"{result.student}.html",
+        ))  # fmt: skip
+        most = {name: float(e.visible_points + e.hidden_points) for name, e in self.lab.exercises.items()}
+        self.entries.append(overview.Entry(
+            result.student, row["student"], score, row["max_score"], {name: (row[name] or 0.0, most[name]) for name in most},
+            feedback.said(result, most), feedback.notes(result), "; ".join(filter(None, [about.get("remark"), earlier])),
+            bool(about.get("late")), any(grade.needs_manual_grade for grade in notebook.grades),
+            self.pages.answers(result.notebook),
+        ))  # fmt: skip
+
+    def _row(self, about: dict[str, str]) -> dict[str, Any]:
+        """The columns of the table, those of a grade empty."""
+        points = sum(e.visible_points + e.hidden_points for e in self.lab.exercises.values())
+        return {
+            "id": about.get("id", ""), "student": about.get("name", ""), "lab": self.lab.name, "score": "",
+            "max_score": float(points), "percent": "", "box": "", **dict.fromkeys(self.lab.exercises, ""),
+            "late": about.get("late", ""), "attempt": about.get("attempt", ""), "note": "",
+            "file": about.get("file", ""), "other_files": about.get("other_files", ""),
+        }  # fmt: skip
+
+    def write_tables(self, rows: list[dict[str, Any]], handed_in: Intake) -> None:
+        """What people and programs read: grades.csv, the same as nbgrader exports it, and the overview."""
+        write(self.folder / "grades.csv", sheets.for_excel(rows))
+        _keep(self.folder / "grades-nbgrader.csv", sheets.as_nbgrader(self.book, self.lab.name))
+        missing = [person.name or person.id for person in handed_in.missing]
+        page = overview.made(self.pages.title, self.entries, missing, self.pages.sections, self.pages.given)
+        _keep(self.folder / "overview.html", page)
+
+
+_PATIENCE = 60  # seconds that another program may keep the gradebook locked
+_ANY = Result("", "", "", "", "", "")  # for the types of its fields
 
 
 def _keep(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write(path, text)
-
-
-def _note(result: Result) -> str:
-    unsafe = "graded WITHOUT a box (--unsafe)" if result.box == "unsafe" else ""
-    return "; ".join(filter(None, [unsafe, result.note]))
-
-
-def _inert(value: Any) -> Any:
-    """A spreadsheet would run a text that begins like a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
-
-
-def _shown(result: Result) -> nbformat.NotebookNode:
-    """The notebook as it ran, with nothing in it that a browser would run."""
-    notebook = nbformat.reads(result.notebook, as_version=4)
-    if _note(result):
-        notice = f"**About this submission:** {html.escape(_note(result))}"
-        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(notice, id="grading-note"))
-    notebook, _ = SanitizeHTML(enabled=True).preprocess(notebook, {})
-    return notebook
-
-
-def _exporter() -> HTMLExporter:
-    """nbgrader's own feedback page."""
-    settings = GenerateFeedback().config
-    config = Config({"HTMLExporter": dict(settings.HTMLExporter), "GetGrades": {"enabled": True}})
-    exporter = HTMLExporter(config=config)
-    exporter.register_preprocessor(GetGrades, enabled=True)
-    exporter.register_preprocessor(CSSHTMLHeaderPreprocessor, enabled=True)
-    return exporter
 
 
 def write(path: Path, text: str) -> None:

@@ -2,6 +2,32 @@
 
 The kernel is an ordinary ipykernel. jupyter_client starts it through the provisioner below and talks to it over IPC, through
 sockets in one small folder that is bound into the box. Nothing else crosses the border.
+
+Threat model. A submission may be written to harm: it does what it likes as the box's user, with full knowledge of this code
+and of the lab, and it may work together with other submissions of the same class. SECURITY.md says the same to instructors.
+
+Covered:
+    reading      hidden tests, other submissions, the gradebook, the solution, the grader's files and variables
+    writing      anything outside: the system and Python are read-only, its own disk vanishes with the box
+    speaking     to the network, to the host's programs and to other boxes; locks, leases, notices and what of a file is in
+                 memory, on the files that all boxes read, are closed (calls.py)
+    taking       memory, processor, processes, disk, files, sockets, time, output: a control group where the system gives us
+                 one (cgroup.py), else rlimits, one processor for each box, and a watch that adds up (watch.py)
+    escaping     namespaces, mounts, tracing, kernel interfaces that have been holes before: refused by number (calls.py);
+                 all capabilities dropped, no new privileges, no namespaces of its own
+    forging      a verdict: it is made outside from plain data (verdict.py), in a process that has limits itself (aside.py)
+    staying      whatever it starts ends with the box, whatever it leaves in the folder of sockets is removed
+    showing      a hidden test in the student's feedback: once a question was asked, nothing that a kernel of this submission
+                 says is shown any more, but for which exercises pass, and the kind of Python error that failed one
+
+Not covered:
+    a few bits   what is shown after the questions says which tests passed and how one failed; a submission that has read a
+                 hidden test can choose these, for the student to read off. So can it choose how long its grading takes
+    a slow word  two boxes at one time can tell each other bits by how busy the machine is, by how fast a file is read, and
+                 by the counts of the whole system in /proc
+    the kernel   a hole in Linux that needs none of the calls refused here. Who fears that grades in a virtual machine
+    other CPUs   the filter of system calls is written for x86-64 and ARM64; elsewhere the box has none
+    --unsafe     has no box at all, only limits for honest mistakes
 """
 
 from __future__ import annotations
@@ -24,17 +50,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import Bool, Dict, List, Unicode
+from traitlets import Bool, Dict, Int, List, Unicode
 
 from course_utils.errors import CourseError
 
-from . import calls, warm
+from . import calls, cgroup, warm, watch
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
 
 HOME = "/home/student"
-_SHARED_FILES = 64  # sockets and the connection file; more of them is somebody filling a disk
-_SHARED_BYTES = 1_000_000
+_OWN = 8  # processes that a box needs for itself
+_LOOK = 20  # seconds that the trial of a box may take
 _UNITS = {"": 1, "s": 1, "min": 60, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
 
@@ -77,35 +106,58 @@ def _quantity(name: str, value: str | int) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
+_NO_BOX = """\
+Submissions are strangers' programs, so each runs in a box, but {}.
+  Debian, Ubuntu   sudo apt install bubblewrap
+  Ubuntu 24.04     forbids boxes to ordinary users; until the next start this allows them:
+                   sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
+  Fedora           sudo dnf install bubblewrap
+  macOS, Windows   grade in a Linux container or in WSL, for example
+                   docker run --rm -it --security-opt seccomp=unconfined --security-opt apparmor=unconfined \\
+                     -v "$PWD":/course -w /course python:3.12 \\
+                     sh -c 'apt update && apt install -y bubblewrap && make setup && .venv/bin/course grade …'
+If you trust every submission as you trust your own code, `--unsafe` grades without a box and marks the grades."""
+
+
 @cache
 def check() -> None:
-    """See once that boxes work here.
+    """See once that boxes work here, and that what is in one can be watched.
 
     Raises:
-        BoxError: they do not.
+        BoxError: they do not, or it cannot.
     """
-    said = "bubblewrap is not installed"
-    if shutil.which("bwrap"):
-        with _filter() as rules:
-            program = [*_bwrap(None, {}, rules), sys.executable, "-c", ""]  # what every submission needs
-            tried = subprocess.run(
-                program, capture_output=True, text=True, pass_fds=[rules] if rules else [], encoding="utf-8"
-            )
-        if tried.returncode == 0:
-            return
-        said = f"bubblewrap does not work here: {tried.stderr.strip() or 'it ended with ' + str(tried.returncode)}"
-    raise BoxError(
-        f"Submissions are strangers' programs, so each runs in a box, but {said}.\n"
-        "  Debian, Ubuntu   sudo apt install bubblewrap\n"
-        "  Ubuntu 24.04     forbids boxes to ordinary users; until the next start this allows them:\n"
-        "                   sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0\n"
-        "  Fedora           sudo dnf install bubblewrap\n"
-        "  macOS, Windows   grade in a Linux container or in WSL, for example\n"
-        "                   docker run --rm -it --security-opt seccomp=unconfined --security-opt apparmor=unconfined \\\n"
-        '                     -v "$PWD":/course -w /course python:3.12 \\\n'
-        "                     sh -c 'apt update && apt install -y bubblewrap && make setup && .venv/bin/course grade …'\n"
-        "If you trust every submission as you trust your own code, `--unsafe` grades without a box and marks the grades."
-    )
+    if said := why_not():
+        raise BoxError(_NO_BOX.format(said))
+
+
+def why_not() -> str:
+    """Try a box: why does it not work here, or not now? "" when it does."""
+    if not shutil.which("bwrap"):
+        return "bubblewrap is not installed"
+    group = cgroup.group(1_000_000_000, 64)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with _filter() as rules:
+        program = [*_bwrap(None, {}, rules), sys.executable, "-c", "print(flush=True); input()"]  # what each needs
+        program = group.entering(program) if group else program
+        try:
+            tried = subprocess.Popen(program, pass_fds=[rules] if rules else [], **pipes)  # type: ignore[call-overload]
+        except OSError as error:
+            return f"bubblewrap does not work here: {error}"
+    use = watch.Use()
+    if select.select([tried.stdout], [], [], _LOOK)[0] and tried.stdout.readline():
+        use = watch.Members([tried.pid]).look(0)
+    try:
+        _, said = tried.communicate("\n", timeout=_LOOK)
+    except subprocess.TimeoutExpired:
+        tried.kill()
+        said = f"it took more than {_LOOK} s"
+    if group:
+        group.remove()
+    if tried.returncode != 0:
+        return f"bubblewrap does not work here: {said.strip() or f'it ended with {tried.returncode}'}"
+    if not (use.memory and use.threads and use.files):
+        return "what runs in one cannot be watched: /proc does not show it (is it mounted with hidepid?)"
+    return ""
 
 
 @contextlib.contextmanager
@@ -161,11 +213,22 @@ def _bwrap(limits: Limits | None, environment: dict[str, str], rules: int, share
     box += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME]
     for name, value in environment.items():
         box += ["--setenv", name, value]
-    if os.geteuid() == 0:
-        user = _user()
-        box += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"]
-        box += ["--bounding-set=-all", "--inh-caps=-all"]
-    return box
+    return [*box, *(_as_user() if os.geteuid() == 0 else [])]
+
+
+def _as_user() -> list[str]:
+    """What turns root into somebody who owns nothing."""
+    who = [f"--reuid={_user()}", f"--regid={_user()}", "--clear-groups"]
+    return ["setpriv", *who, "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+
+
+@cache
+def can_leave_root() -> bool:
+    """Can a kernel run as another user, where there is no box? Python and its packages must be readable for everybody."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        return False
+    trial = [*_as_user(), "prlimit", sys.executable, "-c", "import ipykernel"]
+    return subprocess.run(trial, capture_output=True, cwd="/").returncode == 0
 
 
 def _parents(paths: list[Path]) -> list[str]:
@@ -207,19 +270,28 @@ def _font_cache() -> Path:
 
 def _rlimits(limits: Limits) -> dict[str, int]:
     """Limits that the system keeps, by prlimit's names."""
-    return {"data": limits.memory, "cpu": limits.cpu, "fsize": limits.disk, "nofile": 512, "core": 0}
+    everything = resource.getrlimit(resource.RLIMIT_AS)[1]  # a grader's worker has less, and would pass it on
+    return {
+        "data": limits.memory, "cpu": limits.cpu, "fsize": limits.disk, "nofile": 512, "core": 0, "as": everything,
+        "memlock": 8_000_000,
+    }  # fmt: skip
 
 
 def _prlimit(rlimits: dict[str, int]) -> list[str]:
-    return ["prlimit", *(f"--{name}={value}" for name, value in rlimits.items())]
+    spelled = {name: "unlimited" if value == resource.RLIM_INFINITY else value for name, value in rlimits.items()}
+    return ["prlimit", *(f"--{name}={value}" for name, value in spelled.items())]
 
 
 def environment(limits: Limits) -> dict[str, str]:
     """The variables that a boxed kernel sees; nothing of the grader's own."""
+    import course_utils
     from course_utils import weights
 
     threads = str(limits.threads)
+    # the helper package that the grader itself has, also where another copy of the course is the installed one
+    helpers = Path(course_utils.__file__).resolve().parents[1]
     return {
+        **({} if helpers.is_relative_to(sys.prefix) else {"PYTHONPATH": str(helpers)}),
         "PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin",
         "HOME": HOME,
         "USER": "student",
@@ -237,41 +309,97 @@ def environment(limits: Limits) -> dict[str, str]:
     }
 
 
+@contextlib.contextmanager
+def core() -> Iterator[int | None]:
+    """A processor for one box, so that it takes no time from its neighbours; None when there are more boxes than processors.
+
+    Graders of other runs on this machine keep to it too: whoever has one holds a lock on a file.
+    """
+    for number in sorted(os.sched_getaffinity(0)):
+        path = f"/tmp/course-core-{os.geteuid()}-{number}"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            continue
+        try:
+            yield number
+        finally:
+            os.close(descriptor)
+        return
+    yield None
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of sockets, whatever a student has made of it: also folders that nobody may open."""
+    with contextlib.suppress(OSError):
+        folder.chmod(0o700)
+    for parent, folders, _ in os.walk(folder):
+        for name in folders:
+            with contextlib.suppress(OSError):
+                path = Path(parent, name)
+                if not path.is_symlink():
+                    path.chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     """Starts a kernel in a box. jupyter_client finds it by the entry point `course-box`.
 
-    Its configuration stands in the kernel spec: `limits` (fields of `Limits`), `shared` (the folder of sockets), and
-    `unsafe`, which starts the same kernel with the same limits of the system, but without a box. `modules`, when there are
-    any, are imported once for all boxes of this process (see warm.py).
+    Its configuration stands in the kernel spec: `limits` (fields of `Limits`), `shared` (the folder of sockets), `core` (the
+    processor that it is to keep to), and `unsafe`, which starts the same kernel with the same limits of the system, but
+    without a box. `modules`, when there are any, are imported once for all boxes of this process (see warm.py).
     """
 
     limits = Dict()
     shared = Unicode()
+    core = Int(None, allow_none=True)
     unsafe = Bool(False)
     modules: Any = List()
     ended: str = ""  # why the watch killed it
-    namespace: str = ""  # of processes: whoever is in it is in the box
+    use = watch.Use()  # at the last look
+    group: cgroup.Group | None = None
+    members: watch.Members | None = None
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
         limits = Limits(**self.limits)
         kwargs.setdefault("stdout", subprocess.DEVNULL)
         kwargs.setdefault("stderr", subprocess.DEVNULL)
         if self.unsafe:
-            kwargs["env"] = {**os.environ, **environment(limits)}
-            kwargs["env"].pop("MPLCONFIGDIR")
+            other = _as_user() if can_leave_root() else []  # no code of a stranger's as root, if it can be helped
+            if other:
+                self._give_away()
+                kwargs["env"] = {**environment(limits), "HOME": self.shared}
+            else:
+                kwargs["env"] = {**os.environ, **environment(limits)}
+                kwargs["env"].pop("MPLCONFIGDIR")
             kwargs["cwd"] = self.shared
-            connection = await super().launch_kernel([*_prlimit(_rlimits(limits)), *cmd], **kwargs)
+            limited = [*self._pinned(), *other, *_prlimit(_rlimits(limits)), *cmd]
+            connection = await super().launch_kernel(limited, **kwargs)
+            self.members = watch.Members([self.process.pid], apart=False)
         else:
+            self.group = cgroup.group(limits.memory, limits.processes + _OWN)
             connection = await self._boxed(cmd, limits, kwargs)
         threading.Thread(target=self._watch, args=(self.process, limits), daemon=True).start()
         return connection
+
+    def _pinned(self) -> list[str]:
+        return [] if self.core is None else ["taskset", "--cpu-list", str(self.core)]
+
+    def _give_away(self) -> None:
+        """The folder of sockets is the kernel's user's."""
+        for path in (Path(self.shared), *Path(self.shared).iterdir()):
+            os.chown(path, _user(), _user())
 
     async def _boxed(self, cmd: list[str], limits: Limits, kwargs: dict[str, Any]) -> Any:
         """Start the kernel in a box, warm if that can be had."""
         shared, inside = Path(self.shared), environment(limits)
         if os.geteuid() == 0:
-            for path in (shared, *shared.iterdir()):
-                os.chown(path, _user(), _user())
+            self._give_away()
         # the number of processes is limited only here: outside a box an account's own would count too
         rlimits = {**_rlimits(limits), "nproc": limits.processes}
         nursery = self._nursery(limits)
@@ -279,9 +407,12 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             kwargs["env"] = {"PATH": os.defpath}  # not ours: the first process of a box may show it
             kwargs["cwd"] = "/"
             kwargs["pass_fds"] = [rules] if rules else []
-            box = _bwrap(limits, inside, rules, shared)
+            box = [*self._pinned(), *_bwrap(limits, inside, rules, shared)]
+            box = self.group.entering(box) if self.group else box
             if nursery is None:
-                return await super().launch_kernel([*box, *_prlimit(rlimits), *cmd], **kwargs)
+                connection = await super().launch_kernel([*box, *_prlimit(rlimits), *cmd], **kwargs)
+                self.members = watch.Members([self.process.pid])
+                return connection
             entry = warm.Entry(
                 process=0,
                 user=_user() if os.geteuid() == 0 else 0,
@@ -290,6 +421,8 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
                 home=HOME,
                 connection=cmd[cmd.index("-f") + 1],
                 rules=calls.forbidden().hex(),
+                core=self.core,
+                group=str(self.group.path) if self.group else "",
             )
             return await self._warm(nursery, entry, [*box, *warm.ANCHOR], kwargs)
 
@@ -310,13 +443,14 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         waits, lifeline = os.pipe()
         try:
             connection = await super().launch_kernel(program, **{**kwargs, "stdin": waits, "stdout": says})
+            self.members = watch.Members([self.process.pid])
             os.close(says)
             says = -1
             try:
                 if not select.select([ready], [], [], warm.ENTER)[0] or not os.read(ready, 1):
                     raise warm.Unavailable("the box did not start")
-                entry.process = max((p.pid for p in self._members()), default=0)
-                nursery.kernel(entry, lifeline)
+                entry.process = max(self.members.pids(), default=0)
+                self.members.roots.append(nursery.kernel(entry, lifeline))
             except warm.Unavailable as gone:
                 self._kill(self.process)
                 warnings.warn(f"no warm start of imports, grading goes on without: {gone}", stacklevel=2)
@@ -333,118 +467,94 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         if self.process is None:
             return
         if signum == signal.SIGINT:
-            kernel = next((p for p in self._members() if _arguments(p)[:1] == [sys.executable]), None)
+            warmed = self.members.roots[1:] if self.members else []
+            kernel = next((pid for pid in [*warmed, *self._pids()] if watch.program(pid) == sys.executable), 0)
             if kernel:
-                with contextlib.suppress(psutil.Error):
-                    kernel.send_signal(signum)
+                with contextlib.suppress(OSError):
+                    os.kill(kernel, signum)
             return
         self._kill(self.process)
 
+    async def cleanup(self, restart: bool) -> None:
+        await super().cleanup(restart)
+        if self.group:
+            self.group.remove()
+
     def crowded(self) -> bool:
         """Is a process close to the memory that it may have?"""
-        return self.process is not None and any(
-            _field(p, "VmData") > 0.9 * Limits(**self.limits).memory for p in self._members()
-        )
+        limit = Limits(**self.limits).memory
+        return self.members is not None and self.members.look(limit).data > 0.9 * limit
+
+    def busy(self) -> int:
+        """How many threads run in it, of all its processes."""
+        return self.members.look(sys.maxsize).threads if self.members else 0
+
+    def why(self) -> str:
+        """Why the box was ended, if the grader or the system did so for what it used."""
+        if not self.ended and self.group and self.group.memory_ran_out():
+            self.ended = _too_much(Limits(**self.limits))
+        return self.ended
+
+    def meter(self) -> Meter:
+        """From now on, how long the machine lets it wait."""
+        return Meter(self)
+
+    def computed(self) -> tuple[float, float]:
+        """Seconds that the box has computed, and that one of its processes has waited for a processor."""
+        computed, waited = self.members.waited() if self.members else (0.0, 0.0)
+        counted = self.group.processor() if self.group else None
+        return (computed if counted is None else counted), waited
 
     def process_alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def _members(self) -> list[psutil.Process]:
-        """Every process of this kernel: those in its box, which may not all descend from it; else its descendants."""
-        if self.process is None:
-            return []
-        descendants = _descendants(self.process.pid)
-        if not self.namespace:
-            found = {_namespace(p.pid) for p in descendants} - {_namespace(os.getpid()), ""}
-            if self.unsafe or not found:
-                return descendants
-            self.namespace = found.pop()
-        members = []
-        for pid in psutil.pids():
-            if _namespace(pid) == self.namespace:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    members.append(psutil.Process(pid))
-        return members
+    def _pids(self) -> list[int]:
+        return self.members.pids() if self.members else []
 
     def _kill(self, process: subprocess.Popen[bytes]) -> None:
-        for member in self._members():
-            with contextlib.suppress(psutil.Error):
-                member.kill()
+        if self.group:
+            self.group.kill()
+        if self.members:
+            self.members.kill()
         with contextlib.suppress(ProcessLookupError):
             process.kill()
 
     def _watch(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
-        """What rlimits cannot see: the sum over processes, and files in the shared folder."""
-        while process.poll() is None and not self.ended:
-            members = self._members()
-            used = sum(_memory(p) for p in members)
-            if used > limits.memory:
-                self.ended = f"used more than {limits.memory / 1e9:.1f} GB of memory"
-            elif sum(_threads(p) for p in members) > limits.processes:
+        """What limits of the system cannot see: the sum over processes, and files in the shared folder."""
+        while process.poll() is None and not self.ended and self.members:
+            use = self.members.look(limits.memory)
+            if use.memory > limits.memory:
+                self.ended = _too_much(limits)
+            elif use.threads > limits.processes:
                 self.ended = f"started more than {limits.processes} processes and threads"
-            elif not self.unsafe and not _small(Path(self.shared)):
-                self.ended = f"wrote more than {limits.disk / 1e6:.0f} MB to disk"
+            elif not self.unsafe and not watch.small(Path(self.shared)):
+                self.ended = "wrote into the folder of its kernel's sockets"
+            elif use.files > watch.FILES:
+                self.ended = f"made more than {watch.FILES} files"
+            elif use.sockets > watch.SOCKETS:
+                self.ended = f"opened more than {watch.SOCKETS} sockets"
+            elif use.hidden and not self.unsafe:
+                self.ended = "hid a process, so that nobody can see what it uses"
             if self.ended:
                 self._kill(process)
             time.sleep(0.1)
 
 
-def _descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return list(psutil.Process(pid).children(recursive=True))
-    except psutil.Error:
-        return []
+class Meter:
+    """How long a busy machine has kept a box from computing, since this was made.
+
+    That is what one of its processes has waited for a processor, but not while others of the same box had one: who starts
+    fifty loops waits for himself.
+    """
+
+    def __init__(self, provisioner: BoxProvisioner) -> None:
+        self.provisioner, self.begun, self.before = provisioner, time.monotonic(), provisioner.computed()
+
+    def late(self) -> float:
+        """Seconds."""
+        computed, waited = (now - before for now, before in zip(self.provisioner.computed(), self.before, strict=True))
+        return max(0.0, min(waited, time.monotonic() - self.begun - computed))
 
 
-def _namespace(pid: int) -> str:
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:  # it is gone, or not ours
-        return ""
-
-
-def _arguments(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
-
-
-def _memory(process: psutil.Process) -> int:
-    """Bytes that only this process can be blamed for: anonymous memory, and memory-backed files it holds open."""
-    total = _field(process, "RssAnon") + _field(process, "RssShmem")
-    with contextlib.suppress(OSError, ValueError):
-        for descriptor in os.scandir(f"/proc/{process.pid}/fd"):
-            with contextlib.suppress(OSError):
-                if os.readlink(descriptor.path).startswith("/memfd:"):
-                    total += os.stat(descriptor.path).st_blocks * 512
-    return total
-
-
-def _field(process: psutil.Process, name: str) -> int:
-    """Bytes that /proc says under this name; 0 for a process that is gone."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def _threads(process: psutil.Process) -> int:
-    try:
-        return int(process.num_threads())
-    except psutil.Error:
-        return 0
-
-
-def _small(folder: Path) -> bool:
-    """Does the folder of sockets hold sockets, or somebody's data?"""
-    count = size = 0
-    for parent, folders, files in os.walk(folder):
-        count += len(folders) + len(files)
-        for name in files:
-            with contextlib.suppress(OSError):
-                size += os.lstat(os.path.join(parent, name)).st_blocks * 512
-        if count > _SHARED_FILES or size > _SHARED_BYTES:
-            return False
-    return True
+def _too_much(limits: Limits) -> str:
+    return f"used more than {limits.memory / 1e9:.1f} GB of memory"

@@ -1,153 +1,295 @@
-"""What was handed in: a folder of files, nbgrader's folders, or the zip that a learning platform exports.
+"""What a class handed in: one submission for each student, whatever it came in and however it is laid out.
 
-Every entry becomes a submission: one that cannot be read gets its reason, and none stops the run. Links are not followed,
-and names in a zip are names, never paths.
+inbox     everything opened into one tree, archives too
+layout    whose is which file
+roster    who is in the class, if the instructor has a list
+sought    which of a student's notebooks is this lab
+names     names as they are, and as file names
+
+Every file is a student's or is listed as ignored, with the reason; every student has a row. One that cannot be read gets its
+reason, and none stops the run.
 """
 
 from __future__ import annotations
 
 import re
-import stat
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 
 from course_utils.errors import CourseError
 
-_JUNK = re.compile(r"^(\.|__MACOSX|Thumbs\.db$|desktop\.ini$|timestamp\.txt$)")
-_MOODLE = re.compile(r"^(?P<who>.+?_\d+)_assignsubmission_")
-_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?:LATE_)?(?P<id>\d+)_\d+_(?P<file>.+)$")
+from . import archive, inbox, layout, names
+from .inbox import File
+from .platforms import Student
+from .roster import Person, Roster
+from .sought import Sought
+
+_KINDS = {  # what is handed in instead of a notebook
+    "pdf": "a PDF", "html": "a web page", "htm": "a web page", "py": "a Python script", "docx": "a Word file",
+    "doc": "a Word file", "odt": "a text document", "png": "a picture", "jpg": "a picture", "jpeg": "a picture",
+    "heic": "a picture", "csv": "a table", "xlsx": "a spreadsheet", "pptx": "slides",
+}  # fmt: skip
+_OTHERS = 10  # files beside the graded one that the table names
+_SHOWN = 5  # ignored files of one reason that are named
 
 
 @dataclass
 class Submission:
     """One student's file, not read yet."""
 
-    student: str
+    student: str  # as a file name, of nobody else in the class
     file: str  # as a person would name it
     timestamp: str
     size: int
-    read: Callable[[], bytes]
+    content: File | None
+    largest: int  # bytes that can be graded
     problem: str = ""  # why there is nothing to read
+    again: bool = False  # the problem is the machine's: no grade follows from it
+    id: str = ""  # what the platform, or the list of the class, calls the student
+    name: str = ""  # as it came
+    mail: str = ""
+    layout: str = ""
+    others: list[str] = field(default_factory=list)  # files by the student that are not graded
+    late: bool = False
+    attempt: str = ""
+    said: str = ""  # about the file, for the student to read
+    remark: str = ""  # for the instructor
+
+    def read(self) -> bytes:
+        """The file, as UTF-8 wherever it is text.
+
+        Raises:
+            OSError: the machine cannot read it now.
+            Damaged: nobody can.
+        """
+        if self.content is None:
+            return b""
+        data = self.content.read(self.largest + 1)
+        if len(data) > self.largest:
+            raise archive.Damaged(_too_large(len(data), self.largest))
+        if data.lstrip()[:1] == b"{":
+            data, self.said = names.utf8(data)
+        return data
+
+    def about(self) -> dict[str, str]:
+        """All but the grade that a table of the class says of the student."""
+        return {
+            "id": self.id, "name": self.name, "mail": self.mail, "layout": self.layout, "file": self.file,
+            "other_files": _listed(self.others), "late": "late" if self.late else "", "attempt": self.attempt,
+            "said": self.said, "remark": self.remark,
+        }  # fmt: skip
 
 
-def find(submitted: Path, lab: str, largest: int) -> list[Submission]:
+@dataclass
+class Intake:
+    """A class's submissions, and what was found besides."""
+
+    submissions: list[Submission]
+    missing: list[Person]  # on the list of the class, and nothing is theirs
+    ignored: dict[str, str]  # file → why
+    files: int
+    remarks: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Submission]:
+        return iter(self.submissions)
+
+    def report(self) -> str:
+        """What an instructor should see before anything is graded."""
+        layouts = ", ".join(kind for kind, _ in Counter(s.layout for s in self.submissions).most_common())
+        lines = [f"{_count(self.files, 'file')} → {_count(len(self.submissions), 'student')} (layout: {layouts})"]
+        reasons: dict[str, list[str]] = {}
+        for path, why in self.ignored.items():
+            reasons.setdefault(why, []).append(path)
+        for why, paths in reasons.items():
+            more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+            lines.append(f"  ignored: {', '.join(paths[:_SHOWN])}{more} ({why})")
+        several = [s for s in self.submissions if any(".ipynb" in name.lower() for name in s.others)]
+        for one in several[:_SHOWN]:
+            other = next(name for name in one.others if ".ipynb" in name.lower())
+            lines.append(f"  {names.shown(one.name)}: {one.file} is graded; also handed in: {other}")
+        if len(several) > _SHOWN:
+            lines.append(f"  {len(several) - _SHOWN} more handed in several notebooks: see other_files in grades.csv")
+        lines += [f"  {remark}" for remark in self.remarks]
+        if self.missing:
+            who = ", ".join(names.shown(person.name) for person in self.missing[:10])
+            more = " …" if len(self.missing) > 10 else ""
+            lines.append(f"  nothing from {_count(len(self.missing), 'student')} of the list: {who}{more}")
+        return "\n".join(lines)
+
+
+def find(
+    submitted: Path,
+    lab: Sought | str,
+    largest: int,
+    *,
+    out: Path | None = None,
+    students: Path | None = None,
+    pattern: str = "",
+    certain: bool = False,
+) -> Intake:
     """All submissions of a class, one for each student, in the order of their names.
 
+    Args:
+        lab: the lab, or only its name: then files are chosen by their names.
+        largest: bytes of a file that can be graded.
+        out: where results go; not part of what was handed in.
+        students: a CSV file with the class's ids and names.
+        pattern: a regular expression that names a file's student, as nbgrader's zip collector takes it.
+        certain: go on with the likeliest where the layout does not say whose a file is.
+
     Raises:
-        CourseError: `submitted` is not there, is no folder or zip, or is empty.
+        CourseError: `submitted` is not there, is no folder or archive, or is empty; the layout leaves open who is a student;
+            `students` or `pattern` cannot be read.
     """
-    if not submitted.exists():
-        raise CourseError(f"There is no {submitted}.")
-    if submitted.is_dir():
-        found = [s for entry in sorted(submitted.iterdir()) if not _JUNK.match(entry.name) for s in _entry(entry, lab)]
-    elif zipfile.is_zipfile(submitted):
-        found = list(_zip(submitted))
-    else:
-        raise CourseError(f"{submitted} is neither a folder nor a zip file.")
-    if not found:
-        raise CourseError(f"There is nothing to grade in {submitted}.")
-    by_student: dict[str, list[Submission]] = {}
-    for submission in found:
-        submission.student = _safe(submission.student)
-        if submission.size > largest and not submission.problem:
-            submission.problem = f"the file has {submission.size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB can be graded"
-        by_student.setdefault(submission.student, []).append(submission)
-    return [_choose(several, lab) for _, several in sorted(by_student.items())]
+    lab = Sought.named(lab) if isinstance(lab, str) else lab
+    roster = Roster.read(students) if students else None
+    box = inbox.opened(submitted, out)
+    if students:
+        _set_aside(box, submitted, students)
+    count = sum(1 for _ in box.top.walk()) + len(box.ignored)
+    laid = layout.read(box, lab, roster, pattern, certain)
+    if laid.doubts and not certain:
+        raise CourseError(
+            "\n".join([f"It is not clear who the students in {submitted} are:", *(f"  {doubt}" for doubt in laid.doubts)])
+            + "\nLay it out so that each student has one file or one folder, name the students with --students LIST.csv or "
+            "--pattern, or take every one of these notebooks for a student's with --yes."
+        )
+    if not laid.students:
+        said = "".join(f"\n  {path}: {why}" for path, why in list(box.ignored.items())[:_SHOWN])
+        raise CourseError(f"There is nothing to grade in {submitted}.{said}")
+    found = Intake([], [], box.ignored, count)
+    people = _matched(laid.students, roster)
+    found.submissions = sorted((_submission(who, files, lab, largest) for who, files in people), key=lambda s: s.student)
+    _tell_apart(found.submissions)
+    if roster:
+        there = {who.person for who, _ in people}
+        found.missing = [person for person in roster.people if person not in there]
+    found.remarks += [f"{names.shown(s.name)}: {s.remark}" for s in found.submissions if s.remark]
+    return found
 
 
-def _choose(several: list[Submission], lab: str) -> Submission:
-    """A student's several files: the lab's own name first, then notebooks, then the newest."""
-
-    def rank(s: Submission) -> tuple[bool, bool, bool, str]:
-        name = PurePosixPath(s.file).name
-        return (not s.problem, PurePosixPath(name).stem == lab or lab in name, name.endswith(".ipynb"), s.timestamp)
-
-    return max(several, key=rank)
+def _set_aside(box: inbox.Inbox, submitted: Path, students: Path) -> None:
+    """The list of the class may lie among what was handed in."""
+    for file in [f for f in box.top.files if (submitted / f.name).resolve() == students.resolve()]:
+        box.top.files.remove(file)
+        box.ignored[file.shown] = "the list of the class"
 
 
-def _entry(path: Path, lab: str) -> Iterator[Submission]:
-    """One entry of the folder: a student's file, zip, or folder as nbgrader lays it out."""
-    if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        yield _unread(path.stem, path.name, "it is a link or a device, not a file")
-    elif path.is_file():
-        if path.suffix == ".zip" and zipfile.is_zipfile(path):
-            yield from _zip(path, student=path.stem)
-        else:
-            yield _file(path.stem, path, path.name)
-    else:
-        inner = path / lab if (path / lab).is_dir() and not (path / lab).is_symlink() else path
-        files = [p for p in sorted(inner.rglob("*")) if not _JUNK.match(p.name) and not p.is_dir()]
-        notebooks = [p for p in files if p.suffix == ".ipynb" and ".ipynb_checkpoints" not in p.parts]
-        for found in notebooks or files[:1]:
-            name = str(found.relative_to(path))
-            inside = any(parent.is_symlink() for parent in [found, *found.parents] if parent.is_relative_to(path))
-            yield _unread(path.name, name, "it is a link, not a file") if inside else _file(path.name, found, name)
-        if not files:
-            yield _unread(path.name, path.name, "the folder is empty: nothing was handed in")
+@dataclass
+class _Who:
+    """A student as laid out, and as listed."""
+
+    found: Student
+    person: Person | None
+    remark: str
 
 
-def _file(student: str, path: Path, name: str) -> Submission:
-    about = path.lstat()
-    if not stat.S_ISREG(about.st_mode):
-        return _unread(student, name, "it is not an ordinary file")
-    return Submission(student, name, _time(about.st_mtime), about.st_size, path.read_bytes)
+def _matched(students: list[Student], roster: Roster | None) -> list[tuple[_Who, list[File]]]:
+    """Students with their files; what several names of one listed student handed in is put together."""
+    people: dict[object, tuple[_Who, list[File]]] = {}
+    for student in students:
+        person = roster.find(student.id, student.name, student.label) if roster else None
+        remark = student.remark
+        if roster and person is None:
+            remark = "; ".join(filter(None, [remark, "is not on the list of the class"]))
+        elif person in people and _are_two(student, people[person][0].found):
+            remark = f"the list of the class has one {student.name}, and there are several"
+            person = None
+        who, files = people.setdefault(person or student, (_Who(student, person, remark), []))
+        if who.found is not student:
+            who.remark = "; ".join(filter(None, [who.remark, f"also as {student.label}"]))
+        files += student.files
+    return list(people.values())
 
 
-def _zip(path: Path, student: str | None = None) -> Iterator[Submission]:
-    """The members of an LMS's zip (Moodle, Canvas, or plain), or of the zip that one student handed in."""
-    with zipfile.ZipFile(path) as archive:
-        members = [m for m in archive.infolist() if not m.is_dir()]
-    for member in members:
-        parts = [p for p in re.split(r"[/\\]", member.filename) if p]
-        if not parts or any(_JUNK.match(p) for p in parts if p not in (".", "..")):
-            continue
-        who = student or _who(parts)
-        escapes = member.filename.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", member.filename)
-        kind = stat.S_IFMT(member.external_attr >> 16)
-        if escapes:
-            yield _unread(who, parts[-1], "its name in the zip leads out of the zip")
-        elif kind not in (0, stat.S_IFREG):
-            yield _unread(who, parts[-1], "it is a link or a device, not a file")
-        elif member.flag_bits & 1:
-            yield _unread(who, parts[-1], "it is encrypted")
-        elif student is None or parts[-1].endswith(".ipynb"):
-            when = datetime(*member.date_time, tzinfo=UTC).timestamp() if member.date_time[0] >= 1980 else 0
-            yield Submission(who, "/".join(parts), _time(when), member.file_size, _member(path, member))
-    if student and not any(m.filename.endswith(".ipynb") for m in members):
-        yield _unread(student, path.name, "there is no notebook in the zip")
+def _are_two(one: Student, other: Student) -> bool:
+    """Do a platform's ids, or the folders they lie in, say that they may be two people, whatever they are called?"""
+    return one.id != other.id if one.by_platform and other.by_platform else one.place != other.place
 
 
-def _member(path: Path, member: zipfile.ZipInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
-        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-            return file.read(member.file_size + 1)  # not more than it says, whatever it unpacks to
-
-    return read
-
-
-def _who(parts: list[str]) -> str:
-    for part in parts:
-        if match := _MOODLE.match(part):
-            return match["who"]
-    if len(parts) > 1:
-        return parts[-3] if len(parts) > 2 and parts[0] == "submitted" else parts[0]
-    if match := _CANVAS.match(parts[0]):
-        return f"{match['who']}_{match['id']}"
-    return PurePosixPath(parts[0]).stem
+def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Submission:
+    student, person = who.found, who.person
+    label = (person.id or person.name) if person else student.label
+    chosen, problem, again = _chosen(files, lab, largest, {names.same(student.name), names.same(label)})
+    submission = Submission(
+        names.as_file(label), chosen.shown if chosen else student.empty, _time(chosen.when if chosen else 0.0),
+        chosen.size if chosen else 0, chosen, largest, student.held or problem, again or bool(student.held),
+        person.id if person else student.id, person.name if person else student.name, person.mail if person else "",
+        student.layout, [file.shown for file in files if file is not chosen], remark=who.remark,
+    )  # fmt: skip
+    if chosen:
+        submission.late, submission.attempt = chosen.late, chosen.attempt
+    return submission
 
 
-def _unread(student: str, file: str, problem: str) -> Submission:
-    return Submission(student, file, _time(0), 0, lambda: b"", problem)
+def _chosen(files: list[File], lab: Sought, largest: int, called: set[str]) -> tuple[File | None, str, bool]:
+    """The file to grade; what is wrong with it, and whether only for now."""
+    if not files:
+        return None, "the folder is empty: nothing was handed in", False
+    chosen = max(files, key=partial(_rank, lab=lab, called=called))
+    unread = [file for file in files if file.again]
+    if unread and not lab.is_in(chosen):  # it may be the very file that cannot be read now
+        return unread[0], f"the file {unread[0].name} {unread[0].problem}", True
+    if chosen.problem:
+        return chosen, chosen.problem, False
+    if chosen.size > largest:
+        return chosen, _too_large(chosen.size, largest), False
+    kind = _KINDS.get(chosen.name.rpartition(".")[2].lower())
+    if not chosen.is_notebook and kind:
+        return chosen, f"there is no notebook: {chosen.name} is {kind}; hand in the .ipynb file itself", False
+    return chosen, "", False
+
+
+def _too_large(size: int, largest: int) -> str:
+    return f"the file has {size / 1e6:.0f} MB; at most {largest / 1e6:.0f} MB can be graded"
+
+
+def _rank(file: File, lab: Sought, called: set[str]) -> tuple[object, ...]:
+    """This lab's notebook first, whatever it is called, and of those the last that was handed in."""
+    name = file.name.casefold()
+    copy = re.search(r"(?:\((\d+)\)|[-_ ]v?(\d{1,2}))$", file.stem)
+    right = lab.is_in(file)
+    return (
+        right,
+        right and not lab.is_blank(file),
+        not file.problem or file.again,
+        file.is_notebook,
+        not file.draft,
+        right or lab.name.casefold() in name,
+        file.order,
+        file.when,
+        names.same(file.stem) in called,
+        int(copy[1] or copy[2]) if copy else 0,
+        file.path,
+    )
+
+
+def _tell_apart(submissions: list[Submission]) -> None:
+    """Two students never write the same files, not even where capitals do not count."""
+    taken: set[str] = set()
+    for submission in submissions:
+        key = submission.student
+        number = 1
+        while submission.student.casefold() in taken:
+            number += 1
+            submission.student = f"{key} ({number})"
+        taken.add(submission.student.casefold())
 
 
 def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
 
 
-def _safe(name: str) -> str:
-    """A student's name as a file name that stays where it is put."""
-    kept = re.sub(r"[^\w@+=. ,()-]", "_", name).strip(" .")
-    return (kept or "unnamed")[:100]
+def _listed(files: list[str]) -> str:
+    """Notebooks first; not all of a whole course that a student handed in."""
+    first = sorted(files, key=lambda name: ".ipynb" not in name.lower())
+    more = f"; and {len(files) - _OTHERS} more" if len(files) > _OTHERS else ""
+    return "; ".join(first[:_OTHERS]) + more
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import builtins
-import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -13,12 +11,10 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from ..chapters import tags
-from . import restore, verdict
+from . import restore, verdict, words
 from .box import Limits, check
-from .session import CellRun, Dead, Session
-
-_STARTS = 10  # boxes for one submission: each cell that ends one is left out of the next
+from .session import CellRun
+from .tries import Tries, Trouble
 
 
 @dataclass
@@ -27,16 +23,18 @@ class Result:
 
     student: str
     lab: str
-    key: str  # of the lab, the submission and the limits: the same key, the same grade
+    key: str  # of the lab, the submission and the limits: the same key, the same grade; "": no verdict, to be tried again
     file: str
     timestamp: str
     box: str  # "boxed" or "unsafe"
     scores: dict[str, float] = field(default_factory=dict)  # by nbgrader's grade_id
     reasons: dict[str, str] = field(default_factory=dict)  # by exercise: what the student reads
+    said: dict[str, list[list[str]]] = field(default_factory=dict)  # by exercise: the same as [key of words.py, text]
     why: dict[str, str] = field(default_factory=dict)  # by exercise: what the instructor reads
     note: str = ""  # about the whole
     seconds: float = 0.0
     notebook: str = ""  # as it ran, as JSON
+    about: dict[str, str] = field(default_factory=dict)  # what intake knows of the student and the files
 
 
 @dataclass
@@ -53,6 +51,7 @@ class Job:
     unsafe: bool = False
     skip_experiments: bool = True
     warm: bool = True
+    trouble: str = ""  # why it cannot be graded just now
 
 
 @lru_cache(maxsize=2)
@@ -74,7 +73,10 @@ def grade(job: Job, lab_text: str) -> Result:
 
     Raises:
         BoxError: no box can be made here.
+        Trouble: the machine's; to be tried again.
     """
+    if job.trouble:
+        raise Trouble(job.trouble)
     started = time.monotonic()
     lab, release, experiments = _lab(lab_text)
     result = nothing_yet(job, lab)
@@ -92,82 +94,18 @@ def grade(job: Job, lab_text: str) -> Result:
     result.note = "; ".join(restored.notes)
     result.reasons = dict(restored.reasons)
     if restored.answered:
-        run = _Run(job, lab, restored)
-        run.go(skip_experiments=job.skip_experiments)
-        if job.skip_experiments and run.missed(experiments):
-            run = _Run(job, lab, restored)  # an answer leans on a name that a skipped cell defines: run them after all
-            run.go(skip_experiments=False)
+        skipped = experiments if job.skip_experiments else None
+        run = _Run(restored, lab, Limits(**job.limits), job.unsafe, job.warm, skipped)
+        run.go()
+        result.reasons = dict(restored.reasons)
         run.decide(result)
     result.notebook = nbformat.writes(restored.notebook)
     result.seconds = round(time.monotonic() - started, 1)
     return result
 
 
-class _Run:
-    """The runs of one restored notebook, until every cell and every question had its turn or its reason."""
-
-    def __init__(self, job: Job, lab: verdict.Lab, restored: restore.Restored) -> None:
-        self.job, self.lab, self.restored = job, lab, restored
-        self.limits = Limits(**job.limits)
-        self.cells: dict[str, CellRun] = {}
-        self.answers: dict[tuple[str, str], Any] = {}
-        self.failures: dict[tuple[str, str], str] = {}
-        self.hung: set[tuple[str, str]] = set()  # questions that ended a kernel
-        self.left_out: dict[str, str] = {}
-        self.note = ""
-        self.ids = {c.metadata.nbgrader.grade_id: c.id for c in restored.notebook.cells if "nbgrader" in c.metadata}
-
-    def go(self, skip_experiments: bool) -> None:
-        deadline = time.monotonic() + self.limits.total
-        at: str | tuple[str, str] = ""
-        why = ""
-        for _ in range(_STARTS):
-            at = ""
-            try:
-                with Session(self.limits, deadline, self.job.unsafe, self.lab.modules if self.job.warm else ()) as session:
-                    for cell in self._code(skip_experiments):
-                        at = cell.id
-                        self.cells[cell.id] = session.run(cell.source)
-                    for question in self._questions():
-                        at = question
-                        self._ask(session, *question)
-                return
-            except Dead as death:
-                why = str(death)
-                if time.monotonic() > deadline:
-                    self.note = f"the notebook ran longer than {self.limits.total} s"
-                    return
-                if isinstance(at, tuple):
-                    self.failures[at] = str(death)
-                    self.hung.add(at)
-                elif at:
-                    self.left_out[at] = str(death)
-                    self.cells[at] = CellRun(death.outputs, stopped=str(death))
-        self.note = "the kernel died again and again" if at else why
-
-    def _code(self, skip_experiments: bool) -> Iterator[NotebookNode]:
-        for cell in self.restored.notebook.cells:
-            skipped = skip_experiments and "experiment" in tags(cell)
-            if cell.cell_type == "code" and cell.source.strip() and not skipped and cell.id not in self.left_out:
-                yield cell
-
-    def _questions(self) -> Iterator[tuple[str, str]]:
-        for name, exercise in self.lab.exercises.items():
-            for function in ("probe", *(["visible"] if exercise.want_visible is not None else [])):
-                hangs = self.ids[f"{name}-tests"] in self.left_out or (name, "probe") in self.hung
-                if name in self.restored.answered and not hangs and (name, function) not in {*self.answers, *self.failures}:
-                    yield name, function
-
-    def _ask(self, session: Session, name: str, function: str) -> None:
-        try:
-            self.answers[name, function] = session.ask(self.lab.exercises[name].inside, function)
-        except ValueError as error:
-            self.failures[name, function] = str(error)
-
-    def missed(self, experiments: frozenset[str]) -> bool:
-        """Did something fail for want of a name that a skipped cell defines?"""
-        said = [run.error for run in self.cells.values()] + list(self.failures.values())
-        return any(m[1] in experiments for m in (re.match(r"NameError: name '(\w+)'", text) for text in said) if m)
+class _Run(Tries):
+    """The runs of one notebook, and what they are worth."""
 
     def decide(self, result: Result) -> None:
         for cell in self.restored.notebook.cells:
@@ -182,30 +120,53 @@ class _Run:
             visible = tests.stopped or tests.error or (evidence and f"no evidence: {evidence}")
             result.scores[f"{name}-hidden"] = 0.0 if hidden else float(exercise.hidden_points)
             result.scores[f"{name}-tests"] = 0.0 if visible else float(exercise.visible_points)
-            said = [result.reasons[name]] if name in result.reasons else []
+            said = [["note", result.reasons[name]]] if name in result.reasons else []
             answer = self.cells.get(self.ids[name], CellRun())
             if answer.failed:
-                said.append(f"its cell: {answer.stopped or answer.error}")
+                said.append(["cell", answer.stopped or answer.error])
             if tests.stopped or tests.error:
-                said.append(f"visible tests: {tests.stopped or tests.error}")
+                said.append(["visible", tests.stopped or tests.error])
+            elif (name, "visible") in self.answers and visible:
+                said.append(["evidence", ""])
             elif visible:
-                said.append("visible tests: they passed, but the function does not return what they should have seen")
+                said.append(["unconfirmed", self._cause(name, "visible")])
             if hidden:
-                said.append(f"hidden tests: not passed{self._kind(name)}")
+                said.append(["hidden", self._cause(name, "probe")])
+                said += self._because(name)
             if said:
-                result.reasons[name] = "; ".join(said)[:1000]
+                result.said[name] = said
+                result.reasons[name] = words.sentence(said)[:1000]
             if hidden or visible:
                 result.why[name] = f"visible: {visible or 'passed'}\nhidden: {hidden or 'passed'}"
         stopped = [run.stopped for run in self.cells.values() if run.stopped]
-        result.note = "; ".join(dict.fromkeys(filter(None, [result.note, self.note, *stopped])))
+        result.note = "; ".join(dict.fromkeys(filter(None, [result.note, self.note, *stopped, *self.lines[:3]])))
 
     def _says(self, name: str, function: str) -> str:
         if (name, function) in self.answers:
             return verdict.says(self.lab.exercises[name], self.answers[name, function], function)
         return self.failures.get((name, function)) or self.note or "was not asked"
 
-    def _kind(self, name: str) -> str:
-        """The kind of error, if it is one of Python's own: a message could carry the hidden test's text out."""
-        kind = self.failures.get((name, "probe"), "").partition(":")[0]
+    def _cause(self, name: str, function: str) -> str:
+        """Why there is no right answer, as a student may know it.
+
+        Of an error only the kind, if it is one of Python's own: a message could carry the hidden test's text out.
+        """
+        if (name, function) in self.answers:
+            return ""
+        said = self.failures.get((name, function), "")
+        if (name, function) in self.hung:
+            return f": {said}"
+        if not said:
+            tests = self.left_out.get(self.ids[f"{name}-tests"])
+            return f": {self.note or (tests and f'not asked, for the visible tests {tests}') or 'not asked'}"
+        kind = said.partition(":")[0]
         found = getattr(builtins, kind, None) if kind.isidentifier() else None
         return f" ({kind})" if isinstance(found, type) and issubclass(found, BaseException) else ""
+
+    def _because(self, name: str) -> list[list[str]]:
+        """Which kind of input fails the hidden test, as far as its author says and the answer shows."""
+        exercise = self.lab.exercises[name]
+        if (name, "probe") in self.answers:
+            return [["because", text] for text in verdict.failing(exercise, self.answers[name, "probe"])]
+        kinds = "; ".join(dict.fromkeys(text for _, text in exercise.because))
+        return [["because one of", kinds]] if kinds and (name, "probe") in self.failures else []

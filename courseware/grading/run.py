@@ -7,27 +7,39 @@ import errno
 import hashlib
 import os
 import re
-import shutil
+import sys
 import threading
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import psutil
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 from tqdm.auto import tqdm
 
 from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
-from . import box, intake, one, verdict
-from .book import Book
+from ..files import allowed, output
+from . import archive, book, box, canary, intake, into, one, verdict
+from .sought import Sought
+from .tries import Trouble
+from .workers import end_with
 
+if sys.platform != "win32":
+    import resource
+
+_WRITES = (
+    "results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv",
+    "grades-nbgrader.csv", "overview.html",
+)  # fmt: skip
 _TRIES = 3  # processes that may die on one submission before it is given up
+_MEMORY = 6_000_000_000  # bytes of address space that a worker may have; boxes have limits of their own
 
 
 @dataclass
@@ -40,6 +52,13 @@ class Options:
     limits: dict[str, str | int] | None = None
     skip_experiments: bool = True
     warm: bool = True  # import once for all submissions of a worker
+    students: Path | None = None  # a list of the class
+    pattern: str = ""  # tells the student from a file's name
+    certain: bool = False  # go on where the layout leaves open who is a student
+    lang: str = "en"  # of the feedback pages
+    into: Path | None = None  # a platform's sheet, to write grades into a copy of it
+    column: str = ""  # of that sheet
+    canary: bool = True  # grade the solution first
 
 
 def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options | None = None) -> list[dict[str, object]]:
@@ -51,75 +70,123 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     options = options or Options()
     source = chapter(lab) if isinstance(lab, str) else lab
     limits = box.Limits.read(options.limits)
-    submissions = intake.find(submitted, source.name, limits.submission)
+    if options.into:
+        into.readable(options.into)
+    allowed(out)
+    if out.resolve() == submitted.resolve():
+        raise CourseError(f"--out {out} is the folder that was handed in. Name another.")
+    handed_in = intake.find(
+        submitted, Sought.of(source), limits.submission, out=out,
+        students=options.students, pattern=options.pattern, certain=options.certain,
+    )  # fmt: skip
+    print(handed_in.report())
+    output(out, "grade", () if (out / "gradebook.db").exists() else _WRITES)
     if not options.unsafe and not options.dask:
         box.check()
     _sweep()
-    prepared = verdict.prepare(source, out / "results")
-    with Book(out, prepared) as book, _disk(out):
-        jobs: list[tuple[intake.Submission, str]] = []
-        for submission in submissions:
-            key = _key(submission, prepared, limits, options)
-            before = book.known(submission.student)
-            if before and before.key == key:
-                book.follow(before)
+    with _one_message(out), contextlib.ExitStack() as stack:
+        stack.enter_context(book.alone(out))
+        prepared = verdict.prepare(source, out / "prepared")
+        ours = stack.enter_context(book.Book(out, prepared, options.lang, options.workers))
+        work = {submission.student: submission for submission in handed_in}
+        now = {student: _key(submission, prepared, limits, options) for student, submission in work.items()}
+        ours.follow_renamed({student: key for student, (key, _) in now.items()})
+        todo: list[intake.Submission] = []
+        for student, submission in work.items():
+            before, (key, trouble) = ours.known(student), now[student]
+            if before and before.key and trouble:
+                print(f"{student}: {trouble}, so the grade of before stands")
+            if before and before.key and (trouble or before.key == key):
+                ours.follow(before, submission.about())
             else:
-                jobs.append((submission, key))
-        if len(jobs) < len(submissions):
-            print(f"{len(submissions) - len(jobs)} of {len(submissions)} are graded already and have not changed")
-        with contextlib.closing(_results(jobs, prepared, limits, options)) as results:
-            for result in tqdm(results, total=len(jobs), desc="grading", unit="lab", disable=not jobs):
-                book.commit(result)
-        table = book.table()
-        book.write_csv(table)
+                todo.append(submission)
+        if len(todo) < len(work):
+            print(f"{len(work) - len(todo)} of {len(work)} are graded already and have not changed")
+        first = canary.job(source, limits, options.unsafe, options.warm) if options.canary and todo else None
+        for last in (False, True):  # what the machine did not let be graded is tried once more, after all others
+            results = _results(todo, prepared, limits, options, None if last else first)
+            with contextlib.closing(results):
+                if first and not last:
+                    canary.judge(next(results), prepared, source)
+                todo = _round(todo, last, ours, results)
+        if todo:
+            names = ", ".join(submission.student for submission in todo[:5]) + (" …" if len(todo) > 5 else "")
+            print(f"{len(todo)} could not be graded, through no fault of theirs ({names}): see why, and run the same again")
+        table = ours.table(handed_in)
+        ours.write_tables(table, handed_in)
+        if options.into:
+            filled = into.fill(options.into, ours.graded, source.name, ours.pages.title, out, options.column)
+            print("\n".join(filled.said))
         return table
 
 
-def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> str:
-    digest = hashlib.sha256(f"{lab.key}{limits}{options.unsafe}{submission.problem}".encode())
-    digest.update(_data(submission))
-    return digest.hexdigest()
+def _round(
+    todo: list[intake.Submission], last: bool, ours: book.Book, results: Iterator[one.Result]
+) -> list[intake.Submission]:
+    """Keep what comes of these; returns those that have no grade."""
+    failed = []
+    by_name = {submission.student: submission for submission in todo}
+    for result in tqdm(results, total=len(todo), desc="grading", unit="lab", disable=not todo):
+        if not result.key:
+            failed.append(by_name[result.student])
+        if result.key or last:
+            ours.commit(result, by_name[result.student].about())
+    return failed
 
 
-def _data(submission: intake.Submission) -> bytes:
-    """The file's bytes; one that cannot be read becomes a submission with a reason."""
-    if submission.problem:
-        return b""
-    try:
-        return submission.read()
-    except Exception as error:  # a zip can be damaged in many ways; none of them may stop the class
-        submission.problem = f"the file cannot be read ({type(error).__name__})"
-        return b""
+def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> tuple[str, str]:
+    """The key of a submission as it is now, and why it cannot be read."""
+    job = _job(submission, lab, limits, options)
+    return job.key, job.trouble
+
+
+def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> one.Job:
+    """Read a submission. The key is of the very bytes that will be graded; none when they cannot be read just now."""
+    data, problem, trouble = b"", submission.problem, ""
+    if submission.again:
+        problem, trouble = "", problem
+    elif not problem:
+        try:
+            data = submission.read()
+        except archive.Damaged as error:
+            problem = str(error)
+        except (OSError, MemoryError) as error:
+            trouble = f"the file cannot be read just now ({type(error).__name__})"
+    about = f"{lab.key}{limits}{options.unsafe}{options.skip_experiments}{problem}"
+    key = hashlib.sha256(about.encode("utf-8", "replace") + data).hexdigest()
+    return one.Job(
+        submission.student, submission.file, submission.timestamp, data, problem, "" if trouble else key, asdict(limits),
+        options.unsafe, options.skip_experiments, options.warm, trouble,
+    )  # fmt: skip
 
 
 def _results(
-    jobs: list[tuple[intake.Submission, str]], lab: verdict.Lab, limits: box.Limits, options: Options
+    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options, first: one.Job | None = None
 ) -> Generator[one.Result, None, None]:
+    """Grade all at once, and `first` before any of them."""
     text = lab.dumps()
 
-    def job(submission: intake.Submission, key: str) -> one.Job:
-        data = _data(submission)
-        return one.Job(
-            submission.student, submission.file, submission.timestamp, data, submission.problem, key, asdict(limits),
-            options.unsafe, options.skip_experiments, options.warm,
-        )  # fmt: skip
+    def job(submission: intake.Submission) -> one.Job:
+        return _job(submission, lab, limits, options)
 
     if options.dask:
-        yield from _on_dask(jobs, job, text, lab, options)
+        yield from _on_dask(todo, job, text, lab, options, first)
         return
     local = threading.local()
     count = options.workers or os.cpu_count() or 1
     workers: list[_Worker] = []
 
-    def work(submission: intake.Submission, key: str) -> one.Result:
+    def work(ready: Callable[[], one.Job]) -> one.Result:
         if not hasattr(local, "worker"):
             local.worker = _Worker()
             workers.append(local.worker)
-        return local.worker.grade(job(submission, key), text, lab)  # type: ignore[no-any-return]
+        return local.worker.grade(ready(), text, lab)  # type: ignore[no-any-return]
 
     threads = ThreadPoolExecutor(count)
     try:
-        for future in as_completed([threads.submit(work, *entry) for entry in jobs]):
+        if first:
+            yield threads.submit(work, lambda: first).result()
+        for future in as_completed([threads.submit(work, partial(job, submission)) for submission in todo]):
             yield future.result()
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
@@ -137,16 +204,15 @@ class _Worker:
         said = ""
         for _ in range(_TRIES):
             if self.pool is None:
-                self.pool = ProcessPoolExecutor(
-                    1, get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
-                )
+                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
             try:
                 return self.pool.submit(one.grade, job, text).result()
             except BrokenProcessPool:
                 self.close()
                 said = "the grader's process died"
-            except box.BoxError:
-                raise
+            except Trouble as trouble:
+                said = str(trouble)
+                break
             except Exception as error:  # a fault of the grader's own: it must not cost the class its grades
                 said = f"{type(error).__name__}: {error}"
         return given_up(job, lab, said)
@@ -163,28 +229,23 @@ def given_up(job: one.Job, lab: verdict.Lab, said: str) -> one.Result:
     """The result of a submission that the grader could not grade. Its key is empty: the next run tries again."""
     result = one.nothing_yet(job, lab)
     result.key = ""
-    result.note = f"could not be graded, please look at it: {said}"
+    result.note = f"could not be graded, please look at it: {said.strip().partition(chr(10))[0]}"
     result.notebook = lab.release
     return result
 
 
-def _end_with_parent(parent: int) -> None:
-    """A worker whose run was killed ends itself, and its box with it."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _begin(parent: int) -> None:
+    """What a worker begins with. Its memory is limited, for what it reads is a stranger's."""
+    most = min(value for value in (*resource.getrlimit(resource.RLIMIT_AS), _MEMORY) if value >= 0)
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    end_with(parent)
 
 
-def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
+def _on_dask(todo, job, text, lab, options, first) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
     """The same on a Dask cluster. Two submissions are in flight for each thread of it: files are read as they are due."""
     try:
         from distributed import Client
         from distributed import as_completed as dask_completed
-        from distributed.scheduler import KilledWorker
     except ImportError:
         raise CourseError("--dask needs Dask: pip install distributed") from None
     try:
@@ -193,14 +254,16 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
         raise CourseError(f"No Dask scheduler answers at {options.dask}: {error}") from None
     with client:
         shared = client.scatter(text, broadcast=True, hash=True)
-        waiting = iter(jobs)
+        if first:
+            yield _of_dask(client.submit(one.grade, first, shared, pure=False), first, lab)
+        waiting = iter(todo)
         running: dict[object, one.Job] = {}
         done = dask_completed()
 
         def send() -> None:
             entry = next(waiting, None)
             if entry is not None:
-                ready = job(*entry)
+                ready = job(entry)
                 future = client.submit(one.grade, ready, shared, pure=False)
                 running[future] = ready
                 done.add(future)
@@ -209,30 +272,50 @@ def _on_dask(jobs, job, text, lab, options) -> Iterator[one.Result]:  # type: ig
             send()
         while running:
             future = next(done)
-            ready = running.pop(future)
-            try:
-                yield future.result()
-            except box.BoxError:
-                raise
-            except KilledWorker:
-                yield given_up(ready, lab, "the grader's process died on every worker that tried")
-            except Exception as error:
-                yield given_up(ready, lab, f"{type(error).__name__}: {error}")
+            yield _of_dask(future, running.pop(future), lab)
             send()
 
 
+def _of_dask(future: Any, ready: one.Job, lab: verdict.Lab) -> one.Result:
+    """The result of a future, when it has one."""
+    from distributed.scheduler import KilledWorker
+
+    try:
+        return future.result()  # type: ignore[no-any-return]
+    except box.BoxError:
+        raise
+    except Trouble as trouble:
+        return given_up(ready, lab, str(trouble))
+    except KilledWorker:
+        return given_up(ready, lab, "the grader's process died on every worker that tried")
+    except Exception as error:
+        return given_up(ready, lab, f"{type(error).__name__}: {error}")
+
+
 @contextlib.contextmanager
-def _disk(out: Path) -> Iterator[None]:
+def _one_message(out: Path) -> Iterator[None]:
+    """What a disk or a database says in many lines, in one that says what to do."""
+    kept = "Every grade that was finished is kept there."
     try:
         yield
-    except (OSError, OperationalError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
-        if not full:
-            raise
-        raise CourseError(
-            f"The disk of {out} is full. Every grade that was finished is kept there. "
-            "Make room, then run the same command again."
-        ) from None
+    except (OSError, SQLAlchemyError) as error:
+        number, said = getattr(error, "errno", None), str(error)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in said:
+            raise CourseError(f"The disk of {out} is full. {kept} Make room, then run the same command again.") from None
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "readonly" in said or "unable to open" in said:
+            raise CourseError(f"{out} cannot be written: {said.splitlines()[0]}. Give another --out.") from None
+        if "locked" in said:
+            raise CourseError(
+                f"{out}/gradebook.db is locked by another program, perhaps formgrader. {kept} Close that, then run again."
+            ) from None
+        if isinstance(error, SQLAlchemyError):
+            raise CourseError(
+                f"{out}/gradebook.db is damaged: {said.splitlines()[0][:200]}. Put a backup in its place, or move it away: "
+                "then it is made anew from the results, without grades given by hand."
+            ) from None
+        if number == errno.ENAMETOOLONG:
+            raise CourseError(f"The path of --out is too long for this system: {said[:200]} …") from None
+        raise
 
 
 def _sweep() -> None:
@@ -240,4 +323,4 @@ def _sweep() -> None:
     for folder in Path("/tmp").glob("box-*"):
         match = re.match(r"box-(\d+)-", folder.name)
         if match and not psutil.pid_exists(int(match[1])) and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+            box.remove(folder)

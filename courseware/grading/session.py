@@ -7,13 +7,13 @@ believes them; they are at most what the student shows, or the student's answer 
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import inspect
 import io
 import json
 import os
 import queue
-import shutil
 import sys
 import tempfile
 import time
@@ -29,26 +29,27 @@ from nbformat import NotebookNode
 from zmq.constants import Event, SocketOption
 
 from .. import plain
-from .box import Limits
+from . import asker
+from .box import Limits, core, remove
 
-ANSWER_TYPE = "application/vnd.course.answer+json"
 _STARTUP = 120  # seconds
 _GRACE = 2  # seconds that an interrupted cell has to say where it was
+_REST = 5  # seconds that the last messages of a cell may take
+_QUIET = 2  # seconds without a message after which one that should have come will not
+_SETTLE = 0.5  # seconds; an event loop that was told to stop does so after a tenth
+_REMEMBER = 20  # seconds that the asker may take to look at the names
+_STARVED = 20  # times its limit that a cell may wait for a busy machine
 _MESSAGE = 16_000_000  # bytes; ZeroMQ drops a peer that sends more at once
 _TEXT = 20_000  # characters of a cell's text that are kept for the feedback page
 _IMAGE = 2_000_000  # bytes of an image that is kept
 _PIXELS = 8_000_000
 
-_ASK = """
-def _course_ask(source, function):
-    import json
-    from IPython.display import publish_display_data
-    tools = {"__name__": "course_plain"}
-    exec(PLAIN, tools)
-    names = dict(get_ipython().user_ns)
-    exec(source, names)
-    answer = json.dumps(tools["encode"](tools["plain"](names[function]())))
-    publish_display_data({TYPE: answer})
+_INSTALL = """\
+(lambda tools, asker: (
+    exec({plain!r}, tools), exec({asker!r}, asker), asker["install"](get_ipython(), tools)
+) and None)(*(
+    {{"__name__": name, "__builtins__": dict(vars(__import__("builtins")))}} for name in ("course_plain", "course_asker")
+))
 """
 
 
@@ -69,29 +70,57 @@ class CellRun:
     outputs: list[NotebookNode] = dataclasses.field(default_factory=list)
     error: str = ""  # "NameError: name 'x' is not defined"
     stopped: str = ""  # why the grader stopped it
-    answer: str | None = None
+    printed: int = 0  # bytes
+    reply: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
         return bool(self.error or self.stopped)
 
 
+class NotStarted(Exception):
+    """No kernel came up; that is the machine's trouble."""
+
+
 class Dead(Exception):
     """The kernel is gone, or not to be used again; the message says why, for the student."""
 
-    def __init__(self, why: str, run: CellRun | None = None) -> None:
+    def __init__(self, why: str, run: CellRun, *, ours: bool = True, began: bool = True) -> None:
         super().__init__(why)
-        self.outputs = run.outputs if run else []
+        self.outputs, self.printed = run.outputs, run.printed
+        self.ours = ours  # the grader ended it, for what it did; else something else did, and that may be the machine
+        self.began = began  # the kernel had taken up the request; else it died of the one before
+        self.flooded = self.slow = False  # it printed too much, it took too long
+
+
+def _slow(run: CellRun, seconds: float) -> Dead:
+    run.stopped = f"ran longer than {seconds:.0f} s"
+    dead = Dead(run.stopped, run)
+    dead.slow = True
+    return dead
 
 
 class Session:
-    """One kernel in one box. Use as a context manager."""
+    """One kernel in one box: `start` it, or use it as a context manager."""
 
-    def __init__(self, limits: Limits, deadline: float, unsafe: bool = False, modules: Sequence[str] = ()) -> None:
-        self.limits, self.deadline, self.unsafe, self.modules = limits, deadline, unsafe, modules
+    def __init__(self, limits: Limits, unsafe: bool = False, modules: Sequence[str] = ()) -> None:
+        self.limits, self.unsafe, self.modules = limits, unsafe, modules
         self.printed = 0
+        self.held = contextlib.ExitStack()
+        self.spent = 0.0  # seconds of all requests, without those that the machine kept them waiting
 
     def __enter__(self) -> Session:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> Session:
+        """Make the box, and have a kernel in it.
+
+        Raises:
+            NotStarted
+        """
         # a short path: a socket has room for 107 characters
         self.folder = Path(tempfile.mkdtemp(prefix=f"box-{os.getpid()}-", dir="/tmp"))
         settings = {
@@ -99,6 +128,7 @@ class Session:
             "shared": str(self.folder),
             "unsafe": self.unsafe,
             "modules": list(self.modules),
+            "core": self.held.enter_context(core()),
         }
         self.manager = KernelManager(
             kernel_spec_manager=_Specs(settings),
@@ -113,17 +143,19 @@ class Session:
             self.client = self.manager.client()
             self.client.start_channels(stdin=False, hb=False)
             self.hung_up = self.client.iopub_channel.socket.get_monitor_socket(Event.DISCONNECTED)
-            self.client.wait_for_ready(timeout=min(_STARTUP, max(1.0, self.deadline - time.monotonic())))
-        except RuntimeError as error:
+            self.client.wait_for_ready(timeout=_STARTUP)
+            sources = {"plain": inspect.getsource(plain), "asker": inspect.getsource(asker)}
+            installed = self._execute(_INSTALL.format(**sources), _STARTUP, silent=True)
+            if installed.failed:
+                raise RuntimeError(f"the kernel does not take questions: {installed.error}")
+        except (RuntimeError, Dead) as error:
             self.close()
-            raise Dead(self._why("the kernel did not start")) from error
+            raise NotStarted(self._why(str(error))) from error
         except BaseException:
             self.close()
             raise
+        self.spent = 0.0
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         if hasattr(self, "client"):
@@ -132,70 +164,147 @@ class Session:
         if self.manager.has_kernel:
             self.manager.shutdown_kernel(now=True)
         self.manager.cleanup_resources()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
+        self.held.close()
 
-    def run(self, source: str) -> CellRun:
-        """Run one cell.
+    def run(self, source: str, seconds: float = 0, patient: bool = False) -> CellRun:
+        """Run one cell, for so many seconds, or as long as any cell may.
+
+        With `patient` a cell that ran too long, but stopped when it was told to, does not cost the kernel.
 
         Raises:
             Dead: the kernel died, or had to be killed.
         """
-        run = CellRun()
-        request = self.client.execute(source, allow_stdin=False, stop_on_error=False)
-        end = min(self.deadline, time.monotonic() + self.limits.cell)
-        idle = replied = False
-        interrupted = False
-        while not (idle and replied):
-            message = self._next()
-            now = time.monotonic()
-            if message is None and not self.manager.provisioner.process_alive():
-                raise Dead(self._why("the kernel died"))
-            if message is not None:
-                kind, content, parent, size = message
-                if kind == "execute_reply":
-                    if parent == request:
-                        replied = True
-                        if content.get("status") != "ok" and not run.error:
-                            run.error = _said(content)
-                        end = min(end, now + 5)  # what is left to come is on its way
-                elif kind == "status" and content.get("execution_state") == "idle":
-                    idle = idle or parent == request
-                else:
-                    self._keep(run if parent == request else CellRun(), kind, content, size)
-            # what is queued already would drown the next cells; and whoever sent too much at once was cut off
-            if self.printed > self.limits.output or self.hung_up.poll(0):
-                raise Dead(f"printed more than {self.limits.output / 1e6:.0f} MB")
-            if now >= end:
-                if replied:  # what it printed is still queued somewhere, and would drown the next cells
-                    raise Dead(f"printed more than {self.limits.output / 1e6:.0f} MB", run)
-                if interrupted:
-                    raise Dead(f"ran longer than {self.limits.cell} s", run)
-                self.manager.interrupt_kernel()  # for the traceback, which tells the student where it was
-                interrupted, end = True, now + _GRACE
-        if interrupted:  # what else it left behind, such as gigabytes still to print, is not worth finding out
-            raise Dead(f"ran longer than {self.limits.cell} s", run)
-        if self.manager.provisioner.crowded():  # else the next cell would fail for want of memory, and be blamed
-            raise Dead(f"left no memory to the cells after it, of {self.limits.memory / 1e9:.1f} GB", run)
-        return run
+        return self._execute(source, seconds or self.limits.cell, patient=patient)
 
-    def ask(self, source: str, function: str) -> Any:
+    def busy(self) -> int:
+        """How many threads run in the box, of all its processes."""
+        return int(self.manager.provisioner.busy())
+
+    def settle(self) -> None:
+        """Wait for what the last cell may have set going.
+
+        Raises:
+            Dead: as `run`.
+        """
+        time.sleep(_SETTLE)
+        self.after("")
+
+    def after(self, kind: str, exercise: str = "", names: Sequence[str] = ()) -> None:
+        """Have the asker look at the names that a cell has left (see asker.py).
+
+        Raises:
+            Dead: as `run`.
+        """
+        self._request(asker.REQUEST, {"what": "after", "arguments": [kind, exercise, list(names)]}, _REMEMBER)
+
+    def tidy(self, exercise: str) -> bool:
+        """Put back the names that the student's own cells have covered; was there anything?
+
+        Raises:
+            Dead: as `run`.
+        """
+        run = self._request(asker.REQUEST, {"what": "tidy", "arguments": [exercise]}, _REMEMBER)
+        return run.reply.get("answer") is True
+
+    def ask(self, exercise: str, source: str, function: str, seconds: float = 0) -> Any:
         """Call a function of `source` beside the student's names and bring back what it returns, as plain data.
 
         Raises:
             Dead: as `run`.
             ValueError: it failed, or what came is not plain data; the message is safe to show.
         """
-        code = f"PLAIN = {inspect.getsource(plain)!r}\nTYPE = {ANSWER_TYPE!r}\n{_ASK}\n_course_ask({source!r}, {function!r})"
-        run = self.run(code)
-        if run.answer is None:
-            raise ValueError(run.error or "no answer came")
+        content = {"what": "ask", "arguments": [exercise, source, function]}
+        answer = self._request(asker.REQUEST, content, seconds or self.limits.cell).reply
+        text = answer.get("answer")
+        if not isinstance(text, str):
+            raise ValueError(str(answer.get("error", "no answer came"))[:1000])
+        if len(text) > self.limits.answer:
+            raise ValueError(f"the answer is larger than {self.limits.answer / 1e6:.0f} MB")
         try:
-            return plain.decode(json.loads(run.answer))
+            return plain.decode(json.loads(text))
         except (ValueError, RecursionError, TypeError) as error:
             raise ValueError("the answer is not plain data") from error
 
+    def _execute(self, source: str, seconds: float, silent: bool = False, patient: bool = False) -> CellRun:
+        content = {
+            "code": source, "silent": silent, "store_history": not silent, "user_expressions": {}, "allow_stdin": False,
+            "stop_on_error": False,
+        }  # fmt: skip
+        run = self._request("execute_request", content, seconds, patient)
+        if run.reply.get("status") != "ok" and not run.error:
+            run.error = _said(run.reply)
+        if self.manager.provisioner.crowded():  # else the next cell would fail for want of memory, and be blamed
+            raise Dead(f"left no memory to the cells after it, of {self.limits.memory / 1e9:.1f} GB", run)
+        return run
+
+    def _request(self, kind: str, content: dict[str, Any], seconds: float, patient: bool = False) -> CellRun:
+        """Send a request, and take down all that comes until it is done."""
+        run, started = CellRun(), time.monotonic()
+        message = self.client.session.msg(kind, content)
+        request, answer = message["header"]["msg_id"], kind.replace("_request", "_reply")
+        self.client.shell_channel.send(message)
+        heard, end = started, started + seconds
+        busy = idle = replied = interrupted = False
+        waited, meter = 0.0, self.manager.provisioner.meter()
+        try:
+            while True:
+                arrived, now = self._next(), time.monotonic()
+                if arrived is None:
+                    self._must_live(run, busy)
+                else:
+                    heard = now
+                    kind, content, parent, size = arrived
+                    if kind == "status":
+                        busy = busy or parent == request
+                        idle = idle or (parent == request and content.get("execution_state") == "idle")
+                    elif kind == answer and parent == request:
+                        replied, run.reply = True, content
+                        end = now + _REST  # what is left to come is on its way
+                    else:
+                        self._keep(run if parent == request else CellRun(), kind, content, size)
+                if (idle and replied) or ((idle or replied) and now - heard > _QUIET):
+                    break
+                over = now >= end and (arrived is None or now >= end + _REST)  # what has come is read first
+                if self.printed > self.limits.output or (replied and over):
+                    raise self._flood(run)  # what is queued already would drown the next cells
+                if over and interrupted:
+                    raise _slow(run, seconds)
+                if over:
+                    late = min(meter.late(), _STARVED * seconds) - waited
+                    if late > 0.1:
+                        waited, end = waited + late, now + late
+                        continue
+                    self.manager.interrupt_kernel()  # for the traceback, which tells the student where it was
+                    interrupted, end = True, now + _GRACE
+        finally:
+            self.spent += time.monotonic() - started - meter.late()
+        if interrupted:
+            dead = _slow(run, seconds)
+            if not patient:  # what else it left behind, such as gigabytes still to print, is not worth finding out
+                raise dead
+        return run
+
+    def _must_live(self, run: CellRun, began: bool) -> None:
+        """Nothing has come: because there is nobody left who could send?"""
+        if not self.hung_up.poll(0) and self.manager.provisioner.process_alive():
+            return
+        end = time.monotonic() + _GRACE
+        while self.manager.provisioner.process_alive():
+            if time.monotonic() > end:  # whoever sent too much at once was cut off
+                raise self._flood(run)
+            time.sleep(0.02)
+        ended = self._why("")
+        raise Dead(ended or "the kernel died", run, ours=bool(ended), began=began)
+
+    def _flood(self, run: CellRun) -> Dead:
+        dead = Dead(f"printed more than {self.limits.output / 1e6:.0f} MB", run)
+        dead.flooded = True
+        return dead
+
     def _why(self, otherwise: str) -> str:
-        return getattr(self.manager.provisioner, "ended", "") or otherwise
+        provisioner = self.manager.provisioner
+        return (provisioner.why() if provisioner else "") or otherwise
 
     def _next(self) -> tuple[str, dict[str, Any], str, int] | None:
         """The next message of either channel: type, content, the request it claims to answer, its size."""
@@ -204,9 +313,10 @@ class Session:
                 continue
             try:
                 message = channel.get_msg(timeout=0)
-                content = message["content"]
-                size = len(json.dumps(content))
-                return str(message["msg_type"]), dict(content), str(message["parent_header"].get("msg_id", "")), size
+                # half a character (a lone surrogate) is no text: no file, database or page would take it
+                text = json.dumps(message["content"], ensure_ascii=False).encode("utf-8", "replace")
+                content = dict(json.loads(text))
+                return str(message["msg_type"]), content, str(message["parent_header"].get("msg_id", "")), len(text)
             except queue.Empty:
                 continue
             except Exception:  # whatever a forged message makes jupyter_client raise: it counts as printed, and is dropped
@@ -215,13 +325,9 @@ class Session:
         return None
 
     def _keep(self, run: CellRun, kind: str, content: dict[str, Any], size: int) -> None:
-        if kind == "display_data" and ANSWER_TYPE in (content.get("data") or {}):
-            answer = content["data"][ANSWER_TYPE]
-            if isinstance(answer, str) and len(answer) <= self.limits.answer:
-                run.answer = answer
-            return
         if kind in ("stream", "display_data", "execute_result", "error", "update_display_data"):
             self.printed += size
+            run.printed += size
             if kind == "error" and not run.error:
                 run.error = _said(content)
             add_output(run.outputs, kind, content)
@@ -260,7 +366,8 @@ def add_output(outputs: list[NotebookNode], kind: str, content: dict[str, Any]) 
         elif text:
             outputs.append(nbformat.v4.new_output("stream", name=name, text=text))
     elif kind == "error":
-        trace = [str(line)[:2000] for line in list(content.get("traceback") or [])[-20:]]
+        trace = content.get("traceback")
+        trace = [str(line)[:2000] for line in (trace if isinstance(trace, list) else [])[-20:]]
         outputs.append(
             nbformat.v4.new_output(
                 "error", ename=str(content.get("ename"))[:80], evalue=str(content.get("evalue"))[:2000], traceback=trace

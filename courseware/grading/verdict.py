@@ -12,21 +12,28 @@ reference returns.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
 
+import course_utils
+from course_utils.errors import CourseError
+
 from .. import plain, verify
-from ..chapters import Chapter, cells_of, exercises, read, role, tags
+from ..chapters import ROOT, Chapter, ChapterError, cells_of, exercises, read, role, tags
 from ..files import whole
+from . import aside, cases
 
 _ALWAYS = ("ipykernel.ipkernel", "ipykernel.zmqshell", "numpy")  # what every kernel imports, or this file did already
 OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
@@ -42,6 +49,7 @@ class Exercise:
     outside: str  # source with check()
     want: Any  # encoded
     want_visible: Any = None  # encoded; None when there is no visible()
+    because: list[tuple[str | int, str]] = field(default_factory=list)  # see cases.py
 
 
 @dataclass
@@ -63,25 +71,60 @@ class Lab:
         return cls(**{**raw, "exercises": {name: Exercise(**entry) for name, entry in raw["exercises"].items()}})
 
 
+# files of the grader that only bring submissions in and results out; all others can change a grade
+_CARRIERS = {  # they bring submissions here and grades away
+    f"{name}.py"
+    for name in (
+        "__init__", "archive", "book", "canary", "demo", "feedback", "gradescope", "inbox", "intake", "into", "layout",
+        "markdown", "names", "overview", "page", "platforms", "printing", "roster", "run", "sheets", "similar", "sought",
+        "words", "workers",
+    )
+}  # fmt: skip
+
+
 def lab_key(source: Chapter) -> str:
-    """Hash of the lab and of the code that judges it."""
-    digest = hashlib.sha256()
-    here = Path(__file__).parent
-    judges = [here / name for name in ("verdict.py", "restore.py", "one.py", "../plain.py", "../verify.py")]
-    for path in (source.lab_source, *judges):
-        digest.update(path.read_bytes())
+    """Hash of all that can change a grade of this lab, but the submission and the limits."""
+    here, helpers = Path(__file__).parent, Path(course_utils.__file__).parent
+    judges = [path for path in here.iterdir() if path.suffix in (".py", ".toml") and path.name not in _CARRIERS]
+    builders = [here.parent / f"{name}.py" for name in ("build", "chapters", "plain", "verify")]
+    data = [path for path in helpers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    digest = hashlib.sha256(json.dumps([sys.version, _packages()]).encode())
+    for path in [source.lab_source, *sorted(judges), *builders, *sorted(data)]:
+        content = path.read_bytes()
+        digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
+def _packages() -> list[str]:
+    """The lock, and what of it is really installed, in which versions: all packages where there is no lock."""
+    lock = ROOT / "requirements.lock"
+    text = lock.read_text(encoding="utf-8") if lock.exists() else ""
+    named = {_plain(match[1]) for match in re.finditer(r"^([\w.-]+)==", text, re.MULTILINE)}
+    installed = {_plain(found.name): found.version for found in metadata.distributions()}
+    return [text, *sorted(f"{name}=={version}" for name, version in installed.items() if not named or name in named)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def prepare(source: Chapter, cache: Path) -> Lab:
-    """The lab with what its reference solution gives; computed in a process of its own, once for each version."""
+    """The lab with what its reference solution gives; computed in a process of its own, once for each version.
+
+    Raises:
+        CourseError: the solution fails here.
+    """
     path = cache / f"{source.name}-{lab_key(source)[:16]}.json"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "COURSE_BUDGET": "quick", "OMP_NUM_THREADS": "1"}
-        with whole(path) as scratch:
-            command = [sys.executable, "-m", __name__, str(source.folder), str(scratch)]
-            subprocess.run(command, check=True, env=environment)
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # not there yet, or damaged
+        return Lab.loads(path.read_text(encoding="utf-8"))
+    cache.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "COURSE_BUDGET": "quick", "OMP_NUM_THREADS": "1"}
+    with whole(path) as scratch:
+        command = [sys.executable, "-m", __name__, str(source.folder), str(scratch)]
+        if subprocess.run(command, env=environment).returncode:
+            raise CourseError(
+                f"The solution of {source.name} fails on this machine, so nothing can be compared with it; see above."
+            )
     return Lab.loads(path.read_text(encoding="utf-8"))
 
 
@@ -100,12 +143,15 @@ def _solve(source: Chapter) -> Lab:
         assert visible and secret
         inside, outside = split(hidden.source)
         wants = {
-            function: plain.encode(plain.plain(verify.defined(inside, names)[function]()))
+            function: plain.encode(plain.carried(verify.defined(inside, names)[function]()))
             for function in ("probe", "visible")
             if f"def {function}(" in inside
         }
+        words = cases.marks(hidden.source)
+        if strangers := cases.unknown(words, plain.decode(wants["probe"])):
+            raise ChapterError(f"{source.name}: `because:` of {name} marks {strangers[0]!r}; probe() returns no such case.")
         result.exercises[name] = Exercise(
-            visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible")
+            visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible"), words
         )
     return result
 
@@ -120,9 +166,38 @@ def split(source: str) -> tuple[str, str]:
 
 def says(exercise: Exercise, got: Any, function: str = "probe") -> str:
     """ "" when the data is right, else what is wrong; for the instructor, since it may tell what the test is."""
-    want = plain.decode(exercise.want if function == "probe" else exercise.want_visible)
+    want = exercise.want if function == "probe" else exercise.want_visible
+    try:
+        return str(aside.call(compare, exercise.outside, plain.encode(got), want, function))
+    except aside.Failed as error:
+        return str(error)
+
+
+def compare(outside: str, got: Any, want: Any, function: str) -> str:
+    """What a check says of an answer, both encoded. Meant for the process aside."""
     with np.errstate(all="ignore"):
-        return verify.said(verify.judge, exercise.outside, got, want, function)[:2000]
+        return verify.said(verify.judge, outside, plain.decode(got), plain.decode(want), function)[:2000]
+
+
+def failing(exercise: Exercise, got: Any) -> list[str]:
+    """Which kinds of input a wrong answer is wrong for, in its author's words."""
+    if not exercise.because:
+        return []
+    try:
+        return list(aside.call(compare_cases, exercise.outside, exercise.because, plain.encode(got), exercise.want))
+    except aside.Failed:
+        return []
+
+
+def compare_cases(outside: str, because: cases.Marks, got: Any, want: Any) -> list[str]:
+    """The words of the cases that are wrong in an answer, which is encoded as `want` is. Meant for the process aside."""
+    right = plain.decode(want)
+
+    def judge(answer: Any) -> bool:
+        with np.errstate(all="ignore"):
+            return not verify.said(verify.judge, outside, answer, right)
+
+    return cases.failing([(key, text) for key, text in because], plain.decode(got), right, judge)
 
 
 def experiment_names(lab: nbformat.NotebookNode) -> set[str]:

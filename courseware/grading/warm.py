@@ -62,6 +62,8 @@ class Entry:
     home: str
     connection: str  # path of the connection file
     rules: str  # the filter of system calls, in hexadecimal
+    core: int | None = None  # the processor to keep to
+    group: str = ""  # folder of the control group to enter
 
 
 class Nursery:
@@ -86,8 +88,8 @@ class Nursery:
         self.process.stdin.close()
         self._answer(_IMPORTS)
 
-    def kernel(self, entry: Entry, lifeline: int) -> None:
-        """Start a kernel in the box. It alone keeps `lifeline` open, a file descriptor.
+    def kernel(self, entry: Entry, lifeline: int) -> int:
+        """Start a kernel in the box, and return its number. It alone keeps `lifeline` open, a file descriptor.
 
         Raises:
             Unavailable: it did not come to that.
@@ -97,21 +99,23 @@ class Nursery:
                 socket.send_fds(self.control, [json.dumps(dataclasses.asdict(entry)).encode()], [lifeline])
             except OSError as error:
                 raise Unavailable(f"the process that holds the imports is gone ({error})") from error
-            self._answer(ENTER)
+            return int(self._answer(ENTER))
 
     def close(self) -> None:
         self.control.close()
         self.process.kill()
         self.process.wait()
 
-    def _answer(self, seconds: float) -> None:
+    def _answer(self, seconds: float) -> str:
         self.control.settimeout(seconds)
         try:
             said = self.control.recv(10_000).decode()
         except OSError as error:
             said = str(error)
-        if said != "ok":
+        status, _, value = said.partition(" ")
+        if status != "ok":
             raise Unavailable(said or "the process that holds the imports is gone")
+        return value
 
 
 _nurseries: dict[tuple[str, ...], Nursery | Unavailable] = {}
@@ -151,6 +155,8 @@ def give_up(modules: tuple[str, ...], error: Unavailable) -> None:
 def main() -> None:
     """Import, then fork a kernel for each request, until the grader hangs up."""
     del sys.path[0]  # the folder of this file, which no kernel has
+    everything = resource.getrlimit(resource.RLIMIT_AS)[1]  # the grader's own process may have less
+    resource.setrlimit(resource.RLIMIT_AS, (everything, everything))
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     sys.dont_write_bytecode = True
@@ -179,10 +185,12 @@ def main() -> None:
 def _enter(entry: Entry, lifeline: int, control: socket.socket) -> NoReturn:
     """Enter the box and leave a child in it: only a child is in the new namespace of processes."""
     try:
+        if entry.group:
+            Path(entry.group, "cgroup.procs").write_text("0", encoding="utf-8")
         _join(entry.process)
         child = os.fork()
         if child:
-            control.send(b"ok")
+            control.send(f"ok {child}".encode())
             os._exit(0)
     except BaseException as error:
         control.send(f"the box cannot be entered: {error}".encode())
@@ -221,6 +229,8 @@ def _settle(entry: Entry, lifeline: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
     os.close(nothing)
+    if entry.core is not None:
+        os.sched_setaffinity(0, {entry.core})
     for name, limit in entry.limits.items():
         resource.setrlimit(getattr(resource, name), (limit, limit))
     capability = 0
@@ -232,9 +242,9 @@ def _settle(entry: Entry, lifeline: int) -> None:
         os.setresuid(entry.user, entry.user, entry.user)
     _call("capset", (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)())
     _call("prctl", _SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    _prctl(_SET_DUMPABLE, 1)  # as any program that was started
     if entry.rules:
         _filter(bytes.fromhex(entry.rules))
-    _prctl(_SET_DUMPABLE, 1)  # as any program that was started
     status = dict(
         line.split(":\t") for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines() if ":\t" in line
     )

@@ -114,9 +114,12 @@ COPIES |= {"aten::diagonal_scatter", "aten::as_strided_scatter", "aten::is_same_
 # lengths stay on the CPU whatever the device (PackedSequence.cpp, TensorShape.cpp)
 WITH_CPU_LENGTHS = {"aten::_pack_padded_sequence", "aten::split.Tensor", "aten::unsafe_split.Tensor", "aten::tensor_split"}
 WITH_CPU_LENGTHS |= {"aten::tensor_split.tensor_indices_or_sections"}
-# CPU indices move to the indexed tensor, GPU indices into a CPU tensor are refused (TensorAdvancedIndexing.cpp, make_info)
-INDEXING = {"aten::index.Tensor", "aten::_unsafe_index.Tensor", "aten::index_put", "aten::index_put_"}
-INDEXING |= {"aten::_index_put_impl_", "aten::_unsafe_index_put"}
+# Indices move to the indexed tensor, as values without dimensions do; only reading a CPU tensor at GPU indices is refused
+# (TensorAdvancedIndexing.cpp: index's own check, make_info, index_put_)
+READING = {"aten::index.Tensor", "aten::_unsafe_index.Tensor"}
+INDEXING = READING | {"aten::index_put", "aten::index_put_", "aten::_index_put_impl_", "aten::_unsafe_index_put"}
+# TensorIterator takes a CPU scalar here, their CUDA kernel does not (seen on a GPU; beside "meta" it passes)
+NO_SCALAR = {"aten::addcdiv", "aten::addcdiv_"}
 # cuBLAS has no whole numbers (Blas.cpp, LinearAlgebra.cpp: "addmm_cuda" not implemented for 'Long')
 PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mv", "aten::addmv", "aten::dot", "aten::vdot"}
 SCALAR_TYPES = {torch.int64: "Long", torch.int32: "Int", torch.int16: "Short", torch.int8: "Char", torch.uint8: "Byte"}
@@ -140,16 +143,12 @@ def _check_mixture(name: str, given: list[Tensor], args: tuple[Any, ...]) -> Non
             raise RuntimeError(f"lengths and sections must be on the CPU (pretend; in {name})")
         return
     if name in INDEXING:
-        if not on_gpu(given[0]):
-            if any(on_gpu(index) for index in tensors(args[1])):
-                raise RuntimeError(
-                    "indices should be either on cpu or on the same device as the indexed tensor (cpu) (pretend)"
-                )
-            raise _refuse(name)
-        if len(args) > 2 and not on_gpu(args[2]) and args[2].dim() > 0:
+        if name in READING and not on_gpu(given[0]):
+            raise RuntimeError("indices should be either on cpu or on the same device as the indexed tensor (cpu) (pretend)")
+        if len(args) > 2 and on_gpu(args[2]) != on_gpu(given[0]) and args[2].dim() > 0:
             raise _refuse(name)
         return
-    if name in _no_check():
+    if name in _no_check() and name not in NO_SCALAR:
         # TensorIterator.cpp, compute_types: the first GPU tensor sets the device; one CPU tensor without dimensions may
         # stand beside it (allow_cpu_scalars), unless it is the one that is written to.
         beside = [tensor for tensor in given if not on_gpu(tensor)]
@@ -238,7 +237,7 @@ def _check_kernel(func: Any, name: str, given: list[Tensor]) -> None:
         kernel = {"mm": "addmm_cuda", "addmm": "addmm_cuda", "bmm": "baddbmm_cuda", "baddbmm": "baddbmm_cuda"}.get(
             short, {"mv": "addmv_impl_cuda", "addmv": "addmv_impl_cuda"}.get(short, short)
         )
-        raise RuntimeError(f'"{kernel}" not implemented for {kind!r} (pretend)')
+        raise NotImplementedError(f'"{kernel}" not implemented for {kind!r} (pretend)')
 
 
 # ------------------------------------------------------------------------------------------- what Python asks of a tensor

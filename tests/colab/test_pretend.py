@@ -1,7 +1,9 @@
 """The pretend GPU refuses what a GPU refuses, and only that.
 
 Where a case needs a judge, it is torch itself: beside a "meta" tensor TensorIterator, the same C++ code as beside a CUDA
-tensor, says which mixtures it takes. The others are what CUDA's sources say (named in pretend.py).
+tensor, says which mixtures it takes. The others are what CUDA's sources say (named in pretend.py). All of them, and the
+mixtures beside "meta", were put to a GPU too (NVIDIA H200, torch 2.11, 26 November 2026): four of 199 were otherwise than
+here, and have been mended.
 """
 
 # ruff: noqa: E501  # each case is one string
@@ -58,6 +60,8 @@ def run(codes: list[str], profile: str) -> list[str]:
 ALLOWED = {
     # making and moving
     "r = torch.zeros(2, device=G)": "GPU",
+    "r = c.clone(); r[i] = 1.0": "cpu",
+    "r = c.clone(); r[i] = x[0]": "cpu",
     "r = torch.tensor([1.0], device=G)": "GPU",
     "r = torch.as_tensor(np.ones(2, dtype='float32'), device=G)": "GPU",
     "r = torch.zeros_like(x)": "GPU",
@@ -171,9 +175,10 @@ REFUSED = {
     "r = torch.allclose(x, c)": TWO,
     "r = x.clone(); r[i] = torch.ones(2)": TWO,
     "r = c[i]": "RuntimeError: indices should be either on cpu",
-    "r = c.clone(); r[i] = 1.0": "RuntimeError: indices should be either on cpu",
+    "r = c.clone(); r[i] = torch.ones(2, device=G)": TWO,
     "r = F.scaled_dot_product_attention(m[None], m[None], m[None], attn_mask=torch.ones(3, 3, dtype=torch.bool))": TWO,
     "r = (net(x) - c).sum()": TWO,
+    "r = torch.addcdiv(x, x, s)": TWO,
     "r = x.clamp(min=s)": TWO,  # its CUDA wrapper asks for one device before TensorIterator could be lenient
     "r = x.numpy()": "TypeError: can't convert GPU device type tensor to numpy",
     "r = np.asarray(x)": "TypeError: can't convert GPU device type tensor to numpy",
@@ -192,11 +197,11 @@ CUDA_ONLY = {
     "e = torch.Event(device=x.device); e.record(); r = e.query()": "True",  # as generate() does
     # cuBLAS has no whole numbers
     "r = torch.ones(2, 2, dtype=torch.long, device=G) @ torch.ones(2, 2, dtype=torch.long, device=G)": (
-        "RuntimeError: \"addmm_cuda\" not implemented for 'Long'"
+        "NotImplementedError: \"addmm_cuda\" not implemented for 'Long'"
     ),
     "with torch.inference_mode():\n"
     "    r = torch.ones(2, 2, dtype=torch.int32, device=G) @ torch.ones(2, 2, dtype=torch.int32, device=G)": (
-        "RuntimeError: \"addmm_cuda\" not implemented for 'Int'"
+        "NotImplementedError: \"addmm_cuda\" not implemented for 'Int'"
     ),
     "r = torch.ones(2, 2, dtype=torch.long) @ torch.ones(2, 2, dtype=torch.long)": "cpu",
     "r = x.double()": "GPU",
@@ -236,7 +241,7 @@ def test_refuses_what_a_gpu_refuses_and_only_that(profile: str) -> None:
 POINTWISE = {
     "add sub mul div pow maximum minimum fmod remainder atan2 eq lt ge": "torch.{}(a, b)",
     "logical_and bitwise_and": "torch.{}(a > 0, b > 0)",
-    "addcmul addcdiv": "torch.{}(a, a, b)",
+    "addcmul": "torch.{}(a, a, b)",
     "lerp": "torch.{}(a, a, b)",
     "where": "torch.{}(a > 0, a, b)",
 }

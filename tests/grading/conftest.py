@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from courseware.chapters import Chapter
-from courseware.grading import box, demo, run
+from courseware.grading import box, demo, run, verdict
 
 TINY = Chapter(Path(__file__).parent / "90_tiny")
 RIGHT = {"double": "def double(x):\n    return 2 * x", "total": "def total(values):\n    return float(sum(values))"}
@@ -55,9 +55,16 @@ def right() -> dict[str, Any]:
     return handed_in(RIGHT)
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> verdict.Lab:
+    """The tiny lab with what its solution gives: the same for every class, and seconds to make."""
+    return verdict.prepare(TINY, tmp_path_factory.mktemp("prepared"))
+
+
 @pytest.fixture
-def grade(tmp_path: Path) -> Callable[..., Path]:
+def grade(tmp_path: Path, prepared: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Grade a class given as {file name: notebook or bytes}; returns the output folder."""
+    monkeypatch.setattr(verdict, "prepare", lambda source, cache: prepared)
 
     def graded(files: dict[str, Any], **options: Any) -> Path:
         folder = tmp_path / "submitted"
@@ -67,6 +74,7 @@ def grade(tmp_path: Path) -> Callable[..., Path]:
             (folder / name).write_bytes(data)
         options.setdefault("limits", QUICK)
         options.setdefault("warm", False)  # the attacks are warm
+        options.setdefault("canary", False)  # it has tests of its own
         run.grade_class(TINY, folder, tmp_path / "graded", run.Options(**options))
         return tmp_path / "graded"
 

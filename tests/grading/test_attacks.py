@@ -64,6 +64,11 @@ def spy(info):
     print("CAPTURED", info.raw_cell)
 get_ipython().events.register("pre_run_cell", spy)
 """
+FORGE = """\
+import json
+handle = get_ipython().kernel.shell_handlers["course_request"]
+asker = next(c.cell_contents for c in handle.__closure__ if type(c.cell_contents).__name__ == "Asker")
+"""
 
 ATTACKS: dict[str, str] = {
     "reads hidden tests": "NEEDLE = 'HIDDEN-' + 'MARKER'\n" + SEARCH,
@@ -101,6 +106,11 @@ ATTACKS: dict[str, str] = {
     "assert that cannot fail": "import ast\nclass Strip(ast.NodeTransformer):\n    def visit_Assert(self, node): return ast.Pass()\nget_ipython().ast_transformers.append(Strip())",
     "fake kernel messages": "k = get_ipython().kernel\np = k.get_parent()\nfor name in ('probe', 'visible'):\n    k.session.send(k.iopub_socket, 'display_data', {'data': {'application/vnd.course.answer+json': '{\"dict\": {}}'}, 'metadata': {}}, parent=p)\nk.session.send(k.iopub_socket, 'status', {'execution_state': 'idle'}, parent=p)\nk.session.send(k.shell_stream if hasattr(k, 'shell_stream') else k.iopub_socket, 'execute_reply', {'status': 'ok'}, parent=p)",
     "forged answers": "import json\nold = json.dumps\njson.dumps = lambda *a, **k: old({'dict': {'y': {'array': '<f8', 'shape': [2, 2], 'data': ''}}})",
+    "one answer to all": FORGE
+    + 'asker.dumps = lambda *a: \'{"dict": {"y": {"array": "<f8", "shape": [2, 2], "data": ""}}}\'',
+    "nested answers to all": FORGE + "asker.dumps = lambda *a: '[' * 100000 + ']' * 100000",
+    "a pickle for all answers": FORGE
+    + "import base64, pickle\nclass P:\n    def __reduce__(self): return (exec, ('import os; os.system(\"touch /tmp/pwned-by-pickle\")',))\nasker.dumps = lambda *a: base64.b64encode(pickle.dumps(P())).decode()",
     "a pickle for an answer": "import json, pickle\nclass P:\n    def __reduce__(self): return (exec, ('import os; os.system(\"touch /tmp/pwned-by-pickle\")',))\nimport base64\njson.dumps = lambda *a, **k: base64.b64encode(pickle.dumps(P())).decode()",
     "nested answers": "import json\njson.dumps = lambda *a, **k: '[' * 100000 + ']' * 100000",
     "garbage on the sockets": "import zmq, os\nk = get_ipython().kernel\nfor i in range(50):\n    k.iopub_socket.send_multipart([b'x', b'<IDS|MSG>', b'', b'{', b'{', b'{', b'{'])",
@@ -109,13 +119,34 @@ ATTACKS: dict[str, str] = {
     "time bomb": "import os, time, threading, subprocess\nthreading.Thread(target=lambda: time.sleep(10**6)).start()\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(10**6)\nsubprocess.Popen(['sleep', '1000000'], start_new_session=True)",
     "threads": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(100,)).start()",
     "page with scripts": "from IPython.display import HTML, Javascript, SVG, Markdown, display\nfor o in (HTML('<script>EVIL()</script><img src=x onerror=EVIL()>'), Javascript('EVIL()'), SVG('<svg xmlns=\"http://www.w3.org/2000/svg\" onload=\"EVIL()\"/>'), Markdown('<script>EVIL()</script>')): display(o)\nprint('</pre></div><script>EVIL()</script>')\nraise ValueError('<script>EVIL()</script>')",
+    "exits in the way of an answer": "import os, threading\nthreading.Timer(0.02, os._exit, [0]).start()",
+    "no list for a traceback": "k = get_ipython().kernel\nk.session.send(k.iopub_socket, 'error', {'ename': 'a', 'evalue': 'b', 'traceback': 5}, parent=k.get_parent())",
+    "no dictionary for data": "k = get_ipython().kernel\nfor kind in ('display_data', 'execute_result', 'update_display_data'):\n    k.session.send(k.iopub_socket, kind, {'data': 5, 'metadata': 5}, parent=k.get_parent())",
+    "an answer of another dtype": FORGE
+    + "asker.dumps = lambda *a: json.dumps({'dict': {'y': {'array': '1f,f', 'shape': [1], 'data': 'AAAAAAAAAAA='}}})",
+    "a shape without bytes": FORGE
+    + "asker.dumps = lambda *a: json.dumps({'array': '<f8', 'shape': [0, 10**18], 'data': ''})",
+    "locks that others see": "import fcntl, os, time\npath = os.__file__\nready, says = os.pipe()\nif os.fork() == 0:\n    f = open(path); fcntl.flock(f, fcntl.LOCK_SH); fcntl.lockf(f, fcntl.LOCK_SH, 10); os.write(says, b'1'); time.sleep(30)\nos.read(ready, 1)\nf = open(path)\ntry: fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)\nexcept BlockingIOError: print('READ a lock')\ntry: print('READ', fcntl.fcntl(f, fcntl.F_GETLK, b'\\0' * 32))\nexcept OSError as e: print(e)\ntry: print('READ', fcntl.fcntl(f, 1024, 0))\nexcept OSError as e: print(e)",
+    "notices of other boxes": "import ctypes, os\nlibc = ctypes.CDLL(None)\ni = libc.inotify_init1(0)\nif libc.inotify_add_watch(i, os.path.dirname(os.__file__).encode(), 0xFFF) >= 0: print('READ inotify')\nif libc.fanotify_init(0x200, 0) >= 0: print('READ fanotify')\nimport fcntl\ntry: fcntl.fcntl(os.open('/usr', 0), 1026, 0x1); print('READ dnotify')\nexcept OSError as e: print(e)",
+    "what is in memory of a file": "import os, ctypes, mmap\nf = os.open(os.__file__, 0)\ntry: os.preadv(f, [bytearray(1)], 0, os.RWF_NOWAIT); print('READ nowait')\nexcept OSError as e: print(e)\nm = mmap.mmap(f, 4096, prot=mmap.PROT_READ)\nlibc = ctypes.CDLL(None)\naddress = ctypes.c_void_p()\nbase = int([l for l in open('/proc/self/maps') if 'os.py' in l][0].split('-')[0], 16)\nif libc.mincore(ctypes.c_void_p(base), 4096, (ctypes.c_char * 1)()) == 0: print('READ mincore')\nif libc.syscall(451, f, (ctypes.c_uint64 * 2)(0, 4096), (ctypes.c_uint64 * 5)(), 0) == 0: print('READ cachestat')",
+    "sockets of other kinds": "import socket\nfor family, kind in ((40, 1), (38, 5), (17, 3), (31, 3), (30, 1), (42, 2), (15, 3), (21, 5), (44, 3), (29, 3), (43, 1)):\n    try: socket.socket(family, kind); print('CONNECTED', family)\n    except OSError as e: print(e)",
+    "hides from the watch": "import ctypes\nif ctypes.CDLL(None).prctl(4, 0, 0, 0, 0) == 0: print('ROOT')",
+    "memory behind madvise": "import mmap, time\nmaps = []\nfor k in range(8):\n    m = mmap.mmap(-1, 200_000_000); m.write(b'1' * 200_000_000); m.madvise(mmap.MADV_DONTNEED); maps.append(m)\ntime.sleep(3)\nprint('ROOT')",
+    "memory in SysV segments": "import ctypes\nlibc = ctypes.CDLL(None)\nif max(libc.shmget(0, ctypes.c_size_t(200_000_000), 0o1600), libc.msgget(0, 0o1600), libc.semget(0, 1, 0o1600)) >= 0: print('ROOT')",
+    "memory in flight": "import os, ctypes\nfor make in (os.memfd_create, lambda n: os.open(f'/proc/self/fd/{ctypes.CDLL(None).syscall(447, 0)}', 2)):\n    try: make('m'); print('ROOT')\n    except OSError as e: print(e)",
+    "memory in page tables": "import ctypes, time\nlibc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\nsize = 1 << 40\np = libc.mmap(None, ctypes.c_size_t(size), 1, 0x4022, -1, ctypes.c_long(0))\nv = np.lib.stride_tricks.as_strided(np.ctypeslib.as_array(ctypes.cast(p, ctypes.POINTER(ctypes.c_uint8)), (1,)), (size >> 21,), (1 << 21,))\nt = 0\nfor i in range(0, 400_000, 1000): t += int(v[i:i + 1000].sum())\ntime.sleep(1)\nprint('ROOT')",
+    "memory in empty files": "import os\nn = 0\nos.makedirs('/tmp/d')\nwhile True:\n    os.close(os.open(f'/tmp/d/{n}', 64)); n += 1",
+    "memory in sockets": "import os, socket, time\nfor i in range(4):\n    if os.fork() == 0:\n        kept = [socket.socketpair() for _ in range(200)]\n        time.sleep(60)\ntime.sleep(60)",
+    "a folder that nobody may open": "import os\nd = os.path.join(os.path.dirname(get_ipython().kernel.parent.abs_connection_file), 'litter')\nos.mkdir(d); open(d + '/x', 'w').write('y' * 1000); os.chmod(d, 0)",
+    "keeps all processors": "import os, subprocess, time\nos.sched_setaffinity(0, range(os.cpu_count()))\nif len(os.sched_getaffinity(0)) > 1 and os.cpu_count() > 1: print('ROOT')\nfor _ in range(40): subprocess.Popen(['/bin/sh', '-c', 'while :; do :; done'], start_new_session=True)\ntime.sleep(4)",
     "a huge image": f"from IPython.display import publish_display_data\npublish_display_data({{'image/png': '{huge_png()}'}})",
 }
 # What else than (0, 3) an attack deserves: these spoil the kernel for the rest of their own notebook.
 DESERVES = {
-    "patched IPython": (0, 0), "fake modules": (0, 0), "fills the folder of sockets": (0, None), "many files among the sockets": (0, None),
-    # one forged answer to every question: wrong everywhere (where orjson is not installed, the kernel dies of it)
-    "forged answers": (0, 0), "a pickle for an answer": (0, 0), "nested answers": (0, 0),
+    "patched IPython": (0, 0), "fills the folder of sockets": (0, None), "many files among the sockets": (0, None),
+    # one forged answer to every question: wrong everywhere
+    "an answer of another dtype": (0, 0), "a shape without bytes": (0, 0), "one answer to all": (0, 0),
+    "nested answers to all": (0, 0), "a pickle for all answers": (0, 0),
 }  # fmt: skip
 
 
@@ -177,6 +208,18 @@ def test_attack(graded: Path, attack: str) -> None:
     shown = "".join(str(o.get("text", "")) for c in notebook["cells"] for o in c.get("outputs", []))
     for bad in ("FOUND ['", "WROTE", "CONNECTED", "RESOLVED", "ATTACHED", "READ", "MOUNTED", "ROOT"):
         assert bad not in shown, shown
+
+
+@pytest.mark.parametrize(
+    ("attack", "said"),
+    [
+        ("memory behind madvise", "used more than 1.0 GB of memory"),
+        ("memory in empty files", "made more than 50000 files"),
+        ("memory in sockets", "opened more than 1000 sockets"),
+    ],
+)
+def test_memory_that_no_process_shows_is_seen(graded: Path, attack: str, said: str) -> None:
+    assert said in result_of(graded, attack)["note"]
 
 
 def test_honest_grades_stand(graded: Path) -> None:

@@ -147,11 +147,10 @@ def command(submitted: Path, out: Path) -> list[str]:
     return [sys.executable, str(script), str(Path(__file__).parent), str(submitted), str(out)]
 
 
-def command_of(process: psutil.Process) -> str:
-    """What it was started with; nothing where it has ended in the meantime."""
+def started_with(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
-    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+    except psutil.Error:  # a kernel that has ended, and is not buried yet
         return ""
 
 
@@ -178,7 +177,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
         assert all(os.stat(p).st_mtime_ns == when for p, when in kept.items()), "a finished grade was made again"
     else:
         sign = "spawn_main" if victim == "worker" else "warm.py"  # a kernel is a child of the nursery, which is a worker's
-        found = [p for p in psutil.Process(process.pid).children(recursive=True) if sign in command_of(p)]
+        found = [p for p in psutil.Process(process.pid).children(recursive=True) if sign in started_with(p)]
         hit = [p for p in found if (p.parent() in found) == (victim == "kernel")]
         assert hit
         hit[-1].send_signal(signal.SIGKILL)

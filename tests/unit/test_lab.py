@@ -90,6 +90,13 @@ def test_unknown_exercise() -> None:
         ("three", 3, "should be a number, but it is a str"),
         (2.5, 3, "should be 3, but it is 2.5"),
         (torch.tensor(2.5), 3, "should be 3"),
+        (1 + 2j, 1 + 3j, r"should be \(1\+3j\), but it is \(1\+2j\)"),
+        (1 + 2j, 1.0, "should be 1.0"),
+        (2**60 + 1, 2**60, "should be 1152921504606846976, but it is 1152921504606846977"),
+        (torch.tensor(2**60 + 1), np.int64(2**60), "1152921504606846977"),
+        (10**400, 1.0, "should be 1.0"),
+        (torch.tensor([2**60 + 1]), torch.tensor([2**60]), r"q\[0\] = 1152921504606846977"),
+        (torch.tensor([1 + 2j]), torch.tensor([1 + 3j]), r"q\[0\] = 1\+2j, which should be 1\+3j"),
     ],
 )
 def test_expect_close_says_what_differs(got: object, want: object, says: str) -> None:
@@ -102,6 +109,9 @@ def test_expect_close_accepts() -> None:
     lab.expect_close(np.float32(3), 3, "n")
     lab.expect_close(torch.tensor(3.0), torch.tensor(3.0), "scalar")
     lab.expect_close(torch.tensor([3.3]), torch.tensor([3.0]), "loose", rtol=0.2)
+    lab.expect_close(1 + 2j, 1 + 2j, "complex")
+    lab.expect_close(torch.tensor([1 + 2j]), torch.tensor([1 + 2.000001j]), "complex")
+    lab.expect_close(2**60, np.int64(2**60), "large")
 
 
 class TestExplorer:

@@ -28,7 +28,10 @@ assert np.allclose(double(np.array([1.0, 2.0])), [2.0, 4.0]), "twice 1 and 2 is 
 def probe():
     marker = "HIDDEN-MARKER-1"
     x = np.array([[0.5, -3.0], [7.0, 0.0]])
-    return {"y": double(x), "x after": x}
+    return {
+        "y": double(x),  # because: an array with two axes
+        "x after": x,  # because: the array you were given, which must stay as it was
+    }
 
 
 def visible():
@@ -59,7 +62,11 @@ assert total([1.0, 2.0]) == 3.0, "1 and 2 make 3"
 # %% tags=["hidden:total:2"]
 def probe():
     marker = "HIDDEN-MARKER-2"
-    return [total([]), total([2.5, -0.5]), total([1e3] * 10)]
+    return [
+        total([]),  # because: an empty list
+        total([2.5, -0.5]),  # because: negative numbers
+        total([1e3] * 10),
+    ]
 
 
 def visible():

@@ -1,0 +1,198 @@
+"""What the grader leaves in a student's kernel before anything of the student's runs: it asks the questions at the end.
+
+Its source is sent into the box with plain.py's, so it stands alone. It has globals and builtins of its own, and it is
+spoken to by a kind of message of its own (`REQUEST`), so that no name of the student's stands between grader and kernel:
+`dict = {}`, `exec = None` and `get_ipython = None` are a student's good right. It holds no secret, and nothing that it
+answers is believed.
+
+A function is judged as it was when its tests ran, with the names it leaned on then. So after each cell the asker is told
+whose it was, and remembers, by reference:
+
+    given    what the lab's own cells have bound, the latest of each name
+    judged   an exercise's own names, as they were when its cell, and then its tests, had run
+    leaned   names of the student's other cells that these reach
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import json
+import os
+import re
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+REQUEST, REPLY = "course_request", "course_reply"
+_IPYTHONS = re.compile(r"_{1,3}|_i{1,3}|_[iod]h|_i?\d+|In|Out")  # names that change with every cell
+
+Names = dict[str, Any]
+
+
+class Asker:
+    """Remembers a kernel's names, and calls functions beside them."""
+
+    def __init__(self, shell: Any, tools: Names) -> None:
+        self.shell, self.plain, self.encode, self.dumps = shell, tools["plain"], tools["encode"], json.dumps
+        self.builtins = dict(vars(builtins))
+        self.given: Names = {name: value for name, value in shell.user_ns.items() if not _IPYTHONS.fullmatch(name)}
+        self.answered: dict[str, Names] = {}  # exercise → its names, as its own cell left them
+        self.judged: dict[str, Names] = {}
+        self.leaned: dict[str, Names] = {}
+        self.settings: dict[str, list[Any]] = {}
+        self.end: Names | None = None  # all names, when the first question came
+        self.ids: dict[str, int] = {}
+        self._look()
+
+    def __call__(self, what: str, arguments: list[Any]) -> Any:
+        """Answer one request: the name of a method below, and its arguments."""
+        methods: dict[str, Callable[..., Any]] = {"after": self.after, "tidy": self.tidy, "ask": self.ask}
+        return methods[what](*arguments)
+
+    def after(self, kind: str, exercise: str, names: list[str]) -> None:
+        """A cell has run: one that was `given`, an exercise's `answer` or `tests`, or the student's `own`.
+
+        `names` are those that it is known to bind; others are found by what has changed.
+        """
+        ns = self.shell.user_ns
+        changed = {name: ns[name] for name in {*names, *self._changed()} if name in ns}
+        if kind == "given":
+            self.given.update(changed)
+            for name in [name for name in self.given if name in self.ids and name not in ns]:
+                del self.given[name]
+            for judged in self.judged.values():  # as a lab may wrap what a student wrote
+                judged.update({name: value for name, value in changed.items() if name in judged})
+        elif kind == "answer":
+            self.answered[exercise] = changed
+            self._judge(exercise, changed)
+        elif kind == "tests":
+            self._judge(exercise, self.answered.get(exercise, {}))
+        self._look()
+
+    def tidy(self, exercise: str) -> bool:
+        """Put back what the student's own cells have covered; was there anything?"""
+        ns = self.shell.user_ns
+        wanted = {**self.given, **self.answered.get(exercise, {})}
+        covered = [name for name in ns if name in self.builtins and name not in wanted]
+        changed = bool(covered) or any(name not in ns or ns[name] is not value for name, value in wanted.items())
+        for name in covered:
+            del ns[name]
+        ns.update(wanted)
+        self._look()
+        return changed
+
+    def ask(self, exercise: str, source: str, function: str) -> str:
+        """Call a function of `source` beside the names that an exercise was judged by; returns its answer as JSON.
+
+        Raises: whatever the function raises, and TypeError for an answer that is not plain data.
+        """
+        ns = self.shell.user_ns
+        if self.end is None:
+            self.end = dict(ns)
+        names = {name: value for name, value in self.end.items() if name not in self.builtins}
+        for known in (self.given, *self.judged.values(), self.judged.get(exercise, {})):
+            names |= known
+        live = {**names, **self.leaned.get(exercise, {})}  # the question itself needs no helper of theirs
+        for name in [name for name in ns if name not in live]:
+            del ns[name]
+        ns.update(live)
+        beside = {**names, "__builtins__": self.builtins}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # also where a student has made them errors
+            _settle(self.settings.get(exercise, []))
+            exec(compile(source, "<question>", "exec"), beside)
+            return self.dumps(self.encode(self.plain(beside[function]())))
+
+    def _judge(self, exercise: str, names: Names) -> None:
+        """Remember an exercise's names as they are now, and what they reach."""
+        ns = self.shell.user_ns
+        self.judged[exercise] = {name: ns[name] for name in names if name in ns}
+        known = {*self.given, *names}
+        self.leaned[exercise] = {name: value for name, value in self._reached(names).items() if name not in known}
+        self.settings[exercise] = _settings()
+
+    def _reached(self, names: Iterable[str]) -> Names:
+        """The student's names that the functions behind these names mention, and those behind them, and so on."""
+        ns = self.shell.user_ns
+        found: Names = {}
+        todo = [*names]
+        while todo:
+            name = todo.pop()
+            if name in ns and name not in found:
+                found[name] = ns[name]
+                todo += {n for code in _codes(ns[name], 0) for n in _mentioned(code)}
+        return found
+
+    def _changed(self) -> Iterator[str]:
+        for name, value in self.shell.user_ns.items():
+            if self.ids.get(name) != id(value) and not _IPYTHONS.fullmatch(name):
+                yield name
+
+    def _look(self) -> None:
+        self.ids = {name: id(value) for name, value in self.shell.user_ns.items()}
+
+
+def _codes(value: Any, depth: int) -> Iterator[types.CodeType]:
+    """The code behind a function, also a wrapped one, a class, an instance of the student's own class."""
+    if depth > 4:
+        return
+    inner: list[Any] = []
+    if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
+        yield value.__code__
+        inner = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]
+        inner += [vars(value).get("__wrapped__"), *(value.__defaults__ or ())]
+    elif isinstance(value, (staticmethod, classmethod, types.MethodType)):
+        inner = [value.__func__]
+    elif isinstance(value, property):
+        inner = [value.fget]
+    elif isinstance(value, functools.partial):
+        inner = [value.func, *value.args, *value.keywords.values()]
+    elif isinstance(value, type):
+        inner = [*vars(value).values(), *value.__bases__] if value.__module__ == "__main__" else []
+    elif type(value).__module__ == "__main__":
+        inner = [type(value)]
+    elif hasattr(type(value), "__wrapped__") or "__wrapped__" in getattr(value, "__dict__", {}):
+        inner = [value.__wrapped__]  # functools.lru_cache
+    for part in inner:
+        yield from _codes(part, depth + 1)
+
+
+def _mentioned(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _mentioned(constant)
+
+
+def _settings() -> list[Any]:
+    """Settings of the whole process that a function leans on without a name."""
+    torch = sys.modules.get("torch")
+    return [os.getcwd()] if torch is None else [os.getcwd(), torch.get_default_dtype(), torch.is_grad_enabled()]
+
+
+def _settle(settings: list[Any]) -> None:
+    if settings:
+        os.chdir(settings[0])
+    if len(settings) > 1:
+        torch = sys.modules["torch"]
+        torch.set_default_dtype(settings[1])
+        torch.set_grad_enabled(settings[2])
+
+
+def install(shell: Any, tools: Names) -> None:
+    """Have the kernel take requests, and make the ways to end it inert: after exit() a notebook goes on, as in Jupyter."""
+    kernel, asker = shell.kernel, Asker(shell, tools)
+
+    def handle(stream: Any, ident: Any, message: Names) -> None:
+        content: Names = {}
+        try:
+            content["answer"] = asker(message["content"]["what"], message["content"]["arguments"])
+        except BaseException as error:
+            content["error"] = f"{type(error).__name__}: {error}"[:1000]
+        kernel.session.send(stream, REPLY, content, message, ident=ident)
+
+    kernel.shell_handlers[REQUEST] = handle
+    shell.unobserve_all("exit_now")  # whoever sets it, exit(), quit() or do_shutdown(), would stop the kernel's loop

@@ -1,0 +1,146 @@
+"""What a feedback page says: from a result, the gradebook and the lab, to plain data that a worker makes a page of."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from .. import mathml
+from ..build import COLAB_TAG
+from ..chapters import repository, tags
+from ..files import whole
+from . import markdown, page
+from .one import Result
+from .verdict import Lab
+
+_TAIL = 4096  # bytes at the end of a file, where its key stands
+_MAKERS = ("page.py", "markdown.py", "words.py", "feedback.py", "../mathml.py", "../templates/feedback/page.css")
+_SAFE = re.compile(r"[^<>&\[\]`$\\*_|~]*")  # what Markdown and HTML read nothing into
+
+
+class Pages:
+    """The pages of one lab."""
+
+    def __init__(self, lab: Lab, cache: Path) -> None:
+        self.lab, self.cache = lab, cache
+        self.cells = nbformat.reads(lab.release, as_version=4).cells
+        first = next((line for c in self.cells if c.cell_type == "markdown" for line in c.source.splitlines()), lab.name)
+        self.title = re.sub(r"[*_`#]", "", first).strip()
+        self.sections = dict(_sections(self.cells))
+        self.given = {c.metadata.nbgrader.grade_id: c.source for c in self.cells if _is_answer(c)}
+
+    def shared(self) -> page.Lab:
+        """What all pages share; made when the first page is."""
+        return self._shared
+
+    @cached_property
+    def _shared(self) -> page.Lab:
+        prose = {cell.id: cell.source for cell in self.cells if cell.cell_type == "markdown"}
+        hidden = [cell.id for cell in self.cells if COLAB_TAG in tags(cell) or cell.id == "colab-link"]
+        made = "".join(markdown.rendered(source) for source in prose.values())
+        return page.Lab(prose, hidden, repository(), self._font(made))
+
+    def _font(self, made: str) -> str:
+        """The font of the lab's formulas; choosing its letters takes seconds, so it is kept."""
+        if "<math" not in made:
+            return ""
+        path = self.cache / f"formulas-{hashlib.sha256(made.encode()).hexdigest()[:16]}.woff2"
+        if not path.exists():
+            with whole(path) as scratch:
+                scratch.write_bytes(mathml.font(made))
+        return base64.b64encode(path.read_bytes()).decode()
+
+    def about(self, result: Result, graded: Any, lang: str) -> page.About:
+        """The facts of one page. `graded` is nbgrader's submission, with what a person changed in it."""
+        who = result.about
+        (notebook,) = graded.notebooks
+        grades = {grade.name: (float(grade.score), float(grade.max_score)) for grade in notebook.grades}
+        comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
+        lines, all_said = [], said(result, self.lab.exercises)
+        for name in self.lab.exercises:
+            tests = {f"{name}-{kind}": grades[f"{name}-{kind}"] for kind in ("tests", "hidden")}
+            earned, most = (sum(points[i] for points in tests.values()) for i in (0, 1))
+            section, comment = self.sections.get(name, ""), comments.get(name, "")
+            lines.append(page.Line(name, section, earned, most, tests, all_said[name], comment))
+        made = page.About(
+            who.get("id") or result.student, who.get("name", ""), self.title, float(graded.score), float(graded.max_score),
+            lines, notes(result), result.file, bool(who.get("late")), lang,
+        )  # fmt: skip
+        state = [result.key, made.__dict__ | {"lines": [line.__dict__ for line in lines]}, _makers()]
+        made.key = hashlib.sha256(json.dumps(state, default=str).encode("utf-8", "replace")).hexdigest()
+        made.notebook = result.notebook
+        return made
+
+    def answers(self, notebook: str) -> dict[str, str]:
+        """What a student has written, by exercise."""
+        found = {}
+        for cell in json.loads(notebook)["cells"] if notebook else []:
+            name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
+            source = "".join(cell["source"])
+            if name in self.given and source.strip() and source != self.given[name]:
+                found[name] = source
+        return found
+
+
+def said(result: Result, exercises: Iterable[str]) -> dict[str, list[list[str]]]:
+    """What is said of each exercise, also of one that was not run."""
+    return {
+        name: result.said.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
+        for name in exercises
+    }
+
+
+def notes(result: Result) -> list[str]:
+    """What there is to say about a submission as a whole."""
+    unsafe = "graded WITHOUT a box (--unsafe)" if result.box == "unsafe" else ""
+    return list(filter(None, [unsafe, result.about.get("said"), result.note]))
+
+
+def quoted(reason: str) -> str:
+    """A reason for nbgrader's own pages, which read Markdown and HTML into comments: what could be either becomes code."""
+    if _SAFE.fullmatch(reason):
+        return reason
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", reason)), default=0) + 3)
+    return f"{fence}\n{reason}\n{fence}"
+
+
+def ends_with(path: Path, key: str) -> bool:
+    """Was this file made for this key?"""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - _TAIL))
+            return key.encode() in file.read()
+    except OSError:
+        return False
+
+
+def _sections(cells: list[Any]) -> list[tuple[str, str]]:
+    """Each exercise and the heading that it stands under."""
+    heading, found = "", []
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^#{2,4} +(.+)$", cell.source, re.MULTILINE)
+            heading = re.sub(r"[*_`$]", "", headings[-1]).strip() if headings else heading
+        elif _is_answer(cell):
+            found.append((cell.metadata.nbgrader.grade_id, heading))
+    return found
+
+
+def _is_answer(cell: Any) -> bool:
+    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
+
+
+@lru_cache
+def _makers() -> str:
+    """Changes when the code that makes pages does."""
+    here = Path(__file__).parent
+    return hashlib.sha256(b"".join((here / name).read_bytes() for name in _MAKERS)).hexdigest()

@@ -1,0 +1,200 @@
+"""The list of a class, as a university or a learning platform exports it, and who on it handed something in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_utils.errors import CourseError
+
+from . import names
+
+# headings, as `names.loose` leaves them, in the languages of the platforms that export them
+_ID = re.compile(
+    r"^(id|sis(user|login)id|student(id|no|nr|number|code)|userid|user(name)?|login(id|name)?|kennung|benutzername|identifier"
+    r"|id(number|nummer|code)|(student|matrikel|matriculation|registration|enrol(l)?ment)(nummer|nr|number|no|id)|matricola"
+    r"|matrícula|matricule|num(éro|ero)?(étudiant|etudiant|d?identification)?|número(deid(entificación)?)?|codice|nia"
+    r"|nombredeusuario|nomdutilisateur|identifiant|netid|eid|orgdefinedid|学号|学籍号|学工号|工号|账号|帐号|用户名|编号|學號"
+    r"|学生番号|学籍番号|학번|номер|логин)$"
+)
+_NAME = re.compile(
+    r"^(name|fullname|student(s)?(name)?|displayname|participant|nom(complet)?|nombre(completo)?|nome(completo)?"
+    r"|vollständigername|teilnehmer(in)?|姓名|名字|学生姓名|学生|氏名|이름|фио|имя)$"
+)
+_FIRST = re.compile(r"^(firstname|givenname|vorname|prénom|prenom|nome|nombre|名)$")
+_LAST = re.compile(r"^(lastname|surname|familyname|nachname|familienname|nomdefamille|cognome|apellidos?|姓)$")
+_MAIL = re.compile(
+    r"^(e?mail(s|adresse|address)?|emailaddress|adresse(de)?(courriel|messagerie|email|électronique)|correo(electrónico)?"
+    r"|dirección(de)?(correo|email)|courriel|邮箱|电子邮(箱|件)|邮件|メール(アドレス)?)$"
+)
+
+
+@dataclass(eq=False)
+class Person:
+    """One line of the list."""
+
+    id: str
+    name: str
+    mail: str = ""
+    others: tuple[str, ...] = ()  # more numbers and logins of the same line
+
+    @property
+    def numbers(self) -> set[str]:
+        """All that stands for the person and for nobody else."""
+        said = {self.id, self.mail, self.mail.partition("@")[0], *self.others}
+        return {names.loose(text) for text in said} - {""}
+
+
+class Roster:
+    """A class by id and by name."""
+
+    def __init__(self, people: Iterable[Person]) -> None:
+        self.people = list(people)
+        self._by_number = self._index((number, p) for p in self.people for number in p.numbers)
+        self._by_name = self._index((spelling, p) for p in self.people for spelling in _spellings(p.name))
+
+    @staticmethod
+    def _index(pairs: Iterable[tuple[str, Person]]) -> dict[str, Person | None]:
+        """What stands for one person only; None for what stands for several."""
+        found: dict[str, Person | None] = {}
+        for key, person in pairs:
+            found[key] = person if found.get(key, person) is person else None
+        return found
+
+    @classmethod
+    def read(cls, path: Path) -> Roster:
+        """A CSV file with a heading, or with columns that need none: numbers, names, addresses.
+
+        Raises:
+            CourseError: it cannot be read, or names nobody.
+        """
+        rows = _rows(path)
+        columns: dict[str, list[int]] = {}
+        for line, row in enumerate(rows[:5]):  # a title may stand above the heading
+            columns = _columns(row)
+            if {"id", "name", "last"} & set(columns):
+                rows = rows[line + 1 :]
+                break
+        else:
+            columns = _guessed(rows)
+        people = []
+        for row in rows:
+            cells = {kind: [row[i].strip() for i in places if i < len(row)] for kind, places in columns.items()}
+            name = next(filter(None, cells.get("name", [])), "") or _joined(cells)
+            mail = next(filter(None, cells.get("mail", [])), "")
+            ids = [_plain(text) for text in cells.get("id", []) if text]
+            if name.casefold() == "points possible" or not (name or ids):  # Canvas's second line
+                continue
+            people.append(Person(ids[0] if ids else mail or name, name or ids[0], mail, tuple(ids[1:])))
+        if not people:
+            raise CourseError(f"{path} names no student. Its first line should say what is what, e.g. id,name,email.")
+        return cls(people)
+
+    def find(self, *texts: str) -> Person | None:
+        """Who is meant by an id, a name, or a text that holds one of them.
+
+        None for nobody, for more than one, and where the number is one student's and the name another's.
+        """
+        by_number = self._only(self._by_number.get(names.loose(text)) for text in texts) or self._only(
+            self._by_number.get(number) for text in texts for number in _numbers(text)
+        )
+        spelled = {self._by_name.get(spelling) for text in texts for spelling in _spellings(text)} - {None}
+        by_name = spelled or {
+            person
+            for text in texts
+            for name, count in _parts(text)
+            if (person := self._by_name.get(name)) and count == len(_words(person.name))
+        }
+        if by_number and by_name and by_number not in by_name:
+            return None
+        return by_number or self._only(by_name)
+
+    @staticmethod
+    def _only(found: Iterable[Person | None]) -> Person | None:
+        people = {person for person in found if person}
+        return people.pop() if len(people) == 1 else None
+
+
+def _numbers(text: str) -> set[str]:
+    """Numbers, logins and addresses that stand in a text by themselves."""
+    runs = re.findall(r"(?<![A-Za-z\d])\d{3,}(?![A-Za-z\d])|[\w.+-]+@[\w.-]+\w", text)
+    return {names.loose(run) for run in (*runs, *re.split(r"[\W_]+", text)) if len(run) > 2}
+
+
+def _parts(text: str) -> set[tuple[str, int]]:
+    """Up to four words of a text that follow one another, as one, and how many they are."""
+    words = names.words(text)
+    spans = ((i, j) for i in range(len(words)) for j in range(i + 1, min(i + 5, len(words) + 1)))
+    return {(names.loose("".join(words[i:j])), j - i) for i, j in spans}
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CourseError(f"--students {path} cannot be read: {error.strerror}.") from None
+    if data.startswith((b"PK", b"\xd0\xcf")):
+        raise CourseError(f"--students {path} is a spreadsheet. Save it as CSV (UTF-8) and name that file.")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        text = data.decode("utf-16", "replace")
+    else:
+        text = names.utf8(data)[0].decode("utf-8-sig", "replace")
+    text = re.sub(r"^sep=.\r?\n", "", text)
+    first = text.partition("\n")[0]
+    separator = max(",;\t", key=first.count)
+    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(map(str.strip, row))]
+
+
+def _columns(heading: list[str]) -> dict[str, list[int]]:
+    kinds = {"mail": _MAIL, "id": _ID, "name": _NAME, "last": _LAST, "first": _FIRST}
+    found: dict[str, list[int]] = {}
+    words = [names.loose(cell) for cell in heading]
+    with_last = any(_LAST.match(word) for word in words)
+    for place, word in enumerate(words):
+        matching = [kind for kind, pattern in kinds.items() if pattern.match(word)]
+        if with_last and "first" in matching:  # "Nome" is a first name beside a "Cognome"
+            matching = ["first"]
+        if matching:
+            found.setdefault(matching[0], []).append(place)
+    return found
+
+
+def _guessed(rows: list[list[str]]) -> dict[str, list[int]]:
+    """Columns of a list without a heading, by what stands in most of their cells."""
+    found: dict[str, list[int]] = {}
+    for place in range(max(map(len, rows), default=0)):
+        cells = [row[place].strip() for row in rows if place < len(row)]
+        for kind, pattern in (("mail", r".+@.+"), ("id", r"[A-Za-z]{0,4}\d{3,}\w*"), ("name", r"[^\d@]+")):
+            if 2 * sum(bool(re.fullmatch(pattern, cell)) for cell in cells) > len(cells):
+                found.setdefault(kind, []).append(place)
+                break
+    return found if "name" in found or "id" in found else {}
+
+
+def _joined(cells: dict[str, list[str]]) -> str:
+    """First and last name as one; Chinese names, last name first and without a space."""
+    first, last = (next(iter(cells.get(kind, [])), "") for kind in ("first", "last"))
+    chinese = all("\u3400" <= sign <= "\u9fff" for sign in first + last)
+    return f"{last}{first}" if chinese else f"{first} {last}".strip()
+
+
+def _plain(identifier: str) -> str:
+    """Moodle's sheet says "Participant 101" where its files say 101; Excel writes ="0042" to keep zeros."""
+    identifier = re.sub(r'^="(.*)"$', r"\1", identifier)
+    match = re.fullmatch(r"\D+ (\d+)", identifier)
+    return match[1] if match else identifier
+
+
+def _spellings(name: str) -> set[str]:
+    """A name as it stands, and with its parts the other way round: platforms write "Lee, Ann", "Ann Lee" and "leeann"."""
+    parts = _words(name)
+    turned = {"".join(parts), "".join(parts[1:] + parts[:1]), "".join(parts[-1:] + parts[:-1])}
+    return {names.loose(text) for text in turned} - {""}
+
+
+def _words(name: str) -> list[str]:
+    return [part for part in re.split(r"[\s,，_]+", name) if part]

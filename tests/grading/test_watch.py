@@ -1,0 +1,137 @@
+"""What a box uses, counted from outside: on ordinary child processes, which are watched the same way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from courseware.grading import box, watch
+
+MEGABYTE = 1_000_000
+
+
+@contextmanager
+def child(code: str) -> Iterator[watch.Members]:
+    """A process that has run this and waits."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{code}\nprint('ready', flush=True)\ninput()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    members = watch.Members([process.pid], apart=False)
+    try:
+        assert process.stdout and process.stdout.readline() == b"ready\n"
+        yield members
+    finally:
+        members.kill()
+        process.wait()
+
+
+def test_what_children_inherit_is_counted_once() -> None:
+    code = (
+        "import os, time\nx = bytearray(b'1') * 100_000_000\nfor _ in range(4):\n    if os.fork() == 0:\n"
+        "        time.sleep(100)\ntime.sleep(0.5)"
+    )
+    with child(code) as members:
+        assert members.look(10**12).memory > 400 * MEGABYTE  # a quick look adds up
+        assert 100 * MEGABYTE < members.look(0).memory < 200 * MEGABYTE
+        assert members.look(0).threads == 5
+
+
+def test_page_tables_are_counted() -> None:
+    """Of an address space without memory (MAP_NORESERVE), whose every page is the same one of zeros."""
+    code = (
+        "import mmap\nm = mmap.mmap(-1, 1 << 37, flags=mmap.MAP_PRIVATE | 0x4000, prot=mmap.PROT_READ)\n"
+        "n = sum(m[i] for i in range(0, 1 << 37, 1 << 21))"
+    )
+    with child(code) as members:
+        assert members.look(10**12).memory > 200 * MEGABYTE and members.look(0).memory > 200 * MEGABYTE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_only_a_mapping_still_holds_is_counted() -> None:
+    code = (
+        "import mmap\nmaps = [mmap.mmap(-1, 50_000_000) for _ in range(3)]\nfor m in maps:\n"
+        "    m.write(b'1' * 50_000_000)\n    m.madvise(mmap.MADV_DONTNEED)"
+    )
+    before = watch.Members([os.getpid()], apart=False).shared_before
+    with child(code) as members:
+        members.shared_before = before
+        assert members.look(10**12).memory > 150 * MEGABYTE
+
+
+def test_what_it_has_computed_and_waited() -> None:
+    with child("t = sum(range(10_000_000))") as members:
+        computed, waited = members.waited()
+        assert computed > 0.05 and waited >= 0
+
+
+class _Provisioner:
+    """A box that computes and waits as the test says."""
+
+    def __init__(self) -> None:
+        self.seconds = (0.0, 0.0)
+
+    def computed(self) -> tuple[float, float]:
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    ("computed", "waited", "late"),
+    [
+        (0.1, 3.0, 3.0),  # a busy machine
+        (10.0, 9.0, 0.0),  # its own fifty loops
+        (0.0, 0.0, 0.0),  # it sleeps
+        (4.0, 9.0, 6.0),  # both
+    ],
+)
+def test_only_a_busy_machine_gives_more_time(
+    computed: float, waited: float, late: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provisioner = _Provisioner()
+    meter = box.Meter(provisioner)  # type: ignore[arg-type]
+    provisioner.seconds = (computed, waited)
+    monkeypatch.setattr(time, "monotonic", lambda: meter.begun + 10.0)
+    assert meter.late() == pytest.approx(late)
+
+
+def test_one_processor_for_each_box() -> None:
+    allowed = os.sched_getaffinity(0)
+    with box.core() as first, box.core() as second:
+        assert first in {*allowed, None} and (second is None or second != first)
+    with box.core() as again:
+        assert again in {*allowed, None}
+
+
+def test_a_folder_that_nobody_may_open_is_removed(tmp_path: Path) -> None:
+    inner = tmp_path / "box" / "litter" / "deeper"
+    inner.mkdir(parents=True)
+    (inner / "x").write_text("y", encoding="utf-8")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "box" / "link").symlink_to(tmp_path / "elsewhere")
+    for folder in (inner, inner.parent):
+        folder.chmod(0)
+    box.remove(tmp_path / "box")
+    assert {path.name for path in tmp_path.iterdir()} == {"elsewhere"}
+
+
+def test_a_folder_of_sockets_that_cannot_be_read_is_not_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert watch.small(tmp_path)
+    (tmp_path / "big").write_bytes(b"1" * 2 * MEGABYTE)
+    assert not watch.small(tmp_path)
+    (tmp_path / "big").unlink()
+    (tmp_path / "closed").mkdir()
+    scan = os.scandir
+
+    def refused(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert not watch.small(tmp_path)

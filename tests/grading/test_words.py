@@ -1,0 +1,48 @@
+"""What students read, in both languages."""
+
+from __future__ import annotations
+
+import re
+import string
+
+import pytest
+
+from courseware.grading import words
+
+
+@pytest.mark.parametrize("key", words._TABLE)
+def test_both_languages_say_the_same_things(key: str) -> None:
+    english, chinese = words._TABLE[key]
+    fields = [{name for _, name, _, _ in string.Formatter().parse(text) if name} for text in (english, chinese)]
+    assert fields[0] == fields[1]
+    assert key == "note" or re.search(r"[\u4e00-\u9fff]", chinese)
+
+
+@pytest.mark.parametrize("sentence", words._REASONS)
+def test_the_grader_s_reasons_have_a_translation(sentence: str) -> None:
+    said = sentence.replace("{}", "7.5")
+    assert words.reason("en", said) == said
+    chinese = words.reason("zh", said)
+    assert re.search(r"[\u4e00-\u9fff]", chinese) and chinese.count("7.5") == sentence.count("{}")
+
+
+def test_python_s_own_messages_stay() -> None:
+    assert words.reason("zh", "IndexError: list index out of range") == "IndexError: list index out of range"
+
+
+def test_the_kinds_that_fail_are_one_sentence() -> None:
+    said = [["hidden", ""], ["because", "zeros"], ["because", "an empty list"]]
+    assert words.sentence(said) == "hidden tests: not passed; it fails for: zeros; an empty list"
+
+
+def test_a_sentence_of_an_exercise() -> None:
+    said = [
+        ["note", "its cell was split; the parts were joined"],
+        ["visible", "ran longer than 6 s"],
+        ["hidden", " (KeyError)"],
+    ]
+    assert words.sentence(said) == (
+        "its cell was split; the parts were joined; visible tests: ran longer than 6 s; hidden tests: not passed (KeyError)"
+    )
+    chinese = words.sentence(said, "zh")
+    assert "该单元格被拆分" in chinese and "运行超过 6 秒" in chinese and "未通过 (KeyError)" in chinese
