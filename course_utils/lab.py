@@ -6,17 +6,19 @@ import os
 import platform
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
+from . import tracebacks
 from .console import print_anything
 from .errors import CourseError, UnknownNameError
 
 T = TypeVar("T")
+_UNWRITTEN = "not written yet"
 
 
 class Unsolved(CourseError, NotImplementedError):
@@ -46,10 +48,12 @@ def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
     """
     global _state
     import transformers
+    from IPython import get_ipython
 
     from . import hardware, plots
 
     print_anything()
+    tracebacks.install(get_ipython())
     _state = _State(chapter, list(exercises))
     random.seed(seed)
     np.random.seed(seed)
@@ -94,14 +98,23 @@ def test(name: str) -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:
-        _state.passed[name] = "not written yet"
-        raise Unsolved(f"{error or 'not written yet'}. Write the cell above, run it, then run this one again.") from None
+        _state.passed[name] = _UNWRITTEN
+        said = f"{error or 'not written yet'}. Write the cell above, run it, then run this one again."
+        raise _of(name, Unsolved(said)) from None
     except Exception as error:
-        first = str(error).strip().splitlines()
-        _state.passed[name] = f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+        said = " ".join(str(error).split())
+        _state.passed[name] = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        _of(name, error)
         raise
     _state.passed[name] = ""
     print(f"✓ {name}: all visible tests pass")
+
+
+def _of(exercise: str, error: Exception) -> Exception:
+    """The error, which knows now whose test it came from (`tracebacks` shows it)."""
+    with suppress(AttributeError):  # an error's class may have no room
+        error.exercise = exercise  # type: ignore[attr-defined]
+    return error
 
 
 def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
@@ -152,14 +165,17 @@ def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
 
 
 def summary() -> Any:
-    """Table of the lab's exercises: which visible tests pass, and what the others said."""
+    """Table of the lab's exercises: which visible tests pass; what the others said is printed whole, a table cuts it."""
     import pandas as pd
 
     rows = []
     for exercise in _state.exercises:
         said = _state.passed.get(exercise)
-        mark = "✓" if said == "" else "✗" if said else "–"
+        mark = "✓" if said == "" else "–" if said in (None, _UNWRITTEN) else "✗"
         rows.append({"exercise": exercise, "passes": mark, "says": "tests not run yet" if said is None else said})
     done = sum(row["passes"] == "✓" for row in rows)
     print(f"{done} of {len(rows)} exercises pass their visible tests. Grading adds hidden tests of the same functions.")
+    for row in rows:
+        if row["passes"] == "✗":
+            print(f"✗ {row['exercise']}: {row['says']}")
     return pd.DataFrame(rows).set_index("exercise") if rows else None

@@ -48,7 +48,7 @@ def test_summary_tells_the_three_cases_apart(capsys: pytest.CaptureFixture[str])
     assert list(table.passes) == ["✓", "✗", "–"]
     assert table.says["second"] == "AssertionError: scale should be 2, but it is 3"
     said = capsys.readouterr().out
-    assert "✓ first" in said and "1 of 3" in said
+    assert "✓ first" in said and "1 of 3" in said and "✗ second: AssertionError: scale should be 2, but it is 3\n" in said
 
 
 def test_unsolved_exercise_is_named_not_traced() -> None:
