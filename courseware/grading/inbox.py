@@ -97,7 +97,7 @@ class Folder:
     @property
     def name(self) -> str:
         """Its own name, an archive's without what says that it is one."""
-        return archive.SUFFIX.sub("", self.path[-1]) if self.is_archive else self.path[-1]
+        return re.sub(r"(?i)\.ipynb$", "", archive.SUFFIX.sub("", self.path[-1])) if self.is_archive else self.path[-1]
 
     def walk(self) -> Iterator[File]:
         yield from self.files
@@ -231,10 +231,10 @@ def _start(source: _Disk, most: int) -> bytes:
 def _add(inbox: Inbox, folder: Folder, file: File, source: _Disk | _Inner, depth: int) -> None:
     """A file as it is, or, if it is an archive, what is in it."""
     try:
-        packed = bool(archive.SUFFIX.search(file.name)) or (
-            file.name.lower().endswith(".ipynb") and archive.is_zip(file.read(4))
+        packed = not file.problem and (
+            bool(archive.SUFFIX.search(file.name)) or (file.name.lower().endswith(".ipynb") and archive.is_zip(file.read(4)))
         )
-        if file.problem or not packed:
+        if not packed:
             if archive.FOREIGN.search(file.name):
                 file.problem = "it is an archive that cannot be opened here: hand in the .ipynb file, or a .zip"
             folder.files.append(file)
@@ -248,7 +248,8 @@ def _add(inbox: Inbox, folder: Folder, file: File, source: _Disk | _Inner, depth
         file.problem, file.again = _now(error), True
         folder.files.append(file)
     except archive.Damaged as error:
-        file.problem = "" if file.is_notebook else str(error)  # a notebook may be called .zip
+        is_notebook = file.is_notebook and not file.name.lower().endswith(".ipynb")  # a notebook may be called .zip
+        file.problem = "" if is_notebook else str(error)
         folder.files.append(file)
 
 
@@ -265,7 +266,7 @@ def _from_archive(inbox: Inbox, folder: Folder, source: _Disk | _Inner, when: fl
         raise archive.Damaged(f"it holds {len(members)} files; at most {_MEMBERS} can be read")
     for member in members:
         parts = [part for part in re.split(r"[/\\]", member.name) if part not in ("", ".")]
-        escapes = member.name.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:", member.name)
+        escapes = member.name.startswith(("/", "\\")) or ".." in parts or re.match(r"^[A-Za-z]:[/\\]", member.name)
         parts = [part for part in parts if part != ".." and not re.fullmatch(r"[A-Za-z]:", part)]
         path = (*folder.path, *parts)
         if not parts:

@@ -163,8 +163,20 @@ def find(
         raise CourseError(f"There is nothing to grade in {submitted}.{said}")
     found = Intake([], [], box.ignored, count)
     people = _matched(laid.students, roster)
+    if roster and not certain and not any(who.person or "several" in who.remark for who, _ in people):
+        first, theirs = names.shown(roster.people[0].name), names.shown(laid.students[0].name)
+        raise CourseError(
+            f"--students {students}: none of its {_count(len(roster.people), 'student')} ({first}, …) is among the "
+            f"{len(people)} who handed something in ({theirs}, …). Is it another class's, or without a heading such as "
+            "id,name,email? With --yes everybody is graded and marked as not on the list."
+        )
     found.submissions = sorted((_submission(who, files, lab, largest) for who, files in people), key=lambda s: s.student)
     _tell_apart(found.submissions)
+    ids = Counter(submission.id for submission in found)
+    for submission in found:
+        if ids[submission.id] > 1:
+            said = f"the id {submission.id} stands for {ids[submission.id]} students"
+            submission.remark = "; ".join(filter(None, [submission.remark, said]))
     if roster:
         there = {who.person for who, _ in people}
         found.missing = [person for person in roster.people if person not in there]
@@ -195,7 +207,9 @@ def _matched(students: list[Student], roster: Roster | None) -> list[tuple[_Who,
         person = roster.find(student.id, student.name, student.label) if roster else None
         remark = student.remark
         if roster and person is None:
-            remark = "; ".join(filter(None, [remark, "is not on the list of the class"]))
+            several = roster.unclear(student.id, student.name, student.label)
+            said = "may be several of the list of the class" if several else "is not on the list of the class"
+            remark = "; ".join(filter(None, [remark, said]))
         elif person in people and _are_two(student, people[person][0].found):
             remark = f"the list of the class has one {student.name}, and there are several"
             person = None

@@ -23,7 +23,16 @@ from .sought import Sought
 _LATE = re.compile(
     r"(late|late submissions?|verspätet|verspätete abgaben?|en retard|tard[ií]as?|迟交|补交|逾期)( - .*)?", re.IGNORECASE
 )
-_TEAMS = {"submitted files", "working files"}  # two folders with the same students
+_HANDED_IN = {  # Teams' two folders with the same students, in the language of the school
+    "submitted files", "eingereichte dateien", "fichiers envoyés", "fichiers soumis", "archivos enviados", "file inviati",
+    "arquivos enviados", "ingediende bestanden", "已提交的文件", "已提交文件", "提交的文件", "已提交的檔案",
+    "提出済みファイル", "제출된 파일", "отправленные файлы",
+}  # fmt: skip
+_IN_WORK = {
+    "working files", "arbeitsdateien", "fichiers de travail", "archivos de trabajo", "file di lavoro",
+    "arquivos de trabalho", "werkbestanden", "工作文件", "工作檔案", "作業ファイル", "작업 파일", "рабочие файлы",
+}  # fmt: skip
+_TEAMS = _HANDED_IN | _IN_WORK
 _PARTS = re.compile(r"^(.+?) [-–] (.+)$", re.DOTALL)  # Classroom's "Jane Doe - lab.ipynb", Forms' "lab - Jane Doe.ipynb"
 _LISTS = re.compile(  # files about a class, not of a student
     r"\.(csv|tsv|xlsx?|ods|ya?ml|log|db|ini|md|url|lnk)$|^(index|readme|read me|status|grades?|roster|成绩|名单|说明)\b.*"
@@ -104,6 +113,8 @@ class _Reader:
 
     def _rest(self, name: str) -> str:
         """What of a name may be a person's: without the lab's own name and the words for homework."""
+        if name.casefold() in _TEAMS:
+            return ""
         return "".join(word for word in names.words(name) if word not in self.lab.words)
 
     def _knows(self, *texts: str) -> bool:
@@ -270,11 +281,13 @@ class _Reader:
         elif self._knows(kid.name):
             is_class = False
         elif self._is_whole(branch):
-            is_class = len(self._authors(items)[0]) > 1 or (branch is not kid and not self._rest(kid.name))
+            numbered = bool(_number(branch.name)) and not _number(kid.name)  # 学号-姓名, in folders of a course and a class
+            is_class = len(self._authors(items)[0]) > 1 or (branch is not kid and (numbered or not self._rest(kid.name)))
         else:
             papers = [file.stem for file in branch.files if self._is_work(file) and not _TOOLS.search(file.name)]
-            people = {self._rest(called) for called in (*papers, *(inner.name for inner in branch.folders.values()))} - {""}
-            is_class = len(people) > 1 or not self._rest(kid.name)
+            people = {self._rest(called) for called in (*papers, *(inner.name for inner in branch.folders.values()))}
+            people |= {rest for rest, _ in items}  # in "class 1" and "class 2", which tell nobody apart
+            is_class = len(people - {""}) > 1 or not self._rest(kid.name)
         if is_class:
             self._people(kid)
         else:
@@ -288,7 +301,7 @@ class _Reader:
         files = list((inner or folder).walk())
         for file in files:
             platforms.note_version(file, file.path[len(folder.path) :])
-            file.draft = "working files" in (part.casefold() for part in folder.path)
+            file.draft = any(part.casefold() in _IN_WORK for part in folder.path)
         student.files += files
         if inner:
             for file in folder.walk():
@@ -326,6 +339,11 @@ class _Reader:
             one, other = self._rest(match[1]), self._rest(match[2])
             if bool(one) != bool(other):
                 found[file] = match[1] if one else match[2]
+        first = [file for file, who in found.items() if who == matches[file][1]]
+        if (
+            2 * len(first) > len(matches) and len(first) > 1
+        ):  # Classroom's: the person stands first, before any name of a file
+            found |= {file: match[1] for file, match in matches.items() if file not in found and self._rest(match[1])}
         people = {names.same(who) for who in found.values()}
         for file, match in matches.items():
             if file not in found and names.same(match[1]) in people:

@@ -12,17 +12,20 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-_HIGH = re.compile(rb"[\x80-\xff]+")
+_HIGH = re.compile(rb"(?:[\x81-\xfe][0-9][\x81-\xfe][0-9]|[\x80-\xff])+")  # GB18030 has digits in four-byte characters
+_THREE = re.compile(rb"(?:[\x00-\x7f]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})+")
 # what file systems refuse, and signs that change how the rest of a name is shown; "%" itself, so that it can be read back
 _UNFIT = re.compile(r'[\x00-\x1f\x7f-\x9f%~/\\:*?"<>|\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]|^[. ]|[. ]$')
 _BYTES = 150  # of a student's file name: suffixes, and what a learning platform puts around it, still fit into 255
 _RUN = re.compile(r"d+|w+|-+")
-_STEP = re.compile(r"(?<=[a-z])(?=[A-Z])")  # "FinalLab"
+_STEP = re.compile(  # "FinalLab", "lab副本"
+    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[\u3400-\u9fff])|(?<=[\u3400-\u9fff])(?=[A-Za-z])"
+)
 _LISTED = Path(__file__).with_name("homework_words.txt").read_text(encoding="utf-8")
 _COMMON = frozenset(word for line in _LISTED.splitlines() if not line.startswith("#") for word in line.split())
 _CHINESE = re.compile(
     r"第?[一二三四五六七八九十两]+[次个章节周组班课版]|第(?=\s|$)|实验报告|大作业|平时作业|课后作业|作业|作業|实验|實驗|实训|报告|報告|提交版?|最终版?|最後|最后"
-    r"|终稿|定稿|草稿|初稿|修改版?|修订版?|改后|更新版?|新版|旧版|副本|复件|备份|附件|代码|源码|源代码|答案|解答|练习|習題|习题|课程|课堂"
+    r"|终稿|定稿|草稿|初稿|修改版?|修订版?|改后|更新版?|新版|旧版|的?副本|复件|备份|附件|代码|源码|源代码|答案|解答|练习|習題|习题|课程|课堂"
     r"|新建文件夹|文件夹|文件|文档|下载|截图|图片|课设|完成版?|正确版?|迟交|补交|重交|已交|班级|小组|版本|學號|学号|姓名|同学"
     r"|レポート|課題|提出|最終版?|コピー|과제|제출|최종|복사본"
 )
@@ -32,11 +35,27 @@ _MARK = "~"  # between what is left of a long name and its hash; in a name it is
 def decoded(raws: Iterable[bytes], otherwise: str = "cp1252") -> list[str]:
     """File names as text: UTF-8, or what Chinese Windows writes, or else `otherwise`; of one kind as far as can be."""
     raws = list(raws)
-    for encoding in ("utf-8", "gbk", "gb18030"):
-        found = [_decode(raw, encoding) for raw in raws]
-        if all(name is not None for name in found):
-            return [name for name in found if name is not None]
+    if all(_decode(raw, "utf-8") is not None for raw in raws):
+        return [raw.decode() for raw in raws]
+    # an archive may hold two systems' names: what is surely UTF-8 says nothing about the others
+    rest = [raw for raw in raws if not _surely_utf8(raw)]
+    for encoding in ("gbk", "gb18030"):
+        if all(_decode(raw, encoding) is not None for raw in rest):
+            return [raw.decode("utf-8" if _surely_utf8(raw) else encoding) for raw in raws]
     return [_first(raw, ("utf-8", "gbk", "gb18030", otherwise)) for raw in raws]
+
+
+def _surely_utf8(raw: bytes) -> bool:
+    """Is it Chinese in UTF-8, and nothing that a name in GBK would be by chance, which has common signs only?"""
+    return bool(not raw.isascii() and _THREE.fullmatch(raw)) and _decode(raw, "utf-8") is not None and not _common(raw)
+
+
+def _common(raw: bytes) -> bool:
+    try:
+        raw.decode("gb2312")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _first(raw: bytes, encodings: Iterable[str]) -> str:

@@ -75,6 +75,8 @@ def take(inbox: Inbox, lab: str) -> list[Student]:
                 del folder.folders[name]
 
     visit(inbox.top)
+    for submission, student in claims.listed():  # on Gradescope's list, and there is no file of theirs
+        found.setdefault((student.layout, student.label), student).empty = student.empty or submission
     students = list(found.values())
     for student in students:
         student.by_platform = True
@@ -145,6 +147,11 @@ class _Claims:
             login, name = said.get(head, ("", ""))
             login = login or (head.removeprefix(title) if title and head.startswith(title) else head.rpartition("_")[2])
             self.heads[head] = login, name or login
+
+    def listed(self) -> list[tuple[str, Student]]:
+        """All that a platform's own list names: submission and student."""
+        submissions = (pair for members in self.members.values() for pair in members.items())
+        return [(submission, student) for submission, students in submissions for student in students]
 
     def of(self, file: File) -> list[Student] | None:
         """The student, or a group's students; nobody for a platform's own file; None if no name tells."""

@@ -31,6 +31,7 @@ _MAIL = re.compile(
     r"^(e?mail(s|adresse|address)?|emailaddress|adresse(de)?(courriel|messagerie|email|électronique)|correo(electrónico)?"
     r"|dirección(de)?(correo|email)|courriel|邮箱|电子邮(箱|件)|邮件|メール(アドレス)?)$"
 )
+_SCIENTIFIC = re.compile(r"\d[.,]\d+E\+\d+", re.IGNORECASE)  # what Excel makes of a long number
 
 
 @dataclass(eq=False)
@@ -81,18 +82,30 @@ class Roster:
                 break
         else:
             columns = _guessed(rows)
-        people = []
+        people: dict[tuple[str, str], Person] = {}  # who stands in two sections is one student
         for row in rows:
             cells = {kind: [row[i].strip() for i in places if i < len(row)] for kind, places in columns.items()}
             name = next(filter(None, cells.get("name", [])), "") or _joined(cells)
             mail = next(filter(None, cells.get("mail", [])), "")
             ids = [_plain(text) for text in cells.get("id", []) if text]
+            if lost := next((text for text in ids if _SCIENTIFIC.fullmatch(text)), ""):
+                raise CourseError(
+                    f"--students {path}: Excel has turned long numbers into such as {lost}, and the students' ids are lost. "
+                    "Format that column as text in the original, then save it as CSV again."
+                )
             if name.casefold() == "points possible" or not (name or ids):  # Canvas's second line
                 continue
-            people.append(Person(ids[0] if ids else mail or name, name or ids[0], mail, tuple(ids[1:])))
+            person = Person(ids[0] if ids else mail or name, name or ids[0], mail, tuple(ids[1:]))
+            people.setdefault((names.loose(person.id), names.loose(person.name)), person)
         if not people:
             raise CourseError(f"{path} names no student. Its first line should say what is what, e.g. id,name,email.")
-        return cls(people)
+        return cls(people.values())
+
+    def unclear(self, *texts: str) -> bool:
+        """Does one of these stand for several students of the list?"""
+        return any(
+            index.get(names.loose(text), text) is None for index in (self._by_number, self._by_name) for text in texts
+        )
 
     def find(self, *texts: str) -> Person | None:
         """Who is meant by an id, a name, or a text that holds one of them.
@@ -183,9 +196,12 @@ def _joined(cells: dict[str, list[str]]) -> str:
 
 
 def _plain(identifier: str) -> str:
-    """Moodle's sheet says "Participant 101" where its files say 101; Excel writes ="0042" to keep zeros."""
+    """Moodle's sheet says "Participant 101" where its files say 101; Excel writes ="0042" to keep zeros, and 42.0."""
     identifier = re.sub(r'^="(.*)"$', r"\1", identifier)
-    match = re.fullmatch(r"\D+ (\d+)", identifier)
+    identifier = re.sub(r"^(\d+)[.,]0+$", r"\1", identifier)
+    match = re.fullmatch(
+        r"(?:\D+ |[^\W\d_]+/[^\W\d_]+|[^\x00-\x7f\d]{2,})(\d+)", identifier
+    )  # "Teilnehmer/in101", "参与者101"
     return match[1] if match else identifier
 
 

@@ -245,6 +245,14 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {f"Eingereichte Dateien/{who}/Lab 10/Version 1/a.ipynb": NB for who in ("Ann Lee", "Bo")},
         {"Ann Lee", "Bo"},
     ),
+    "Teams, in Chinese, one of them not handed in": (
+        {
+            "已提交的文件/张伟/实验10/版本 2/a.ipynb": NB,
+            "工作文件/张伟/实验10/a.ipynb": NB,
+            "工作文件/王芳/实验10/a.ipynb": NB,
+        },
+        {"张伟", "王芳"},
+    ),
     "Classroom": (
         {
             "Lab 10/Jane Doe - 90_tiny.ipynb": NB,
@@ -252,6 +260,10 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
             "Lab 10/Wei Zhang - Copy of 90_tiny.ipynb": NB,
         },
         {"Jane Doe", "Wei Zhang"},
+    ),
+    "Classroom, names of files by students": (
+        {f"Lab 10/{name}.ipynb": NB for name in ("张伟 - 90_tiny", "王芳 - 90_tiny的副本", "Ann Lee - my cats - 2")},
+        {"张伟", "王芳", "Ann Lee"},
     ),
     "Google Forms": ({"90_tiny - Jane Doe.ipynb": NB, "90_tiny (1) - Wei Zhang.ipynb": NB}, {"Jane Doe", "Wei Zhang"}),
     "Sakai": (
@@ -274,6 +286,26 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
             "实验10/计科2302班/2023101-李雷/附件/90_tiny.ipynb": NB,
         },
         {"2023001-张伟", "2023002-王芳", "2023003-赵六", "2023101-李雷"},
+    ),
+    "学习通, a course around classes whose names differ in a number": (
+        {
+            f"大模型/计科{place}班/{who}/量化.ipynb": NB
+            for place, who in ((1, "2023001-张伟"), (1, "2023002-王芳"), (2, "2023003-李雷"), (2, "2023004-赵六"))
+        },
+        {"2023001-张伟", "2023002-王芳", "2023003-李雷", "2023004-赵六"},
+    ),
+    "学习通, classes of one student": (
+        {f"大模型/{place}班/{who}/量化.ipynb": NB for place, who in ((1, "2023001-张伟"), (2, "2023003-李雷"))},
+        {"2023001-张伟", "2023003-李雷"},
+    ),
+    "学习通, one student": ({"大模型/1班/2023001-张伟/90_tiny.ipynb": NB}, {"2023001-张伟"}),
+    "numbered classes of files in a folder": (
+        {f"x/CS{place}/{who}.ipynb": NB for place, who in ((1, "ann"), (1, "bob"), (2, "cy"), (2, "dee"))},
+        {"ann", "bob", "cy", "dee"},
+    ),
+    "a zip that is called a notebook": (
+        {"ann.ipynb": zipped({"90_tiny.ipynb": NB}), "bob.ipynb.zip": zipped({"90_tiny.ipynb": NB})},
+        {"ann", "bob"},
     ),
     "学习通, zips in a zip": (
         {"班级1.zip": zipped({f"{who}.zip": zipped({"x/作业.ipynb": NB}) for who in ("张伟-2023001", "王芳-2023002")})},
@@ -398,6 +430,20 @@ def test_what_platforms_say_besides_is_kept(tmp_path: Path) -> None:
     assert (found["John Smith"].id, found["A Doe"].id, found["A Doe"].file) == ("s_jsmith", "s_adoe", "cut-short.ipynb")
 
 
+def test_who_is_on_gradescope_s_list_and_has_no_files_has_a_row(tmp_path: Path) -> None:
+    people = ("submission_1", "Ann", 7), ("submission_2", "Bo", 8)
+    listed = "".join(f"{where}:\n  :submitters:\n  - :name: {name}\n    :sid: {sid}\n" for where, name, sid in people)
+    files = {"submission_metadata.yml": listed.encode(), "submission_1/a.ipynb": NB}
+    found = {s.name: s for s in taken(in_zip(tmp_path, files))}
+    assert set(found) == {"Ann", "Bo"} and found["Bo"].id == "8" and "nothing was handed in" in found["Bo"].problem
+
+
+def test_one_id_of_two_students_is_said(tmp_path: Path) -> None:
+    files = {"x/leeann_101_9001_a.ipynb": NB, "y/Ann Lee_101_assignsubmission_file_/a.ipynb": NB}
+    found = taken(laid(tmp_path / "submitted", files))
+    assert len(found.submissions) == 2 and found.report().count("the id 101 stands for 2 students") == 2
+
+
 def test_the_report_says_what_was_found(tmp_path: Path) -> None:
     said = taken(in_zip(tmp_path, LAYOUTS["nbgrader's course"][0])).report()
     assert said.startswith("6 files → 2 students (layout: one folder a student)")
@@ -486,6 +532,12 @@ ODD = [
     "a%3Fb", "x;=1+1", "\t=1+1|cmd", "-2", "+1", "CON", "a~b", "..b",
     "數" * 80, "數" * 79 + "学", "e" * 240, "e" * 239 + "f", "a:b", 'a"b', "a<b", "line\nbreak", "dot.", "dot",
 ]  # fmt: skip
+
+
+def test_names_of_two_systems_in_one_archive(tmp_path: Path) -> None:
+    files = {"王芳.ipynb".encode(): NB, b"ann.ipynb": NB, "㐀伟.ipynb".encode("gb18030"): NB, **GBK}
+    (tmp_path / "class.zip").write_bytes(raw_zip(files, system=0))
+    assert set(students(tmp_path / "class.zip")) == {"王芳", "ann", "㐀伟", "张伟", "王伟", "陈静", "李娜", "朱镕"}
 
 
 def test_names_are_never_merged_cut_or_turned_into_underscores(tmp_path: Path) -> None:
@@ -727,6 +779,19 @@ def test_zip_slip_encryption_and_links(tmp_path: Path) -> None:
     assert all("leads out of the zip" in found[who] for who in ("up", "abs", "win", "c")) and "encrypted" in found["secret"]
 
 
+def test_a_notebook_behind_a_password_says_so(tmp_path: Path) -> None:
+    data = bytearray(zipped({"90_tiny.ipynb": NB}))
+    at = data.find(b"PK\x01\x02")
+    data[at + 8] |= 1
+    data[43:63] = b"\xff" * 20  # what a password makes of it
+    path = laid(tmp_path / "submitted", {"ann.zip": bytes(data), "bob.ipynb": NB})
+    assert students(path)["ann"] == "it is encrypted: hand it in without a password"
+
+
+def test_a_colon_in_a_name_is_no_drive(tmp_path: Path) -> None:
+    assert set(students(in_zip(tmp_path, {"a:b.ipynb": NB, "a;b.ipynb": NB}))) == {"a:b", "a;b"}
+
+
 def test_bombs_cost_nothing(tmp_path: Path) -> None:
     zeros = zipped({"90_tiny.ipynb": b"0" * 200_000_000})
     deep = NB
@@ -830,6 +895,31 @@ def test_a_downloaded_sheet_is_a_list(tmp_path: Path) -> None:
     )
     found = taken(in_zip(tmp_path, {"Ann Lee_101_assignsubmission_file_/a.ipynb": NB}), students=sheet)
     assert [(s.id, s.mail) for s in found] == [("101", "a@x")] and [p.name for p in found.missing] == ["Cy Ho"]
+
+
+def test_a_list_with_doubles_and_what_spreadsheets_make_of_numbers(tmp_path: Path) -> None:
+    sheet = tmp_path / "list.csv"
+    path = laid(tmp_path / "submitted", {"2023001.ipynb": NB, "王芳.ipynb": NB})
+    sheet.write_text("学号,姓名\n2023001.0,张伟\n2023001,张伟\n2023002,王芳\n2023003,王芳\n", encoding="utf-8")
+    found = taken(path, students=sheet)
+    assert [(s.id, s.name, s.remark) for s in found] == [
+        ("2023001", "张伟", ""), ("王芳", "王芳", "may be several of the list of the class")
+    ]  # fmt: skip
+    assert [p.id for p in found.missing] == ["2023002", "2023003"]
+    sheet.write_text("学号,姓名\n2.02E+11,张伟\n", encoding="utf-8")
+    with pytest.raises(CourseError, match=r"Excel has turned long numbers into such as 2.02E\+11"):
+        taken(path, students=sheet)
+    sheet.write_text("Kennung,Name\nTeilnehmer/in2023001,张伟\n参与者2023002,王芳\n", encoding="utf-8")
+    assert [s.id for s in taken(path, students=sheet)] == ["2023001", "2023002"]
+
+
+def test_a_list_of_another_class_stops_the_run(tmp_path: Path) -> None:
+    sheet = tmp_path / "list.csv"
+    sheet.write_text("id,name\n7,Cy\n", encoding="utf-8")
+    path = laid(tmp_path / "submitted", {"ann.ipynb": NB, "bob.ipynb": NB})
+    with pytest.raises(CourseError, match=r"none of its 1 student \(Cy, …\) is among the 2 who"):
+        taken(path, students=sheet)
+    assert {s.name for s in taken(path, students=sheet, certain=True)} == {"ann", "bob"}
 
 
 def test_a_list_that_is_none(tmp_path: Path) -> None:
