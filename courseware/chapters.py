@@ -26,6 +26,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from course_utils.errors import CourseError
+
 ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("exercise", "tests", "hidden", "mutant")
 SLIDE_TAGS = ("slide", "subslide", "fragment", "notes", "skip")
@@ -33,7 +35,7 @@ NBVAL_TAGS = ("nbval-check-output", "nbval-ignore-output", "nbval-skip")
 PLAIN_TAGS = ("experiment", "ladder", "raises-exception", "hide-input", *SLIDE_TAGS, *NBVAL_TAGS)
 
 
-class ChapterError(Exception):
+class ChapterError(CourseError):
     """A source that cannot be built; the message names the file, the cell and what to do."""
 
 

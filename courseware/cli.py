@@ -1,8 +1,7 @@
-"""The command `course`."""
+"""The command `course`: each subcommand is a function, its options beside it."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import os
@@ -11,11 +10,16 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
+from course_utils import __version__
 from course_utils.console import print_anything
+from course_utils.errors import CourseError
 
 from .chapters import ROOT, Chapter, ChapterError, all_chapters, chapter
 
@@ -34,121 +38,318 @@ Grading does not run on Windows: each submission runs in a box (bubblewrap), whi
 Lectures, labs, tests, slides, site and release do run here."""
 
 
+_PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}  # options of another program
+_budget = click.Choice(("quick", "full"))
+_path = click.Path(path_type=Path)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     print_anything()
-    parser = argparse.ArgumentParser(prog="course", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    lab = commands.add_parser("lab", help="fetch the course model and data, then open JupyterLab in labs/")
-    lab.add_argument("jupyter", nargs=argparse.REMAINDER, help="options for jupyter lab, e.g. --no-browser")
-    commands.add_parser("fetch", help="fetch the course model and data into the cache")
-    test = commands.add_parser("test", help="run every test and every notebook")
-    test.add_argument("--budget", choices=("quick", "full"), default="quick")
-    test.add_argument("pytest", nargs="*", help="what to run instead of everything, and options for pytest")
-    notebooks = commands.add_parser("notebooks", help="build the notebooks whose sources changed")
-    notebooks.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. 10 or 10_quantization; default: all")
-    notebooks.add_argument("--all", action="store_true", help="also those that did not change")
-    notebooks.add_argument("--budget", choices=("quick", "full"), default="full", help="size of the experiments")
-    leave = commands.add_parser("drop", help="leave an exercise out of a lab, and list what still uses it")
-    leave.add_argument("chapter", help="e.g. 10")
-    leave.add_argument("exercise", help="e.g. zero_point")
-    grade = commands.add_parser("grade", help="grade a class's submissions of a lab")
-    grade.add_argument("lab", help="e.g. 10_quantization")
-    grade.add_argument("submitted", type=Path, help="a folder, or the zip that a learning platform gives out")
-    grade.add_argument("--out", type=Path, default=Path("graded"), help="where the gradebook goes (default: graded)")
-    grade.add_argument("--students", type=Path, metavar="LIST.csv", help="the class: id, name, e-mail")
-    grade.add_argument("--pattern", default="", metavar="REGEX", help="whose a file is, by (?P<student_id>…)")
-    grade.add_argument("--yes", action="store_true", help="go on where it is not clear who is a student")
-    grade.add_argument(
-        "--into", type=Path, metavar="SHEET.csv", help="also fill a copy of Canvas', Moodle's or another sheet"
-    )
-    grade.add_argument("--column", default="", metavar="TITLE", help="which column of that sheet, if that is not clear")
-    grade.add_argument("--lang", choices=("en", "zh"), default="en", help="language of the feedback pages")
-    grade.add_argument("--workers", type=int, default=0, help="processes (default: one for each CPU core)")
-    grade.add_argument("--dask", metavar="ADDRESS", default="", help="scheduler of an existing Dask cluster")
-    grade.add_argument("--limit", action="append", default=[], metavar="NAME=VALUE", help="e.g. memory=6GB (limits.toml)")
-    grade.add_argument("--unsafe", action="store_true", help="without a box: only for code that you trust")
-    small = commands.add_parser("grade-demo", help="make a small class, good ones and bad ones, and grade it")
-    small.add_argument("lab", nargs="?", default="10_quantization")
-    small.add_argument("--out", type=Path, default=Path("graded-demo"))
-    deck = commands.add_parser("slides", help="write lectures as slides: one HTML file each, no network needed")
-    deck.add_argument("chapters", nargs="*", metavar="CHAPTER", help="e.g. 10 or 10_quantization; default: all")
-    deck.add_argument("--out", type=Path, default=ROOT / "build" / "slides", help="folder (default: build/slides)")
-    web = commands.add_parser("site", help="build the web site: lectures, labs, search, bibliography, glossary")
-    web.add_argument("chapters", nargs="*", metavar="CHAPTER")
-    web.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder (default: build/site)")
-    give = commands.add_parser("release", help="write what students get, without solutions and hidden tests")
-    give.add_argument("chapters", nargs="*", metavar="CHAPTER", help="those to give out now; default: all")
-    give.add_argument("--out", type=Path, help="the students' folder, e.g. a checkout of their repository")
-    give.add_argument("--repo", metavar="OWNER/NAME", help="the students' repository on GitHub")
-    give.add_argument("--autograder", type=Path, metavar="FILE.tar.gz", help="also pack what a grading machine needs")
-    give.add_argument("--gradescope", metavar="LAB", help="instead, pack a lab's autograder for Gradescope into --out")
-    cost = commands.add_parser(
-        "measure", help="run notebooks one by one; write their time and memory into docs/measurements.md"
-    )
-    cost.add_argument("chapters", nargs="*", metavar="CHAPTER")
-    cost.add_argument("--budget", choices=("quick", "full"), default="full")
-    commands.add_parser("check", help="ruff and mypy")
-    bench = commands.add_parser("bench", help="run the benchmarks, or one of them")
-    bench.add_argument("names", nargs="*", metavar="NAME", help="e.g. load")
-    commands.add_parser("lock", help="write requirements.lock anew from pyproject.toml (needs uv)")
-
-    options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("lab", "test"):
-        parser.error(f"unknown option {rest[0]}")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        if options.command in ("grade", "grade-demo") and sys.platform == "win32":
-            raise ChapterError(_NO_GRADING)
-        match options.command:
-            case "lab":
-                return _lab([*options.jupyter, *rest])
-            case "fetch":
-                print(_fetch(everything=True))
-            case "test":
-                return _test(options.budget, [*options.pytest, *rest])
-            case "notebooks":
-                return _notebooks(_chosen(options.chapters), options.budget, options.all)
-            case "drop":
-                return _drop(chapter(options.chapter), options.exercise)
-            case "grade":
-                return _grade(options)
-            case "grade-demo":
-                from .files import output
-                from .grading import demo
-
-                earlier = (options.out / "gradebook.db").exists()
-                output(options.out, "grade-demo", () if earlier else ("submitted",))
-                demo.make(chapter(options.lab), options.out / "submitted")
-                return main(["grade", options.lab, str(options.out / "submitted"), "--out", str(options.out)])
-            case "slides":
-                from . import slides
-
-                chapters = _chosen(options.chapters)
-                _tell_stale(chapters, "lectures/")
-                for one in chapters:
-                    print(slides.write(one, options.out))
-            case "site":
-                return _site(_chosen(options.chapters), options.out)
-            case "release":
-                return _release(options)
-            case "measure":
-                from . import measure
-
-                measure.write(_chosen(options.chapters), options.budget)
-            case "check":
-                return _check()
-            case "bench":
-                return _bench(options.names)
-            case "lock":
-                _lock()
-    except Exception as error:
-        from course_utils.errors import CourseError
-
-        if not isinstance(error, (ChapterError, CourseError)):
-            raise
+        return course.main(arguments, prog_name="course", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except CourseError as error:
+        if arguments[:1] in (["-v"], ["--verbose"]):
+            traceback.print_exc()
         print(f"course: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except click.Abort:
+        print("course: stopped", file=sys.stderr)
+    return 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="course")
+@click.option("-v", "--verbose", is_flag=True, help="Show where an error comes from too.")
+def course(verbose: bool) -> None:
+    """Build, test, release and grade the course. `course COMMAND --help` says more, with examples."""
+
+
+@course.command(context_settings=_PASSED_ON)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED, metavar="[OPTIONS OF JUPYTER LAB]...")
+def lab(options: tuple[str, ...]) -> int:
+    """Fetch the course model and data, then open JupyterLab in labs/.
+
+    \b
+    course lab
+    course lab --no-browser --port 8890
+    """
+    print(_fetch(everything=False))
+    # JupyterLab would ask on its first start whether to fetch news from the network: no, in a course.
+    settings = Path(sys.prefix) / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    if not settings.exists():
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        wanted = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
+        settings.write_text(json.dumps(wanted), encoding="utf-8")
+    return _run([sys.executable, "-m", "jupyterlab", *options], cwd=ROOT / "labs")
+
+
+@course.command()
+def fetch() -> None:
+    """Fetch the course model and data into the cache."""
+    print(_fetch(everything=True))
+
+
+@course.command(context_settings=_PASSED_ON)
+@click.option("--budget", type=_budget, default="quick", help="Size of the experiments (default: quick).")
+@click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[TESTS AND OPTIONS OF PYTEST]...")
+def test(budget: str, pytest: tuple[str, ...]) -> int:
+    """Run every test, and every lecture and solved lab as notebooks (nbval); or some of them.
+
+    \b
+    course test
+    course test -k hub
+    course test tests/notebooks -k 10_quantization
+    course test --budget full
+    """
+    _fetch(everything=True)
+    notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
+    named = any((ROOT / word.partition("::")[0]).exists() for word in pytest)
+    what = [*pytest] if named else [*pytest, "tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
+    started = time.monotonic()
+    status = _pytest([*options, *what], budget)
+    print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
+    return status
+
+
+@course.command()
+def check() -> int:
+    """What takes no more than three minutes: ruff, mypy, unit tests, the sources, and whether notebooks are built from them.
+
+    It needs no network, once the model and the data are in the cache.
+    """
+    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+    status = max(subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in commands)
+    status = max(status, _check_for_windows())
+    return max(status, _pytest(["-q", "-m", "not (box or browser or network or notebook)", "tests"], "quick"))
+
+
+@course.command()
+def stale() -> int:
+    """Name each notebook that is not built from its source as it is now."""
+    from .build import all_small, all_stale
+
+    found = [*all_stale(all_chapters()), *all_small(all_chapters())]
+    print("\n".join(found) or "Every notebook is up to date")
+    return int(bool(found))
+
+
+@course.command()
+@click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--all", "everything", is_flag=True, help="Also those that did not change.")
+@click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
+def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
+    """Build the notebooks whose sources changed, after a check of an author's rules.
+
+    \b
+    course notebooks
+    course notebooks 10 --budget quick
+    """
+    from . import pages, rules
+    from .build import build
+
+    chosen = _chosen(chapters)
+    for part in chosen:  # all of them, before the first is run
+        rules.refuse(part)
+    for part in chosen:
+        for said in rules.wanting(part):
+            print(f"course: {part.name}: {said}", file=sys.stderr)
+    written = [path for part in chosen for path in build(part, budget, everything)]
+    pages.write_readme()
+    print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
+
+
+@course.command()
+@click.argument("chapter_name", metavar="CHAPTER")
+@click.argument("exercise")
+def drop(chapter_name: str, exercise: str) -> None:
+    """Leave an exercise out of a lab, and list what still uses it.
+
+    \b
+    course drop 10 zero_point
+    """
+    from . import rules
+    from .drop import drop as leave_out
+
+    part = chapter(chapter_name)
+    gone = leave_out(part, exercise)
+    print(f"{part.name}: {exercise} is out: {gone.cells} cells ({gone.points} points) and {gone.mutants} wrong solutions")
+    print(f"The text of its section stays: {gone.heading}")
+    if gone.uses:
+        print("\n  ".join([f"These lines of chapters/{part.name} still name it or use what it defined:", *gone.uses]))
+    if broken := rules.broken(part):
+        print("\n  ".join(["Until these are mended, `course notebooks` builds nothing:", *broken]))
+    print(f"Then: course notebooks {part.name}")
+
+
+@course.command()
+@click.argument("lab_name", metavar="LAB")
+@click.argument("submitted", type=_path)
+@click.option("--out", type=_path, default=Path("graded"), help="Where the gradebook goes (default: graded).")
+@click.option("--students", type=_path, metavar="LIST.csv", help="The class: id, name, e-mail.")
+@click.option("--pattern", default="", metavar="REGEX", help="Whose a file is, by (?P<student_id>…).")
+@click.option("--yes", is_flag=True, help="Go on where it is not clear who is a student.")
+@click.option("--into", type=_path, metavar="SHEET.csv", help="Also fill a copy of Canvas', Moodle's or another sheet.")
+@click.option("--column", default="", metavar="TITLE", help="Which column of that sheet, if that is not clear.")
+@click.option("--lang", type=click.Choice(("en", "zh")), default="en", help="Language of the feedback pages.")
+@click.option("--workers", type=int, default=0, help="Processes (default: one for each CPU core).")
+@click.option("--dask", default="", metavar="ADDRESS", help="Scheduler of an existing Dask cluster.")
+@click.option("--limit", multiple=True, metavar="NAME=VALUE", help="E.g. memory=6GB; the others stand in limits.toml.")
+@click.option("--unsafe", is_flag=True, help="Without a box: only for code that you trust.")
+def grade(lab_name: str, submitted: Path, out: Path, limit: tuple[str, ...], **how: Any) -> None:
+    """Grade a class's submissions of a lab: a folder, or the zip that a learning platform gives out.
+
+    \b
+    course grade 10_quantization submissions.zip
+    course grade 10 submitted --students class.csv --into canvas.csv
+    course grade 10 submitted --pattern '(?P<student_id>\\d{10})_.*'
+    """
+    import pandas as pd
+
+    _boxes_only()
+    from .grading.run import Options, grade_class
+
+    if bad := [text for text in limit if "=" not in text]:
+        raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")
+    limits: dict[str, str | int] = {name: value for name, value in (text.split("=", 1) for text in limit)}
+    _fetch(everything=True)
+    table = pd.DataFrame(grade_class(lab_name, submitted, out, Options(limits=limits, certain=how.pop("yes"), **how)))
+    with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
+        print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
+    print(f"{out}/overview.html, grades.csv, gradebook.db, feedback/")
+
+
+@course.command("grade-demo")
+@click.argument("lab_name", metavar="[LAB]", default="10_quantization")
+@click.option("--out", type=_path, default=Path("graded-demo"), help="Where all of it goes (default: graded-demo).")
+def grade_demo(lab_name: str, out: Path) -> int:
+    """Make a small class, good ones and bad ones, and grade it."""
+    _boxes_only()
+    from .files import output
+    from .grading import demo
+
+    output(out, "grade-demo", () if (out / "gradebook.db").exists() else ("submitted",))
+    demo.make(chapter(lab_name), out / "submitted")
+    return main(["grade", lab_name, str(out / "submitted"), "--out", str(out)])
+
+
+@course.command("slides")
+@click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--out", type=_path, default=ROOT / "build" / "slides", help="Folder (default: build/slides).")
+def slides_(chapters: tuple[str, ...], out: Path) -> None:
+    """Write lectures as slides: one HTML file each, no network needed."""
+    from . import slides
+
+    chosen = _chosen(chapters)
+    _tell_stale(chosen, "lectures/")
+    for part in chosen:
+        print(slides.write(part, out))
+
+
+@course.command("site")
+@click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--out", type=_path, default=ROOT / "build" / "site", help="Folder (default: build/site).")
+def site_(chapters: tuple[str, ...], out: Path) -> int:
+    """Build the web site: lectures, labs, search, bibliography, glossary."""
+    from . import site
+
+    chosen = _chosen(chapters)
+    _tell_stale(chosen, "lectures/", "labs/")
+    warnings = site.build(out, chosen)
+    print("\n".join(warnings), file=sys.stderr, end="\n" if warnings else "")
+    print(out / "index.html")
+    return int(bool(warnings))
+
+
+@course.command()
+@click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--out", type=_path, help="The students' folder, e.g. a checkout of their repository.")
+@click.option("--repo", metavar="OWNER/NAME", help="The students' repository on GitHub.")
+@click.option("--autograder", type=_path, metavar="FILE.tar.gz", help="Also pack what a grading machine needs.")
+@click.option("--gradescope", metavar="LAB", help="Instead, pack a lab's autograder for Gradescope into --out.")
+def release(chapters: tuple[str, ...], out: Path | None, repo: str, autograder: Path | None, gradescope: str) -> None:
+    """Write what students get, without solutions and hidden tests; all chapters, or those to give out now.
+
+    \b
+    course release --out ../students --repo our-school/llm-labs
+    course release 01 02 --out ../students --repo our-school/llm-labs --autograder grader.tar.gz
+    course release --gradescope 10
+    """
+    from . import release as students
+
+    if gradescope:
+        from .grading import gradescope as packing
+
+        part = chapter(gradescope)
+        path = (out or ROOT / "build" / "gradescope") / f"{part.name}-gradescope.zip"
+        print(f"{path}: {packing.pack(part, path) / 1e6:.1f} MB, with the solution: keep it from students")
+        return
+    if not out or not repo:
+        raise ChapterError("`course release` needs --out, the students' folder, and --repo, their repository on GitHub.")
+    written = students.release(out, repo, _chosen(chapters))
+    print(f"{len(written)} files for students in {out}; commit and push them as {repo}")
+    if autograder:
+        print(f"{autograder}: {students.autograder(autograder) / 1e6:.1f} MB, with solutions: keep it from students")
+
+
+@course.command("measure")
+@click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
+@click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
+def measure_(chapters: tuple[str, ...], budget: str) -> None:
+    """Run notebooks one by one; write their time and memory into docs/measurements.md."""
+    from . import measure
+
+    measure.write(_chosen(chapters), budget)
+
+
+@course.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def bench(names: tuple[str, ...]) -> int:
+    """Run the benchmarks, or those that are named: ratios against a peer, in one run.
+
+    \b
+    course bench load
+    """
+    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
+    if unknown := set(names) - {script.stem for script in scripts}:
+        raise ChapterError(f"There is no benchmark {unknown.pop()!r}. There are: {', '.join(s.stem for s in scripts)}.")
+    chosen = [script for script in scripts if not names or script.stem in names]
+    return max(subprocess.call([sys.executable, script], cwd=ROOT) for script in chosen)
+
+
+@course.command()
+def lock() -> None:
+    """Write requirements.lock anew from pyproject.toml: one for Linux, macOS and Windows and for Python 3.11 and later."""
+    if not shutil.which("uv"):
+        raise ChapterError("`course lock` needs uv: pip install uv")
+    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "course", "--universal", "--python-version", "3.11"]
+    command += ["--no-header", "--no-annotate", "--quiet", "--constraints", "-"]
+    result = subprocess.run(command, cwd=ROOT, input="\n".join(_LOCK_PINS), encoding="utf-8", capture_output=True)
+    if result.returncode:
+        raise ChapterError(f"uv could not solve the bounds of pyproject.toml:\n{result.stderr}")
+    kept = [line for line in result.stdout.splitlines() if not re.match(r"nvidia-|cuda-|triton", line)]
+    Path(ROOT / "requirements.lock").write_text(_LOCK_HEADER + "\n".join(kept) + "\n", encoding="utf-8")
+    print(f"{len(kept)} packages")
+
+
+def _boxes_only() -> None:
+    """Refuse to grade where no box can be."""
+    if sys.platform == "win32":
+        raise ChapterError(_NO_GRADING)
+
+
+def _pytest(arguments: Sequence[str], budget: str) -> int:
+    """Tests, on as many processes as this machine bears."""
+    workers = _workers()
+    options = ["-p", "courseware.pytest_plugin", *([f"-n{workers}", "--no-loadscope-reorder"] if workers > 1 else [])]
+    threads = str(max(1, (os.cpu_count() or 1) // workers))  # two processes with all the cores each are slower than one
+    environment = {**os.environ, "COURSE_BUDGET": budget, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment["PYTHONIOENCODING"] = "utf-8"  # what a test's own programs print is read as UTF-8, on Windows too
+    return _run([sys.executable, "-m", "pytest", *options, *arguments], cwd=ROOT, env=environment)
 
 
 def _fetch(everything: bool) -> str:
@@ -175,35 +376,6 @@ def _run(command: Sequence[str | Path], **options: Any) -> int:
             return process.wait()
 
 
-def _lab(jupyter: list[str]) -> int:
-    print(_fetch(everything=False))
-    # JupyterLab would ask on its first start whether to fetch news from the network: no, in a course.
-    settings = Path(sys.prefix) / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
-    if not settings.exists():
-        settings.parent.mkdir(parents=True, exist_ok=True)
-        wanted = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
-        settings.write_text(json.dumps(wanted), encoding="utf-8")
-    return _run([sys.executable, "-m", "jupyterlab", *jupyter], cwd=ROOT / "labs")
-
-
-def _test(budget: str, pytest: list[str]) -> int:
-    """pytest over the tests, and over every lecture and every solved lab as notebooks (nbval)."""
-    _fetch(everything=True)
-    notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
-    what = pytest or ["tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
-    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
-    options += ["-p", "courseware.pytest_plugin"]
-    workers = _workers()
-    options += [f"-n{workers}", "--no-loadscope-reorder"] if workers > 1 else []
-    threads = str(max(1, (os.cpu_count() or 1) // workers))  # two processes with all the cores each are slower than one
-    environment = {**os.environ, "COURSE_BUDGET": budget, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
-    environment["PYTHONIOENCODING"] = "utf-8"  # what a test's own programs print is read as UTF-8, on Windows too
-    started = time.monotonic()
-    status = _run([sys.executable, "-m", "pytest", *options, *what], cwd=ROOT, env=environment)
-    print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
-    return status
-
-
 def _workers() -> int:
     """Test processes: one for each core, if each has the 6 GB that a notebook may take."""
     import psutil
@@ -226,91 +398,6 @@ def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
         print(f"course: {said}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
 
 
-def _site(chapters: list[Chapter], out: Path) -> int:
-    from . import site
-
-    _tell_stale(chapters, "lectures/", "labs/")
-    warnings = site.build(out, chapters)
-    print("\n".join(warnings), file=sys.stderr, end="\n" if warnings else "")
-    print(out / "index.html")
-    return int(bool(warnings))
-
-
-def _release(options: argparse.Namespace) -> int:
-    from .release import autograder, release
-
-    if options.gradescope:
-        from .grading import gradescope
-
-        lab = chapter(options.gradescope)
-        path = (options.out or ROOT / "build" / "gradescope") / f"{lab.name}-gradescope.zip"
-        print(f"{path}: {gradescope.pack(lab, path) / 1e6:.1f} MB, with the solution: keep it from students")
-        return 0
-    if not options.out or not options.repo:
-        raise ChapterError("`course release` needs --out, the students' folder, and --repo, their repository on GitHub.")
-    written = release(options.out, options.repo, _chosen(options.chapters))
-    print(f"{len(written)} files for students in {options.out}; commit and push them as {options.repo}")
-    if options.autograder:
-        print(f"{options.autograder}: {autograder(options.autograder) / 1e6:.1f} MB, with solutions: keep it from students")
-    return 0
-
-
-def _notebooks(chapters: list[Chapter], budget: str, everything: bool) -> int:
-    from . import rules
-    from .build import build
-
-    for part in chapters:  # all of them, before the first is run
-        rules.refuse(part)
-    for part in chapters:
-        for said in rules.wanting(part):
-            print(f"course: {part.name}: {said}", file=sys.stderr)
-    written = [path for part in chapters for path in build(part, budget, everything)]
-    print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
-    return 0
-
-
-def _drop(part: Chapter, exercise: str) -> int:
-    from . import rules
-    from .drop import drop
-
-    gone = drop(part, exercise)
-    print(f"{part.name}: {exercise} is out: {gone.cells} cells ({gone.points} points) and {gone.mutants} wrong solutions")
-    print(f"The text of its section stays: {gone.heading}")
-    if gone.uses:
-        print("\n  ".join([f"These lines of chapters/{part.name} still name it or use what it defined:", *gone.uses]))
-    if broken := rules.broken(part):
-        print("\n  ".join(["Until these are mended, `course notebooks` builds nothing:", *broken]))
-    print(f"Then: course notebooks {part.name}")
-    return 0
-
-
-def _grade(options: argparse.Namespace) -> int:
-    import pandas as pd
-
-    from .grading.run import Options, grade_class
-
-    if bad := [text for text in options.limit if "=" not in text]:
-        raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")
-    limits: dict[str, str | int] = dict(text.split("=", 1) for text in options.limit)
-    _fetch(everything=True)
-    how = Options(
-        options.workers, options.dask, options.unsafe, limits,
-        students=options.students, pattern=options.pattern, certain=options.yes,
-        lang=options.lang, into=options.into, column=options.column,
-    )  # fmt: skip
-    table = pd.DataFrame(grade_class(options.lab, options.submitted, options.out, how))
-    with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
-        print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
-    print(f"{options.out}/overview.html, grades.csv, gradebook.db, feedback/")
-    return 0
-
-
-def _check() -> int:
-    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
-    status = max(subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in commands)
-    return max(status, _check_for_windows())
-
-
 def _check_for_windows() -> int:
     """mypy as on Windows: nothing but the boxes of grading may use what only Linux and macOS have."""
     done = subprocess.run(
@@ -319,28 +406,6 @@ def _check_for_windows() -> int:
     found = [line for line in done.stdout.splitlines() if " error: " in line and not line.startswith(_LINUX_ONLY)]
     print("\n".join(found) or "As on Windows: no error")
     return int(bool(found))
-
-
-def _bench(names: list[str]) -> int:
-    scripts = sorted((ROOT / "benchmarks").glob("*.py"))
-    if unknown := set(names) - {script.stem for script in scripts}:
-        raise ChapterError(f"There is no benchmark {unknown.pop()!r}. There are: {', '.join(s.stem for s in scripts)}.")
-    chosen = [script for script in scripts if not names or script.stem in names]
-    return max(subprocess.call([sys.executable, script], cwd=ROOT) for script in chosen)
-
-
-def _lock() -> None:
-    """One lock for Linux, macOS and Windows and for Python 3.11 and later."""
-    if not shutil.which("uv"):
-        raise ChapterError("`course lock` needs uv: pip install uv")
-    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "course", "--universal", "--python-version", "3.11"]
-    command += ["--no-header", "--no-annotate", "--quiet", "--constraints", "-"]
-    result = subprocess.run(command, cwd=ROOT, input="\n".join(_LOCK_PINS), encoding="utf-8", capture_output=True)
-    if result.returncode:
-        raise ChapterError(f"uv could not solve the bounds of pyproject.toml:\n{result.stderr}")
-    kept = [line for line in result.stdout.splitlines() if not re.match(r"nvidia-|cuda-|triton", line)]
-    Path(ROOT / "requirements.lock").write_text(_LOCK_HEADER + "\n".join(kept) + "\n", encoding="utf-8")
-    print(f"{len(kept)} packages")
 
 
 if __name__ == "__main__":

@@ -12,10 +12,12 @@ import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
+from course_utils import __version__
+
 from . import build
 from .chapters import ROOT, Chapter, ChapterError, built, repository
 from .files import allowed, tracked, whole
-from .slides import title
+from .pages import title
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
@@ -96,7 +98,7 @@ def _project() -> str:
     """The helper package's own metadata, without what builds and grades the course."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return _PROJECT.format(
-        version=project["version"],
+        version=__version__,
         description=project["description"],
         python=project["requires-python"],
         dependencies="\n".join(f'    "{line}",' for line in project["dependencies"]),

@@ -20,8 +20,8 @@ from sphinx.application import Sphinx
 from .chapters import ROOT, Chapter, built, repository, tags
 from .files import anew
 from .mathml import font, mathml
+from .pages import title, without_widgets
 from .references import Reference, bibliography, glossary
-from .slides import title, without_widgets
 
 _INDEX = """\
 # Foundations of large language models

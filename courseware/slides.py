@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import base64
-import copy
-import re
 from importlib.resources import files
 from pathlib import Path
 
 from nbconvert.exporters import SlidesExporter
-from nbformat import NotebookNode
-from nbformat.v4 import new_output
 from traitlets.config import Config
 
 from .chapters import Chapter, built
 from .files import output, whole
 from .mathml import font, in_markdown
+from .pages import title, without_widgets
 
 TEMPLATES = Path(__file__).with_name("templates")
-WIDGET = "application/vnd.jupyter.widget-view+json"
-LIVE = '<p class="live">Live: in JupyterLab or Colab this slide has controls. Run the notebook and move them.</p>'
-
-
-def title(notebook: NotebookNode) -> str:
-    """The notebook's first heading, without marks."""
-    first = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    heading = next((line for line in first.splitlines() if line.startswith("# ")), "")
-    return re.sub(r"[*_`]", "", heading).removeprefix("# ")
-
-
-def without_widgets(notebook: NotebookNode) -> NotebookNode:
-    """A copy in which a note stands in place of the live controls of a cell: controls need a kernel."""
-    notebook = copy.deepcopy(notebook)
-    for cell in notebook.cells:
-        outputs = cell.get("outputs", [])
-        live = [i for i, output in enumerate(outputs) if WIDGET in output.get("data", {})]
-        if live:
-            outputs[live[0]] = new_output("display_data", data={"text/html": LIVE})
-            cell.outputs = [output for i, output in enumerate(outputs) if i not in live[1:]]
-            cell.metadata["jupyter"] = {"source_hidden": True}
-    notebook.metadata.pop("widgets", None)
-    return notebook
 
 
 def html(chapter: Chapter) -> str:

