@@ -10,12 +10,13 @@ whose it was, and remembers, by reference:
 
     given    what the lab's own cells have bound, the latest of each name
     judged   an exercise's own names, as they were when its cell, and then its tests, had run
-    leaned   names of the student's other cells that these reach
+    leaned   names of the student's other cells that these reach, also where such a name was the lab's before
 """
 
 from __future__ import annotations
 
 import builtins
+import contextlib
 import functools
 import json
 import os
@@ -27,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 REQUEST, REPLY = "course_request", "course_reply"
+_MANY = 100  # parts of one object that are looked at
 _IPYTHONS = re.compile(r"_{1,3}|_i{1,3}|_[iod]h|_i?\d+|In|Out")  # names that change with every cell
 
 Names = dict[str, Any]
@@ -42,7 +44,7 @@ class Asker:
         self.answered: dict[str, Names] = {}  # exercise → its names, as its own cell left them
         self.judged: dict[str, Names] = {}
         self.leaned: dict[str, Names] = {}
-        self.settings: dict[str, list[Any]] = {}
+        self.settings: dict[str, list[tuple[Callable[[Any], object], Any]]] = {}
         self.end: Names | None = None  # all names, when the first question came
         self.ids: dict[str, int] = {}
         self._look()
@@ -65,11 +67,14 @@ class Asker:
                 del self.given[name]
             for judged in self.judged.values():  # as a lab may wrap what a student wrote
                 judged.update({name: value for name, value in changed.items() if name in judged})
+            for leaned in self.leaned.values():
+                for name in changed.keys() & leaned.keys():
+                    del leaned[name]
         elif kind == "answer":
             self.answered[exercise] = changed
             self._judge(exercise, changed)
         elif kind == "tests":
-            self._judge(exercise, self.answered.get(exercise, {}))
+            self._judge(exercise, {*self.answered.get(exercise, {}), *names})
         self._look()
 
     def tidy(self, exercise: str) -> bool:
@@ -106,12 +111,14 @@ class Asker:
             exec(compile(source, "<question>", "exec"), beside)
             return self.dumps(self.encode(self.plain(beside[function]())))
 
-    def _judge(self, exercise: str, names: Names) -> None:
-        """Remember an exercise's names as they are now, and what they reach."""
+    def _judge(self, exercise: str, names: Iterable[str]) -> None:
+        """Remember an exercise's names as they are now, and what they reach that is not the lab's."""
         ns = self.shell.user_ns
-        self.judged[exercise] = {name: ns[name] for name in names if name in ns}
-        known = {*self.given, *names}
-        self.leaned[exercise] = {name: value for name, value in self._reached(names).items() if name not in known}
+        judged = self.judged[exercise] = {name: ns[name] for name in names if name in ns}
+        reached = self._reached(judged)
+        self.leaned[exercise] = {
+            name: value for name, value in reached.items() if name not in judged and value is not self.given.get(name, self)
+        }
         self.settings[exercise] = _settings()
 
     def _reached(self, names: Iterable[str]) -> Names:
@@ -136,7 +143,7 @@ class Asker:
 
 
 def _codes(value: Any, depth: int) -> Iterator[types.CodeType]:
-    """The code behind a function, also a wrapped one, a class, an instance of the student's own class."""
+    """The code behind a function, also a wrapped one, a class, an object, or several of these."""
     if depth > 4:
         return
     inner: list[Any] = []
@@ -152,11 +159,13 @@ def _codes(value: Any, depth: int) -> Iterator[types.CodeType]:
         inner = [value.func, *value.args, *value.keywords.values()]
     elif isinstance(value, type):
         inner = [*vars(value).values(), *value.__bases__] if value.__module__ == "__main__" else []
-    elif type(value).__module__ == "__main__":
-        inner = [type(value)]
+    elif isinstance(value, (list, tuple, set, dict)):
+        inner = [*(value.values() if isinstance(value, dict) else value)]
     elif hasattr(type(value), "__wrapped__") or "__wrapped__" in getattr(value, "__dict__", {}):
         inner = [value.__wrapped__]  # functools.lru_cache
-    for part in inner:
+    elif type(value).__module__ == "__main__" or (callable(value) and not isinstance(value, types.BuiltinFunctionType)):
+        inner = [type(value), *getattr(value, "__dict__", {}).values()]  # an object of theirs, or np.vectorize(theirs)
+    for part in inner[:_MANY]:
         yield from _codes(part, depth + 1)
 
 
@@ -167,19 +176,31 @@ def _mentioned(code: types.CodeType) -> Iterator[str]:
             yield from _mentioned(constant)
 
 
-def _settings() -> list[Any]:
-    """Settings of the whole process that a function leans on without a name."""
-    torch = sys.modules.get("torch")
-    return [os.getcwd()] if torch is None else [os.getcwd(), torch.get_default_dtype(), torch.is_grad_enabled()]
+def _settings() -> list[tuple[Callable[[Any], object], Any]]:
+    """Settings of the whole process that a function leans on without a name: what sets each, and its value."""
+    found: list[tuple[Callable[[Any], object], Any]] = [
+        (os.chdir, _folder()),
+        (sys.setrecursionlimit, sys.getrecursionlimit()),
+    ]
+    numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
+    if numpy is not None:
+        found += [(lambda kinds: numpy.seterr(**kinds), numpy.geterr())]
+    if torch is not None:
+        found += [(torch.set_default_dtype, torch.get_default_dtype()), (torch.set_grad_enabled, torch.is_grad_enabled())]
+    return found
 
 
-def _settle(settings: list[Any]) -> None:
-    if settings:
-        os.chdir(settings[0])
-    if len(settings) > 1:
-        torch = sys.modules["torch"]
-        torch.set_default_dtype(settings[1])
-        torch.set_grad_enabled(settings[2])
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError:  # it has been removed
+        return "/"
+
+
+def _settle(settings: list[tuple[Callable[[Any], object], Any]]) -> None:
+    for put, value in settings:
+        with contextlib.suppress(OSError, RecursionError):
+            put(value)
 
 
 def install(shell: Any, tools: Names) -> None:

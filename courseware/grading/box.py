@@ -135,7 +135,7 @@ def why_not() -> str:
     if not shutil.which("bwrap"):
         return "bubblewrap is not installed"
     group = cgroup.group(1_000_000_000, 64)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
     with _filter() as rules:
         program = [*_bwrap(None, {}, rules), sys.executable, "-c", "print(flush=True); input()"]  # what each needs
         program = group.entering(program) if group else program
@@ -361,7 +361,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     unsafe = Bool(False)
     modules: Any = List()
     ended: str = ""  # why the watch killed it
-    use = watch.Use()  # at the last look
+    crowded = False  # at the last look, a process was close to the memory that it may have
     group: cgroup.Group | None = None
     members: watch.Members | None = None
 
@@ -384,7 +384,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         else:
             self.group = cgroup.group(limits.memory, limits.processes + _OWN)
             connection = await self._boxed(cmd, limits, kwargs)
-        threading.Thread(target=self._watch, args=(self.process, limits), daemon=True).start()
+        threading.Thread(target=self._watch, args=(self.process,), daemon=True).start()
         return connection
 
     def _pinned(self) -> list[str]:
@@ -480,10 +480,26 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         if self.group:
             self.group.remove()
 
-    def crowded(self) -> bool:
-        """Is a process close to the memory that it may have?"""
-        limit = Limits(**self.limits).memory
-        return self.members is not None and self.members.look(limit).data > 0.9 * limit
+    def over(self) -> str:
+        """Why it is to be ended, or has been, for what it uses; "" when it keeps to its limits."""
+        if self.ended or not self.members:
+            return self.ended
+        limits = Limits(**self.limits)
+        use = self.members.look(limits.memory)
+        self.crowded = use.data > 0.9 * limits.memory
+        if use.memory > limits.memory:
+            return _too_much(limits)
+        if use.threads > limits.processes:
+            return f"started more than {limits.processes} processes and threads"
+        if not self.unsafe and not watch.small(Path(self.shared)):
+            return "wrote into the folder of its kernel's sockets"
+        if use.files > watch.FILES:
+            return f"made more than {watch.FILES} files"
+        if use.sockets > watch.SOCKETS:
+            return f"opened more than {watch.SOCKETS} sockets"
+        if use.hidden and not self.unsafe:
+            return "hid a process, so that nobody can see what it uses"
+        return ""
 
     def busy(self) -> int:
         """How many threads run in it, of all its processes."""
@@ -519,22 +535,10 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
         with contextlib.suppress(ProcessLookupError):
             process.kill()
 
-    def _watch(self, process: subprocess.Popen[bytes], limits: Limits) -> None:
+    def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """What limits of the system cannot see: the sum over processes, and files in the shared folder."""
-        while process.poll() is None and not self.ended and self.members:
-            use = self.members.look(limits.memory)
-            if use.memory > limits.memory:
-                self.ended = _too_much(limits)
-            elif use.threads > limits.processes:
-                self.ended = f"started more than {limits.processes} processes and threads"
-            elif not self.unsafe and not watch.small(Path(self.shared)):
-                self.ended = "wrote into the folder of its kernel's sockets"
-            elif use.files > watch.FILES:
-                self.ended = f"made more than {watch.FILES} files"
-            elif use.sockets > watch.SOCKETS:
-                self.ended = f"opened more than {watch.SOCKETS} sockets"
-            elif use.hidden and not self.unsafe:
-                self.ended = "hid a process, so that nobody can see what it uses"
+        while process.poll() is None and not self.ended:
+            self.ended = self.over()
             if self.ended:
                 self._kill(process)
             time.sleep(0.1)

@@ -44,11 +44,15 @@ class Group:
         return ["/bin/sh", "-c", 'echo 0 > "$0/cgroup.procs" && exec "$@"', str(self.path), *program]
 
     def memory_ran_out(self) -> bool:
-        """Has the system killed something in it for want of memory?"""
+        """Has the system killed something in it because its own limit of memory was reached?
+
+        A kill is counted as well when the whole machine had no memory left, and that is nobody's in here.
+        """
         with contextlib.suppress(OSError, ValueError):
-            for line in (self.path / "memory.events").read_text(encoding="utf-8").splitlines():
-                if line.startswith(("oom_kill ", "oom_group_kill ")) and int(line.split()[1]):
-                    return True
+            events = dict(
+                re.findall(r"^(\w+) (\d+)$", (self.path / "memory.events").read_text(encoding="utf-8"), re.MULTILINE)
+            )
+            return int(events.get("oom", 0)) > 0 and int(events.get("oom_kill", 0)) > 0
         return False
 
     def processor(self) -> float | None:

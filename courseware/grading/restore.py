@@ -6,7 +6,9 @@ be found is reported with its reason. Nothing here raises for what a student did
 
 If a notebook passes its visible tests from top to bottom, so does what is restored from it: no code that a student wrote is
 left out. A copy of a cell that has become something else, a helper in a copied answer or test cell, is a cell of the
-student's own and stays where it was. Where a second answer could be meant, it is kept to be tried (`alternatives`).
+student's own and stays where it was. Where a second answer could be meant, it is kept to be tried (`alternatives`). And
+where all this puts another order or another choice of code in place of the student's, theirs is kept too (`as_it_was`), to
+be run for the exercises whose tests fail.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Restored:
     alternatives: dict[str, list[str]] = field(default_factory=dict)  # exercise → other answers, for when its tests fail
     names: dict[str, set[str]] = field(default_factory=dict)  # exercise → what it is to define
     changed: dict[str, str] = field(default_factory=dict)  # id of a lab's cell that the student changed → as it was given
+    as_it_was: NotebookNode | None = None  # the student's code in its own order, where that is another one
 
 
 @dataclass
@@ -180,7 +183,55 @@ def restore(cells: list[_Cell], lab: NotebookNode) -> Restored:
         ordered += [_own(cell, count + i) for i, cell in enumerate(own.get(place, []))]
         count += len(own.get(place, []))
     result.notebook.cells = ordered
+    theirs = _as_it_was(cells, lab)
+    if _running(theirs) != _running(result.notebook):
+        result.as_it_was = theirs
     return result
+
+
+def _as_it_was(cells: list[_Cell], lab: NotebookNode) -> NotebookNode:
+    """A student's code, cell after cell, with the lab's own tests beside what stands there for them, or else at the end."""
+    given = {cell.id: cell for cell in lab.cells if cell.cell_type == "code"}
+    tests = {cell.id: cell for cell in given.values() if _is(cell, "locked")}
+    answers = {cell.metadata.nbgrader.grade_id: cell.id for cell in lab.cells if _is(cell, "solution")}
+    code = [cell for cell in cells if cell.kind == "code" and cell.written]
+    where = {place: _place_of_tests(test, code) for place, test in tests.items()}
+    judged = {
+        answers.get(test.metadata.nbgrader.grade_id.removesuffix("-tests")): where[place] for place, test in tests.items()
+    }
+    ordered: dict[str, NotebookNode] = {}
+    for number, cell in enumerate(code):
+        here = cell.place or ""
+        if here in given and here not in {*ordered, *tests} and number <= judged.get(here, number):
+            ordered[here] = NotebookNode({**given[here], "source": cell.source})
+        elif here not in tests:
+            made = _own(cell, number)
+            ordered[made.id] = made
+        ordered |= {place: test for place, test in tests.items() if where[place] == number}
+    return NotebookNode(
+        {**lab, "cells": [*ordered.values(), *(tests[place] for place in tests if where[place] == len(code))]}
+    )
+
+
+def _place_of_tests(test: NotebookNode, code: list[_Cell]) -> int:
+    """Number of the cell that stands in a student's notebook for a lab's tests; that of the end when there is none."""
+    text = _squeezed(test.source)
+    for stands in (
+        lambda cell: cell.place == test.id,
+        lambda cell: text in _squeezed(cell.source),
+        lambda cell: cell.named == test.id,
+    ):
+        if found := [number for number, cell in enumerate(code) if stands(cell)]:
+            return found[-1]
+    return len(code)
+
+
+def _running(notebook: NotebookNode) -> list[str]:
+    """The sources of what runs in a notebook."""
+    return [
+        cell.source for cell in notebook.cells
+        if cell.cell_type == "code" and re.search(r"^\s*[^#\s]", cell.source, re.MULTILINE)
+    ]  # fmt: skip
 
 
 def _recognize(cells: list[_Cell], lab: NotebookNode) -> None:
@@ -293,7 +344,7 @@ def _is(cell: NotebookNode, flag: str) -> bool:
 
 
 def _squeezed(source: str) -> str:
-    return re.sub(r"\s+", " ", source).strip()
+    return " ".join(source.split())
 
 
 def _same(one: str, other: str) -> bool:

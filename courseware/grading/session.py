@@ -89,13 +89,13 @@ class Dead(Exception):
         super().__init__(why)
         self.outputs, self.printed = run.outputs, run.printed
         self.ours = ours  # the grader ended it, for what it did; else something else did, and that may be the machine
-        self.began = began  # the kernel had taken up the request; else it died of the one before
+        self.began = began  # the kernel had taken up the request; else the one before is to blame
         self.flooded = self.slow = False  # it printed too much, it took too long
 
 
-def _slow(run: CellRun, seconds: float) -> Dead:
+def _slow(run: CellRun, seconds: float, began: bool) -> Dead:
     run.stopped = f"ran longer than {seconds:.0f} s"
-    dead = Dead(run.stopped, run)
+    dead = Dead(run.stopped, run, began=began)
     dead.slow = True
     return dead
 
@@ -234,7 +234,9 @@ class Session:
         run = self._request("execute_request", content, seconds, patient)
         if run.reply.get("status") != "ok" and not run.error:
             run.error = _said(run.reply)
-        if self.manager.provisioner.crowded():  # else the next cell would fail for want of memory, and be blamed
+        if over := self.manager.provisioner.over():  # else the watch would see it in the next cell, and that be blamed
+            raise Dead(over, run)
+        if self.manager.provisioner.crowded:
             raise Dead(f"left no memory to the cells after it, of {self.limits.memory / 1e9:.1f} GB", run)
         return run
 
@@ -269,7 +271,7 @@ class Session:
                 if self.printed > self.limits.output or (replied and over):
                     raise self._flood(run)  # what is queued already would drown the next cells
                 if over and interrupted:
-                    raise _slow(run, seconds)
+                    raise _slow(run, seconds, busy)
                 if over:
                     late = min(meter.late(), _STARVED * seconds) - waited
                     if late > 0.1:
@@ -280,7 +282,7 @@ class Session:
         finally:
             self.spent += time.monotonic() - started - meter.late()
         if interrupted:
-            dead = _slow(run, seconds)
+            dead = _slow(run, seconds, busy)
             if not patient:  # what else it left behind, such as gigabytes still to print, is not worth finding out
                 raise dead
         return run
@@ -294,8 +296,8 @@ class Session:
             if time.monotonic() > end:  # whoever sent too much at once was cut off
                 raise self._flood(run)
             time.sleep(0.02)
-        ended = self._why("")
-        raise Dead(ended or "the kernel died", run, ours=bool(ended), began=began)
+        ended = self._why("")  # then here: when the request before was done, it kept to its limits
+        raise Dead(ended or "the kernel died", run, ours=bool(ended), began=began or bool(ended))
 
     def _flood(self, run: CellRun) -> Dead:
         dead = Dead(f"printed more than {self.limits.output / 1e6:.0f} MB", run)

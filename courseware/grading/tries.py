@@ -85,6 +85,7 @@ class Tries:
         self.restored, self.lab, self.limits, self.unsafe = restored, lab, limits, unsafe
         self.modules = lab.modules if warm else []
         self.skip, self.skipped = skipped is not None, skipped or frozenset()
+        self.wanted = set(lab.exercises)  # exercises that questions are asked about
         self.clock = _Clock(self.limits)
         self.cells: dict[str, CellRun] = {}  # of the first whole pass: what is shown
         self.asked = False  # from now on a kernel may know a hidden test, and nothing that it says is shown
@@ -180,7 +181,6 @@ class Tries:
 
     def _blame(self, death: Dead) -> None:
         """Whose was it? What is left out of the next pass, or has its answer: that it has none."""
-        # a word of a kernel that was killed gets through, one of a kernel that exits does not always
         at = self.before if death.ours and not death.began and self.before else self.at
         if death.flooded and not self.asked:
             printed = {place: run.printed for place, run in self.cells.items() if place not in self.left_out}
@@ -242,7 +242,8 @@ class Tries:
             run = self._timed(session, own, cell.source)
         if run.error and kind == "tests":
             run = self._other_answers(session, exercise, cell, run)
-        session.after(kind, exercise, self._names(cell.source, exercise if kind == "answer" else ""))
+        names = self.restored.names.get(exercise, set()) if kind == "tests" else self._names(cell.source, exercise)
+        session.after(kind, exercise, sorted(names))
         if own and (run.stopped or session.busy() > before):
             self.suspects.add(cell.id)
         if not self.asked:
@@ -284,7 +285,7 @@ class Tries:
         """The tests fail: does another answer in the same notebook pass?"""
         for source in self.restored.alternatives.get(exercise, []):
             answer = self._timed(session, False, source)
-            session.after("answer", exercise, self._names(source, exercise))
+            session.after("answer", exercise, sorted(self._names(source, exercise)))
             run = self._timed(session, False, tests.source)
             if not run.error and not self.asked:
                 cell = next(c for c in self.restored.notebook.cells if c.id == self.ids[exercise])
@@ -294,15 +295,16 @@ class Tries:
                 return run
         return failed
 
-    def _names(self, source: str, exercise: str) -> list[str]:
+    def _names(self, source: str, exercise: str) -> set[str]:
         """What a cell binds, and what the exercise that it answers is to define."""
-        return sorted(restore.bound(source) | self.restored.names.get(exercise, set()))
+        return restore.bound(source) | self.restored.names.get(exercise, set())
 
     def _questions(self) -> Iterator[tuple[str, str]]:
         for name, exercise in self.lab.exercises.items():
+            answered = name in self.wanted and (name in self.restored.answered or self.passed(name))
             for function in ("probe", *(["visible"] if exercise.want_visible is not None else [])):
                 hangs = self.ids[f"{name}-tests"] in self.left_out or (name, "probe") in self.hung
-                if name in self.restored.answered and not hangs and (name, function) not in {*self.answers, *self.failures}:
+                if answered and not hangs and (name, function) not in {*self.answers, *self.failures}:
                     yield name, function
 
     def _ask(self, session: Session, name: str, function: str) -> bool:
@@ -318,6 +320,11 @@ class Tries:
         finally:
             self.clock.spend(session.spent - spent, own=False)
         return True
+
+    def passed(self, exercise: str) -> bool:
+        """Have its visible tests run and passed?"""
+        tests = self.cells.get(self.ids[f"{exercise}-tests"])
+        return tests is not None and not tests.failed
 
     def _missed(self, said: Iterable[str]) -> bool:
         """Did something fail for want of a name that a skipped cell defines?"""

@@ -48,6 +48,9 @@ class Shell:
         "def outer():\n    def inner(): return two\n    return inner\ntwo = 2\nf = outer()",
         "two = 2\ndef wrapped(g):\n    def inner(): return g()\n    return inner\n@wrapped\ndef f(): return two",
         "list = tuple = None\nmax = 2\ndef f(): return max",
+        "two = 2\nways = {'a': [lambda: two]}\ndef f(): return ways['a'][0]()",
+        "import numpy\ntwo = 2\nf = numpy.vectorize(lambda: two, otypes=[int])",
+        "class Way:\n    pass\nway, two = Way(), 2\nway.go = lambda: two\ndef f(): return way.go()",
     ],
 )
 def test_a_function_is_judged_with_the_names_that_it_leaned_on(helper: str) -> None:
@@ -78,6 +81,19 @@ def test_names_of_the_lab_are_what_its_own_cells_bound_last() -> None:
 def test_a_name_that_was_bound_to_the_same_object_before_is_still_the_lab_s() -> None:
     shell = Shell().run("n = 3").run("n = 3", "given", names=("n",)).answer("def f(): return n").run("n = 5")
     assert shell.ask() == 3
+
+
+def test_a_name_of_the_lab_s_that_a_student_had_covered_before_the_tests() -> None:
+    """Their function sees theirs, the question the lab's; what the lab binds later is everybody's."""
+    shell = Shell().run("n, m = 1, 1", "given").run("n, m = 3, 3").answer("def f(): return [n, m]")
+    shell.run("m = 2", "given").run("n = m = 5")
+    assert shell.ask("return [f(), n, m]") == [[3, 2], 1, 2]
+
+
+def test_tests_alone_say_what_is_judged() -> None:
+    """Where no cell is known as the answer."""
+    shell = Shell().run("def f(): return 2").run("", "tests", names=("f",)).run("f = 3")
+    assert shell.ask() == 2
 
 
 def test_what_a_lab_wraps_is_judged_wrapped() -> None:
@@ -112,6 +128,12 @@ def test_settings_of_the_process_are_those_of_the_tests(tmp_path: Path, monkeypa
         shell.run("torch.set_default_dtype(torch.float64)\nos.chdir('/')\nimport warnings\nwarnings.simplefilter('error')")
         assert shell.ask() == [True, str(tmp_path)]
         assert shell.ask("import warnings; warnings.warn('of a student'); return f()")[0] is True
+        shell.run("import sys, numpy\nlimit = sys.getrecursionlimit(), numpy.geterr()\nsys.setrecursionlimit(200)")
+        shell.run("numpy.seterr(all='raise')")
+        assert shell.ask("import sys, numpy; return [sys.getrecursionlimit() > 200, numpy.geterr()['over']]") == [
+            True,
+            "warn",
+        ]
     finally:
         torch.set_default_dtype(torch.float32)
         os.chdir(tmp_path)

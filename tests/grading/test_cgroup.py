@@ -85,6 +85,8 @@ def test_a_group_has_its_limits_and_says_that_memory_ran_out(here: Path) -> None
         "0",
     ]
     assert not made.memory_ran_out() and made.processor() is None
+    (here / "box" / "memory.events").write_text("low 0\nmax 3\noom 0\noom_kill 1\n", encoding="utf-8")
+    assert not made.memory_ran_out(), "the machine had no memory left, not this group"
     (here / "box" / "memory.events").write_text("low 0\nmax 3\noom 1\noom_kill 1\n", encoding="utf-8")
     (here / "box" / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n", encoding="utf-8")
     assert made.memory_ran_out() and made.processor() == 2.5

@@ -429,3 +429,36 @@ def test_long_cells_do_not_take_minutes(solved: dict[str, Any]) -> None:
     started = time.monotonic()
     restored(solved)
     assert time.monotonic() - started < 20
+
+
+# ---- what no reading of the code finds is run as it was handed in ----
+
+
+def bound_in_a_way_of_its_own(n: dict[str, Any]) -> None:
+    cell(n, "double")["source"] = "double, triple = (lambda x: 2 * x), (lambda x: 3 * x)"
+    copied(n, "double", "def double(x):\n    return x")
+
+
+def bound_by_exec_in_an_own_cell(n: dict[str, Any]) -> None:
+    cell(n, "double")["source"] = "exec('def double(x): return 2 * x')"
+    metadata_lost(n)
+    n["cells"].append(code("def double(x):\n    return x"))
+
+
+@pytest.mark.parametrize(
+    "habit", [bound_in_a_way_of_its_own, bound_by_exec_in_an_own_cell, *HABITS], ids=lambda h: h.__name__
+)
+def test_a_notebook_as_it_was_handed_in_passes_as_it_did(solved: dict[str, Any], habit: Any) -> None:
+    habit(solved)
+    result = restored(copy.deepcopy(solved))
+    theirs = result.as_it_was or result.notebook
+    assert passing(theirs.cells) >= passing(solved["cells"])
+    tests = {"double-tests", "total-tests"}
+    assert tests <= {c.metadata.get("nbgrader", {}).get("grade_id") for c in theirs.cells}
+
+
+def test_a_plain_notebook_has_no_other_order(solved: dict[str, Any]) -> None:
+    windows_lines(solved)
+    solved["cells"].insert(3, code("mine = 1"))
+    assert restored(solved).as_it_was is None
+    assert restored(handed_in({})).as_it_was is None
