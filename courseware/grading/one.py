@@ -121,7 +121,7 @@ class _Run(Tries):
         failed = {name for name in self.lab.exercises if not self.passed(name)}
         if failed and self.restored.as_it_was:
             theirs = replace(self.restored, notebook=self.restored.as_it_was, answered=set(), reasons={}, alternatives={})
-            skipped = self.skipped if self.skip else None
+            skipped = frozenset(self.skipped) if self.skip else None
             self.other = _Run(theirs, self.lab, self.limits, self.unsafe, bool(self.modules), skipped)
             self.other.wanted = failed
             self.other.go()

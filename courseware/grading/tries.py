@@ -84,7 +84,11 @@ class Tries:
         """`skipped` are names that experiments define, which run only where an answer needs one; None runs them all."""
         self.restored, self.lab, self.limits, self.unsafe = restored, lab, limits, unsafe
         self.modules = lab.modules if warm else []
-        self.skip, self.skipped = skipped is not None, skipped or frozenset()
+        experiments = [cell for cell in restored.notebook.cells if "experiment" in tags(cell)]  # perhaps with code of theirs
+        self.skip, self.skipped = (
+            skipped is not None,
+            {*(skipped or ())}.union(*(restore.bound(c.source) for c in experiments)),
+        )
         self.wanted = set(lab.exercises)  # exercises that questions are asked about
         self.clock = _Clock(self.limits)
         self.cells: dict[str, CellRun] = {}  # of the first whole pass: what is shown
