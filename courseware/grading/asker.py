@@ -45,7 +45,6 @@ class Asker:
         self.judged: dict[str, Names] = {}
         self.leaned: dict[str, Names] = {}
         self.settings: dict[str, list[tuple[Callable[[Any], object], Any]]] = {}
-        self.end: Names | None = None  # all names, when the first question came
         self.ids: dict[str, int] = {}
         self._look()
 
@@ -95,21 +94,20 @@ class Asker:
         Raises: whatever the function raises, and TypeError for an answer that is not plain data.
         """
         ns = self.shell.user_ns
-        if self.end is None:
-            self.end = dict(ns)
-        names = {name: value for name, value in self.end.items() if name not in self.builtins}
+        before = dict(ns)
+        names = {name: value for name, value in before.items() if name not in self.builtins}
         for known in (self.given, *self.judged.values(), self.judged.get(exercise, {})):
             names |= known
-        live = {**names, **self.leaned.get(exercise, {})}  # the question itself needs no helper of theirs
-        for name in [name for name in ns if name not in live]:
-            del ns[name]
-        ns.update(live)
         beside = {**names, "__builtins__": self.builtins}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # also where a student has made them errors
-            _settle(self.settings.get(exercise, []))
-            exec(compile(source, "<question>", "exec"), beside)
-            return self.dumps(self.encode(self.plain(beside[function]())))
+        _put(ns, {**names, **self.leaned.get(exercise, {})})  # the question itself needs no helper of theirs
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # also where a student has made them errors
+                _settle(self.settings.get(exercise, []))
+                exec(compile(source, "<question>", "exec"), beside)
+                return self.dumps(self.encode(self.plain(beside[function]())))
+        finally:
+            _put(ns, before)  # no question sees what another has left
 
     def _judge(self, exercise: str, names: Iterable[str]) -> None:
         """Remember an exercise's names as they are now, and what they reach that is not the lab's."""
@@ -140,6 +138,13 @@ class Asker:
 
     def _look(self) -> None:
         self.ids = {name: id(value) for name, value in self.shell.user_ns.items()}
+
+
+def _put(ns: Names, names: Names) -> None:
+    """Have a kernel's names be these. It stays the same dictionary, which functions hold on to."""
+    for name in [name for name in ns if name not in names]:
+        del ns[name]
+    ns.update(names)
 
 
 def _codes(value: Any, depth: int) -> Iterator[types.CodeType]:

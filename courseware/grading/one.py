@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import time
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -111,31 +112,49 @@ class _Run(Tries):
     other: _Run | None = None  # of the notebook as it was handed in
 
     def go_as_it_was(self) -> None:
-        """Exercises whose tests fail in what was restored may pass as they were handed in.
+        """What fails may pass as it was handed in, and right after its tests, before later cells have changed anything.
 
         Questions were asked by then, so nothing that these runs say is kept, but which cells passed.
 
         Raises:
             Trouble: as `go`.
         """
-        failed = {name for name in self.lab.exercises if not self.passed(name)}
-        if failed and self.restored.as_it_was:
-            theirs = replace(self.restored, notebook=self.restored.as_it_was, answered=set(), reasons={}, alternatives={})
+        failed = {name for name in self.lab.exercises if not self.passed(name)} if self.restored.as_it_was else set()
+        late = {
+            name for name in self.lab.exercises if self.passed(name) and self._own_below(name) and self._says(name, "probe")
+        }
+        if failed | late:
+            notebook = copy.deepcopy(self.restored.as_it_was or self.restored.notebook)
+            theirs = replace(self.restored, notebook=notebook, answered=set(), reasons={}, alternatives={})
             skipped = frozenset(self.skipped) if self.skip else None
             self.other = _Run(theirs, self.lab, self.limits, self.unsafe, bool(self.modules), skipped)
-            self.other.wanted = failed
+            self.other.wanted, self.other.at_once = failed | late, True
             self.other.go()
             self.other.cells = {place: CellRun() for place, run in self.other.cells.items() if not run.failed}
 
+    def _own_below(self, name: str) -> bool:
+        """Are there cells of the student's own below the tests of an exercise?"""
+        places = [cell.id for cell in self.restored.notebook.cells if cell.cell_type == "code"]
+        return any(place.startswith("own-") for place in places[places.index(self.ids[f"{name}-tests"]) :])
+
+    def _better(self, name: str) -> _Run | None:
+        """The run as it was handed in, where an exercise has passed only there."""
+        other = self.other
+        if other and name in other.wanted and other.passed(name) and not (self.passed(name) and other._says(name, "probe")):
+            return other
+        return None
+
     def decide(self, result: Result) -> None:
         for name, exercise in self.lab.exercises.items():
-            if self.other and name in self.other.wanted and self.other.passed(name):
-                self.cells[self.ids[name]] = self.cells[self.ids[f"{name}-tests"]] = CellRun()
-                result.reasons[name] = "counted as it was handed in, from top to bottom"
-                self.other._decide(name, exercise, result)
-            elif name in self.restored.answered or self.passed(name):
-                if name not in self.restored.answered:
-                    result.reasons.pop(name, None)
+            passed = self.passed(name)
+            if passed and name not in self.restored.answered:
+                result.reasons.pop(name, None)  # answered, in a way that was not recognized
+            if better := self._better(name):
+                result.reasons[name] = "counted as it was handed in, right after its visible tests"
+                if not passed:
+                    self.cells[self.ids[name]] = self.cells[self.ids[f"{name}-tests"]] = CellRun()
+                better._decide(name, exercise, result)
+            elif passed or name in self.restored.answered:
                 self._decide(name, exercise, result)
         for cell in self.restored.notebook.cells:
             if cell.id in self.cells:

@@ -90,6 +90,7 @@ class Tries:
             {*(skipped or ())}.union(*(restore.bound(c.source) for c in experiments)),
         )
         self.wanted = set(lab.exercises)  # exercises that questions are asked about
+        self.at_once = False  # asked right after an exercise's tests; nothing of such a run may be shown
         self.clock = _Clock(self.limits)
         self.cells: dict[str, CellRun] = {}  # of the first whole pass: what is shown
         self.asked = False  # from now on a kernel may know a hidden test, and nothing that it says is shown
@@ -156,6 +157,8 @@ class Tries:
             self._next(session, cell.id)
             if not self._cell(session, cell):
                 break
+            if self.at_once:
+                self._ask_all(session, self._whose(cell)[1])
         if not self.asked and self.skip and self._missed(run.error for run in self.cells.values()):
             self.skip = False  # an answer leans on a name that a skipped cell defines: run them after all
             return False
@@ -164,16 +167,21 @@ class Tries:
             self.again = True
             return False
         self.asked = True
-        for question in self._questions():
-            self._next(session, question)
-            if not self._ask(session, *question):
-                break
+        self._ask_all(session)
         missed = {question for question, said in self.failures.items() if self.skip and self._missed([said])}
         short = {question for question, said in self.failures.items() if not self.again and _SHORT.match(said)}
         self.skip, self.again = self.skip and not missed, self.again or bool(short)
         for question in missed | short:
             del self.failures[question]
         return not (missed or short)
+
+    def _ask_all(self, session: Session, exercise: str | None = None) -> None:
+        """All questions that are open, or those about an exercise whose tests have passed."""
+        for question in list(self._questions()):
+            if exercise is None or (question[0] == exercise and self.passed(exercise)):
+                self._next(session, question)
+                if not self._ask(session, *question):
+                    break
 
     def _next(self, session: Session, place: Place) -> None:
         """Go on to a cell or a question. If a kernel died there, see first whether it dies of what came before."""

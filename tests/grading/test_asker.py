@@ -111,9 +111,11 @@ def test_tidy_puts_back_what_was_covered_and_says_whether() -> None:
 
 def test_questions_do_not_see_each_other(tmp_path: Path) -> None:
     shell = Shell().answer("def f():\n    global left\n    left = 1\n    return 1").answer("def g(): return 2", "g")
-    assert shell.ask() == 1
+    before = dict(shell.run("later = list = 3").user_ns)
+    assert shell.ask() == 1 and shell.user_ns == before
     with pytest.raises(NameError):
         shell.ask("return left", "g")
+    assert shell.run("def h(): return later", "answer", "h", ("h",)).ask("return h()", "h") == 3
 
 
 def test_settings_of_the_process_are_those_of_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,3 +246,15 @@ def test_what_passes_has_its_points(points: Callable[[Notebook], dict[str, float
 def test_what_is_wrong_in_every_order_has_none(points: Callable[[Notebook], dict[str, float]]) -> None:
     wrong = handed_in({"double": WRONG[0], "total": TOTAL[0]}, before=WRONG[1])
     assert points(wrong) == {"double": 0, "total": 3}
+
+
+def test_what_a_later_cell_changes_in_place_is_judged_as_it_was(points: Callable[[Notebook], dict[str, float]]) -> None:
+    helped = {
+        "double": "def double(x):\n    return twos[0] * x",
+        "total": "def total(values):\n    return sum(map(ONE, values), 0.0)",
+    }
+    notebook = handed_in(helped, before="twos = [2]\nclass ONE(float):\n    pass")
+    notebook["cells"].append(
+        {**Hand(0).cells[-1], "source": "twos[0] = 3\nONE.__radd__ = None", "metadata": {}, "id": "late"}
+    )
+    assert points(notebook) == {"double": 3, "total": 3}
