@@ -6,13 +6,14 @@ import html
 import io
 import re
 from collections.abc import Callable
-from importlib.resources import files
+from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from latex2mathml.converter import convert_to_element
 
+_FONT = Path(__file__).parent / "vendored" / "stix" / "STIXTwoMath-Regular.woff2"
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 # as Pandoc and MyST have it: no blank inside the dollars, no digit right behind them
 _MATH = re.compile(r"\$\$(?P<display>.+?)\$\$|(?<![\\$\w])\$(?! )(?P<inline>[^$]+?)(?<![ \\])\$(?![\d\w])", re.DOTALL)
@@ -34,7 +35,7 @@ def font(page: str) -> bytes:
 
     Browsers place exponents and bars by the tables of a mathematical font, and many a Linux has none.
     """
-    face = TTFont(io.BytesIO((files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf").read_bytes()))
+    face = TTFont(_FONT)
     chosen = Subsetter(Options(layout_features=["*"]))
     chosen.populate(unicodes=_ITALICS, text=html.unescape(re.sub(r"<[^>]*>", "", "".join(_FORMULA.findall(page)))))
     chosen.subset(face)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from importlib.resources import files
 from pathlib import Path
 
 from nbconvert.exporters import SlidesExporter
@@ -24,13 +23,13 @@ def html(chapter: Chapter) -> str:
         UnreadableError: it is not built, or what stands there is no notebook.
     """
     notebook = built(chapter.lecture)
-    reveal = files("sphinx_revealjs") / "_static" / "revealjs"
+    reveal = Path(__file__).parent / "vendored" / "revealjs"
     own = TEMPLATES / "slides"
     parts = {
         "title": title(notebook),
-        "reveal_css": (reveal / "dist" / "reveal.css").read_text(encoding="utf-8"),
-        "reveal_js": (reveal / "dist" / "reveal.js").read_text(encoding="utf-8"),
-        "notes_js": (reveal / "plugin" / "notes" / "notes.js").read_text(encoding="utf-8"),
+        "reveal_css": (reveal / "reveal.css").read_text(encoding="utf-8"),
+        "reveal_js": (reveal / "reveal.js").read_text(encoding="utf-8"),
+        "notes_js": (reveal / "notes.js").read_text(encoding="utf-8"),
         "slides_css": (own / "slides.css").read_text(encoding="utf-8"),
         "slides_js": (own / "slides.js").read_text(encoding="utf-8"),
     }
