@@ -871,6 +871,8 @@ texts = sorted(sentences[: lab.budget(full=160, quick=16)], key=len)
 def score(model, batch_size=16):
     """One row a sentence: nll, tokens. And tokens per second."""
     rows, seconds = [], 0.0
+    with torch.inference_mode():  # once without the clock: a GPU loads its kernels when they are first used
+        model(**tokenizer(texts[:2], return_tensors="pt", padding=True).to(model.device)).logits.sum().item()
     for start in tqdm(range(0, len(texts), batch_size), desc="scoring", leave=False):
         batch = tokenizer(texts[start : start + batch_size], return_tensors="pt", padding=True, padding_side="right").to(model.device)
         begun = time.perf_counter()
