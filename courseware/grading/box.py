@@ -17,8 +17,9 @@ Covered:
                  all capabilities dropped, no new privileges, no namespaces of its own
     forging      a verdict: it is made outside from plain data (verdict.py), in a process that has limits itself (aside.py)
     staying      whatever it starts ends with the box, whatever it leaves in the folder of sockets is removed
-    showing      a hidden test in the student's feedback: once a question was asked, nothing that a kernel of this submission
-                 says is shown any more, but for which exercises pass, and the kind of Python error that failed one
+    showing      a hidden test in the student's feedback: all cells run before a question is asked, and once one was asked,
+                 nothing that a kernel of this submission says is shown any more, but for which exercises pass, and the
+                 kind of Python error that failed one
 
 Not covered:
     a few bits   what is shown after the questions says which tests passed and how one failed; a submission that has read a

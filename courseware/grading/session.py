@@ -196,7 +196,7 @@ class Session:
         Raises:
             Dead: as `run`.
         """
-        self._request(asker.REQUEST, {"what": "after", "arguments": [kind, exercise, list(names)]}, _REMEMBER)
+        self._remember("after", kind, exercise, list(names))
 
     def tidy(self, exercise: str) -> bool:
         """Put back the names that the student's own cells have covered; was there anything?
@@ -204,8 +204,17 @@ class Session:
         Raises:
             Dead: as `run`.
         """
-        run = self._request(asker.REQUEST, {"what": "tidy", "arguments": [exercise]}, _REMEMBER)
-        return run.reply.get("answer") is True
+        return self._remember("tidy", exercise).reply.get("answer") is True
+
+    def _remember(self, what: str, *arguments: Any) -> CellRun:
+        """Have the asker do something about the cell that has just run; where that does not end, it is this cell's doing."""
+        try:
+            return self._request(asker.REQUEST, {"what": what, "arguments": arguments}, _REMEMBER)
+        except Dead as death:
+            death.began = True
+            if death.slow:
+                death.args = (f"kept the kernel busy for {_REMEMBER} s after its end",)
+            raise
 
     def ask(self, exercise: str, source: str, function: str, seconds: float = 0) -> Any:
         """Call a function of `source` beside the student's names and bring back what it returns, as plain data.

@@ -2,7 +2,8 @@
 
 Limits of the system (rlimits) count for each process, and a box may have hundreds. So its processes are added up ten times a
 second. Memory that is shared is counted once: a model that eight workers have inherited is one model. What no process shows
-is counted where it lies: pages that only a mapping still holds, page tables, files without a byte, sockets.
+is counted where it lies: pages that only a mapping still holds, page tables, the list of mappings itself, files without a
+byte, sockets.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _SHARED_BYTES = 1_000_000
 FILES = 50_000  # in all of a box's file systems; each costs a kilobyte of the system's memory, also an empty one
 SOCKETS = 1_000  # each may hold 200 KB
 _UNSEEN = 10  # looks in a row at a process that shows nothing, after which it is hiding
-_SUSPICIOUS = 50_000_000  # bytes by which the system's shared memory may grow before it is looked for
+_SUSPICIOUS = 50_000_000  # bytes by which what no process shows may grow in the whole system before it is looked for
+_MAPPING = 300  # bytes that the system needs to remember a mapping
 _FILE_SYSTEMS = ("tmp", "home/student", "dev/shm")
 _HELD = ("RssAnon", "RssShmem", "VmPTE")
 _BYTES = (*_HELD, "VmData")
@@ -49,7 +51,7 @@ class Members:
     namespace: str = ""
     first: int = 0  # the first process of the namespace, which is not the student's
     unseen: dict[int, int] = field(default_factory=dict)  # process → looks in a row at which it showed nothing
-    shared_before: int = field(default_factory=lambda: _shared_by_all())
+    unshown_before: int = field(default_factory=lambda: _unshown())
 
     def pids(self) -> list[int]:
         """All that live.
@@ -81,7 +83,7 @@ class Members:
             if shown.get("NSpid") == 1:
                 self.first = pid
         use.hidden = any(self.unseen[pid] >= _UNSEEN for pid in pids)
-        if use.memory > limit or _shared_by_all() > self.shared_before + _SUSPICIOUS:
+        if use.memory > limit or _unshown() > self.unshown_before + _SUSPICIOUS:
             use.memory = _exactly(pids)
         if self.first:
             with contextlib.suppress(OSError):
@@ -184,7 +186,9 @@ def _exactly(pids: list[int]) -> int:
             share = {match[1]: int(match[2]) * 1024 for match in re.finditer(r"^(\w+):\s+(\d+)", rollup, re.MULTILINE)}
             private += share.get("Pss_Anon", 0) + share.get("SwapPss", 0) + shown.get("VmPTE", 0)
             mapped += share.get("Pss_Shmem", 0)
-            segments |= _segments(pid)
+            maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+            private += _MAPPING * len(maps)
+            segments |= _segments(pid, maps)
         except PermissionError:
             private += sum(shown.get(name, 0) for name in _HELD)
         except OSError:  # it has ended
@@ -192,10 +196,10 @@ def _exactly(pids: list[int]) -> int:
     return private + max(mapped, sum(segments.values()))
 
 
-def _segments(pid: int) -> dict[str, int]:
+def _segments(pid: int, maps: list[str]) -> dict[str, int]:
     """Memory that a process shares with its children through mappings of no file: by number, bytes that they may hold."""
     found: dict[str, int] = {}
-    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines():
+    for line in maps:
         fields = line.split(maxsplit=5)
         if fields[1][3:4] == "s" and len(fields) == 6 and fields[5].startswith(("/dev/zero", "/memfd:", "/SYSV")):
             start, end = (int(part, 16) for part in fields[0].split("-"))
@@ -206,9 +210,11 @@ def _segments(pid: int) -> dict[str, int]:
     return found
 
 
-def _shared_by_all() -> int:
-    """Bytes of shared memory in the whole system."""
+def _unshown() -> int:
+    """Bytes in the whole system that no process need show: shared memory, and what the system itself keeps."""
     with contextlib.suppress(OSError):
-        match = re.search(r"^Shmem:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE)
-        return int(match[1]) * 1024 if match else 0
+        found = re.findall(
+            r"^(?:Shmem|SUnreclaim):\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE
+        )
+        return sum(map(int, found)) * 1024
     return 0

@@ -12,7 +12,7 @@ from conftest import QUICK, RIGHT, TINY, handed_in
 
 from courseware import build
 from courseware.grading import box, restore, tries, verdict
-from courseware.grading.session import CellRun, Dead, NotStarted
+from courseware.grading.session import CellRun, Dead, NotStarted, Session
 
 LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
 PREPARED = verdict.Lab(TINY.name, "key", nbformat.writes(LAB))
@@ -112,6 +112,24 @@ def test_a_death_that_comes_late_is_blamed_on_the_cell_before(tried: Any) -> Non
 
     done = tried(script)
     assert [name for name in done.left_out if name.startswith("own")] == list(done.left_out) and len(done.answers) == 2
+
+
+def test_what_blocks_a_kernel_after_its_end_is_not_the_doing_of_the_cell_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hangs(*_: Any) -> CellRun:
+        raise died(ours=True, began=False, slow=True)
+
+    monkeypatch.setattr(Session, "_request", hangs)
+    for ask in (lambda session: session.after("own"), lambda session: session.tidy("double")):
+        with pytest.raises(Dead, match="kept the kernel busy for 20 s after its end") as caught:
+            ask(Session(box.Limits.read()))
+        assert caught.value.began and caught.value.slow
+
+
+def test_a_request_that_is_never_taken_up_is_the_doing_of_the_cell_before(tried: Any) -> None:
+    def script(kernel: Kernel, what: str) -> Exception | None:
+        return died(ours=True, began=False, slow=True) if what == RIGHT["double"] and OWN in kernel.ran else None
+
+    assert [name.partition("-")[0] for name in tried(script).left_out] == ["own"]
 
 
 def test_deaths_all_over_the_place_are_the_machine_s(tried: Any) -> None:

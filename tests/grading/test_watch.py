@@ -59,10 +59,22 @@ def test_memory_that_only_a_mapping_still_holds_is_counted() -> None:
         "import mmap\nmaps = [mmap.mmap(-1, 50_000_000) for _ in range(3)]\nfor m in maps:\n"
         "    m.write(b'1' * 50_000_000)\n    m.madvise(mmap.MADV_DONTNEED)"
     )
-    before = watch.Members([os.getpid()], apart=False).shared_before
+    before = watch.Members([os.getpid()], apart=False).unshown_before
     with child(code) as members:
-        members.shared_before = before
+        members.unshown_before = before
         assert members.look(10**12).memory > 150 * MEGABYTE
+
+
+def test_lists_of_mappings_are_counted() -> None:
+    """Each child has a copy of sixty thousand mappings of a page each."""
+    code = (
+        "import ctypes, os, time\nlibc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
+        "start = libc.mmap(None, ctypes.c_size_t(60_000 << 12), 1, 0x4022, -1, ctypes.c_long(0))\n"
+        "for i in range(0, 60_000, 2): libc.mprotect(ctypes.c_void_p(start + (i << 12)), 4096, 0)\n"
+        "for _ in range(3):\n    if os.fork() == 0: time.sleep(100)\ntime.sleep(0.2)"
+    )
+    with child(code) as members:
+        assert members.look(0).memory > 4 * 17 * MEGABYTE
 
 
 def test_what_it_has_computed_and_waited() -> None:
