@@ -28,7 +28,9 @@ _LOCK_HEADER = """\
 # What torch needs for CUDA (nvidia-*, cuda-*, triton) is left out: each build of torch pins its own.
 """
 _LOCK_PINS = ["torch==2.13.0"]
-_LINUX_ONLY = ("courseware/grading/box.py", "courseware/grading/warm.py")
+_LINUX_ONLY = tuple(
+    f"courseware/grading/{name}.py" for name in ("aside", "box", "cgroup", "page", "printing", "run", "warm", "watch")
+)
 _NO_GRADING = """\
 Grading does not run on Windows: each submission runs in a box (bubblewrap), which Linux alone has. Two ways out:
   WSL      wsl --install; in its Ubuntu: sudo apt install make python3-venv bubblewrap, then as on Linux
@@ -221,6 +223,23 @@ def grade(lab_name: str, submitted: Path, out: Path, limit: tuple[str, ...], **h
     with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
         print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
     print(f"{out}/overview.html, grades.csv, gradebook.db, feedback/")
+
+
+@course.command("term")
+@click.argument("graded", nargs=-1, required=True, type=_path, metavar="GRADED...")
+@click.option("--out", type=_path, default=Path("term.csv"), help="The table (default: term.csv).")
+@click.option("--students", type=_path, metavar="LIST.csv", help="The class: id, name, e-mail.")
+@click.option("--weight", multiple=True, metavar="LAB=NUMBER", help="What a lab counts; without any, points are added.")
+def term_(graded: tuple[Path, ...], out: Path, students: Path | None, weight: tuple[str, ...]) -> None:
+    """Put the grades of several labs into one table: a row for each student, a column for each lab.
+
+    \b
+    course term graded/10 graded/11 --students class.csv --out term.csv
+    course term graded/10 graded/11 --weight 10=2
+    """
+    from .grading import term
+
+    print("\n".join(term.write(graded, out, students, weight)))
 
 
 @course.command("grade-demo")
