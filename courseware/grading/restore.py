@@ -34,6 +34,10 @@ _CELLS = 2_000  # more cells than this is no notebook that a person wrote
 _ATTACHMENTS = 20  # pictures of one cell that are kept
 _VALUES = 20_000_000  # of its JSON, each of which costs fifty bytes or more once it is read
 _LONG = 100_000  # characters of a cell that is read as Python
+_CODE = 10_000_000  # characters of all code cells
+_ESCAPED = re.compile(
+    r"^([ \t]*)(?:([\w, ]+= *)?([%!])|(?:\?|[\w.]+\?))(.*)$", re.MULTILINE
+)  # %magic, x = !ls, ?name, name?
 
 
 class Unreadable(Exception):
@@ -98,7 +102,10 @@ def read(data: bytes) -> list[_Cell]:
         raise Unreadable("the file is JSON, but not a notebook: it has no cells")
     if len(cells) > _CELLS:
         raise Unreadable(f"the notebook has {len(cells)} cells, and a lab has less than {_CELLS}")
-    return [_cell(cell) for cell in cells if isinstance(cell, dict)]
+    found = [_cell(cell) for cell in cells if isinstance(cell, dict)]
+    if sum(len(cell.source) for cell in found if cell.kind == "code") > _CODE:
+        raise Unreadable(f"the notebook has more than {_CODE // 1_000_000} million characters of code")
+    return found
 
 
 def _text(data: bytes) -> str:
@@ -358,15 +365,36 @@ def _compiles(source: str) -> bool:
 @lru_cache(maxsize=1000)
 def _tree(source: str) -> ast.Module | None:
     """A cell as Python; None when it is none."""
+    for read_as in (lambda: source, lambda: _of_ipython(source)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about a student's code
+                return ast.parse(read_as())
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return None
+
+
+def _of_ipython(source: str) -> str:
+    """A cell with IPython's own lines as Python; what it does itself takes minutes for some hundred such lines."""
     from IPython.core.inputtransformer2 import TransformerManager
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a student's code
-            python: str = TransformerManager().transform_cell(source)
-            return ast.parse(python)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    lines = re.sub(r"\A\s*%%(?:time|timeit|capture|prun)\b.*", "", source).splitlines(keepends=True)
+    manager = TransformerManager()
+    transforms: list[Any] = [*manager.cleanup_transforms, *manager.line_transforms]
+    for transform in transforms:
+        lines = transform(lines)
+    return _ESCAPED.sub(_call, "".join(lines))
+
+
+def _call(line: re.Match[str]) -> str:
+    indent, target, sign, rest = line.groups(default="")
+    if not sign:
+        return f"{indent}pass"
+    if sign == "%":
+        name, _, arguments = rest.partition(" ")
+        return f"{indent}{target}get_ipython().run_line_magic({name!r}, {arguments!r})"
+    return f"{indent}{target}get_ipython().{'getoutput' if target else 'system'}({rest!r})"
 
 
 def statements(source: str) -> list[str]:

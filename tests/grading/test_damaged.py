@@ -425,10 +425,40 @@ def test_a_file_of_too_many_values_is_not_read(
 
 def test_long_cells_do_not_take_minutes(solved: dict[str, Any]) -> None:
     cell(solved, "double")["source"] = "def other(x):\n    return x"
-    solved["cells"] += [code("def x():\n    pass\n" + "a = 1 # b\n" * 300_000)] + [code("y = 1 # c\n" * 9_000)] * 1_000
+    solved["cells"] += [code("def x():\n    pass\n" + "a = 1 # b\n" * 300_000)] + [code("y = 1 # c\n" * 9_000)] * 70
     started = time.monotonic()
     restored(solved)
     assert time.monotonic() - started < 20
+    solved["cells"] += [code("y = 1 # c\n" * 9_000)] * 10
+    with pytest.raises(restore.Unreadable, match="more than 10 million characters of code"):
+        restored(solved)
+
+
+@pytest.mark.parametrize("line", ["%foo bar\n", "!ls\n", "x = !ls\n", "?x\n", "x.y?\n", "%foo\n%%bar\n", "(\n%a", "{\n!"])
+def test_hundreds_of_lines_for_ipython_do_not_take_minutes(solved: dict[str, Any], line: str) -> None:
+    solved["cells"] += [code(f"def double(x): return x  # {n}\n" + line * 1_000) for n in range(20)]
+    started = time.monotonic()
+    restored(solved)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("x = 5\n% 3", ["x = 5", "get_ipython().run_line_magic('', '3')"]),
+        ("x = (5\n% 3)", ["x = 5 % 3"]),
+        ("%matplotlib widget\nimport a", ["get_ipython().run_line_magic('matplotlib', 'widget')", "import a"]),
+        ("if a:\n    !pip install b\nc?", ["if a:\n    get_ipython().system('pip install b')", "pass"]),
+        ("files = !ls *.py\n?len", ["files = get_ipython().getoutput('ls *.py')", "pass"]),
+        ("%%time\ndouble = lambda x: 2 * x", ["double = lambda x: 2 * x"]),
+        ("%%html\n<b>", ["get_ipython().run_cell_magic('html', '', '<b>')"]),
+        (">>> def f():\n...     return 1", ["def f():\n    return 1"]),
+        ("    x = 1\n    y = 2", ["x = 1", "y = 2"]),
+        ("def f(:", ["def f(:"]),
+    ],
+)
+def test_cells_with_lines_for_ipython(source: str, parts: list[str]) -> None:
+    assert restore.statements(source) == parts
 
 
 # ---- what no reading of the code finds is run as it was handed in ----
