@@ -90,10 +90,7 @@ class Book:
         for name in ("results", "feedback", "autograded"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         _keep(self.folder / "nbgrader_config.py", _CONFIG)
-        # not a string: in one a ? in the folder's name would end the file's, and a % begin a code
-        self.url = URL.create("sqlite", database=str(self.folder / "gradebook.db"), query={"timeout": str(_PATIENCE)})
-        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        self.book = api.Gradebook(self.url)  # which calls the program `alembic`
+        self.book = opened(self.folder)
         others = {a.name for a in self.book.assignments} - {self.lab.name}
         if others:
             self.book.close()
@@ -136,13 +133,7 @@ class Book:
 
     def known(self, student: str) -> Result | None:
         """The result of an earlier run, if there is one."""
-        path = self.results / f"{student}.json"
-        try:
-            result = Result(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):  # none, or from before a change of its form
-            return None
-        whole = all(isinstance(value, type(usual)) for value, usual in zip(astuple(result), astuple(_ANY), strict=True))
-        return result if whole else None
+        return kept(self.results / f"{student}.json")
 
     def commit(self, result: Result, about: dict[str, str]) -> None:
         """Write one submission's result, then all that follows from it."""
@@ -238,14 +229,11 @@ class Book:
             if result is None:
                 continue
             (notebook,) = submission.notebooks
-            score = {g.name: g.score for g in notebook.grades}
-            row = self._row(result.about) | {
-                "score": submission.score, "percent": round(100 * submission.score / submission.max_score, 1),
-                "box": result.box,
-            }  # fmt: skip
-            row |= {name: score[f"{name}-tests"] + score[f"{name}-hidden"] for name in self.lab.exercises}
-            if not result.key and all(g.manual_score is None for g in notebook.grades):  # no verdict is no grade
-                row |= dict.fromkeys(["score", "percent", *self.lab.exercises], "")
+            points = {g.name: g.score for g in notebook.grades}
+            row = self._row(result.about) | {"box": result.box}
+            if (total := score(result, submission)) is not None:
+                row |= {"score": total, "percent": round(100 * total / submission.max_score, 1)}
+                row |= {name: points[f"{name}-tests"] + points[f"{name}-hidden"] for name in self.lab.exercises}
             earlier = "" if result.student in now else "graded earlier; not among what was handed in now"
             notes = [*feedback.notes(result), result.about.get("remark"), earlier]
             rows.append({**row, "note": "; ".join(filter(None, notes)), "student": row["student"] or result.student})
@@ -287,6 +275,30 @@ class Book:
         missing = [person.name or person.id for person in handed_in.missing]
         page = overview.made(self.pages.title, self.entries, missing, self.pages.sections, self.pages.given)
         _keep(self.folder / "overview.html", page)
+
+
+def opened(folder: Path) -> api.Gradebook:
+    """The gradebook of an output folder; a context manager."""
+    # not a string: in one a ? in the folder's name would end the file's, and a % begin a code
+    url = URL.create("sqlite", database=str(folder / "gradebook.db"), query={"timeout": str(_PATIENCE)})
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return api.Gradebook(url)  # which calls the program `alembic`
+
+
+def kept(path: Path) -> Result | None:
+    """A result that an earlier run has written, if there is one."""
+    try:
+        result = Result(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # none, or from before a change of its form
+        return None
+    whole = all(isinstance(value, type(usual)) for value, usual in zip(astuple(result), astuple(_ANY), strict=True))
+    return result if whole else None
+
+
+def score(result: Result, submission: Any) -> float | None:
+    """The points of nbgrader's submission; None where there is no verdict, and nobody gave any by hand."""
+    by_hand = any(grade.manual_score is not None for notebook in submission.notebooks for grade in notebook.grades)
+    return float(submission.score) if result.key or by_hand else None
 
 
 _PATIENCE = 60  # seconds that another program may keep the gradebook locked

@@ -92,8 +92,9 @@ def _histogram(entries: Sequence[Entry]) -> str:
         left = 8 + place * 60
         parts.append(f'<rect x="{left}" y="{140 - height:.1f}" width="54" height="{height:.1f}"/>')
         parts.append(f'<text x="{left + 27}" y="{134 - height:.1f}" text-anchor="middle">{count or ""}</text>')
-        if place < 9:
-            parts.append(f'<text x="{left}" y="158" text-anchor="{"middle" if place else "start"}">{10 * place}%</text>')
+        if place % 2 == 0:  # more do not fit on a telephone
+            at = left - 3 if place else left
+            parts.append(f'<text x="{at}" y="158" text-anchor="{"middle" if place else "start"}">{10 * place}%</text>')
     parts.append('<text x="606" y="158" text-anchor="end">100%</text>')
     said = ", ".join(f"{10 * i} to {10 * i + 10}%: {count}" for i, count in enumerate(counts) if count)
     return (
@@ -151,7 +152,7 @@ def _looks(entries: Sequence[Entry], missing: Sequence[str]) -> str:
     for entry in entries:
         why = [note for note in entry.notes if entry.score is None or _LIMIT.search(note) or _TROUBLE.search(note)]
         if not entry.answers:
-            why = why or entry.notes or ["nothing of the lab was found in it"]
+            why = why or entry.notes or ["nothing was answered"]
         why += [entry.remark] if entry.remark else []
         why += ["has a grade given by hand, and the answer has changed since"] if entry.look_again else []
         for name, said in entry.said.items():

@@ -136,7 +136,7 @@ def _document(about: About, lab: Lab, body: str) -> str:
     style = _style()
     if lab.font:
         style += f'@font-face {{ font-family: "Formulas"; src: url(data:font/woff2;base64,{lab.font}) format("woff2"); }}'
-    notes = "".join(f"<p>{_text(reason(about.lang, note))}</p>" for note in about.notes)
+    notes = "".join(f"<p>{_text(_capital(reason(about.lang, note)))}</p>" for note in about.notes)
     facts = [
         _say(about, "file", file=_shorter(about.file)) if about.file else "",
         _say(about, "late") if about.late else "",
@@ -165,8 +165,9 @@ def _line(about: About, line: Line) -> str:
     state = "good" if line.earned >= line.most else "part" if line.earned > 0 else "none"
     mark = {"good": "✓", "part": "◐", "none": "✗"}[state]
     by_tests = sum(earned for earned, _ in line.tests.values())
-    said = [] if state == "good" else [_capital(told(about.lang, *entry)) for entry in together(line.said)]
-    if state != "good" and not said and by_tests != line.earned:
+    news = [entry for entry in line.said if entry[0] != "note" or entry[1] not in about.notes]  # what stands above, once
+    said = [] if state == "good" else [_capital(told(about.lang, *entry)) for entry in together(news)]
+    if state != "good" and not line.said and by_tests != line.earned:
         said = [say(about.lang, "by hand")]
     items = "".join(f"<li>{_text(_shorter(text, 600))}</li>" for text in said)
     if line.comment:

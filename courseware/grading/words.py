@@ -95,14 +95,17 @@ def sentence(said: list[list[str]], lang: str = "en") -> str:
 
 
 def together(said: list[list[str]]) -> list[list[str]]:
-    """The same, with the kinds of input that fail in one sentence."""
+    """The same, with the kinds of input that fail in one sentence, and without them where the answer's own cell failed."""
     kinds = [text for key, text in said if key == "because"]
-    found = [[key, text] for key, text in said if key != "because"]
+    left_out = {"because", "because one of"} if any(key == "cell" for key, _ in said) and not kinds else {"because"}
+    found = [[key, text] for key, text in said if key not in left_out]
     return [*found, ["because", "; ".join(kinds)]] if kinds else found
 
 
 def told(lang: str, key: str, text: str) -> str:
     """One thing that is said of an exercise: a key of the table and a text that grading found out."""
+    if key in ("cell", "visible") and text.startswith("AssertionError: "):  # the rest is a sentence for people
+        text = text.removeprefix("AssertionError: ")
     if text.startswith(": "):
         return say(lang, key, text=f": {reason(lang, text[2:])}")
     return say(lang, key, text=reason(lang, text))

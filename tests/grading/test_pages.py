@@ -261,12 +261,19 @@ def test_the_first_screen() -> None:
     for text in (
         "Ann Lee", "s1", "4 / 6", "double", "1.5 / 3", "Its cell was split; the parts were joined",
         "Hidden tests: not passed (KeyError)", "It fails for: an empty &lt;list&gt;",
-        "Name your &lt;b&gt;variables&lt;/b&gt;.", "handed in late", "graded WITHOUT a box", 'href="#exercise-double"',
+        "Name your &lt;b&gt;variables&lt;/b&gt;.", "handed in late", "Graded WITHOUT a box", 'href="#exercise-double"',
     ):  # fmt: skip
         assert text in head, text
     assert 'id="exercise-double"' in made and "example.org/ours" not in made and "google.colab" not in made
     below = made.partition("<main>")[2].replace(' id="exercise', ' data-x="exercise')
     assert "default-src 'none'" in made and live(below) == []
+
+
+def test_what_is_said_of_the_whole_is_said_once() -> None:
+    why = "the file is empty"
+    lines = [page.Line(name, "", 0, 3, {f"{name}-tests": (0, 3)}, [["note", why]]) for name in ("double", "total")]
+    head = page.page(about(lines=lines, notes=[why]), SHARED).partition("<main>")[0]
+    assert head.count("The file is empty") == 1 and "given by your teacher" not in head
 
 
 def test_the_first_screen_in_chinese() -> None:

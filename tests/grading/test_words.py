@@ -35,6 +35,17 @@ def test_the_kinds_that_fail_are_one_sentence() -> None:
     assert words.sentence(said) == "hidden tests: not passed; it fails for: zeros; an empty list"
 
 
+def test_of_a_cell_that_failed_no_kinds_of_input_are_said() -> None:
+    said = [["cell", "the kernel died"], ["hidden", " (NameError)"], ["because one of", "zeros; an empty list"]]
+    assert words.sentence(said) == "its cell: the kernel died; hidden tests: not passed (NameError)"
+    assert "zeros" in words.sentence(said[1:])
+
+
+def test_a_test_s_own_sentence_stands_for_itself() -> None:
+    said = [["visible", "AssertionError: q: 2 of 3 values differ"], ["cell", "AssertionError"]]
+    assert words.sentence(said) == "visible tests: q: 2 of 3 values differ; its cell: AssertionError"
+
+
 def test_a_sentence_of_an_exercise() -> None:
     said = [
         ["note", "its cell was split; the parts were joined"],
