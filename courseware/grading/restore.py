@@ -19,7 +19,7 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -365,11 +365,12 @@ def _compiles(source: str) -> bool:
 @lru_cache(maxsize=1000)
 def _tree(source: str) -> ast.Module | None:
     """A cell as Python; None when it is none."""
-    for read_as in (lambda: source, lambda: _of_ipython(source)):
+    readings: tuple[Callable[[str], str], ...] = (str, _of_ipython)
+    for reading in readings:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about a student's code
-                return ast.parse(read_as())
+                return ast.parse(reading(source))
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
     return None

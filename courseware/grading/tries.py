@@ -11,7 +11,7 @@ import contextlib
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from nbformat import NotebookNode
@@ -89,6 +89,11 @@ class Tries:
             skipped is not None,
             {*(skipped or ())}.union(*(restore.bound(c.source) for c in experiments)),
         )
+        changed = [
+            (cell.source, restored.changed[cell.id]) for cell in restored.notebook.cells if cell.id in restored.changed
+        ]
+        self.dropped = set().union(*(restore.bound(given) - restore.bound(theirs) for theirs, given in changed))
+        self.given_too = False  # run a lab's cell that a student has changed as it was given, before theirs
         self.wanted = set(lab.exercises)  # exercises that questions are asked about
         self.at_once = False  # asked right after an exercise's tests; nothing of such a run may be shown
         self.clock = _Clock(self.limits)
@@ -159,8 +164,7 @@ class Tries:
                 break
             if self.at_once:
                 self._ask_all(session, self._whose(cell)[1])
-        if not self.asked and self.skip and self._missed(run.error for run in self.cells.values()):
-            self.skip = False  # an answer leans on a name that a skipped cell defines: run them after all
+        if not self.asked and self._supply({run.error for run in self.cells.values()}):
             return False
         errors = [run.error for place, run in self.cells.items() if place not in self.meant]
         if not self.asked and not self.again and any(map(_SHORT.match, errors)):
@@ -168,9 +172,10 @@ class Tries:
             return False
         self.asked = True
         self._ask_all(session)
-        missed = {question for question, said in self.failures.items() if self.skip and self._missed([said])}
+        missed = {question for question, said in self.failures.items() if self._lacks(said)}
         short = {question for question, said in self.failures.items() if not self.again and _SHORT.match(said)}
-        self.skip, self.again = self.skip and not missed, self.again or bool(short)
+        self._supply({self.failures[question] for question in missed})
+        self.again = self.again or bool(short)
         for question in missed | short:
             del self.failures[question]
         return not (missed or short)
@@ -245,6 +250,8 @@ class Tries:
             self.note = f"the notebook ran longer than {self.limits.total} s"
             return False
         before = session.busy() if own else 0
+        if self.given_too and cell.id in self.restored.changed:
+            self._timed(session, own, self.restored.changed[cell.id])
         run = self._timed(session, own, cell.source)
         if cell.id in self.meant:
             pass
@@ -338,9 +345,18 @@ class Tries:
         tests = self.cells.get(self.ids[f"{exercise}-tests"])
         return tests is not None and not tests.failed
 
-    def _missed(self, said: Iterable[str]) -> bool:
-        """Did something fail for want of a name that a skipped cell defines?"""
-        return any(m[1] in self.skipped for m in (re.match(r"NameError: name '(\w+)'", text) for text in said) if m)
+    def _lacks(self, said: str) -> str:
+        """The name that something failed for want of, if a skipped cell or the lab's version of a changed one defines it."""
+        match = re.match(r"NameError: name '(\w+)'", said)
+        known = (self.skipped if self.skip else set()) | (set() if self.given_too else self.dropped)
+        return match[1] if match and match[1] in known else ""
+
+    def _supply(self, said: set[str]) -> bool:
+        """From now on, run what defines the names that were missed; was there any?"""
+        lacking = {self._lacks(text) for text in said} - {""}
+        self.skip = self.skip and not lacking & self.skipped
+        self.given_too = self.given_too or bool(lacking & self.dropped)
+        return bool(lacking)
 
 
 def _unrun(source: str, error: str) -> str:

@@ -258,3 +258,13 @@ def test_what_a_later_cell_changes_in_place_is_judged_as_it_was(points: Callable
         {**Hand(0).cells[-1], "source": "twos[0] = 3\nONE.__radd__ = None", "metadata": {}, "id": "late"}
     )
     assert points(notebook) == {"double": 3, "total": 3}
+
+
+def test_a_name_of_the_lab_s_that_a_changed_cell_has_lost_is_supplied(
+    points: Callable[[Notebook], dict[str, float]],
+) -> None:
+    """As in a notebook that was given out before the lab had a new line."""
+    notebook = handed_in({"double": DOUBLE[0], "total": TOTAL[0]})
+    imports = next(cell for cell in notebook["cells"] if cell["source"] == "import numpy as np")
+    imports["source"] = "import numpy\nimport math"
+    assert points(notebook) == {"double": 3, "total": 3}
