@@ -186,9 +186,16 @@ def command(target: str, arguments: list) -> tuple:
     sys.exit("start.py knows --lab and --test, not {}".format(first))
 
 
+def with_settings(environment) -> dict:
+    """The environment in which JupyterLab leaves out what is an author's: nbgrader's buttons to make assignments."""
+    known = environment.get("JUPYTER_CONFIG_PATH", "")
+    ours = os.path.join(ROOT, "course_utils", "jupyter")
+    return dict(environment, JUPYTER_CONFIG_PATH=ours + os.pathsep + known if known else ours)
+
+
 def run(line: list, folder: str) -> int:
     """Run a command to its end. Ctrl-C is the command's own: JupyterLab asks whether it should stop."""
-    process = subprocess.Popen(line, cwd=folder)
+    process = subprocess.Popen(line, cwd=folder, env=with_settings(os.environ))
     while True:
         try:
             return process.wait()

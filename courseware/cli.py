@@ -29,7 +29,8 @@ _LOCK_HEADER = """\
 """
 _LOCK_PINS = ["torch==2.13.0"]
 _LINUX_ONLY = tuple(
-    f"courseware/grading/{name}.py" for name in ("aside", "box", "cgroup", "page", "printing", "run", "warm", "watch")
+    f"courseware/grading/{name}.py"
+    for name in ("aside", "box", "cgroup", "page", "printing", "restore", "run", "warm", "watch")
 )
 _NO_GRADING = """\
 Grading does not run on Windows: each submission runs in a box (bubblewrap), which Linux alone has. Two ways out:
@@ -86,7 +87,9 @@ def lab(options: tuple[str, ...]) -> int:
         settings.parent.mkdir(parents=True, exist_ok=True)
         wanted = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
         settings.write_text(json.dumps(wanted), encoding="utf-8")
-    return _run([sys.executable, "-m", "jupyterlab", *options], cwd=ROOT / "labs")
+    # nbgrader's buttons for authors are not for students; start.py says so too
+    environment = {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter"), **os.environ}
+    return _run([sys.executable, "-m", "jupyterlab", *options], cwd=ROOT / "labs", env=environment)
 
 
 @course.command()
@@ -99,7 +102,7 @@ def fetch() -> None:
 @click.option("--budget", type=_budget, default="quick", help="Size of the experiments (default: quick).")
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[TESTS AND OPTIONS OF PYTEST]...")
 def test(budget: str, pytest: tuple[str, ...]) -> int:
-    """Run every test, and every lecture and solved lab as notebooks (nbval); or some of them.
+    """Run ruff, mypy, every test, and every lecture and solved lab as notebooks (nbval); or some tests.
 
     \b
     course test
@@ -113,7 +116,8 @@ def test(budget: str, pytest: tuple[str, ...]) -> int:
     what = [*pytest] if named else [*pytest, "tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
     started = time.monotonic()
-    status = _pytest([*options, *what], budget)
+    status = 0 if pytest else _lint()
+    status = max(status, _pytest([*options, *what], budget))
     print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
     return status
 
@@ -124,10 +128,7 @@ def check() -> int:
 
     It needs no network, once the model and the data are in the cache.
     """
-    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
-    status = max(subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in commands)
-    status = max(status, _check_for_windows())
-    return max(status, _pytest(["-q", "-m", "not (box or browser or network or notebook)", "tests"], "quick"))
+    return max(_lint(), _pytest(["-q", "-m", "not (box or browser or network or notebook)", "tests"], "quick"))
 
 
 @course.command()
@@ -415,6 +416,12 @@ def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
         print(f"course: {said}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
     for said in filter(lambda said: said.startswith(shown), all_small(chapters)):
         print(f"course: {said}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
+
+
+def _lint() -> int:
+    commands = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+    status = max(subprocess.call([sys.executable, "-m", *command], cwd=ROOT) for command in commands)
+    return max(status, _check_for_windows())
 
 
 def _check_for_windows() -> int:

@@ -160,7 +160,10 @@ def test_what_is_tested(words: list[str], run: list[str], monkeypatch: pytest.Mo
     lines: list[list[str]] = []
     monkeypatch.setattr(cli, "_fetch", lambda **_: "")
     monkeypatch.setattr(cli, "_run", lambda line, **_: lines.append(line) or 0)
+    linted: list[int] = []
+    monkeypatch.setattr(cli, "_lint", lambda: linted.append(1) or 0)
     assert cli.main(["test", *words]) == 0
+    assert len(linted) == (not set(words) - {"--budget", "full"})
     told = lines[0][lines[0].index("--durations=10") + 1 :]
     assert told[: len(run)] == run
 

@@ -254,6 +254,14 @@ class TestCommands:
         done = subprocess.run([sys.executable, "-c", start.COURSE, "notebooks", "77"], cwd=ROOT, capture_output=True)
         assert done.returncode == 1 and b"There is no chapter '77'" in done.stderr
 
+    def test_nbgrader_s_buttons_for_authors_are_off(self) -> None:
+        environment = start.with_settings({**os.environ, "JUPYTER_CONFIG_PATH": "/their/own"})
+        assert environment["JUPYTER_CONFIG_PATH"].split(os.pathsep) == [str(ROOT / "course_utils" / "jupyter"), "/their/own"]
+        line = [sys.executable, "-m", "jupyter", "labextension", "list"]
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, encoding="utf-8")
+        (said,) = [line for line in (done.stdout + done.stderr).splitlines() if "@jupyter/nbgrader v" in line]
+        assert "disabled" in said
+
     def test_in_a_student_s_folder(self, started: Callable[..., tuple[list[str], str]]) -> None:
         assert started("--lab", "--port=9", course=False) == (["bin/python", "-m", "jupyterlab", "--port=9"], "labs")
         assert started("--test", "10", course=False) == (["bin/python", "-m", "course_utils.rerun", "10"], ".")
