@@ -71,13 +71,12 @@ class Lab:
         return cls(**{**raw, "exercises": {name: Exercise(**entry) for name, entry in raw["exercises"].items()}})
 
 
-# files of the grader that only bring submissions in and results out; all others can change a grade
-_CARRIERS = {  # they bring submissions here and grades away
+_CARRIERS = {  # files of the grader that only bring submissions in and results out; all others can change a grade
     f"{name}.py"
     for name in (
         "__init__", "archive", "book", "canary", "demo", "feedback", "gradescope", "inbox", "intake", "into", "layout",
         "markdown", "names", "overview", "page", "platforms", "printing", "roster", "run", "sheets", "similar", "sought",
-        "words", "workers",
+        "term", "words", "workers",
     )
 }  # fmt: skip
 
@@ -86,7 +85,7 @@ def lab_key(source: Chapter) -> str:
     """Hash of all that can change a grade of this lab, but the submission and the limits."""
     here, helpers = Path(__file__).parent, Path(course_utils.__file__).parent
     judges = [path for path in here.iterdir() if path.suffix in (".py", ".toml") and path.name not in _CARRIERS]
-    builders = [here.parent / f"{name}.py" for name in ("build", "chapters", "plain", "verify")]
+    builders = [here.parent / f"{name}.py" for name in ("build", "chapters", "names", "plain", "verify")]
     data = [path for path in helpers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     digest = hashlib.sha256(json.dumps([sys.version, _packages()]).encode())
     for path in [source.lab_source, *sorted(judges), *builders, *sorted(data)]:
