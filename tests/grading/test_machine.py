@@ -142,7 +142,8 @@ def test_the_key_covers_all_that_can_change_a_grade(monkeypatch: pytest.MonkeyPa
     named = ["box", "calls", "warm", "session", "asker", "tries", "one", "restore", "verdict", "watch", "cgroup", "aside"]
     for path in [
         *(package / f"{name}.py" for name in named), package / "limits.toml", TINY.lab_source, helpers / "lab.py",
-        helpers / "csv" / "gpus.csv", *(package.parent / f"{name}.py" for name in ("plain", "verify", "build", "chapters", "names")),
+        helpers / "csv" / "gpus.csv",
+        *(package.parent / f"{name}.py" for name in ("plain", "verify", "build", "chapters", "names")),
     ]:  # fmt: skip
         changed[0] = path
         assert verdict.lab_key(TINY) != before, path
