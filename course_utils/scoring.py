@@ -239,3 +239,58 @@ def bootstrap(
     draws = [statistic(frame.iloc[rng.integers(0, len(frame), len(frame))]) for _ in range(n)]
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(statistic(frame)), float(low), float(high)
+
+
+def proportion(successes: int, trials: int, level: float = 0.95) -> tuple[float, float, float]:
+    """A share with its Wilson score interval (Wilson 1927, doi 10.1080/01621459.1927.10502953).
+
+    It holds for small numbers too, and at the ends: 0 of 18 may be as much as 0.18.
+
+    >>> share, low, high = scoring.proportion(successes=0, trials=18)
+
+    Returns:
+        (successes / trials, low end, high end)
+
+    Raises:
+        ValueError: no trial, or more successes than trials.
+    """
+    from scipy import stats
+
+    ends = stats.binomtest(int(successes), int(trials)).proportion_ci(level, method="wilson")
+    return successes / trials, float(ends.low), float(ends.high)
+
+
+def mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """A mean with its t interval (Student 1908): for a few seeds, of which a bootstrap knows too little.
+
+    Args:
+        values: n independent measurements, for example one per seed, of about normal distribution.
+
+    Returns:
+        (mean, low end, high end); the ends are infinite for a single value.
+    """
+    from scipy import stats
+
+    found = np.asarray(values, dtype=float)
+    if len(found) < 2:
+        return float(found.mean()), float("-inf"), float("inf")
+    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * found.std(ddof=1) / np.sqrt(len(found))
+    return float(found.mean()), float(found.mean() - half), float(found.mean() + half)
+
+
+def paired(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of `first` - `second`, measured on the same items (or seeds), with the t interval of that difference.
+
+    "The first is larger" needs an interval without 0.
+
+    Args:
+        first, second: n measurements each; place i of both is the same item.
+
+    Returns:
+        (mean difference, low end, high end)
+
+    Raises:
+        ValueError: they are not of the same length.
+    """
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    return mean(differences, level)

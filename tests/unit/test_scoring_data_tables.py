@@ -164,3 +164,41 @@ def test_every_row_has_a_source(name: str) -> None:
 def test_unknown_table() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'gpus'"):
         tables.load("gpu")
+
+
+class TestIntervals:
+    def test_wilson_at_the_ends_and_in_the_middle(self) -> None:
+        assert scoring.proportion(0, 18) == pytest.approx((0.0, 0.0, 0.1759), abs=1e-4)  # 1 / (1 + 18 / 1.96²)
+        assert scoring.proportion(18, 18) == pytest.approx((1.0, 0.8241, 1.0), abs=1e-4)
+        assert scoring.proportion(15, 50) == pytest.approx((0.3, 0.1910, 0.4375), abs=1e-4)
+
+    def test_no_trial_is_an_error(self) -> None:
+        with pytest.raises(ValueError):
+            scoring.proportion(0, 0)
+        with pytest.raises(ValueError):
+            scoring.proportion(3, 2)
+
+    def test_t_interval_of_three_seeds(self) -> None:
+        assert scoring.mean([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+
+    def test_one_seed_tells_nothing_of_the_spread(self) -> None:
+        assert scoring.mean([0.7]) == (0.7, float("-inf"), float("inf"))
+
+    def test_t_interval_holds_what_it_promises(self) -> None:
+        rng = np.random.default_rng(0)
+        held = 0
+        for _ in range(1000):
+            _, low, high = scoring.mean(rng.normal(5.0, 2.0, size=4).tolist())
+            held += low <= 5.0 <= high
+        assert 930 <= held <= 970
+
+    def test_a_paired_difference_sees_what_two_means_hide(self) -> None:
+        items = np.random.default_rng(0).normal(0, 10, 40)
+        first, second = items + 1.0 + np.linspace(-0.1, 0.1, 40), items
+        difference, low, high = scoring.paired(first.tolist(), second.tolist())
+        assert difference == pytest.approx(1.0) and 0.9 < low < high < 1.1
+        assert scoring.mean(first.tolist())[1] < scoring.mean(second.tolist())[2]
+
+    def test_pairs_must_be_pairs(self) -> None:
+        with pytest.raises(ValueError):
+            scoring.paired([1.0, 2.0], [1.0])
