@@ -18,6 +18,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
@@ -28,7 +29,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 REQUEST, REPLY = "course_request", "course_reply"
-_MANY = 100  # parts of one object that are looked at
+_MANY = 1_000  # objects that are looked at to find the code behind one name
 _IPYTHONS = re.compile(r"_{1,3}|_i{1,3}|_[iod]h|_i?\d+|In|Out")  # names that change with every cell
 
 Names = dict[str, Any]
@@ -128,7 +129,7 @@ class Asker:
             name = todo.pop()
             if name in ns and name not in found:
                 found[name] = ns[name]
-                todo += {n for code in _codes(ns[name], 0) for n in _mentioned(code)}
+                todo += {n for code in _codes(ns[name]) for n in _mentioned(code)}
         return found
 
     def _changed(self) -> Iterator[str]:
@@ -147,31 +148,41 @@ def _put(ns: Names, names: Names) -> None:
     ns.update(names)
 
 
-def _codes(value: Any, depth: int) -> Iterator[types.CodeType]:
+def _codes(value: Any) -> Iterator[types.CodeType]:
     """The code behind a function, also a wrapped one, a class, an object, or several of these."""
-    if depth > 4:
-        return
-    inner: list[Any] = []
-    if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
-        yield value.__code__
-        inner = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]
-        inner += [vars(value).get("__wrapped__"), *(value.__defaults__ or ())]
-    elif isinstance(value, (staticmethod, classmethod, types.MethodType)):
-        inner = [value.__func__]
-    elif isinstance(value, property):
-        inner = [value.fget]
-    elif isinstance(value, functools.partial):
-        inner = [value.func, *value.args, *value.keywords.values()]
-    elif isinstance(value, type):
-        inner = [*vars(value).values(), *value.__bases__] if value.__module__ == "__main__" else []
-    elif isinstance(value, (list, tuple, set, dict)):
-        inner = [*(value.values() if isinstance(value, dict) else value)]
-    elif hasattr(type(value), "__wrapped__") or "__wrapped__" in getattr(value, "__dict__", {}):
-        inner = [value.__wrapped__]  # functools.lru_cache
-    elif type(value).__module__ == "__main__" or (callable(value) and not isinstance(value, types.BuiltinFunctionType)):
-        inner = [type(value), *getattr(value, "__dict__", {}).values()]  # an object of theirs, or np.vectorize(theirs)
-    for part in inner[:_MANY]:
-        yield from _codes(part, depth + 1)
+    todo = [value]
+    seen: set[int] = set()
+    for part in todo:  # it grows
+        if id(part) in seen or len(seen) > _MANY:
+            continue
+        seen.add(id(part))
+        if isinstance(part, types.FunctionType) and part.__module__ == "__main__":
+            yield part.__code__
+        todo += itertools.islice(_parts(part), _MANY)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What may hold code behind a value."""
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != types.CellType()]
+        return (
+            [*cells, vars(value).get("__wrapped__"), *(value.__defaults__ or ())] if value.__module__ == "__main__" else []
+        )
+    if isinstance(value, (staticmethod, classmethod, types.MethodType)):
+        return [value.__func__]
+    if isinstance(value, property):
+        return [value.fget]
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, type):
+        return [*vars(value).values(), *value.__bases__] if value.__module__ == "__main__" else []
+    if isinstance(value, (list, tuple, set, dict)):
+        return value.values() if isinstance(value, dict) else value
+    if hasattr(type(value), "__wrapped__") or "__wrapped__" in getattr(value, "__dict__", {}):
+        return [value.__wrapped__]  # functools.lru_cache
+    if type(value).__module__ == "__main__" or (callable(value) and not isinstance(value, types.BuiltinFunctionType)):
+        return [type(value), *getattr(value, "__dict__", {}).values()]  # an object of theirs, or np.vectorize(theirs)
+    return []
 
 
 def _mentioned(code: types.CodeType) -> Iterator[str]:
