@@ -15,7 +15,7 @@ import io
 import re
 import unicodedata
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from course_utils.errors import CourseError
 
 from ..files import whole
 from . import names
+from .roster import columns
 
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 _CANVAS_TITLE = re.compile(r"^(.*)\s\((\d+)\)$", re.DOTALL)
@@ -139,7 +140,7 @@ def fill(sheet: Path, graded: list[Graded], lab: str, title: str, out: Path, col
         )
     target = out / f"{sheet.stem}-filled{sheet.suffix}"
     result = Filled(target, None)
-    capped, kept, empty = [], [], []
+    capped, kept, empty, replaced = [], [], [], []
     for row, found in pairs:
         cells = table.rows[row.index]
         cells += [""] * (read.column + 1 - len(cells))
@@ -152,22 +153,27 @@ def fill(sheet: Path, graded: list[Graded], lab: str, title: str, out: Path, col
             if read.most and value > read.most:
                 capped.append(row.shown)
                 value = min(value, read.most) if read.kind == "moodle" else value  # Moodle passes over what is more
+            before = _value(cells[read.column])
+            if before is not None and abs(before - value) > 0.01:
+                replaced.append(f"{row.shown} ({cells[read.column].strip()})")
             cells[read.column] = table.number(value)
     table.write(target)
-    result.feedback, without = _feedback(read, table, pairs, out)
+    shown = [(row, found) for row, found in pairs if found.score is not None]
+    result.feedback, without = _feedback(read, table, shown, out)
     taken = {id(found) for _, found in pairs}
     rows = {row.index for row, _ in pairs}
     most = next(found.most for _, found in pairs)
     filled = len(pairs) - len(kept) - len(empty)
     result.said = [f"{target}: {filled} of {len(read.rows)} students, in the column {read.title}"]
     result.said += (
-        [f"{result.feedback}: {len(pairs) - len(without)} pages for {read.kind.title()}"] if result.feedback else []
+        [f"{result.feedback}: {len(shown) - len(without)} pages for {read.kind.title()}"] if result.feedback else []
     )
     if read.most and most and abs(read.most - most) > 1e-6:
         result.said.append(f"  the sheet counts to {read.most:g} and the lab to {most:g}: grades are scaled")
     for said, who in (
         ("without a grade yet", empty),
         ("left as they were", kept),
+        ("had another grade in the sheet, which is replaced", replaced),
         ("more than the sheet's maximum", capped),
         ("in the sheet, and nothing of theirs was graded", [row.shown for row in read.rows if row.index not in rows]),
         ("graded, and not in the sheet", [g.name or g.student for g in graded if id(g) not in taken]),
@@ -243,12 +249,10 @@ def _canvas(path: Path, table: _Table, lab: str, title: str, column: str) -> _Sh
     names_first = header[:2] == ["LastName", "FirstName"]
     id_at = 2 if names_first else 1
     points = next((row for row in table.rows[1:] if row and "Points Possible" in row[0]), [])
-    open_columns = [
-        i
-        for i, cell in enumerate(header)
-        if _CANVAS_TITLE.match(cell) and not _CANVAS_TOTALS.search(cell) and _is_open(points[i] if i < len(points) else "")
-    ]
-    at = _column(path, header, open_columns, lab, title, column)
+    assignments = [i for i, cell in enumerate(header) if _CANVAS_TITLE.match(cell) and not _CANVAS_TOTALS.search(cell)]
+    open_columns = [i for i in assignments if _is_open(points[i] if i < len(points) else "")]
+    closed = [header[i] for i in assignments if i not in open_columns]
+    at = _column(path, header, open_columns, lab, title, column, closed)
     rows = []
     for index, row in enumerate(table.rows[1:], 1):
         students = row and "Points Possible" not in row[0] and not all(_CANVAS_POSTING.fullmatch(cell) for cell in row)
@@ -299,7 +303,7 @@ def _moodle(table: _Table, at: int) -> _Sheet:
 def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str, column: str) -> _Sheet:
     """Any table: the column in which most of the graded are found tells the students, the row above them the headings."""
     width = max(map(len, table.rows))
-    known = {kind: {key for g in graded for key in _of(g)[kind]} for kind in ("id", "mail", "token", "name")}
+    known = {kind: {key for g in graded for key in _of(g)[kind]} for kind in ("number", "id", "mail", "token", "name")}
     found: dict[tuple[str, int], list[int]] = {}
     for kind, keys in known.items():
         for at in range(width):
@@ -317,10 +321,12 @@ def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str
             "Give the sheet as your platform exports it; --students LIST.csv tells ids and names of a class."
         )
     kind, at = max(found, key=lambda place: len(found[place]))
-    top = found[kind, at][0] - 1
+    # beside numbers stand names, for those of whom no number is known
+    telling = {which: sorted({place for of, place in found if of == which}) for which, _ in found}
+    top = _headings(table.rows[: found[kind, at][0]], kind, at)
     header = table.rows[top] if top >= 0 else []
     rows = [
-        _Row(i, row[at].strip(), {kind: _cell(kind, row[at])})
+        _Row(i, row[at].strip(), _told(row, telling))
         for i, row in enumerate(table.rows)
         if i > top and at < len(row) and row[at].strip()
     ]
@@ -338,19 +344,58 @@ def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str
     return _Sheet("plain", rows, into, header[into] if into < len(header) else str(into + 1), None, lambda _: False)
 
 
-def _column(path: Path, header: list[str], open_columns: list[int], lab: str, title: str, column: str) -> int:
-    """The one column that is meant, of those that may be filled."""
+def _told(row: list[str], telling: dict[str, list[int]]) -> dict[str, set[str]]:
+    """By what a row of any table may be known: what stands in the columns of each kind."""
+    return {
+        kind: {key for place in places if place < len(row) for key in _cell(kind, row[place])}
+        for kind, places in telling.items()
+    }
+
+
+def _headings(above: list[list[str]], kind: str, at: int) -> int:
+    """The row of headings among those above the first graded student: others of the class may stand there too.
+
+    -1 where there is none.
+    """
+    for place in reversed(range(len(above))):
+        if {"id", "name", "last", "mail"} & set(columns(above[place])):
+            return place
+    if kind == "name":
+        return min(0, len(above) - 1)
+    no_students = [i for i, row in enumerate(above) if at >= len(row) or not re.search(r"@|\d{3}", row[at])]
+    return no_students[-1] if no_students else -1
+
+
+def _column(
+    path: Path, header: list[str], open_columns: list[int], lab: str, title: str, column: str, closed: Sequence[str] = ()
+) -> int:
+    """The one column that is meant, of those that may be filled.
+
+    Args:
+        closed: titles of those that may not.
+    """
     if column:
-        wanted = column.strip()
-        meant = [i for i in open_columns if wanted in (header[i].strip(), *_title_and_id(header[i]))]
+        meant = [i for i in open_columns if _is_called(header[i], column)]
+        barred = [head for head in closed if _is_called(head, column)]
     else:
-        meant = [i for i in open_columns if _about(header[i], lab, title)]
-        best = max((_about(header[i], lab, title) for i in meant), default=0)
-        meant = [i for i in meant if _about(header[i], lab, title) == best]
-        meant = meant or (open_columns if len(open_columns) == 1 else [])
+        about = {i: _about(header[i], lab, title) for i in open_columns}
+        best = max(about.values(), default=0)
+        meant = [i for i in open_columns if about[i] == best and best]
+        if not best and len(open_columns) == 1 and not re.search(r"\d", _title_and_id(header[open_columns[0]])[0]):
+            meant = open_columns  # the only one, unless it is called by another number
+        barred = [head for head in closed if _about(head, lab, title) > best]
+    if barred:
+        raise CourseError(
+            f"{path.name}: the column {barred[0]} is read only in the sheet: its platform would not take grades for it. "
+            "Open it there and export again, or name another column with --column."
+        )
     if len(meant) != 1:
         raise CourseError(_which(path, [header[i] for i in meant or open_columns]))
     return meant[0]
+
+
+def _is_called(header: str, column: str) -> bool:
+    return column.strip() in (header.strip(), *_title_and_id(header))
 
 
 def _which(path: Path, titles: list[str]) -> str:
@@ -420,6 +465,7 @@ def _of(graded: Graded) -> dict[str, set[str]]:
         "name": {graded.name, graded.student},
     })  # fmt: skip
     keys["token"] = {key for token in tokens for key in _normal(token)}
+    keys["number"] = _normal(graded.id) if re.search(r"\d{4}", graded.id) else set()
     return keys
 
 
@@ -453,7 +499,7 @@ def _paired(rows: list[_Row], graded: list[Graded]) -> tuple[list[tuple[_Row, Gr
         meant: dict[int, list[Graded]] = {}
         for found in left:
             keys = about[id(found)][kind]
-            hits = [row for row in left_rows if row.keys.get(kind, set()) & keys] if keys else []
+            hits = [row for row in left_rows if row.keys.get(kind, set()) & keys and not _contradict(row, about[id(found)])]
             if len(hits) == 1:
                 meant.setdefault(hits[0].index, []).append(found)
             elif hits:
@@ -468,6 +514,13 @@ def _paired(rows: list[_Row], graded: list[Graded]) -> tuple[list[tuple[_Row, Gr
                 unclear[row.shown] = None
     done = {found.name or found.student for _, found in pairs} | {row.shown for row, _ in pairs}
     return sorted(pairs, key=lambda pair: pair[0].index), [name for name in unclear if name not in done]
+
+
+def _contradict(row: _Row, about: dict[str, set[str]]) -> bool:
+    """Do both have a number, and not the same one? Then they are two people, whatever they are called."""
+    return any(
+        (here := row.keys.get(kind)) and (there := about.get(kind)) and not here & there for kind in ("platform", "number")
+    )
 
 
 def _feedback(read: _Sheet, table: _Table, pairs: Iterable[tuple[_Row, Graded]], out: Path) -> tuple[Path | None, list[str]]:

@@ -74,17 +74,17 @@ class Roster:
             CourseError: it cannot be read, or names nobody.
         """
         rows = _rows(path)
-        columns: dict[str, list[int]] = {}
+        places: dict[str, list[int]] = {}
         for line, row in enumerate(rows[:5]):  # a title may stand above the heading
-            columns = _columns(row)
-            if {"id", "name", "last"} & set(columns):
+            places = columns(row)
+            if {"id", "name", "last"} & set(places):
                 rows = rows[line + 1 :]
                 break
         else:
-            columns = _guessed(rows)
+            places = _guessed(rows)
         people: dict[tuple[str, str], Person] = {}  # who stands in two sections is one student
         for row in rows:
-            cells = {kind: [row[i].strip() for i in places if i < len(row)] for kind, places in columns.items()}
+            cells = {kind: [row[i].strip() for i in which if i < len(row)] for kind, which in places.items()}
             name = next(filter(None, cells.get("name", [])), "") or _joined(cells)
             mail = next(filter(None, cells.get("mail", [])), "")
             ids = [_plain(text) for text in cells.get("id", []) if text]
@@ -162,7 +162,8 @@ def _rows(path: Path) -> list[list[str]]:
     return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(map(str.strip, row))]
 
 
-def _columns(heading: list[str]) -> dict[str, list[int]]:
+def columns(heading: list[str]) -> dict[str, list[int]]:
+    """Which columns hold ids, names and addresses, by their headings."""
     kinds = {"mail": _MAIL, "id": _ID, "name": _NAME, "last": _LAST, "first": _FIRST}
     found: dict[str, list[int]] = {}
     words = [names.loose(cell) for cell in heading]

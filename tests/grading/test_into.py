@@ -137,7 +137,7 @@ def test_a_sheet_that_counts_otherwise(tmp_path: Path) -> None:
     [
         (("Lab 10: Quantization (4710)", "Week five (4710)"), "", r"(?s)not clear which column.*Essay \(4711\)"),
         (("Essay (4711)", "Lab 10 Quantization again (4711)"), "", "not clear which column"),
-        (("46.00", "(read only)"), "Lab 10: Quantization (4710)", "not clear which column"),
+        (("46.00", "(read only)"), "Lab 10: Quantization (4710)", "is read only"),
         (("Ada", "Ada"), "nothing", "not clear which column"),
     ],
 )
@@ -291,6 +291,52 @@ def test_two_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
         encoding="utf-8"
     )
     assert "more than one may be meant" in "\n".join(result.said)
+
+
+def test_numbers_and_names_of_one_sheet(tmp_path: Path) -> None:
+    text = "学号,姓名,实验10\n2023001,张伟,\n2023002,王芳,\n2023003,李雷,\n"
+    people = [
+        graded(tmp_path, "2023001-张伟.ipynb", "2023001-张伟", 1.0, id="2023001"),
+        graded(tmp_path, "王芳.ipynb", "王芳", 2.0, id="王芳"),
+        graded(tmp_path, "2023099-李雷.ipynb", "李雷", 3.0, id="2023099"),
+    ]
+    result = filled(tmp_path, text, people)
+    assert result.sheet.read_text(encoding="utf-8").splitlines()[1:] == [
+        "2023001,张伟,1.00",
+        "2023002,王芳,2.00",
+        "2023003,李雷,",
+    ]
+    assert "graded, and not in the sheet: 李雷" in "\n".join(result.said)
+
+
+@pytest.mark.parametrize("heading", ["学号,姓名,实验10", "Nummer der Person,Wer,Lab 10", "名单,,\nx,y,Lab 10"])
+def test_others_of_the_class_may_stand_above_the_first_that_was_graded(tmp_path: Path, heading: str) -> None:
+    text = f"{heading}\n2023001,张伟,\n2023002,王芳,\n2023003,李雷,\n"
+    result = filled(tmp_path, text, [graded(tmp_path, "c.ipynb", "c", 3.0, id="2023003")])
+    assert result.sheet.read_text(encoding="utf-8") == text.replace("李雷,", "李雷,3.00")
+    assert "nothing of theirs was graded: 2023001, 2023002" in "\n".join(result.said)
+
+
+def test_another_number_of_the_platform_is_another_student(tmp_path: Path) -> None:
+    people = [graded(tmp_path, "zhangwei_99999_678_a.ipynb", "Wei Zhang", 1.0), *of_canvas(tmp_path)[:1]]
+    said = "\n".join(filled(tmp_path, CANVAS, people).said)
+    assert "1 of 6 students" in said and "graded, and not in the sheet: Wei Zhang" in said
+
+
+def test_a_column_that_is_read_only_is_not_another_one(tmp_path: Path) -> None:
+    closed = CANVAS.replace("20.00,46.00,10.00", "20.00,(read only),10.00").replace("Essay (4711)", "Lab 10 bonus (4711)")
+    for column in ("", "4710"):
+        with pytest.raises(CourseError, match=r"Lab 10: Quantization \(4710\) is read only"):
+            filled(tmp_path, closed, of_canvas(tmp_path), column=column)
+    with pytest.raises(CourseError, match="not clear which column"):  # the only one is another lab's
+        filled(tmp_path, 'Student,ID,Section,Lab 9 (1)\n"Lovelace, Ada",12345,1,\n', of_canvas(tmp_path))
+
+
+def test_grades_that_are_replaced_are_said_and_no_verdict_has_no_page(tmp_path: Path) -> None:
+    people = [*of_canvas(tmp_path), graded(tmp_path, "missingmia_12360_678999_a.ipynb", "missingmia", None)]
+    result = filled(tmp_path, CANVAS, people)
+    assert "another grade in the sheet, which is replaced: Tom, Twice (12.00)" in "\n".join(result.said)
+    assert result.feedback and not any("mia" in name for name in zipfile.ZipFile(result.feedback).namelist())
 
 
 @pytest.mark.parametrize(
