@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import signal
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _SHARED_FILES = 64  # sockets and the connection file; more of them is somebody 
 _SHARED_BYTES = 1_000_000
 FILES = 50_000  # in all of a box's file systems; each costs a kilobyte of the system's memory, also an empty one
 SOCKETS = 1_000  # each may hold 200 KB
-_UNSEEN = 10  # looks in a row at a process that shows nothing, after which it is hiding
+_UNSEEN = 1.0  # seconds that a process shows nothing, after which it is hiding
 _SUSPICIOUS = 50_000_000  # bytes by which what no process shows may grow in the whole system before it is looked for
 _MAPPING = 300  # bytes that the system needs to remember a mapping
 _FILE_SYSTEMS = ("tmp", "home/student", "dev/shm")
@@ -50,7 +51,7 @@ class Members:
     apart: bool = True  # they have a namespace of their own
     namespace: str = ""
     first: int = 0  # the first process of the namespace, which is not the student's
-    unseen: dict[int, int] = field(default_factory=dict)  # process → looks in a row at which it showed nothing
+    unseen: dict[int, float] = field(default_factory=dict)  # process → since when it has shown nothing
     unshown_before: int = field(default_factory=lambda: _unshown())
 
     def pids(self) -> list[int]:
@@ -79,10 +80,12 @@ class Members:
             use.memory += sum(shown.get(name, 0) for name in _HELD)
             use.threads += shown.get("Threads", 0)
             use.data = max(use.data, shown.get("VmData", 0))
-            self.unseen[pid] = self.unseen.get(pid, 0) + 1 if shown and not namespace(pid) else 0
+            if shown and not namespace(pid):
+                use.hidden |= time.monotonic() - self.unseen.setdefault(pid, time.monotonic()) > _UNSEEN
+            else:
+                self.unseen.pop(pid, None)
             if shown.get("NSpid") == 1:
                 self.first = pid
-        use.hidden = any(self.unseen[pid] >= _UNSEEN for pid in pids)
         if use.memory > limit or _unshown() > self.unshown_before + _SUSPICIOUS:
             use.memory = _exactly(pids)
         if self.first:

@@ -83,6 +83,16 @@ def test_what_it_has_computed_and_waited() -> None:
         assert computed > 0.05 and waited >= 0
 
 
+def test_who_shows_nothing_for_a_second_hides_however_often_one_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with child("") as members:
+        monkeypatch.setattr(watch, "namespace", lambda pid: "")
+        assert not any(members.look(10**12).hidden for _ in range(30))
+        members.unseen = {pid: since - 1.1 for pid, since in members.unseen.items()}
+        assert members.look(10**12).hidden
+        monkeypatch.undo()
+        assert not members.look(10**12).hidden and not members.unseen
+
+
 class _Provisioner:
     """A box that computes and waits as the test says."""
 
