@@ -256,7 +256,7 @@ class Session:
         request, answer = message["header"]["msg_id"], kind.replace("_request", "_reply")
         self.client.shell_channel.send(message)
         heard, end = started, started + seconds
-        busy = idle = replied = interrupted = False
+        busy = idle = replied = interrupted = began = False
         waited, meter = 0.0, self.manager.provisioner.meter()
         try:
             while True:
@@ -280,19 +280,19 @@ class Session:
                 if self.printed > self.limits.output or (replied and over):
                     raise self._flood(run)  # what is queued already would drown the next cells
                 if over and interrupted:
-                    raise _slow(run, seconds, busy)
+                    raise _slow(run, seconds, began)
                 if over:
                     late = min(meter.late(), _STARVED * seconds) - waited
                     if late > 0.1:
                         waited, end = waited + late, now + late
                         continue
                     self.manager.interrupt_kernel()  # for the traceback, which tells the student where it was
-                    interrupted, end = True, now + _GRACE
+                    interrupted, began, end = True, busy, now + _GRACE
         finally:
             self.spent += time.monotonic() - started - meter.late()
         if interrupted:
-            dead = _slow(run, seconds, busy)
-            if not patient:  # what else it left behind, such as gigabytes still to print, is not worth finding out
+            dead = _slow(run, seconds, began)
+            if not (patient and began):  # what else it left behind, such as gigabytes to print, is not worth finding out
                 raise dead
         return run
 

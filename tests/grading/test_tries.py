@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -123,6 +125,28 @@ def test_what_blocks_a_kernel_after_its_end_is_not_the_doing_of_the_cell_before(
         with pytest.raises(Dead, match="kept the kernel busy for 20 s after its end") as caught:
             ask(Session(box.Limits.read()))
         assert caught.value.began and caught.value.slow
+
+
+@pytest.mark.parametrize("began", [True, False])
+def test_a_request_that_begins_only_when_the_kernel_is_interrupted_has_not_begun(
+    began: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the cell before had left on the kernel's loop has kept it waiting."""
+    said = [("status", {"execution_state": "busy"}, "it", 1)] if began else []
+
+    def interrupt() -> None:
+        said.extend([*([] if began else [("status", {"execution_state": "busy"}, "it", 1)]), ("execute_reply", {}, "it", 1)])
+        said.append(("status", {"execution_state": "idle"}, "it", 1))
+
+    kernel: Any = Session(box.Limits.read())
+    kernel.client = types.SimpleNamespace(session=kernel, shell_channel=kernel)
+    kernel.msg, kernel.send = (lambda kind, content: {"header": {"msg_id": "it"}}), (lambda message: None)
+    kernel.manager = types.SimpleNamespace(provisioner=kernel, interrupt_kernel=interrupt)
+    kernel.meter, kernel.late, kernel.over, kernel.crowded = (lambda: kernel), (lambda: 0.0), (lambda: ""), False
+    kernel._must_live, kernel._next = (lambda *_: None), (lambda: said.pop(0) if said else None)
+    with contextlib.nullcontext() if began else pytest.raises(Dead) as caught:
+        assert kernel.run("", 0.05, patient=True).stopped
+    assert began or (caught and caught.value.slow and not caught.value.began)
 
 
 def test_a_request_that_is_never_taken_up_is_the_doing_of_the_cell_before(tried: Any) -> None:
