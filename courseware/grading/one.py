@@ -120,9 +120,8 @@ class _Run(Tries):
             Trouble: as `go`.
         """
         failed = {name for name in self.lab.exercises if not self.passed(name)} if self.restored.as_it_was else set()
-        late = {
-            name for name in self.lab.exercises if self.passed(name) and self._own_below(name) and self._says(name, "probe")
-        }
+        late = {name for name in self.lab.exercises if self.passed(name) and self._own_below(name)}
+        late = {name for name in late if (name, "probe") not in self.hung and self._says(name, "probe")}
         if failed | late:
             notebook = copy.deepcopy(self.restored.as_it_was or self.restored.notebook)
             theirs = replace(self.restored, notebook=notebook, answered=set(), reasons={}, alternatives={})

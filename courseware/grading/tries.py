@@ -85,14 +85,10 @@ class Tries:
         self.restored, self.lab, self.limits, self.unsafe = restored, lab, limits, unsafe
         self.modules = lab.modules if warm else []
         experiments = [cell for cell in restored.notebook.cells if "experiment" in tags(cell)]  # perhaps with code of theirs
-        self.skip, self.skipped = (
-            skipped is not None,
-            {*(skipped or ())}.union(*(restore.bound(c.source) for c in experiments)),
-        )
-        changed = [
-            (cell.source, restored.changed[cell.id]) for cell in restored.notebook.cells if cell.id in restored.changed
-        ]
-        self.dropped = set().union(*(restore.bound(given) - restore.bound(theirs) for theirs, given in changed))
+        self.skip = skipped is not None
+        self.skipped = {*(skipped or ())}.union(*(restore.bound(cell.source) for cell in experiments))
+        changed = [cell for cell in restored.notebook.cells if cell.id in restored.changed]
+        self.dropped = {name for c in changed for name in restore.bound(restored.changed[c.id]) - restore.bound(c.source)}
         self.given_too = False  # run a lab's cell that a student has changed as it was given, before theirs
         self.wanted = set(lab.exercises)  # exercises that questions are asked about
         self.at_once = False  # asked right after an exercise's tests; nothing of such a run may be shown
