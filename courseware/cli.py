@@ -128,17 +128,14 @@ def check() -> int:
 
     It needs no network, once the model and the data are in the cache.
     """
-    return max(_lint(), _pytest(["-q", "-m", "not (box or browser or network or notebook)", "tests"], "quick"))
+    status = max(_lint(), _stale())
+    return max(status, _pytest(["-q", "-m", "not (box or browser or network or notebook)", "tests"], "quick"))
 
 
 @course.command()
 def stale() -> int:
     """Name each notebook that is not built from its source as it is now."""
-    from .build import all_small, all_stale
-
-    found = [*all_stale(all_chapters()), *all_small(all_chapters())]
-    print("\n".join(found) or "Every notebook is up to date")
-    return int(bool(found))
+    return _stale()
 
 
 @course.command()
@@ -416,6 +413,14 @@ def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
         print(f"course: {said}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
     for said in filter(lambda said: said.startswith(shown), all_small(chapters)):
         print(f"course: {said}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
+
+
+def _stale() -> int:
+    from .build import all_small, all_stale
+
+    found = [*all_stale(all_chapters()), *all_small(all_chapters())]
+    print("\n".join(found) or "Every notebook is up to date")
+    return int(bool(found))
 
 
 def _lint() -> int:

@@ -16,6 +16,7 @@ def steps() -> ModuleType:
     return load(ROOT / "chapters" / "08_chain_of_thought" / "steps.py")
 
 
+@pytest.mark.notebook
 def test_a_model_is_made_again(steps: ModuleType) -> None:
     again = steps.rows(steps.lab(), "chain", 0)
     table = tables.load("chain_steps").query("style == 'chain' and seed == 0")

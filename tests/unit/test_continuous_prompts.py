@@ -16,6 +16,7 @@ def prompts() -> ModuleType:
     return load(ROOT / "chapters" / "06_in_context_learning" / "prompts.py")
 
 
+@pytest.mark.notebook
 def test_a_row_is_made_again(prompts: ModuleType) -> None:
     method, start, seed = prompts.RUNS[0]
     again = prompts.prompt_row(prompts.lab(), method, start, seed)

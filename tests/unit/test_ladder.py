@@ -17,6 +17,7 @@ def ladder() -> ModuleType:
     return load(ROOT / "chapters" / "04_scaling_emergence" / "ladder.py")
 
 
+@pytest.mark.notebook
 def test_a_point_of_each_table_is_made_again(ladder: ModuleType) -> None:
     """Floating point differs between machines and training amplifies that: a loss may differ by a few hundredths."""
     threads = torch.get_num_threads()

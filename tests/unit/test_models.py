@@ -214,6 +214,7 @@ def load_from(address: str, home: Path, *names: str, environment: dict[str, str]
     return done.stdout
 
 
+@pytest.mark.network
 def test_hub_path(tmp_path: Path) -> None:
     """By short name, from a hub that has only the pinned revisions; the second time from the hub client's cache."""
     specs = [spec for spec in REGISTRY.values() if spec.name != "course"]
@@ -229,6 +230,7 @@ def test_hub_path(tmp_path: Path) -> None:
         assert line == f"{spec.name} {type(model).__name__} {model.num_parameters()}"
 
 
+@pytest.mark.network
 def test_hub_says_gated(tmp_path: Path) -> None:
     spec = REGISTRY["llama-2-7b"]
     folder = checkpoints.make("llama-2-7b", tmp_path / "model")
@@ -237,17 +239,20 @@ def test_hub_says_gated(tmp_path: Path) -> None:
     assert said.startswith("DownloadError") and "accept its terms" in said and "login" in said
 
 
+@pytest.mark.network
 def test_hub_without_the_model(tmp_path: Path) -> None:
     with hub.serve({}) as (address, _):
         said = load_from(address, tmp_path / "home", "nobody/nothing")
     assert said.startswith("DownloadError") and "the hub has no such model" in said
 
 
+@pytest.mark.network
 def test_hub_out_of_reach(tmp_path: Path) -> None:
     said = load_from("http://127.0.0.1:9", tmp_path / "home", "tinyllama")
     assert said.startswith("DownloadError") and "HF_ENDPOINT" in said and 'load_model("course")' in said
 
 
+@pytest.mark.network
 def test_a_keyword_is_not_the_hub_s_fault(tmp_path: Path) -> None:
     """A misspelt one (no weight is fetched), and a value that transformers refuses, of a model that the hub has."""
     folder = checkpoints.make("tinyllama", tmp_path / "model")
@@ -262,6 +267,7 @@ def test_a_keyword_is_not_the_hub_s_fault(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.network
 def test_hub_revision_of_one_s_own(tmp_path: Path) -> None:
     spec, other = REGISTRY["tinyllama"], "a" * 40
     folder = checkpoints.make("tinyllama", tmp_path / "model")
@@ -271,6 +277,7 @@ def test_hub_revision_of_one_s_own(tmp_path: Path) -> None:
     assert f"GET /{spec.hub_id}/resolve/{other}/model.safetensors" in asked
 
 
+@pytest.mark.network
 def test_hub_with_an_adapter(tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     folder.mkdir()
@@ -280,6 +287,7 @@ def test_hub_with_an_adapter(tmp_path: Path) -> None:
     assert said.startswith("CourseError") and 'huggingface_hub.snapshot_download("owner/adapter")' in said
 
 
+@pytest.mark.network
 def test_hub_behind_a_proxy(tmp_path: Path) -> None:
     """What the hub's client, whichever it is, says of a proxy that it cannot use."""
     for variable, value, says in (

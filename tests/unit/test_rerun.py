@@ -23,6 +23,7 @@ def write(folder: Path, name: str, *cells: str) -> None:
     nbformat.write(new_notebook(cells=code), folder / "labs" / f"{name}.ipynb")
 
 
+@pytest.mark.notebook
 def test_what_is_said_of_each_lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -44,6 +45,7 @@ def test_what_is_said_of_each_lab(
     assert rerun.main(["90", "labs/91_wrong.ipynb"]) == 0
 
 
+@pytest.mark.notebook
 def test_a_kernel_that_dies(tmp_path: Path) -> None:
     write(tmp_path, "90_tiny", "import os\nos._exit(1)")
     summary, failed = rerun.run(tmp_path / "labs" / "90_tiny.ipynb")
