@@ -134,13 +134,15 @@ with lab.test("masks"):
 def probe():
     real = torch.arange(6) < torch.tensor([[6], [1], [4]])
     answers = {
-        "encoder": encoder_mask(real),
-        "decoder": decoder_mask(real),
-        "cross": cross_mask(real, 4),
-        "real after": real,
+        "encoder": encoder_mask(real),  # because: encoder_mask of rows with different lengths
+        "decoder": decoder_mask(real),  # because: decoder_mask of rows with different lengths
+        "cross": cross_mask(real, 4),  # because: cross_mask with a target of another length than the source
+        "real after": real,  # because: the tensor you were given, which must stay as it was
     }
     left = torch.tensor([[False, True, True, True]])  # padding may be on the left
+    # because: padding on the left of a row
     answers["left"] = [encoder_mask(left), decoder_mask(left)[:, 1:], cross_mask(left, 1)]
+    # because: the dtypes of the three masks
     answers["types"] = [str(m.dtype) for m in (encoder_mask(real), decoder_mask(real), cross_mask(real, 2))]
     return answers
 
@@ -218,10 +220,18 @@ def probe():
     ids[:, 0], ids[:, 30], ids[2:, 31:] = BEGIN, END, PAD
     chance, action = torch.rand(4, 40, generator=g), torch.rand(4, 40, generator=g)
     substitute = torch.randint(16, 400, (4, 40), generator=g)
-    answers = {
-        str(rate): masked_lm(ids, ids != PAD, chance, action, substitute, rate=rate) for rate in (0.15, 0.5)
+    rates = {
+        "0.15": 0.15,  # because: sentences with BEGIN, END and padding, at the usual rate
+        "0.5": 0.5,  # because: sentences with BEGIN, END and padding, at another rate
     }
-    return {**answers, "ids after": ids, "types": [str(t.dtype) for t in answers["0.15"]]}
+    answers = {
+        name: masked_lm(ids, ids != PAD, chance, action, substitute, rate=rate) for name, rate in rates.items()
+    }
+    return {
+        **answers,
+        "ids after": ids,  # because: the tensor you were given, which must stay as it was
+        "types": [str(t.dtype) for t in answers["0.15"]],  # because: the dtypes of inputs and labels
+    }
 
 
 def visible():
@@ -267,7 +277,12 @@ def probe():
     ids = torch.randint(16, 400, (3, 9), generator=torch.Generator().manual_seed(12))
     ids[:, 0], ids[0, 5], ids[0, 6:], ids[1, -1], ids[2, 2], ids[2, 3:] = BEGIN, END, PAD, END, END, PAD
     inputs, labels = causal_lm(ids)
-    return {"inputs": inputs, "labels": labels, "ids after": ids, "types": [str(inputs.dtype), str(labels.dtype)]}
+    return {
+        "inputs": inputs,  # because: inputs of sentences that end at different places
+        "labels": labels,  # because: labels of sentences that end at different places
+        "ids after": ids,  # because: the tensor you were given, which must stay as it was
+        "types": [str(inputs.dtype), str(labels.dtype)],  # because: the dtypes of inputs and labels
+    }
 
 
 def visible():
@@ -323,10 +338,18 @@ with lab.test("span_denoising"):
 # %% tags=["hidden:span_denoising:3"]
 def probe():
     ids = list(range(100, 120))
-    cases = [[(0, 3)], [(17, 3)], [(0, 1), (5, 4), (12, 2)], [(0, 20)], [(3, 1), (6, 1), (9, 1), (12, 1)]]
+    cases = {
+        "start": [(0, 3)],  # because: a span at the start of the text
+        "end": [(17, 3)],  # because: a span at the end of the text
+        "several": [(0, 1), (5, 4), (12, 2)],  # because: several spans of different lengths
+        "all": [(0, 20)],  # because: one span that is the whole text
+        "single": [(3, 1), (6, 1), (9, 1), (12, 1)],  # because: many spans of one token each
+    }
     return {
-        "answers": [[list(part) for part in span_denoising(ids, spans, SENTINELS)] for spans in cases],
-        "ids after": ids,
+        "answers": {
+            name: [list(part) for part in span_denoising(ids, spans, SENTINELS)] for name, spans in cases.items()
+        },
+        "ids after": ids,  # because: the list you were given, which must stay as it was
     }
 
 
@@ -772,14 +795,15 @@ with lab.test("bpe_train"):
 
 # %% tags=["hidden:bpe_train:3"]
 def probe():
-    cases = [
-        ({"low": 5, "lower": 2, "newest": 6, "widest": 3}, 10),
-        ({"aaaa": 2, "aaa": 1, "b": 9}, 4),
-        ({"x": 4}, 3),
-        ({"ab": 1, "cd": 1}, 2),
-        ({"banana": 1, "bandana": 2}, 6),
-    ]
-    return [[list(pair) for pair in bpe_train(dict(counts), merges)] for counts, merges in cases]
+    cases = {
+        # because: several words that share parts, some of them more frequent than others
+        "several": ({"low": 5, "lower": 2, "newest": 6, "widest": 3}, 10),
+        "repeated": ({"aaaa": 2, "aaa": 1, "b": 9}, 4),  # because: words of one letter, many times in a row
+        "one": ({"x": 4}, 3),  # because: a word of a single letter
+        "ties": ({"ab": 1, "cd": 1}, 2),  # because: a tie between two pairs
+        "twice": ({"banana": 1, "bandana": 2}, 6),  # because: a word in which a pair occurs more than once
+    }
+    return {name: [list(pair) for pair in bpe_train(dict(counts), merges)] for name, (counts, merges) in cases.items()}
 
 
 def visible():
@@ -847,10 +871,17 @@ def probe():
         ("ne", "w"),
         ("w", "est"),
     ]
-    return [
-        list(bpe_encode(word, merges))
-        for word in ("lowest", "newest", "aaaaaaa", "x", "", "wests", "aalow", "eses")
-    ]
+    words = {
+        "compete": "lowest",  # because: a word in which two merges want the same letter
+        "chain": "newest",  # because: a word that takes several merges, one on top of the other
+        "repeated": "aaaaaaa",  # because: the same letter many times in a row
+        "unknown": "x",  # because: a word that no merge fits
+        "empty": "",  # because: an empty word
+        "rest": "wests",  # because: a letter that is left over after the merges
+        "parts": "aalow",  # because: merges at different places of one word
+        "twice": "eses",  # because: the same pair more than once in a word
+    }
+    return {name: list(bpe_encode(word, merges)) for name, word in words.items()}
 
 
 def visible():
@@ -918,10 +949,10 @@ def probe():
     hidden = torch.randn(5, 7, 3, generator=g)
     real = torch.arange(7) < torch.tensor([[7], [1], [4], [0], [6]])
     return {
-        "pooled": mean_pool(hidden, real),
-        "left": mean_pool(hidden, real.flip(1)),
-        "hidden after": hidden,
-        "dtype": str(mean_pool(hidden.double(), real).dtype),
+        "pooled": mean_pool(hidden, real),  # because: rows with different numbers of tokens, one of them with none
+        "left": mean_pool(hidden, real.flip(1)),  # because: padding on the left of a row
+        "hidden after": hidden,  # because: the tensor you were given, which must stay as it was
+        "dtype": str(mean_pool(hidden.double(), real).dtype),  # because: hidden states of another float dtype
     }
 
 
