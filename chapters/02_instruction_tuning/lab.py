@@ -122,7 +122,13 @@ with lab.test("nli_templates"):
 
 # %% tags=["hidden:nli_templates:2"]
 def probe():
-    return [[text, dict(answers)] for text, answers in nli_templates()]
+    made = [[text, dict(answers)] for text, answers in nli_templates()]
+    return {
+        # because: each template alone: its fields, the keys of its answers, three different answers that the text names
+        "each": made,
+        # because: your templates together: how many there are, no two texts alike, not all with the same answers
+        "together": made,
+    }
 
 
 def visible():
@@ -141,9 +147,10 @@ def check_visible(got, want):
 def check(got, want):
     import string
 
-    assert len(got) >= 3, "fewer than three templates"
-    assert len({text.strip().lower() for text, _ in got}) == len(got), "two templates are alike"
-    for text, answers in got:
+    together = got["together"]
+    assert len(together) >= 3, "fewer than three templates"
+    assert len({text.strip().lower() for text, _ in together}) == len(together), "two templates are alike"
+    for text, answers in got["each"]:
         assert "{premise}" in text and "{hypothesis}" in text, "a field is missing"
         assert sorted(answers) == ["contradiction", "entailment", "neutral"], "the keys of answers"
         assert len({a.strip().lower() for a in answers.values()}) == 3, "two labels have the same answer"
@@ -153,7 +160,7 @@ def check(got, want):
         # read, not filled in: a width would make it as long as it says
         fields = [(name, width) for _, name, width, _ in string.Formatter().parse(text) if name is not None]
         assert all(name in ("premise", "hypothesis") and not width for name, width in fields), "it cannot be filled in"
-    assert len({tuple(sorted(a.lower() for a in answers.values())) for _, answers in got}) > 1, (
+    assert len({tuple(sorted(a.lower() for a in answers.values())) for _, answers in together}) > 1, (
         "all have the same answers"
     )
 
@@ -208,9 +215,10 @@ def probe():
         {"a": f"A{i}", "b": "has {a} in it" if i == 3 else f"B{i}", "label": "xyz"[i * 2 % 3]} for i in range(8)
     ]
     return {
+        # because: more examples than templates, fields used twice or not at all, braces inside an example
         "rows": to_instructions(examples, templates),
-        "examples after": examples,
-        "none": to_instructions([], templates),
+        "examples after": examples,  # because: the examples you were given, which must stay as they were
+        "none": to_instructions([], templates),  # because: no example at all
     }
 
 
@@ -286,15 +294,20 @@ def probe():
         {"role": "user" if i % 2 == 0 else "assistant", "content": f"turn {i}\n  with <tags> and {{braces}} "}
         for i in range(5)
     ]
-    cases = [long, long[:4], [{"role": "system", "content": ""}, *long[:1]], long[:1]]
+    cases = {
+        "long": long,  # because: a long conversation whose last turn is the user's
+        "answered": long[:4],  # because: a conversation whose last turn is the assistant's
+        "empty system": [{"role": "system", "content": ""}, *long[:1]],  # because: a system message with nothing in it
+        "one": long[:1],  # because: a single message
+    }
     kept = [dict(message) for message in long]
-    texts = [chat_text(messages, opened) for messages in cases for opened in (False, True)]
+    texts = {name: [chat_text(messages, opened) for opened in (False, True)] for name, messages in cases.items()}
     return {
         "texts": texts,
-        "default": chat_text(long[:1]),
-        "messages after": long,
+        "default": chat_text(long[:1]),  # because: a call without generation_prompt
+        "messages after": long,  # because: the messages you were given, which must stay as they were
         "before": kept,
-        "how many": len(long),
+        "how many": len(long),  # because: the messages you were given, which must stay as they were
     }
 
 
@@ -371,13 +384,17 @@ with lab.test("answer_labels"):
 def probe():
     g = np.random.default_rng(0)
     cases = [[int(t) for t in g.integers(1, 5, 40)] for _ in range(6)]
-    answers = [answer_labels(list(ids), [1, 3], 2) for ids in cases]
-    answers += [
-        answer_labels([1, 3, 2, 1, 3], [1, 3], 2),
-        answer_labels([], [1, 3], 2),
-        answer_labels([4, 4], [1, 3, 4], 2),
-    ]
-    return {"labels": answers, "ids after": cases}
+    answers = {
+        # because: long texts with many turns, some of them cut off
+        "long": [answer_labels(list(ids), [1, 3], 2) for ids in cases],
+        "nothing said": answer_labels([1, 3, 2, 1, 3], [1, 3], 2),  # because: a turn in which the assistant says nothing
+        "empty": answer_labels([], [1, 3], 2),  # because: an empty list of tokens
+        "short": answer_labels([4, 4], [1, 3, 4], 2),  # because: a text shorter than the header
+    }
+    return {
+        "labels": answers,
+        "ids after": cases,  # because: the tokens you were given, which must stay as they were
+    }
 
 
 def visible():
@@ -459,10 +476,13 @@ def probe():
     ]
     batch = collate(rows, 3)
     return {
-        **{k: batch[k] for k in ("input_ids", "labels", "attention_mask")},
-        "rows after": rows,
-        "types": [str(batch[k].dtype) for k in sorted(batch)],
-        "one": collate(rows[:1], 0)["attention_mask"],
+        "input_ids": batch["input_ids"],  # because: input_ids of rows with different lengths
+        "labels": batch["labels"],  # because: labels of rows with different lengths
+        # because: attention_mask of rows with different lengths, with the token pad inside a row too
+        "attention_mask": batch["attention_mask"],
+        "rows after": rows,  # because: the rows you were given, which must stay as they were
+        "types": [str(batch[k].dtype) for k in sorted(batch)],  # because: the dtypes of the three tensors
+        "one": collate(rows[:1], 0)["attention_mask"],  # because: a batch of one row
     }
 
 
@@ -578,14 +598,19 @@ with lab.test("pack"):
 # %% tags=["hidden:pack:3"]
 def probe():
     g = np.random.default_rng(1)
-    cases = [([int(n) for n in g.integers(1, 30, size)], 32) for size in (1, 7, 40)] + [
-        ([8, 8, 8], 8),
-        ([], 5),
-        ([5, 4, 3, 2, 1, 1], 8),
-    ]
+    one, some, many = ([int(n) for n in g.integers(1, 30, size)] for size in (1, 7, 40))
+    cases = {
+        "one": (one, 32),  # because: one conversation only
+        "some": (some, 32),  # because: a few conversations of different lengths
+        "many": (many, 32),  # because: many conversations, some of them equally long
+        "full": ([8, 8, 8], 8),  # because: conversations that fill a whole row each
+        "none": ([], 5),  # because: no conversation at all
+        "rest": ([5, 4, 3, 2, 1, 1], 8),  # because: short conversations that fit into several rows
+    }
     return {
-        "rows": [[list(row) for row in pack(lengths, room)] for lengths, room in cases],
-        "lengths after": [lengths for lengths, _ in cases],
+        "rows": {name: [list(row) for row in pack(lengths, room)] for name, (lengths, room) in cases.items()},
+        # because: the lengths you were given, which must stay as they were
+        "lengths after": [lengths for lengths, _ in cases.values()],
     }
 
 
@@ -688,7 +713,11 @@ def probe():
     labels[0, :7], labels[1, 2:], labels[2, 4] = -100, -100, -100
     loss = sft_loss(logits, labels)
     loss.backward()
-    return {"loss": loss.detach(), "gradient": logits.grad, "labels after": labels}
+    return {
+        "loss": loss.detach(),  # because: the loss of conversations with different numbers of labelled tokens
+        "gradient": logits.grad,  # because: the gradient of the loss
+        "labels after": labels,  # because: the labels you were given, which must stay as they were
+    }
 
 
 def visible():
@@ -748,21 +777,21 @@ with lab.test("parse_answer"):
 # %% tags=["hidden:parse_answer:2"]
 def probe():
     options = ["supported", "refuted", "unknown", "un", "No", "not"]
-    texts = [
-        "unknown",
-        "Unknown .",
-        "\tUN\n",
-        "no",
-        "Not",
-        "supported..",
-        "refuted!",
-        "not supported",
-        "It is unknown.",
-        "nothing",
-        "No. No",
-        " . ",
-    ]
-    return [parse_answer(text, options) for text in texts]
+    texts = {
+        "longer": "unknown",  # because: an option that begins with another option
+        "stop": "Unknown .",  # because: a space before the full stop
+        "white": "\tUN\n",  # because: other white space around the answer than spaces
+        "lower": "no",  # because: an answer in lower case where the option has a capital letter
+        "upper": "Not",  # because: an answer with a capital letter where the option has none
+        "stops": "supported..",  # because: more than one full stop at the end
+        "mark": "refuted!",  # because: another mark than a full stop at the end
+        "two": "not supported",  # because: two options in one answer
+        "sentence": "It is unknown.",  # because: a whole sentence with an option in it
+        "begins": "nothing",  # because: another word that begins with an option
+        "again": "No. No",  # because: an option said twice
+        "nothing": " . ",  # because: an answer with no word in it
+    }
+    return {name: parse_answer(text, options) for name, text in texts.items()}
 
 
 def visible():
