@@ -204,11 +204,12 @@ def probe():
     scores = torch.randint(-8, 9, (30,), generator=g) / 2
     first, second = torch.randint(30, (60,), generator=g), torch.randint(30, (60,), generator=g)
     return {
+        # because: many candidates, some with equal scores or exactly the margin apart
         "pairs": [preference_pairs(scores, first, second, m) for m in (0.5, 2.0)],
-        "none": preference_pairs(scores, first, second, 99.0).shape[0],
-        "dtype": str(preference_pairs(scores, first, second, 1.0).dtype),
-        "scores after": scores,
-        "first after": first,
+        "none": preference_pairs(scores, first, second, 99.0).shape[0],  # because: a margin that no pair reaches
+        "dtype": str(preference_pairs(scores, first, second, 1.0).dtype),  # because: the dtype of the pairs
+        "scores after": scores,  # because: the scores you were given, which must stay as they were
+        "first after": first,  # because: the candidates you were given, which must stay as they were
     }
 
 
@@ -269,8 +270,10 @@ def probe():
     loss = pairwise_loss(chosen, rejected)
     loss.backward()
     return {
+        # because: many pairs, in some of which the rejected text has the higher reward
         "loss": loss.detach(),
-        "gradient": chosen.grad,
+        "gradient": chosen.grad,  # because: the gradient of the loss
+        # because: rewards that are all higher by the same number
         "shifted": pairwise_loss(chosen.detach() + 5, rejected + 5),
     }
 
@@ -470,9 +473,9 @@ def probe():
     g = torch.Generator().manual_seed(3)
     logits, ids = 4 * torch.randn(3, 7, 11, generator=g), torch.randint(11, (3, 7), generator=g)
     return {
-        "logprobs": token_logprobs(logits, ids),
-        "shifted logits": token_logprobs(logits + 100, ids),
-        "ids after": ids,
+        "logprobs": token_logprobs(logits, ids),  # because: a batch of several texts
+        "shifted logits": token_logprobs(logits + 100, ids),  # because: logits that are all higher by the same number
+        "ids after": ids,  # because: the ids you were given, which must stay as they were
     }
 
 
@@ -530,9 +533,12 @@ def probe():
         [[0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0], [1] * 8]
     ).bool()
     score = torch.tensor([1.0, -2.0, 0.5, 3.0])
-    return {str(beta): token_rewards(score, logprobs, reference, mask, beta) for beta in (0.0, 0.1)} | {
-        "mask after": mask,
-        "score after": score,
+    return {
+        "0.0": token_rewards(score, logprobs, reference, mask, 0.0),  # because: a beta that takes the leash off
+        # because: texts that begin and end at different places of their rows
+        "0.1": token_rewards(score, logprobs, reference, mask, 0.1),
+        "mask after": mask,  # because: the mask you were given, which must stay as it was
+        "score after": score,  # because: the scores you were given, which must stay as they were
     }
 
 
@@ -591,9 +597,13 @@ def probe():
     mask = torch.tensor(
         [[0, 0, 1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0], [1] * 8]
     ).bool()
-    return {f"{a} {b}": gae(rewards, values, mask, a, b) for a, b in ((1.0, 0.95), (0.9, 0.5), (1.0, 0.0))} | {
-        "rewards after": rewards,
-        "values after": values,
+    return {
+        # because: episodes that begin and end at different places of their rows
+        "1.0 0.95": gae(rewards, values, mask, 1.0, 0.95),
+        "0.9 0.5": gae(rewards, values, mask, 0.9, 0.5),  # because: another gamma and another lam than usual
+        "1.0 0.0": gae(rewards, values, mask, 1.0, 0.0),  # because: the smallest lam
+        "rewards after": rewards,  # because: the rewards you were given, which must stay as they were
+        "values after": values,  # because: the values you were given, which must stay as they were
     }
 
 
@@ -648,7 +658,11 @@ def probe():
     for clip in (0.1, 0.3):
         loss, clipped = ppo_loss(logprobs, old, advantages, mask, clip)
         (gradient,) = torch.autograd.grad(loss, logprobs)
-        answers[str(clip)] = [loss.detach(), clipped, gradient]
+        answers[str(clip)] = {
+            "loss": loss.detach(),  # because: the loss, for rows of different lengths and another clip than usual
+            "clipped": clipped,  # because: the share of clipped tokens, for rows of different lengths
+            "gradient": gradient,  # because: the gradient of the loss
+        }
     return answers
 
 
@@ -894,10 +908,10 @@ def probe():
     loss = dpo_loss(chosen, *texts[1:], beta=0.3)
     loss.backward()
     return {
-        "loss": loss.detach(),
-        "gradient": chosen.grad,
-        "far": dpo_loss(texts[0] - 1e5, *texts[1:]),
-        "default": dpo_loss(*texts),
+        "loss": loss.detach(),  # because: many pairs, with another beta than usual
+        "gradient": chosen.grad,  # because: the gradient of the loss
+        "far": dpo_loss(texts[0] - 1e5, *texts[1:]),  # because: texts that the policy finds very unlikely
+        "default": dpo_loss(*texts),  # because: a call without beta
     }
 
 
