@@ -114,12 +114,12 @@ with lab.test("count_parameters"):
 
 # %% tags=["hidden:count_parameters:2"]
 def probe():
-    cases = [
-        (576, 30, 1536, 9, 3, 49152, True),
-        (8192, 80, 28672, 64, 8, 32000, False),
-        (12, 3, 20, 6, 2, 7, False),
-    ]
-    return [count_parameters(shape(*case)) for case in cases]
+    cases = {
+        "tied": (576, 30, 1536, 9, 3, 49152, True),  # because: fewer kv heads than heads, tied embeddings
+        "large": (8192, 80, 28672, 64, 8, 32000, False),  # because: a large model, its embeddings not tied
+        "small": (12, 3, 20, 6, 2, 7, False),  # because: a very small model, its embeddings not tied
+    }
+    return {name: count_parameters(shape(*case)) for name, case in cases.items()}
 
 
 def visible():
@@ -173,12 +173,14 @@ with lab.test("training_flops"):
 
 # %% tags=["hidden:training_flops:3"]
 def probe():
-    cases = [(576, 30, 1536, 9, 3, 49152, True), (96, 3, 200, 6, 2, 700, False)]
-    return [
-        training_flops(shape(*case), tokens, length)
-        for case in cases
-        for tokens, length in ((10**9, 2048), (640, 64))
-    ]
+    tied, untied = (576, 30, 1536, 9, 3, 49152, True), (96, 3, 200, 6, 2, 700, False)
+    cases = {
+        "tied, long": (tied, 10**9, 2048),  # because: tied embeddings, very many tokens in long texts
+        "tied, short": (tied, 640, 64),  # because: tied embeddings, few tokens in short texts
+        "untied, long": (untied, 10**9, 2048),  # because: embeddings not tied, very many tokens in long texts
+        "untied, short": (untied, 640, 64),  # because: embeddings not tied, few tokens in short texts
+    }
+    return {name: training_flops(shape(*case), tokens, length) for name, (case, tokens, length) in cases.items()}
 
 
 def visible():
@@ -427,11 +429,17 @@ with lab.test("isoflop_optimum"):
 # %% tags=["hidden:isoflop_optimum:2"]
 def probe():
     g = np.random.default_rng(4)
-    answers = []
-    for count, points in ((3, 4), (6, 4), (6, 5), (8, 3)):
+    cases = {
+        "few": (3, 4),  # because: fewer runs than points
+        "usual": (6, 4),  # because: more runs than points, in any order
+        "wide": (6, 5),  # because: more points than usual
+        "narrow": (8, 3),  # because: fewer points than usual
+    }
+    answers = {}
+    for name, (count, points) in cases.items():
         x = g.permutation(np.linspace(8, 16, count))
         y = 3 + 0.05 * (x - 12.3) ** 2 + 0.002 * (x - 12.3) ** 3 + g.normal(0, 0.003, count)
-        answers.append(isoflop_optimum(np.exp(x), y, points))
+        answers[name] = isoflop_optimum(np.exp(x), y, points)
     return answers
 
 
@@ -467,7 +475,10 @@ with lab.test("power_law"):
 def probe():
     g = np.random.default_rng(5)
     x = 10 ** g.uniform(3, 9, 12)
-    return [power_law(x, 40 * x**-0.17 * np.exp(g.normal(0, 0.1, 12))), power_law(x[:3], x[:3] ** 0.5)]
+    return {
+        "noisy": power_law(x, 40 * x**-0.17 * np.exp(g.normal(0, 0.1, 12))),  # because: noisy points, in any order
+        "rising": power_law(x[:3], x[:3] ** 0.5),  # because: a curve that rises
+    }
 
 
 def visible():
@@ -509,11 +520,12 @@ def probe():
     x = 10 ** np.linspace(3, 8, 9)
     y = 1.7 + 30 * x**-0.3 + g.normal(0, 0.02, 9)
     rough = 2.0 + 8 * x**-0.2 * np.exp(g.normal(0, 0.2, 9))
-    return [
-        floor_law(x, y, np.linspace(0, 3, 61)),
-        floor_law(x, rough, np.linspace(0, 3, 61)),
-        floor_law(x, y, np.array([0.5])),
-    ]
+    return {
+        # because: noisy points, and many floors, some too high for the points
+        "noisy": floor_law(x, y, np.linspace(0, 3, 61)),
+        "rough": floor_law(x, rough, np.linspace(0, 3, 61)),  # because: very noisy points, more so where y is large
+        "one floor": floor_law(x, y, np.array([0.5])),  # because: one floor only
+    }
 
 
 def visible():
@@ -640,13 +652,12 @@ def probe():
     g = np.random.default_rng(7)
     N, D = 10 ** g.uniform(7, 10, 30), 10 ** g.uniform(9, 12, 30)
     L = (1.7 + 400 / N**0.34 + 410 / D**0.28) * np.exp(g.normal(0, 0.001, 30))
-    thetas = [
-        (math.log(400), math.log(410), math.log(1.7), 0.34, 0.28),
-        (5, 8, 0.5, 0.3, 0.4),
-        (900.0, 0, 0, 0.1, 0.5),
-    ]
-    return [chinchilla_objective(t, N, D, L) for t in thetas] + [
-        chinchilla_objective(thetas[1], N, D, L, delta=0.5)
+    good, poor = (math.log(400), math.log(410), math.log(1.7), 0.34, 0.28), (5, 8, 0.5, 0.3, 0.4)
+    return [
+        chinchilla_objective(good, N, D, L),  # because: a theta that predicts well, so that errors are small
+        chinchilla_objective(poor, N, D, L),  # because: a theta that predicts badly, so that errors are large
+        chinchilla_objective((900.0, 0, 0, 0.1, 0.5), N, D, L),  # because: a theta with a very large number in it
+        chinchilla_objective(poor, N, D, L, delta=0.5),  # because: another delta
     ]
 
 
@@ -719,10 +730,14 @@ with lab.test("compute_optimal"):
 
 # %% tags=["hidden:compute_optimal:2"]
 def probe():
-    thetas = [(406.4, 410.7, 1.69, 0.34, 0.28), (3.0, 70.0, 2.0, 0.2, 0.5)]
-    return [list(compute_optimal(t, c)) for t in thetas for c in (1e18, 5.76e23)] + [
-        [part.shape for part in compute_optimal(thetas[0], np.ones((2, 3)))]
-    ]
+    equal, unequal = (406.4, 410.7, 1.69, 0.34, 0.28), (3.0, 70.0, 2.0, 0.2, 0.5)
+    return {
+        "small": list(compute_optimal(equal, 1e18)),  # because: a small budget
+        "large": list(compute_optimal(equal, 5.76e23)),  # because: a large budget
+        "small, other": list(compute_optimal(unequal, 1e18)),  # because: a small budget, with a very different theta
+        "large, other": list(compute_optimal(unequal, 5.76e23)),  # because: a large budget, with a very different theta
+        "matrix": [part.shape for part in compute_optimal(equal, np.ones((2, 3)))],  # because: a matrix of budgets
+    }
 
 
 def visible():
@@ -891,9 +906,9 @@ def probe():
     logits = logits + 2.0 * F.one_hot(labels, 5)
     got = answer_scores(logits, labels)
     return {
-        "scores": got,
-        "one token": answer_scores(logits[:, :1], labels[:, :1]),
-        "types": sorted(type(v).__name__ for v in got.values()),
+        "scores": got,  # because: many answers of several tokens
+        "one token": answer_scores(logits[:, :1], labels[:, :1]),  # because: answers of one token only
+        "types": sorted(type(v).__name__ for v in got.values()),  # because: the types of the three scores
     }
 
 
