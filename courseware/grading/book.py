@@ -231,7 +231,7 @@ class Book:
             (notebook,) = submission.notebooks
             points = {g.name: g.score for g in notebook.grades}
             row = self._row(result.about) | {"box": result.box}
-            if (total := score(result, submission)) is not None:
+            if (total := feedback.score(result, submission)) is not None:
                 row |= {"score": total, "percent": round(100 * total / submission.max_score, 1)}
                 row |= {name: points[f"{name}-tests"] + points[f"{name}-hidden"] for name in self.lab.exercises}
             earlier = "" if result.student in now else "graded earlier; not among what was handed in now"
@@ -293,12 +293,6 @@ def kept(path: Path) -> Result | None:
         return None
     whole = all(isinstance(value, type(usual)) for value, usual in zip(astuple(result), astuple(_ANY), strict=True))
     return result if whole else None
-
-
-def score(result: Result, submission: Any) -> float | None:
-    """The points of nbgrader's submission; None where there is no verdict, and nobody gave any by hand."""
-    by_hand = any(grade.manual_score is not None for notebook in submission.notebooks for grade in notebook.grades)
-    return float(submission.score) if result.key or by_hand else None
 
 
 _PATIENCE = 60  # seconds that another program may keep the gradebook locked

@@ -71,7 +71,7 @@ class Pages:
             section, comment = self.sections.get(name, ""), comments.get(name, "")
             lines.append(page.Line(name, section, earned, most, tests, all_said[name], comment))
         made = page.About(
-            who.get("id") or result.student, who.get("name", ""), self.title, float(graded.score), float(graded.max_score),
+            who.get("id") or result.student, who.get("name", ""), self.title, score(result, graded), float(graded.max_score),
             lines, notes(result), result.file, bool(who.get("late")), lang,
         )  # fmt: skip
         state = [result.key, made.__dict__ | {"lines": [line.__dict__ for line in lines]}, _makers()]
@@ -96,6 +96,12 @@ def said(result: Result, exercises: Iterable[str]) -> dict[str, list[list[str]]]
         name: result.said.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
         for name in exercises
     }
+
+
+def score(result: Result, graded: Any) -> float | None:
+    """The points of nbgrader's submission; None where there is no verdict, and nobody gave any by hand."""
+    by_hand = any(grade.manual_score is not None for notebook in graded.notebooks for grade in notebook.grades)
+    return float(graded.score) if result.key or by_hand else None
 
 
 def notes(result: Result) -> list[str]:

@@ -16,7 +16,9 @@ from . import page, similar, words
 _TEMPLATES = Path(__file__).parent.parent / "templates" / "feedback"
 _REASONS = 15  # of the most common ones
 _NAMED = 200  # rows of a table, at most
-_LIMIT = re.compile(r"ran longer than|printed more than|used more than|left no memory|started more than|wrote more than")
+_LIMIT = re.compile(
+    r"ran longer than|(printed|used|started|wrote|made|opened) more than|left no memory|hid a process|wrote into the folder"
+)
 _TROUBLE = re.compile(r"could not be graded|the kernel died|did not start")
 
 

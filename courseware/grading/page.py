@@ -56,7 +56,7 @@ class About:
     student: str
     name: str  # "" when nobody knows another than `student`
     title: str
-    score: float
+    score: float | None  # None: there is no verdict yet
     most: float
     lines: list[Line]
     notes: list[str] = field(default_factory=list)
@@ -142,15 +142,17 @@ def _document(about: About, lab: Lab, body: str) -> str:
         _say(about, "late") if about.late else "",
     ]
     same = about.name in ("", about.student)
-    full = 100 * about.score / about.most if about.most else 0
+    score = _say(about, "no verdict") if about.score is None else f"{_number(about.score)} / {_number(about.most)}"
+    full = 100 * (about.score or 0) / about.most if about.most else 0
+    lines = "".join(_line(about, line) for line in about.lines) if about.score is not None else ""
     head = f"""\
 <h1>{_text(about.title)}</h1>
 <p class="who"><strong>{_text(name)}</strong>{"" if same else f" <small>{_text(about.student)}</small>"}</p>
-<div class="score"><b>{_number(about.score)} / {_number(about.most)}</b><div class="bar"><i style="width:{max(0.0, min(full, 100.0)):.0f}%"></i></div></div>
+<div class="score"><b>{score}</b><div class="bar"><i style="width:{max(0.0, min(full, 100.0)):.0f}%"></i></div></div>
 {f'<div class="notes">{notes}</div>' if notes else ""}
-<ol class="lines">{"".join(_line(about, line) for line in about.lines)}</ol>
+<ol class="lines">{lines}</ol>
 <p class="about">{" · ".join(filter(None, facts))}</p>
-"""  # noqa: E501
+"""
     lang = {"en": "en", "zh": "zh-Hans"}[about.lang]
     return (
         f'<!doctype html>\n<html lang="{lang}">\n<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'

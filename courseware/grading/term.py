@@ -15,7 +15,7 @@ from typing import Any
 
 from course_utils.errors import CourseError
 
-from . import book, names, sheets
+from . import book, feedback, names, sheets
 from .roster import Roster
 
 _SHOWN = 8  # names in one line
@@ -113,7 +113,7 @@ def _graded(folder: Path) -> tuple[str, float, list[_Entry]]:
             result = book.kept(folder / "results" / f"{submission.student.id}.json")
             about = result.about if result else {}
             key, name = submission.student.id, about.get("name") or submission.student.last_name or submission.student.id
-            score = submission.score if result is None else book.score(result, submission)
+            score = submission.score if result is None else feedback.score(result, submission)
             entries.append(
                 _Entry(about.get("id") or key, name, key, score, bool(about.get("late")), result.file if result else "")
             )

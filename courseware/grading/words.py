@@ -12,6 +12,7 @@ from functools import lru_cache
 LANGUAGES = ("en", "zh")
 
 _TABLE = {
+    "no verdict": ("no grade yet", "尚无成绩"),
     "points": ("{earned} of {most} points", "{earned} / {most} 分"),
     "file": ("Graded file: {file}", "评分的文件：{file}"),
     "late": ("handed in late", "迟交"),
@@ -50,7 +51,7 @@ _TABLE = {
     "form": ("its formatting could not be read", "格式无法解析"),
 }  # fmt: skip
 
-# what restore.py, one.py, session.py and box.py say; {} stands for anything
+# what restore.py, one.py, tries.py, session.py and box.py say; {} stands for anything
 _REASONS = {
     "graded WITHOUT a box (--unsafe)": "未在沙箱中评分（--unsafe）",
     "not answered": "未作答",
@@ -81,7 +82,60 @@ _REASONS = {
     "the kernel did not start": "内核未能启动",
     "did not run": "没有运行",
     "was not asked": "没有执行",
-}
+    "not asked": "没有执行",
+    "not asked, for the visible tests {}": "没有执行，因为可见测试{}",
+    "answered more than once; the one that passes the visible tests counts": "有多个答案，以通过可见测试的为准",
+    "counted as it was handed in, right after its visible tests": "按提交时的样子、在可见测试之后立即评分",
+    "made more than {} files": "创建了超过 {} 个文件",
+    "opened more than {} sockets": "打开了超过 {} 个套接字",
+    "hid a process, so that nobody can see what it uses": "隐藏了一个进程，无法得知它占用了什么",
+    "wrote into the folder of its kernel's sockets": "写入了内核套接字所在的文件夹",
+    "left something running ({})": "有程序没有结束（{}）",
+    "there was no time left for it": "已没有剩余时间运行它",
+    "its kernel ended before anything ran in it: {}": "内核在运行任何代码之前就结束了：{}",
+    "kept the kernel busy for {} s after its end": "单元格结束后仍占用内核 {} 秒",
+    "`{}` did not run here: {}": "`{}` 在评分环境中没有运行：{}",
+    "`{}` did not run: there is no module {} here (a file of yours? put its code in the notebook)":
+        "`{}` 没有运行：评分环境中没有模块 {}（是你自己的文件吗？请把其中的代码写进 notebook）",
+    "the file has more than {} million values: save it without its outputs": "文件中的值超过 {} 百万个：请清除输出后再保存",
+    "the file needs more memory than a grader has: save it without its outputs":
+        "读取它所需的内存过多：请清除输出后再保存",
+    "the notebook has more than {} million characters of code": "notebook 的代码超过 {} 百万个字符",
+    "the file is not a notebook: it is not UTF-8{}": "文件不是 notebook：编码不是 UTF-8{}",
+    # intake.py, inbox.py and archive.py
+    "there is no notebook: {} is {}; hand in the .ipynb file itself": "没有 notebook：{} 是{}；请提交 .ipynb 文件本身",
+    "a PDF": "PDF 文件", "a web page": "网页", "a Python script": "Python 脚本", "a Word file": "Word 文档",
+    "a text document": "文本文档", "a picture": "图片", "a table": "表格", "a spreadsheet": "电子表格", "slides": "幻灯片",
+    "the folder is empty: nothing was handed in": "文件夹是空的：没有提交任何文件",
+    "several notebooks of this lab were handed in, and it is not clear which one is yours":
+        "提交了本实验的多个 notebook，无法判断哪一个是你的",
+    "the file is not UTF-8; it was read as {}: please save it as UTF-8": "文件不是 UTF-8 编码，已按 {} 读取：请另存为 UTF-8",
+    "the file is not UTF-8: save it as UTF-8": "文件不是 UTF-8 编码：请另存为 UTF-8",
+    "the file {} cannot be read now ({})": "文件 {} 现在无法读取（{}）",
+    "the file cannot be read just now ({})": "文件现在无法读取（{}）",
+    "it is a RAR or 7z archive, which cannot be opened here: hand in the .ipynb file, or a .zip":
+        "这是 RAR 或 7z 压缩包，无法在此打开：请提交 .ipynb 文件或 .zip",
+    "it is an archive that cannot be opened here: hand in the .ipynb file, or a .zip":
+        "这种压缩包无法在此打开：请提交 .ipynb 文件或 .zip",
+    "it is no archive that can be read: zip it anew": "压缩包无法读取：请重新压缩",
+    "the zip lists more files than can be read": "压缩包中的文件过多，无法读取",
+    "the zip is damaged: its list of files cannot be read": "压缩包已损坏：无法读取其文件列表",
+    "the file cannot be read: the zip is damaged": "文件无法读取：压缩包已损坏",
+    "the file cannot be read: the zip is damaged (its sum is another)": "文件无法读取：压缩包已损坏（校验和不符）",
+    "the file cannot be read: the archive is damaged": "文件无法读取：压缩包已损坏",
+    "the archive unpacks to more than {} GB": "压缩包解压后超过 {} GB",
+    "an archive of {} GB in another": "压缩包中还有一个 {} GB 的压缩包",
+    "more than {} archives lie one in another": "压缩包嵌套超过 {} 层",
+    "it holds {} files; at most {} can be read": "其中有 {} 个文件，最多只能读取 {} 个",
+    "it lies more than {} folders deep": "它所在的文件夹超过 {} 层",
+    "it is encrypted: hand it in without a password": "文件已加密：请提交没有密码的文件",
+    "it is packed in an uncommon way (method {}): zip it with the system's own program":
+        "压缩方式不常见（方法 {}）：请用系统自带的程序压缩",
+    "it is a link or a device, not a file": "这是链接或设备，不是文件",
+    "it is a link, not a file": "这是链接，不是文件",
+    "it is a pipe or a device, not a file": "这是管道或设备，不是文件",
+    "its name in the zip leads out of the zip": "它在压缩包中的名字指向压缩包之外",
+}  # fmt: skip
 
 
 def say(lang: str, key: str, **values: object) -> str:
@@ -117,7 +171,7 @@ def reason(lang: str, text: str) -> str:
         return text
     for pattern, template in _patterns():
         if match := pattern.fullmatch(text):
-            return template.format(*match.groups())
+            return template.format(*(reason(lang, part) for part in match.groups()))
     first, mark, rest = text.partition("; ")  # several sentences, one of which may hold a semicolon of its own
     return f"{reason(lang, first)}；{reason(lang, rest)}" if mark and reason(lang, first) != first else text
 

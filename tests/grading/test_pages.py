@@ -276,6 +276,11 @@ def test_what_is_said_of_the_whole_is_said_once() -> None:
     assert head.count("The file is empty") == 1 and "given by your teacher" not in head
 
 
+def test_no_verdict_is_no_zero() -> None:
+    head = page.page(about(score=None, notes=["could not be graded, please look at it: x"]), SHARED).partition("<main>")[0]
+    assert "<b>no grade yet</b>" in head and "0 / 6" not in head and "exercise-double" not in head
+
+
 def test_the_first_screen_in_chinese() -> None:
     said = [["note", "not answered"], ["hidden", ""], ["because", "an empty list"]]
     first = page.Line("double", "One", 0, 3, {"double-tests": (0, 1), "double-hidden": (0, 2)}, said)

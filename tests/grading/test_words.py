@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import string
+from pathlib import Path
 
 import pytest
 
-from courseware.grading import words
+from courseware.grading import intake, words
 
 
 @pytest.mark.parametrize("key", words._TABLE)
@@ -24,6 +25,20 @@ def test_the_grader_s_reasons_have_a_translation(sentence: str) -> None:
     assert words.reason("en", said) == said
     chinese = words.reason("zh", said)
     assert re.search(r"[\u4e00-\u9fff]", chinese) and chinese.count("7.5") == sentence.count("{}")
+
+
+def test_what_intake_says_has_a_translation() -> None:
+    grading = Path(words.__file__).parent
+    sources = [(grading / f"{name}.py").read_text(encoding="utf-8") for name in ("archive", "inbox", "intake", "restore")]
+    found = [text for source in sources for text in re.findall(r'(?:Damaged|Unreadable)\(\s*f?"([^"]+)"', source)]
+    found += [text for source in sources for text in re.findall(r'problem = f?"([^"]+)"', source)]
+    assert len(found) > 20
+    for text in found:
+        said = re.sub(r"\{[^}]*\}", "7", text)
+        assert re.search(r"[\u4e00-\u9fff]", words.reason("zh", said)), said
+    for kind in set(intake._KINDS.values()):
+        said = words.reason("zh", f"there is no notebook: 作业.x is {kind}; hand in the .ipynb file itself")
+        assert said.startswith("没有 notebook：作业.x 是") and kind not in said
 
 
 def test_python_s_own_messages_stay() -> None:
