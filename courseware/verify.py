@@ -103,8 +103,18 @@ def hidden(source: str, names: Namespace, reference: Namespace, function: str = 
     Raises: whatever says that the answer is wrong.
     """
     want = carried(defined(source, reference)[function]())
+    assert not yes_or_no(want), (
+        f"{function}() returns only True and False, which can be sent without an answer: return the data"
+    )
     got = carried(defined(source, names)[function]())
     judge(source, got, want, function)
+
+
+def yes_or_no(value: Any) -> bool:
+    """Is there nothing in plain data but True and False?"""
+    if isinstance(value, (list, dict)):
+        return all(map(yes_or_no, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, bool)
 
 
 def judge(source: str, got: Any, want: Any, function: str = "probe") -> None:

@@ -125,3 +125,10 @@ def test_judging_ends() -> None:
     want = {str(n): n for n in range(1000)}
     cases.failing([(str(n), "x") for n in range(1000)], {}, want, lambda answer: bool(asked.append(1)))
     assert len(asked) <= cases._TRIES
+
+
+@pytest.mark.parametrize(("answer", "fine"), [("[True, True]", False), ("{'a': [True, None]}", False), ("[True, 1]", True)])
+def test_an_answer_of_yes_and_no_only_is_refused(answer: str, fine: bool) -> None:
+    """Whoever forges an answer knows it beforehand."""
+    said = verify.said(verify.hidden, f"def probe():\n    return {answer}", {}, {})
+    assert (said == "") is fine and (fine or "return the data" in said)
