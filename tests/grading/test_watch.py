@@ -93,6 +93,29 @@ def test_who_shows_nothing_for_a_second_hides_however_often_one_looks(monkeypatc
         assert not members.look(10**12).hidden and not members.unseen
 
 
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (watch.Use(memory=5_000_000_000), "used more than 4.0 GB of memory"),
+        (watch.Use(threads=300), "started more than 256 processes and threads"),
+        (watch.Use(files=60_000), "made more than 50000 files"),
+        (watch.Use(sockets=2_000), "opened more than 1000 sockets"),
+        (watch.Use(hidden=True), "hid a process"),
+        (watch.Use(memory=1, data=3_900_000_000), ""),
+    ],
+)
+def test_who_uses_too_much_is_told_so_when_its_cell_ends(use: watch.Use, said: str, tmp_path: Path) -> None:
+    """Not only when the watch looks, for by then the next cell may run."""
+    provisioner = box.BoxProvisioner(limits=vars(box.Limits.read()), shared=str(tmp_path))
+    assert provisioner.over() == ""  # nothing runs yet
+    provisioner.members = watch.Members([])
+    provisioner.members.look = lambda limit: use  # type: ignore[method-assign]
+    assert provisioner.over().startswith(said) and bool(provisioner.over()) is bool(said)
+    assert provisioner.crowded is (use.data > 0)
+    provisioner.ended = "before"
+    assert provisioner.over() == "before"
+
+
 class _Provisioner:
     """A box that computes and waits as the test says."""
 
