@@ -229,13 +229,30 @@ class _Reader:
         rests = [{rest for rest, _ in self._items(self._branch(kid))} for kid in kids]
         counts = Counter(rest for found in rests for rest in found)
         common = {rest for rest, count in counts.items() if count > 2 and 2 * count > len(kids)}  # "my functions", in each
-        series = {rest for rest, count in Counter(self._rest(kid.name) for kid in kids).items() if count > 1}
+        series = self._series(kids)
         kinds = {kid: self._kind(kid, common, series) for kid in kids}
         for kid, kind in self._settled(kinds, len(notebooks)).items():
             if kind == "class":
                 self._people(kid)
             else:
                 self._own(kid, held=kind == "held")
+
+    def _series(self, kids: list[Folder]) -> set[str]:
+        """Names that differ in a number only, as classes' do; not "li" and "li2", with one notebook in each."""
+        alike: dict[str, list[Folder]] = defaultdict(list)
+        for kid in kids:
+            alike[self._rest(kid.name)].append(kid)
+        return {
+            rest
+            for rest, several in alike.items()
+            if len(several) > 1 and (not rest or any(map(self._is_more_than_one_s, several)))
+        }
+
+    def _is_more_than_one_s(self, kid: Folder) -> bool:
+        """Do several names stand in it, a student's number, or folders?"""
+        branch = self._branch(kid)
+        found = {rest for rest, _ in self._items(branch)} - {""}
+        return branch is not kid or len(found) > 1 or any(re.search(r"\d{6}", rest) for rest in found)
 
     def _settled(self, kinds: dict[Folder, str], flat: int) -> dict[Folder, str]:
         """What the others tell of a folder that may be a student's or a class: "student", "class" or "held".
