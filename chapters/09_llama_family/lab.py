@@ -173,13 +173,18 @@ def probe():
     tiny = rms_norm(x * 1e-3, w, 1e-2)
     half = rms_norm((x * 400).half(), w.half(), 1e-6)
     shifted = rms_norm(x + 7, w, 1e-5)
-    return {"plain": rms_norm(x, w, 1e-5), "tiny": tiny, "half": half, "shifted": shifted, "dtype": str(half.dtype)}
+    return {
+        "plain": rms_norm(x, w, 1e-5),  # because: a tensor with several dimensions
+        "tiny": tiny,  # because: vectors so small that eps counts
+        "half": half,  # because: float16 numbers whose squares are no float16 any more
+        "shifted": shifted,  # because: vectors whose mean is not zero
+        "dtype": str(half.dtype),  # because: the dtype of the result
+    }
 
 
 def check(got, want):
-    half = [side.pop("half") for side in (got, want)]
-    close(got, want, rtol=1e-4, atol=1e-5)
-    close(*half, rtol=4e-3, atol=4e-3)
+    close({**got, "half": None}, {**want, "half": None}, rtol=1e-4, atol=1e-5)
+    close(got["half"], want["half"], rtol=4e-3, atol=4e-3)
 
 
 def visible():
@@ -246,18 +251,17 @@ def probe():
     g = torch.Generator().manual_seed(2)
     x = torch.randn(2, 3, 40, 12, generator=g)
     return {
-        "from 0": rope(x, 0, 10_000.0),
-        "from 300": rope(x, 300, 500.0),
-        "one": rope(x[:, :, :1], 17, 100_000.0),
-        "half": rope(x.half(), 3, 1000.0).float(),
-        "dtype": str(rope(x.bfloat16(), 3, 1000.0).dtype),
+        "from 0": rope(x, 0, 10_000.0),  # because: a text from its first token on
+        "from 300": rope(x, 300, 500.0),  # because: tokens far from the beginning of their text, and another base
+        "one": rope(x[:, :, :1], 17, 100_000.0),  # because: one token only
+        "half": rope(x.half(), 3, 1000.0).float(),  # because: queries or keys in float16
+        "dtype": str(rope(x.bfloat16(), 3, 1000.0).dtype),  # because: the dtype of the result
     }
 
 
 def check(got, want):
-    half = [side.pop("half") for side in (got, want)]
-    close(got, want, rtol=1e-3, atol=3e-4)
-    close(*half, rtol=1e-2, atol=1e-2)
+    close({**got, "half": None}, {**want, "half": None}, rtol=1e-3, atol=3e-4)
+    close(got["half"], want["half"], rtol=1e-2, atol=1e-2)
 
 
 def visible():
@@ -301,7 +305,12 @@ with lab.test("swiglu"):
 def probe():
     g = torch.Generator().manual_seed(3)
     gate, up, down = (torch.randn(*size, generator=g) for size in ((20, 6), (20, 6), (6, 20)))
-    return [swiglu(torch.randn(*size, 6, generator=g), gate, up, down) for size in ((3,), (2, 5), (1, 2, 3))]
+    return {
+        "one text": swiglu(torch.randn(3, 6, generator=g), gate, up, down),  # because: several tokens, without a batch
+        "batch": swiglu(torch.randn(2, 5, 6, generator=g), gate, up, down),  # because: a batch of texts
+        # because: a tensor with more dimensions than a batch has
+        "four dimensions": swiglu(torch.randn(1, 2, 3, 6, generator=g), gate, up, down),
+    }
 
 
 def check(got, want):
@@ -362,12 +371,18 @@ with lab.test("grouped_query_attention"):
 # %% tags=["hidden:grouped_query_attention:3"]
 def probe():
     g = torch.Generator().manual_seed(4)
-    cases = ((6, 3, 7, 7, 4), (4, 1, 3, 9, 6), (8, 8, 1, 5, 2), (9, 3, 1, 1, 16), (4, 2, 30, 200, 8))
-    results = []
-    for heads, kv_heads, n, m, d in cases:
+    cases = {
+        "groups": (6, 3, 7, 7, 4),  # because: a whole text, and groups of query heads
+        "one for all": (4, 1, 3, 9, 6),  # because: one key-value head for all query heads, and fewer queries than keys
+        "no groups": (8, 8, 1, 5, 2),  # because: a key-value head for each query head, and the last token's query alone
+        "one token": (9, 3, 1, 1, 16),  # because: one token only
+        "long": (4, 2, 30, 200, 8),  # because: the last part of a long text
+    }
+    results = {}
+    for name, (heads, kv_heads, n, m, d) in cases.items():
         q = torch.randn(2, heads, n, d, generator=g)
         k, v = (torch.randn(2, kv_heads, m, d, generator=g) for _ in "kv")
-        results.append(grouped_query_attention(q, k, v))
+        results[name] = grouped_query_attention(q, k, v)
     return results
 
 
@@ -437,19 +452,27 @@ with lab.test("decoder_block"), torch.no_grad():
 
 # %% tags=["hidden:decoder_block:3"]
 def probe():
-    results = []
-    for i, settings in enumerate((
-        {},
-        {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 10},
-        {"num_attention_heads": 3, "num_key_value_heads": 3, "rms_norm_eps": 1e-2},
-    )):
+    cases = {
+        "groups": {},  # because: a block with groups of query heads
+        # because: a block whose heads together are wider than the model
+        "wide": {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 10},
+        # because: a block with a key-value head for each query head, and a larger eps
+        "no groups": {"num_attention_heads": 3, "num_key_value_heads": 3, "rms_norm_eps": 1e-2},
+    }
+    results = {}
+    for i, (name, settings) in enumerate(cases.items()):
         _, s, w = toy(seed=i, **settings)
         x = torch.randn(2, 12, s.width, generator=torch.Generator().manual_seed(i))
         whole, _ = decoder_block(x, w, 1, s)
         first, past = decoder_block(x[:, :5], w, 1, s)
         then, past = decoder_block(x[:, 5:11], w, 1, s, past)
         last, past = decoder_block(x[:, 11:], w, 1, s, past)
-        results += [whole, torch.cat([first, then, last], 1), past[0], past[1]]
+        results[name] = {
+            "whole": whole,  # because: a whole text at once
+            "in pieces": torch.cat([first, then, last], 1),  # because: a text that comes in pieces, each with the past of those before
+            "keys": past[0],  # because: the keys that the block hands out
+            "values": past[1],  # because: the values that the block hands out
+        }
     return results
 
 
@@ -510,13 +533,17 @@ with lab.test("llama_logits"), torch.no_grad():
 
 # %% tags=["hidden:llama_logits:4"]
 def probe():
-    results = []
-    for i, settings in enumerate((
-        {"num_hidden_layers": 5, "num_key_value_heads": 3},
-        {"tie_word_embeddings": True, "num_attention_heads": 4, "num_key_value_heads": 4},
-        {"num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 6, "vocab_size": 70,
-         "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0}},
-    )):
+    cases = {
+        # because: a model with more layers, and an output matrix of its own
+        "deep": {"num_hidden_layers": 5, "num_key_value_heads": 3},
+        # because: a model whose output matrix is its embedding
+        "tied": {"tie_word_embeddings": True, "num_attention_heads": 4, "num_key_value_heads": 4},
+        # because: a model with another size of heads, another vocabulary and another base of the rotary positions
+        "other sizes": {"num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 6, "vocab_size": 70,
+                        "rope_parameters": {"rope_type": "default", "rope_theta": 100_000.0}},
+    }
+    results = {}
+    for i, (name, settings) in enumerate(cases.items()):
         _, s, w = toy(seed=10 + i, **settings)
         if s.tied:
             w.pop("lm_head.weight", None)
@@ -527,7 +554,11 @@ def probe():
             for part in ids[:, :40].split([20, 1, 1, 18], 1):
                 logits, past = llama_logits(part, w, s, past)
                 pieces.append(logits)
-        results += [whole[:, ::7], torch.cat(pieces, 1), len(past), list(past[-1][0].shape)]
+        results[name] = {
+            "whole": whole[:, ::7],  # because: a long text at once
+            # because: a text that comes in pieces, each with the cache of those before
+            "in pieces": [torch.cat(pieces, 1), len(past), list(past[-1][0].shape)],
+        }
     return results
 
 
@@ -835,12 +866,15 @@ with lab.test("costs"):
 
 # %% tags=["hidden:costs:2"]
 def probe():
-    shapes = [
-        Shape(576, 30, 9, 3, 64, 1536, 49152, 1e5, 1e-5, True),
-        Shape(64, 3, 8, 1, 20, 100, 1000, 1e4, 1e-5, False),
-        *(shape_of(config) for config in LLAMAS.values()),
-    ]
-    return [costs(s, 100, batch=3, width=4) for s in shapes] + [costs(shapes[0], 8192)]
+    tied = Shape(576, 30, 9, 3, 64, 1536, 49152, 1e5, 1e-5, True)
+    wide = Shape(64, 3, 8, 1, 20, 100, 1000, 1e4, 1e-5, False)
+    return {
+        "tied": costs(tied, 100, batch=3, width=4),  # because: a model whose output matrix is its embedding
+        "wide": costs(wide, 100, batch=3, width=4),  # because: a model whose heads together are wider than it is
+        # because: the models of the course's table, which have an output matrix of their own
+        "table": [costs(shape_of(config), 100, batch=3, width=4) for config in LLAMAS.values()],
+        "one text": costs(tied, 8192),  # because: batch and width left as they are by default
+    }
 
 
 def visible():
@@ -958,15 +992,17 @@ with lab.test("filter_logits"):
 # %% tags=["hidden:filter_logits:3"]
 def probe():
     logits = 2 * torch.randn(5, 200, generator=torch.Generator().manual_seed(5))
-    cases = [
-        {"temperature": 0.3, "top_p": 0.9},
-        {"temperature": 1.7, "top_k": 3},
-        {"temperature": 0.7, "top_k": 40, "top_p": 0.5},
-        {"top_p": 0.01},
-        {"top_k": 1000, "top_p": 1.0},
-        {"top_k": 10, "top_p": 0.95},
-    ]
-    return [filter_logits(logits, **case).softmax(-1) for case in cases] + [filter_logits(logits, top_k=2).isinf().sum(-1)]
+    cases = {
+        "cold": {"temperature": 0.3, "top_p": 0.9},  # because: a low temperature together with top_p
+        "hot": {"temperature": 1.7, "top_k": 3},  # because: a high temperature together with top_k
+        "all": {"temperature": 0.7, "top_k": 40, "top_p": 0.5},  # because: temperature, top_k and top_p together
+        "least": {"top_p": 0.01},  # because: a top_p so small that one token is enough
+        "most": {"top_k": 1000, "top_p": 1.0},  # because: a top_k and a top_p so large that no token need go
+        "both": {"top_k": 10, "top_p": 0.95},  # because: top_k and top_p together
+    }
+    results = {name: filter_logits(logits, **case).softmax(-1) for name, case in cases.items()}
+    results["left out"] = filter_logits(logits, top_k=2).isinf().sum(-1)  # because: how many tokens are left out
+    return results
 
 
 def visible():
