@@ -125,12 +125,13 @@ def probe():
         }
     )
     tied = small_llama(1, tied=True)
-    return [
-        adapter_size(odd, {"q_proj"}, 3),
-        adapter_size(odd, {"proj", "k"}, 3),
-        adapter_size(tied, {"q_proj", "k_proj", "v_proj", "o_proj"}, 2),
-        adapter_size(tied, {"lm_head"}, 1),
-    ]
+    return {
+        "odd": adapter_size(odd, {"q_proj"}, 3),  # because: a target's name also on a layer that is not linear; no bias
+        "near": adapter_size(odd, {"proj", "k"}, 3),  # because: targets that are no linear layer's whole name
+        # because: a model whose output matrix is its embedding
+        "tied": adapter_size(tied, {"q_proj", "k_proj", "v_proj", "o_proj"}, 2),
+        "head": adapter_size(tied, {"lm_head"}, 1),  # because: the shared output matrix as the target
+    }
 
 
 def visible():
@@ -236,15 +237,18 @@ def probe():
         whole = layer.base(inputs)
         changed = (noisy - whole).norm(dim=1) > 1e-6
     return {
+        # because: how widely A's numbers are spread at the start
         "A's spread": bool(abs(float(fresh.A.detach().std()) * 30 - 1) < 0.03),
-        "A's mean": bool(abs(float(fresh.A.detach().mean())) < 0.003),
-        "B at the start": float(fresh.B.detach().abs().max()),
-        "dtypes": [str(fresh.A.dtype), str(fresh.B.dtype)],
+        "A's mean": bool(abs(float(fresh.A.detach().mean())) < 0.003),  # because: the mean of A's numbers at the start
+        "B at the start": float(fresh.B.detach().abs().max()),  # because: B before any training
+        "dtypes": [str(fresh.A.dtype), str(fresh.B.dtype)],  # because: the dtypes of A and B
+        # because: which parameters of the layer are trained
         "trained": sorted(name for name, p in fresh.named_parameters() if p.requires_grad),
-        "scaling": [float(fresh.scaling), float(layer.scaling)],
-        "output": out.detach(),
-        "gradients": [layer.A.grad, layer.B.grad],
-        "some are dropped": bool(0 < int(changed.sum()) < 14),
+        "scaling": [float(fresh.scaling), float(layer.scaling)],  # because: the scaling, for other ranks and alphas
+        "output": out.detach(),  # because: the output with other A and B, when nothing is dropped
+        "gradients": [layer.A.grad, layer.B.grad],  # because: the gradients of A and B
+        "some are dropped": bool(0 < int(changed.sum()) < 14),  # because: dropout during training
+        # because: dropout during training, which must leave alone what base does
         "the rest is scaled up": bool(
             torch.allclose((noisy - whole)[changed], 2 * (layer.eval()(inputs) - whole)[changed], atol=1e-4)
         ),
@@ -332,11 +336,15 @@ def probe():
     toy = small_llama(2)
     nothing = inject(toy, {"proj"}, Louder)
     return {
+        # because: names that only resemble a target, layers that are not linear, and layers deep inside others
         "paths": paths,
+        # because: what stands in the model after the calls
         "kinds": {path: type(module).__name__ for path, module in odd.named_modules()},
-        "second call": twice,
+        "second call": twice,  # because: a second call, on a model that has wrapped layers already
+        # because: which parameters are still trained after the calls
         "trained": [name for name, p in odd.named_parameters() if p.requires_grad],
-        "nothing": nothing,
+        "nothing": nothing,  # because: targets that are no layer's whole name
+        # because: a model in which nothing is wrapped, which must be frozen all the same
         "all frozen": not any(p.requires_grad for p in toy.parameters()),
     }
 
@@ -381,12 +389,13 @@ with lab.test("merge"):
 # %% tags=["hidden:merge:2"]
 def probe():
     g = torch.Generator().manual_seed(5)
-    results = []
-    for inputs, outputs, r, scaling, bias, dtype in (
-        (5, 5, 2, 2.0, True, torch.float32),
-        (7, 3, 1, -0.25, False, torch.float32),
-        (8, 12, 4, 0.125, True, torch.bfloat16),
-    ):
+    cases = {
+        "square": (5, 5, 2, 2.0, True, torch.float32),  # because: a layer with as many outputs as inputs, and a bias
+        "without bias": (7, 3, 1, -0.25, False, torch.float32),  # because: a layer without bias, and a negative scaling
+        "bfloat16": (8, 12, 4, 0.125, True, torch.bfloat16),  # because: a layer in bfloat16
+    }
+    results = {}
+    for name, (inputs, outputs, r, scaling, bias, dtype) in cases.items():
         torch.manual_seed(r)
         base = nn.Linear(inputs, outputs, bias=bias).to(dtype)
         A, B = torch.randn(r, inputs, generator=g), torch.randn(outputs, r, generator=g)
@@ -398,13 +407,19 @@ def probe():
             if bias:
                 merged.bias.add_(1.0)
                 apart = apart and torch.equal(before["bias"], base.bias)
-        results.append((merged.weight.detach().float(), str(merged.weight.dtype), merged.bias is None, same, apart))
+        results[name] = {
+            "weight": merged.weight.detach().float(),
+            "dtype": str(merged.weight.dtype),  # because: the dtype of the merged weight
+            "no bias": merged.bias is None,
+            "same": same,  # because: the layer you were given, which must stay as it was
+            "apart": apart,  # because: the memory of the new layer, which must not be that of the old one
+        }
     return results
 
 
 def check(got, want):
-    close(got[:2], want[:2])
-    close(got[2], want[2], atol=0.03)  # bfloat16 has less than three digits
+    close({**got, "bfloat16": None}, {**want, "bfloat16": None})
+    close(got["bfloat16"], want["bfloat16"], atol=0.03)  # bfloat16 has less than three digits
 
 
 def visible():
@@ -743,12 +758,24 @@ with lab.test("extract_lora"):
 # %% tags=["hidden:extract_lora:2"]
 def probe():
     g = torch.Generator().manual_seed(6)
-    results = []
-    for shape, rank in (((8, 5), 3), ((5, 8), 1), ((6, 6), 6), ((40, 30), 10)):
+    cases = {
+        "tall": ((8, 5), 3),  # because: a matrix with more rows than columns
+        "wide": ((5, 8), 1),  # because: a matrix with more columns than rows, and the lowest rank
+        "full rank": ((6, 6), 6),  # because: a square matrix and its full rank
+        "large": ((40, 30), 10),  # because: a larger matrix
+    }
+    results = {}
+    for name, (shape, rank) in cases.items():
         delta = torch.randn(*shape, generator=g) * torch.rand(shape[0], 1, generator=g) ** 3
         copy_ = delta.clone()
         A, B, kept = extract_lora(delta, rank)
-        results.append([B @ A, kept, list(A.shape), list(B.shape), bool(torch.equal(delta, copy_))])
+        results[name] = {
+            "B A": B @ A,
+            "kept": kept,  # because: the share that is kept
+            "A": list(A.shape),  # because: the shape of A
+            "B": list(B.shape),  # because: the shape of B
+            "same": bool(torch.equal(delta, copy_)),  # because: the matrix you were given, which must stay as it was
+        }
     return results
 
 
@@ -886,14 +913,17 @@ def probe():
     tied, part = small_llama(3, tied=True), small_llama(4).to(torch.bfloat16)
     part.requires_grad_(False)
     part.model.layers[1].requires_grad_(True)
-    results = [
-        stepped(tied, torch.optim.AdamW(tied.parameters())),
-        stepped(part, torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=0.1, momentum=0.9)),
-    ]
+    results = {
+        "tied": stepped(tied, torch.optim.AdamW(tied.parameters())),  # because: two modules that share a parameter
+        # because: a model in bfloat16 of which one layer alone is trained, with another optimizer
+        "part": stepped(part, torch.optim.SGD([p for p in part.parameters() if p.requires_grad], lr=0.1, momentum=0.9)),
+    }
     codes = nn.Linear(4, 6)
     codes.weight = nn.Parameter(torch.zeros(6, 4, dtype=torch.int8), requires_grad=False)
     codes.register_buffer("scale", torch.ones(6))
-    return [*results, memory_bytes(codes, torch.optim.SGD([codes.bias], lr=1.0))]
+    # because: frozen integers and a buffer, before any step
+    results["codes"] = memory_bytes(codes, torch.optim.SGD([codes.bias], lr=1.0))
+    return results
 
 
 def visible():
@@ -1199,7 +1229,11 @@ def probe():
         stored = load_file(Path(folder, "adapter_model.safetensors"))
         logits = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(torch.arange(9)[None]).logits.detach()
     asked = ("peft_type", "task_type", "r", "lora_alpha", "bias", "target_modules", "base_model_name_or_path", "lora_dropout")
-    return {"settings": {key: settings.get(key) for key in asked}, "stored": dict(stored), "logits": logits}
+    return {
+        "settings": {key: settings.get(key) for key in asked},  # because: what the configuration says
+        "stored": dict(stored),  # because: the file of tensors, for parameters that were trained or are not contiguous
+        "logits": logits,  # because: the adapter as PEFT loads it
+    }
 
 
 def check(got, want):
@@ -1285,12 +1319,24 @@ def probe():
     g = torch.Generator().manual_seed(9)
     pairs = [(torch.randn(r, 7, generator=g), torch.randn(4, r, generator=g), s) for r, s in ((2, 4.0), (2, 0.25), (1, 3.0))]
     kept = [pair[0].clone() for pair in pairs] + [pair[1].clone() for pair in pairs]
-    results = []
-    for some, shares in ((pairs, [0.5, 2.0, -1.0]), (pairs[:2], [1.0, 1.0]), (pairs[2:], [0.0]), (pairs[:1], [-2.0])):
+    cases = {
+        "several": (pairs, [0.5, 2.0, -1.0]),  # because: several adapters, with different ranks, scalings and shares
+        "two": (pairs[:2], [1.0, 1.0]),  # because: two adapters of the same rank
+        "no share": (pairs[2:], [0.0]),  # because: one adapter alone, with a share of zero
+        "negative": (pairs[:1], [-2.0]),  # because: one adapter alone, with a negative share
+    }
+    results = {}
+    for name, (some, shares) in cases.items():
         A, B = combine(some, shares)
-        results.append([B @ A, list(A.shape), list(B.shape)])
+        results[name] = {
+            "B A": B @ A,
+            "A": list(A.shape),  # because: the shape of A
+            "B": list(B.shape),  # because: the shape of B
+        }
     now = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
-    return [*results, all(torch.equal(a, b) for a, b in zip(kept, now, strict=True))]
+    # because: the adapters you were given, which must stay as they were
+    results["same"] = all(torch.equal(a, b) for a, b in zip(kept, now, strict=True))
+    return results
 
 
 def check(got, want):
