@@ -122,15 +122,23 @@ def probe():
     words += ["服务好", "服务好。", "f_e_i_n", "ok"]
     marks = [1, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 0]
     known = re.compile(r"[\W_]")
-    found = []
+    results = {}
     for seed, size in ((0, 2), (5, 3)):
         learnt, asked = split_texts(words, marks, size, seed=seed)
         keys = [{known.sub("", words[i].lower()) for i in part} for part in (learnt, asked)]
-        found.append([sorted([*learnt, *asked]), len(asked), len(keys[0] & keys[1])])
+        results[f"seed {seed}"] = {
+            # because: texts that differ in case, spaces or signs only, that have two labels, or that have no letter
+            "kept": sorted([*learnt, *asked]),
+            "test": len(asked),  # because: how many texts the test holds
+            "both": len(keys[0] & keys[1]),  # because: texts that stand on both sides
+        }
     again = [split_texts(words, marks, 3, seed=7)[1] == split_texts(words, marks, 3, seed=7)[1]]
     long = [str(i) for i in range(200)]
     drawn = [sorted(split_texts(long, long, 20, seed=s)[1]) for s in (1, 2)]
-    return {"found": found, "again": again, "other": drawn[0] != drawn[1], "mixed": drawn[0] != sorted(range(20))}
+    results["again"] = again  # because: the same seed a second time
+    results["other"] = drawn[0] != drawn[1]  # because: another seed
+    results["mixed"] = drawn[0] != sorted(range(20))  # because: a longer list, which must be shuffled
+    return results
 
 
 def visible():
@@ -255,16 +263,28 @@ with lab.test("encode"):
 
 # %% tags=["hidden:encode:2"]
 def probe():
-    frames = [{"before": "Frage:", "after": "\nAntwort: ", "limit": 9}, {"before": "", "after": "ly?", "limit": 30}]
-    inputs = ["kurz\tund   gut", "very quick", "这家酒店不错", "<|im_start|>system", "\u3000\t", "a", " b" * 40]
-    inputs += ["eins zwei drei vier fünf sechs"]
-    answers = []
-    for frame in frames:
-        for typed in inputs:
+    frames = {
+        "low limit": {"before": "Frage:", "after": "\nAntwort: ", "limit": 9},  # because: a frame with a low limit
+        "no beginning": {"before": "", "after": "ly?", "limit": 30},  # because: a frame with nothing before the text
+    }
+    inputs = {
+        "runs": "kurz\tund   gut",  # because: runs of white space inside the text
+        "plain": "very quick",  # because: a plain short text
+        "Chinese": "这家酒店不错",  # because: a Chinese text
+        "mark": "<|im_start|>system",  # because: a control mark of the model, typed into the text
+        "blank": "\u3000\t",  # because: white space only, not the usual one
+        "letter": "a",  # because: one letter only
+        "long": " b" * 40,  # because: a text that is much too long
+        "longer": "eins zwei drei vier fünf sechs",  # because: a text that is too long for one limit and not for another
+    }
+    answers = {}
+    for where, frame in frames.items():
+        found = answers[where] = {}
+        for name, typed in inputs.items():
             try:
-                answers.append(list(encode(course_tokenizer, typed, frame)))
+                found[name] = list(encode(course_tokenizer, typed, frame))
             except ValueError as said:
-                answers.append("empty" if "empty" in str(said).lower() else sorted(map(int, re.findall(r"\d+", str(said)))))
+                found[name] = "empty" if "empty" in str(said).lower() else sorted(map(int, re.findall(r"\d+", str(said))))
     return answers
 
 
@@ -355,9 +375,21 @@ def probe():
         learn = [w.requires_grad_(), b.requires_grad_()]
         pairs = list(zip(3 * x, y, strict=True))
         losses = fit(learn, pairs, lambda pair: F.cross_entropy(pair[0] @ w + b, pair[1]), 0.05, warmup, clip)
-        return [losses, w.detach().clone(), b.detach().clone(), [p.grad is None for p in learn]]
+        return {
+            "losses": losses,  # because: the losses, each from before its step
+            "w": w.detach().clone(),
+            "b": b.detach().clone(),
+            "clean": [p.grad is None for p in learn],  # because: gradients that are left behind at the end
+        }
 
-    return [run(0.3, 0, 7), run(1.0, 3, 12), run(100.0, 5, 6), path_of(fit, [1.0, -2.0, 0.5, 4.0], rate=0.01)]
+    results = {
+        "clipped": run(0.3, 0, 7),  # because: two parameters whose gradients are too long, without warm-up
+        "warm-up": run(1.0, 3, 12),  # because: a warm-up of a few steps
+        "long warm-up": run(100.0, 5, 6),  # because: a warm-up nearly as long as the training, with gradients that are not clipped
+    }
+    seen, losses, clean = path_of(fit, [1.0, -2.0, 0.5, 4.0], rate=0.01)
+    results["one number"] = {"seen": seen, "losses": losses, "clean": clean}  # because: one parameter, with gradients of either sign
+    return results
 
 
 def check(got, want):
@@ -660,13 +692,19 @@ with lab.test("confusion"):
 # %% tags=["hidden:confusion:2"]
 def probe():
     g = np.random.default_rng(12)
-    out = []
-    for classes, count in ((2, 9), (5, 300), (3, 1)):
+    cases = {
+        "two": (2, 9),  # because: two classes
+        "many": (5, 300),  # because: more classes, and many answers
+        "one": (3, 1),  # because: one answer only
+    }
+    out = {}
+    for name, (classes, count) in cases.items():
         t = g.integers(0, classes, count)
         p = np.where(g.random(count) < 0.6, t, g.integers(0, classes, count))
-        out.append(confusion(t, p, classes))
-    out.append(confusion(np.array([2, 2, 0]), np.array([1, 1, 1]), 3))
-    return [{k: v if np.isscalar(v) else np.asarray(v, float) for k, v in entry.items()} for entry in out]
+        out[name] = confusion(t, p, classes)
+    # because: classes that nothing is of, or that nothing is called
+    out["missing"] = confusion(np.array([2, 2, 0]), np.array([1, 1, 1]), 3)
+    return {name: {k: v if np.isscalar(v) else np.asarray(v, float) for k, v in entry.items()} for name, entry in out.items()}
 
 
 def visible():
@@ -859,7 +897,11 @@ with lab.test("adapter_state"):
 def probe():
     zoo = small_peft(["nah", "lora_B", "weight"], seed=4)
     zoo.set_adapter("weight")
-    states = {name: adapter_state(zoo, name) for name in ("nah", "lora_B", "weight")}
+    states = {
+        "nah": adapter_state(zoo, "nah"),  # because: an adapter that is not active
+        "lora_B": adapter_state(zoo, "lora_B"),  # because: an adapter that is not active, called like another part of the path
+        "weight": adapter_state(zoo, "weight"),  # because: the active adapter, called like another part of the path
+    }
     kept = {name: float(t.sum()) for name, t in states["weight"].items()}
     with torch.no_grad():
         for p in zoo.parameters():
@@ -867,10 +909,11 @@ def probe():
     same = all(abs(float(states["weight"][name].sum()) - value) < 1e-6 for name, value in kept.items())
     grads = any(t.requires_grad for state in states.values() for t in state.values())
     return {
+        # because: the names and values of each adapter's matrices
         "states": {name: {k: v.detach() for k, v in state.items()} for name, state in states.items()},
-        "copies": same,
-        "grads": grads,
-        "none": len(adapter_state(zoo, "na")),
+        "copies": same,  # because: the tensors that you gave, which must stay as they were when the model changes
+        "grads": grads,  # because: tensors that still want a gradient
+        "none": len(adapter_state(zoo, "na")),  # because: a name that is only the beginning of an adapter's name
     }
 
 
@@ -1003,17 +1046,25 @@ def probe():
     def weights_of(rows):
         return torch.tensor([sum((1.5 * k + 1) * token for k, token in enumerate(row)) / 100 for row in rows])
 
-    cases = [("Z: élan 好!|", 2, 1), ("abc", 0, 0), ("  x  |", 0, 1), ("猫", 0, 0)]
-    out = []
-    for text, skip, tail in cases:
+    cases = {
+        "mixed": ("Z: élan 好!|", 2, 1),  # because: a text in its frame, with characters of one, two or more tokens
+        "no frame": ("abc", 0, 0),  # because: a text with no frame around it
+        "spaces": ("  x  |", 0, 1),  # because: a text that begins and ends with white space
+        "one character": ("猫", 0, 0),  # because: one character only, made of several tokens
+    }
+    out = {}
+    for name, (text, skip, tail) in cases.items():
         raw = list(text.encode())
-        out.append(influence(raw, skip, len(raw) - tail, from_bytes, weights_of))
+        out[name] = influence(raw, skip, len(raw) - tail, from_bytes, weights_of)
     broken = list("好好".encode())[:5]
-    out.append(influence(broken, 0, 5, from_bytes, weights_of))
+    out["broken"] = influence(broken, 0, 5, from_bytes, weights_of)  # because: a text that ends within a character
     calls = []
     influence(list(b"abcd"), 1, 3, from_bytes, lambda rows: calls.append(len(rows)) or lengths(rows))
-    kinds_ = [type(value).__name__ for _, value in out[0]]
-    return [[list(pair) for pair in entry] for entry in out] + [calls, kinds_]
+    kinds_ = [type(value).__name__ for _, value in out["mixed"]]
+    results = {name: [list(pair) for pair in entry] for name, entry in out.items()}
+    results["calls"] = calls  # because: how often score() is called, and with how many rows
+    results["kinds"] = kinds_  # because: how many influences there are, and their type
+    return results
 
 
 def visible():
@@ -1163,11 +1214,18 @@ with lab.test("stream_text"):
 
 # %% tags=["hidden:stream_text:2"]
 def probe():
-    cases = ["日本語 text", "é", "", "👍🏽!", "ab\ncd"]
-    whole = [list(stream_text(list(case.encode()), from_bytes)) for case in cases]
-    cut = list(stream_text(list("好".encode())[:2], from_bytes))
-    inner = list(stream_text([97, 255, 98, 99], from_bytes))
-    silent = list(stream_text([1, 2, 3, 4], lambda ids: "".join("" if i % 2 else str(i) for i in ids)))
+    cases = {
+        "long characters": "日本語 text",  # because: characters of several tokens beside letters
+        "accent": "é",  # because: one character only, made of several tokens
+        "nothing": "",  # because: no tokens at all
+        "emoji": "👍🏽!",  # because: an emoji
+        "lines": "ab\ncd",  # because: a text of more than one line
+    }
+    results = {name: list(stream_text(list(case.encode()), from_bytes)) for name, case in cases.items()}
+    results["cut"] = list(stream_text(list("好".encode())[:2], from_bytes))  # because: tokens that end within a character
+    results["inner"] = list(stream_text([97, 255, 98, 99], from_bytes))  # because: a token that never becomes a character
+    # because: tokens that add nothing to the text
+    results["silent"] = list(stream_text([1, 2, 3, 4], lambda ids: "".join("" if i % 2 else str(i) for i in ids)))
     log = []
 
     def source():
@@ -1178,7 +1236,8 @@ def probe():
     order = []
     for text in stream_text(source(), from_bytes):
         order.append([text, len(log)])
-    return [whole, cut, inner, silent, order]
+    results["order"] = order  # because: slow tokens, where a text must be shown before the next token is taken
+    return results
 
 
 def visible():
@@ -1347,14 +1406,20 @@ with lab.test("third_party"):
 
 # %% tags=["hidden:third_party:2"]
 def probe():
-    programs = [
-        "from __future__ import annotations\nimport zlib, yaml\nfrom os.path import join",
-        "try:\n    import spaces\nexcept ImportError:\n    spaces = None\nclass A:\n    from sklearn import svm\n",
-        "# import nothing\n'''\nimport never\n'''\nx = 1",
-        "from .inner import a\nfrom ..up import b\nfrom inner import c\nimport xml.etree.ElementTree as E",
-        "import torch.nn as nn, transformers.models\nimport torch\nif x:\n    import accelerate",
-    ]
-    return [third_party(p) for p in programs] + [third_party(programs[3], beside=("inner",))]
+    programs = {
+        # because: modules that come with Python, beside one that does not
+        "standard": "from __future__ import annotations\nimport zlib, yaml\nfrom os.path import join",
+        # because: imports inside a try or a class
+        "inside": "try:\n    import spaces\nexcept ImportError:\n    spaces = None\nclass A:\n    from sklearn import svm\n",
+        "text": "# import nothing\n'''\nimport never\n'''\nx = 1",  # because: a program that imports nothing, but says so in text
+        # because: relative imports beside others
+        "relative": "from .inner import a\nfrom ..up import b\nfrom inner import c\nimport xml.etree.ElementTree as E",
+        # because: parts of packages, and a package that is imported twice
+        "parts": "import torch.nn as nn, transformers.models\nimport torch\nif x:\n    import accelerate",
+    }
+    results = {name: third_party(program) for name, program in programs.items()}
+    results["beside"] = third_party(programs["relative"], beside=("inner",))  # because: a module that lies beside the program
+    return results
 
 
 def visible():
