@@ -92,7 +92,9 @@ def read(data: bytes) -> list[_Cell]:
         raise Unreadable("the file needs more memory than a grader has: save it without its outputs") from None
     except ValueError as error:
         where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "its first bytes"
-        raise Unreadable(f"the file is not a notebook: it is not JSON (from {where} on)") from None
+        raise Unreadable(
+            f"the file is not a notebook: it is not JSON (from {where} on): download it again, as .ipynb"
+        ) from None
     if not isinstance(raw, dict):
         raise Unreadable("the file is JSON, but not a notebook")
     cells = raw.get("cells")

@@ -63,7 +63,8 @@ _REASONS = {
     "none of the exercises of {} was found": "没有找到 {} 的任何练习",
     "the file is empty": "文件为空",
     "the file is not a notebook: its JSON is nested too deep": "文件不是 notebook：JSON 嵌套过深",
-    "the file is not a notebook: it is not JSON (from {} on)": "文件不是 notebook：不是 JSON（自 {} 起）",
+    "the file is not a notebook: it is not JSON (from {} on): download it again, as .ipynb":
+        "文件不是 notebook：不是 JSON（自 {} 起）：请重新下载 .ipynb 文件",
     "the file is JSON, but not a notebook": "文件是 JSON，但不是 notebook",
     "the file is JSON, but not a notebook: it has no cells": "文件是 JSON，但不是 notebook：没有单元格",
     "the notebook has {} cells, and a lab has less than {}": "notebook 有 {} 个单元格，而实验少于 {} 个",
