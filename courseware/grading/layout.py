@@ -41,6 +41,7 @@ _LISTS = re.compile(  # files about a class, not of a student
 )
 _DATA = re.compile(r"\.(json|npz?|pt|bin|safetensors|gguf|pkl|parquet|arrow)$", re.IGNORECASE)  # what a notebook reads
 _TOOLS = re.compile(rf"\.(py|txt|png|jpe?g|gif|svg)$|{_DATA.pattern}", re.IGNORECASE)  # and what else may lie beside it
+_CLASS = re.compile(r"班|\bclass|\bsection|\bklasse|\bkurs", re.IGNORECASE)  # what a folder of a class is called
 _LOOK = 60  # notebooks of one folder, at most, that are opened to see how it is laid out
 _FILES = "one file a student"
 _FOLDERS = "one folder a student"
@@ -249,9 +250,11 @@ class _Reader:
         }
 
     def _is_more_than_one_s(self, kid: Folder) -> bool:
-        """Do several names stand in it, a student's number, or folders?"""
+        """Do several names stand in it, a student's number, or folders? Of a "class" one name is enough."""
         branch = self._branch(kid)
         found = {rest for rest, _ in self._items(branch)} - {""}
+        if found and _CLASS.search(kid.name):
+            return True
         return branch is not kid or len(found) > 1 or any(re.search(r"\d{6}", rest) for rest in found)
 
     def _settled(self, kinds: dict[Folder, str], flat: int) -> dict[Folder, str]:

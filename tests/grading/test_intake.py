@@ -303,6 +303,10 @@ LAYOUTS: dict[str, tuple[dict[str, bytes], set[str]]] = {
         {f"x/CS{place}/{who}.ipynb": NB for place, who in ((1, "ann"), (1, "bob"), (2, "cy"), (2, "dee"))},
         {"ann", "bob", "cy", "dee"},
     ),
+    "numbered classes of one student": (
+        {f"计科{place}班/{who}.ipynb": NB for place, who in ((1, "张伟"), (2, "李雷"))},
+        {"张伟", "李雷"},
+    ),
     "names that differ in a number": (
         {f"{who}.zip": zipped({f"{who[0]}x.ipynb": NB}) for who in ("li", "li2", "wang")},
         {"li", "li2", "wang"},
