@@ -132,3 +132,9 @@ def test_an_answer_of_yes_and_no_only_is_refused(answer: str, fine: bool) -> Non
     """Whoever forges an answer knows it beforehand."""
     said = verify.said(verify.hidden, f"def probe():\n    return {answer}", {}, {})
     assert (said == "") is fine and (fine or "return the data" in said)
+
+
+def test_places_within_a_case_are_no_cases() -> None:
+    given: cases.Marks = [(0, "an empty list"), (1, "negative numbers")]
+    want = [[1.0, 2.0], [3.0, 4.0]]
+    assert cases.failing(given, [[1.0, 0.0], [3.0, 4.0]], want, right("", want)) == ["an empty list"]
