@@ -169,22 +169,26 @@ with lab.test("verdict"):
 
 # %% tags=["hidden:verdict:2"]
 def probe():
-    cases = [
-        ("The sunrise state", "sun"),
-        ("It is the Sun", "sun"),
-        ("Leonardo\nda Vinci painted it", "da vinci|leonardo da vinci"),
-        ("da Gama, not Vinci", "da vinci"),
-        ("W", "w"),
-        ("We write Tu", "w"),
-        ("He didn't win it", "never|didn't"),
-        ("He is UNABLE  to answer", "x"),
-        ("I'm not sure.", "x"),
-        ("They are not surely red", "x"),
-        ("It was 1989, I am not sure", "1989"),
-        ("", "paris"),
-        ("the capital: ULAN-BATOR!", "ulaanbaatar|ulan bator"),
-    ]
-    return [verdict(answer, accepted) for answer, accepted in cases]
+    cases = {
+        "longer word": ("The sunrise state", "sun"),  # because: an accepted word that is only the beginning of a longer word
+        "last word": ("It is the Sun", "sun"),  # because: an accepted word with a capital letter, at the end of the answer
+        # because: an answer with a line break between two words
+        "two lines": ("Leonardo\nda Vinci painted it", "da vinci|leonardo da vinci"),
+        # because: the words of an accepted string, but not next to each other
+        "apart": ("da Gama, not Vinci", "da vinci"),
+        "one letter": ("W", "w"),  # because: an answer that is a single letter
+        "letters": ("We write Tu", "w"),  # because: an accepted letter that is only a part of other words
+        "apostrophe": ("He didn't win it", "never|didn't"),  # because: an accepted word with an apostrophe
+        "capitals": ("He is UNABLE  to answer", "x"),  # because: a phrase of ABSTAINS with other capitals and blanks
+        "at the end": ("I'm not sure.", "x"),  # because: a phrase of ABSTAINS at the end, before a full stop
+        "nearly": ("They are not surely red", "x"),  # because: words that only begin like a phrase of ABSTAINS
+        # because: an answer that has both an accepted word and a phrase of ABSTAINS
+        "both": ("It was 1989, I am not sure", "1989"),
+        "empty": ("", "paris"),  # because: an empty answer
+        # because: an accepted string in capitals, with punctuation marks between and after its words
+        "punctuation": ("the capital: ULAN-BATOR!", "ulaanbaatar|ulan bator"),
+    }
+    return {name: verdict(answer, accepted) for name, (answer, accepted) in cases.items()}
 
 
 def visible():
@@ -315,12 +319,20 @@ with lab.test("consistency"):
 # %% tags=["hidden:consistency:2"]
 def probe():
     g = np.random.default_rng(3)
-    answers = []
-    for questions, wordings in ((40, 2), (25, 3), (12, 5)):
+    shapes = {
+        "two": (40, 2),  # because: many questions with two wordings each
+        "three": (25, 3),  # because: many questions with three wordings each
+        "more": (12, 5),  # because: questions with more than three wordings each
+    }
+    answers = {}
+    for name, (questions, wordings) in shapes.items():
         p = g.random((questions, 1))
-        answers.append(consistency(g.random((questions, wordings)) < p))
-    same = consistency(np.array([[1, 1, 1], [0, 0, 0]], bool))
-    return [*answers, same, bool(np.isnan(consistency(np.ones((3, 2), bool))["kappa"]))]
+        answers[name] = consistency(g.random((questions, wordings)) < p)
+    # because: questions whose wordings all agree, some right and some wrong
+    answers["same"] = consistency(np.array([[1, 1, 1], [0, 0, 0]], bool))
+    # because: all answers right, where kappa says nothing
+    answers["all right"] = bool(np.isnan(consistency(np.ones((3, 2), bool))["kappa"]))
+    return answers
 
 
 def visible():
@@ -394,11 +406,12 @@ def probe():
     confidence = g.beta(2, 1.3, 300)
     right = g.random(300) < confidence**1.5
     edges = np.array([0.0, 0.25, 0.5, 0.5, 0.75, 1.0])
-    return [
-        reliability(confidence, right),
-        reliability(confidence, right, bins=4),
-        reliability(edges, np.array([0, 1, 0, 1, 1, 0], bool), bins=4),
-    ]
+    return {
+        "usual bins": reliability(confidence, right),  # because: many answers, in the usual number of bins
+        "other bins": reliability(confidence, right, bins=4),  # because: many answers, in another number of bins
+        # because: confidences that lie exactly on the edge between two bins, or at the very ends
+        "edges": reliability(edges, np.array([0, 1, 0, 1, 1, 0], bool), bins=4),
+    }
 
 
 def visible():
@@ -505,7 +518,12 @@ def probe():
     g = np.random.default_rng(7)
     confidence = np.round(g.random(60), 1)
     right = g.random(60) < confidence
-    return [*risk_coverage(confidence, right), *risk_coverage(confidence[:1], right[:1])]
+    coverage, risk = risk_coverage(confidence, right)
+    return {
+        "coverage": coverage,  # because: the coverage, for many answers
+        "risk": risk,  # because: the risk, for many answers, some of them with equal confidence
+        "one": [*risk_coverage(confidence[:1], right[:1])],  # because: one answer only
+    }
 
 
 def visible():
@@ -604,12 +622,12 @@ with lab.test("spotlight"):
 # %% tags=["hidden:spotlight:2"]
 def probe():
     return [
-        spotlight("x [[]] y", "[]"),  # removing "[]" once leaves another
-        spotlight("  ^^ lead and trail ^ \n"),
-        spotlight("tabs\tand\r\nlines\n\n\nand   blanks"),
-        spotlight("a.b c", "."),
-        spotlight(""),
-        spotlight("a ^b", "+"),
+        spotlight("x [[]] y", "[]"),  # because: a text in which removing the mark once leaves another
+        spotlight("  ^^ lead and trail ^ \n"),  # because: marks and white space at both ends of the text
+        spotlight("tabs\tand\r\nlines\n\n\nand   blanks"),  # because: tabs, new lines, and several of them in a row
+        spotlight("a.b c", "."),  # because: another mark, which stands inside a word
+        spotlight(""),  # because: an empty text
+        spotlight("a ^b", "+"),  # because: another mark, in a text with the usual one in it
     ]
 
 
@@ -801,16 +819,17 @@ def probe():
         ("x", "is", "art"),
     ):
         small.add_edge(a, b, relation=r)
-    return [
-        lookup(small, "Is A here?"),
-        lookup(small, "Is a here?", hops=2),
-        lookup(small, "Is a here?", hops=3),
-        lookup(small, "D d!"),
-        lookup(small, "d and d"),
-        lookup(small, "D D?", hops=2),
-        lookup(small, "party"),
-        lookup(small, ""),
-    ]
+    return {
+        # because: one hop, from a node with two edges to the same neighbour, named in other letter case
+        "one hop": lookup(small, "Is A here?"),
+        "two hops": lookup(small, "Is a here?", hops=2),  # because: two hops
+        "three hops": lookup(small, "Is a here?", hops=3),  # because: more than two hops
+        "two words": lookup(small, "D d!"),  # because: a name of two words, before a punctuation mark
+        "apart": lookup(small, "d and d"),  # because: the words of a name, but not next to each other
+        "backwards": lookup(small, "D D?", hops=2),  # because: two hops against the direction of the edges
+        "part": lookup(small, "party"),  # because: a name that is only a part of a longer word
+        "empty": lookup(small, ""),  # because: an empty question
+    }
 
 
 def visible():
@@ -886,12 +905,19 @@ with lab.test("edit_scores"):
 # %% tags=["hidden:edit_scores:2"]
 def probe():
     g = np.random.default_rng(11)
-    answers = []
-    for n in (4, 9, 30):
+    sizes = {
+        "few": 4,  # because: few unrelated questions
+        "some": 9,  # because: some unrelated questions, right and wrong ones
+        "many": 30,  # because: many unrelated questions, right and wrong ones
+    }
+    answers = {}
+    for name, n in sizes.items():
         taught, reworded = g.random(2) < 0.8, g.random(5) < 0.5
-        answers.append(edit_scores(taught, reworded, g.random(n) < 0.6, g.random(n) < 0.7))
+        answers[name] = edit_scores(taught, reworded, g.random(n) < 0.6, g.random(n) < 0.7)
     none = edit_scores(np.array([False]), np.array([True]), np.zeros(2, bool), np.zeros(2, bool))
-    return [*answers, none, sorted(type(value).__name__ for value in none.values())]
+    answers["none"] = none  # because: no unrelated question right before, nor after
+    answers["types"] = sorted(type(value).__name__ for value in none.values())  # because: the types of the scores
+    return answers
 
 
 def visible():
