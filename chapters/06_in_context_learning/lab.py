@@ -167,10 +167,15 @@ with lab.test("continuation_logprob"):
 # %% tags=["hidden:continuation_logprob:2"]
 def probe():
     llama, g = small_llama(2), torch.Generator().manual_seed(5)
-    answers = []
-    for n, m in ((1, 1), (6, 3), (2, 8)):
+    lengths = {
+        "shortest": (1, 1),  # because: a prompt and an answer of one token each
+        "long prompt": (6, 3),  # because: a prompt that is longer than its answer
+        "long answer": (2, 8),  # because: an answer that is longer than its prompt
+    }
+    answers = {}
+    for name, (n, m) in lengths.items():
         ids = torch.randint(40, (n + m,), generator=g).tolist()
-        answers.append(continuation_logprob(llama, ids[:n], ids[n:]))
+        answers[name] = continuation_logprob(llama, ids[:n], ids[n:])
     return answers
 
 
@@ -258,10 +263,10 @@ with lab.test("few_shot_prompt"):
 def probe():
     shots = [("a b", "positive"), ("c", "negative"), ("d", "positive")]
     return [
-        few_shot_prompt(shots, "x"),
-        few_shot_prompt(shots[::-1], "x", "Do it:"),
-        few_shot_prompt([], ""),
-        few_shot_prompt([("{text}", "{label}")], "{braces}"),
+        few_shot_prompt(shots, "x"),  # because: several examples, without an instruction
+        few_shot_prompt(shots[::-1], "x", "Do it:"),  # because: several examples and an instruction
+        few_shot_prompt([], ""),  # because: no examples, and an empty text
+        few_shot_prompt([("{text}", "{label}")], "{braces}"),  # because: texts and labels with braces in them
     ]
 
 
@@ -446,7 +451,11 @@ with lab.test("calibrate"):
 def probe():
     g = np.random.default_rng(9)
     logs, free = -8 * g.random((6, 3)), -8 * g.random((4, 3))  # the mean of probabilities is not that of their logs
-    return [calibrate(logs, free), calibrate(logs[:1] - 700, free[:1]), calibrate(logs[:, :2], free[:2, :2])]
+    return [
+        calibrate(logs, free),  # because: several texts, and several texts without content
+        calibrate(logs[:1] - 700, free[:1]),  # because: very small log-probabilities, of one text
+        calibrate(logs[:, :2], free[:2, :2]),  # because: another number of answers
+    ]
 
 
 def visible():
@@ -633,7 +642,11 @@ def probe():
     g = torch.Generator().manual_seed(3)
     logits, ids = torch.randn(5, 7, 12, generator=g), torch.randint(0, 11, (5, 7), generator=g)
     ids[torch.arange(5), torch.tensor([0, 6, 3, 3, 1])] = 11
-    return [cloze_scores(logits, ids, 11, [[1, 2, 3], [4], [5, 6]]), cloze_scores(logits, ids, 11, [[0], [10]])]
+    return [
+        # because: labels with different numbers of words, and masks at different places
+        cloze_scores(logits, ids, 11, [[1, 2, 3], [4], [5, 6]]),
+        cloze_scores(logits, ids, 11, [[0], [10]]),  # because: labels of one word each
+    ]
 
 
 def visible():
@@ -727,9 +740,14 @@ def probe():
     ids = torch.randint(0, 6, (4, 9), generator=g)
     hidden = torch.rand(4, 9, generator=g) < 0.5
     kept = ids.clone()
-    answer = replaced_tokens(ids, hidden, torch.randint(0, 6, (int(hidden.sum()),), generator=g))
-    none = replaced_tokens(ids, torch.zeros_like(hidden), torch.zeros(0, dtype=torch.long))
-    return [*answer, *none, bool((kept == ids).all())]
+    corrupted, labels = replaced_tokens(ids, hidden, torch.randint(0, 6, (int(hidden.sum()),), generator=g))
+    none = replaced_tokens(kept.clone(), torch.zeros_like(hidden), torch.zeros(0, dtype=torch.long))
+    return {
+        "corrupted": corrupted,  # because: the corrupted tokens, in several texts
+        "labels": labels,  # because: the labels, also where a guess happens to be the true token
+        "none": [*none],  # because: texts in which no place is hidden
+        "ids after": bool((kept == ids).all()),  # because: the ids you were given, which must stay as they were
+    }
 
 
 def visible():
@@ -835,7 +853,11 @@ def probe():
     logits = soft_prompt_logits(llama, soft, ids, mask)
     real = logits * mask[..., None]  # what stands in padding is nobody's business
     real.square().mean().backward()
-    return [list(logits.shape), real.detach(), soft.grad]
+    return {
+        "shape": list(logits.shape),  # because: the shape of the logits
+        "logits": real.detach(),  # because: texts of different lengths in one batch, with padding on the right
+        "gradient": soft.grad,  # because: the gradient that flows to the soft prompt
+    }
 
 
 def visible():
@@ -883,7 +905,12 @@ def probe():
     table = torch.randn(4, 3 * 2 * 2 * 5, generator=torch.Generator().manual_seed(8)).requires_grad_()
     made = prefix_cache(table, 3, 2, 3)
     sum((i + 1) * key.sum() - (i + 2) * value.square().sum() for i, (key, value) in enumerate(made)).backward()
-    return [[list(key.shape), key.detach(), value.detach()] for key, value in made] + [table.grad]
+    return {
+        "shapes": [list(key.shape) for key, _ in made],  # because: the shapes of the keys, a pair for each layer
+        "keys": [key.detach() for key, _ in made],  # because: the keys, for a prefix of several tokens and a batch
+        "values": [value.detach() for _, value in made],  # because: the values, for a prefix of several tokens and a batch
+        "gradient": table.grad,  # because: the gradient that flows to the table
+    }
 
 
 def visible():
