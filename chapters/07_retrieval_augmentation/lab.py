@@ -118,10 +118,20 @@ with lab.test("chunk"):
 # %% tags=["hidden:chunk:2"]
 def probe():
     g = np.random.default_rng(5)
-    sizes = ((1, 9, 0), (12, 60, 0), (25, 80, 2), (9, 45, 1))
-    cases = [(g.integers(3, 50, n).tolist(), size, overlap) for n, size, overlap in sizes]
-    cases += [([40, 40, 1], 40, 0), ([60, 70], 40, 1), ([1] * 7, 3, 5), ([], 40, 0)]
-    return [chunk(*case) for case in cases]
+    sizes = {
+        "one sentence": (1, 9, 0),  # because: a page of one sentence
+        "no overlap": (12, 60, 0),  # because: many sentences, without an overlap
+        "overlap": (25, 80, 2),  # because: many sentences, with an overlap of more than one sentence
+        "overlap of one": (9, 45, 1),  # because: several sentences, with an overlap of one sentence
+    }
+    cases = {name: (g.integers(3, 50, n).tolist(), size, overlap) for name, (n, size, overlap) in sizes.items()}
+    cases |= {
+        "full": ([40, 40, 1], 40, 0),  # because: sentences that are just as long as a chunk may be
+        "long": ([60, 70], 40, 1),  # because: sentences that are longer than a chunk may be, with an overlap
+        "wide overlap": ([1] * 7, 3, 5),  # because: sentences that fill chunks exactly, and an overlap wider than a chunk
+        "empty": ([], 40, 0),  # because: a page without sentences
+    }
+    return {name: chunk(*case) for name, case in cases.items()}
 
 
 def visible():
@@ -219,9 +229,15 @@ with lab.test("bm25"):
 # %% tags=["hidden:bm25:3"]
 def probe():
     texts = [words(s) for s in knowledge["sentence"][:60]]
-    queries = [words(q) for q in questions["question"][:6]] + [["the", "the", "city"], [], ["zzz"]]
-    scores = [bm25(query, texts) for query in queries]
-    return scores + [bm25(queries[0], texts, k1=0.6, b=1.0), bm25(queries[1], texts[:3], k1=3.0, b=0.2)]
+    queries = [words(q) for q in questions["question"][:6]]
+    return {
+        "questions": [bm25(query, texts) for query in queries],  # because: whole questions, on texts of different lengths
+        "twice": bm25(["the", "the", "city"], texts),  # because: a word that stands twice in the query
+        "empty": bm25([], texts),  # because: a query without words
+        "unknown": bm25(["zzz"], texts),  # because: a word that no text has
+        "k1 and b": bm25(queries[0], texts, k1=0.6, b=1.0),  # because: other values of k1 and b
+        "few texts": bm25(queries[1], texts[:3], k1=3.0, b=0.2),  # because: few texts, with other values of k1 and b
+    }
 
 
 def visible():
@@ -302,7 +318,11 @@ def probe():
     g = torch.Generator().manual_seed(4)
     states = torch.randn(5, 7, 6, generator=g)
     mask = (torch.arange(7) < torch.tensor([[7], [1], [3], [5], [2]])).long()
-    return [mean_pool(states, mask), mean_pool(states.flip(1), mask.flip(1)), mean_pool(states[:1] * 100, mask[:1])]
+    return [
+        mean_pool(states, mask),  # because: texts of different lengths, one of them of one token only
+        mean_pool(states.flip(1), mask.flip(1)),  # because: padding on the left
+        mean_pool(states[:1] * 100, mask[:1]),  # because: one text without padding, with large numbers
+    ]
 
 
 def visible():
@@ -377,7 +397,13 @@ with lab.test("fuse"):
 def probe():
     g = np.random.default_rng(9)
     cases = [[g.permutation(30)[: 5 + 8 * j].tolist() for j in range(n)] for n in (2, 3, 4)]
-    return [fuse(case, k) for case in cases for k in (60, 5, 0)] + [fuse([[], [5, 1]]), fuse([[]])]
+    return {
+        "usual k": [fuse(case, 60) for case in cases],  # because: rankings of different lengths, with the usual k
+        "small k": [fuse(case, 5) for case in cases],  # because: rankings of different lengths, with a smaller k
+        "k 0": [fuse(case, 0) for case in cases],  # because: rankings of different lengths, with the smallest k
+        "one empty": fuse([[], [5, 1]]),  # because: an empty ranking beside another
+        "all empty": fuse([[]]),  # because: nothing but an empty ranking
+    }
 
 
 def visible():
@@ -424,9 +450,12 @@ def probe():
     g = np.random.default_rng(2)
     rankings = [g.permutation(20)[: 5 + i].tolist() for i in range(12)]
     relevant = [set(g.permutation(20)[: 1 + i % 4].tolist()) for i in range(12)]
-    return [part for k in (1, 3, 50) for part in retrieval_scores(rankings, relevant, k)] + [
-        *retrieval_scores([[]], [{1}], 3)
-    ]
+    return {
+        "first": [*retrieval_scores(rankings, relevant, 1)],  # because: many questions, with the smallest k that makes sense
+        "small k": [*retrieval_scores(rankings, relevant, 3)],  # because: many questions, with a k smaller than the rankings
+        "large k": [*retrieval_scores(rankings, relevant, 50)],  # because: a k larger than the rankings are long
+        "empty": [*retrieval_scores([[]], [{1}], 3)],  # because: a ranking without chunks
+    }
 
 
 def visible():
@@ -745,11 +774,21 @@ def probe():
         "1 A": ([" z"], [0.99]),
     }
     informed = {"": (["1"], [0.05]), "One": ([" 2"], [0.1]), "1": ([" A"], [0.6])}
-    runs = []
-    for threshold in (0.5, 0.51, 0.0, 1.0):
-        for most in (4, 2):
-            fake = Scripted(memory, informed)
-            runs.append([flare("q?", fake.generate, fake.retrieve, threshold, most), fake.asked])
+    cases = {
+        # because: a draft with sure and unsure tokens, and a probability just at the threshold
+        "at": (0.5, 4),
+        "at, few": (0.5, 2),  # because: a draft with sure and unsure tokens, and few sentences allowed
+        "above": (0.51, 4),  # because: a draft in which the model is sure of no token
+        "above, few": (0.51, 2),  # because: a draft in which the model is sure of no token, and few sentences allowed
+        "lowest": (0.0, 4),  # because: a threshold so low that nothing is looked up
+        "lowest, few": (0.0, 2),  # because: a threshold so low that nothing is looked up, and few sentences allowed
+        "highest": (1.0, 4),  # because: a threshold so high that every sentence is looked up
+        "highest, few": (1.0, 2),  # because: a threshold so high that every sentence is looked up, and few sentences allowed
+    }
+    runs = {}
+    for name, (threshold, most) in cases.items():
+        fake = Scripted(memory, informed)
+        runs[name] = [flare("q?", fake.generate, fake.retrieve, threshold, most), fake.asked]
     return runs
 
 
@@ -1033,17 +1072,22 @@ with lab.test("check_citations"):
 # %% tags=["hidden:check_citations:2"]
 def probe():
     three = ["The castle has 57 rooms and 8 towers.", "It opened in 1751; the duke paid.", "Visitors: 1.8 million a year."]
-    answers_ = [
-        "The castle has 57 rooms [1], opened in 1751[2] and has 1.8 million visitors a year [3].",
-        "The castle opened in 1751 [2][1]. It has 9 towers [1].",
-        "[2] The duke paid [2][4]. Nothing [0]",
-        "57 [1] 58 [1]",
-        "The old castle [1].",
-        "It opened in 1751 [1]. Visitors paid [3] [1].",
-        "",
-        "The duke has castles [1] [2] and so on [1]!",
-    ]
-    return [check_citations(answer, three) for answer in answers_]
+    answers_ = {
+        # because: several citations within one sentence, with and without a blank before them
+        "one sentence": "The castle has 57 rooms [1], opened in 1751[2] and has 1.8 million visitors a year [3].",
+        # because: a statement with two citations, and one with a number in digits
+        "together": "The castle opened in 1751 [2][1]. It has 9 towers [1].",
+        # because: a citation before any words, and citations of passages that do not exist
+        "astray": "[2] The duke paid [2][4]. Nothing [0]",
+        "numbers": "57 [1] 58 [1]",  # because: statements that are only a number
+        "short": "The old castle [1].",  # because: a statement with short words
+        # because: words of a passage that the statement does not cite
+        "elsewhere": "It opened in 1751 [1]. Visitors paid [3] [1].",
+        "empty": "",  # because: an empty answer
+        # because: a word in another form than the passage has it, and blanks between citations
+        "other form": "The duke has castles [1] [2] and so on [1]!",
+    }
+    return {name: check_citations(answer, three) for name, answer in answers_.items()}
 
 
 def visible():
