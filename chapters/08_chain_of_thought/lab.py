@@ -139,13 +139,14 @@ def outcome(start, steps):
 
 def probe():
     return [
-        outcome(12, []),
-        outcome(12, [("/", 4), ("+", 5), ("-", 7)]),
-        outcome(3, [("-", 5), ("+", 9)]),
-        outcome(10, [("+", 3), ("/", 4), ("*", 4)]),
+        outcome(12, []),  # because: a problem without steps
+        outcome(12, [("/", 4), ("+", 5), ("-", 7)]),  # because: several steps, down to the smallest number that is allowed
+        outcome(3, [("-", 5), ("+", 9)]),  # because: a step that takes away more than there is, before a step that adds
+        outcome(10, [("+", 3), ("/", 4), ("*", 4)]),  # because: a division that leaves a rest, between other steps
+        # because: large numbers, then down to the smallest number that is allowed
         outcome(2, [("*", 9), ("*", 9), ("/", 6), ("-", 26)]),
-        outcome(5, [("-", 5)]),
-        type(word_problem("Li", "pens", 8, [("/", 2)])["answer"]).__name__,
+        outcome(5, [("-", 5)]),  # because: a step that takes away all there is
+        type(word_problem("Li", "pens", 8, [("/", 2)])["answer"]).__name__,  # because: the type of the answer after a division
     ]
 
 
@@ -226,21 +227,28 @@ with lab.test("extract"):
 
 # %% tags=["hidden:extract:2"]
 def probe():
-    texts = [
-        " 24.\n\nQ: Ana has 7 shells. A: The answer is 9",
-        "the answer is -3.5 or 4",
-        "Answer is: $1,250.50, not 7",
-        "10 cards, 3 away; so 7. Is that all? Q: 8",
-        "The answer is 5. The answer is five, of 6 and 9.",
-        "The answer is 5. The answer is five.",
-        "Q: 3 cards?\nA: 4",
-        "the result is 1,2 and 34,567",
-        "-8",
-        "0",
-        "",
-        "Thus 6 / 2 = 3.00 each.\nq: 4",
-    ]
-    return [extract(text) for text in texts] + [type(extract("7")).__name__]
+    texts = {
+        # because: a text that goes on with a next question and its answer
+        "goes on": " 24.\n\nQ: Ana has 7 shells. A: The answer is 9",
+        "negative": "the answer is -3.5 or 4",  # because: a negative number with decimals, before another number
+        "money": "Answer is: $1,250.50, not 7",  # because: an amount of money, with a comma and decimals
+        # because: "Q:" in the middle of a line
+        "same line": "10 cards, 3 away; so 7. Is that all? Q: 8",
+        # because: "answer is" twice, and several numbers after its last place
+        "twice": "The answer is 5. The answer is five, of 6 and 9.",
+        # because: "answer is" twice, and no number in digits after its last place
+        "in letters": "The answer is 5. The answer is five.",
+        "first line": "Q: 3 cards?\nA: 4",  # because: a text whose first line starts with "Q:"
+        "commas": "the result is 1,2 and 34,567",  # because: commas between numbers and commas within a number
+        "alone": "-8",  # because: nothing but a negative number
+        "zero": "0",  # because: nothing but a zero
+        "empty": "",  # because: an empty text
+        # because: a line that starts with a small "q:"
+        "small q": "Thus 6 / 2 = 3.00 each.\nq: 4",
+    }
+    answers = {name: extract(text) for name, text in texts.items()}
+    answers["type"] = type(extract("7")).__name__  # because: the type of the number
+    return answers
 
 
 def visible():
@@ -299,7 +307,17 @@ def probe():
         {"question": f"What is {a} and {b}?", "chain": f"{a} + {b} = {a + b}.", "answer": a + b}
         for a, b in ((7, 5), (2, 9), (8, 8))
     ]
-    return [build_prompt("And 4?", style, shots[:n]) for style in ("answer", "chain") for n in range(4)]
+    cases = {
+        "answer 0": ("answer", 0),  # because: style "answer" without shots
+        "answer 1": ("answer", 1),  # because: style "answer" with one shot
+        "answer 2": ("answer", 2),  # because: style "answer" with several shots
+        "answer 3": ("answer", 3),  # because: style "answer" with several shots
+        "chain 0": ("chain", 0),  # because: style "chain" without shots
+        "chain 1": ("chain", 1),  # because: style "chain" with one shot
+        "chain 2": ("chain", 2),  # because: style "chain" with several shots
+        "chain 3": ("chain", 3),  # because: style "chain" with several shots
+    }
+    return {name: build_prompt("And 4?", style, shots[:n]) for name, (style, n) in cases.items()}
 
 
 def visible():
@@ -445,7 +463,13 @@ with lab.test("vote"):
 def probe():
     g = np.random.default_rng(8)
     ballots = [[None if a == 0 else float(a) for a in g.integers(0, 6, n)] for n in (1, 2, 5, 9, 9, 14, 14, 30, 30)]
-    return [vote(ballot) for ballot in ballots] + [vote([0.0, None, None, 7.0, 0.0]), vote([5.0, 3.0, 3.0, 5.0]), vote([-1.0])]
+    return {
+        "few": [vote(ballot) for ballot in ballots[:3]],  # because: few answers
+        "many": [vote(ballot) for ballot in ballots[3:]],  # because: many answers, some of them None, and ties among them
+        "zero": vote([0.0, None, None, 7.0, 0.0]),  # because: answers that are zero
+        "tie": vote([5.0, 3.0, 3.0, 5.0]),  # because: a tie between two answers
+        "one": vote([-1.0]),  # because: one answer only
+    }
 
 
 def visible():
@@ -589,12 +613,21 @@ with lab.test("training_rows"):
 # %% tags=["hidden:training_rows:3"]
 def probe():
     g = torch.Generator().manual_seed(21)
-    answers = []
+    answers = {
+        "direct 1": [],  # because: style "direct", problems of one step
+        "chain 1": [],  # because: style "chain", problems of one step
+        "dots 1": [],  # because: style "dots", problems of one step
+        "direct": [],  # because: style "direct", problems of several steps
+        "chain": [],  # because: style "chain", problems of several steps
+        "dots": [],  # because: style "dots", problems of several steps
+        "given": [],  # because: the tensors you were given, which must stay as they were
+    }
     for count, steps in ((4, 1), (3, 3), (2, 6)):
         problem = draw(count, steps, g)
         kept = [part.clone() for part in problem]
-        answers += [list(training_rows(*problem, style)) for style in ("direct", "chain", "dots")]
-        answers.append(all(torch.equal(a, b) for a, b in zip(problem, kept, strict=True)))
+        for style in ("direct", "chain", "dots"):
+            answers[style if steps > 1 else f"{style} 1"].append(list(training_rows(*problem, style)))
+        answers["given"].append(all(torch.equal(a, b) for a, b in zip(problem, kept, strict=True)))
     return answers
 
 
@@ -645,14 +678,14 @@ with lab.test("plan"):
 
 # %% tags=["hidden:plan:2"]
 def probe():
-    cases = [
-        (10**9, 5000, 16, [6, 8, 10, 12]),
-        (10**9, 5000, 16, [11, 18, 25, 32]),
-        (7 * 10**7, 300, 4, [5, 50, 7]),
-        (3000, 2, 5, [3, 4, 5, 6, 7]),
-        (100, 1, 1, [20]),
-    ]
-    return [plan(*case) for case in cases]
+    cases = {
+        "large": (10**9, 5000, 16, [6, 8, 10, 12]),  # because: a large budget
+        "longer": (10**9, 5000, 16, [11, 18, 25, 32]),  # because: a large budget, with longer texts
+        "up and down": (7 * 10**7, 300, 4, [5, 50, 7]),  # because: lengths that do not rise with the number of steps
+        "small": (3000, 2, 5, [3, 4, 5, 6, 7]),  # because: a budget for few batches, used up to the end
+        "too small": (100, 1, 1, [20]),  # because: a budget that does not pay for one batch
+    }
+    return {name: [plan(*case)] for name, case in cases.items()}  # a plan is one thing, not a case for each batch
 
 
 def visible():
@@ -883,10 +916,19 @@ with lab.test("corrupt"):
 # %% tags=["hidden:corrupt:3"]
 def probe():
     g = torch.Generator().manual_seed(31)
-    answers = []
+    answers = {
+        "no shift": [],  # because: a shift that changes nothing
+        "one step": [],  # because: problems of one step
+        "first": [],  # because: a mistake in the first of several steps
+        "between": [],  # because: a mistake in a step that is neither the first nor the last
+        "last": [],  # because: a mistake in the last of several steps
+    }
     for steps in (1, 3, 5):
         problem = draw(6, steps, g)
-        answers += [list(corrupt(*problem, step, shift)) for step in range(1, steps + 1) for shift in (0, 3, 9)]
+        for step in range(1, steps + 1):
+            where = "one step" if steps == 1 else {1: "first", steps: "last"}.get(step, "between")
+            for shift in (0, 3, 9):
+                answers[where if shift else "no shift"].append(list(corrupt(*problem, step, shift)))
     return answers
 
 
