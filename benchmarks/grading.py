@@ -25,7 +25,7 @@ import nbformat
 
 from courseware import build
 from courseware.chapters import Chapter, cells_of, chapter, exercises, read, role
-from courseware.grading import run, verdict
+from courseware.grading import scheduler, verdict
 
 LAB = "10_quantization"
 
@@ -34,8 +34,8 @@ _HIDDEN = """\
 {source}
 
 import json
-from courseware import plain, verify
-verify.judge({source!r}, plain.plain(probe()), plain.decode(json.load(open({wants!r}))[{name!r}]))
+from courseware import verify, wire
+verify.judge({source!r}, wire.plain(probe()), wire.decode(json.load(open({wants!r}))[{name!r}]))
 ### END HIDDEN TESTS"""
 
 
@@ -51,7 +51,7 @@ def main() -> None:
         names = hand_in(source, root / "submitted", count)
         lab = verdict.prepare(source, root)
         theirs = nbgrader(source, lab, root)
-        ours = grade(source, root / "submitted", root / "ours", run.Options())
+        ours = grade(source, root / "submitted", root / "ours", scheduler.Options())
         third = root / "third"
         for name in names[: max(2, count // 3)]:
             (third / name / LAB).mkdir(parents=True)
@@ -59,10 +59,10 @@ def main() -> None:
                 (root / "submitted" / name / LAB / f"{LAB}.ipynb").read_bytes()
             )
         parts = {
-            "boxes alone, one worker": run.Options(workers=1, skip_experiments=False, warm=False),
-            "+ experiments skipped": run.Options(workers=1, warm=False),
-            "+ warm start of imports": run.Options(workers=1),
-            f"+ {os.cpu_count()} workers": run.Options(),
+            "boxes alone, one worker": scheduler.Options(workers=1, skip_experiments=False, warm=False),
+            "+ experiments skipped": scheduler.Options(workers=1, warm=False),
+            "+ warm start of imports": scheduler.Options(workers=1),
+            f"+ {os.cpu_count()} workers": scheduler.Options(),
         }
         rates = {
             name: len(list(third.iterdir())) / grade(source, third, root / name.replace(" ", "-"), options)
@@ -123,11 +123,11 @@ def nbgrader(source: Chapter, lab: verdict.Lab, root: Path) -> float:
     return time.monotonic() - started
 
 
-def grade(source: Chapter, submitted: Path, out: Path, options: run.Options) -> float:
+def grade(source: Chapter, submitted: Path, out: Path, options: scheduler.Options) -> float:
     """Seconds of our own, from the first file to the last feedback page."""
     started = time.monotonic()
     with _quiet():
-        run.grade_class(source, submitted, out, options)
+        scheduler.grade_class(source, submitted, out, options)
     return time.monotonic() - started
 
 

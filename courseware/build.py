@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
+from .cell_names import names_of
 from .chapters import (
     SLIDE_TAGS,
     Chapter,
@@ -36,9 +37,8 @@ from .chapters import (
     tags,
 )
 from .files import whole
-from .grading.cases import marks
+from .grading.failing_cases import marks
 from .kernels import Client, Hangs
-from .names import names_of
 
 COLAB_TAG = "colab-setup"
 
@@ -222,7 +222,7 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
         ChapterError: a cell failed that is not tagged `raises-exception`, or hangs, or the kernel died.
     """
     notebook = copy.deepcopy(notebook)
-    notebook.cells.insert(0, new_code_cell("from courseware import alt\n\nalt.install()"))  # pictures get a text
+    notebook.cells.insert(0, new_code_cell("from courseware import alt_text\n\nalt_text.install()"))  # pictures get a text
     environment = {**os.environ, "COURSE_BUDGET": budget}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client = Client(

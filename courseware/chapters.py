@@ -5,7 +5,7 @@ Sources are jupytext py:percent files. A cell's tags say what it is:
     exercise:NAME       the solution, between ### BEGIN SOLUTION and ### END SOLUTION
     tests:NAME:POINTS   visible tests of it
     hidden:NAME:POINTS  hidden tests of it: the functions probe(), visible() and check(got, want); see grading/verdict.py.
-                        `# because: …` beside a case says what kind of input it is; see grading/cases.py
+                        `# because: …` beside a case says what kind of input it is; see grading/failing_cases.py
     mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
     experiment          a slow cell that no graded cell needs
     ladder              (chapter 4) a cell that ladder.py runs too, to make the tables of trained models

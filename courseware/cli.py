@@ -30,7 +30,7 @@ _LOCK_HEADER = """\
 _LOCK_PINS = ["torch==2.13.0"]
 _LINUX_ONLY = tuple(
     f"courseware/grading/{name}.py"
-    for name in ("aside", "box", "cgroup", "page", "printing", "restore", "run", "warm", "watch")
+    for name in ("box", "cgroup", "comparator", "feedback_page", "page_workers", "restore", "scheduler", "watch", "zygote")
 )
 _NO_GRADING = """\
 Grading does not run on Windows: each submission runs in a box (bubblewrap), which Linux alone has. Two ways out:
@@ -211,7 +211,7 @@ def grade(lab_name: str, submitted: Path, out: Path, limit: tuple[str, ...], **h
     import pandas as pd
 
     _boxes_only()
-    from .grading.run import Options, grade_class
+    from .grading.scheduler import Options, grade_class
 
     if bad := [text for text in limit if "=" not in text]:
         raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cell_names import names_of
 from .chapters import Chapter, ChapterError, cells_of, exercises, first_lines, read, role
 from .files import whole
-from .names import names_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from . import build, names, references
+from . import build, cell_names, references
 from .chapters import PLAIN_TAGS, ROLES, ROOT, Chapter, ChapterError, cells_of, exercises, first_lines, read, role, tags
 
 EXERCISES = (5, 8)
@@ -101,7 +101,7 @@ def _bad_cells(path: Path) -> Iterator[str]:
             yield f"{at(0)}: {error}"
         if cell.cell_type == "code":
             try:
-                ast.parse(names.python(cell.source))
+                ast.parse(cell_names.python(cell.source))
             except SyntaxError as error:
                 yield f"{at(error.lineno or 0)}: {error.msg}: {(error.text or '').strip()}"
 
@@ -115,7 +115,7 @@ def _bad_calls(path: Path) -> Iterator[str]:
     """Calls of the helper package with a keyword that its function does not have."""
     for cell, at in _cells(path):
         try:
-            tree = ast.parse(names.python(cell.source) if cell.cell_type == "code" else "")
+            tree = ast.parse(cell_names.python(cell.source) if cell.cell_type == "code" else "")
         except SyntaxError:
             continue  # said by _bad_cells
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -141,7 +141,7 @@ def _keywords() -> dict[str, set[str]]:
 
 def _missing_names(path: Path) -> Iterator[str]:
     cells = list(_cells(path))
-    for gap in names.missing([cell for cell, _ in cells]):
+    for gap in cell_names.missing([cell for cell, _ in cells]):
         at = next(at for cell, at in cells if cell is gap.cell)
         yield f"{at(0)}: this cell uses {gap.name}, {gap.why}"
 
@@ -151,7 +151,7 @@ def _hidden_without(chapter: Chapter) -> Iterator[str]:
     for cell, at in _cells(chapter.lab_source):
         found = role(cell)
         if found and found.kind == "hidden":
-            made = names.names_of(cell.source).makes
+            made = cell_names.names_of(cell.source).makes
             for function in ("probe", "visible"):
                 if function not in made:
                     yield f"{at(0)}: the hidden test of {found.exercise} has no function {function}()"
@@ -164,7 +164,7 @@ def _mutants_astray(chapter: Chapter) -> Iterator[str]:
         found = role(cell)
         if found and found.exercise not in known:
             yield f"{at(0)}: a wrong solution of {found.exercise}, which is none of the lab's exercises: {', '.join(known)}"
-    for gap in names.missing_in_mutants(read(_mutants(chapter)).cells, lab.cells):
+    for gap in cell_names.missing_in_mutants(read(_mutants(chapter)).cells, lab.cells):
         yield f"mutants.py: a wrong solution ({gap.cell.source.splitlines()[0].lstrip('# ')}) uses {gap.name}, {gap.why}"
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from nbformat import NotebookNode
 
+from .cell_names import python
 from .chapters import Chapter, ChapterError, cells_of, exercises, read, role, tags
-from .names import python
-from .plain import carried
+from .wire import carried
 
 Namespace = dict[str, Any]
 

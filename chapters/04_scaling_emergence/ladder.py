@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils import data
-from courseware import runs
+from courseware import resumable_table
 from courseware.chapters import ROOT, read, tags
 
 SOURCE = "this course: chapters/04_scaling_emergence/ladder.py"
@@ -77,7 +77,7 @@ def emergence_row(names: dict[str, Any], width: int, examples: int, seed: int) -
 
 
 def main() -> None:
-    again = runs.asked_again(__doc__)
+    again = resumable_table.asked_again(__doc__)
     torch.set_num_threads(1)
     names = lab()
     texts = [(width, c, seed) for seed in range(max(SEEDS.values())) for c, widths in BUDGETS.items() for width in widths]
@@ -86,7 +86,7 @@ def main() -> None:
         ("emergence", emergence_row, ("width", "examples", "seed"), ADDERS),
         ("scaling", scaling_row, ("width", "budget_flops", "seed"), texts),
     ):
-        runs.fill(TABLES[table], keys, wanted, lambda *run, make=make: [make(names, *run)], again)
+        resumable_table.fill(TABLES[table], keys, wanted, lambda *run, make=make: [make(names, *run)], again)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from course_utils import load_model
-from courseware import runs
+from courseware import resumable_table
 from courseware.chapters import ROOT, read
 from courseware.verify import solved_namespace
 
@@ -78,10 +78,10 @@ def prompt_row(names: dict[str, Any], method: str, start: str, seed: int) -> dic
 
 
 def main() -> None:
-    again = runs.asked_again(__doc__)
+    again = resumable_table.asked_again(__doc__)
     torch.set_num_threads(1)
     names = lab()
-    runs.fill(TABLE, ("method", "start", "seed"), RUNS, lambda *run: [prompt_row(names, *run)], again)
+    resumable_table.fill(TABLE, ("method", "start", "seed"), RUNS, lambda *run: [prompt_row(names, *run)], again)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from courseware import runs
+from courseware import resumable_table
 from courseware.chapters import ROOT, read
 from courseware.verify import solved_namespace
 
@@ -41,10 +41,10 @@ def rows(names: dict[str, Any], style: str, seed: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    again = runs.asked_again(__doc__)
+    again = resumable_table.asked_again(__doc__)
     torch.set_num_threads(1)
     names = lab()
-    runs.fill(TABLE, ("style", "seed"), RUNS, lambda *run: rows(names, *run), again)
+    resumable_table.fill(TABLE, ("style", "seed"), RUNS, lambda *run: rows(names, *run), again)
 
 
 if __name__ == "__main__":

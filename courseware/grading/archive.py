@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from stat import S_IFMT, S_IFREG
 from typing import BinaryIO
 
-from . import names
+from . import student_names
 
 SUFFIX = re.compile(r"\.(zip|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$", re.IGNORECASE)
 FOREIGN = re.compile(r"\.(rar|7z|gz|bz2|xz|zipx|cab|dmg|iso)$", re.IGNORECASE)  # that cannot be opened here
@@ -87,7 +87,7 @@ def _zip(file: BinaryIO) -> list[Member]:
         raise Damaged("the zip is damaged: its list of files cannot be read") from None
     # a flag that says UTF-8 is believed only where it is true
     old = any(entry.system in _CODE_PAGES for entry in entries)
-    read = iter(names.decoded([e.raw for e in entries if not e.said], otherwise="cp437" if old else "cp1252"))
+    read = iter(student_names.decoded([e.raw for e in entries if not e.said], otherwise="cp437" if old else "cp1252"))
     return [_member(entry, entry.said or next(read)) for entry in entries]
 
 
@@ -219,7 +219,7 @@ def _tar(file: BinaryIO) -> list[Member]:
             if total > _TAR:
                 raise Damaged(f"the archive unpacks to more than {_TAR / 1e9:.0f} GB")
             problem = "" if info.isfile() or info.isdir() else "it is a link or a device, not a file"
-            name = names.decoded([info.name.encode("utf-8", "surrogateescape")])[0]
+            name = student_names.decoded([info.name.encode("utf-8", "surrogateescape")])[0]
             found.append(Member(name, info.size, float(info.mtime), _from_tar(info), info.isdir(), problem))
     return found
 

@@ -10,12 +10,12 @@ Covered:
     reading      hidden tests, other submissions, the gradebook, the solution, the grader's files and variables
     writing      anything outside: the system and Python are read-only, its own disk vanishes with the box
     speaking     to the network, to the host's programs and to other boxes; locks, leases, notices and what of a file is in
-                 memory, on the files that all boxes read, are closed (calls.py)
+                 memory, on the files that all boxes read, are closed (seccomp.py)
     taking       memory, processor, processes, disk, files, sockets, time, output: a control group where the system gives us
                  one (cgroup.py), else rlimits, one processor for each box, and a watch that adds up (watch.py)
-    escaping     namespaces, mounts, tracing, kernel interfaces that have been holes before: refused by number (calls.py);
+    escaping     namespaces, mounts, tracing, kernel interfaces that have been holes before: refused by number (seccomp.py);
                  all capabilities dropped, no new privileges, no namespaces of its own
-    forging      a verdict: it is made outside from plain data (verdict.py), in a process that has limits itself (aside.py)
+    forging      a verdict: it is made outside from plain data (verdict.py), by a process with limits itself (comparator.py)
     staying      whatever it starts ends with the box, whatever it leaves in the folder of sockets is removed
     showing      a hidden test in the student's feedback: all cells run before a question is asked, and once one was asked,
                  nothing that a kernel of this submission says is shown any more, but for which exercises pass, and the
@@ -56,7 +56,7 @@ from traitlets import Bool, Dict, Int, List, Unicode
 
 from course_utils.errors import CourseError
 
-from . import calls, cgroup, warm, watch
+from . import cgroup, seccomp, watch, zygote
 
 if sys.platform != "win32":
     import fcntl
@@ -164,11 +164,11 @@ def why_not() -> str:
 @contextlib.contextmanager
 def _filter() -> Iterator[int]:
     """A file descriptor to read the filter of system calls from; 0 where there is none."""
-    if not calls.forbidden():
+    if not seccomp.forbidden():
         yield 0
         return
     with os.fdopen(os.memfd_create("filter"), "w+b") as file:
-        file.write(calls.forbidden())
+        file.write(seccomp.forbidden())
         file.seek(0)
         yield file.fileno()
 
@@ -353,7 +353,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
 
     Its configuration stands in the kernel spec: `limits` (fields of `Limits`), `shared` (the folder of sockets), `core` (the
     processor that it is to keep to), and `unsafe`, which starts the same kernel with the same limits of the system, but
-    without a box. `modules`, when there are any, are imported once for all boxes of this process (see warm.py).
+    without a box. `modules`, when there are any, are imported once for all boxes of this process (see zygote.py).
     """
 
     limits = Dict()
@@ -414,27 +414,27 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
                 connection = await super().launch_kernel([*box, *_prlimit(rlimits), *cmd], **kwargs)
                 self.members = watch.Members([self.process.pid])
                 return connection
-            entry = warm.Entry(
+            entry = zygote.Entry(
                 process=0,
                 user=_user() if os.geteuid() == 0 else 0,
                 limits={f"RLIMIT_{name.upper()}": value for name, value in rlimits.items()},
                 environment=inside,
                 home=HOME,
                 connection=cmd[cmd.index("-f") + 1],
-                rules=calls.forbidden().hex(),
+                rules=seccomp.forbidden().hex(),
                 core=self.core,
                 group=str(self.group.path) if self.group else "",
             )
-            return await self._warm(nursery, entry, [*box, *warm.ANCHOR], kwargs)
+            return await self._warm(nursery, entry, [*box, *zygote.ANCHOR], kwargs)
 
-    def _nursery(self, limits: Limits) -> warm.Nursery | None:
+    def _nursery(self, limits: Limits) -> zygote.Nursery | None:
         """Whom to ask for a kernel that has the imports; None when there is nobody."""
         if self.modules:
-            with contextlib.suppress(warm.Unavailable):
-                return warm.nursery(tuple(self.modules), environment(limits))
+            with contextlib.suppress(zygote.Unavailable):
+                return zygote.nursery(tuple(self.modules), environment(limits))
         return None
 
-    async def _warm(self, nursery: warm.Nursery, entry: warm.Entry, program: list[str], kwargs: dict[str, Any]) -> Any:
+    async def _warm(self, nursery: zygote.Nursery, entry: zygote.Entry, program: list[str], kwargs: dict[str, Any]) -> Any:
         """Make the box, then have a kernel move in.
 
         Raises:
@@ -448,14 +448,14 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             os.close(says)
             says = -1
             try:
-                if not select.select([ready], [], [], warm.ENTER)[0] or not os.read(ready, 1):
-                    raise warm.Unavailable("the box did not start")
+                if not select.select([ready], [], [], zygote.ENTER)[0] or not os.read(ready, 1):
+                    raise zygote.Unavailable("the box did not start")
                 entry.process = max(self.members.pids(), default=0)
                 self.members.roots.append(nursery.kernel(entry, lifeline))
-            except warm.Unavailable as gone:
+            except zygote.Unavailable as gone:
                 self._kill(self.process)
                 warnings.warn(f"no warm start of imports, grading goes on without: {gone}", stacklevel=2)
-                warm.give_up(tuple(self.modules), gone)
+                zygote.give_up(tuple(self.modules), gone)
                 raise RuntimeError(str(gone)) from gone
         finally:
             for descriptor in (ready, says, waits, lifeline):

@@ -16,20 +16,20 @@ from course_utils.errors import CourseError
 
 from .. import build
 from ..chapters import Chapter, tags
-from . import one, verdict
+from . import autograde, verdict
 from .box import Limits
 
 _MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 
 
-def job(source: Chapter, limits: Limits, unsafe: bool, warm: bool) -> one.Job:
+def job(source: Chapter, limits: Limits, unsafe: bool, warm: bool) -> autograde.Job:
     """The solved lab as if a student had handed it in."""
     solved = nbformat.writes(build.solution(source)).encode()
     never = "1970-01-01 00:00:00.000000 UTC"
-    return one.Job("", "the reference solution", never, solved, "", "canary", asdict(limits), unsafe, True, warm)
+    return autograde.Job("", "the reference solution", never, solved, "", "canary", asdict(limits), unsafe, True, warm)
 
 
-def judge(result: one.Result, lab: verdict.Lab, source: Chapter) -> None:
+def judge(result: autograde.Result, lab: verdict.Lab, source: Chapter) -> None:
     """See whether the solution got what it should.
 
     Raises:
@@ -63,7 +63,7 @@ def judge(result: one.Result, lab: verdict.Lab, source: Chapter) -> None:
     raise CourseError("\n".join(said))
 
 
-def _failed(result: one.Result, source: Chapter) -> list[tuple[str, str]]:
+def _failed(result: autograde.Result, source: Chapter) -> list[tuple[str, str]]:
     """Cells that stopped with an error and should not have, with it."""
     meant = {cell.id for cell in build.solution(source).cells if "raises-exception" in tags(cell)}
     found = []

@@ -17,12 +17,12 @@ from .. import mathml
 from ..build import COLAB_TAG
 from ..chapters import repository, tags
 from ..files import whole
-from . import markdown, page
-from .one import Result
+from . import feedback_page, markdown
+from .autograde import Result
 from .verdict import Lab
 
 _TAIL = 4096  # bytes at the end of a file, where its key stands
-_MAKERS = ("page.py", "markdown.py", "words.py", "feedback.py", "../mathml.py", "../templates/feedback/page.css")
+_MAKERS = ("feedback_page.py", "markdown.py", "messages.py", "feedback.py", "../mathml.py", "../templates/feedback/page.css")
 _SAFE = re.compile(r"[^<>&\[\]`$\\*_|~]*")  # what Markdown and HTML read nothing into
 
 
@@ -37,16 +37,16 @@ class Pages:
         self.sections = dict(_sections(self.cells))
         self.given = {c.metadata.nbgrader.grade_id: c.source for c in self.cells if _is_answer(c)}
 
-    def shared(self) -> page.Lab:
+    def shared(self) -> feedback_page.Lab:
         """What all pages share; made when the first page is."""
         return self._shared
 
     @cached_property
-    def _shared(self) -> page.Lab:
+    def _shared(self) -> feedback_page.Lab:
         prose = {cell.id: cell.source for cell in self.cells if cell.cell_type == "markdown"}
         hidden = [cell.id for cell in self.cells if COLAB_TAG in tags(cell) or cell.id == "colab-link"]
         made = "".join(markdown.rendered(source) for source in prose.values())
-        return page.Lab(prose, hidden, repository(), self._font(made))
+        return feedback_page.Lab(prose, hidden, repository(), self._font(made))
 
     def _font(self, made: str) -> str:
         """The font of the lab's formulas; choosing its letters takes seconds, so it is kept."""
@@ -58,7 +58,7 @@ class Pages:
                 scratch.write_bytes(mathml.font(made))
         return base64.b64encode(path.read_bytes()).decode()
 
-    def about(self, result: Result, graded: Any, lang: str) -> page.About:
+    def about(self, result: Result, graded: Any, lang: str) -> feedback_page.About:
         """The facts of one page. `graded` is nbgrader's submission, with what a person changed in it."""
         who = result.about
         (notebook,) = graded.notebooks
@@ -69,8 +69,8 @@ class Pages:
             tests = {f"{name}-{kind}": grades[f"{name}-{kind}"] for kind in ("tests", "hidden")}
             earned, most = (sum(points[i] for points in tests.values()) for i in (0, 1))
             section, comment = self.sections.get(name, ""), comments.get(name, "")
-            lines.append(page.Line(name, section, earned, most, tests, all_said[name], comment))
-        made = page.About(
+            lines.append(feedback_page.Line(name, section, earned, most, tests, all_said[name], comment))
+        made = feedback_page.About(
             who.get("id") or result.student, who.get("name", ""), self.title, score(result, graded), float(graded.max_score),
             lines, notes(result), result.file, bool(who.get("late")), lang,
         )  # fmt: skip

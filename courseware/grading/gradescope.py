@@ -23,9 +23,9 @@ from course_utils.errors import CourseError
 
 from ..chapters import ROOT, Chapter
 from ..files import tracked, whole
-from . import box, canary, intake, one, verdict, words
-from .sought import Sought
-from .tries import Trouble
+from . import autograde, box, canary, intake, messages, verdict
+from .execution import Trouble
+from .lab_match import Sought
 
 _TEMPLATES = ROOT / "courseware" / "templates" / "gradescope"
 _PROGRAMS = ("setup.sh", "run_autograder")
@@ -67,7 +67,7 @@ def prepare(source: Path) -> None:
     """
     lab, limits = _lab(source), box.Limits.read()
     prepared = verdict.prepare(lab, source / "prepared")
-    result = one.grade(canary.job(lab, limits, _fallback(), warm=False), prepared.dumps())
+    result = autograde.grade(canary.job(lab, limits, _fallback(), warm=False), prepared.dumps())
     canary.judge(result, prepared, lab)
     print(f"{lab.name} is ready. {_protection(result)}")
 
@@ -91,7 +91,7 @@ def run(root: Path) -> None:
                 job.data = submission.read()
             except Exception as error:  # a damaged archive; the reason is the student's to read
                 job.problem = str(error) or type(error).__name__
-    result = one.grade(job, prepared.dumps())
+    result = autograde.grade(job, prepared.dumps())
     settings = json.loads((source / "settings.json").read_text(encoding="utf-8"))
     results = root / "results"
     results.mkdir(exist_ok=True)
@@ -99,7 +99,7 @@ def run(root: Path) -> None:
         scratch.write_text(json.dumps(report(result, prepared, settings["visibility"])), encoding="utf-8")
 
 
-def report(result: one.Result, lab: verdict.Lab, visibility: dict[str, str]) -> dict[str, Any]:
+def report(result: autograde.Result, lab: verdict.Lab, visibility: dict[str, str]) -> dict[str, Any]:
     """The results as Gradescope reads them: two tests for each exercise, and one for the instructor alone."""
     tests = []
     for number, (name, exercise) in enumerate(lab.exercises.items(), 1):
@@ -108,7 +108,7 @@ def report(result: one.Result, lab: verdict.Lab, visibility: dict[str, str]) -> 
             earned = result.scores.get(f"{name}-{kind}", 0.0)
             secret = [entry for entry in said if entry[0].startswith(("hidden", "because"))]
             shown = secret if kind == "hidden" else [entry for entry in said if entry not in secret]
-            text = "" if earned >= points else "\n".join(words.told("en", *entry) for entry in words.together(shown))
+            text = "" if earned >= points else "\n".join(messages.told("en", *entry) for entry in messages.together(shown))
             tests.append({
                 "number": f"{number}.{1 if kind == 'tests' else 2}",
                 "name": f"{name}: {'visible' if kind == 'tests' else 'hidden'} tests",
@@ -131,7 +131,7 @@ def _plain(text: str) -> str:
     return text[:_OUTPUT].encode("utf-8", "replace").decode()
 
 
-def _protection(result: one.Result) -> str:
+def _protection(result: autograde.Result) -> str:
     return _AS_ANOTHER if result.box == "unsafe" else _IN_A_BOX
 
 

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from course_utils.errors import CourseError
 
-from . import archive, inbox, layout, names
-from .inbox import File
+from . import archive, layout, student_names, uploads
+from .lab_match import Sought
 from .platforms import Student
 from .roster import Person, Roster
-from .sought import Sought
+from .uploads import File
 
 _KINDS = {  # what is handed in instead of a notebook
     "pdf": "a PDF", "html": "a web page", "htm": "a web page", "py": "a Python script", "docx": "a Word file",
@@ -72,7 +72,7 @@ class Submission:
         if len(data) > self.largest:
             raise archive.Damaged(_too_large(len(data), self.largest))
         if data.lstrip()[:1] == b"{":
-            data, self.said = names.utf8(data)
+            data, self.said = student_names.utf8(data)
         return data
 
     def about(self) -> dict[str, str]:
@@ -110,12 +110,12 @@ class Intake:
         several = [s for s in self.submissions if any(".ipynb" in name.lower() for name in s.others)]
         for one in several[:_SHOWN]:
             other = next(name for name in one.others if ".ipynb" in name.lower())
-            lines.append(f"  {names.shown(one.name)}: {one.file} is graded; also handed in: {other}")
+            lines.append(f"  {student_names.shown(one.name)}: {one.file} is graded; also handed in: {other}")
         if len(several) > _SHOWN:
             lines.append(f"  {len(several) - _SHOWN} more handed in several notebooks: see other_files in grades.csv")
         lines += [f"  {remark}" for remark in self.remarks]
         if self.missing:
-            who = ", ".join(names.shown(person.name) for person in self.missing[:10])
+            who = ", ".join(student_names.shown(person.name) for person in self.missing[:10])
             more = " …" if len(self.missing) > 10 else ""
             lines.append(f"  nothing from {_count(len(self.missing), 'student')} of the list: {who}{more}")
         return "\n".join(lines)
@@ -147,7 +147,7 @@ def find(
     """
     lab = Sought.named(lab) if isinstance(lab, str) else lab
     roster = Roster.read(students) if students else None
-    box = inbox.opened(submitted, out)
+    box = uploads.opened(submitted, out)
     if students:
         _set_aside(box, submitted, students)
     count = sum(1 for _ in box.top.walk()) + len(box.ignored)
@@ -164,7 +164,7 @@ def find(
     found = Intake([], [], box.ignored, count)
     people = _matched(laid.students, roster)
     if roster and not certain and not any(who.person or "several" in who.remark for who, _ in people):
-        first, theirs = names.shown(roster.people[0].name), names.shown(laid.students[0].name)
+        first, theirs = student_names.shown(roster.people[0].name), student_names.shown(laid.students[0].name)
         raise CourseError(
             f"--students {students}: none of its {_count(len(roster.people), 'student')} ({first}, …) is among the "
             f"{len(people)} who handed something in ({theirs}, …). Is it another class's, or without a heading such as "
@@ -180,11 +180,11 @@ def find(
     if roster:
         there = {who.person for who, _ in people}
         found.missing = [person for person in roster.people if person not in there]
-    found.remarks += [f"{names.shown(s.name)}: {s.remark}" for s in found.submissions if s.remark]
+    found.remarks += [f"{student_names.shown(s.name)}: {s.remark}" for s in found.submissions if s.remark]
     return found
 
 
-def _set_aside(box: inbox.Inbox, submitted: Path, students: Path) -> None:
+def _set_aside(box: uploads.Inbox, submitted: Path, students: Path) -> None:
     """The list of the class may lie among what was handed in."""
     for file in [f for f in box.top.files if (submitted / f.name).resolve() == students.resolve()]:
         box.top.files.remove(file)
@@ -228,9 +228,9 @@ def _are_two(one: Student, other: Student) -> bool:
 def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Submission:
     student, person = who.found, who.person
     label = (person.id or person.name) if person else student.label
-    chosen, problem, again = _chosen(files, lab, largest, {names.same(student.name), names.same(label)})
+    chosen, problem, again = _chosen(files, lab, largest, {student_names.same(student.name), student_names.same(label)})
     submission = Submission(
-        names.as_file(label), chosen.shown if chosen else student.empty, _time(chosen.when if chosen else 0.0),
+        student_names.as_file(label), chosen.shown if chosen else student.empty, _time(chosen.when if chosen else 0.0),
         chosen.size if chosen else 0, chosen, largest, student.held or problem, again or bool(student.held),
         person.id if person else student.id, person.name if person else student.name, person.mail if person else "",
         student.layout, [file.shown for file in files if file is not chosen], remark=who.remark,
@@ -276,7 +276,7 @@ def _rank(file: File, lab: Sought, called: set[str]) -> tuple[object, ...]:
         right or lab.name.casefold() in name,
         file.order,
         file.when,
-        names.same(file.stem) in called,
+        student_names.same(file.stem) in called,
         int(copy[1] or copy[2]) if copy else 0,
         file.path,
     )

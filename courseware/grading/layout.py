@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from course_utils.errors import CourseError
 
-from . import archive, names, platforms
-from .inbox import File, Folder, Inbox
+from . import archive, platforms, student_names
+from .lab_match import Sought
 from .platforms import Student
 from .roster import Roster
-from .sought import Sought
+from .uploads import File, Folder, Inbox
 
 _LATE = re.compile(
     r"(late|late submissions?|verspätet|verspätete abgaben?|en retard|tard[ií]as?|迟交|补交|逾期)( - .*)?", re.IGNORECASE
@@ -92,7 +92,7 @@ def _by_pattern(inbox: Inbox, pattern: str) -> list[Student]:
             continue
         file.attempt = said.get("timestamp", "")
         file.order = float(re.sub(r"\D", "", file.attempt)[:14] or 0)
-        who = names.same(said["student_id"])
+        who = student_names.same(said["student_id"])
         name = " ".join(filter(None, [said.get("first_name", ""), said.get("last_name", "")])) or who
         found.setdefault(who, Student(who, name, who, "--pattern")).files.append(file)
     return list(found.values())
@@ -116,7 +116,7 @@ class _Reader:
         """What of a name may be a person's: without the lab's own name and the words for homework."""
         if name.casefold() in _TEAMS:
             return ""
-        return "".join(word for word in names.words(name) if word not in self.lab.words)
+        return "".join(word for word in student_names.words(name) if word not in self.lab.words)
 
     def _knows(self, *texts: str) -> bool:
         return bool(self.roster and self.roster.find(*texts))
@@ -146,7 +146,7 @@ class _Reader:
         """Is it one student's for certain: the lab under its own or the folder's name, or the folders of the course?"""
         inner = {name.casefold() for name in folder.folders}
         stems = [file.stem for file in folder.files if file.is_notebook and not self.lab.is_blank(file)][:_LOOK]
-        own = names.same(folder.name) in map(names.same, stems) or not all(map(self._rest, stems))
+        own = student_names.same(folder.name) in map(student_names.same, stems) or not all(map(self._rest, stems))
         return own or bool(inner & {"labs", self.lab.name.casefold()})
 
     def _authors(self, items: list[tuple[str, File | Folder]]) -> tuple[list[str], bool]:
@@ -178,7 +178,7 @@ class _Reader:
         authors = authors or way[:1]
         if authors and not whole and self._rest(folder.name) in {"", *series}:
             return "class"  # "late", "group 3", "class 2301" beside "class 2302"
-        own = names.same(folder.name) in {names.same(_called(thing)) for _, thing in items}
+        own = student_names.same(folder.name) in {student_names.same(_called(thing)) for _, thing in items}
         if own or not authors or (whole and len(authors) < 3):
             return "student"
         if len(authors) == 1 or (not told and (folder.is_archive or len(authors) == 2)):
@@ -341,11 +341,11 @@ class _Reader:
         for file in sorted(files, key=lambda file: not file.is_notebook):
             who, layout = (parted[file], "Google Classroom") if file in parted else (file.stem, _FILES)
             if file.is_notebook:
-                lost = not names.words(who) and "?" in who
+                lost = not student_names.words(who) and "?" in who
                 student = self._student(folder.path, who, layout, lost)
                 by_rest.setdefault(self._rest(who), student)
             else:
-                known = (_container(folder.path), names.same(who)) in self.found
+                known = (_container(folder.path), student_names.same(who)) in self.found
                 student = (not known and self._rest(who) and by_rest.get(self._rest(who))) or self._student(
                     folder.path, who, layout
                 )
@@ -364,14 +364,14 @@ class _Reader:
             2 * len(first) > len(matches) and len(first) > 1
         ):  # Classroom's: the person stands first, before any name of a file
             found |= {file: match[1] for file, match in matches.items() if file not in found and self._rest(match[1])}
-        people = {names.same(who) for who in found.values()}
+        people = {student_names.same(who) for who in found.values()}
         for file, match in matches.items():
-            if file not in found and names.same(match[1]) in people:
+            if file not in found and student_names.same(match[1]) in people:
                 found[file] = match[1]
         return found
 
     def _student(self, parents: tuple[str, ...], name: str, layout: str, lost: bool = False) -> Student:
-        key = (_container(parents), names.same(name))
+        key = (_container(parents), student_names.same(name))
         if lost and key in self.found:  # a name of which nothing but "???" is left stands for any number of people
             key = (key[0], f"{key[1]} ({sum(k[1].startswith(key[1]) for k in self.found) + 1})")
         return self.found.setdefault(key, Student(key[1], key[1], key[1], layout, place=key[0]))
@@ -381,7 +381,7 @@ def _container(parents: Iterable[str]) -> tuple[str, ...]:
     """Where students lie together. An archive and the folder that it was unpacked to are one place, "late" is none."""
     found: list[str] = []
     for part in parents:
-        part = names.same(archive.SUFFIX.sub("", part))
+        part = student_names.same(archive.SUFFIX.sub("", part))
         part = "" if part.casefold() in _TEAMS else part
         if not _LATE.fullmatch(part) and found[-1:] != [part]:
             found.append(part)

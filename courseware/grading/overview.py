@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from . import page, similar, words
+from . import feedback_page, messages, similarity
 
 _TEMPLATES = Path(__file__).parent.parent / "templates" / "feedback"
 _REASONS = 15  # of the most common ones
@@ -31,7 +31,7 @@ class Entry:
     score: float | None  # None: no verdict
     most: float
     exercises: dict[str, tuple[float, float]]
-    said: dict[str, list[list[str]]]  # exercise → [key of words.py, text]
+    said: dict[str, list[list[str]]]  # exercise → [key of messages.py, text]
     notes: list[str] = field(default_factory=list)
     remark: str = ""
     late: bool = False
@@ -60,7 +60,8 @@ def made(
     ]
     style = "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "overview.css"))
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta http-equiv="Content-Security-Policy" content="{page.POLICY}">\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta http-equiv="Content-Security-Policy" content="'
+        f'{feedback_page.POLICY}">\n'
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{''.join(body)}\n</body>\n</html>\n"
     )
@@ -137,7 +138,7 @@ def _reasons(entries: Sequence[Entry]) -> str:
             for key, text in said:
                 if key == "hidden" and more:
                     continue  # the next one says more
-                sentence = words.told("en", key, text)[:200]
+                sentence = messages.told("en", key, text)[:200]
                 seen.add(((name, re.sub(r"\d+(\.\d+)?", "#", sentence)), sentence))
         for place, sentence in seen:
             counts[place] += 1
@@ -180,7 +181,7 @@ def _looks(entries: Sequence[Entry], missing: Sequence[str]) -> str:
 
 def _similar(entries: Sequence[Entry], given: dict[str, str]) -> str:
     by_name = {entry.student: entry for entry in entries if entry.answers}
-    found = similar.pairs({student: entry.answers for student, entry in by_name.items()}, given)
+    found = similarity.pairs({student: entry.answers for student, entry in by_name.items()}, given)
     rows = "".join(
         f'<tr><td class="number">{100 * pair.figure:.0f}%</td>'
         f"<td>{', '.join(_link(by_name[student]) for student in pair.students[:20])}"

@@ -9,8 +9,8 @@ from datetime import datetime
 
 import yaml
 
-from . import archive, names
-from .inbox import File, Folder, Inbox
+from . import archive, student_names
+from .uploads import File, Folder, Inbox
 
 _MOODLE = re.compile(r"^(?P<name>.+?)_?(?:_(?P<id>\d+))?_assignsubmission_[a-z]+(?:_.*)?$", re.DOTALL)
 _CANVAS = re.compile(r"^(?P<name>\w+?)(?P<late>_LATE)?_(?P<id>\d+)_(?:(?P<file>\d{3,})_(?P<rest>.+)|(?:text|link)\.html)$")
@@ -170,16 +170,16 @@ class _Claims:
         """By a name that a folder may have, too."""
         if match := _MOODLE.match(part):
             label = f"{match['name']}_{match['id']}" if match["id"] else match["name"]
-            return [Student(match["id"] or match["name"], match["name"], names.same(label), "Moodle")]
+            return [Student(match["id"] or match["name"], match["name"], student_names.same(label), "Moodle")]
         if match := _BRIGHTSPACE.match(part):
             file.attempt, file.order = match["when"], _english_date(match["when"])
             label = f"{match['name']}_{match['id']}"
-            return [Student(match["id"], match["name"], names.same(label), "Brightspace")]
+            return [Student(match["id"], match["name"], student_names.same(label), "Brightspace")]
         if place == len(file.path) - 1:
             return None
         if (match := _EXCHANGE.match(part)) and match["lab"] == self.lab:
             file.attempt, file.order = match["when"], float(re.sub(r"\D", "", match["when"])[:14])
-            return [Student(match["id"], match["id"], names.same(match["id"]), "nbgrader's exchange")]
+            return [Student(match["id"], match["id"], student_names.same(match["id"]), "nbgrader's exchange")]
         if (submissions := self.members.get(file.path[:place])) is not None and _GRADESCOPE.match(part):
             return submissions.get(part) or [Student(part, part, part, "Gradescope")]
         return None
@@ -194,7 +194,7 @@ class _Claims:
             file.late, file.order = bool(match["late"]), float(match["file"] or 0)
             again = _CANVAS_AGAIN.search(match["rest"] or "")
             file.attempt = str(int(again[1]) + 1) if again else ""
-            return [Student(match["id"], match["name"], names.same(f"{match['name']}_{match['id']}"), "Canvas")]
+            return [Student(match["id"], match["name"], student_names.same(f"{match['name']}_{match['id']}"), "Canvas")]
         match = _BLACKBOARD.match(part)
         head = match["head"] if match else self.mangled.get(file.path)
         if head is None:
@@ -203,12 +203,12 @@ class _Claims:
             file.attempt, file.order = match["when"], float(match["when"].replace("-", ""))
             file.draft = not match["rest"]  # what Blackboard says of a hand-in; it may be all there is
         login, name = self.heads[head]
-        return [Student(login, name, names.same(login), "Blackboard")]
+        return [Student(login, name, student_names.same(login), "Blackboard")]
 
     def _is_canvas(self, match: re.Match[str]) -> bool:
         """Not so `zhang_2023001_10_quantization.ipynb`, where 10 is the lab's own number, and `hw_3_2025_ann.ipynb`."""
         ours = f"{match['file']}_{match['rest']}".casefold().startswith(self.lab.casefold())
-        return match["name"] == match["name"].lower() and not ours and bool(names.words(match["name"]))
+        return match["name"] == match["name"].lower() and not ours and bool(student_names.words(match["name"]))
 
 
 def _shared(heads: set[str]) -> str:
@@ -238,13 +238,13 @@ def _gradescope(file: File) -> dict[str, list[Student]]:
             mail = str(said.get(":email") or "")
             name = str(said.get(":name") or mail or submission)
             who = str(said.get(":sid") or mail or number)
-            found.setdefault(submission, []).append(Student(who, name, names.same(f"{name}_{number}"), "Gradescope"))
+            found.setdefault(submission, []).append(Student(who, name, student_names.same(f"{name}_{number}"), "Gradescope"))
     return found
 
 
 def _text(file: File, most: int = 100_000) -> str:
     try:
-        return names.utf8(file.read(most))[0].decode("utf-8-sig", "replace").replace("\r\n", "\n")
+        return student_names.utf8(file.read(most))[0].decode("utf-8-sig", "replace").replace("\r\n", "\n")
     except (OSError, archive.Damaged):
         return ""
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from course_utils.errors import CourseError
 
-from . import names
+from . import student_names
 
 # headings, as `names.loose` leaves them, in the languages of the platforms that export them
 _ID = re.compile(
@@ -47,7 +47,7 @@ class Person:
     def numbers(self) -> set[str]:
         """All that stands for the person and for nobody else."""
         said = {self.id, self.mail, self.mail.partition("@")[0], *self.others}
-        return {names.loose(text) for text in said} - {""}
+        return {student_names.loose(text) for text in said} - {""}
 
 
 class Roster:
@@ -96,7 +96,7 @@ class Roster:
             if name.casefold() == "points possible" or not (name or ids):  # Canvas's second line
                 continue
             person = Person(ids[0] if ids else mail or name, name or ids[0], mail, tuple(ids[1:]))
-            people.setdefault((names.loose(person.id), names.loose(person.name)), person)
+            people.setdefault((student_names.loose(person.id), student_names.loose(person.name)), person)
         if not people:
             raise CourseError(f"{path} names no student. Its first line should say what is what, e.g. id,name,email.")
         return cls(people.values())
@@ -104,7 +104,9 @@ class Roster:
     def unclear(self, *texts: str) -> bool:
         """Does one of these stand for several students of the list?"""
         return any(
-            index.get(names.loose(text), text) is None for index in (self._by_number, self._by_name) for text in texts
+            index.get(student_names.loose(text), text) is None
+            for index in (self._by_number, self._by_name)
+            for text in texts
         )
 
     def find(self, *texts: str) -> Person | None:
@@ -112,7 +114,7 @@ class Roster:
 
         None for nobody, for more than one, and where the number is one student's and the name another's.
         """
-        by_number = self._only(self._by_number.get(names.loose(text)) for text in texts) or self._only(
+        by_number = self._only(self._by_number.get(student_names.loose(text)) for text in texts) or self._only(
             self._by_number.get(number) for text in texts for number in _numbers(text)
         )
         spelled = {self._by_name.get(spelling) for text in texts for spelling in _spellings(text)} - {None}
@@ -135,14 +137,14 @@ class Roster:
 def _numbers(text: str) -> set[str]:
     """Numbers, logins and addresses that stand in a text by themselves."""
     runs = re.findall(r"(?<![A-Za-z\d])\d{3,}(?![A-Za-z\d])|[\w.+-]+@[\w.-]+\w", text)
-    return {names.loose(run) for run in (*runs, *re.split(r"[\W_]+", text)) if len(run) > 2}
+    return {student_names.loose(run) for run in (*runs, *re.split(r"[\W_]+", text)) if len(run) > 2}
 
 
 def _parts(text: str) -> set[tuple[str, int]]:
     """Up to four words of a text that follow one another, as one, and how many they are."""
-    words = names.words(text)
+    words = student_names.words(text)
     spans = ((i, j) for i in range(len(words)) for j in range(i + 1, min(i + 5, len(words) + 1)))
-    return {(names.loose("".join(words[i:j])), j - i) for i, j in spans}
+    return {(student_names.loose("".join(words[i:j])), j - i) for i, j in spans}
 
 
 def _rows(path: Path) -> list[list[str]]:
@@ -155,7 +157,7 @@ def _rows(path: Path) -> list[list[str]]:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = data.decode("utf-16", "replace")
     else:
-        text = names.utf8(data)[0].decode("utf-8-sig", "replace")
+        text = student_names.utf8(data)[0].decode("utf-8-sig", "replace")
     text = re.sub(r"^sep=.\r?\n", "", text)
     first = text.partition("\n")[0]
     separator = max(",;\t", key=first.count)
@@ -166,7 +168,7 @@ def columns(heading: list[str]) -> dict[str, list[int]]:
     """Which columns hold ids, names and addresses, by their headings."""
     kinds = {"mail": _MAIL, "id": _ID, "name": _NAME, "last": _LAST, "first": _FIRST}
     found: dict[str, list[int]] = {}
-    words = [names.loose(cell) for cell in heading]
+    words = [student_names.loose(cell) for cell in heading]
     with_last = any(_LAST.match(word) for word in words)
     for place, word in enumerate(words):
         matching = [kind for kind, pattern in kinds.items() if pattern.match(word)]
@@ -210,7 +212,7 @@ def _spellings(name: str) -> set[str]:
     """A name as it stands, and with its parts the other way round: platforms write "Lee, Ann", "Ann Lee" and "leeann"."""
     parts = _words(name)
     turned = {"".join(parts), "".join(parts[1:] + parts[:1]), "".join(parts[-1:] + parts[:-1])}
-    return {names.loose(text) for text in turned} - {""}
+    return {student_names.loose(text) for text in turned} - {""}
 
 
 def _words(name: str) -> list[str]:

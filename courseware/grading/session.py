@@ -28,8 +28,8 @@ from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
 from zmq.constants import Event, SocketOption
 
-from .. import plain
-from . import asker
+from .. import wire
+from . import in_kernel
 from .box import Limits, core, remove
 
 _STARTUP = 120  # seconds
@@ -144,7 +144,7 @@ class Session:
             self.client.start_channels(stdin=False, hb=False)
             self.hung_up = self.client.iopub_channel.socket.get_monitor_socket(Event.DISCONNECTED)
             self.client.wait_for_ready(timeout=_STARTUP)
-            sources = {"plain": inspect.getsource(plain), "asker": inspect.getsource(asker)}
+            sources = {"plain": inspect.getsource(wire), "asker": inspect.getsource(in_kernel)}
             installed = self._execute(_INSTALL.format(**sources), _STARTUP, silent=True)
             if installed.failed:
                 raise RuntimeError(f"the kernel does not take questions: {installed.error}")
@@ -191,7 +191,7 @@ class Session:
         self.after("")
 
     def after(self, kind: str, exercise: str = "", names: Sequence[str] = ()) -> None:
-        """Have the asker look at the names that a cell has left (see asker.py).
+        """Have the asker look at the names that a cell has left (see in_kernel.py).
 
         Raises:
             Dead: as `run`.
@@ -209,7 +209,7 @@ class Session:
     def _remember(self, what: str, *arguments: Any) -> CellRun:
         """Have the asker do something about the cell that has just run; where that does not end, it is this cell's doing."""
         try:
-            return self._request(asker.REQUEST, {"what": what, "arguments": arguments}, _REMEMBER)
+            return self._request(in_kernel.REQUEST, {"what": what, "arguments": arguments}, _REMEMBER)
         except Dead as death:
             death.began = True
             if death.slow:
@@ -224,14 +224,14 @@ class Session:
             ValueError: it failed, or what came is not plain data; the message is safe to show.
         """
         content = {"what": "ask", "arguments": [exercise, source, function]}
-        answer = self._request(asker.REQUEST, content, seconds or self.limits.cell).reply
+        answer = self._request(in_kernel.REQUEST, content, seconds or self.limits.cell).reply
         text = answer.get("answer")
         if not isinstance(text, str):
             raise ValueError(str(answer.get("error", "no answer came"))[:1000])
         if len(text) > self.limits.answer:
             raise ValueError(f"the answer is larger than {self.limits.answer / 1e6:.0f} MB")
         try:
-            return plain.decode(json.loads(text))
+            return wire.decode(json.loads(text))
         except (ValueError, RecursionError, TypeError) as error:
             raise ValueError("the answer is not plain data") from error
 

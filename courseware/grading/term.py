@@ -15,7 +15,7 @@ from typing import Any
 
 from course_utils.errors import CourseError
 
-from . import book, feedback, names, sheets
+from . import feedback, gradebook, spreadsheets, student_names
 from .roster import Roster
 
 _SHOWN = 8  # names in one line
@@ -73,7 +73,7 @@ def write(graded: Sequence[Path], out: Path, students: Path | None = None, weigh
     if not rows:
         raise CourseError("Nobody is graded in these folders.")
     out.parent.mkdir(parents=True, exist_ok=True)
-    book.write(out, sheets.for_excel([_table_row(row, labs) for row in rows]))
+    gradebook.write(out, spreadsheets.for_excel([_table_row(row, labs) for row in rows]))
     return [*_said(rows, labs, roster), f"{out}: {len(rows)} students, {len(labs)} labs"]
 
 
@@ -104,13 +104,13 @@ def _graded(folder: Path) -> tuple[str, float, list[_Entry]]:
     """The lab of one folder, its points, and its students."""
     if not (folder / "gradebook.db").is_file():
         raise CourseError(f"{folder} holds no gradebook.db: name the folders that `course grade … --out` wrote.")
-    with book.opened(folder) as grades:
+    with gradebook.opened(folder) as grades:
         if len(grades.assignments) != 1:
             raise CourseError(f"{folder}/gradebook.db holds {len(grades.assignments)} labs; `course grade` writes one.")
         (lab,) = grades.assignments
         entries = []
         for submission in grades.assignment_submissions(lab.name):
-            result = book.kept(folder / "results" / f"{submission.student.id}.json")
+            result = gradebook.kept(folder / "results" / f"{submission.student.id}.json")
             about = result.about if result else {}
             key, name = submission.student.id, about.get("name") or submission.student.last_name or submission.student.id
             score = submission.score if result is None else feedback.score(result, submission)
@@ -154,8 +154,8 @@ def _joined(labs: list[_Lab], roster: Roster | None) -> list[_Row]:
 
 
 def _key(entry: _Entry, shared: set[str]) -> tuple[str, ...]:
-    number = names.same(entry.id)
-    return (number, names.loose(entry.name)) if number in shared else (number,)
+    number = student_names.same(entry.id)
+    return (number, student_names.loose(entry.name)) if number in shared else (number,)
 
 
 def _shared_ids(labs: list[_Lab]) -> set[str]:
@@ -164,7 +164,7 @@ def _shared_ids(labs: list[_Lab]) -> set[str]:
     for lab in labs:
         called: dict[str, set[str]] = defaultdict(set)
         for entry in lab.entries:
-            called[names.same(entry.id)].add(names.loose(entry.name))
+            called[student_names.same(entry.id)].add(student_names.loose(entry.name))
         found |= {number for number, several in called.items() if len(several) > 1}
     return found
 
@@ -208,10 +208,12 @@ def _said(rows: list[_Row], labs: list[_Lab], roster: Roster | None) -> list[str
         said += _line("nothing from", missing) + _line("no grade yet, counted as 0", waiting)
         for row in rows:
             if len(several := row.entries[lab.name]) > 1:
-                said += _line(f"{names.shown(row.name)} is there {len(several)} times, the best counts", map(_one, several))
+                said += _line(
+                    f"{student_names.shown(row.name)} is there {len(several)} times, the best counts", map(_one, several)
+                )
     by_name: dict[str, list[_Row]] = defaultdict(list)
     for row in rows:
-        by_name[names.loose(row.name)].append(row)
+        by_name[student_names.loose(row.name)].append(row)
     alike = [several for several in by_name.values() if len(several) > 1]
     said += _line("one name, several ids", [f"{group[0].name} ({', '.join(row.id for row in group)})" for group in alike])
     if roster:
@@ -236,4 +238,4 @@ def _line(said: str, listed: Iterable[str]) -> list[str]:
     if not who:
         return []
     more = f" and {len(who) - _SHOWN} more" if len(who) > _SHOWN else ""
-    return [f"  {said}: {', '.join(map(names.shown, who[:_SHOWN]))}{more}"]
+    return [f"  {said}: {', '.join(map(student_names.shown, who[:_SHOWN]))}{more}"]

@@ -30,10 +30,10 @@ import numpy as np
 import course_utils
 from course_utils.errors import CourseError
 
-from .. import plain, verify
+from .. import verify, wire
 from ..chapters import ROOT, Chapter, ChapterError, cells_of, exercises, read, role, tags
 from ..files import whole
-from . import aside, cases
+from . import comparator, failing_cases
 
 _ALWAYS = ("ipykernel.ipkernel", "ipykernel.zmqshell", "numpy")  # what every kernel imports, or this file did already
 OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
@@ -49,7 +49,7 @@ class Exercise:
     outside: str  # source with check()
     want: Any  # encoded
     want_visible: Any = None  # encoded; None when there is no visible()
-    because: list[tuple[str | int, str]] = field(default_factory=list)  # see cases.py
+    because: list[tuple[str | int, str]] = field(default_factory=list)  # see failing_cases.py
 
 
 @dataclass
@@ -74,9 +74,9 @@ class Lab:
 _CARRIERS = {  # files of the grader that only bring submissions in and results out; all others can change a grade
     f"{name}.py"
     for name in (
-        "__init__", "archive", "book", "canary", "demo", "feedback", "gradescope", "inbox", "intake", "into", "layout",
-        "markdown", "names", "overview", "page", "platforms", "printing", "roster", "run", "sheets", "similar", "sought",
-        "term", "words", "workers",
+        "__init__", "archive", "canary", "demo", "feedback", "feedback_page", "gradebook", "gradescope", "intake",
+        "lab_match", "layout", "lms_sheet", "markdown", "messages", "overview", "page_workers", "platforms", "roster",
+        "scheduler", "similarity", "spreadsheets", "student_names", "term", "uploads", "workers",
     )
 }  # fmt: skip
 
@@ -85,7 +85,7 @@ def lab_key(source: Chapter) -> str:
     """Hash of all that can change a grade of this lab, but the submission and the limits."""
     here, helpers = Path(__file__).parent, Path(course_utils.__file__).parent
     judges = [path for path in here.iterdir() if path.suffix in (".py", ".toml") and path.name not in _CARRIERS]
-    builders = [here.parent / f"{name}.py" for name in ("build", "chapters", "names", "plain", "verify")]
+    builders = [here.parent / f"{name}.py" for name in ("build", "cell_names", "chapters", "verify", "wire")]
     data = [path for path in helpers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     digest = hashlib.sha256(json.dumps([sys.version, _packages()]).encode())
     for path in [source.lab_source, *sorted(judges), *builders, *sorted(data)]:
@@ -142,12 +142,12 @@ def _solve(source: Chapter) -> Lab:
         assert visible and secret
         inside, outside = split(hidden.source)
         wants = {
-            function: plain.encode(plain.carried(verify.defined(inside, names)[function]()))
+            function: wire.encode(wire.carried(verify.defined(inside, names)[function]()))
             for function in ("probe", "visible")
             if f"def {function}(" in inside
         }
-        words = cases.marks(hidden.source)
-        if strangers := cases.unknown(words, plain.decode(wants["probe"])):
+        words = failing_cases.marks(hidden.source)
+        if strangers := failing_cases.unknown(words, wire.decode(wants["probe"])):
             raise ChapterError(f"{source.name}: `because:` of {name} marks {strangers[0]!r}; probe() returns no such case.")
         result.exercises[name] = Exercise(
             visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible"), words
@@ -167,15 +167,15 @@ def says(exercise: Exercise, got: Any, function: str = "probe") -> str:
     """ "" when the data is right, else what is wrong; for the instructor, since it may tell what the test is."""
     want = exercise.want if function == "probe" else exercise.want_visible
     try:
-        return str(aside.call(compare, exercise.outside, plain.encode(got), want, function))
-    except aside.Failed as error:
+        return str(comparator.call(compare, exercise.outside, wire.encode(got), want, function))
+    except comparator.Failed as error:
         return str(error)
 
 
 def compare(outside: str, got: Any, want: Any, function: str) -> str:
     """What a check says of an answer, both encoded. Meant for the process aside."""
     with np.errstate(all="ignore"):
-        return verify.said(verify.judge, outside, plain.decode(got), plain.decode(want), function)[:2000]
+        return verify.said(verify.judge, outside, wire.decode(got), wire.decode(want), function)[:2000]
 
 
 def failing(exercise: Exercise, got: Any) -> list[str]:
@@ -183,20 +183,20 @@ def failing(exercise: Exercise, got: Any) -> list[str]:
     if not exercise.because:
         return []
     try:
-        return list(aside.call(compare_cases, exercise.outside, exercise.because, plain.encode(got), exercise.want))
-    except aside.Failed:
+        return list(comparator.call(compare_cases, exercise.outside, exercise.because, wire.encode(got), exercise.want))
+    except comparator.Failed:
         return []
 
 
-def compare_cases(outside: str, because: cases.Marks, got: Any, want: Any) -> list[str]:
+def compare_cases(outside: str, because: failing_cases.Marks, got: Any, want: Any) -> list[str]:
     """The words of the cases that are wrong in an answer, which is encoded as `want` is. Meant for the process aside."""
-    right = plain.decode(want)
+    right = wire.decode(want)
 
     def judge(answer: Any) -> bool:
         with np.errstate(all="ignore"):
             return not verify.said(verify.judge, outside, answer, right)
 
-    return cases.failing([(key, text) for key, text in because], plain.decode(got), right, judge)
+    return failing_cases.failing([(key, text) for key, text in because], wire.decode(got), right, judge)
 
 
 def experiment_names(lab: nbformat.NotebookNode) -> set[str]:

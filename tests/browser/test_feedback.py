@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from courseware import build
 from courseware.chapters import chapter
 from courseware.grading import feedback, overview, verdict
-from courseware.grading import page as pages
+from courseware.grading import feedback_page as pages
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\"> [x](javascript:document.title='run') $\\text{<b onclick=1>}$"
 SAID = [["hidden", " (IndexError)"], ["because", "a tensor of zeros"], ["because", "weights in bfloat16"]]

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 
 from courseware.chapters import Chapter
-from courseware.grading import box, demo, run, verdict
+from courseware.grading import box, demo, scheduler, verdict
 
 TINY = Chapter(Path(__file__).parent / "90_tiny")
 RIGHT = {"double": "def double(x):\n    return 2 * x", "total": "def total(values):\n    return float(sum(values))"}
@@ -75,7 +75,7 @@ def grade(tmp_path: Path, prepared: verdict.Lab, monkeypatch: pytest.MonkeyPatch
         options.setdefault("limits", QUICK)
         options.setdefault("warm", False)  # the attacks are warm
         options.setdefault("canary", False)  # it has tests of its own
-        run.grade_class(TINY, folder, tmp_path / "graded", run.Options(**options))
+        scheduler.grade_class(TINY, folder, tmp_path / "graded", scheduler.Options(**options))
         return tmp_path / "graded"
 
     return graded

@@ -24,7 +24,7 @@ import psutil
 import pytest
 from conftest import QUICK, RIGHT, TINY, WRONG, handed_in, needs_box, result_of, scores
 
-from courseware.grading import run
+from courseware.grading import scheduler
 
 pytestmark = needs_box
 
@@ -185,7 +185,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (submitted / "leaks by its error.ipynb").write_text(json.dumps(handed_in({**RIGHT, "double": leak})), encoding="utf-8")
     os.symlink("/etc/passwd", submitted / "link.ipynb")
     before = outside(submitted)
-    run.grade_class(TINY, submitted, out, run.Options(workers=2, limits=QUICK))
+    scheduler.grade_class(TINY, submitted, out, scheduler.Options(workers=2, limits=QUICK))
     server.close()
     assert outside(submitted) == before, "something outside a box was changed"
     assert not connections, "something came through the network"
@@ -194,7 +194,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def outside(submitted: Path) -> dict[str, str]:
     """Hashes of what a hostile notebook would like to change."""
-    files = [*submitted.iterdir(), Path(__file__), *TINY.folder.iterdir(), *Path(run.__file__).parent.glob("*.py")]
+    files = [*submitted.iterdir(), Path(__file__), *TINY.folder.iterdir(), *Path(scheduler.__file__).parent.glob("*.py")]
     return {str(f): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
 
 

@@ -15,7 +15,7 @@ from conftest import QUICK, TINY, needs_box, scores
 from course_utils.errors import CourseError
 from courseware import build
 from courseware.chapters import Chapter
-from courseware.grading import box, canary, demo, one, run, verdict
+from courseware.grading import autograde, box, canary, demo, scheduler, verdict
 
 LAB = verdict.Lab(
     "90_tiny", "key", "", [], {name: verdict.Exercise(1, 2, "", "", None) for name in ("double", "total")}
@@ -23,16 +23,16 @@ LAB = verdict.Lab(
 FULL = {"double-tests": 1.0, "double-hidden": 2.0, "total-tests": 1.0, "total-hidden": 2.0}
 
 
-def result(scores: dict[str, float], error: str = "", cell: str = "double", **more: Any) -> one.Result:
+def result(scores: dict[str, float], error: str = "", cell: str = "double", **more: Any) -> autograde.Result:
     notebook = build.solution(TINY)
     if error:
         name, _, value = error.partition(": ")
         output = nbformat.v4.new_output("error", ename=name, evalue=value, traceback=[])
         next(c for c in notebook.cells if c.id == cell).outputs = [output]
-    return one.Result("", "90_tiny", "canary", "", "", "boxed", scores, notebook=nbformat.writes(notebook), **more)
+    return autograde.Result("", "90_tiny", "canary", "", "", "boxed", scores, notebook=nbformat.writes(notebook), **more)
 
 
-def said(given: one.Result) -> str:
+def said(given: autograde.Result) -> str:
     with pytest.raises(CourseError) as caught:
         canary.judge(given, LAB, TINY)
     return str(caught.value)
@@ -75,7 +75,9 @@ def test_a_broken_machine_grades_nobody(tmp_path: Path, right: dict[str, Any]) -
         encoding="utf-8",
     )
     with pytest.raises(CourseError, match=r"(?s)does not get full marks.*double gets 0 of 3.*FileNotFoundError"):
-        run.grade_class(Chapter(folder), tmp_path / "submitted", tmp_path / "out", run.Options(limits=QUICK, warm=False))
+        scheduler.grade_class(
+            Chapter(folder), tmp_path / "submitted", tmp_path / "out", scheduler.Options(limits=QUICK, warm=False)
+        )
     assert not list((tmp_path / "out" / "results").glob("ann*"))
 
 

@@ -16,7 +16,7 @@ import pytest
 from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, scores
 
 from course_utils.errors import CourseError
-from courseware.grading import run
+from courseware.grading import scheduler
 
 pytestmark = needs_box
 
@@ -66,7 +66,7 @@ def test_a_cluster_that_loses_a_worker_grades_all(
         os.kill(workers[0].pid, signal.SIGKILL)
 
     threading.Thread(target=kill_one, daemon=True).start()
-    run.grade_class(TINY, submitted, out, run.Options(dask=address, limits=QUICK))
+    scheduler.grade_class(TINY, submitted, out, scheduler.Options(dask=address, limits=QUICK))
     assert workers[0].wait(10) == -signal.SIGKILL and workers[1].poll() is None
     assert [scores(out, f"s{n}") for n in range(8)] == [(3, 3)] * 8
 
@@ -74,4 +74,4 @@ def test_a_cluster_that_loses_a_worker_grades_all(
 def test_no_scheduler_there(tmp_path: Path) -> None:
     (tmp_path / "a.ipynb").write_text("x", encoding="utf-8")
     with pytest.raises(CourseError, match="No Dask scheduler answers"):
-        run.grade_class(TINY, tmp_path, tmp_path / "graded", run.Options(dask="tcp://127.0.0.1:9", limits=QUICK))
+        scheduler.grade_class(TINY, tmp_path, tmp_path / "graded", scheduler.Options(dask="tcp://127.0.0.1:9", limits=QUICK))

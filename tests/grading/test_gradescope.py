@@ -18,7 +18,7 @@ from conftest import RIGHT, TINY, WRONG, handed_in, needs_box
 
 from courseware.chapters import ROOT
 from courseware.cli import main
-from courseware.grading import gradescope, one, verdict
+from courseware.grading import autograde, gradescope, verdict
 
 LAB = verdict.Lab("90_tiny", "key", "", [], {name: verdict.Exercise(1, 2, "", "", None) for name in ("double", "total")})
 
@@ -106,7 +106,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_results_have_the_form_that_gradescope_reads() -> None:
-    result = one.Result("", "90_tiny", "key", "a.ipynb", "", "boxed", {"double-tests": 1.0, "double-hidden": 0.0})
+    result = autograde.Result("", "90_tiny", "key", "a.ipynb", "", "boxed", {"double-tests": 1.0, "double-hidden": 0.0})
     result.said = {"double": [["note", "its cell was split"], ["hidden", ""], ["because", "an array with two axes"]]}
     result.reasons = {"total": "not answered"}
     result.why = {"double": "hidden: HIDDEN-MARKER"}

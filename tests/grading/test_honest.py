@@ -15,7 +15,7 @@ import nbformat
 import pytest
 from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
 
-from courseware.grading import run
+from courseware.grading import scheduler
 
 pytestmark = needs_box
 
@@ -104,7 +104,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "submitted").mkdir()
     for name, made in {**HONEST, "five slow cells": slow()}.items():
         (folder / "submitted" / f"{name}.ipynb").write_text(json.dumps(made), encoding="utf-8")
-    run.grade_class(TINY, folder / "submitted", folder / "graded", run.Options(workers=2, limits=QUICK))
+    scheduler.grade_class(TINY, folder / "submitted", folder / "graded", scheduler.Options(workers=2, limits=QUICK))
     yield folder / "graded"
 
 

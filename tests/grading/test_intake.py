@@ -21,8 +21,8 @@ from conftest import RIGHT, TINY, handed_in
 
 from course_utils.errors import CourseError
 from courseware.grading import archive, demo, intake
+from courseware.grading.lab_match import Sought
 from courseware.grading.roster import Roster
-from courseware.grading.sought import Sought
 
 LAB = TINY.name
 SOUGHT = Sought.of(TINY)

@@ -27,7 +27,7 @@ from test_class import command, started_with
 from traitlets.config import PyFileConfigLoader
 
 from course_utils.errors import CourseError
-from courseware.grading import book, box, one, run, tries, verdict, watch
+from courseware.grading import autograde, box, execution, gradebook, scheduler, verdict, watch
 
 Grade = Callable[..., Path]
 
@@ -113,7 +113,7 @@ def test_no_box_for_a_while(grade: Grade, right: dict[str, Any], broken: Path) -
 def test_a_kernel_that_the_machine_kills_is_tried_again(prepared: verdict.Lab, warm: bool) -> None:
     slow = handed_in({**RIGHT, "double": "import time\ntime.sleep(3)\n" + RIGHT["double"]})
     limits = vars(box.Limits.read(QUICK))
-    job = one.Job("ada", "ada.ipynb", "", json.dumps(slow).encode(), "", "key", limits, warm=warm)
+    job = autograde.Job("ada", "ada.ipynb", "", json.dumps(slow).encode(), "", "key", limits, warm=warm)
     killed: list[int] = []
 
     def kill_once() -> None:
@@ -121,7 +121,7 @@ def test_a_kernel_that_the_machine_kills_is_tried_again(prepared: verdict.Lab, w
         while not killed and time.monotonic() < end:
             time.sleep(0.2)
             for process in psutil.Process().children(recursive=True):
-                if "ipykernel_launcher" in started_with(process) or (warm and "warm.py" in started_with(process)):
+                if "ipykernel_launcher" in started_with(process) or (warm and "zygote.py" in started_with(process)):
                     inside = watch.namespace(process.pid) not in ("", watch.namespace(os.getpid()))
                     if inside and time.time() - process.create_time() > 1.5:
                         process.send_signal(signal.SIGKILL)
@@ -129,7 +129,7 @@ def test_a_kernel_that_the_machine_kills_is_tried_again(prepared: verdict.Lab, w
                         return
 
     threading.Thread(target=kill_once, daemon=True).start()
-    result = one.grade(job, prepared.dumps())
+    result = autograde.grade(job, prepared.dumps())
     assert killed and sum(result.scores.values()) == 6, result
 
 
@@ -141,15 +141,28 @@ def test_the_key_covers_all_that_can_change_a_grade(monkeypatch: pytest.MonkeyPa
     import course_utils
 
     helpers = Path(course_utils.__file__).parent
-    named = ["box", "calls", "warm", "session", "asker", "tries", "one", "restore", "verdict", "watch", "cgroup", "aside"]
+    named = [
+        "box",
+        "seccomp",
+        "zygote",
+        "session",
+        "in_kernel",
+        "execution",
+        "autograde",
+        "restore",
+        "verdict",
+        "watch",
+        "cgroup",
+        "comparator",
+    ]
     for path in [
         *(package / f"{name}.py" for name in named), package / "limits.toml", TINY.lab_source, helpers / "lab.py",
         helpers / "csv" / "gpus.csv",
-        *(package.parent / f"{name}.py" for name in ("plain", "verify", "build", "chapters", "names")),
+        *(package.parent / f"{name}.py" for name in ("wire", "verify", "build", "chapters", "cell_names")),
     ]:  # fmt: skip
         changed[0] = path
         assert verdict.lab_key(TINY) != before, path
-    changed[0] = package / "book.py"
+    changed[0] = package / "gradebook.py"
     assert verdict.lab_key(TINY) == before
     monkeypatch.setattr(verdict, "_packages", lambda: ["another lock"])
     assert verdict.lab_key(TINY) != before
@@ -174,7 +187,7 @@ def test_any_name_for_the_output_folder(
     monkeypatch.setattr(verdict, "prepare", lambda source, cache: prepared)
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.ipynb").write_text("no notebook", encoding="utf-8")
-    run.grade_class(TINY, tmp_path / "in", tmp_path / name, run.Options(limits=QUICK, workers=1))
+    scheduler.grade_class(TINY, tmp_path / "in", tmp_path / name, scheduler.Options(limits=QUICK, workers=1))
     assert (tmp_path / name / "gradebook.db").stat().st_size > 1000
     assert {path.name for path in tmp_path.iterdir()} == {"in", name}
 
@@ -197,7 +210,7 @@ def test_two_first_runs_at_once(tmp_path: Path, right: dict[str, Any]) -> None:
 
 @needs_box
 def test_a_gradebook_that_is_damaged_or_locked(grade: Grade, right: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book, "_PATIENCE", 1)
+    monkeypatch.setattr(gradebook, "_PATIENCE", 1)
     out = grade({"a.ipynb": right})
     database = out / "gradebook.db"
     whole = database.read_bytes()
@@ -220,9 +233,9 @@ def test_a_gradebook_that_is_damaged_or_locked(grade: Grade, right: dict[str, An
 
 
 def test_a_result_that_is_damaged_is_no_result(tmp_path: Path) -> None:
-    kept = book.Book(tmp_path, verdict.Lab(TINY.name, "key", "{}"))
+    kept = gradebook.Book(tmp_path, verdict.Lab(TINY.name, "key", "{}"))
     kept.results.mkdir()
-    good = vars(one.Result("a", TINY.name, "key", "a.ipynb", "", "boxed"))
+    good = vars(autograde.Result("a", TINY.name, "key", "a.ipynb", "", "boxed"))
     for content in (good, {**good, "scores": None}, {**good, "more": 1}, [], 5, "{"):
         (kept.results / "a.json").write_text(content if content == "{" else json.dumps(content), encoding="utf-8")
         assert (kept.known("a") is not None) == (content is good), content
@@ -245,7 +258,7 @@ def test_a_result_that_is_damaged_is_no_result(tmp_path: Path) -> None:
     ],
 )
 def test_one_message_for_what_a_disk_says(error: Exception, message: str) -> None:
-    with pytest.raises(CourseError, match=message) as caught, run._one_message(Path("out")):
+    with pytest.raises(CourseError, match=message) as caught, scheduler._one_message(Path("out")):
         raise error
     assert "Traceback" not in str(caught.value) and len(str(caught.value)) < 600
 
@@ -269,7 +282,7 @@ def test_a_worker_has_a_limit_of_memory_and_boxes_have_not() -> None:
     code = "from courseware.grading import box, run\nimport os, resource\nrun._begin(os.getppid())\n" \
         "print(resource.getrlimit(resource.RLIMIT_AS)[0], box._rlimits(box.Limits.read())['as'])"  # fmt: skip
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8").stdout
-    assert said.split() == [str(run._MEMORY), "-1"]
+    assert said.split() == [str(scheduler._MEMORY), "-1"]
 
 
 @needs_box
@@ -284,4 +297,4 @@ def test_a_box_that_cannot_be_watched_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_trouble_travels_between_processes() -> None:
     import pickle
 
-    assert str(pickle.loads(pickle.dumps(tries.Trouble("why")))) == "why"
+    assert str(pickle.loads(pickle.dumps(execution.Trouble("why")))) == "why"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from courseware.grading import overview, similar
+from courseware.grading import overview, similarity
 from courseware.grading.overview import Entry
 
 MEAN = """\
@@ -47,25 +47,27 @@ def answers(**sources: str) -> dict[str, dict[str, str]]:
 
 
 def test_a_copy_with_other_names_is_found() -> None:
-    (found,) = similar.pairs(answers(ann=MEAN, bob=RENAMED, cy=OTHER), STUB)
+    (found,) = similarity.pairs(answers(ann=MEAN, bob=RENAMED, cy=OTHER), STUB)
     assert found.students == ("ann", "bob") and found.figure > 0.95
 
 
 def test_word_for_word_copies_are_found_however_many() -> None:
     copies = {f"c{n}": MEAN + ("\n" if n % 2 else "") for n in range(25)}
-    (found,) = similar.pairs(answers(**copies), STUB)
+    (found,) = similarity.pairs(answers(**copies), STUB)
     assert len(found.students) == 25 and found.figure == 1 and "character by character" in found.said
 
 
 def test_what_many_write_says_nothing() -> None:
     many = {f"m{n}": MEAN.replace("total", f"total{n}") for n in range(12)}
-    assert similar.pairs(answers(**many), STUB) == []
-    assert similar.pairs(answers(ann="def mean(v):\n    return sum(v)", bob="def mean(x):\n    return sum(x)"), STUB) == []
+    assert similarity.pairs(answers(**many), STUB) == []
+    assert (
+        similarity.pairs(answers(ann="def mean(v):\n    return sum(v)", bob="def mean(x):\n    return sum(x)"), STUB) == []
+    )
 
 
 @pytest.mark.parametrize("source", ["def f(:\n  '''", "\0\0", "", "(" * 1000, "x = '''" * 100])
 def test_what_is_no_python_is_compared_too(source: str) -> None:
-    similar.pairs({"a": {"mean": source}, "b": {"mean": source}}, STUB)
+    similarity.pairs({"a": {"mean": source}, "b": {"mean": source}}, STUB)
 
 
 def test_a_large_class_takes_seconds() -> None:
@@ -76,7 +78,7 @@ def test_a_large_class_takes_seconds() -> None:
         for n in range(1500)
     }
     started = time.process_time()
-    similar.pairs(many, STUB)
+    similarity.pairs(many, STUB)
     assert time.process_time() - started < 30
 
 

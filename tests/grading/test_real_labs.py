@@ -12,7 +12,7 @@ from conftest import needs_box
 from courseware import build
 from courseware.chapters import Chapter, all_chapters
 from courseware.cli import main
-from courseware.grading import run
+from courseware.grading import scheduler
 
 pytestmark = needs_box
 
@@ -40,7 +40,7 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path) -> None:
     exercises[0].source = f"{PATCH}\n{exercises[0].source}"
     nbformat.write(forged, submitted / "forged.ipynb")
     # Experiments too, so that a cell which needs what a box does not give is noticed.
-    run.grade_class(chapter, submitted, tmp_path / "graded", run.Options(workers=2, skip_experiments=False))
+    scheduler.grade_class(chapter, submitted, tmp_path / "graded", scheduler.Options(workers=2, skip_experiments=False))
     results = {
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in (tmp_path / "graded" / "results").glob("*ed.json")

@@ -16,7 +16,7 @@ from conftest import QUICK, RIGHT, TINY, handed_in
 from nbgrader.api import Gradebook
 
 from course_utils.errors import CourseError
-from courseware.grading import box, one, run, verdict
+from courseware.grading import autograde, box, scheduler, verdict
 
 Rows = dict[str, dict[str, str]]
 Grade = Callable[..., Rows]
@@ -32,8 +32,8 @@ def grade(tmp_path: Path, lab: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> 
     """Grade a folder; the table by id. `grade.ran` lists who was graded anew."""
     ran: list[str] = []
 
-    def instead(job: one.Job, text: str, _: verdict.Lab) -> one.Result:
-        result = one.nothing_yet(job, lab)
+    def instead(job: autograde.Job, text: str, _: verdict.Lab) -> autograde.Result:
+        result = autograde.nothing_yet(job, lab)
         result.notebook, result.note = lab.release, job.problem
         if not job.problem:
             ran.append(job.student)
@@ -44,13 +44,13 @@ def grade(tmp_path: Path, lab: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> 
     def graded(submitted: Path, out: Path | None = None, **options: Any) -> Rows:
         ran.clear()
         out = out or tmp_path / "graded"
-        run.grade_class(TINY, submitted, out, run.Options(workers=1, limits=QUICK, **options))
+        scheduler.grade_class(TINY, submitted, out, scheduler.Options(workers=1, limits=QUICK, canary=False, **options))
         with (out / "grades.csv").open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
         assert len({row["id"] for row in rows}) == len(rows)
         return {row["id"]: row for row in rows}
 
-    monkeypatch.setattr(run._Worker, "grade", lambda _, *arguments: instead(*arguments))
+    monkeypatch.setattr(scheduler._Worker, "grade", lambda _, *arguments: instead(*arguments))
     monkeypatch.setattr(verdict, "prepare", lambda *_: lab)
     monkeypatch.setattr(box, "check", lambda: None)
     graded.ran = ran  # type: ignore[attr-defined]
@@ -132,15 +132,15 @@ def test_a_file_that_vanishes_while_others_are_graded(
     for who in ("ann", "bob"):
         hand_in(submitted, f"{who}.ipynb")
     away = submitted.parent / "away.ipynb"
-    worker = run._Worker.grade
+    worker = scheduler._Worker.grade
 
-    def first(self: run._Worker, job: one.Job, *more: Any) -> one.Result:
+    def first(self: scheduler._Worker, job: autograde.Job, *more: Any) -> autograde.Result:
         if job.student == "ann":
             (submitted / "bob.ipynb").replace(away)
         return worker(self, job, *more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run._Worker, "grade", first)
+        patch.setattr(scheduler._Worker, "grade", first)
         rows = grade(submitted)
     assert rows["ann"]["score"] == "1.0" and rows["bob"]["score"] == "" and "cannot be read now" in rows["bob"]["note"]
     away.replace(submitted / "bob.ipynb")
@@ -150,15 +150,15 @@ def test_a_file_that_vanishes_while_others_are_graded(
 def test_a_key_is_of_the_bytes_that_were_graded(grade: Grade, submitted: Path) -> None:
     for who in ("ann", "bob"):
         hand_in(submitted, f"{who}.ipynb")
-    worker = run._Worker.grade
+    worker = scheduler._Worker.grade
 
-    def first(self: run._Worker, job: one.Job, *more: Any) -> one.Result:
+    def first(self: scheduler._Worker, job: autograde.Job, *more: Any) -> autograde.Result:
         if job.student == "ann":
             hand_in(submitted, "bob.ipynb", "changed while ann was graded")
         return worker(self, job, *more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run._Worker, "grade", first)
+        patch.setattr(scheduler._Worker, "grade", first)
         grade(submitted)
     grade(submitted)
     assert grade.ran == []  # type: ignore[attr-defined]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from course_utils.errors import CourseError
-from courseware.grading import book, term
-from courseware.grading.one import Result
+from courseware.grading import gradebook, term
+from courseware.grading.autograde import Result
 
 Students = dict[str, tuple[str, str, float | None]]  # name of the result → id, name, # name of the result → id, name, score
 Graded = Callable[..., Path]
@@ -24,7 +24,7 @@ Graded = Callable[..., Path]
 def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty gradebook: to make one takes nbgrader seconds, and to copy it none."""
     folder = tmp_path_factory.mktemp("blank")
-    with book.opened(folder):
+    with gradebook.opened(folder):
         return folder / "gradebook.db"
 
 
@@ -40,7 +40,7 @@ def graded(blank: Path) -> Graded:
 
 def filled(folder: Path, lab: str, most: float, students: Students, late: str) -> Path:
     """What `course grade` leaves, as far as a term needs it."""
-    with book.opened(folder) as grades:
+    with gradebook.opened(folder) as grades:
         grades.add_assignment(lab)
         grades.add_notebook(lab, lab)
         grades.add_grade_cell("x-tests", lab, lab, max_score=most, cell_type="code")
@@ -85,7 +85,7 @@ def test_a_row_for_each_student_and_a_column_for_each_lab(tmp_path: Path, two: l
 
 
 def test_points_given_by_hand_count_at_once(tmp_path: Path, two: list[Path]) -> None:
-    with book.opened(two[1]) as grades:
+    with gradebook.opened(two[1]) as grades:
         (notebook,) = grades.find_submission("02_tuning", "y").notebooks
         notebook.grades[0].manual_score = 12.0
         grades.db.commit()

@@ -23,8 +23,8 @@ import pytest
 from conftest import QUICK, handed_in
 from IPython.core.inputtransformer2 import TransformerManager
 
-from courseware import plain
-from courseware.grading import aside, asker, box, one, tries, verdict
+from courseware import wire
+from courseware.grading import autograde, box, comparator, execution, in_kernel, verdict
 from courseware.grading.session import CellRun
 
 Notebook = dict[str, Any]
@@ -73,7 +73,7 @@ class Session:
         self.shell = Shell()
 
     def start(self) -> Session:
-        self.asker = asker.Asker(self.shell, {"plain": plain.plain, "encode": plain.encode})
+        self.asker = in_kernel.Asker(self.shell, {"plain": wire.plain, "encode": wire.encode})
         return self
 
     def run(self, source: str, seconds: float, patient: bool = False) -> CellRun:
@@ -87,7 +87,7 @@ class Session:
 
     def ask(self, exercise: str, source: str, function: str, seconds: float) -> Any:
         try:
-            return plain.decode(json.loads(self.asker("ask", [exercise, source, function])))
+            return wire.decode(json.loads(self.asker("ask", [exercise, source, function])))
         except BaseException as error:
             raise ValueError(f"{type(error).__name__}: {error}") from None
 
@@ -101,13 +101,13 @@ class Session:
 
 @pytest.fixture
 def points(prepared: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[[Notebook], dict[str, float]]:
-    monkeypatch.setattr(tries, "Session", Session)
-    monkeypatch.setattr(aside, "call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(execution, "Session", Session)
+    monkeypatch.setattr(comparator, "call", lambda function, *arguments: function(*arguments))
 
     def graded(notebook: Notebook) -> dict[str, float]:
         limits = vars(box.Limits.read(QUICK))
-        job = one.Job("a", "a.ipynb", "", json.dumps(notebook).encode(), "", "key", limits, unsafe=True)
-        scores = one.grade(job, prepared.dumps()).scores
+        job = autograde.Job("a", "a.ipynb", "", json.dumps(notebook).encode(), "", "key", limits, unsafe=True)
+        scores = autograde.grade(job, prepared.dumps()).scores
         return {name: scores[f"{name}-tests"] + scores[f"{name}-hidden"] for name in TESTS}
 
     return graded

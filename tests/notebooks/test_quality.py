@@ -13,7 +13,7 @@ import pytest
 from nbformat import NotebookNode
 
 from courseware import references
-from courseware.alt import NO_LABEL, NO_TITLE
+from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG
 from courseware.chapters import Chapter, all_chapters, tags
 
@@ -75,7 +75,7 @@ def test_cells_are_short(path) -> None:  # type: ignore[no-untyped-def]
 
 @EXECUTED
 def test_every_figure_says_what_it_shows(path) -> None:  # type: ignore[no-untyped-def]
-    """Title, axis labels, and all of it as alternative text: the text is made from the figure itself (courseware/alt.py)."""
+    """Title, axis labels, and all of it as alternative text: made from the figure itself (courseware/alt_text.py)."""
     figures = 0
     for cell in code_cells(nbformat.read(path, as_version=4)):
         for output in cell.outputs:

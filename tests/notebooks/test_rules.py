@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_chapter import LAB, MUTANTS
 
-from courseware import names, rules
+from courseware import cell_names, rules
 from courseware.chapters import Chapter, ChapterError, all_chapters, read
 from courseware.drop import drop
 
@@ -107,8 +107,8 @@ def test_wrong_solutions_astray(old: str, new: str, says: str, small: Chapter) -
     ],
 )
 def test_names_of_code(source: str, makes: str, needs: str, later: str) -> None:
-    found = names.names_of(source)
-    builtin = set(dir(__builtins__)) | names.ALWAYS
+    found = cell_names.names_of(source)
+    builtin = set(dir(__builtins__)) | cell_names.ALWAYS
     assert (found.makes, found.needs - builtin, found.later - builtin) == (
         set(makes.split()),
         set(needs.split()),

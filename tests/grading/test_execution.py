@@ -13,7 +13,7 @@ import pytest
 from conftest import QUICK, RIGHT, TINY, handed_in
 
 from courseware import build
-from courseware.grading import box, restore, tries, verdict
+from courseware.grading import box, execution, restore, verdict
 from courseware.grading.session import CellRun, Dead, NotStarted, Session
 
 LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
@@ -68,16 +68,16 @@ class Kernel:
 
 
 @pytest.fixture
-def tried(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tries.Tries]:
-    monkeypatch.setattr(tries, "Session", Kernel)
-    monkeypatch.setattr(tries, "_PAUSES", (0, 0))
-    monkeypatch.setattr(tries, "why_not", lambda: "")
+def tried(monkeypatch: pytest.MonkeyPatch) -> Callable[..., execution.Tries]:
+    monkeypatch.setattr(execution, "Session", Kernel)
+    monkeypatch.setattr(execution, "_PAUSES", (0, 0))
+    monkeypatch.setattr(execution, "why_not", lambda: "")
 
-    def go(script: Script, own: str = OWN, **limits: str) -> tries.Tries:
+    def go(script: Script, own: str = OWN, **limits: str) -> execution.Tries:
         monkeypatch.setattr(Kernel, "script", staticmethod(script), raising=False)
         monkeypatch.setattr(Kernel, "made", [], raising=False)
         handed = restore.restore(restore.read(json.dumps(handed_in(RIGHT, before=own)).encode()), LAB)
-        made = tries.Tries(handed, PREPARED, box.Limits.read({**QUICK, **limits}), False, False, frozenset())
+        made = execution.Tries(handed, PREPARED, box.Limits.read({**QUICK, **limits}), False, False, frozenset())
         made.go()
         return made
 
@@ -161,7 +161,7 @@ def test_deaths_all_over_the_place_are_the_machine_s(tried: Any) -> None:
         cells = [source for source in kernel.ran if source not in ("start", "settle")]
         return died() if len(cells) == len(Kernel.made) and what == cells[-1] else None
 
-    with pytest.raises(tries.Trouble, match="died 5 times, each time at another place"):
+    with pytest.raises(execution.Trouble, match="died 5 times, each time at another place"):
         tried(script)
 
 
@@ -171,7 +171,7 @@ def test_a_question_that_kills_twice_has_its_answer(tried: Any) -> None:
 
 
 def test_no_box_is_the_machine_s_trouble(tried: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(tries.Trouble, match="no room"):
+    with pytest.raises(execution.Trouble, match="no room"):
         tried(lambda kernel, what: NotStarted("no room") if what == "start" else None)
     assert len(Kernel.made) == 3
     tried(lambda kernel, what: NotStarted("no room") if what == "start" and len(Kernel.made) < 3 else None)
@@ -230,7 +230,7 @@ def test_what_an_own_cell_has_left_running_is_suspected_first(tried: Any, guilty
 
 
 def test_a_clock_leaves_something_for_everybody() -> None:
-    clock = tries._Clock(box.Limits.read({**QUICK, "cell": "60 s", "total": "300 s"}))
+    clock = execution._Clock(box.Limits.read({**QUICK, "cell": "60 s", "total": "300 s"}))
     given = []
     for _ in range(40):
         given.append(clock.room(own=True))

@@ -9,7 +9,7 @@ import pytest
 
 from courseware import verify
 from courseware.chapters import ChapterError
-from courseware.grading import cases
+from courseware.grading import failing_cases
 
 DICT = """
 def probe():
@@ -38,14 +38,14 @@ def probe():
 
 
 def test_marks_are_found_beside_their_cases() -> None:
-    assert cases.marks(DICT) == [
+    assert failing_cases.marks(DICT) == [
         ("zeros", "zeros"),
         ("ties", "halves"),
         ("outliers", "a few large values"),
         ("x after", "what you were given"),
     ]
-    assert cases.marks(LIST) == [(0, "an empty list"), (2, "one number")]
-    assert cases.marks("def probe():\n    return ['# because: not a comment']") == []
+    assert failing_cases.marks(LIST) == [(0, "an empty list"), (2, "one number")]
+    assert failing_cases.marks("def probe():\n    return ['# because: not a comment']") == []
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_marks_are_found_beside_their_cases() -> None:
 )
 def test_a_mark_that_says_nothing_is_refused(source: str, said: str) -> None:
     with pytest.raises(ChapterError, match=said):
-        cases.marks(source)
+        failing_cases.marks(source)
 
 
 def test_a_mark_of_a_case_that_the_answer_has_not() -> None:
-    assert cases.unknown([("a", "x"), ("b", "y"), ("c", "z")], {"a": 1, "d": {"c": 2}}) == ["b"]
-    assert cases.unknown([(0, "x"), (5, "y")], [1, 2]) == [5]
+    assert failing_cases.unknown([("a", "x"), ("b", "y"), ("c", "z")], {"a": 1, "d": {"c": 2}}) == ["b"]
+    assert failing_cases.unknown([(0, "x"), (5, "y")], [1, 2]) == [5]
 
 
 def right(check: str, want: Any) -> Any:
@@ -71,11 +71,11 @@ def right(check: str, want: Any) -> Any:
 
 
 def test_the_failing_cases_are_named() -> None:
-    given: cases.Marks = [("zeros", "zeros"), ("large", "large values"), ("x after", "the input, afterwards")]
+    given: failing_cases.Marks = [("zeros", "zeros"), ("large", "large values"), ("x after", "the input, afterwards")]
     want = {"zeros": {"q": 0, "x after": 0}, "large": {"q": 9, "x after": 9}, "other": {"q": 1, "x after": 1}}
 
     def failing(got: Any, check: str = "") -> list[str]:
-        return cases.failing(given, got, want, right(check, want))
+        return failing_cases.failing(given, got, want, right(check, want))
 
     assert failing(want) == []
     assert failing({**want, "zeros": {"q": 5, "x after": 0}}) == ["zeros"]
@@ -101,12 +101,12 @@ def probe():
     answers["a block of zeros"] = {"codes": 1, "x after": 2}  # because: zeros
     return answers
 """
-    given = cases.marks(source)
+    given = failing_cases.marks(source)
     assert given == [("codes", "the codes"), ("x after", "the input, afterwards"), ("a block of zeros", "zeros")]
     want = {name: {"codes": 1, "x after": 2} for name in ("one", "two", "a block of zeros")}
 
     def failing(name: str, **wrong: int) -> list[str]:
-        return cases.failing(given, {**want, name: {**want[name], **wrong}}, want, right("", want))
+        return failing_cases.failing(given, {**want, name: {**want[name], **wrong}}, want, right("", want))
 
     assert failing("one", codes=0) == ["the codes"]
     assert failing("a block of zeros", **{"codes": 0, "x after": 0}) == ["zeros"]
@@ -114,17 +114,17 @@ def probe():
 
 
 def test_lists_and_arrays() -> None:
-    given: cases.Marks = [(0, "an empty list"), (1, "negative numbers")]
+    given: failing_cases.Marks = [(0, "an empty list"), (1, "negative numbers")]
     want = [0.0, np.array([1.0, 2.0])]
-    assert cases.failing(given, [0.0, np.array([1.0, 3.0])], want, right("", want)) == ["negative numbers"]
-    assert cases.failing(given, [0.0], want, right("", want)) == ["negative numbers"]
+    assert failing_cases.failing(given, [0.0, np.array([1.0, 3.0])], want, right("", want)) == ["negative numbers"]
+    assert failing_cases.failing(given, [0.0], want, right("", want)) == ["negative numbers"]
 
 
 def test_judging_ends() -> None:
     asked = []
     want = {str(n): n for n in range(1000)}
-    cases.failing([(str(n), "x") for n in range(1000)], {}, want, lambda answer: bool(asked.append(1)))
-    assert len(asked) <= cases._TRIES
+    failing_cases.failing([(str(n), "x") for n in range(1000)], {}, want, lambda answer: bool(asked.append(1)))
+    assert len(asked) <= failing_cases._TRIES
 
 
 @pytest.mark.parametrize(("answer", "fine"), [("[True, True]", False), ("{'a': [True, None]}", False), ("[True, 1]", True)])
@@ -135,6 +135,6 @@ def test_an_answer_of_yes_and_no_only_is_refused(answer: str, fine: bool) -> Non
 
 
 def test_places_within_a_case_are_no_cases() -> None:
-    given: cases.Marks = [(0, "an empty list"), (1, "negative numbers")]
+    given: failing_cases.Marks = [(0, "an empty list"), (1, "negative numbers")]
     want = [[1.0, 2.0], [3.0, 4.0]]
-    assert cases.failing(given, [[1.0, 0.0], [3.0, 4.0]], want, right("", want)) == ["an empty list"]
+    assert failing_cases.failing(given, [[1.0, 0.0], [3.0, 4.0]], want, right("", want)) == ["an empty list"]

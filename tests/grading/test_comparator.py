@@ -7,14 +7,14 @@ import time
 import numpy as np
 import pytest
 
-from courseware import plain
-from courseware.grading import aside, verdict
+from courseware import wire
+from courseware.grading import comparator, verdict
 
 ONE = verdict.Exercise(1, 1, "", "", [1.0])
 
 
 def says(check: str, got: object, want: object = 1) -> str:
-    return verdict.says(verdict.Exercise(1, 1, "", check, plain.encode(plain.plain(want))), got)
+    return verdict.says(verdict.Exercise(1, 1, "", check, wire.encode(wire.plain(want))), got)
 
 
 def test_right_and_wrong() -> None:
@@ -35,11 +35,11 @@ def test_a_shape_of_gigabytes_is_a_wrong_answer() -> None:
 
 
 def test_a_check_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aside, "_SECONDS", 1)
+    monkeypatch.setattr(comparator, "_SECONDS", 1)
     started = time.monotonic()
     assert says("def check(got, want):\n    while True: pass", 1) == "the comparison took longer than 1 s"
     assert says("def check(got, want):\n    import os; os._exit(1)", 1) == "the comparison ended the process"
-    monkeypatch.setattr(aside, "_SECONDS", 20)
+    monkeypatch.setattr(comparator, "_SECONDS", 20)
     assert says("", 1) == "" and time.monotonic() - started < 60
 
 

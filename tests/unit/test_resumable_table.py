@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from courseware import runs
+from courseware import resumable_table
 
 
 def rows_of(letter: str, seed: int) -> list[dict[str, object]]:
@@ -25,10 +25,10 @@ def test_a_cut_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
         return rows_of(letter, seed)
 
     with pytest.raises(KeyboardInterrupt):
-        runs.fill(path, ("letter", "seed"), wanted, make)
+        resumable_table.fill(path, ("letter", "seed"), wanted, make)
     assert len(pd.read_csv(path)) == 4
     made[:] = made[:1]  # one more may be made
-    runs.fill(path, ("letter", "seed"), wanted, make)
+    resumable_table.fill(path, ("letter", "seed"), wanted, make)
     assert made == [("b", 0), ("b", 1)]
     table = pd.read_csv(path)
     assert list(table[["letter", "seed"]].itertuples(index=False, name=None)) == [run for run in wanted for _ in range(2)]
@@ -38,5 +38,5 @@ def test_a_cut_command_goes_on_where_it_stopped(tmp_path: Path) -> None:
 def test_again_forgets_the_table(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     pd.DataFrame([{"letter": "old", "seed": 0, "step": 0, "value": 0}]).to_csv(path, index=False)
-    runs.fill(path, ("letter", "seed"), [("a", 3)], rows_of, again=True)
+    resumable_table.fill(path, ("letter", "seed"), [("a", 3)], rows_of, again=True)
     assert pd.read_csv(path)["letter"].tolist() == ["a", "a"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from course_utils.errors import CourseError
 
 from ..files import whole
-from . import names
+from . import student_names
 from .roster import columns
 
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
@@ -205,7 +205,7 @@ def _decoded(data: bytes) -> tuple[str, str]:
         if data.startswith(mark):
             return data.decode(encoding, "replace"), encoding
     for encoding in ("utf-8", "gb18030", "cp1252"):
-        if encoding != "gb18030" or names.looks_chinese(data):
+        if encoding != "gb18030" or student_names.looks_chinese(data):
             try:
                 return data.decode(encoding), encoding
             except UnicodeDecodeError:
@@ -412,11 +412,11 @@ def _title_and_id(header: str) -> tuple[str, str]:
 
 def _about(header: str, lab: str, title: str) -> int:
     """How surely does a heading name the lab: 0 not at all, 1 by its number, 2 by its words, 3 by both or exactly."""
-    text = names.loose(_title_and_id(header)[0])
+    text = student_names.loose(_title_and_id(header)[0])
     number, _, slug = lab.partition("_")
-    if text in (names.loose(lab), names.loose(title)):
+    if text in (student_names.loose(lab), student_names.loose(title)):
         return 3
-    words = names.loose(slug) in text if slug else False
+    words = student_names.loose(slug) in text if slug else False
     numbered = re.search(rf"(?<!\d)0*{int(number)}(?!\d)", _title_and_id(header)[0]) if number.isdecimal() else None
     return 2 * bool(words) + bool(numbered)
 
@@ -431,7 +431,7 @@ def _normal(text: str) -> set[str]:
     text = unicodedata.normalize("NFKC", text).strip().removeprefix("'")
     match = re.fullmatch(r'="?(.*?)"?', text)
     text = re.sub(r"(\d)\.0+$", r"\1", match[1] if match else text)
-    found = {names.loose(text)}
+    found = {student_names.loose(text)}
     if text.isdecimal():
         found.add(text.lstrip("0"))
     return found - {""}
@@ -451,7 +451,7 @@ def _spellings(name: str) -> set[str]:
     """A name in the order of a list and of a letter: "Lee, Ann" and "Ann Lee"."""
     last, comma, first = name.partition(",")
     turned = f"{first} {last}" if comma else name
-    return {names.loose(name), names.loose(turned)} - {""}
+    return {student_names.loose(name), student_names.loose(turned)} - {""}
 
 
 def _of(graded: Graded) -> dict[str, set[str]]:

@@ -12,13 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from . import page
+from . import feedback_page
 from .workers import end_with
 
 if sys.platform != "win32":
     import resource
 
-SECONDS = 300.0  # that one student's page may take on a clock; of the processor it gets less, see page.py
+SECONDS = 300.0  # that one student's page may take on a clock; of the processor it gets less, see feedback_page.py
 MEMORY = 1_500_000_000  # bytes of address space of a worker
 _WAITING = 4  # jobs for each worker that wait in memory; a class's notebooks have no room there
 
@@ -29,13 +29,13 @@ class Printed:
 
     page: str
     notebook: str  # for formgrader
-    why: str = ""  # key of words.py: why the page has no notebook, if it has none
+    why: str = ""  # key of messages.py: why the page has no notebook, if it has none
 
 
 class Press:
     """Makes pages side by side, in processes that are started when the first page is asked for."""
 
-    def __init__(self, lab: Callable[[], page.Lab], count: int) -> None:
+    def __init__(self, lab: Callable[[], feedback_page.Lab], count: int) -> None:
         self.lab = lab
         self.threads = ThreadPoolExecutor(count)
         self.room = threading.Semaphore(count * (1 + _WAITING))
@@ -44,7 +44,7 @@ class Press:
         self.jobs: list[Future[None]] = []
         self.closed = False
 
-    def add(self, about: page.About, note: str, then: Callable[[Printed], None]) -> None:
+    def add(self, about: feedback_page.About, note: str, then: Callable[[Printed], None]) -> None:
         """Make a page soon, and give it to `then`, in another thread. Waits while too many others wait.
 
         Raises: what an earlier `then` raised.
@@ -72,7 +72,7 @@ class Press:
         for worker in self.started:
             worker.close()
 
-    def _make(self, lab: page.Lab, about: page.About, note: str, then: Callable[[Printed], None]) -> None:
+    def _make(self, lab: feedback_page.Lab, about: feedback_page.About, note: str, then: Callable[[Printed], None]) -> None:
         try:
             if not hasattr(self.local, "worker"):
                 self.local.worker = _Worker(lab)
@@ -87,12 +87,12 @@ class Press:
 class _Worker:
     """One process; another one takes its place when it dies or is killed."""
 
-    def __init__(self, lab: page.Lab) -> None:
+    def __init__(self, lab: feedback_page.Lab) -> None:
         self.lab = lab
         self.process: multiprocessing.process.BaseProcess | None = None
         self.stopped = False
 
-    def print(self, about: page.About, note: str) -> Printed:
+    def print(self, about: feedback_page.About, note: str) -> Printed:
         why = ""
         for _ in range(2):  # once may be the machine's trouble
             if self.process is None:
@@ -133,22 +133,26 @@ class _Worker:
             self.process = None
 
 
-def plainly(about: page.About, lab: page.Lab, note: str, why: str) -> Printed:
+def plainly(about: feedback_page.About, lab: feedback_page.Lab, note: str, why: str) -> Printed:
     """A page with the reason in place of the notebook."""
-    return Printed(page.without_notebook(about, lab, why), page.formgrader_without(about.notebook, note, about.key), why)
+    return Printed(
+        feedback_page.without_notebook(about, lab, why),
+        feedback_page.formgrader_without(about.notebook, note, about.key),
+        why,
+    )
 
 
-def made(about: page.About, lab: page.Lab, note: str) -> Printed:
+def made(about: feedback_page.About, lab: feedback_page.Lab, note: str) -> Printed:
     """The page of one student; with the reason in place of the notebook where that cannot be shown."""
     try:
-        return Printed(page.page(about, lab), page.for_formgrader(about.notebook, lab, note, about.key))
+        return Printed(feedback_page.page(about, lab), feedback_page.for_formgrader(about.notebook, lab, note, about.key))
     except MemoryError:
         return plainly(about, lab, note, "memory")
     except Exception:  # hostile input may make a library raise anything
         return plainly(about, lab, note, "form")
 
 
-def _serve(line: Connection, lab: page.Lab, parent: int) -> None:
+def _serve(line: Connection, lab: feedback_page.Lab, parent: int) -> None:
     """A worker's life."""
     end_with(parent)
     with contextlib.suppress(ValueError, OSError):  # a system may have a lower limit already

@@ -1,4 +1,4 @@
-"""Grades as tables that other programs open: Excel, nbgrader, and (see into.py) the sheet of a learning platform."""
+"""Grades as tables that other programs open: Excel, nbgrader, and (see lms_sheet.py) the sheet of a learning platform."""
 
 from __future__ import annotations
 

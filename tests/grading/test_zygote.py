@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import QUICK, TINY, needs_box
 
-from courseware.grading import box, one, verdict, warm
+from courseware.grading import autograde, box, verdict, zygote
 from courseware.grading.session import Session
 
 pytestmark = needs_box
@@ -40,10 +40,10 @@ print({
 def fresh() -> Iterator[None]:
     """No nursery from before, and none left after."""
     yield
-    for found in list(warm._nurseries.values()):
-        if isinstance(found, warm.Nursery):
+    for found in list(zygote._nurseries.values()):
+        if isinstance(found, zygote.Nursery):
             found.close()
-    warm._nurseries.clear()
+    zygote._nurseries.clear()
 
 
 def ask(modules: list[str], code: str) -> str:
@@ -55,7 +55,7 @@ def ask(modules: list[str], code: str) -> str:
 
 def test_same_box_as_a_cold_kernel(fresh: None) -> None:
     cold, hot = ast.literal_eval(ask([], LOOK)), ast.literal_eval(ask(["numpy"], LOOK))
-    assert isinstance(warm._nurseries["numpy",], warm.Nursery)
+    assert isinstance(zygote._nurseries["numpy",], zygote.Nursery)
     for name, value in cold.items():
         assert hot[name] == value, name
     assert hot["privileges"] == ["0" * 16] * 5 + ["1"]
@@ -80,20 +80,20 @@ def test_kernels_share_nothing(fresh: None) -> None:
 
 
 def test_cold_kernels_when_an_import_starts_threads(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm, "_QUIET", {})
+    monkeypatch.setattr(zygote, "_QUIET", {})
     assert ask(["pyarrow"], "import sys\nprint('pyarrow' in sys.modules)") == "False\n"
-    failed = warm._nurseries["pyarrow",]
-    assert isinstance(failed, warm.Unavailable) and "threads" in str(failed)
+    failed = zygote._nurseries["pyarrow",]
+    assert isinstance(failed, zygote.Unavailable) and "threads" in str(failed)
 
 
 @pytest.mark.filterwarnings("ignore:no warm start")
 def test_a_nursery_that_dies_costs_no_grade(fresh: None, right: dict[str, Any], tmp_path: Path) -> None:
     lab = verdict.prepare(TINY, tmp_path)
-    job = one.Job("ada", "ada.ipynb", "", json.dumps(right).encode(), "", "", vars(LIMITS))
+    job = autograde.Job("ada", "ada.ipynb", "", json.dumps(right).encode(), "", "", vars(LIMITS))
     for _ in range(2):
-        result = one.grade(job, lab.dumps())
+        result = autograde.grade(job, lab.dumps())
         assert sum(result.scores.values()) == 6, result
-        found = warm._nurseries[tuple(lab.modules)]
-        if isinstance(found, warm.Nursery):
+        found = zygote._nurseries[tuple(lab.modules)]
+        if isinstance(found, zygote.Nursery):
             os.kill(found.process.pid, 9)
-    assert isinstance(found, warm.Unavailable)
+    assert isinstance(found, zygote.Unavailable)

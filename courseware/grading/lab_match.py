@@ -9,8 +9,8 @@ import nbformat
 
 from .. import build
 from ..chapters import Chapter, all_chapters
-from . import archive, names
-from .inbox import File
+from . import archive, student_names
+from .uploads import File
 
 _LOOK = 16_000_000  # bytes of a notebook that are looked at
 _GRADE_ID = re.compile(rb'"grade_id"\s*:\s*"([^"\\]{1,80})"')
@@ -35,14 +35,14 @@ class Sought:
         answers = [cell for cell in graded if cell.metadata.nbgrader.solution]
         functions = {name for cell in answers for name in _functions(cell)}
         exercises = {cell.metadata.nbgrader.grade_id for cell in answers}
-        words = {word for one in [chapter, *all_chapters()] for word in names.words(one.name)}
+        words = {word for one in [chapter, *all_chapters()] for word in student_names.words(one.name)}
         ids = {cell.metadata.nbgrader.grade_id for cell in graded}
         return cls(chapter.name, frozenset(ids), frozenset(functions), frozenset(exercises), frozenset(words))
 
     @classmethod
     def named(cls, name: str) -> Sought:
         """A lab of which only the name is known."""
-        return cls(name, words=frozenset(names.words(name)))
+        return cls(name, words=frozenset(student_names.words(name)))
 
     def is_in(self, file: File) -> bool:
         """Is the file a notebook of this lab: by nbgrader's ids of its cells, or by the functions that it defines?"""
@@ -61,7 +61,7 @@ class Sought:
         if file.problem or not file.is_notebook or not self.ids:
             return False, False
         try:
-            data, _ = names.utf8(file.read(_LOOK))
+            data, _ = student_names.utf8(file.read(_LOOK))
         except (OSError, archive.Damaged):
             return False, False
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -26,9 +26,9 @@ from course_utils.errors import CourseError
 
 from ..chapters import Chapter, chapter
 from ..files import allowed, output
-from . import archive, book, box, canary, intake, into, one, verdict
-from .sought import Sought
-from .tries import Trouble
+from . import archive, autograde, box, canary, gradebook, intake, lms_sheet, verdict
+from .execution import Trouble
+from .lab_match import Sought
 from .workers import end_with
 
 if sys.platform != "win32":
@@ -71,7 +71,7 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
     source = chapter(lab) if isinstance(lab, str) else lab
     limits = box.Limits.read(options.limits)
     if options.into:
-        into.readable(options.into)
+        lms_sheet.readable(options.into)
     allowed(out)
     if out.resolve() == submitted.resolve():
         raise CourseError(f"--out {out} is the folder that was handed in. Name another.")
@@ -85,9 +85,9 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
         box.check()
     _sweep()
     with _one_message(out), contextlib.ExitStack() as stack:
-        stack.enter_context(book.alone(out))
+        stack.enter_context(gradebook.alone(out))
         prepared = verdict.prepare(source, out / "prepared")
-        ours = stack.enter_context(book.Book(out, prepared, options.lang, options.workers))
+        ours = stack.enter_context(gradebook.Book(out, prepared, options.lang, options.workers))
         work = {submission.student: submission for submission in handed_in}
         now = {student: _key(submission, prepared, limits, options) for student, submission in work.items()}
         ours.follow_renamed({student: key for student, (key, _) in now.items()})
@@ -115,13 +115,13 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
         table = ours.table(handed_in)
         ours.write_tables(table, handed_in)
         if options.into:
-            filled = into.fill(options.into, ours.graded, source.name, ours.pages.title, out, options.column)
+            filled = lms_sheet.fill(options.into, ours.graded, source.name, ours.pages.title, out, options.column)
             print("\n".join(filled.said))
         return table
 
 
 def _round(
-    todo: list[intake.Submission], last: bool, ours: book.Book, results: Iterator[one.Result]
+    todo: list[intake.Submission], last: bool, ours: gradebook.Book, results: Iterator[autograde.Result]
 ) -> list[intake.Submission]:
     """Keep what comes of these; returns those that have no grade."""
     failed = []
@@ -140,7 +140,7 @@ def _key(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, op
     return job.key, job.trouble
 
 
-def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> one.Job:
+def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, options: Options) -> autograde.Job:
     """Read a submission. The key is of the very bytes that will be graded; none when they cannot be read just now."""
     data, problem, trouble = b"", submission.problem, ""
     if submission.again:
@@ -154,19 +154,19 @@ def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, op
             trouble = f"the file cannot be read just now ({type(error).__name__})"
     about = f"{lab.key}{limits}{options.unsafe}{options.skip_experiments}{problem}"
     key = hashlib.sha256(about.encode("utf-8", "replace") + data).hexdigest()
-    return one.Job(
+    return autograde.Job(
         submission.student, submission.file, submission.timestamp, data, problem, "" if trouble else key, asdict(limits),
         options.unsafe, options.skip_experiments, options.warm, trouble,
     )  # fmt: skip
 
 
 def _results(
-    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options, first: one.Job | None = None
-) -> Generator[one.Result, None, None]:
+    todo: list[intake.Submission], lab: verdict.Lab, limits: box.Limits, options: Options, first: autograde.Job | None = None
+) -> Generator[autograde.Result, None, None]:
     """Grade all at once, and `first` before any of them."""
     text = lab.dumps()
 
-    def job(submission: intake.Submission) -> one.Job:
+    def job(submission: intake.Submission) -> autograde.Job:
         return _job(submission, lab, limits, options)
 
     if options.dask:
@@ -176,7 +176,7 @@ def _results(
     count = options.workers or os.cpu_count() or 1
     workers: list[_Worker] = []
 
-    def work(ready: Callable[[], one.Job]) -> one.Result:
+    def work(ready: Callable[[], autograde.Job]) -> autograde.Result:
         if not hasattr(local, "worker"):
             local.worker = _Worker()
             workers.append(local.worker)
@@ -200,13 +200,13 @@ class _Worker:
     def __init__(self) -> None:
         self.pool: ProcessPoolExecutor | None = None
 
-    def grade(self, job: one.Job, text: str, lab: verdict.Lab) -> one.Result:
+    def grade(self, job: autograde.Job, text: str, lab: verdict.Lab) -> autograde.Result:
         said = ""
         for _ in range(_TRIES):
             if self.pool is None:
                 self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
             try:
-                return self.pool.submit(one.grade, job, text).result()
+                return self.pool.submit(autograde.grade, job, text).result()
             except BrokenProcessPool:
                 self.close()
                 said = "the grader's process died"
@@ -225,9 +225,9 @@ class _Worker:
             self.pool = None
 
 
-def given_up(job: one.Job, lab: verdict.Lab, said: str) -> one.Result:
+def given_up(job: autograde.Job, lab: verdict.Lab, said: str) -> autograde.Result:
     """The result of a submission that the grader could not grade. Its key is empty: the next run tries again."""
-    result = one.nothing_yet(job, lab)
+    result = autograde.nothing_yet(job, lab)
     result.key = ""
     result.note = f"could not be graded, please look at it: {said.strip().partition(chr(10))[0]}"
     result.notebook = lab.release
@@ -241,7 +241,7 @@ def _begin(parent: int) -> None:
     end_with(parent)
 
 
-def _on_dask(todo, job, text, lab, options, first) -> Iterator[one.Result]:  # type: ignore[no-untyped-def]
+def _on_dask(todo, job, text, lab, options, first) -> Iterator[autograde.Result]:  # type: ignore[no-untyped-def]
     """The same on a Dask cluster. Two submissions are in flight for each thread of it: files are read as they are due."""
     try:
         from distributed import Client
@@ -255,16 +255,16 @@ def _on_dask(todo, job, text, lab, options, first) -> Iterator[one.Result]:  # t
     with client:
         shared = client.scatter(text, broadcast=True, hash=True)
         if first:
-            yield _of_dask(client.submit(one.grade, first, shared, pure=False), first, lab)
+            yield _of_dask(client.submit(autograde.grade, first, shared, pure=False), first, lab)
         waiting = iter(todo)
-        running: dict[object, one.Job] = {}
+        running: dict[object, autograde.Job] = {}
         done = dask_completed()
 
         def send() -> None:
             entry = next(waiting, None)
             if entry is not None:
                 ready = job(entry)
-                future = client.submit(one.grade, ready, shared, pure=False)
+                future = client.submit(autograde.grade, ready, shared, pure=False)
                 running[future] = ready
                 done.add(future)
 
@@ -276,7 +276,7 @@ def _on_dask(todo, job, text, lab, options, first) -> Iterator[one.Result]:  # t
             send()
 
 
-def _of_dask(future: Any, ready: one.Job, lab: verdict.Lab) -> one.Result:
+def _of_dask(future: Any, ready: autograde.Job, lab: verdict.Lab) -> autograde.Result:
     """The result of a future, when it has one."""
     from distributed.scheduler import KilledWorker
 

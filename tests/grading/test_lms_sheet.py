@@ -11,8 +11,8 @@ import pytest
 from importers import Canvas, Moodle, canvas_comments
 
 from course_utils.errors import CourseError
-from courseware.grading import into, sheets
-from courseware.grading.into import Graded
+from courseware.grading import lms_sheet, spreadsheets
+from courseware.grading.lms_sheet import Graded
 
 LAB, TITLE = "10_quantization", "Lab 10 · Quantization"
 CANVAS = """\
@@ -50,12 +50,12 @@ def of_canvas(tmp_path: Path) -> list[Graded]:
 
 def filled(
     tmp_path: Path, text: str | bytes, people: list[Graded], name: str = "sheet.csv", column: str = ""
-) -> into.Filled:
+) -> lms_sheet.Filled:
     sheet, out = tmp_path / name, tmp_path / "out"
     out.mkdir(exist_ok=True)
     data = text.encode() if isinstance(text, str) else text
     sheet.write_bytes(data)
-    result = into.fill(sheet, people, LAB, TITLE, out, column)
+    result = lms_sheet.fill(sheet, people, LAB, TITLE, out, column)
     assert sheet.read_bytes() == data, "the given sheet must stay as it is"
     assert result.sheet != sheet
     return result
@@ -358,7 +358,7 @@ def test_another_class_s_sheet(tmp_path: Path) -> None:
     with pytest.raises(CourseError, match="none of its 6 students"):
         filled(tmp_path, CANVAS, [graded(tmp_path, "b.ipynb", "somebody else", 12.0)])
     with pytest.raises(CourseError, match="No such file"):
-        into.fill(tmp_path / "nowhere.csv", [], LAB, TITLE, tmp_path)
+        lms_sheet.fill(tmp_path / "nowhere.csv", [], LAB, TITLE, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -378,9 +378,9 @@ def test_another_class_s_sheet(tmp_path: Path) -> None:
     ],
 )
 def test_no_formula_reaches_a_spreadsheet(value: object, kept: object) -> None:
-    assert sheets.inert(value) == kept
+    assert spreadsheets.inert(value) == kept
 
 
 def test_grades_csv_opens_in_excel() -> None:
-    text = sheets.for_excel([{"student": "李雷_105", "score": 3.0}])
+    text = spreadsheets.for_excel([{"student": "李雷_105", "score": 3.0}])
     assert text.encode().startswith(b"\xef\xbb\xbf") and text.splitlines()[1] == "李雷_105,3.0"

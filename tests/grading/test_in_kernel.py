@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from courseware import plain
-from courseware.grading import asker
+from courseware import wire
+from courseware.grading import in_kernel
 
-TOOLS = {"plain": plain.plain, "encode": plain.encode}
+TOOLS = {"plain": wire.plain, "encode": wire.encode}
 
 
 class Shell:
@@ -22,7 +22,7 @@ class Shell:
 
     def __init__(self) -> None:
         self.user_ns: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins, "get_ipython": "it", "In": []}
-        self.asker = asker.Asker(types.SimpleNamespace(user_ns=self.user_ns), TOOLS)
+        self.asker = in_kernel.Asker(types.SimpleNamespace(user_ns=self.user_ns), TOOLS)
 
     def run(self, source: str, kind: str = "own", exercise: str = "f", names: tuple[str, ...] = ()) -> Shell:
         exec(source, self.user_ns)

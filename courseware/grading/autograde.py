@@ -12,10 +12,10 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from . import restore, verdict, words
+from . import messages, restore, verdict
 from .box import Limits, check
+from .execution import Tries, Trouble
 from .session import CellRun
-from .tries import Tries, Trouble
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Result:
     box: str  # "boxed" or "unsafe"
     scores: dict[str, float] = field(default_factory=dict)  # by nbgrader's grade_id
     reasons: dict[str, str] = field(default_factory=dict)  # by exercise: what the student reads
-    said: dict[str, list[list[str]]] = field(default_factory=dict)  # by exercise: the same as [key of words.py, text]
+    said: dict[str, list[list[str]]] = field(default_factory=dict)  # by exercise: the same as [key of messages.py, text]
     why: dict[str, str] = field(default_factory=dict)  # by exercise: what the instructor reads
     note: str = ""  # about the whole
     seconds: float = 0.0
@@ -184,7 +184,7 @@ class _Run(Tries):
             said += self._because(name)
         if said:
             result.said[name] = said
-            result.reasons[name] = words.sentence(said)[:1000]
+            result.reasons[name] = messages.sentence(said)[:1000]
         if hidden or visible:
             result.why[name] = f"visible: {visible or 'passed'}\nhidden: {hidden or 'passed'}"
 

@@ -1,6 +1,6 @@
 """What the grader leaves in a student's kernel before anything of the student's runs: it asks the questions at the end.
 
-Its source is sent into the box with plain.py's, so it stands alone. It has globals and builtins of its own, and it is
+Its source is sent into the box with wire.py's, so it stands alone. It has globals and builtins of its own, and it is
 spoken to by a kind of message of its own (`REQUEST`), so that no name of the student's stands between grader and kernel:
 `dict = {}`, `exec = None` and `get_ipython = None` are a student's good right. It holds no secret, and nothing that it
 answers is believed.

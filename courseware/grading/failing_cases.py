@@ -84,7 +84,8 @@ def failing(given: Marks, got: Any, want: Any, judge: Callable[[Any], bool]) -> 
     for key, part, put in _parts(got, want):
         if not wrong(put(part)):
             continue
-        named = isinstance(want[key], dict)  # places in a list within a case have no marks of their own
+        # places in a list within a case have no marks of their own, and an entry is only tried where one may be named
+        named = isinstance(want[key], dict) and any(name in words for name in want[key])
         pieces = [(name, wrong(put(place(piece)))) for name, piece, place in _parts(part, want[key])] if named else []
         inner = [name for name, is_wrong in pieces if is_wrong]
         aspect = inner and len(inner) < len(pieces) and all(name in words for name in inner)  # not the case as a whole

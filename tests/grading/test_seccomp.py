@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from courseware.grading import calls
+from courseware.grading import seccomp
 
 ALLOWED, DONE, NOT_PERMITTED, NO_SUCH_CALL, NO_SUCH_FAMILY, NOT_SUPPORTED = (
     0x7FFF0000,
@@ -40,7 +40,7 @@ def answer(program: bytes, architecture: int, number: int, *arguments: int) -> i
 @pytest.mark.parametrize("name", ["x86_64", "aarch64"])
 def test_each_call_has_its_answer(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: name)
-    program, machine = calls.forbidden(), calls._MACHINES[name]
+    program, machine = seccomp.forbidden(), seccomp._MACHINES[name]
 
     def says(number: int, *arguments: int) -> int:
         return answer(program, machine.architecture, number, *arguments)
@@ -48,8 +48,8 @@ def test_each_call_has_its_answer(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert says(READ[name]) == ALLOWED and says(500) == ALLOWED
     assert answer(program, 0x40000003, READ[name]) == NOT_PERMITTED  # 32 bits have other numbers
     assert says(0x40000000) == NOT_PERMITTED
-    assert {says(number) for number in (*machine.dangerous, *calls._NEWER_DANGEROUS)} == {NOT_PERMITTED}
-    assert {says(number) for number in (*machine.missing, *calls._NEWER_MISSING)} == {NO_SUCH_CALL}
+    assert {says(number) for number in (*machine.dangerous, *seccomp._NEWER_DANGEROUS)} == {NOT_PERMITTED}
+    assert {says(number) for number in (*machine.missing, *seccomp._NEWER_MISSING)} == {NO_SUCH_CALL}
     assert {says(number) for number in machine.inert} == {DONE}
     assert {says(machine.fcntl, 3, command) for command in (6, 7, 37, 38)} == {DONE}  # a lock that nobody sees
     assert {says(machine.fcntl, 3, command) for command in (5, 36, 1024, 1026, 1036)} == {NOT_PERMITTED}
@@ -66,4 +66,4 @@ def test_each_call_has_its_answer(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_no_filter_for_a_machine_that_it_is_not_written_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
-    assert calls.forbidden() == b""
+    assert seccomp.forbidden() == b""

@@ -51,7 +51,7 @@ _TABLE = {
     "form": ("its formatting could not be read", "格式无法解析"),
 }  # fmt: skip
 
-# what restore.py, one.py, tries.py, session.py and box.py say; {} stands for anything
+# what restore.py, autograde.py, execution.py, session.py and box.py say; {} stands for anything
 _REASONS = {
     "graded WITHOUT a box (--unsafe)": "未在沙箱中评分（--unsafe）",
     "not answered": "未作答",
@@ -103,7 +103,7 @@ _REASONS = {
         "读取它所需的内存过多：请清除输出后再保存",
     "the notebook has more than {} million characters of code": "notebook 的代码超过 {} 百万个字符",
     "the file is not a notebook: it is not UTF-8{}": "文件不是 notebook：编码不是 UTF-8{}",
-    # intake.py, inbox.py and archive.py
+    # intake.py, uploads.py and archive.py
     "there is no notebook: {} is {}; hand in the .ipynb file itself": "没有 notebook：{} 是{}；请提交 .ipynb 文件本身",
     "a PDF": "PDF 文件", "a web page": "网页", "a Python script": "Python 脚本", "a Word file": "Word 文档",
     "a text document": "文本文档", "a picture": "图片", "a table": "表格", "a spreadsheet": "电子表格", "slides": "幻灯片",

@@ -1,7 +1,7 @@
 """One student's feedback page, and the same notebook as nbgrader's formgrader may show it.
 
 The page is one file without scripts: first a screen with the name, the score and a line for each exercise, then the notebook
-as it ran. It runs on hostile input, so it is made in a worker (see printing.py); one cell that cannot be shown is shown as
+as it ran. It runs on hostile input, so it is made in a worker (page_workers.py); one cell that cannot be shown is shown as
 plain text, and `without_notebook` needs nothing of what a student wrote but short strings.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .markdown import inert, picture, plain, rendered
-from .words import reason, say, together, told
+from .messages import reason, say, together, told
 
 _STYLE = Path(__file__).parent.parent / "templates" / "feedback" / "page.css"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
@@ -45,7 +45,7 @@ class Line:
     earned: float
     most: float
     tests: dict[str, tuple[float, float]] = field(default_factory=dict)  # grade_id → earned and possible points
-    said: list[list[str]] = field(default_factory=list)  # [key of words.py, text]
+    said: list[list[str]] = field(default_factory=list)  # [key of messages.py, text]
     comment: str = ""  # the teacher's
 
 

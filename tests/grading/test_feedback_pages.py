@@ -19,10 +19,10 @@ from nbconvert.filters import markdown2html
 from PIL import Image
 
 from courseware import build
-from courseware.grading import feedback, markdown, page, printing, restore
+from courseware.grading import feedback, feedback_page, markdown, page_workers, restore
 
 LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
-SHARED = page.Lab(
+SHARED = feedback_page.Lab(
     {c.id: c.source for c in LAB.cells if c.cell_type == "markdown"}, ["colab-setup"], "https://example.org/ours"
 )
 
@@ -33,14 +33,16 @@ def png(width: int = 2, height: int = 2) -> str:
     return base64.b64encode(made.getvalue()).decode()
 
 
-def about(notebook: dict[str, Any] | nbformat.NotebookNode | None = None, **changes: Any) -> page.About:
+def about(notebook: dict[str, Any] | nbformat.NotebookNode | None = None, **changes: Any) -> feedback_page.About:
     lines = [
-        page.Line("double", "A lab", 1, 3, {"double-tests": (1, 1), "double-hidden": (0, 2)}, [["hidden", " (KeyError)"]]),
-        page.Line("total", "The second one", 3, 3, {"total-tests": (1, 1), "total-hidden": (2, 2)}),
+        feedback_page.Line(
+            "double", "A lab", 1, 3, {"double-tests": (1, 1), "double-hidden": (0, 2)}, [["hidden", " (KeyError)"]]
+        ),
+        feedback_page.Line("total", "The second one", 3, 3, {"total-tests": (1, 1), "total-hidden": (2, 2)}),
     ]
     text = json.dumps(notebook) if notebook else nbformat.writes(LAB)
     facts = {"student": "s1", "name": "Ann Lee", "title": "A lab", "score": 4, "most": 6, "lines": lines, "key": "KEY"}
-    return page.About(**{**facts, "notebook": text, **changes})
+    return feedback_page.About(**{**facts, "notebook": text, **changes})
 
 
 def with_own(source: str, attachments: Any = None) -> nbformat.NotebookNode:
@@ -133,7 +135,7 @@ def test_honest_markdown_is_rendered(source: str, shown: list[str]) -> None:
 
 def test_pasted_pictures_are_kept() -> None:
     notebook = with_own("![p](attachment:image.png) ![gone](attachment:x.png)", {"image.png": {"image/png": png()}})
-    made = printing.made(about(notebook), SHARED, "")
+    made = page_workers.made(about(notebook), SHARED, "")
     assert made.page.count("<img ") == 1 and "data:image/png;base64," in made.page and "[gone]" in made.page
     graded = nbformat.reads(made.notebook, as_version=4)
     nbformat.validate(graded)
@@ -154,7 +156,7 @@ def test_pasted_pictures_are_kept() -> None:
     ],
 )
 def test_what_is_no_picture_is_left_out(attachments: Any) -> None:
-    made = printing.made(about(with_own("![p](attachment:image.png)", attachments)), SHARED, "")
+    made = page_workers.made(about(with_own("![p](attachment:image.png)", attachments)), SHARED, "")
     assert made.why == "" and "<img " not in made.page and "[p]" in made.page
 
 
@@ -162,7 +164,7 @@ def test_surrogates_and_control_characters_are_no_text() -> None:
     notebook = json.loads(nbformat.writes(with_own("a\x00b\x1b[31m")))
     notebook["cells"][-1]["source"] = "half \ud800 a character"
     notebook["cells"][4]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "x\ud83d\x08y"}]
-    made = printing.made(about(notebook), SHARED, "note \udcff")
+    made = page_workers.made(about(notebook), SHARED, "note \udcff")
     made.page.encode(), made.notebook.encode()
     assert "\x00" not in made.page and "\x08" not in made.page
 
@@ -171,7 +173,7 @@ def test_one_strange_cell_costs_its_own_formatting() -> None:
     started = time.process_time()
     notebook = with_own("<b>" * 60_000)
     notebook.cells.append(nbformat.v4.new_markdown_cell("**good**", id="own-9"))
-    made = printing.made(about(notebook), SHARED, "")
+    made = page_workers.made(about(notebook), SHARED, "")
     assert made.why == "" and "<strong>good</strong>" in made.page
     assert "shown as plain text: it took too long" in made.page and "&lt;b&gt;&lt;b&gt;" in made.page
     assert time.process_time() - started < 20
@@ -179,18 +181,18 @@ def test_one_strange_cell_costs_its_own_formatting() -> None:
 
 
 def test_many_strange_cells_cost_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "_CELL_SECONDS", 0.3)
-    monkeypatch.setattr(page, "_PAGE_SECONDS", 1.0)
+    monkeypatch.setattr(feedback_page, "_CELL_SECONDS", 0.3)
+    monkeypatch.setattr(feedback_page, "_PAGE_SECONDS", 1.0)
     notebook = with_own("x")
     notebook.cells += [nbformat.v4.new_markdown_cell("<b>" * 30_000 + str(n), id=f"own-{n + 5}") for n in range(40)]
     started = time.process_time()
-    assert printing.made(about(notebook), SHARED, "").why == ""
+    assert page_workers.made(about(notebook), SHARED, "").why == ""
     assert time.process_time() - started < 8
 
 
 @pytest.mark.parametrize("source", ["\\begin{a}" * 60_000, "word " * 4_000_000, ">" * 100_000, "$" * 100_001, "[" * 200_000])
 def test_long_and_nested_markdown(source: str) -> None:
-    made = printing.made(about(with_own(source)), SHARED, "")
+    made = page_workers.made(about(with_own(source)), SHARED, "")
     assert made.why == "" and len(made.page) < 5_000_000 and len(made.notebook) < 5_000_000
 
 
@@ -198,16 +200,16 @@ def test_whatever_goes_wrong_leaves_a_page(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: object) -> str:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(page._Notebook, "cell", broken)
-    made = printing.made(about(with_own("<script>alert(1)</script>")), SHARED, "note")
+    monkeypatch.setattr(feedback_page._Notebook, "cell", broken)
+    made = page_workers.made(about(with_own("<script>alert(1)</script>")), SHARED, "note")
     assert made.why == "form" and "Your grade does not depend on it" in made.page and "4 / 6" in made.page
     assert "return 2 * x" in made.page and "<script" not in made.page
     nbformat.validate(nbformat.reads(made.notebook, as_version=4))
 
 
-class Written(list[printing.Printed]):
-    def press(self, *jobs: page.About) -> Written:
-        press = printing.Press(lambda: SHARED, 2)
+class Written(list[page_workers.Printed]):
+    def press(self, *jobs: feedback_page.About) -> Written:
+        press = page_workers.Press(lambda: SHARED, 2)
         try:
             for job in jobs:
                 press.add(job, "", self.append)
@@ -218,7 +220,7 @@ class Written(list[printing.Printed]):
 
 
 def test_pages_are_made_in_processes_that_may_die(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(printing, "_serve", dying.dies)
+    monkeypatch.setattr(page_workers, "_serve", dying.dies)
     started = time.monotonic()
     made = Written().press(about(key="first"), about(key="second"))
     assert [printed.why for printed in made] == ["memory"] * 2 and time.monotonic() - started < 120
@@ -226,8 +228,8 @@ def test_pages_are_made_in_processes_that_may_die(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_process_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(printing, "_serve", dying.sleeps)
-    monkeypatch.setattr(printing, "SECONDS", 3.0)
+    monkeypatch.setattr(page_workers, "_serve", dying.sleeps)
+    monkeypatch.setattr(page_workers, "SECONDS", 3.0)
     (made,) = Written().press(about())
     assert made.why == "took too long"
 
@@ -238,10 +240,10 @@ def test_pages_of_a_class_are_made_side_by_side() -> None:
 
 
 def test_an_error_while_writing_is_not_lost() -> None:
-    def full(_: printing.Printed) -> None:
+    def full(_: page_workers.Printed) -> None:
         raise OSError(28, "No space left on device")
 
-    press = printing.Press(lambda: SHARED, 1)
+    press = page_workers.Press(lambda: SHARED, 1)
     press.add(about(), "", full)
     with pytest.raises(OSError, match="No space"):
         press.wait()
@@ -255,8 +257,10 @@ def test_the_first_screen() -> None:
         ["because", "an empty <list>"],
     ]
     tests = {"double-tests": (1.0, 1.0), "double-hidden": (0.5, 2.0)}
-    first = page.Line("double", "One", 1.5, 3, tests, said, "Name your <b>variables</b>.")
-    made = page.page(about(lines=[first, about().lines[1]], late=True, notes=["graded WITHOUT a box (--unsafe)"]), SHARED)
+    first = feedback_page.Line("double", "One", 1.5, 3, tests, said, "Name your <b>variables</b>.")
+    made = feedback_page.page(
+        about(lines=[first, about().lines[1]], late=True, notes=["graded WITHOUT a box (--unsafe)"]), SHARED
+    )
     head = made.partition("<main>")[0]
     for text in (
         "Ann Lee", "s1", "4 / 6", "double", "1.5 / 3", "Its cell was split; the parts were joined",
@@ -271,28 +275,30 @@ def test_the_first_screen() -> None:
 
 def test_what_is_said_of_the_whole_is_said_once() -> None:
     why = "the file is empty"
-    lines = [page.Line(name, "", 0, 3, {f"{name}-tests": (0, 3)}, [["note", why]]) for name in ("double", "total")]
-    head = page.page(about(lines=lines, notes=[why]), SHARED).partition("<main>")[0]
+    lines = [feedback_page.Line(name, "", 0, 3, {f"{name}-tests": (0, 3)}, [["note", why]]) for name in ("double", "total")]
+    head = feedback_page.page(about(lines=lines, notes=[why]), SHARED).partition("<main>")[0]
     assert head.count("The file is empty") == 1 and "given by your teacher" not in head
 
 
 def test_no_verdict_is_no_zero() -> None:
-    head = page.page(about(score=None, notes=["could not be graded, please look at it: x"]), SHARED).partition("<main>")[0]
+    head = feedback_page.page(about(score=None, notes=["could not be graded, please look at it: x"]), SHARED).partition(
+        "<main>"
+    )[0]
     assert "<b>no grade yet</b>" in head and "0 / 6" not in head and "exercise-double" not in head
 
 
 def test_the_first_screen_in_chinese() -> None:
     said = [["note", "not answered"], ["hidden", ""], ["because", "an empty list"]]
-    first = page.Line("double", "One", 0, 3, {"double-tests": (0, 1), "double-hidden": (0, 2)}, said)
-    made = page.page(about(lines=[first], lang="zh", notes=["the kernel died; printed more than 2 MB"]), SHARED)
+    first = feedback_page.Line("double", "One", 0, 3, {"double-tests": (0, 1), "double-hidden": (0, 2)}, said)
+    made = feedback_page.page(about(lines=[first], lang="zh", notes=["the kernel died; printed more than 2 MB"]), SHARED)
     for text in ("未作答", "隐藏测试：未通过", "未通过的情况：an empty list", "内核崩溃", "输出超过 2 MB", "zh-Hans"):
         assert text in made, text
 
 
 def test_the_lab_s_address_is_not_on_the_page() -> None:
-    shared = page.Lab({"a": "See [the code](https://example.org/ours/tree)"}, [], "https://example.org/ours")
+    shared = feedback_page.Lab({"a": "See [the code](https://example.org/ours/tree)"}, [], "https://example.org/ours")
     cell = {"id": "a", "cell_type": "markdown", "source": "See [the code](https://example.org/ours/tree)", "metadata": {}}
-    assert "example.org" not in page.page(about({"cells": [cell]}), shared)
+    assert "example.org" not in feedback_page.page(about({"cells": [cell]}), shared)
 
 
 @pytest.mark.parametrize(
@@ -317,14 +323,14 @@ def test_a_reason_in_nbgrader_s_own_pages(reason: str) -> None:
 def test_a_file_made_for_a_key(tmp_path: Path) -> None:
     path = tmp_path / "a.html"
     assert not feedback.ends_with(path, "KEY")
-    path.write_text("x" * 10_000 + printing.made(about(), SHARED, "").page, encoding="utf-8")
+    path.write_text("x" * 10_000 + page_workers.made(about(), SHARED, "").page, encoding="utf-8")
     assert feedback.ends_with(path, "KEY") and not feedback.ends_with(path, "OTHER")
-    path.write_text(printing.made(about(), SHARED, "a note").notebook, encoding="utf-8")
+    path.write_text(page_workers.made(about(), SHARED, "a note").notebook, encoding="utf-8")
     assert feedback.ends_with(path, "KEY")
 
 
 def test_wrong_answers_stay_as_they_were_written() -> None:
     answered = restore.restore(restore.read(json.dumps(handed_in({"double": WRONG})).encode()), LAB)
     notebook = json.loads(nbformat.writes(answered.notebook))
-    made = nbformat.reads(printing.made(about(notebook), SHARED, "").notebook, as_version=4)
+    made = nbformat.reads(page_workers.made(about(notebook), SHARED, "").notebook, as_version=4)
     assert WRONG in [cell.source for cell in made.cells]

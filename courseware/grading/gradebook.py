@@ -24,10 +24,10 @@ from sqlalchemy import URL
 from course_utils.errors import CourseError
 
 from ..files import whole
-from . import feedback, into, overview, sheets
+from . import feedback, lms_sheet, overview, spreadsheets
+from .autograde import Result
 from .intake import Intake
-from .one import Result
-from .printing import Press, Printed
+from .page_workers import Press, Printed
 from .verdict import Lab
 
 _CONFIG = """\
@@ -83,7 +83,7 @@ class Book:
         self.results = self.folder / "results"
         self.pages = feedback.Pages(lab, self.folder / "prepared")
         self.press = Press(self.pages.shared, workers or os.cpu_count() or 1)
-        self.graded: list[into.Graded] = []  # of the last table, for sheets and the overview
+        self.graded: list[lms_sheet.Graded] = []  # of the last table, for sheets and the overview
         self.entries: list[overview.Entry] = []
 
     def __enter__(self) -> Book:
@@ -246,7 +246,7 @@ class Book:
     def _remember(self, result: Result, notebook: Any, row: dict[str, Any], earlier: str) -> None:
         """What sheets and the overview say of a student."""
         about, score = result.about, None if row["score"] == "" else float(row["score"])
-        self.graded.append(into.Graded(
+        self.graded.append(lms_sheet.Graded(
             result.student, about.get("id", ""), about.get("name", ""), about.get("mail", ""), result.file, score,
             row["max_score"], self.folder / "feedback" / f"{result.student}.html",
         ))  # fmt: skip
@@ -270,8 +270,8 @@ class Book:
 
     def write_tables(self, rows: list[dict[str, Any]], handed_in: Intake) -> None:
         """What people and programs read: grades.csv, the same as nbgrader exports it, and the overview."""
-        write(self.folder / "grades.csv", sheets.for_excel(rows))
-        _keep(self.folder / "grades-nbgrader.csv", sheets.as_nbgrader(self.book, self.lab.name))
+        write(self.folder / "grades.csv", spreadsheets.for_excel(rows))
+        _keep(self.folder / "grades-nbgrader.csv", spreadsheets.as_nbgrader(self.book, self.lab.name))
         missing = [person.name or person.id for person in handed_in.missing]
         page = overview.made(self.pages.title, self.entries, missing, self.pages.sections, self.pages.given)
         _keep(self.folder / "overview.html", page)

@@ -20,7 +20,7 @@ from typing import BinaryIO
 from course_utils.errors import CourseError
 
 from ..files import MARKER
-from . import archive, names
+from . import archive, student_names
 
 _JUNK = re.compile(  # that systems and programs leave beside people's files
     r"^(__MACOSX|\._.*|\.DS_Store|\.localized|Thumbs\.db|ehthumbs\.db|desktop\.ini|\$RECYCLE\.BIN|System Volume Information"
@@ -60,7 +60,7 @@ class File:
 
     @property
     def shown(self) -> str:
-        return names.shown("/".join(self.path))
+        return student_names.shown("/".join(self.path))
 
     @property
     def stem(self) -> str:
@@ -75,7 +75,7 @@ class File:
         if self.problem or not _MAYBE.search(self.name):
             return False
         try:
-            start, _ = names.utf8(self.read(2000))
+            start, _ = student_names.utf8(self.read(2000))
         except (OSError, archive.Damaged):
             return ".ipynb" in self.name.lower()
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -188,7 +188,7 @@ def _bytes(inner: _Inner) -> bytes:
 
 def _from_disk(inbox: Inbox, folder: Folder, place: Path, out: Path | None) -> None:
     entries = sorted(os.scandir(place), key=lambda entry: os.fsencode(entry.name))
-    shown = names.decoded([os.fsencode(entry.name) for entry in entries])
+    shown = student_names.decoded([os.fsencode(entry.name) for entry in entries])
     for entry, name in zip(entries, shown, strict=True):
         path, where = (*folder.path, name), Path(entry.path)
         if entry.is_symlink():
