@@ -33,6 +33,8 @@ def grade(tmp_path: Path, lab: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> 
     ran: list[str] = []
 
     def instead(job: autograde.Job, text: str, _: verdict.Lab) -> autograde.Result:
+        if job.trouble:
+            return scheduler.given_up(job, lab, job.trouble)
         result = autograde.nothing_yet(job, lab)
         result.notebook, result.note = lab.release, job.problem
         if not job.problem:
@@ -142,7 +144,7 @@ def test_a_file_that_vanishes_while_others_are_graded(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scheduler._Worker, "grade", first)
         rows = grade(submitted)
-    assert rows["ann"]["score"] == "1.0" and rows["bob"]["score"] == "" and "cannot be read now" in rows["bob"]["note"]
+    assert rows["ann"]["score"] == "1.0" and rows["bob"]["score"] == "" and "cannot be read just now" in rows["bob"]["note"]
     away.replace(submitted / "bob.ipynb")
     assert grade(submitted)["bob"]["score"] == "1.0" and grade.ran == ["bob"]  # type: ignore[attr-defined]
 
