@@ -55,6 +55,7 @@ glossary
 bibliography
 measurements
 instructors
+architecture
 CONTRIBUTING
 ```
 """

@@ -55,4 +55,4 @@ def test_validate_says_what_is_missing(chinese: str, page: Page, picture: Callab
     dialog = page.locator(".jp-Dialog, .validate-result, .nbgrader-validate").first
     dialog.wait_for(timeout=WAIT)
     picture("nbgrader-validate")
-    assert "exercise double: write this function" in dialog.inner_text()
+    assert "This cell waits for exercise double, which is not written yet" in dialog.inner_text()
