@@ -187,7 +187,7 @@ def command(target: str, arguments: list) -> tuple:
 
 
 def with_settings(environment) -> dict:
-    """The environment in which JupyterLab leaves out what is an author's: nbgrader's buttons to make and hand out assignments."""
+    """The environment in which JupyterLab leaves out nbgrader's buttons to make and hand out assignments."""
     known = environment.get("JUPYTER_CONFIG_PATH", "")
     ours = os.path.join(ROOT, "course_utils", "jupyter")
     return dict(environment, JUPYTER_CONFIG_PATH=ours + os.pathsep + known if known else ours)
