@@ -64,12 +64,15 @@ def _asked(request: str) -> str:
         _process.stdin.write(request)
         _process.stdin.flush()
         answered = _line(_process, _SECONDS)
-    except (BrokenPipeError, Failed) as error:
+    except BrokenPipeError:
+        answered = ""
+    except Failed:
         _end(_process)
         _process = None
-        if isinstance(error, Failed):
-            raise
-        return ""
+        raise
+    if not answered:  # what is ending is not yet seen to have ended: the next question is not for it
+        _end(_process)
+        _process = None
     return answered
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -36,11 +34,10 @@ def test_a_shape_of_gigabytes_is_a_wrong_answer() -> None:
 
 def test_a_check_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparator, "_SECONDS", 1)
-    started = time.monotonic()
     assert says("def check(got, want):\n    while True: pass", 1) == "the comparison took longer than 1 s"
     assert says("def check(got, want):\n    import os; os._exit(1)", 1) == "the comparison ended the process"
     monkeypatch.setattr(comparator, "_SECONDS", 20)
-    assert says("", 1) == "" and time.monotonic() - started < 60
+    assert says("", 1) == ""
 
 
 def test_what_a_check_prints_is_not_taken_for_its_answer() -> None:

@@ -211,10 +211,10 @@ def spy_on(root: Path, notebook: dict[str, Any], path: str, python: str) -> str:
     """What the notebook printed in the fallback."""
     code = (
         "import sys, json, nbformat\nfrom pathlib import Path\n"
-        "from courseware.grading import box, canary, gradescope, one, verdict\n"
+        "from courseware.grading import autograde, box, canary, gradescope, verdict\n"
         "lab = gradescope._lab(Path(sys.argv[1]))\n"
         "job = canary.job(lab, box.Limits.read(), True, warm=False)\njob.data = sys.stdin.buffer.read()\n"
-        "result = one.grade(job, verdict.prepare(lab, Path(sys.argv[1]) / 'prepared').dumps())\n"
+        "result = autograde.grade(job, verdict.prepare(lab, Path(sys.argv[1]) / 'prepared').dumps())\n"
         "cells = nbformat.reads(result.notebook, as_version=4).cells\n"
         "print(*[o.get('text', '') for c in cells for o in c.get('outputs', [])])\n"
     )

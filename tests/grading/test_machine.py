@@ -16,9 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
+from nbformat.v4 import new_notebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.converters import BaseConverter
 from nbgrader.coursedir import CourseDirectory
@@ -233,7 +235,7 @@ def test_a_gradebook_that_is_damaged_or_locked(grade: Grade, right: dict[str, An
 
 
 def test_a_result_that_is_damaged_is_no_result(tmp_path: Path) -> None:
-    kept = gradebook.Book(tmp_path, verdict.Lab(TINY.name, "key", "{}"))
+    kept = gradebook.Book(tmp_path, verdict.Lab(TINY.name, "key", nbformat.writes(new_notebook())))
     kept.results.mkdir()
     good = vars(autograde.Result("a", TINY.name, "key", "a.ipynb", "", "boxed"))
     for content in (good, {**good, "scores": None}, {**good, "more": 1}, [], 5, "{"):
@@ -279,7 +281,7 @@ def test_nbgrader_s_own_buttons_are_refused(grade: Grade, right: dict[str, Any],
 
 
 def test_a_worker_has_a_limit_of_memory_and_boxes_have_not() -> None:
-    code = "from courseware.grading import box, run\nimport os, resource\nrun._begin(os.getppid())\n" \
+    code = "from courseware.grading import box, scheduler\nimport os, resource\nscheduler._begin(os.getppid())\n" \
         "print(resource.getrlimit(resource.RLIMIT_AS)[0], box._rlimits(box.Limits.read())['as'])"  # fmt: skip
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8").stdout
     assert said.split() == [str(scheduler._MEMORY), "-1"]
