@@ -62,8 +62,10 @@ def _failed(exercise: str, kind: type[Exception], error: Exception, trace: Trace
     said = str(error).strip() or "this does not hold"
     shown = [f"✗ {exercise}: {said if kind is AssertionError else f'{kind.__name__}: {said}'}"]
     in_cells = [frame for frame in traceback.extract_tb(trace) if frame.line and _is_cell(frame.filename)]
-    for place, frame in (("the test", in_cells[:1]), (f"in {in_cells[-1].name}" if in_cells else "", in_cells[1:][-1:])):
-        shown += [f"  {place}, line {part.lineno}: {part.line}" for part in frame]
+    if in_cells:
+        shown.append(f"  the test, line {in_cells[0].lineno}: {in_cells[0].line}")
+    if in_cells[1:]:
+        shown.append(f"  in {in_cells[-1].name}, line {in_cells[-1].lineno}: {in_cells[-1].line}")
     return shown
 
 
