@@ -49,25 +49,33 @@ _path = click.Path(path_type=Path)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
     print_anything()
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         return course.main(arguments, prog_name="course", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except CourseError as error:
-        if arguments[:1] in (["-v"], ["--verbose"]):
-            traceback.print_exc()
-        print(f"course: {error}", file=sys.stderr)
     except click.Abort:
         print("course: stopped", file=sys.stderr)
-    return 1
+        return 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(click.Group):
+    """A group whose commands say what is wrong in one message."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except CourseError as error:
+            if context.params["verbose"]:
+                traceback.print_exc()
+            print(f"course: {error}", file=sys.stderr)
+            return 1
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="course")
 @click.option("-v", "--verbose", is_flag=True, help="Show where an error comes from too.")
-def course(verbose: bool) -> None:
+def course(verbose: bool) -> None:  # its group reads it
     """Build, test, release and grade the course. `course COMMAND --help` says more, with examples."""
 
 
