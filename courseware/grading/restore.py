@@ -356,10 +356,6 @@ def _squeezed(source: str) -> str:
     return " ".join(source.split())
 
 
-def _same(one: str, other: str) -> bool:
-    return _squeezed(one) == _squeezed(other)
-
-
 def _compiles(source: str) -> bool:
     return len(source) > _LONG or _tree(source) is not None
 
