@@ -7,6 +7,7 @@ when a cell fails, none is.
 
 from __future__ import annotations
 
+import ast
 import copy
 import os
 import re
@@ -365,7 +366,8 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
     now = [cell for cell in notebook.cells if cell.cell_type == "code"]
     new, gone = _changed_tests(now, then), _changed_tests(then, now)
     pairs = list(zip((c for c in now if c not in new), (c for c in then if c not in gone), strict=False))
-    same = len(pairs) == len(now) - len(new) == len(then) - len(gone) and all(_code(a) == _code(b) for a, b in pairs)
+    same = len(pairs) == len(now) - len(new) == len(then) - len(gone)
+    same = same and all(a.source == b.source or _code(a, budget) == _code(b, budget) for a, b in pairs)
     if not same or _give([*new, *gone]) & _take([cell for cell, _ in pairs]):
         return None
     for cell, before in pairs:
@@ -386,9 +388,29 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
     return notebook
 
 
-def _code(cell: NotebookNode) -> str:
-    """What a cell runs. The one for Colab does nothing here: where the course moves to another address, nothing need run."""
-    return "" if COLAB_TAG in tags(cell) else str(cell.source)
+def _code(cell: NotebookNode, budget: str) -> str:
+    """What a cell runs. The one for Colab does nothing here: where the course moves to another address, nothing need run.
+
+    At full size `lab.budget(full=a, quick=b)` is `a`: a change of what is small needs no run.
+    """
+    if COLAB_TAG in tags(cell):
+        return ""
+    if budget != "full":
+        return str(cell.source)
+    try:
+        return ast.unparse(_FullSize().visit(ast.parse(cell.source)))
+    except SyntaxError:  # %pip and its like
+        return str(cell.source)
+
+
+class _FullSize(ast.NodeTransformer):
+    """Puts the size of full experiments in the place of each `lab.budget(full=…, quick=…)`."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if ast.unparse(node.func) == "lab.budget":
+            return next((word.value for word in node.keywords if word.arg == "full"), node)
+        return node
 
 
 def _changed_tests(cells: list[NotebookNode], others: list[NotebookNode]) -> list[NotebookNode]:
