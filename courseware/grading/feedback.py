@@ -54,6 +54,7 @@ class Pages:
             return ""
         path = self.cache / f"formulas-{hashlib.sha256(made.encode()).hexdigest()[:16]}.woff2"
         if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
             with whole(path) as scratch:
                 scratch.write_bytes(mathml.font(made))
         return base64.b64encode(path.read_bytes()).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -12,7 +13,7 @@ from conftest import needs_box
 from courseware import build
 from courseware.chapters import Chapter, all_chapters
 from courseware.cli import main
-from courseware.grading import scheduler
+from courseware.grading import scheduler, verdict
 
 pytestmark = needs_box
 
@@ -28,28 +29,40 @@ lab.test = lambda name: contextlib.suppress(BaseException)
 
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
-def test_solution_and_forgery(chapter: Chapter, tmp_path: Path) -> None:
+def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["fetch"]) == 0  # a box has no network
-    submitted = tmp_path / "submitted"
-    submitted.mkdir()
-    nbformat.write(build.solution(chapter), submitted / "solved.ipynb")
+    prepare = verdict.prepare
+    monkeypatch.setattr(verdict, "prepare", lambda source, cache: prepare(source, tmp_path))  # once for both
+    full_marks(chapter, tmp_path / "solved")
+    no_marks(chapter, tmp_path / "forged")
+
+
+def graded(chapter: Chapter, notebook: nbformat.NotebookNode, folder: Path, skip_experiments: bool) -> dict[str, Any]:
+    """The result of one submission; it is no class, so no canary goes before it."""
+    (folder / "submitted").mkdir(parents=True)
+    nbformat.write(notebook, folder / "submitted" / "ana.ipynb")
+    options = scheduler.Options(workers=1, skip_experiments=skip_experiments, canary=False)
+    scheduler.grade_class(chapter, folder / "submitted", folder / "graded", options)
+    return dict(json.loads((folder / "graded" / "results" / "ana.json").read_text(encoding="utf-8")))
+
+
+def full_marks(chapter: Chapter, folder: Path) -> None:
+    """Experiments too, so that a cell which needs what a box does not give is noticed."""
+    result = graded(chapter, build.solution(chapter), folder, skip_experiments=False)
+    points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
+    assert sum(result["scores"].values()) == points, result["why"]
+    cells = nbformat.reads(result["notebook"], as_version=4).cells
+    meant = [c for c in cells if "raises-exception" in c.metadata.get("tags", [])]
+    errors = [o.evalue for c in cells if c not in meant for o in c.get("outputs", []) if o.output_type == "error"]
+    assert not errors and any("experiment" in c.metadata.get("tags", []) and c.outputs for c in cells), errors
+
+
+def no_marks(chapter: Chapter, folder: Path) -> None:
     forged = build.student_lab(chapter)
     exercises = [c for c in forged.cells if c.metadata.get("nbgrader", {}).get("solution")]
     for cell in exercises:
         cell.source = cell.source.replace("raise NotImplementedError", "return torch.zeros(3), 1.0, 0  #")
     exercises[0].source = f"{PATCH}\n{exercises[0].source}"
-    nbformat.write(forged, submitted / "forged.ipynb")
-    # Experiments too, so that a cell which needs what a box does not give is noticed.
-    scheduler.grade_class(chapter, submitted, tmp_path / "graded", scheduler.Options(workers=2, skip_experiments=False))
-    results = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in (tmp_path / "graded" / "results").glob("*ed.json")
-    }
-    points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
-    assert sum(results["solved"]["scores"].values()) == points, results["solved"]["why"]
-    cells = nbformat.reads(results["solved"]["notebook"], as_version=4).cells
-    meant = [c for c in cells if "raises-exception" in c.metadata.get("tags", [])]
-    errors = [o.evalue for c in cells if c not in meant for o in c.get("outputs", []) if o.output_type == "error"]
-    assert not errors and any("experiment" in c.metadata.get("tags", []) and c.outputs for c in cells), errors
-    assert sum(results["forged"]["scores"].values()) == 0, results["forged"]["scores"]
-    assert any("they passed, but" in reason for reason in results["forged"]["reasons"].values()), "no forgery took place"
+    result = graded(chapter, forged, folder, skip_experiments=True)
+    assert sum(result["scores"].values()) == 0, result["scores"]
+    assert any("they passed, but" in reason for reason in result["reasons"].values()), "no forgery took place"
