@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,17 @@ def course_folder() -> Path:
     from course_utils import weights
 
     return weights.path()
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Makes kernels that have their imports: preloaded(name, python=…, begin=…) returns the name of the kernel."""
+    from courseware.preloaded import spec
+
+    folder = tmp_path_factory.mktemp("jupyter")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder))
+        yield lambda name, **options: spec(folder, name, **options)
 
 
 @pytest.fixture

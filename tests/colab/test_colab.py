@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -135,18 +135,6 @@ def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
     print(done.stdout.strip().splitlines()[-1])
 
 
-@pytest.fixture(scope="session")
-def colab_kernel(colab_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a kernel that runs in that environment."""
-    folder = tmp_path_factory.mktemp("jupyter")
-    spec = {"argv": [colab_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "display_name": "Colab"}
-    (folder / "kernels" / "colab").mkdir(parents=True)
-    (folder / "kernels" / "colab" / "kernel.json").write_text(json.dumps({**spec, "language": "python"}), encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(folder))
-        yield "colab"
-
-
 NOTEBOOKS = [path for chapter in all_chapters() for path in (chapter.lecture, chapter.solution)]
 PRETEND = f"""
 import sys
@@ -158,11 +146,16 @@ pretend.install("t4")
 """
 
 
+@pytest.fixture(scope="session")
+def colab_kernel(colab_python: str, preloaded: Callable[..., str]) -> str:
+    """The name of a kernel that runs in that environment, beside that GPU."""
+    return preloaded("colab", python=colab_python, begin=PRETEND)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_notebook_runs_in_colab(path: Path, colab_kernel: str, tmp_path: Path) -> None:
     """Every lecture and every solved lab, top to bottom, with Colab's versions and its GPU, which is pretended."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(PRETEND))
     client = Client(notebook, timeout=900, kernel_name=colab_kernel, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
     printed = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -32,13 +33,19 @@ EVERY = os.environ.get("COURSE_BUDGET") == "full"
 PAIRS = [(c, name) for i, c in enumerate(LABS) for j, name in enumerate(other_models.SHAPES) if EVERY or i % 2 == j]
 
 
+BEGIN = f'import sys\nsys.path.append({str(Path(__file__).parent)!r})\nimport pretend\npretend.install("mps")'
+
+
+@pytest.fixture(scope="session")
+def mac_kernel(preloaded: Callable[..., str]) -> str:
+    return preloaded("mac", begin=BEGIN)
+
+
 @pytest.mark.parametrize(("chapter", "name"), PAIRS, ids=lambda value: getattr(value, "name", value))
-def test_lab_runs_with(chapter: Chapter, name: str, checkpoints: dict[str, Path], tmp_path: Path) -> None:
+def test_lab_runs_with(chapter: Chapter, name: str, checkpoints: dict[str, Path], mac_kernel: str, tmp_path: Path) -> None:
     notebook = nbformat.read(chapter.solution, as_version=4)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.source = LINE.sub(f"MODEL = {str(checkpoints[name])!r}", cell.source)
-    start = f'import sys\nsys.path.append({str(Path(__file__).parent)!r})\nimport pretend\npretend.install("mps")'
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(start))
-    client = Client(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}})
+    client = Client(notebook, timeout=900, kernel_name=mac_kernel, resources={"metadata": {"path": str(tmp_path)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ def write(folder: Path, lab: str) -> Chapter:
     for name, text in (("lab.py", lab), ("lecture.py", LECTURE), ("mutants.py", MUTANTS)):
         (folder / name).write_text(text, encoding="utf-8")
     return Chapter(folder)
+
+
+@pytest.fixture(scope="session")
+def kernel(preloaded: Callable[..., str]) -> str:
+    return preloaded("notebooks")
 
 
 @pytest.fixture

@@ -86,13 +86,13 @@ def test_wrong_solutions_lose_points(chapter: Chapter, monkeypatch: pytest.Monke
 
 
 @EVERY_CHAPTER
-def test_student_lab_runs_as_given(chapter: Chapter) -> None:
+def test_student_lab_runs_as_given(chapter: Chapter, kernel: str) -> None:
     """Only what is not written yet may fail, and it says so: every test cell, cells that call an exercise, and cells that
     need a name which such a cell would have made."""
     notebook = nbformat.read(chapter.lab, as_version=4)
     names = exercises(read(chapter.lab_source))
     meant = {cell.id for cell in build.solution(chapter).cells if "raises-exception" in tags(cell)}
-    errors = {name: error for name, error in run(notebook).items() if name not in meant}
+    errors = {name: error for name, error in run(notebook, kernel).items() if name not in meant}
     not_made: set[str] = set()
     for cell in notebook.cells:
         if cell.id not in errors:
@@ -113,7 +113,7 @@ def test_student_lab_runs_as_given(chapter: Chapter) -> None:
 
 
 @EVERY_CHAPTER
-def test_one_solved_exercise_passes_alone(chapter: Chapter) -> None:
+def test_one_solved_exercise_passes_alone(chapter: Chapter, kernel: str) -> None:
     """A student who has solved the first exercise sees it pass, and the others unsolved."""
     source = build.solution(chapter)
     solved = {cell.id: cell.source for cell in source.cells}
@@ -123,7 +123,7 @@ def test_one_solved_exercise_passes_alone(chapter: Chapter) -> None:
         if cell.metadata.get("nbgrader", {}).get("grade_id") == first:
             cell.source = solved[cell.id]
     notebook.cells = [cell for cell in notebook.cells if "experiment" not in tags(cell)]
-    errors = run(notebook)
+    errors = run(notebook, kernel)
     assert f"{first}-tests".replace("_", "-") not in errors
     passed = [
         o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs if "✓ " + first in o.get("text", "")
@@ -136,10 +136,10 @@ def role_of(cell: nbformat.NotebookNode) -> str | None:
     return found.kind if found else None
 
 
-def run(notebook: nbformat.NotebookNode) -> dict[str, nbformat.NotebookNode]:
+def run(notebook: nbformat.NotebookNode, kernel: str) -> dict[str, nbformat.NotebookNode]:
     """Execute in place, past errors; the error of each cell that had one."""
     with tempfile.TemporaryDirectory() as folder:
-        client = Client(notebook, timeout=900, kernel_name="python3", allow_errors=True)
+        client = Client(notebook, timeout=900, kernel_name=kernel, allow_errors=True)
         client.resources = {"metadata": {"path": folder}}
         client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
     return {

@@ -1,0 +1,173 @@
+"""Kernels for tests that need not import: a process that has torch and transformers forks one for each notebook.
+
+Importing what a notebook imports takes six to nine seconds of a processor, and the tests start some eighty kernels. One
+process for each worker of the tests imports once; its forks are kernels. Only where Linux can copy a process; elsewhere,
+and for nbval, which shows that a notebook runs as a reader runs it, kernels start as ever. grading/zygote.py does the same
+for boxes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+_MODULES = (
+    "ipykernel.ipkernel", "ipykernel.zmqshell", "numpy", "pandas", "scipy.stats", "sklearn.linear_model",
+    "matplotlib.pyplot", "networkx", "ipywidgets", "torch", "transformers.models.llama.modeling_llama",
+    "transformers.generation.utils", "peft", "datasets",
+)  # fmt: skip
+_IMPORTS = 300  # seconds that they may take
+_QUIET = {
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # a process with threads cannot be copied
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a kernel sets it before matplotlib is imported
+}
+
+
+def spec(folder: Path, name: str, python: str = sys.executable, begin: str = "") -> str:
+    """Write a kernel spec into a folder of JUPYTER_PATH and return its name.
+
+    Args:
+        python: the interpreter that the kernels run in.
+        begin: what is run before the imports.
+    """
+    made: dict[str, Any] = {"argv": [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"], "language": "python"}
+    if sys.platform == "linux":
+        config = {"python": python, "begin": begin}
+        made["metadata"] = {"kernel_provisioner": {"provisioner_name": "course-preloaded", "config": config}}
+    place = folder / "kernels" / name
+    place.mkdir(parents=True)
+    (place / "kernel.json").write_text(json.dumps({**made, "display_name": name}), encoding="utf-8")
+    return name
+
+
+class Server:
+    """The tests' side: starts the process that imports, and asks it for kernels."""
+
+    def __init__(self, python: str, begin: str) -> None:
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            command = [python, __file__, str(theirs.fileno()), begin]
+            self.process = subprocess.Popen(
+                command, env={**os.environ, **_QUIET}, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
+            )
+        self.control.settimeout(_IMPORTS)
+        self._answer()
+
+    def kernel(self, connection: str, environment: dict[str, str], folder: str) -> int:
+        """Start a kernel; returns its process's number."""
+        self.control.send(json.dumps([connection, environment, folder]).encode())
+        return int(self._answer())
+
+    def _answer(self) -> str:
+        status, _, value = self.control.recv(10_000).decode().partition(" ")
+        if status != "ok":
+            raise RuntimeError(f"no kernel with its imports can be had: {value or 'the process that imports has ended'}")
+        return value
+
+
+@cache
+def server(python: str, begin: str) -> Server:
+    """This process's server; it ends when this process does."""
+    return Server(python, begin)
+
+
+class Forked:
+    """What `subprocess.Popen` is for a child, for a process that is somebody else's child."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self.sign = os.pidfd_open(pid)  # readable when it has ended
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self.sign], [], [], 0)[0]:
+            os.close(self.sign)
+            self.returncode = 0  # only its parent is told the real one
+        return self.returncode
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            select.select([self.sign], [], [])
+        return self.poll() or 0
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+# ---- what follows runs in the process that imports ----
+
+
+def main() -> None:
+    """Import, then fork a kernel for each request, until the tests hang up."""
+    del sys.path[0]  # the folder of this file, which no kernel has
+    control = socket.socket(fileno=int(sys.argv[1]))
+    exec(sys.argv[2], {})
+    for name in _MODULES:
+        with contextlib.suppress(ImportError):  # Colab has no peft of its own, say: whoever needs it imports it
+            importlib.import_module(name)
+    if len(os.listdir("/proc/self/task")) > 1:
+        control.send(b"no an import has started threads")
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a kernel ended
+    control.send(b"ok")
+    while request := control.recv(1_000_000):
+        child = os.fork()
+        if child == 0:
+            _become(control, *json.loads(request))
+        control.send(f"ok {child}".encode())
+
+
+def _become(control: socket.socket, connection: str, environment: dict[str, str], folder: str) -> NoReturn:
+    """A kernel."""
+    try:
+        control.close()
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.environ.clear()
+        os.environ.update({**environment, "JPY_PARENT_PID": str(os.getppid())})  # it ends when that does
+        os.chdir(folder)
+        from ipykernel.kernelapp import launch_new_instance
+
+        sys.argv = ["ipykernel_launcher", "-f", connection, "--IPKernelApp.log_level=ERROR"]
+        launch_new_instance()
+    finally:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
+else:
+    from jupyter_client.provisioning import LocalProvisioner
+    from traitlets import Unicode
+
+    class PreloadedProvisioner(LocalProvisioner):  # type: ignore[misc]
+        """Starts a kernel that has its imports. jupyter_client finds it by the entry point `course-preloaded`."""
+
+        python = Unicode(sys.executable)
+        begin = Unicode()
+
+        async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
+            connection = cmd[cmd.index("-f") + 1]
+            environment = {**kwargs.get("env", os.environ), "MPLBACKEND": _QUIET["MPLBACKEND"]}
+            pid = server(self.python, self.begin).kernel(connection, environment, kwargs.get("cwd") or os.getcwd())
+            self.process, self.pid, self.pgid = Forked(pid), pid, None
+            return self.connection_info
