@@ -28,7 +28,9 @@ _MODULES = (
 )  # fmt: skip
 _IMPORTS = 300  # seconds that they may take
 _QUIET = {
-    "JE_ARROW_MALLOC_CONF": "background_thread:false",  # a process with threads cannot be copied
+    # a process with threads cannot be copied
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a kernel sets it before matplotlib is imported
 }
 
@@ -145,8 +147,10 @@ def _become(control: socket.socket, connection: str, environment: dict[str, str]
         os.environ.clear()
         os.environ.update({**environment, "JPY_PARENT_PID": str(os.getppid())})  # it ends when that does
         os.chdir(folder)
+        import torch
         from ipykernel.kernelapp import launch_new_instance
 
+        torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
         sys.argv = ["ipykernel_launcher", "-f", connection, "--IPKernelApp.log_level=ERROR"]
         launch_new_instance()
     finally:
