@@ -253,9 +253,10 @@ def _on_dask(todo, job, text, lab, options, first) -> Iterator[autograde.Result]
     except OSError as error:
         raise CourseError(f"No Dask scheduler answers at {options.dask}: {error}") from None
     with client:
-        shared = client.scatter(text, broadcast=True, hash=True)
+        # The lab goes with each submission (a megabyte at most): scattered, it would be lost with the workers that have it,
+        # and Dask would wait for ever.
         if first:
-            yield _of_dask(client.submit(autograde.grade, first, shared, pure=False), first, lab)
+            yield _of_dask(client.submit(autograde.grade, first, text, pure=False), first, lab)
         waiting = iter(todo)
         running: dict[object, autograde.Job] = {}
         done = dask_completed()
@@ -264,7 +265,7 @@ def _on_dask(todo, job, text, lab, options, first) -> Iterator[autograde.Result]
             entry = next(waiting, None)
             if entry is not None:
                 ready = job(entry)
-                future = client.submit(autograde.grade, ready, shared, pure=False)
+                future = client.submit(autograde.grade, ready, text, pure=False)
                 running[future] = ready
                 done.add(future)
 

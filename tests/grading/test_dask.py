@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +19,11 @@ from course_utils.errors import CourseError
 from courseware.grading import scheduler
 
 pytestmark = needs_box
+Cluster = tuple[str, list["subprocess.Popen[bytes]"], Callable[[], None]]  # address, workers, start another
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
     where = tmp_path / "scheduler.json"
     common = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     python = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
@@ -44,16 +45,15 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
         "--no-nanny",
         "--no-dashboard",
     ]
-    workers = [subprocess.Popen(worker, **common) for _ in range(2)]
-    yield address, workers
+    workers = [subprocess.Popen(worker, **common)]
+    yield address, workers, lambda: workers.append(subprocess.Popen(worker, **common))
     for process in (*workers, scheduler):
         process.kill()
 
 
-def test_a_cluster_that_loses_a_worker_grades_all(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path
-) -> None:
-    address, workers = cluster
+def test_a_cluster_that_loses_a_worker_grades_all(cluster: Cluster, tmp_path: Path) -> None:
+    """The second worker comes when the first one has graded something: nothing may be with that one only."""
+    address, workers, start_another = cluster
     submitted, out = tmp_path / "submitted", tmp_path / "graded"
     submitted.mkdir()
     for n in range(8):
@@ -63,6 +63,7 @@ def test_a_cluster_that_loses_a_worker_grades_all(
     def kill_one() -> None:
         while not list(out.glob("results/s*.json")):
             time.sleep(0.1)
+        start_another()
         os.kill(workers[0].pid, signal.SIGKILL)
 
     threading.Thread(target=kill_one, daemon=True).start()
