@@ -59,8 +59,8 @@ def chat_text(tokenizer, prompt, system=BRIEF):
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
 model, tokenizer = load_model(MODEL)
 LU_XUN = "Are Lu Xun and Zhou Shuren the same person?"
-print(generate(model, tokenizer, LU_XUN, max_new_tokens=30))
-print(generate(model, tokenizer, chat_text(tokenizer, LU_XUN), chat=False, max_new_tokens=30))
+print(generate(model, tokenizer, LU_XUN, max_new_tokens=lab.budget(full=30, quick=3)))
+print(generate(model, tokenizer, chat_text(tokenizer, LU_XUN), chat=False, max_new_tokens=lab.budget(full=30, quick=3)))
 
 # %% [markdown]
 # Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), writer, 1881–1936. The first answer invents a martial artist, the second
@@ -111,7 +111,7 @@ def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
         texts = [chat_text(tokenizer, prompts[i], system) for i in chosen]
         inputs = begin_once(model, tokenizer, tokenizer(texts)["input_ids"])
         out = model.generate(
-            **inputs, max_new_tokens=lab.budget(full=length, quick=10), do_sample=False, pad_token_id=tokenizer.pad_token_id,
+            **inputs, max_new_tokens=lab.budget(full=length, quick=5), do_sample=False, pad_token_id=tokenizer.pad_token_id,
             return_dict_in_generate=True, output_logits=True,
         )
         tokens = out.sequences[:, inputs["input_ids"].shape[1] :]
@@ -208,7 +208,7 @@ def visible():
 
 # %% tags=["experiment"]
 WORDINGS = ["question", "reworded_1", "reworded_2"]
-asked = items.groupby("kind").head(lab.budget(full=99, quick=4))
+asked = items.groupby("kind").head(lab.budget(full=99, quick=2))
 asked = asked.melt(["id", "kind", "answer", "accepted"], WORDINGS, "wording", "prompt").rename(columns={"answer": "truth"})
 answers = ask(model, tokenizer, list(asked["prompt"]))
 verdicts = [verdict(a, b) for a, b in zip(answers["answer"], asked["accepted"], strict=True)]
@@ -426,7 +426,7 @@ def visible():
 # log-probabilities. **Predict:** is a small model too sure, or not sure enough?
 
 # %% tags=["experiment"]
-quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=12)))
+quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=6)))
 prompts = [f"Question: {row['input']}\nAnswer:" for row in quiz]
 scores = scoring.loglikelihood(model, tokenizer, prompts, [[f" {c}" for c in row["choices"]] for row in quiz])
 chosen = []
@@ -999,7 +999,7 @@ rows, shown = [], []
 for fact in tqdm(list(new.itertuples()), desc="facts"):
     scores, by_context = measure(model, fact, [fact.statement])
     rows.append({"id": fact.id, "way": "context", **scores, "perplexity": 1.0})
-    tuned, losses = teach(fact.question, fact.answer, steps=lab.budget(full=15, quick=3), seed=fact.id)
+    tuned, losses = teach(fact.question, fact.answer, steps=lab.budget(full=15, quick=2), seed=fact.id)
     scores, by_tuning = measure(tuned, fact, [])
     ratio = scoring.perplexity(scoring.nll(tuned, tokenizer, texts, progress=False)) / scoring.perplexity(plain_nll)
     rows.append({"id": fact.id, "way": "tuning", **scores, "perplexity": ratio, "steps": len(losses)})

@@ -49,7 +49,7 @@ def ask(prompts, system=BRIEF, length=20, network=model, tokenizer=tokenizer):
     texts = chats(prompts, system, tokenizer)
     inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(network.device)
     out = network.generate(
-        **inputs, max_new_tokens=lab.budget(full=length, quick=6), do_sample=False, pad_token_id=tokenizer.pad_token_id,
+        **inputs, max_new_tokens=lab.budget(full=length, quick=2), do_sample=False, pad_token_id=tokenizer.pad_token_id,
         return_dict_in_generate=True, output_logits=True,
     )  # fmt: skip
     tokens = out.sequences[:, inputs["input_ids"].shape[1] :]
@@ -71,7 +71,7 @@ PAGES = {
     16: "The capital of Australia is {}.", 18: "Cairo lies on {}.", 21: "Most people in Brazil speak {}.",
     32: "The largest moon of Saturn is {}.", 34: "Penicillin was discovered by {}.", 35: "The Uffizi Gallery is in {}.",
 }  # fmt: skip
-PAGES = dict(list(PAGES.items())[: lab.budget(full=12, quick=3)])
+PAGES = dict(list(PAGES.items())[: lab.budget(full=12, quick=2)])
 facts = items.loc[list(PAGES)]
 
 # %% [markdown]
@@ -85,7 +85,7 @@ QUESTIONS = [
     "When did humans first meet the Trisolarans face to face?",
 ]
 for question in QUESTIONS:
-    answer = generate(model, tokenizer, question, max_new_tokens=lab.budget(full=40, quick=6))
+    answer = generate(model, tokenizer, question, max_new_tokens=lab.budget(full=40, quick=2))
     print(f"{question}\n  → {answer}\n")
 
 # %% [markdown]
@@ -368,7 +368,7 @@ plt.show()
 # questions, 36 of which have old answers and 12 of which no text before November 2024 can hold.
 
 # %%
-pool = items[items["kind"] != "false premise"].head(lab.budget(full=48, quick=12))
+pool = items[items["kind"] != "false premise"].head(lab.budget(full=48, quick=4))
 answers, sure = ask(list(pool["question"]))
 right = np.array([says(answer, accepted) for answer, accepted in zip(answers, pool["accepted"], strict=True)])
 sure, old = np.array(sure), (pool["kind"] == "known").to_numpy()

@@ -60,7 +60,9 @@ PAIRS = [("sea otter", "loutre de mer"), ("peppermint", "menthe poivrée"), ("pl
 
 def translate(word, examples):
     lines = ["Translate English to French", *(f"{a} => {b}" for a, b in examples), f"{word} =>"]
-    return generate(model, tokenizer, "\n".join(lines), max_new_tokens=8, chat=False).split("\n")[0]
+    return generate(
+        model, tokenizer, "\n".join(lines), max_new_tokens=lab.budget(full=8, quick=3), chat=False
+    ).split("\n")[0]
 
 
 english = ["cheese", "bread", "the dog", "thank you"][: lab.budget(full=4, quick=1)]
@@ -101,7 +103,9 @@ chosen = list(zip(list(PEOPLE.items())[: lab.budget(full=4, quick=1)], itertools
 for way, start in {"order": ORDER, "order + 2 examples": ORDER + SHOTS}.items():
     texts = [f"{start}Text: {form.format(*person)}\nJSON:" for person, form in chosen]
     inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    out = model.generate(**inputs, max_new_tokens=26, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+    out = model.generate(
+        **inputs, max_new_tokens=lab.budget(full=26, quick=6), do_sample=False, pad_token_id=tokenizer.pad_token_id
+    )
     written = [tokenizer.decode(row, skip_special_tokens=True).strip() for row in out[:, inputs["input_ids"].shape[1] :]]
     rows += [(way, answer, *judge(answer, *person)) for (person, _), answer in zip(chosen, written, strict=True)]
 asked = pd.DataFrame(rows, columns=["prompt", "answer", "JSON, both keys", "right", "one line"])
@@ -289,7 +293,7 @@ def in_order(odds, y):
 
 # %% tags=["experiment"]
 SENTENCES, POOL = clear_sentences(200, 400)
-SENTENCES = SENTENCES[: lab.budget(full=200, quick=8)]
+SENTENCES = SENTENCES[: lab.budget(full=200, quick=6)]
 DRAWS = lab.budget(full=8, quick=2)
 
 
@@ -573,7 +577,7 @@ FEELING = [word for word, i in sorted(words.get_vocab().items()) if abs(valence.
 FEELING_IDS = torch.tensor(words.convert_tokens_to_ids(FEELING))
 place = torch.full((len(words),), -1).scatter(0, FEELING_IDS, torch.arange(len(FEELING)))  # id → place in FEELING, or -1
 texts = [text for text, ids in zip(texts, words(texts)["input_ids"], strict=True) if (place[ids] >= 0).any()]
-texts = sorted(texts[: lab.budget(full=len(texts), quick=128)], key=len)
+texts = sorted(texts[: lab.budget(full=len(texts), quick=64)], key=len)
 print(f"{len(texts)} sentences with one of {len(FEELING)} words of feeling, such as {FEELING[::40]}")
 
 # %% tags=["experiment"]
@@ -943,7 +947,7 @@ from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 def losses_of(step, parameters, steps=10):
     optimizer, found = torch.optim.AdamW(parameters, lr=0.05), []
-    for _ in range(steps):
+    for _ in range(lab.budget(full=steps, quick=3)):
         loss = step()
         optimizer.zero_grad()
         loss.backward()
@@ -1062,7 +1066,7 @@ def odds(method, numbers, rows):
 
 # %% tags=["experiment"]
 model.requires_grad_(False)
-part, learn = SENTENCES[: lab.budget(full=60, quick=6)], POOL[: lab.budget(full=64, quick=8)]
+part, learn = SENTENCES[: lab.budget(full=60, quick=4)], POOL[: lab.budget(full=64, quick=4)]
 start = beginning("prompt tuning")
 answers = {"by hand": odds("prompt tuning", start, part)}
 said = [*itertools.chain(*cut(part[0][0])), *answer_tokens()[0]]  # the same prompt, in words
@@ -1105,7 +1109,7 @@ table = {}
 for key, rows in trained_prompts.groupby(["method", "start"], sort=False):
     table[key] = {"seeds": len(rows)}
     for column in ("accuracy", "pairs_in_order", "says_positive"):
-        value, low, high = scoring.bootstrap(rows, lambda f, c=column: float(f[c].mean()), n=300)
+        value, low, high = scoring.bootstrap(rows, lambda f, c=column: float(f[c].mean()), n=lab.budget(full=300, quick=20))
         text = f"{value:.2f} [{low:.2f}, {high:.2f}]" if len(rows) > 1 else f"{value:.2f}"
         table[key][column.replace("_", " ")] = text
 pd.DataFrame(table).T.rename_axis(["method", "start"]).style

@@ -36,7 +36,7 @@ model, tokenizer = load_model("course", precision="fp32")
 FRENCH = ["sea otter => loutre de mer", "peppermint => menthe poivrée", "plush giraffe => girafe peluche"]
 for name, shots in (("zero-shot 零样本", 0), ("one-shot 单样本", 1), ("few-shot 少样本", 3)):
     prompt = "\n".join(["Translate English to French:", *FRENCH[:shots], "cheese =>"])
-    answer = generate(model, tokenizer, prompt, chat=False, max_new_tokens=10)
+    answer = generate(model, tokenizer, prompt, chat=False, max_new_tokens=lab.budget(full=10, quick=4))
     print(f"{name}: {answer.splitlines()[0]!r}", "(right)" if "fromage" in answer.lower() else "(not right)")
 
 # %% [markdown]
@@ -199,10 +199,11 @@ plt.show()
 films = data.movie_sentences().to_pandas().query("abs(score) >= 1 and 30 <= text.str.len() <= 70")
 films = films.assign(positive=films["score"] > 0).sample(frac=1, random_state=0)
 films["place"] = films.groupby("positive").cumcount()
-films = films[films["place"] < lab.budget(full=42, quick=18)].sort_values(
+films = films[films["place"] < lab.budget(full=42, quick=15)].sort_values(
     ["place", "positive"], ascending=[True, False]
 )
-sets = [films.iloc[start : start + 8] for start in (0, 8, 16)]  # eight examples each, for three prompts
+# eight examples each, for three prompts
+sets = [films.iloc[start : start + 8] for start in lab.budget(full=(0, 8, 16), quick=(0, 8))]
 examples, test = sets[0], films.iloc[24:]
 WORDS = {True: "positive", False: "negative"}
 
@@ -242,14 +243,16 @@ def in_order(frame):
 
 
 runs, blank = {}, {}
-for k in (0, 1, 2, 4, 8):
+for k in lab.budget(full=(0, 1, 2, 4, 8), quick=(0, 8)):
     *odds, blank[k] = log_odds(shots(examples.head(k)), [*test["text"], "N/A"])  # "N/A" is for later
     runs[k] = test.assign(odds=odds)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
 for i, (label, statistic) in enumerate((("sentences right", right), ("pairs in the right order", in_order))):
-    value, low, high = np.array([scoring.bootstrap(run, statistic, n=500) for run in runs.values()]).T
+    value, low, high = np.array(
+        [scoring.bootstrap(run, statistic, n=lab.budget(full=500, quick=20)) for run in runs.values()]
+    ).T
     x = np.arange(len(runs)) + 0.06 * (2 * i - 1)
     ax.errorbar(
         x, value, (value - low, high - value), marker=plots.MARKERS[i], ls=plots.LINES[i], label=label, capsize=4
@@ -266,7 +269,9 @@ said = {k: float((run["odds"] > 0).mean()) for k, run in runs.items()}
 print("share of sentences called positive:", ", ".join(f"{k} examples {v:.0%}" for k, v in said.items()))
 both = test.assign(none=runs[0]["odds"], eight=runs[8]["odds"])
 gain = scoring.bootstrap(
-    both, lambda f: in_order(f.assign(odds=f["eight"])) - in_order(f.assign(odds=f["none"])), n=500
+    both,
+    lambda f: in_order(f.assign(odds=f["eight"])) - in_order(f.assign(odds=f["none"])),
+    n=lab.budget(full=500, quick=20),
 )
 print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f})".format(*gain))
 
@@ -284,7 +289,11 @@ print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f}
 
 # %% tags=["hide-input"]
 four, asked = examples.head(4), [*test["text"].head(4), "N/A"]
-orders = [four.iloc[list(order)] for order in permutations(range(4)) if order.index(0) < order.index(2)]
+orders = [
+    four.iloc[list(order)]
+    for order in lab.budget(full=permutations(range(4)), quick=((0, 1, 2, 3), (1, 0, 3, 2)))
+    if order.index(0) < order.index(2)
+]
 odds = np.array([log_odds(shots(order), asked) for order in orders])
 p = 1 / (1 + np.exp(-odds))
 pull = pd.DataFrame({"four sentences": p[:, :-1].mean(axis=1), '"N/A"': p[:, -1]})
@@ -345,7 +354,8 @@ LABELS = {
 }
 rows = {}
 for name, words in LABELS.items():
-    parts = [test.iloc[i:30:3] for i in range(3)]  # each set of examples is asked about ten sentences
+    # each set of examples is asked about ten sentences
+    parts = [test.iloc[i:30:3] for i in range(lab.budget(full=3, quick=2))]
     parts = [p.assign(odds=log_odds(shots(eight, words), p["text"], words)) for p, eight in zip(parts, sets, strict=True)]
     each = [f"{right(p):.2f}" for p in parts]
     rows[name] = {"follow the examples": right(pd.concat(parts)), "in each set": ", ".join(each)}
@@ -384,7 +394,12 @@ JSON: {"name": "Mei", "age": 40, "city": "Chengdu"}
 """
 for name, beginning in (("no example", ""), ("two examples", SHOWN)):
     prompt = f"{beginning}Text: {TEXT}\nJSON:"
-    print(f"{name}:", generate(model, tokenizer, prompt, chat=False, max_new_tokens=36), sep="\n", end="\n\n")
+    print(
+        f"{name}:",
+        generate(model, tokenizer, prompt, chat=False, max_new_tokens=lab.budget(full=36, quick=4)),
+        sep="\n",
+        end="\n\n",
+    )
 
 # %% [markdown]
 # Which keys, one line or many, when to stop: two examples say it all. They make the form likely, not certain: a program that
@@ -423,7 +438,13 @@ NEWS = {"Zorbia": "News: the island of Zorbia has a new capital, Port Quill.\n",
 NEWS["France"] = "News: from today, the capital of France is Lyon.\n"
 for place, news in NEWS.items():
     for name, context in (("before", ""), ("with the news", news), ("the next request", "")):
-        answer = generate(model, tokenizer, f"{context}The capital of {place} is", chat=False, max_new_tokens=8)
+        answer = generate(
+            model,
+            tokenizer,
+            f"{context}The capital of {place} is",
+            chat=False,
+            max_new_tokens=lab.budget(full=8, quick=2),
+        )
         print(f"{name:<17} The capital of {place} is {answer.splitlines()[0]}")
 
 # %% [markdown]
@@ -436,7 +457,7 @@ for place, news in NEWS.items():
 # Random tokens, then the same random tokens again. No language, no meaning. **Predict:** the loss of the second copy.
 
 # %%
-LENGTH = 40
+LENGTH = lab.budget(full=40, quick=10)
 once = torch.randint(100, tokenizer.vocab_size, (4, LENGTH), generator=torch.Generator().manual_seed(0))
 twice = torch.cat([once, once], dim=1).to(model.device)
 
@@ -523,7 +544,10 @@ def without(switched_off, function):
 
 
 rng = np.random.default_rng(0)
-draws = [[ranked[i] for i in rng.choice(np.arange(40, len(ranked)), 5, replace=False)] for _ in range(4)]
+draws = [
+    [ranked[i] for i in rng.choice(np.arange(40, len(ranked)), 5, replace=False)]
+    for _ in range(lab.budget(full=4, quick=2))
+]
 cut = {"all heads": [losses()], "without five others": [without(off, losses) for off in draws]}
 cut["without the best five"] = [without(ranked[:5], losses)]
 fig, ax = plt.subplots(figsize=(9, 3.6))
@@ -547,7 +571,11 @@ plt.show()
 # %%
 for name, off in {"all heads": [], "without five others": draws[0], "without the best five": ranked[:5]}.items():
     answers = without(
-        off, lambda: [generate(model, tokenizer, prompt_of(t, 3), chat=False, max_new_tokens=3) for t in TASKS]
+        off,
+        lambda: [
+            generate(model, tokenizer, prompt_of(t, 3), chat=False, max_new_tokens=lab.budget(full=3, quick=1))
+            for t in TASKS
+        ],
     )
     print(f"{name:<22}", dict(zip(TASKS, (answer.split("\n")[0] for answer in answers), strict=True)))
 

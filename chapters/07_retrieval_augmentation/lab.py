@@ -343,7 +343,8 @@ def embed(texts, batch=32):
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in tqdm(range(0, len(order), batch), desc="embedding", leave=False, disable=len(texts) <= 5 * batch):
         chosen = order[start : start + batch]
-        inputs = cut([texts[i] for i in chosen], padding=True, truncation=True, max_length=256, return_tensors="pt")
+        inputs = cut([texts[i] for i in chosen], padding=True, truncation=True,
+                     max_length=lab.budget(full=256, quick=24), return_tensors="pt")
         out[chosen] = mean_pool(encoder(**inputs).last_hidden_state, inputs["attention_mask"])
     return out
 
@@ -538,14 +539,14 @@ def found_within(docs, budget=150):
     return found
 
 
-sizes = [1, 20, 40, 60, 100]
+sizes = lab.budget(full=[1, 20, 40, 60, 100], quick=[1, 40])
 fig, ax = plt.subplots(figsize=(9, 4.2))
 variants = {"title + chunk": {}, "chunk alone": {"titles": False}, "title, overlap of 1": {"overlap": 1}}
 for i, (label, options) in enumerate(variants.items()):
     stats = []
     for size in sizes:
         found = pd.DataFrame({"x": found_within(documents(knowledge, size, **options))})
-        stats.append(scoring.bootstrap(found, lambda f: float(f["x"].mean()), n=300))
+        stats.append(scoring.bootstrap(found, lambda f: float(f["x"].mean()), n=lab.budget(full=300, quick=20)))
     stats = np.array(stats)
     ax.errorbar(np.arange(len(sizes)) + 0.08 * (i - 1), stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4,
                 color=plots.COLORS[i], marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=label)
@@ -595,7 +596,7 @@ def ask(prompts, system=FROM_TEXT, length=20, batch=26):
         heads = [chat_text(prompt, system) for prompt in part]
         inputs = tokenizer(heads, padding=True, padding_side="left", return_tensors="pt").to(model.device)
         out = model.generate(
-            **inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+            **inputs, max_new_tokens=lab.budget(full=length, quick=4), do_sample=False, pad_token_id=tokenizer.pad_token_id,
             return_dict_in_generate=True, output_logits=True,
         )
         chosen = out.sequences[:, inputs["input_ids"].shape[1] :]
@@ -632,7 +633,7 @@ def answers(rows, passages, system=FROM_TEXT, which=answerable):
     return texts_, [right(text, which["accepted"][i]) for i, text in zip(rows, texts_, strict=True)]
 
 
-step = lab.budget(full=1, quick=13)  # in the quick budget, every thirteenth question
+step = lab.budget(full=1, quick=30)  # in the quick budget, every thirtieth question
 asked = answerable.index[::step]
 best = [top(dense[q], 5).tolist() for q in known]
 gold = [min(wanted) for wanted in relevant]
@@ -646,7 +647,7 @@ for way, passages, system in (
 print(f"{len(known_answers)} different prompts in {time.time() - began:.0f} s")
 
 # %% tags=["experiment"]
-WAYS, KINDS = ["closed book", "best chunk", "gold chunk"], ["page", "revised", "recent"]
+WAYS, KINDS = ["closed book", "best chunk", "gold chunk"], lab.budget(full=["page", "revised", "recent"], quick=["page"])
 groups = {"all": results, **{kind: results[results["kind"] == kind] for kind in KINDS}}
 fig, ax = plt.subplots(figsize=(10, 4.2))
 for i, way in enumerate(WAYS):
@@ -673,7 +674,7 @@ hit = np.array([best[i][0] in relevant[i] for i in asked])
 print(f"best chunk: right {results.loc[hit, 'best chunk'].mean():.2f} where it holds the sentence ({hit.sum()} questions), "
       f"{results.loc[~hit, 'best chunk'].mean():.2f} where it does not ({(~hit).sum()})")
 columns = ["question", "answer", "said, closed book", "said, best chunk"]
-results.iloc[:: len(results) // 8][columns].style.hide()
+results.iloc[:: len(results) // lab.budget(full=8, quick=4)][columns].style.hide()
 
 # %% [markdown]
 # From 0.04 to 0.51 with one chunk and no training. What the model cannot know, the recent facts, goes from none to most. The
@@ -873,7 +874,7 @@ pd.DataFrame(table).T.rename_axis("query")
 
 # %% tags=["experiment"]
 rows = []
-for threshold in (0.0, 0.05, 0.1, 0.15, 0.25, 1.0):
+for threshold in lab.budget(full=(0.0, 0.05, 0.1, 0.15, 0.25, 1.0), quick=(0.0, 0.1, 1.0)):
     unsure = np.array([min(draft[2], default=0) < threshold for draft in drafts])
     masked = [f"{q} {sure(draft, threshold)}" for q, draft in zip(asked_half, drafts, strict=True)]
     found = (embed(masked) @ vectors.T).numpy().argmax(1)
@@ -916,7 +917,7 @@ print(f"θ = 1 − direct: {interval(rows[-1][2].astype(float) - direct)}; "
 pairs = np.random.default_rng(0).permutation(answerable.index)[: len(answerable) // 2 * 2].reshape(-1, 2)
 joint = embed([" ".join(answerable.loc[pair, "question"]) for pair in pairs]) @ vectors.T
 table = {}
-for k in (2, 4, 6):
+for k in lab.budget(full=(2, 4, 6), quick=(4,)):
     once = [all(relevant[i] & set(top(row, k)) for i in pair) for pair, row in zip(pairs, joint, strict=True)]
     each = [all(relevant[i] & set(top(dense[known[i]], k // 2)) for i in pair) for pair in pairs]
     table[f"{k} chunks in all"] = {"one search with both": interval(once), "one search each": interval(each),
@@ -938,7 +939,7 @@ pd.DataFrame(table)
 # last, next to the question.
 
 # %% tags=["experiment"]
-pair_results = results.loc[half[:36]].copy()
+pair_results = results.loc[half[: lab.budget(full=36, quick=3)]].copy()
 pair_results["said, best 2"], pair_results["best 2"] = answers(pair_results.index, lambda i: best[i][:2])
 for k in (1, 2):
     found, _ = retrieval_scores([best[i] for i in pair_results.index], [relevant[i] for i in pair_results.index], k)
@@ -974,7 +975,7 @@ ABSTAINS = (
     "don t know|do not know"
 )
 CAREFUL = f"{FROM_TEXT} If the text does not hold the answer, say: not in the text."
-nothing = np.flatnonzero(questions["kind"] == "none")[:: lab.budget(full=1, quick=5)]
+nothing = np.flatnonzero(questions["kind"] == "none")[:: lab.budget(full=1, quick=10)]
 prompts = {
     "no answer there": [prompt_with(questions["question"][q], docs["text"][top(dense[q], 1)]) for q in nothing],
     "answer there": [prompt_with(answerable["question"][i], docs["text"][[gold[i]]]) for i in half[: len(nothing) * 3 // 5]],
@@ -1170,7 +1171,7 @@ changed = [i for i, (old, new) in enumerate(zip(docs["text"], docs_newer["text"]
 vectors_newer = vectors.clone()
 vectors_newer[changed] = embed(docs_newer["text"][changed].tolist())
 print(f"{len(changed)} of {len(docs)} chunks changed; the new index took {time.time() - began:.1f} s, the weights 0 steps")
-revised = answerable[answerable["kind"] == "revised"].iloc[:: lab.budget(full=1, quick=4)]
+revised = answerable[answerable["kind"] == "revised"].iloc[:: lab.budget(full=1, quick=6)]
 found = (embed(revised["question"].tolist()) @ vectors_newer.T).argmax(1).tolist()
 prompts = [prompt_with(q, [docs_newer["text"][c]]) for q, c in zip(revised["question"], found, strict=True)]
 said = [text for text, _, _ in ask(prompts)]

@@ -43,7 +43,7 @@ PAGE = "On 8 May 2025 Cardinal Robert Prevost was elected pope."
 SHORT = "You answer questions in a few words."
 for text in (QUESTION, f"{PAGE}\n\nQuestion: {QUESTION}"):
     chat = [{"role": "system", "content": SHORT}, {"role": "user", "content": f"{text}\nShort answer:"}]
-    print(generate(model, tokenizer, chat, max_new_tokens=24))
+    print(generate(model, tokenizer, chat, max_new_tokens=lab.budget(full=24, quick=3)))
 
 # %% [markdown]
 # Not one weight has changed. What the model *has* is in the weights; what it *reads* is in the prompt.
@@ -171,7 +171,8 @@ def embed(texts, batch=32):
     out, order = torch.zeros(len(texts), 384), sorted(range(len(texts)), key=lambda i: len(texts[i]))
     for start in range(0, len(order), batch):
         part = order[start : start + batch]
-        inputs = cut([texts[i] for i in part], padding=True, truncation=True, max_length=256, return_tensors="pt")
+        inputs = cut([texts[i] for i in part], padding=True, truncation=True,
+                     max_length=lab.budget(full=256, quick=24), return_tensors="pt")
         mask = inputs["attention_mask"][..., None]
         states = (encoder(**inputs).last_hidden_state * mask).sum(1) / mask.sum(1)
         out[part] = states / states.norm(dim=1, keepdim=True)
@@ -209,7 +210,7 @@ SYSTEM = "You answer questions from the text in a few words."
 def reply(question, passages, system=SYSTEM, length=20):
     content = "\n".join([*passages, "", f"Question: {question}\nShort answer:"]).strip()
     chat = [{"role": "system", "content": system}, {"role": "user", "content": content}]
-    return generate(model, tokenizer, chat, max_new_tokens=length)
+    return generate(model, tokenizer, chat, max_new_tokens=lab.budget(full=length, quick=3))
 
 
 best = docs["text"][top(DENSE[ROW[LIFTS]], 1)[0]]
@@ -371,7 +372,7 @@ places["fused"] = [min(FUSED[ROW[q]].index(g) + 1 for g in relevant[q]) for q in
 fig, ax = plt.subplots(figsize=(9.5, 4.2))
 for i, name in enumerate(places):
     within = [lambda f, n=name, k=k: float((f[n] <= k).mean()) for k in range(1, 11)]
-    stats = np.array([scoring.bootstrap(places, statistic, n=300) for statistic in within])
+    stats = np.array([scoring.bootstrap(places, statistic, n=lab.budget(full=300, quick=20)) for statistic in within])
     ax.plot(range(1, 11), stats[:, 0], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i],
             label=f"{name}, MRR {(1 / places[name]).mean():.2f}")  # fmt: skip
     ax.fill_between(range(1, 11), stats[:, 1], stats[:, 2], color=plots.COLORS[i], alpha=0.12)
@@ -412,7 +413,8 @@ def ask(questions_, passages, system=SYSTEM, length=20, batch=26, model=model, t
     for start in range(0, len(asked), batch):
         heads = [chat_text(tokenizer, q, p, system) for q, p in asked[start : start + batch]]
         inputs = tokenizer(heads, padding=True, padding_side="left", return_tensors="pt").to(model.device)
-        out = model.generate(**inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id,
+        out = model.generate(**inputs, max_new_tokens=lab.budget(full=length, quick=3), do_sample=False,
+                             pad_token_id=tokenizer.pad_token_id,
                              return_dict_in_generate=True, output_logits=True)  # fmt: skip
         ids = out.sequences[:, inputs["input_ids"].shape[1] :]
         chances = torch.stack(out.logits, 1).float().softmax(-1).gather(2, ids[..., None])[..., 0]
@@ -428,7 +430,7 @@ def right(answer, accepted):
     return any(f" {' '.join(words(option))} " in said for option in accepted.split("|"))
 
 # %%
-some = answerable[:: lab.budget(full=4, quick=26)]
+some = answerable[:: lab.budget(full=4, quick=52)]
 accepted = [questions["accepted"][ROW[q]] for q in some]
 ranked = [[docs["text"][i] for i in top(DENSE[ROW[q]], 2)] for q in some]
 results = {"closed book": ask(some, [[]] * len(some), SHORT), "best chunk": ask(some, [r[:1] for r in ranked])}

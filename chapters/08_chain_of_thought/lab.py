@@ -60,10 +60,13 @@ FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
-for tail, length in ((" The answer is", 6), (" Let's think step by step.", 70)):
+for tail, length in (
+    (" The answer is", lab.budget(full=6, quick=2)),
+    (" Let's think step by step.", lab.budget(full=70, quick=5)),
+):
     said = generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length)
     print(f"A:{tail} … {said}\n")
-print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tokens=70))
+print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=5)))
 
 # %% [markdown]
 # One problem is an anecdote. We need many, and we need to know their answers for certain.
@@ -370,7 +373,8 @@ def as_chat(question):
     return tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
 
 
-FREE, CHAIN = lab.budget(full=45, quick=12), 40  # tokens: of free text, of a chain like the examples
+# tokens: of free text, of a chain like the examples
+FREE, CHAIN = lab.budget(full=45, quick=5), lab.budget(full=40, quick=24)
 STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
     "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
     "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
@@ -772,7 +776,7 @@ def accuracy(model, style, steps):
 # **Predict:** draw three curves, share of right answers against the number of steps (1 to 7; training had up to 5).
 
 # %% tags=["experiment"]
-FLOPS, SEEDS = lab.budget(full=300_000_000_000, quick=3_000_000_000), lab.budget(full=3, quick=1)
+FLOPS, SEEDS = lab.budget(full=300_000_000_000, quick=1_000_000_000), lab.budget(full=3, quick=1)
 
 
 def race():
@@ -780,7 +784,10 @@ def race():
     models, rows = {}, []
     for style, seed in itertools.product(("direct", "dots", "chain"), range(SEEDS)):
         models[style, seed], seen = train(style, seed, FLOPS)
-        rows += [(style, seed, steps, seen, accuracy(models[style, seed], style, steps)) for steps in range(1, 8)]
+        rows += [
+            (style, seed, steps, seen, accuracy(models[style, seed], style, steps))
+            for steps in range(1, lab.budget(full=8, quick=3))
+        ]
     return models, rows
 
 
@@ -797,7 +804,8 @@ for i, (style, part) in enumerate(scores.groupby("style", sort=False)):
         scoring.bootstrap(f.reset_index(drop=True), lambda f: float(f["right"].mean())) for _, f in part.groupby("steps")
     ]
     stats = np.array(by_steps)
-    ax.errorbar(range(1, 8), stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4, label=style, **look)
+    ax.errorbar(range(1, lab.budget(full=8, quick=3)), stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4,
+                label=style, **look)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.text(1, 0.115, "a guess", fontsize=11)
 ax.axvline(MOST + 0.5, color="grey", linestyle="--", marker="")

@@ -47,7 +47,10 @@ FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
-for tail, length in ((" The answer is", 6), (" Let's think step by step.", 45)):
+for tail, length in (
+    (" The answer is", lab.budget(full=6, quick=2)),
+    (" Let's think step by step.", lab.budget(full=45, quick=4)),
+):
     print(f"A:{tail} …", generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length), "\n")
 
 # %% [markdown]
@@ -112,7 +115,7 @@ plt.show()
 # ### Tuned models do it unasked
 
 # %%
-print(generate(model, tokenizer, FRIENDS, max_new_tokens=70))
+print(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=4)))
 
 # %% [markdown]
 # In a chat the course model writes a chain of itself: instruction data (chapter 2) is full of worked solutions. For today's chat
@@ -155,7 +158,11 @@ def answers(prompts, length, model=model, tokenizer=tokenizer):
 
 def both_styles(model, tokenizer):
     """What a model says to the problems without (False) and with (True) a chain; prints how much of it is right."""
-    said = {c: answers([few_shot(q, c) for q, _ in problems], 40 if c else 5, model, tokenizer) for c in (False, True)}
+    said = {
+        c: answers([few_shot(q, c) for q, _ in problems],
+                   lab.budget(full=40 if c else 5, quick=8 if c else 2), model, tokenizer)
+        for c in (False, True)
+    }
     right = pd.DataFrame({c: [number_in(t) == a for t, (_, a) in zip(said[c], problems, strict=True)] for c in said})
     for c, name in ((False, "answer at once"), (True, "chain first")):
         found = scoring.bootstrap(right, lambda f, c=c: float(f[c].mean()))
@@ -288,7 +295,7 @@ plt.show()
 # number of steps, trained on 1 to 5, tested on 1 to 7. Draw three curves.
 
 # %% tags=["hide-input"]
-race = tables.load("chain_steps")
+race = lab.budget(full=tables.load("chain_steps"), quick=tables.load("chain_steps").query("steps <= 2"))
 fig, ax = plt.subplots(figsize=(9.5, 4.6))
 for i, (style, part) in enumerate(race.groupby("style", sort=False)):
     frames = [f.reset_index(drop=True) for _, f in part.groupby("steps")]
@@ -296,7 +303,8 @@ for i, (style, part) in enumerate(race.groupby("style", sort=False)):
     look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
     seen = part["problems_seen"].iloc[0]
     error = np.abs(stats[:, 1:].T - stats[:, 0])
-    ax.errorbar(range(1, 8), stats[:, 0], error, capsize=4, label=f"{style} ({seen:,} problems)", **look)
+    ax.errorbar(range(1, lab.budget(full=8, quick=3)), stats[:, 0], error, capsize=4,
+                label=f"{style} ({seen:,} problems)", **look)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.axvline(5.5, color="grey", linestyle="--", marker="")
 ax.set(title="Equal training FLOPs, five seeds, 95 % intervals", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
@@ -410,9 +418,10 @@ def chances(kept, left=3):
 
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 4), sharey=True)
 for ax, left, title in ((axes[0], 3, "a right chain"), (axes[1], 4, "a mistake: 10 - 7 = 4")):
-    table = pd.DataFrame([chances(kept, left) for kept in range(4)])
+    table = pd.DataFrame([chances(kept, left) for kept in range(lab.budget(full=4, quick=2))])
     for i, (n, column) in enumerate(table.items()):
-        ax.plot(range(4), column, color=plots.COLORS[i], marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=str(n))
+        ax.plot(range(lab.budget(full=4, quick=2)), column, color=plots.COLORS[i], marker=plots.MARKERS[i],
+                linestyle=plots.LINES[i], label=str(n))
     ax.set(title=title, xlabel="sentences of the chain given", xticks=range(4), ylim=(0, 1.02))
     ax.legend(title="answer", fontsize=10, title_fontsize=10)
 axes[0].set_ylabel("probability of the answer")

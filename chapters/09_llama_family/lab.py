@@ -632,7 +632,7 @@ pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused"
 # Let the model read its own source code: the file `modeling_llama.py`, which has what you have just written.
 
 # %% tags=["experiment"]
-LONG = lab.budget(full=1024, quick=64)
+LONG = lab.budget(full=1024, quick=32)
 source = inspect.getsource(modeling_llama)
 long_ids = tokens_of(source[source.index("class LlamaRMSNorm") :])[:, : LONG + 1]
 with torch.inference_mode():
@@ -706,7 +706,7 @@ WRONG = {
 }
 
 # %% tags=["experiment"]
-texts = data.movie_sentences()[: lab.budget(full=20, quick=2)]["text"]
+texts = data.movie_sentences()[: lab.budget(full=20, quick=1)]["text"]
 
 
 @torch.inference_mode()
@@ -760,7 +760,7 @@ def greedy(logits):
     return logits.argmax(-1, keepdim=True)
 
 
-STEPS = lab.budget(full=40, quick=4)
+STEPS = lab.budget(full=40, quick=2)
 prompt = tokens_of("A llama is an animal that")
 seconds, outputs = {}, {}
 for cached in (False, True):
@@ -784,7 +784,7 @@ def milliseconds(ids, past=None, runs=2):
     return 1000 * min(seconds)
 
 
-lengths = lab.budget(full=(16, 64, 256, 1024), quick=(16, 64))
+lengths = lab.budget(full=(16, 64, 256, 1024), quick=(16, 32))
 times = {"without": [], "with": []}
 for n in lengths:
     ids = long_ids[:, :n]
@@ -1047,7 +1047,7 @@ def variety(texts):
     return len(set(pairs)) / len(pairs)
 
 # %% tags=["experiment"]
-COUNT, LENGTH = lab.budget(full=24, quick=8), lab.budget(full=20, quick=4)
+COUNT, LENGTH = lab.budget(full=24, quick=8), lab.budget(full=20, quick=2)
 print("greedy:", tokenizer.decode(decode(STORY, LENGTH, greedy)[0]))
 rows = {}
 for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
@@ -1080,7 +1080,7 @@ else:
     print(f"{MODEL} has no chat template: nobody trained it to chat, and there is nothing to show here.")
 
 # %% tags=["experiment"]
-ANSWER = lab.budget(full=40, quick=6)  # longest answer, in tokens
+ANSWER = lab.budget(full=40, quick=3)  # longest answer, in tokens
 
 
 def reply(talk, pick=greedy, steps=ANSWER):

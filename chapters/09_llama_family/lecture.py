@@ -310,7 +310,7 @@ widgets.explorer(reach, log10_theta=(2.0, 5.7, 0.1), head_size=[128, 64, 16]);
 seconds = {}
 for cached in (True, False):
     began = time.perf_counter()
-    out = model.generate(ids, max_new_tokens=lab.budget(full=40, quick=4), do_sample=False, use_cache=cached,
+    out = model.generate(ids, max_new_tokens=lab.budget(full=40, quick=2), do_sample=False, use_cache=cached,
                          pad_token_id=tokenizer.pad_token_id)
     seconds[cached] = time.perf_counter() - began
 print(tokenizer.decode(out[0]))
@@ -502,7 +502,7 @@ pd.DataFrame({
 # only the letters; the letter must be what it writes.
 
 # %% tags=["hide-input"]
-quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=6)))
+quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=3)))
 first = np.mean([row["choices"][0] in row["targets"] for row in quiz])
 rng = np.random.default_rng(0)
 options = [[row["choices"][i] for i in rng.permutation(len(row["choices"]))] for row in quiz]  # else "A" is right too often
@@ -676,7 +676,7 @@ def classes(path):
 
 llama_classes = {node.name for node in classes(folder / "llama/modeling_llama.py")}
 parents, file_of = {}, {}
-for path in sorted(folder.glob("*/modular_*.py")):
+for path in sorted(folder.glob(lab.budget(full="*/modular_*.py", quick="mi*/modular_*.py"))):
     for node in classes(path):
         parents[node.name] = [b.id for b in node.bases if isinstance(b, ast.Name)]
         file_of[node.name] = path.parent.name

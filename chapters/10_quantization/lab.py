@@ -362,7 +362,7 @@ def watch(name):
 
 hooks = [m.register_forward_pre_hook(watch(n)) for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != "lm_head"]
 with torch.inference_mode():
-    model(**tokenizer(sentences[:8], return_tensors="pt", padding=True).to(model.device))
+    model(**tokenizer(sentences[: lab.budget(full=8, quick=2)], return_tensors="pt", padding=True).to(model.device))
 for hook in hooks:
     hook.remove()
 
@@ -865,7 +865,7 @@ def check(got, want):
 # bitsandbytes' nf4. Which differences will be larger than the noise?
 
 # %% tags=["experiment"]
-texts = sorted(sentences[: lab.budget(full=160, quick=16)], key=len)
+texts = sorted(sentences[: lab.budget(full=160, quick=4)], key=len)
 
 
 def score(model, batch_size=16):
@@ -917,8 +917,8 @@ def measure(name, candidate):
     """Memory, perplexity, speed, and the paired difference; each with its 95 % interval over sentences."""
     scores[name], speed = score(candidate)
     paired = scores[name].assign(base=scores["fp32"]["nll"])
-    ppl = scoring.bootstrap(paired, scoring.perplexity, n=300)
-    added = scoring.bootstrap(paired, extra, n=300)
+    ppl = scoring.bootstrap(paired, scoring.perplexity, n=lab.budget(full=300, quick=20))
+    added = scoring.bootstrap(paired, extra, n=lab.budget(full=300, quick=20))
     return dict(zip(("format", "MB", "tokens/s", "perplexity", "low", "high", "added nats", "from", "to"),
                     (name, candidate.get_memory_footprint() / 1e6, speed, *ppl, *added), strict=True))
 

@@ -172,7 +172,7 @@ for name, module in model.named_modules():
             largest[name] = inputs[0].abs().amax(dim=(0, 1)).cpu()  # by channel, over sentences and tokens
         handles.append(module.register_forward_pre_hook(hook))
 with torch.inference_mode():
-    model(**tokenizer(sentences[:8], return_tensors="pt", padding=True).to(model.device))
+    model(**tokenizer(sentences[: lab.budget(full=8, quick=2)], return_tensors="pt", padding=True).to(model.device))
 for handle in handles:
     handle.remove()
 
@@ -341,7 +341,7 @@ class Classifier(nn.Module):
 # sentence. A small problem on purpose: we want three seeds, error bars and an answer within seconds.
 
 # %%
-reviews = data.movie_sentences().shuffle(seed=1).select(range(lab.budget(full=6000, quick=1500)))
+reviews = data.movie_sentences().shuffle(seed=1).select(range(lab.budget(full=6000, quick=400)))
 embed = model.model.embed_tokens.weight.detach().cpu()  # the classifier is small: it is made and trained on the CPU
 ids = tokenizer(list(reviews["text"]))["input_ids"]
 X = torch.stack([embed[torch.tensor(i)].mean(0) for i in ids])
@@ -439,7 +439,7 @@ del classifier
 # Memory, *perplexity* (困惑度) on real sentences, speed. The same sentences for every format, so the difference is paired.
 
 # %%
-texts = sentences[100 : 100 + lab.budget(full=64, quick=8)]
+texts = sentences[100 : 100 + lab.budget(full=64, quick=2)]
 rows, scored = [], {}
 for precision in tqdm(("fp32", "bf16", "int8", "nf4"), leave=False):
     candidate, _ = load_model("course", precision=precision)
@@ -459,7 +459,7 @@ def ratio(frame):
 for row in rows:
     paired = scored[row["format"]].assign(base=scored["fp32"]["nll"])
     row["perplexity"] = scoring.perplexity(scored[row["format"]])
-    row["× fp32"], row["low"], row["high"] = scoring.bootstrap(paired, ratio, n=300)
+    row["× fp32"], row["low"], row["high"] = scoring.bootstrap(paired, ratio, n=lab.budget(full=300, quick=20))
 cost = pd.DataFrame(rows).set_index("format")
 cost.round(3)
 

@@ -545,7 +545,7 @@ class Task:
 
     def __init__(self, prompts, labels, options, train, longest):
         ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
-        wanted = train + lab.budget(full=240, quick=30)
+        wanted = train + lab.budget(full=240, quick=12)
         longest = max(longest, sorted(map(len, ids))[wanted - 1])  # another tokenizer may need more tokens
         kept = [i for i, row in enumerate(ids) if len(row) <= longest][:wanted]
         self.ids = nn.utils.rnn.pad_sequence([torch.tensor(ids[i]) for i in kept], batch_first=True)
@@ -574,7 +574,7 @@ class Task:
         return (found == self.labels[self.train :]).cpu().numpy()
 
 # %% tags=["experiment"]
-TRAIN = lab.budget(full=160, quick=32)
+TRAIN = lab.budget(full=160, quick=16)
 reviews = [row for row in data.movie_sentences().shuffle(seed=0) if abs(row["score"]) >= 1]
 mood = Task(
     [row["text"] + "\nIt was" for row in reviews],
@@ -815,7 +815,7 @@ generator = torch.Generator().manual_seed(0)
 noise = torch.linalg.svdvals(torch.randn(change(full[0], linears[0]).shape, generator=generator)).square()
 
 # %% tags=["experiment"]
-KEPT = lab.budget(full=(1, 2, 4, 8, 64), quick=(1, 8))
+KEPT = lab.budget(full=(1, 2, 4, 8, 64), quick=(8,))
 rows = []
 for r in KEPT:
     for seed, layers in full.items():
@@ -1010,7 +1010,8 @@ def possible(kind):
 
 # %% tags=["experiment"]
 found = {}
-at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # Linux: memory that is freed is given back at once
+# Linux: memory that is freed is given back at once
+at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": lab.budget(full="65536", quick="33554432")}
 kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("full", "nf4")) if possible(kind)]
 for kind in tqdm(kinds, desc="one process each", leave=False):
     call = f"measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"
@@ -1133,7 +1134,7 @@ def hub_has(name):
     return True
 
 # %% tags=["experiment"]
-STEPS = lab.budget(full=6, quick=2)
+STEPS = lab.budget(full=6, quick=1)
 losses, tuned = train_as_in_the_deck(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
 print(f"{MODEL} model, loss of each step:", np.round(losses, 2).tolist())
 tuned.print_trainable_parameters()

@@ -145,7 +145,7 @@ def fit(layers, task, rate, passes=3, size=12):
 
 reviews = [row for row in data.movie_sentences().shuffle(seed=0) if abs(row["score"]) >= 1]
 moods = [(row["text"] + "\nIt was", int(row["score"] > 0)) for row in reviews]
-mood = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(24, 20)))
+mood = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(12, 8)))
 
 # %% [markdown]
 # ### Look at a true change
@@ -543,7 +543,7 @@ LARGER = "qwen2.5-1.5b"  # 1.5 billion parameters
 
 def before_and_after(model, tokenizer):
     """Accuracy on moods, untrained and with LoRA on queries and values of the last two layers."""
-    task = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(24, 20)), longest=20)
+    task = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 120), quick=(12, 8)), longest=20)
     untrained, last = task.accuracy(task.core.layers[-TOP:]), range(len(task.core.layers) - TOP, len(task.core.layers))
     config = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj"], layers_to_transform=list(last))
     layers = get_peft_model(model, config).base_model.model.model.layers[-TOP:]
@@ -574,7 +574,7 @@ questions = [
     for row in data.bigbench("natural_instructions/subtask046_miscellaenous_question_typing").shuffle(seed=0)
     if len(row["targets"]) == 1 and row["targets"][0] in KINDS
 ]
-sort = Task(model, tokenizer, questions, list(KINDS.values()), *lab.budget(full=(96, 100), quick=(24, 20)), longest=15)
+sort = Task(model, tokenizer, questions, list(KINDS.values()), *lab.budget(full=(96, 100), quick=(12, 8)), longest=15)
 
 
 def as_peft(layers, name, served):

@@ -173,7 +173,7 @@ def bag(train, test, analyzer):
     return classifier.predict(texts) == np.array(truth)
 
 
-pairs = list(zip(shops["text"], shops["positive"], strict=True))[:: lab.budget(full=1, quick=20)]
+pairs = list(zip(shops["text"], shops["positive"], strict=True))[:: lab.budget(full=1, quick=100)]
 shuffled = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
 fifth = len(pairs) // 5
 known = {text for text, _ in shuffled[fifth:]}
@@ -501,7 +501,11 @@ def prepare(texts, labels, task, longest, train, test, seed=0):
 
 TRAIN, TEST = lab.budget(full=240, quick=16), lab.budget(full=200, quick=12)
 started = time.perf_counter()
-english = prepare(films["text"], [score > 0 for score in films["score"]], ENGLISH, 14, TRAIN, TEST)
+english = prepare(
+    lab.budget(full=films["text"], quick=films["text"][::20]),
+    [score > 0 for score in lab.budget(full=films["score"], quick=films["score"][::20])],
+    ENGLISH, 14, TRAIN, TEST,
+)
 tokens = sum(len(row) for part in english.values() for row in part["rows"])
 print(f"{tokens:,} tokens through {FROZEN} layers in {time.perf_counter() - started:.0f} s")
 print(repr(tokenizer.decode(english["train"]["rows"][0])))
@@ -544,7 +548,7 @@ def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
     return fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate, warmup=len(batches) // 10)
 
 # %% tags=["experiment"]
-SEEDS = range(lab.budget(full=3, quick=2))
+SEEDS = range(lab.budget(full=3, quick=1))
 EPOCHS = lab.budget(full=2, quick=1)
 truth = english["test"]["frame"]["label"].to_numpy()
 right = pd.DataFrame({"before": predict(english["test"], WORDS).argmax(1).numpy() == truth})
@@ -760,7 +764,10 @@ errors.groupby(bins, observed=False)["right"].agg(["mean", "size"]).rename_axis(
 
 # %% tags=["experiment"]
 rows = []
-for name, texts in (("film sentences", films["text"][:2000]), ("Chinese reviews", shops["text"][::18])):
+for name, texts in (
+    ("film sentences", films["text"][: lab.budget(full=2000, quick=100)]),
+    ("Chinese reviews", shops["text"][:: lab.budget(full=18, quick=360)]),
+):
     counts = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
     letters = np.array([len(text) for text in texts])
     rows.append((name, counts.sum() / letters.sum(), np.median(letters), np.median(counts), np.mean(counts <= 64)))
@@ -771,7 +778,11 @@ pd.DataFrame(rows, columns=columns).set_index("text").round(2)
 # %% tags=["experiment"]
 started = time.perf_counter()
 size = lab.budget(full=(200, 120), quick=(16, 12))
-chinese = prepare(shops["text"], shops["positive"], CHINESE, 36, *size)
+chinese = prepare(
+    lab.budget(full=shops["text"], quick=shops["text"][::40]),
+    lab.budget(full=shops["positive"], quick=shops["positive"][::40]),
+    CHINESE, 36, *size,
+)
 tokens = [sum(len(row) for part in data_.values() for row in part["rows"]) for data_ in (english, chinese)]
 print(f"{tokens[1]:,} tokens, {time.perf_counter() - started:.0f} s")
 asked = chinese["test"]["frame"]["label"].to_numpy()
@@ -1150,7 +1161,7 @@ def gradient_times_input(ids, words):
     return (gradient * leaf.detach())[0].sum(-1).cpu(), best
 
 
-sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=3)]
+sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=1)]
 tuned.set_adapter("english_0")
 falls, agree, rng = [], [], np.random.default_rng(0)
 for text in sentences:
@@ -1286,7 +1297,7 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
     yield from stream_text(tokens(), tokenizer.decode)
 
 # %% tags=["experiment"]
-question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=8)
+question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=3)
 started, shown = time.perf_counter(), []
 try:
     for text in reply(tuned, tokenizer, question, LENGTH):
@@ -1564,7 +1575,7 @@ with serving(SPACE) as address:
             log.append(f"{text[:10]!r:<12} refused: {refusal}")
     try:
         job = client.submit("Name three colours.", api_name="/chat")
-        answers = list(itertools.islice(job, lab.budget(full=24, quick=4)))
+        answers = list(itertools.islice(job, lab.budget(full=24, quick=2)))
         job.cancel()
         log.append(f"chat: {answers[:2]}, … {answers[-1:]}")
     except AppError as refusal:

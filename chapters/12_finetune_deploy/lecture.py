@@ -108,7 +108,7 @@ for i in tokenizer("服务很好")["input_ids"]:
 
 # %% tags=["hide-input"]
 films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5).shuffle(seed=0)
-films = films.filter(lambda row: len(row["text"]) < 90).select(range(500))
+films = films.filter(lambda row: len(row["text"]) < 90).select(range(lab.budget(full=500, quick=60)))
 texts, y = list(films["text"]), np.array(films["score"]) > 0
 encoder, encoder_tokenizer = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32")
 
@@ -125,7 +125,7 @@ def sentence_vectors(sentences):
 
 
 X = sentence_vectors(texts)
-ASKED = 100  # the last hundred are the examination
+ASKED = lab.budget(full=100, quick=10)  # the last hundred are the examination
 prompts = [f"Review: {text}\nSentiment:" for text in texts[-ASKED:]]
 
 
@@ -188,7 +188,7 @@ else:
 
 # %% tags=["hide-input"]
 reviews = data.chinese_reviews()
-lines = list(zip(reviews["text"], reviews["positive"], strict=True))[::3]
+lines = list(zip(reviews["text"], reviews["positive"], strict=True))[:: lab.budget(full=3, quick=60)]
 once = list(dict.fromkeys(lines))
 
 
