@@ -93,7 +93,7 @@ class Request:
 
     precision: str  # one of hardware.PRECISIONS, or "auto"
     device: str  # one of DEVICES
-    other: str | None  # with int8 and nf4, the precision of the rest, where somebody named one
+    compute_dtype: str | None  # with int8 and nf4, the precision of the rest, where somebody named one
     quantization: Any  # a BitsAndBytesConfig that was given, to be passed on as it is
     hub: dict[str, Any]
     rest: dict[str, Any]  # for from_pretrained
@@ -114,11 +114,11 @@ def read(name: object, task: object, precision: object, device: object, given: M
         if argument in _REFUSED and given[argument] not in (None, False):
             raise ArgumentError(f"load_model() does not take {argument}: {_REFUSED[argument]}.")
     quantization = _quantization(given.get("quantization_config"))
-    chosen, other = _precision(precision, given, quantization)
+    chosen, compute_dtype = _precision(precision, given, quantization)
     return Request(
         precision=chosen,
         device=_device(device, given.get("device_map")),
-        other=other,
+        compute_dtype=compute_dtype,
         quantization=quantization,
         hub={key: value for key, value in given.items() if key in _HUB and value is not None},
         rest={key: value for key, value in given.items() if key not in (*_READ, *_HUB, *_REFUSED)},

@@ -78,12 +78,14 @@ def _load(
     if device == "auto":
         on_gpu = here.accelerator != "mps" or precision not in hardware.QUANTIZED
         device = here.accelerator if here.accelerator and on_gpu else "cpu"
-    other = asked.other or here.other(device)
+    compute_dtype = asked.compute_dtype or here.compute_dtype(device)
     candidates = [precision]
     if precision == "auto":
-        candidates = [other, "int8", "nf4"] if device == "cuda" else ["fp32", here.half(device)]
+        candidates = [compute_dtype, "int8", "nf4"] if device == "cuda" else ["fp32", here.half(device)]
     context = min(_CHECK_CONTEXT, getattr(config.get_text_config(), "max_position_embeddings", None) or _CHECK_CONTEXT)
-    needs = {p: hardware.plan(config, p, context=context, task=task, other=other, name=label) for p in candidates}
+    needs = {
+        p: hardware.plan(config, p, context=context, task=task, compute_dtype=compute_dtype, name=label) for p in candidates
+    }
     precision = next((p for p in candidates if hardware.fits(needs[p], device, here)), candidates[-1])
     hardware.check(needs[precision], device, here)
     if precision in hardware.QUANTIZED and device == "cpu":
@@ -94,7 +96,7 @@ def _load(
 
     source, where = _source(name)
     where |= asked.hub
-    settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else other]}
+    settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else compute_dtype]}
     if precision in hardware.QUANTIZED:
         hardware.import_bitsandbytes()
         if not saved:

@@ -998,15 +998,15 @@ def llama_bytes(config, precision, batch=1, context=2048):
     linear, others = llama_parameters(config)
     d, layers = config["dimension"], config["layers"]
     kv = config["kv_heads"] * (d // config["heads"])
-    width = 4 if precision == "fp32" else 2
+    bytes_per_parameter = 4 if precision == "fp32" else 2
     if precision == "int8":
         weights = linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"])
     elif precision == "nf4":
         weights = linear / 2 + 4 * linear / 64
     else:
-        weights = linear * width
-    cache = 2 * layers * kv * context * batch * width
-    return int(weights + others * width + cache)
+        weights = linear * bytes_per_parameter
+    cache = 2 * layers * kv * context * batch * bytes_per_parameter
+    return int(weights + others * bytes_per_parameter + cache)
     ### END SOLUTION
 
 

@@ -998,7 +998,7 @@ WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on 
 def possible(kind):
     """Does this way of training MODEL fit the CPU's memory? If not, say so."""
     precision, training = (kind if kind in ("int8", "nf4") else "fp32"), ("full" if kind == "full" else "lora")
-    need = hardware.plan(MODEL, precision, batch=2, context=16, training=training, other="fp32")
+    need = hardware.plan(MODEL, precision, batch=2, context=16, training=training, compute_dtype="fp32")
     whole = all(module.in_features % 64 == 0 for module in base_model.modules() if isinstance(module, nn.Linear))
     fits = hardware.fits(need, "cpu")
     if not fits:

@@ -134,7 +134,7 @@ def test_lora_bytes_are_what_peft_makes(precision: str) -> None:
     model, _ = load_model(precision=precision, device="cpu")
     adapted = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
     trainable, _ = adapted.get_nb_trainable_parameters()
-    planned = plan("course", precision, context=16, training="lora", lora_rank=4, other="fp32")
+    planned = plan("course", precision, context=16, training="lora", lora_rank=4, compute_dtype="fp32")
     assert planned.trainable == trainable
     assert planned.weights == pytest.approx(adapted.get_memory_footprint(), rel=0.05)
     assert (planned.gradients, planned.optimizer) == (4 * trainable, 8 * trainable)
@@ -259,7 +259,12 @@ def test_a_gpu_of_which_nothing_is_said_is_cuda_s() -> None:
     assert LAPTOP.accelerator is None and replace(MAC, gpu=None).accelerator is None
     assert (MAC.free("mps"), MAC.free("cpu"), T4.free("cuda"), T4.free("cpu")) == (9 * GB, 9 * GB, 15 * GB, 12 * GB)
     assert not replace(MAC, capability=(9, 0)).bf16_on_gpu
-    assert [MAC.other("mps"), MAC.other("cpu"), T4.other("cuda"), replace(T4, capability=(8, 0)).other("cuda")] == [
+    assert [
+        MAC.compute_dtype("mps"),
+        MAC.compute_dtype("cpu"),
+        T4.compute_dtype("cuda"),
+        replace(T4, capability=(8, 0)).compute_dtype("cuda"),
+    ] == [
         "fp16",
         "fp32",
         "fp16",
