@@ -249,12 +249,12 @@ def _known_device(argument: str, value: object) -> str:
         written = "cpu" if written == "-1" else f"cuda:{written}"
     if written == "auto":
         return written
-    if found := _DEVICE.fullmatch(written):
-        if int(found[2] or 0) == 0:
-            return found[1]
+    if match := _DEVICE.fullmatch(written):
+        if int(match[2] or 0) == 0:
+            return match[1]
         raise ArgumentError(
             f"load_model() uses the first GPU only, and {argument}={value!r} asks for another. Start the notebook with "
-            f'CUDA_VISIBLE_DEVICES={found[2]} in the environment, and write device="cuda".'
+            f'CUDA_VISIBLE_DEVICES={match[2]} in the environment, and write device="cuda".'
         )
     if argument == "device":
         raise UnknownNameError.of("device", value, list(DEVICES), near=["cuda", "mps"] if written == "gpu" else None)

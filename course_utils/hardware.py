@@ -150,15 +150,15 @@ def report() -> None:
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")  # Linux: platform.processor() says only "x86_64" there
     if info.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     elif sys.platform == "darwin":  # and only "arm" here
-        asked = subprocess.run(
+        sysctl = subprocess.run(
             ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, encoding="utf-8"
         )
-        found = re.search(r"(.+)", asked.stdout)
+        match = re.search(r"(.+)", sysctl.stdout)
     else:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        match = None
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def _apple_name() -> str:
@@ -206,8 +206,10 @@ def _bitsandbytes_problem() -> str | None:
         return f"its import fails, {type(error).__name__}: {_first_line(error)}"
     if getattr(lib, "compiled_with_cuda", False):
         return None
-    said = vars(lib).get("error_msg")  # left by what stands in for a library that could not be opened
-    return f"its library cannot be opened: {_first_line(said)}" if said else "its library is built for the CPU only"
+    load_error = vars(lib).get("error_msg")  # left by what stands in for a library that could not be opened
+    return (
+        f"its library cannot be opened: {_first_line(load_error)}" if load_error else "its library is built for the CPU only"
+    )
 
 
 def import_bitsandbytes() -> None:
@@ -226,8 +228,8 @@ def import_bitsandbytes() -> None:
         ) from error
 
 
-def _first_line(said: object) -> str:
-    return next(iter(str(said).strip().splitlines()), "")
+def _first_line(text: object) -> str:
+    return next(iter(str(text).strip().splitlines()), "")
 
 
 @dataclass(frozen=True)

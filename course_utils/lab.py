@@ -29,7 +29,7 @@ class Unsolved(CourseError, NotImplementedError):
 class _State:
     chapter: str = ""
     exercises: list[str] = field(default_factory=list)
-    passed: dict[str, str] = field(default_factory=dict)  # exercise → "" or what its tests said
+    errors: dict[str, str] = field(default_factory=dict)  # exercise → its tests' error, "" where they pass
 
 
 _state = _State()
@@ -98,15 +98,15 @@ def test(name: str) -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:
-        _state.passed[name] = _UNWRITTEN
-        said = f"{error or 'not written yet'}. Write the cell above, run it, then run this one again."
-        raise _of(name, Unsolved(said)) from None
+        _state.errors[name] = _UNWRITTEN
+        message = f"{error or 'not written yet'}. Write the cell above, run it, then run this one again."
+        raise _of(name, Unsolved(message)) from None
     except Exception as error:
-        said = " ".join(str(error).split())
-        _state.passed[name] = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        message = " ".join(str(error).split())
+        _state.errors[name] = f"{type(error).__name__}: {message}" if message else type(error).__name__
         _of(name, error)
         raise
-    _state.passed[name] = ""
+    _state.errors[name] = ""
     print(f"✓ {name}: all visible tests pass")
 
 
@@ -170,9 +170,9 @@ def summary() -> Any:
 
     rows = []
     for exercise in _state.exercises:
-        said = _state.passed.get(exercise)
-        mark = "✓" if said == "" else "–" if said in (None, _UNWRITTEN) else "✗"
-        rows.append({"exercise": exercise, "passes": mark, "says": "tests not run yet" if said is None else said})
+        error = _state.errors.get(exercise)
+        mark = "✓" if error == "" else "–" if error in (None, _UNWRITTEN) else "✗"
+        rows.append({"exercise": exercise, "passes": mark, "says": "tests not run yet" if error is None else error})
     done = sum(row["passes"] == "✓" for row in rows)
     print(f"{done} of {len(rows)} exercises pass their visible tests. Grading adds hidden tests of the same functions.")
     for row in rows:

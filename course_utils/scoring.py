@@ -271,11 +271,11 @@ def mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float, fl
     """
     from scipy import stats
 
-    found = np.asarray(values, dtype=float)
-    if len(found) < 2:
-        return float(found.mean()), float("-inf"), float("inf")
-    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * found.std(ddof=1) / np.sqrt(len(found))
-    return float(found.mean()), float(found.mean() - half), float(found.mean() + half)
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return float(array.mean()), float("-inf"), float("inf")
+    half = float(stats.t.ppf((1 + level) / 2, len(array) - 1)) * array.std(ddof=1) / np.sqrt(len(array))
+    return float(array.mean()), float(array.mean() - half), float(array.mean() + half)
 
 
 def paired(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:

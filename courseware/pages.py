@@ -42,8 +42,8 @@ def without_widgets(notebook: NotebookNode) -> NotebookNode:
 def chinese(notebook: NotebookNode) -> str:
     """The Chinese of the notebook's title: what stands in brackets in its first cell."""
     first = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    found = re.search(r"\(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
-    return found[1] if found else ""
+    match = re.search(r"\(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
+    return match[1] if match else ""
 
 
 def chapters_table(chapters: Sequence[Chapter]) -> str:

@@ -683,7 +683,7 @@ def test_a_notebook_saved_as_gbk_is_read(tmp_path: Path) -> None:
     files = {"a.ipynb": text.encode("gbk"), "b.ipynb": western.encode("cp1252"), "c.ipynb": text.encode()}
     a, b, c = taken(laid(tmp_path / "submitted", files))
     assert json.loads(a.read()) == json.loads(text) == json.loads(c.read()) and json.loads(b.read()) == json.loads(western)
-    assert "GBK" in a.said and "save it as UTF-8" in a.said and "Windows-1252" in b.said and c.said == ""
+    assert "GBK" in a.file_note and "save it as UTF-8" in a.file_note and "Windows-1252" in b.file_note and c.file_note == ""
 
 
 # -- what is broken or hostile
