@@ -201,10 +201,10 @@ def yours(prompt, answer):
 
 
 library = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)
-library["answer"] = [options[p][o] for p, o in zip(library["prompt"], library["option"], strict=True)]
-library["yours"] = [yours(prompts[p], answer) for p, answer in zip(library["prompt"], library["answer"], strict=True)]
-assert (library["logprob"] - library["yours"]).abs().max() < 1e-3
-library[["answer", "logprob", "yours", "tokens"]].round(3)
+library["answer"] = [options[p][o] for p, o in zip(library["context"], library["continuation"], strict=True)]
+library["yours"] = [yours(prompts[p], answer) for p, answer in zip(library["context"], library["answer"], strict=True)]
+assert (library["loglikelihood"] - library["yours"]).abs().max() < 1e-3
+library[["answer", "loglikelihood", "yours", "tokens"]].round(3)
 
 # %% [markdown]
 # ## 3 · Examples in the prompt
@@ -298,7 +298,7 @@ def classify(examples, sentences, instruction=""):
     shown = [(text, label if isinstance(label, str) else LABELS[label]) for text, label in examples]
     prompts = [few_shot_prompt(shown, text, instruction) for text, _ in sentences]
     scores = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], batch_size=13, progress=False)
-    return scores["logprob"].to_numpy().reshape(-1, 2)
+    return scores["loglikelihood"].to_numpy().reshape(-1, 2)
 
 
 def pick(shots, seed):
