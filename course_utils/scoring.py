@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_BOOTSTRAP_ROWS = 20  # at 95 % the interval of a mean holds it 93 % of the time there, 85 % of 5 values, 75 % of 3
 
 
 @torch.inference_mode()
@@ -255,8 +258,10 @@ def bootstrap(
 ) -> tuple[float, float, float]:
     """A statistic of a table with its percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
 
-    Rows (texts, items, seeds) are drawn with replacement. For a paired comparison, put both measurements in one table and
-    let `statistic` take their difference.
+    Rows (texts, items) are drawn with replacement. For a paired comparison, put both measurements in one table and let
+    `statistic` take their difference. Of fewer than 20 rows the interval is too narrow, and a warning says by how much:
+    there is less spread in a small sample than where it came from, and no t quantile makes up for it (Hesterberg 2015,
+    doi 10.1080/00031305.2015.1089789). `mean`, `paired` and `proportion` hold for few.
 
     Args:
         frame: one row for each item.
@@ -267,10 +272,31 @@ def bootstrap(
     Returns:
         (statistic of `frame`, low end, high end)
     """
+    if len(frame) < _BOOTSTRAP_ROWS:
+        warnings.warn(
+            f"bootstrap() was given {_rows(len(frame))}. Of fewer than {_BOOTSTRAP_ROWS} its interval is too narrow"
+            f"{_covers(len(frame), level)}. Take scoring.mean or scoring.paired (t intervals), scoring.proportion for a "
+            "share, or show the values.",
+            stacklevel=2,
+        )
     rng = np.random.default_rng(seed)
     draws = [statistic(frame.iloc[rng.integers(0, len(frame), len(frame))]) for _ in range(n)]
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(statistic(frame)), float(low), float(high)
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n} rows"
+
+
+def _covers(n: int, level: float) -> str:
+    """How often the interval holds the mean of normal values: it is ± z · s · √((n-1)/n) / √n where t · s / √n is right."""
+    from scipy import stats
+
+    if n < 2:
+        return ": one value has no spread"
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((n - 1) / n)
+    return f": at {level:.0%} it holds a mean about {2 * stats.t.cdf(half, n - 1) - 1:.0%} of the time"
 
 
 def proportion(successes: int, trials: int, level: float = 0.95) -> tuple[float, float, float]:

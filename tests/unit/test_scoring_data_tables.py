@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -110,6 +112,22 @@ def test_bootstrap_interval_of_a_mean() -> None:
     _, low, high = scoring.bootstrap(frame, lambda f: f["x"].mean())
     assert high - low == pytest.approx(2 * 1.96 * frame.x.std() / 20, rel=0.15)
     assert scoring.bootstrap(frame, lambda f: f["x"].mean()) == (frame.x.mean(), low, high)
+
+
+def test_bootstrap_of_few_rows_warns_by_how_much_it_is_too_narrow() -> None:
+    frame, rng = pd.DataFrame({"x": np.arange(20.0)}), np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scoring.bootstrap(frame, lambda f: f["x"].mean(), n=20)
+    with pytest.warns(UserWarning, match=r"given 1 row\. .* no spread"):
+        scoring.bootstrap(frame[:1], lambda f: f["x"].mean(), n=20)
+    held = 0
+    for seed in range(150):
+        five = pd.DataFrame({"x": rng.normal(3, 2, 5)})
+        with pytest.warns(UserWarning, match="given 5 rows.* holds a mean about 85% of the time.*scoring.mean") as caught:
+            _, low, high = scoring.bootstrap(five, lambda f: f["x"].to_numpy().mean(), n=100, seed=seed)
+        held += low < 3 < high
+    assert caught[0].filename == __file__ and 0.73 < held / 150 < 0.94  # three to four standard errors
 
 
 def test_word_valence() -> None:
