@@ -167,7 +167,7 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
         for fault in rules.wanting(part):
             print(f"course: {part.name}: {fault}", file=sys.stderr)
     written = [path for part in chosen for path in build(part, budget, everything)]
-    pages.write_readme()
+    pages.write_from_sources()
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
 
 
