@@ -21,6 +21,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
+from course_utils import __version__
+
 from .cell_names import names_of
 from .chapters import (
     SLIDE_TAGS,
@@ -47,7 +49,7 @@ _COLAB_CELL = """\
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install --quiet "course_utils @ git+{repository}"
+    %pip install --quiet "course_utils @ git+{source}"
 """
 
 _HIDDEN_CELL = """\
@@ -168,7 +170,7 @@ def _slide_type(cell: NotebookNode) -> str:
 
 def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> NotebookNode:
     """What all notebooks have: the Colab cell and link, plain metadata."""
-    setup = new_code_cell(_COLAB_CELL.format(repository=repository()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
+    setup = new_code_cell(_COLAB_CELL.format(source=pip_source()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}
     # after the opening prose, so that the first thing on the page is the title
@@ -191,10 +193,20 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> Not
     return notebook
 
 
+def release_tag() -> str:
+    """The tag of this version; "" between releases, when the version ends with ".dev0" and there is no tag to pin."""
+    return "" if ".dev" in __version__ else f"v{__version__}"
+
+
+def pip_source() -> str:
+    """Where pip finds the helper package: at the release's tag, so an old notebook meets the helper it was made with."""
+    return f"{repository()}@{release_tag()}" if release_tag() else repository()
+
+
 def colab_url(chapter: Chapter, folder: str) -> str:
-    """Address that opens a committed notebook in Colab."""
+    """Address that opens a committed notebook in Colab, as it is in this release; between releases on main."""
     path = repository().removeprefix("https://github.com/")
-    return f"https://colab.research.google.com/github/{path}/blob/main/{folder}/{chapter.name}.ipynb"
+    return f"https://colab.research.google.com/github/{path}/blob/{release_tag() or 'main'}/{folder}/{chapter.name}.ipynb"
 
 
 def name_cells(notebook: NotebookNode) -> None:

@@ -91,9 +91,28 @@ def test_repository_stands_in_one_place() -> None:
 
 
 def test_the_version_is_one() -> None:
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert f"\nversion: {course_utils.__version__}\n" in citation
-    assert f"\n## {course_utils.__version__} · " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    """The last release has its heading and its citation; this is that release, or what comes after it."""
+    version = Version(course_utils.__version__)
+    released = re.findall(r"^## (\S+) · \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert f"\nversion: {released[0]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert str(version) == course_utils.__version__
+    assert version > Version(released[0]) if version.is_devrelease else version == Version(released[0])
+
+
+def test_a_release_s_notebooks_open_and_install_that_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    from courseware import build, release
+    from courseware.chapters import chapter
+
+    part, address = chapter("10"), PROJECT["urls"]["Repository"]
+    monkeypatch.setattr(build, "__version__", "0.3.0")
+    cells = {cell.id: cell.source for cell in build.student_lab(part).cells}
+    assert f'"course_utils @ git+{address}@v0.3.0"' in cells["colab-setup"]
+    assert "/blob/v0.3.0/labs/10_quantization.ipynb" in cells["colab-link"]
+    students = release._on_main(cells["colab-setup"] + cells["colab-link"])  # their repository does not have our tags
+    assert f'git+{address}"' in students and "/blob/main/labs/" in students and "0.3.0" not in students
+    monkeypatch.setattr(build, "__version__", "0.4.0.dev0")  # a clone of main: nothing to pin yet, and main is what it is
+    now = {cell.id: cell.source for cell in build.student_lab(part).cells}
+    assert now["colab-setup"] + now["colab-link"] == students
 
 
 def test_readme_links_to_every_chapter_in_that_repository() -> None:
