@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from conftest import RIGHT, TINY, handed_in
+from tiny_class import RIGHT, TINY, handed_in
 
 from courseware import build
 from courseware.grading import restore

@@ -14,9 +14,9 @@ from typing import Any
 import dying
 import nbformat
 import pytest
-from conftest import RIGHT, TINY, WRONG, handed_in
 from nbconvert.filters import markdown2html
 from PIL import Image
+from tiny_class import RIGHT, TINY, WRONG, handed_in
 
 from courseware import build
 from courseware.grading import feedback, feedback_page, markdown, page_workers, restore

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RIGHT, TINY, WRONG, handed_in, needs_box
+from tiny_class import RIGHT, TINY, WRONG, handed_in, needs_box
 
 from courseware.chapters import ROOT
 from courseware.cli import main

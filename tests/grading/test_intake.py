@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from conftest import RIGHT, TINY, handed_in
+from tiny_class import RIGHT, TINY, handed_in
 
 from course_utils.errors import CourseError
 from courseware.grading import archive, demo, intake

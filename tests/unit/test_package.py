@@ -86,8 +86,10 @@ def test_repository_stands_in_one_place() -> None:
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",
-    ).stdout.split()
-    assert hits in (["pyproject.toml"], [])  # nothing where there is no git
+    )
+    if hits.returncode == 128:
+        pytest.skip("this is no git checkout")
+    assert hits.stdout.split() == ["pyproject.toml"]
 
 
 def test_the_version_is_one() -> None:
@@ -145,10 +147,12 @@ class TestSetUp:
         assert said.endswith("python3.12 start.py test -k hub")
 
     def test_really_old_python_can_read_the_script(self) -> None:
-        old = next((p for p in sorted(Path.home().glob(".pyenv/versions/3.[6-9].*/bin/python"))), None)
-        python = str(old) if old else next(filter(None, map(shutil.which, ("python3.8", "python3.9", "python3.10"))), None)
-        if python is None:
-            pytest.skip("no Python older than 3.11 here")
+        candidates = [path for minor in range(6, 11) if (path := shutil.which(f"python3.{minor}"))]
+        runs = (
+            p for p in candidates if subprocess.run([p, "-c", ""], capture_output=True).returncode == 0
+        )  # a shim may not
+        if (python := next(runs, None)) is None:
+            pytest.skip("no Python older than 3.11 on the PATH")
         done = subprocess.run([python, "start.py"], cwd=ROOT, capture_output=True, encoding="utf-8")
         assert done.returncode == 1 and "needs Python 3.11 or newer" in done.stderr and "Traceback" not in done.stderr
 
