@@ -62,8 +62,6 @@ def lecture(chapter: Chapter) -> NotebookNode:
     name_cells(notebook)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
-        if "hide-input" in tags(cell):
-            cell.metadata["jupyter"] = {"source_hidden": True}
     return _finish(notebook, chapter, "lectures")
 
 
@@ -169,7 +167,10 @@ def _slide_type(cell: NotebookNode) -> str:
 
 
 def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> NotebookNode:
-    """What all notebooks have: the Colab cell and link, plain metadata."""
+    """What all notebooks have: folded cells, the Colab cell and link, plain metadata."""
+    for cell in notebook.cells:
+        if "hide-input" in tags(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
     setup = new_code_cell(_COLAB_CELL.format(source=pip_source()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}

@@ -99,8 +99,11 @@ def begin_once(network, tokenizer, prompts):
 
 # %% [markdown]
 # On the way we keep one number, the model's *confidence*: the geometric mean of the probabilities of the tokens it chose.
+#
+# The next cell is folded; click it to read the code. `ask` answers many questions at once and returns each answer with its
+# confidence. It always takes the likeliest token.
 
-# %%
+# %% tags=["hide-input"]
 @torch.inference_mode()
 def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
     """Greedy answers to many user messages: DataFrame(answer: str, confidence: float in 0..1)."""

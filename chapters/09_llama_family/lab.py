@@ -907,8 +907,11 @@ pd.DataFrame(rows).T
 #
 # **Predict:** how much memory does the cache of Llama 2 70B need at its full context of 4096 tokens, for 16 texts at once
 # in 16 bits? And how much would it need without grouping, with a key-value head for every one of its 64 query heads?
+#
+# The next cell is folded; click it to read the code. It draws the size of the cache that your `costs` gives, for up to 131,072
+# tokens, and prints it for 16 texts of 4096.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.6))
 tokens = 2.0 ** np.arange(8, 18)
 grouped = shape_of(LLAMAS["Llama 2 70B"])

@@ -629,8 +629,11 @@ for name, back in (
 #
 # The explorer runs **your** functions on a real layer. Where does 4-bit absmax put its levels, and where NF4? What does
 # the block size do to each?
+#
+# The next cell is folded; click it to read the code. It lists your functions and some layers of the model, and draws two
+# histograms: of a layer's weights, and of their errors.
 
-# %%
+# %% tags=["hide-input"]
 SCHEMES = {
     "int8 absmax": lambda w, block: absmax_dequantize(*absmax_quantize(w)),
     "int8 zero point": lambda w, block: zero_point_dequantize(*zero_point_quantize(w)),
