@@ -69,7 +69,9 @@ def clock() -> float:
 
 def measure(source: str | Path, precision: str, device: str, texts: list[str]) -> dict[str, Any]:
     """Load; a prompt of CONTEXT tokens and NEW_TOKENS new ones; the texts' likelihood. Planned against measured."""
-    planned = hardware.plan(source, precision, context=CONTEXT + NEW_TOKENS, other=hardware.detect().other(device))
+    planned = hardware.plan(
+        source, precision, context=CONTEXT + NEW_TOKENS, compute_dtype=hardware.detect().compute_dtype(device)
+    )
     row: dict[str, Any] = {"precision": precision, "planned_gb": planned.total / GB}
     free()
     before, started = torch.cuda.memory_allocated(), clock()

@@ -23,7 +23,7 @@ BATCH = 16
 
 
 def few_shot(items: int = 200) -> list[tuple[str, list[str]]]:
-    """(prompt, options) of a sentiment task with eight shared examples."""
+    """(context, continuations) of a sentiment task with eight shared examples."""
     rows = list(data.movie_sentences().shuffle(seed=0).select(range(items + 8)))
     words = [" positive" if row["score"] > 0 else " negative" for row in rows]
     head = "".join(f"Review: {r['text']}\nSentiment:{w}\n\n" for r, w in zip(rows[:8], words, strict=False))
@@ -31,7 +31,7 @@ def few_shot(items: int = 200) -> list[tuple[str, list[str]]]:
 
 
 def choices() -> list[tuple[str, list[str]]]:
-    """(prompt, options) of questions with answers of several tokens."""
+    """(context, continuations) of questions with answers of several tokens."""
     rows = data.bigbench("general_knowledge")
     return [(f"Question: {row['input']}\nAnswer:", [f" {choice}" for choice in row["choices"]]) for row in rows]
 
@@ -49,10 +49,12 @@ def main() -> None:
     peer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH, device="cpu")
     print(f"lm-eval {lm_eval.__version__}, course model, batches of {BATCH}")
     for name, work in (("few-shot", few_shot()), ("choices", choices())):
-        prompts, options = [prompt for prompt, _ in work], [list(listed) for _, listed in work]
-        scoring.loglikelihood(model, tokenizer, prompts[:2], options[:2], progress=False)  # warm before the clock runs
+        contexts, continuations = [context for context, _ in work], [list(listed) for _, listed in work]
+        scoring.loglikelihood(
+            model, tokenizer, contexts[:2], continuations[:2], progress=False
+        )  # warm before the clock runs
         started = time.perf_counter()
-        ours = scoring.loglikelihood(model, tokenizer, prompts, options, batch_size=BATCH, progress=False)
+        ours = scoring.loglikelihood(model, tokenizer, contexts, continuations, batch_size=BATCH, progress=False)
         middle = time.perf_counter()
         requests = [
             Instance("loglikelihood", {}, (prompt, option), i)
@@ -60,8 +62,8 @@ def main() -> None:
         ]
         theirs = peer.loglikelihood(requests, disable_tqdm=True)
         ended = time.perf_counter()
-        apart = max(abs(value - score) for value, (score, _) in zip(ours["logprob"], theirs, strict=True))
-        greedy = sum(bool(a) != bool(b) for a, (_, b) in zip(ours["greedy"], theirs, strict=True))
+        apart = max(abs(value - score) for value, (score, _) in zip(ours["loglikelihood"], theirs, strict=True))
+        greedy = sum(bool(a) != bool(b) for a, (_, b) in zip(ours["is_greedy"], theirs, strict=True))
         assert apart < 1e-4 and not greedy, f"scores differ by {apart} nats, {greedy} greedy flags"
         mine, peers = len(work) / (middle - started), len(work) / (ended - middle)
         print(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .models import generate as generate
     from .models import load_model as load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"  # between releases ".dev0" after the next one's; a release is the tag "v" + version
 
 _MODULES = ("data", "errors", "hardware", "lab", "models", "plots", "scoring", "tables", "weights", "widgets")
 _NAMES = {"load_model": "models", "generate": "models", "InsufficientHardwareError": "hardware"}

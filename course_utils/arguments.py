@@ -93,7 +93,7 @@ class Request:
 
     precision: str  # one of hardware.PRECISIONS, or "auto"
     device: str  # one of DEVICES
-    other: str | None  # with int8 and nf4, the precision of the rest, where somebody named one
+    compute_dtype: str | None  # with int8 and nf4, the precision of the rest, where somebody named one
     quantization: Any  # a BitsAndBytesConfig that was given, to be passed on as it is
     hub: dict[str, Any]
     rest: dict[str, Any]  # for from_pretrained
@@ -114,11 +114,11 @@ def read(name: object, task: object, precision: object, device: object, given: M
         if argument in _REFUSED and given[argument] not in (None, False):
             raise ArgumentError(f"load_model() does not take {argument}: {_REFUSED[argument]}.")
     quantization = _quantization(given.get("quantization_config"))
-    chosen, other = _precision(precision, given, quantization)
+    chosen, compute_dtype = _precision(precision, given, quantization)
     return Request(
         precision=chosen,
         device=_device(device, given.get("device_map")),
-        other=other,
+        compute_dtype=compute_dtype,
         quantization=quantization,
         hub={key: value for key, value in given.items() if key in _HUB and value is not None},
         rest={key: value for key, value in given.items() if key not in (*_READ, *_HUB, *_REFUSED)},
@@ -249,12 +249,12 @@ def _known_device(argument: str, value: object) -> str:
         written = "cpu" if written == "-1" else f"cuda:{written}"
     if written == "auto":
         return written
-    if found := _DEVICE.fullmatch(written):
-        if int(found[2] or 0) == 0:
-            return found[1]
+    if match := _DEVICE.fullmatch(written):
+        if int(match[2] or 0) == 0:
+            return match[1]
         raise ArgumentError(
             f"load_model() uses the first GPU only, and {argument}={value!r} asks for another. Start the notebook with "
-            f'CUDA_VISIBLE_DEVICES={found[2]} in the environment, and write device="cuda".'
+            f'CUDA_VISIBLE_DEVICES={match[2]} in the environment, and write device="cuda".'
         )
     if argument == "device":
         raise UnknownNameError.of("device", value, list(DEVICES), near=["cuda", "mps"] if written == "gpu" else None)

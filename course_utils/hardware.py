@@ -77,7 +77,7 @@ class Hardware:
         """The precision of 16 bits to take on `device`."""
         return "bf16" if device == "cpu" or self.bf16_on_gpu else "fp16"
 
-    def other(self, device: str) -> str:
+    def compute_dtype(self, device: str) -> str:
         """The precision of what int8 and nf4 leave unquantized: 16-bit arithmetic is slow on a CPU."""
         return "fp32" if device == "cpu" else self.half(device)
 
@@ -150,15 +150,15 @@ def report() -> None:
 def _cpu_name() -> str:
     info = Path("/proc/cpuinfo")  # Linux: platform.processor() says only "x86_64" there
     if info.exists():
-        found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        match = re.search(r"^model name\s*:\s*(.+)$", info.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     elif sys.platform == "darwin":  # and only "arm" here
-        asked = subprocess.run(
+        sysctl = subprocess.run(
             ["sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, encoding="utf-8"
         )
-        found = re.search(r"(.+)", asked.stdout)
+        match = re.search(r"(.+)", sysctl.stdout)
     else:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+        match = None
+    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def _apple_name() -> str:
@@ -206,8 +206,10 @@ def _bitsandbytes_problem() -> str | None:
         return f"its import fails, {type(error).__name__}: {_first_line(error)}"
     if getattr(lib, "compiled_with_cuda", False):
         return None
-    said = vars(lib).get("error_msg")  # left by what stands in for a library that could not be opened
-    return f"its library cannot be opened: {_first_line(said)}" if said else "its library is built for the CPU only"
+    load_error = vars(lib).get("error_msg")  # left by what stands in for a library that could not be opened
+    return (
+        f"its library cannot be opened: {_first_line(load_error)}" if load_error else "its library is built for the CPU only"
+    )
 
 
 def import_bitsandbytes() -> None:
@@ -226,8 +228,8 @@ def import_bitsandbytes() -> None:
         ) from error
 
 
-def _first_line(said: object) -> str:
-    return next(iter(str(said).strip().splitlines()), "")
+def _first_line(text: object) -> str:
+    return next(iter(str(text).strip().splitlines()), "")
 
 
 @dataclass(frozen=True)
@@ -274,7 +276,7 @@ def plan(
     training: Training | None = None,
     lora_rank: int = 8,
     task: str | None = None,
-    other: str = "bf16",
+    compute_dtype: str = "bf16",
     name: str | None = None,
 ) -> Plan:
     """Say what a model needs, from its configuration alone: no weight is read.
@@ -282,7 +284,7 @@ def plan(
     The parameters are counted on the model itself, built without memory (PyTorch's "meta" device).
 
     - weights: bytes of every parameter in its precision. In int8 and nf4 bitsandbytes converts the linear layers, except
-      the output head; the rest keeps the precision `other`.
+      the output head; the rest keeps the precision `compute_dtype`.
     - scales: int8 keeps one float32 a row (LLM.int8(), Dettmers et al. 2022, arXiv 2208.07339); nf4 one float32 per 64
       weights (QLoRA, Dettmers et al. 2023, arXiv 2305.14314).
     - kv_cache: 2 · layers · KV heads · head size · context · batch · bytes; 0 in training and for encoders.
@@ -299,8 +301,8 @@ def plan(
         training: None (inference), "full" or "lora" (adapters on every linear layer that is quantizable).
         lora_rank: rank of the adapters.
         task: as for `load_model`; None means what the model was trained for.
-        other: with int8 and nf4, the precision of what is not quantized (`load_model` takes `Hardware.other`'s: bf16 or
-            fp16 on a GPU, fp32 on a CPU, where 16-bit arithmetic is slow).
+        compute_dtype: with int8 and nf4, the precision of what is not quantized (`load_model` takes
+            `Hardware.compute_dtype`'s: bf16 or fp16 on a GPU, fp32 on a CPU, where 16-bit arithmetic is slow).
         name: what to call it in messages, when `model` is a configuration.
 
     Raises:
@@ -321,19 +323,19 @@ def plan(
     label, config, task = resolve(model, task)
     sizes = _sizes(config, task)
     text = config.get_text_config()
-    width = DTYPES[precision].itemsize if precision in DTYPES else DTYPES[other].itemsize
-    weights, scales = sizes.parameters * width + sizes.buffers, 0
+    bytes_per_parameter = DTYPES[precision].itemsize if precision in DTYPES else DTYPES[compute_dtype].itemsize
+    weights, scales = sizes.parameters * bytes_per_parameter + sizes.buffers, 0
     if precision == "int8":
-        weights -= sizes.linear * (width - 1)
+        weights -= sizes.linear * (bytes_per_parameter - 1)
         scales = sizes.linear_rows * 4
     elif precision == "nf4":
-        weights -= sizes.linear * width - sizes.linear_nf4
+        weights -= sizes.linear * bytes_per_parameter - sizes.linear_nf4
         scales = -(-sizes.linear // _NF4_BLOCK) * 4
 
     trainable = gradients = optimizer = 0
     if training == "full":
         trainable = sizes.parameters
-        gradients, optimizer = trainable * width, 2 * trainable * width
+        gradients, optimizer = trainable * bytes_per_parameter, 2 * trainable * bytes_per_parameter
     elif training == "lora":
         trainable = lora_rank * sizes.linear_in_plus_out
         weights += 4 * trainable
@@ -348,8 +350,8 @@ def plan(
         trainable=trainable,
         weights=weights,
         scales=scales,
-        kv_cache=0 if training else _kv_cache(text, task, batch * context, width),
-        activations=_activations(text, sizes, batch, context, width, bool(training), precision),
+        kv_cache=0 if training else _kv_cache(text, task, batch * context, bytes_per_parameter),
+        activations=_activations(text, sizes, batch, context, bytes_per_parameter, bool(training), precision),
         gradients=gradients,
         optimizer=optimizer,
         config=config,
@@ -411,7 +413,7 @@ def _kv_heads(text: PretrainedConfig) -> int:
     return int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
 
 
-def _kv_cache(text: PretrainedConfig, task: str, tokens: int, width: int) -> int:
+def _kv_cache(text: PretrainedConfig, task: str, tokens: int, bytes_per_element: int) -> int:
     """Keys and values of every layer that decodes; an encoder-decoder also keeps those of the encoder's output."""
     if task == "causal-lm":
         layers = text.num_hidden_layers
@@ -419,7 +421,7 @@ def _kv_cache(text: PretrainedConfig, task: str, tokens: int, width: int) -> int
         layers = 2 * (getattr(text, "num_decoder_layers", None) or text.num_hidden_layers)
     else:
         return 0
-    return int(2 * layers * _kv_heads(text) * _head_dim(text) * tokens * width)
+    return int(2 * layers * _kv_heads(text) * _head_dim(text) * tokens * bytes_per_element)
 
 
 def _intermediate(text: PretrainedConfig) -> int:
@@ -427,7 +429,7 @@ def _intermediate(text: PretrainedConfig) -> int:
 
 
 def _activations(
-    text: PretrainedConfig, sizes: _Sizes, batch: int, context: int, width: int, training: bool, precision: str
+    text: PretrainedConfig, sizes: _Sizes, batch: int, context: int, bytes_per_element: int, training: bool, precision: str
 ) -> int:
     """Bytes of intermediate results; see `plan`. An estimate: the tests hold it to 25 % on the course model."""
     tokens = batch * context
@@ -436,14 +438,14 @@ def _activations(
     if not training:
         attention = hidden + queries + 2 * keys
         live = 2 * hidden + max(attention, 3 * inner)  # the residual, the layer's input, the widest point
-        dequantized = sizes.linear_largest * width if precision in QUANTIZED else 0
-        return int(tokens * live * width + batch * text.vocab_size * 4 + dequantized)
+        dequantized = sizes.linear_largest * bytes_per_element if precision in QUANTIZED else 0
+        return int(tokens * live * bytes_per_element + batch * text.vocab_size * 4 + dequantized)
     # Kept for the backward pass, a token a layer: the input and the normalised input of both norms (each norm works in
     # float32), queries, keys and values before and after rotation, attention's output, and the MLP's four wide tensors.
-    norms = 2 * (2 * hidden * 4 + hidden * width)
-    attention = (3 * queries + 3 * keys) * width
-    mlp = 4 * inner * width
-    logits = text.vocab_size * (width + 4)  # as they come, and their log-softmax in float32
+    norms = 2 * (2 * hidden * 4 + hidden * bytes_per_element)
+    attention = (3 * queries + 3 * keys) * bytes_per_element
+    mlp = 4 * inner * bytes_per_element
+    logits = text.vocab_size * (bytes_per_element + 4)  # as they come, and their log-softmax in float32
     return int(tokens * (text.num_hidden_layers * (norms + attention + mlp) + logits))
 
 
@@ -517,7 +519,9 @@ def _ways_out(wanted: Plan, device: str, here: Hardware) -> list[str]:
     """What would fit, nearest first."""
 
     def would_fit(model: str | PretrainedConfig, precision: str, device: str) -> bool:
-        need = plan(model, precision, wanted.batch, wanted.context, None, task=wanted.task, other=here.other(device))
+        need = plan(
+            model, precision, wanted.batch, wanted.context, None, task=wanted.task, compute_dtype=here.compute_dtype(device)
+        )
         try:
             if precision in QUANTIZED:
                 _check_bitsandbytes(need, device, here)

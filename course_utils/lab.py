@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -29,7 +31,7 @@ class Unsolved(CourseError, NotImplementedError):
 class _State:
     chapter: str = ""
     exercises: list[str] = field(default_factory=list)
-    passed: dict[str, str] = field(default_factory=dict)  # exercise → "" or what its tests said
+    errors: dict[str, str] = field(default_factory=dict)  # exercise → its tests' error, "" where they pass
 
 
 _state = _State()
@@ -98,15 +100,15 @@ def test(name: str) -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:
-        _state.passed[name] = _UNWRITTEN
-        said = f"{error or 'not written yet'}. Write the cell above, run it, then run this one again."
-        raise _of(name, Unsolved(said)) from None
+        _state.errors[name] = _UNWRITTEN
+        message = f"{error or 'not written yet'}. Write the cell above, run it, then run this one again."
+        raise _of(name, Unsolved(message)) from None
     except Exception as error:
-        said = " ".join(str(error).split())
-        _state.passed[name] = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        message = " ".join(str(error).split())
+        _state.errors[name] = f"{type(error).__name__}: {message}" if message else type(error).__name__
         _of(name, error)
         raise
-    _state.passed[name] = ""
+    _state.errors[name] = ""
     print(f"✓ {name}: all visible tests pass")
 
 
@@ -165,17 +167,31 @@ def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
 
 
 def summary() -> Any:
-    """Table of the lab's exercises: which visible tests pass; what the others said is printed whole, a table cuts it."""
+    """Table of the lab's exercises: which visible tests pass, and their points. What the others lack is printed whole."""
     import pandas as pd
 
+    points = _points()
     rows = []
     for exercise in _state.exercises:
-        said = _state.passed.get(exercise)
-        mark = "✓" if said == "" else "–" if said in (None, _UNWRITTEN) else "✗"
-        rows.append({"exercise": exercise, "passes": mark, "says": "tests not run yet" if said is None else said})
-    done = sum(row["passes"] == "✓" for row in rows)
-    print(f"{done} of {len(rows)} exercises pass their visible tests. Grading adds hidden tests of the same functions.")
-    for row in rows:
-        if row["passes"] == "✗":
-            print(f"✗ {row['exercise']}: {row['says']}")
+        error = _state.errors.get(exercise, "its tests were not run yet")
+        mark = "✓" if not error else "–" if exercise not in _state.errors or error == _UNWRITTEN else "✗"
+        rows.append({"exercise": exercise, "passes": mark})
+        if points:
+            rows[-1]["points"] = f"{0 if error else points[exercise]} of {points[exercise]}"
+        if error:
+            print(f"{mark} {exercise}: {error}")
+    done = [row["exercise"] for row in rows if row["passes"] == "✓"]
+    earned = f", {sum(map(points.__getitem__, done))} of their {sum(points.values())} points" if points else ""
+    print(
+        f"{len(done)} of {len(rows)} exercises pass their visible tests{earned}. "
+        "Grading adds hidden tests of the same functions."
+    )
     return pd.DataFrame(rows).set_index("exercise") if rows else None
+
+
+def _points() -> dict[str, int]:
+    """exercise → points of its visible tests, in order; none for a lab that `course notebooks` has not seen as it is."""
+    table = json.loads((Path(__file__).parent / "points.json").read_text(encoding="utf-8"))
+    points: dict[str, int] = table.get(_state.chapter, {})
+    known = all(exercise in points for exercise in _state.exercises)
+    return {exercise: points[exercise] for exercise in _state.exercises} if known else {}

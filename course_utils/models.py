@@ -59,31 +59,33 @@ def load_model(
         CourseError: a folder is no checkpoint, or is incomplete or damaged; or transformers refuses the model.
         DownloadError, ChecksumError, DiskFullError: see `course_utils.weights` (course model) or the hub's answer.
     """
-    asked = arguments.read(name, task, precision, device, kwargs)
+    request = arguments.read(name, task, precision, device, kwargs)
     if find(str(name)) is None and (path := Path(name).expanduser()).is_dir():
-        name = path = path / asked.hub.pop("subfolder", "")
+        name = path = path / request.hub.pop("subfolder", "")
         if (adapter := folders.adapter(path)) is not None:
-            return _with_adapter(adapter, task, asked)
-    return _load(name, task, asked)
+            return _with_adapter(adapter, task, request)
+    return _load(name, task, request)
 
 
 def _load(
-    name: str | Path, task: str | None, asked: arguments.Request, head_comes: bool = False
+    name: str | Path, task: str | None, request: arguments.Request, head_comes: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """`load_model`, once its arguments are read. With `head_comes` a new head is no news: an adapter brings its weights."""
-    label, config, task = resolve(name, task, **asked.hub)
-    arguments.check_keywords(asked.rest, config, task)
-    saved = _saved_precision(label, config, asked.precision)
-    precision, device, here = saved or asked.precision, asked.device, hardware.detect()
+    label, config, task = resolve(name, task, **request.hub)
+    arguments.check_keywords(request.rest, config, task)
+    saved = _saved_precision(label, config, request.precision)
+    precision, device, here = saved or request.precision, request.device, hardware.detect()
     if device == "auto":
         on_gpu = here.accelerator != "mps" or precision not in hardware.QUANTIZED
         device = here.accelerator if here.accelerator and on_gpu else "cpu"
-    other = asked.other or here.other(device)
+    compute_dtype = request.compute_dtype or here.compute_dtype(device)
     candidates = [precision]
     if precision == "auto":
-        candidates = [other, "int8", "nf4"] if device == "cuda" else ["fp32", here.half(device)]
+        candidates = [compute_dtype, "int8", "nf4"] if device == "cuda" else ["fp32", here.half(device)]
     context = min(_CHECK_CONTEXT, getattr(config.get_text_config(), "max_position_embeddings", None) or _CHECK_CONTEXT)
-    needs = {p: hardware.plan(config, p, context=context, task=task, other=other, name=label) for p in candidates}
+    needs = {
+        p: hardware.plan(config, p, context=context, task=task, compute_dtype=compute_dtype, name=label) for p in candidates
+    }
     precision = next((p for p in candidates if hardware.fits(needs[p], device, here)), candidates[-1])
     hardware.check(needs[precision], device, here)
     if precision in hardware.QUANTIZED and device == "cpu":
@@ -93,12 +95,12 @@ def _load(
         )
 
     source, where = _source(name)
-    where |= asked.hub
-    settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else other]}
+    where |= request.hub
+    settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else compute_dtype]}
     if precision in hardware.QUANTIZED:
         hardware.import_bitsandbytes()
         if not saved:
-            settings["quantization_config"] = asked.quantization or _quantization_config(precision, settings["dtype"])
+            settings["quantization_config"] = request.quantization or _quantization_config(precision, settings["dtype"])
     on_hub = not Path(source).exists()
     if on_hub:
         reach_hub(source, **where)
@@ -107,10 +109,10 @@ def _load(
     with _quiet(bars=on_hub):  # a download shows its progress; reading a local file takes a second
         try:
             tokenizer = _tokenizer(source, where)
-            model = auto_class(task).from_pretrained(source, device_map=device, **where, **settings, **asked.rest)
+            model = auto_class(task).from_pretrained(source, device_map=device, **where, **settings, **request.rest)
         except Exception as error:
-            if (said := explained(label, source, error)) is not None:
-                raise said from error
+            if (explanation := explained(label, source, error)) is not None:
+                raise explanation from error
             raise
     if task == "sequence-classification" and task not in _trained_for(config) and not head_comes:
         _say_once(f"{label} has no classification head: a new, random one was added. Train it before you trust it.")
@@ -118,7 +120,7 @@ def _load(
 
 
 def _with_adapter(
-    adapter: folders.Adapter, task: str | None, asked: arguments.Request
+    adapter: folders.Adapter, task: str | None, request: arguments.Request
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model that an adapter was trained on, in the precision and on the device that were asked for, with the adapter."""
     from peft import PeftModel
@@ -127,10 +129,10 @@ def _with_adapter(
     if base == "course" and adapter.base == REGISTRY["course"].hub_id:
         _say_once(f"{adapter.folder.name} is an adapter for {adapter.base}: its base here is the course model.")
     task = task or adapter.task
-    if task == "sequence-classification" and "id2label" not in asked.rest and (labels := folders.labels_of(adapter)):
-        asked.rest.setdefault("num_labels", labels)
+    if task == "sequence-classification" and "id2label" not in request.rest and (labels := folders.labels_of(adapter)):
+        request.rest.setdefault("num_labels", labels)
     try:
-        model, tokenizer = _load(base, task, asked, head_comes=True)
+        model, tokenizer = _load(base, task, request, head_comes=True)
     except DownloadError as error:
         raise DownloadError(f"{adapter.folder} is an adapter, which needs its base model. {error}") from error
     if folders.has_tokenizer(adapter.folder):
@@ -231,7 +233,7 @@ def _tokenizer(source: str, where: dict[str, Any]) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _saved_precision(label: str, config: Any, asked: str) -> str | None:
+def _saved_precision(label: str, config: Any, wanted: str) -> str | None:
     """The precision in which a checkpoint was saved after quantization, or None: it then has no other.
 
     Raises:
@@ -247,9 +249,9 @@ def _saved_precision(label: str, config: Any, asked: str) -> str | None:
             "model without it, or transformers' own from_pretrained."
         )
     precision = "int8" if saved.get("load_in_8bit") else "nf4"
-    if asked not in ("auto", precision):
+    if wanted not in ("auto", precision):
         raise ArgumentError(
-            f"{label} was saved in {precision}, from which {asked} cannot be had again. Leave the precision out, or load "
+            f"{label} was saved in {precision}, from which {wanted} cannot be had again. Leave the precision out, or load "
             "the model that it was made from."
         )
     return precision

@@ -15,15 +15,15 @@ _CUT_OFF = re.compile(
 )
 
 
-def explain(said: str, address: str, configured: str = "") -> str | None:
+def explain(message: str, address: str, configured: str = "") -> str | None:
     """The part of a proxy in a failed fetch and what to do about it, or None where none has a part.
 
     Args:
-        said: the text of the errors.
+        message: the text of the errors.
         address: what was to be fetched; NO_PROXY may leave it out.
         configured: the proxy that the fetching program was given otherwise than by the environment.
     """
-    if _NO_SOCKS.search(said):
+    if _NO_SOCKS.search(message):
         variable, shown = _variable(r"socks") or ("the proxy's setting", _masked(configured))
         return (
             f"a SOCKS proxy is set ({variable}={shown}), and Python lacks the package that speaks to one.\n"
@@ -31,24 +31,24 @@ def explain(said: str, address: str, configured: str = "") -> str | None:
             f'http://127.0.0.1:7890; or remove it, run `pip install pysocks "httpx[socks]"` and set it again. '
             "Then restart the kernel."
         )
-    if _BAD_ADDRESS.search(said):
+    if _BAD_ADDRESS.search(message):
         variable, shown = _variable(r"(?!(https?|socks[45]h?)://)") or ("the proxy's setting", _masked(configured))
         return (
             f"{variable}={shown} is no address of a proxy that Python understands.\n"
             "Write http://host:port or socks5://host:port there, and restart the kernel."
         )
     used = configured or _used(address)
-    if not used or not _CUT_OFF.search(said):
+    if not used or not _CUT_OFF.search(message):
         return None
     variable, shown = _variable(rf"{re.escape(used)}$|{re.escape(used.removeprefix('http://'))}$") or (
         "your proxy's setting",
         _masked(used),
     )
-    if "407" in said:
+    if "407" in message:
         what = "asks for a name and a password: write http://name:password@host:port"
-    elif re.search(r"\b403\b", said):
+    elif re.search(r"\b403\b", message):
         what = "forbids this address"
-    elif "refused" in said:
+    elif "refused" in message:
         what = "cannot be reached: nothing listens there"
     else:
         what = "does not answer, or does not let this through"

@@ -119,8 +119,8 @@ def resolve(model: str | Path | PretrainedConfig, task: str | None = None, **hub
     try:
         config = AutoConfig.from_pretrained(source, **hub)
     except Exception as error:
-        if (said := explained(label, source, error)) is not None:
-            raise said from error
+        if (explanation := explained(label, source, error)) is not None:
+            raise explanation from error
         raise
     return label, config, _possible(label, config, task or _task_of(config))
 
@@ -232,8 +232,8 @@ def hub_error(hub_id: str, error: BaseException) -> DownloadError:
             'restart the kernel; or give load_model() the folder of a downloaded copy; or load_model("course"), '
             "which needs no hub"
         )
-    said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return DownloadError(f"{what}.\n  hub: {said}")
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return DownloadError(f"{what}.\n  hub: {reason}")
 
 
 def explained(label: str, source: str, error: Exception) -> CourseError | None:
@@ -249,12 +249,12 @@ def explained(label: str, source: str, error: Exception) -> CourseError | None:
     import transformers
 
     chain, on_hub = _chain(error), not Path(source).exists()
-    said = str(error).strip() or type(error).__name__
+    message = str(error).strip() or type(error).__name__
     if isinstance(error, CourseError):
         return error
     if full := [link for link in chain if isinstance(link, OSError) and link.errno in (ENOSPC, EDQUOT)]:
         return DiskFullError(f"The disk is full ({full[0]}), so {label} was not fetched. Free some space, or set HF_HOME.")
-    if isinstance(error, UnpicklingError) and "Unsupported global" in said:
+    if isinstance(error, UnpicklingError) and "Unsupported global" in message:
         return CourseError(
             f"The weights of {label} are a pickle that holds more than numbers and could run any program, so it is not "
             f"loaded. Take the same model as safetensors.\n  {source}"
@@ -262,9 +262,10 @@ def explained(label: str, source: str, error: Exception) -> CourseError | None:
     if any(isinstance(link, SafetensorError | UnpicklingError) for link in chain) or _CUT_PICKLE.search(repr(error)):
         again = "force_download=True, to fetch it again" if on_hub else "a fresh copy of the folder"
         return CourseError(
-            f"The weights of {label} are damaged ({said.splitlines()[0].split('. ')[0]}). Load it with {again}.\n  {source}"
+            f"The weights of {label} are damaged ({message.splitlines()[0].split('. ')[0]}). Load it with {again}.\n"
+            f"  {source}"
         )
-    if "ignore_mismatched_sizes" in said:
+    if "ignore_mismatched_sizes" in message:
         return CourseError(
             f"The weights of {label} have other shapes than its configuration says: the two do not belong together, or an "
             f"argument changed a size.\n  {source}"
@@ -272,7 +273,7 @@ def explained(label: str, source: str, error: Exception) -> CourseError | None:
     if on_hub and (isinstance(error, OSError) or any(map(_of_the_network, chain))):
         return hub_error(source, error)
     if isinstance(error, ValueError | ImportError | OSError | StrictDataclassError):
-        return CourseError(f"transformers {transformers.__version__} cannot load {label}: {said}")
+        return CourseError(f"transformers {transformers.__version__} cannot load {label}: {message}")
     return None
 
 

@@ -29,14 +29,14 @@ def chosen(folder: Path, names: Sequence[str]) -> list[Path]:
         UnknownNameError: there is no such lab.
     """
     labs = {path.stem: path for path in sorted(folder.glob("*.ipynb"))}
-    found = []
+    paths = []
     for name in names or labs:
         stem = Path(name).stem
         known = [path for lab, path in labs.items() if stem in (lab, lab.split("_")[0])]
         if not known:
             raise UnknownNameError.of("lab", name, list(labs))
-        found += known
-    return found
+        paths += known
+    return paths
 
 
 def run(path: Path, **environment: str) -> tuple[str, list[str]]:
@@ -61,8 +61,8 @@ def _read(code: Sequence[Any]) -> tuple[str, list[str]]:
     not_made: set[str] = set()  # names that a cell would have made, had it not failed
     for number, cell in enumerate(code, 1):
         for output in cell.outputs:
-            if found := _SUMMARY.search(output.get("text", "")):
-                summary = found[0]
+            if match := _SUMMARY.search(output.get("text", "")):
+                summary = match[0]
             if output.output_type == "error":
                 lacks = re.fullmatch(r"name '(\w+)' is not defined", output.evalue)
                 expected = output.ename in _EXPECTED or cell.metadata.get("nbgrader", {}).get("grade")

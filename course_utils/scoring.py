@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from tqdm.auto import tqdm
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_BOOTSTRAP_ROWS = 20  # at 95 % the interval of a mean holds it 93 % of the time there, 85 % of 5 values, 75 % of 3
 
 
 @torch.inference_mode()
@@ -32,7 +36,7 @@ def nll(
         texts: n strings.
 
     Returns:
-        One row a text, in the order given: `nll` (float, nats, sum over its tokens) and `tokens` (int, how many were
+        One row for each text, in the order given: `nll` (float, nats, sum over its tokens) and `tokens` (int, how many were
         scored).
 
     Raises:
@@ -48,14 +52,15 @@ def nll(
     for start in tqdm(range(0, len(ids), batch_size), desc="scoring", leave=False, disable=not progress):
         chosen = order[start : start + batch_size]
         longest = max(len(ids[i]) for i in chosen)
-        batch = torch.zeros(len(chosen), longest, dtype=torch.long)
+        batch = torch.zeros(len(chosen), longest, dtype=torch.long)  # (texts, tokens)
         mask = torch.zeros_like(batch)
         for row, i in enumerate(chosen):
             batch[row, : len(ids[i])] = torch.tensor(ids[i])
             mask[row, : len(ids[i])] = 1
         batch, mask = batch.to(model.device), mask.to(model.device)
-        logits = model(input_ids=batch, attention_mask=mask).logits[:, :-1].float()
+        logits = model(input_ids=batch, attention_mask=mask).logits[:, :-1].float()  # (texts, tokens - 1, vocabulary)
         losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), batch[:, 1:], reduction="none")
+        # losses: (texts, tokens - 1)
         sums[chosen] = (losses * mask[:, 1:]).sum(dim=1).cpu().double().numpy()
     return pd.DataFrame({"nll": sums, "tokens": [len(tokens) - 1 for tokens in ids]})
 
@@ -64,142 +69,172 @@ def nll(
 def loglikelihood(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
-    options: Sequence[str] | Sequence[Sequence[str]],
+    contexts: Sequence[str],
+    continuations: Sequence[str] | Sequence[Sequence[str]],
     batch_size: int = 16,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Log-probability of each option as the continuation of its prompt: log p(option | prompt), summed over its tokens.
+    """Log-likelihood of each continuation after its context: log p(continuation | context), summed over its tokens.
 
-    What all prompts begin with (the examples of a few-shot prompt, say) is computed once, and each prompt once for all its
-    options. The tokens of an option are those that prompt + option has beyond the prompt's own, as in
-    lm-evaluation-harness; spaces at the end of a prompt belong to the option.
+    Terms and tokens are those of lm-evaluation-harness: the tokens of a continuation are those that context + continuation
+    has beyond the context's own, and spaces at the end of a context belong to the continuation. Its metrics follow from the
+    table: `acc` is the share of contexts whose right continuation has the largest `loglikelihood`, and `acc_norm` the same
+    for `loglikelihood` divided by the number of the choice's characters, without the space before it.
+
+    What all contexts begin with (the examples of a few-shot prompt, say) is computed once, and each context once for all its
+    continuations.
 
     Args:
-        prompts: n strings.
-        options: the same strings for every prompt, or n lists of strings. None is empty; " yes" with its space is usual.
-        batch_size: prompts, and then options, that go through the model at once.
+        contexts: n strings.
+        continuations: the same strings for every context, or n lists of strings. None of them is empty; " yes", with its
+            space, is usual.
+        batch_size: contexts, and then continuations, that go through the model at once.
 
     Returns:
-        One row an option, in the order given: `prompt` (int), `option` (int, its place among those of its prompt), `logprob`
-        (float, nats), `tokens` (int), `greedy` (bool: each of its tokens is the likeliest one).
+        One row for each continuation, in the order given: `context` (int), `continuation` (int, its place among those of its
+        context), `loglikelihood` (float, nats), `tokens` (int), `is_greedy` (bool: each of its tokens is the likeliest one).
 
     Raises:
-        ValueError: nothing to score, an empty option, or a text longer than the model's context.
+        ValueError: nothing to score, an empty continuation, or a text longer than the model's context window.
     """
-    same = all(isinstance(option, str) for option in options)
-    listed: list[Sequence[str]] = [options] * len(prompts) if same else list(options)  # type: ignore[list-item,arg-type]
-    if not prompts or len(listed) != len(prompts) or not all(listed):
-        raise ValueError(f"loglikelihood() needs options for each prompt; it was given {len(prompts)} and {len(listed)}")
-    contexts: list[list[int]] = []
-    asked: list[tuple[int, int, list[int]]] = []  # prompt, option, tokens of the option
-    place: list[int] = []  # context of each of them; a prompt has several if an option changes how the prompt is cut
-    known: dict[tuple[int, ...], int] = {}
-    for number, (prompt, choices) in enumerate(zip(prompts, listed, strict=True)):
-        for choice, option in enumerate(choices):
-            context, continuation = _pair(tokenizer, prompt, option)
-            asked.append((number, choice, continuation))
-            place.append(known.setdefault(tuple(context), len(known)))
-            if place[-1] == len(contexts):
-                contexts.append(context)
-    longest = max(len(contexts[c]) + len(tokens) for c, (_, _, tokens) in zip(place, asked, strict=True))
+    same = all(isinstance(continuation, str) for continuation in continuations)
+    choices: list[Sequence[str]] = [continuations] * len(contexts) if same else list(continuations)  # type: ignore[list-item,arg-type]
+    if not contexts or len(choices) != len(contexts) or not all(choices):
+        raise ValueError(
+            f"loglikelihood() needs continuations for each context; it was given {len(choices)} for {len(contexts)} contexts"
+        )
+    requests: list[_Request] = []
+    place: dict[
+        tuple[int, ...], int
+    ] = {}  # tokens of a context → its place; a text has several if a continuation changes them
+    for i, (context, listed) in enumerate(zip(contexts, choices, strict=True)):
+        for j, continuation in enumerate(listed):
+            context_ids, continuation_ids = _encode_pair(tokenizer, context, continuation)
+            requests.append(_Request(i, j, place.setdefault(tuple(context_ids), len(place)), continuation_ids))
+    all_ids = [list(ids) for ids in place]
+    longest = max(len(all_ids[request.place]) + len(request.continuation_ids) for request in requests)
     limit = getattr(model.config, "max_position_embeddings", None) or longest
     if longest > limit:
-        raise ValueError(f"a prompt with its option has {longest} tokens; the model's context holds {limit}")
-    return _score(model, contexts, asked, place, batch_size, progress)
+        raise ValueError(f"a context with its continuation has {longest} tokens; the model's window holds {limit}")
+    results = _loglikelihood_tokens(model, all_ids, requests, batch_size, progress)
+    return pd.DataFrame(
+        {
+            "context": [request.context for request in requests],
+            "continuation": [request.continuation for request in requests],
+            "loglikelihood": [value for value, _ in results],
+            "tokens": [len(request.continuation_ids) for request in requests],
+            "is_greedy": [is_greedy for _, is_greedy in results],
+        }
+    )
 
 
-def _pair(tokenizer: PreTrainedTokenizerBase, prompt: str, option: str) -> tuple[list[int], list[int]]:
-    """Tokens of the prompt and of the option after it; never empty."""
-    bare = prompt.rstrip()
-    option = prompt[len(bare) :] + option
-    context = tokenizer(bare)["input_ids"] if bare else []
-    continuation = tokenizer(bare + option)["input_ids"][len(context) :]
-    if not continuation:
-        raise ValueError(f"an option adds no token to its prompt: {option!r}")
-    if not context:  # nothing to go by but the sign that a text begins
+@dataclass(frozen=True)
+class _Request:
+    """One continuation to score."""
+
+    context: int  # the text that it continues
+    continuation: int  # its place among those of that context
+    place: int  # of the context's tokens among all
+    continuation_ids: list[int]
+
+
+def _encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    """Tokens of the context and of the continuation after it; never empty."""
+    bare = context.rstrip()
+    continuation = context[len(bare) :] + continuation
+    context_ids = tokenizer(bare)["input_ids"] if bare else []
+    continuation_ids = tokenizer(bare + continuation)["input_ids"][len(context_ids) :]
+    if not continuation_ids:
+        raise ValueError(f"a continuation adds no token to its context: {continuation!r}")
+    if not context_ids:  # nothing to go by but the sign that a text begins
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-        context = [start]
-    return list(context), list(continuation)
+        context_ids = [start]
+    return list(context_ids), list(continuation_ids)
 
 
-def _score(
-    model: PreTrainedModel,
-    contexts: list[list[int]],
-    asked: list[tuple[int, int, list[int]]],
-    place: list[int],
-    batch_size: int,
-    progress: bool,
-) -> pd.DataFrame:
-    """`loglikelihood`, after everything has become tokens."""
+def _loglikelihood_tokens(
+    model: PreTrainedModel, contexts: list[list[int]], requests: list[_Request], batch_size: int, progress: bool
+) -> list[tuple[float, bool]]:
+    """(loglikelihood, is_greedy) of each request, once everything has become tokens.
+
+    In the shapes below B is the number of contexts in a batch, S that of the tokens that all contexts share, L the length of
+    the longest rest in the batch, R the number of requests that are scored at once, V the vocabulary.
+    """
     device = model.device
     shared = _common(contexts)
     prefix = None
     if shared:
         prefix = model(torch.tensor([contexts[0][:shared]], device=device), use_cache=True, logits_to_keep=1).past_key_values
-    users: list[list[int]] = [[] for _ in contexts]
-    for row, context in enumerate(place):
-        users[context].append(row)
+    requests_of: list[list[int]] = [[] for _ in contexts]
+    for number, request in enumerate(requests):
+        requests_of[request.place].append(number)
     order = sorted(range(len(contexts)), key=lambda c: -len(contexts[c]))
-    found: list[tuple[float, bool]] = [(0.0, False)] * len(asked)
+    results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
     for start in tqdm(range(0, len(order), batch_size), desc="scoring", leave=False, disable=not progress):
         chosen = order[start : start + batch_size]
         rests = [contexts[c][shared:] for c in chosen]
-        width = max(map(len, rests))
-        # Padding stands between the shared part and the rest, so that every prompt ends in the last column.
-        ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests], device=device)
-        real = torch.tensor([[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=device)
-        rows = [(at, row) for at, context in enumerate(chosen) for row in users[context]]
-        several = any(len(asked[row][2]) > 1 for _, row in rows)
+        longest = max(map(len, rests))
+        # Padding stands between the shared part and the rest, so that every context ends in the last column.
+        padded = [[0] * (longest - len(rest)) + rest for rest in rests]
+        real = [[1] * shared + [0] * (longest - len(rest)) + [1] * len(rest) for rest in rests]
+        ids = torch.tensor(padded, device=device)  # (B, L)
+        mask = torch.tensor(real, device=device)  # (B, S + L)
+        waiting = [(row, number) for row, context in enumerate(chosen) for number in requests_of[context]]
+        several = any(len(requests[number].continuation_ids) > 1 for _, number in waiting)
         cache = None
         if prefix is not None:
             cache = copy.deepcopy(prefix)
             cache.batch_repeat_interleave(len(chosen))
-        positions = (real.cumsum(1) - 1).clamp(min=0)[:, shared:]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)[:, shared:]  # (B, L)
         out = model(
-            ids, attention_mask=real, position_ids=positions, past_key_values=cache, use_cache=several, logits_to_keep=1
+            ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=several, logits_to_keep=1
         )
-        first = out.logits[:, -1].float().log_softmax(-1)
-        rows.sort(key=lambda pair: -len(asked[pair[1]][2]))
-        for begin in range(0, len(rows), batch_size):
-            part = rows[begin : begin + batch_size]
-            at = torch.tensor([place_ for place_, _ in part], device=device)
-            words = [asked[row][2] for _, row in part]
-            _continue(model, found, part, words, first[at], out.past_key_values, real[at], at)
-    numbers, choices, tokens = zip(*((n, c, len(t)) for n, c, t in asked), strict=True)
-    logprobs, greedy = zip(*found, strict=True)
-    return pd.DataFrame({"prompt": numbers, "option": choices, "logprob": logprobs, "tokens": tokens, "greedy": greedy})
+        first = out.logits[:, -1].float().log_softmax(-1)  # (B, V): of a continuation's first token
+        waiting.sort(key=lambda pair: -len(requests[pair[1]].continuation_ids))
+        for begin in range(0, len(waiting), batch_size):
+            part = waiting[begin : begin + batch_size]
+            rows = torch.tensor([row for row, _ in part], device=device)  # (R,)
+            continuations = [requests[number].continuation_ids for _, number in part]
+            scored = _continue(model, continuations, first[rows], out.past_key_values, mask[rows], rows)
+            for (_, number), result in zip(part, scored, strict=True):
+                results[number] = result
+    return results
 
 
 def _continue(
     model: PreTrainedModel,
-    found: list[tuple[float, bool]],
-    part: list[tuple[int, int]],
-    words: list[list[int]],
+    continuations: list[list[int]],
     first: torch.Tensor,
     cache: Any,
-    real: torch.Tensor,
-    at: torch.Tensor,
-) -> None:
-    """Score one batch of options after prompts that the model has read; `first`: log-probabilities of their first token."""
-    device, length = first.device, max(map(len, words))
-    ids = torch.tensor([word + [0] * (length - len(word)) for word in words], device=device)
-    there = torch.tensor([[1] * len(word) + [0] * (length - len(word)) for word in words], device=device)
-    logs = first[:, None]
-    if length > 1:
-        mine = copy.deepcopy(cache)
-        mine.batch_select_indices(at)
+    context_mask: torch.Tensor,
+    rows: torch.Tensor,
+) -> list[tuple[float, bool]]:
+    """(loglikelihood, is_greedy) of R continuations after contexts that the model has read.
+
+    Args:
+        continuations: R lists of tokens; T is the length of the longest.
+        first: (R, V), log-probabilities of their first token.
+        cache: keys and values of all contexts of the batch.
+        context_mask: (R, S + L), 1 for tokens of the context.
+        rows: (R,), each one's context in the cache.
+    """
+    device, longest = first.device, max(map(len, continuations))
+    ids = torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in continuations], device=device)  # (R, T)
+    mask = torch.tensor([[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in continuations], device=device)
+    logprobs = first[:, None]  # (R, 1, V)
+    if longest > 1:
+        own_cache = copy.deepcopy(cache)
+        own_cache.batch_select_indices(rows)
         out = model(
             ids[:, :-1],
-            attention_mask=torch.cat([real, there[:, :-1]], 1),
-            position_ids=real.sum(1, keepdim=True) + torch.arange(length - 1, device=device),
-            past_key_values=mine,
+            attention_mask=torch.cat([context_mask, mask[:, :-1]], 1),
+            position_ids=context_mask.sum(1, keepdim=True) + torch.arange(longest - 1, device=device),
+            past_key_values=own_cache,
         )
-        logs = torch.cat([logs, out.logits.float().log_softmax(-1)], 1)
-    sums = (logs.gather(2, ids[..., None])[..., 0] * there).sum(1).tolist()
-    likeliest = ((logs.argmax(2) == ids) | (there == 0)).all(1).tolist()
-    for (_, row), value, greedy in zip(part, sums, likeliest, strict=True):
-        found[row] = (value, greedy)
+        logprobs = torch.cat([logprobs, out.logits.float().log_softmax(-1)], 1)  # (R, T, V)
+    sums = (logprobs.gather(2, ids[..., None])[..., 0] * mask).sum(1).tolist()
+    greedy = ((logprobs.argmax(2) == ids) | (mask == 0)).all(1).tolist()
+    return list(zip(sums, greedy, strict=True))
 
 
 def _common(contexts: list[list[int]]) -> int:
@@ -210,7 +245,7 @@ def _common(contexts: list[list[int]]) -> int:
 
 
 def perplexity(frame: pd.DataFrame) -> float:
-    """exp(mean negative log-likelihood a token) of `nll`'s table: among how many equally likely tokens the model wavers."""
+    """exp(negative log-likelihood per token) of `nll`'s table: the effective number of equally likely tokens."""
     return float(np.exp(frame["nll"].sum() / frame["tokens"].sum()))
 
 
@@ -223,11 +258,13 @@ def bootstrap(
 ) -> tuple[float, float, float]:
     """A statistic of a table with its percentile bootstrap interval (Efron & Tibshirani 1993, chapter 13).
 
-    Rows (texts, items, seeds) are drawn with replacement. For a paired comparison, put both measurements in one table and
-    let `statistic` take their difference.
+    Rows (texts, items) are drawn with replacement. For a paired comparison, put both measurements in one table and let
+    `statistic` take their difference. Of fewer than 20 rows the interval is too narrow, and a warning says by how much:
+    there is less spread in a small sample than where it came from, and no t quantile makes up for it (Hesterberg 2015,
+    doi 10.1080/00031305.2015.1089789). `mean`, `paired` and `proportion` hold for few.
 
     Args:
-        frame: one row an item.
+        frame: one row for each item.
         statistic: table → number.
         n: resamples.
         level: coverage of the interval.
@@ -235,10 +272,31 @@ def bootstrap(
     Returns:
         (statistic of `frame`, low end, high end)
     """
+    if len(frame) < _BOOTSTRAP_ROWS:
+        warnings.warn(
+            f"bootstrap() was given {_rows(len(frame))}. Of fewer than {_BOOTSTRAP_ROWS} its interval is too narrow"
+            f"{_covers(len(frame), level)}. Take scoring.mean or scoring.paired (t intervals), scoring.proportion for a "
+            "share, or show the values.",
+            stacklevel=2,
+        )
     rng = np.random.default_rng(seed)
     draws = [statistic(frame.iloc[rng.integers(0, len(frame), len(frame))]) for _ in range(n)]
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(statistic(frame)), float(low), float(high)
+
+
+def _rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n} rows"
+
+
+def _covers(n: int, level: float) -> str:
+    """How often the interval holds the mean of normal values: it is ± z · s · √((n-1)/n) / √n where t · s / √n is right."""
+    from scipy import stats
+
+    if n < 2:
+        return ": one value has no spread"
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((n - 1) / n)
+    return f": at {level:.0%} it holds a mean about {2 * stats.t.cdf(half, n - 1) - 1:.0%} of the time"
 
 
 def proportion(successes: int, trials: int, level: float = 0.95) -> tuple[float, float, float]:
@@ -271,11 +329,11 @@ def mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float, fl
     """
     from scipy import stats
 
-    found = np.asarray(values, dtype=float)
-    if len(found) < 2:
-        return float(found.mean()), float("-inf"), float("inf")
-    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * found.std(ddof=1) / np.sqrt(len(found))
-    return float(found.mean()), float(found.mean() - half), float(found.mean() + half)
+    array = np.asarray(values, dtype=float)
+    if len(array) < 2:
+        return float(array.mean()), float("-inf"), float("inf")
+    half = float(stats.t.ppf((1 + level) / 2, len(array) - 1)) * array.std(ddof=1) / np.sqrt(len(array))
+    return float(array.mean()), float(array.mean() - half), float(array.mean() + half)
 
 
 def paired(first: Sequence[float], second: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:

@@ -41,7 +41,7 @@ def _show(
 def _waits_for(error: Exception) -> str:
     """The exercise for want of which this error came; "" where it came for another reason."""
     if isinstance(error, NotImplementedError):
-        return found[1] if (found := _UNWRITTEN.search(str(error))) else str(getattr(error, "exercise", ""))
+        return match[1] if (match := _UNWRITTEN.search(str(error))) else str(getattr(error, "exercise", ""))
     if isinstance(error, NameError):
         return _waiting.get(error.name or "", "")
     return ""
@@ -59,8 +59,8 @@ def _defines(shell: Any) -> list[str]:
 
 def _failed(exercise: str, kind: type[Exception], error: Exception, trace: TracebackType | None) -> list[str]:
     """What a visible test says, then the line that asked and, for an error in the exercise itself, the line that raised."""
-    said = str(error).strip() or "this does not hold"
-    shown = [f"✗ {exercise}: {said if kind is AssertionError else f'{kind.__name__}: {said}'}"]
+    message = str(error).strip() or "this does not hold"
+    shown = [f"✗ {exercise}: {message if kind is AssertionError else f'{kind.__name__}: {message}'}"]
     in_cells = [frame for frame in traceback.extract_tb(trace) if frame.line and _is_cell(frame.filename)]
     if in_cells:
         shown.append(f"  the test, line {in_cells[0].lineno}: {in_cells[0].line}")

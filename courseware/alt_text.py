@@ -18,8 +18,8 @@ def describe(figure: Figure) -> str:
     """One sentence for each panel: its title, what is drawn, over which axes, and the legend's entries."""
     panels = [ax for ax in figure.axes if ax.get_label() != "<colorbar>"]
     common = figure.get_suptitle()
-    said = [_panel(ax, panels, common) for ax in panels if ax.has_data() or ax.get_title()]
-    text = " ".join([f"{common}:" if common and len(panels) > 1 else "", *said]).strip()
+    sentences = [_panel(ax, panels, common) for ax in panels if ax.has_data() or ax.get_title()]
+    text = " ".join([f"{common}:" if common and len(panels) > 1 else "", *sentences]).strip()
     return re.sub(r"\s+", " ", text)
 
 
@@ -43,13 +43,13 @@ def _shared(ax: Axes, panels: list[Axes], which: str) -> str:
 
 
 def _kind(ax: Axes) -> str:
-    for name, found in (
+    for name, artists in (
         ("a heat map", ax.images),
         ("bars", ax.patches),
         ("lines and points", ax.lines),
         ("points", ax.collections),
     ):
-        if len(found):
+        if len(artists):
             return name
     return "a plot"
 

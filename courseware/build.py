@@ -22,6 +22,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
+from course_utils import __version__
+
 from .cell_names import names_of
 from .chapters import (
     SLIDE_TAGS,
@@ -48,7 +50,7 @@ _COLAB_CELL = """\
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install --quiet "course_utils @ git+{repository}"
+    %pip install --quiet "course_utils @ git+{source}"
 """
 
 _HIDDEN_CELL = """\
@@ -61,8 +63,6 @@ def lecture(chapter: Chapter) -> NotebookNode:
     name_cells(notebook)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
-        if "hide-input" in tags(cell):
-            cell.metadata["jupyter"] = {"source_hidden": True}
     return _finish(notebook, chapter, "lectures")
 
 
@@ -79,17 +79,17 @@ def student_lab(chapter: Chapter) -> NotebookNode:
     """The student's notebook: nbgrader metadata, no solution, no hidden test, no output."""
     notebook = _checked_lab(chapter)
     for cell in notebook.cells:
-        found = role(cell)
-        if found is None:
+        cell_role = role(cell)
+        if cell_role is None:
             continue
-        if found.kind == "exercise":
-            cell.source = _without_solution(cell, found)
-        elif found.kind == "hidden":
-            noun = "point" if found.points == 1 else "points"
-            cell.source = _HIDDEN_CELL.format(exercise=found.exercise, points=found.points, noun=noun)
-        cell.metadata["nbgrader"] = _nbgrader_metadata(found)
+        if cell_role.kind == "exercise":
+            cell.source = _without_solution(cell, cell_role)
+        elif cell_role.kind == "hidden":
+            noun = "point" if cell_role.points == 1 else "points"
+            cell.source = _HIDDEN_CELL.format(exercise=cell_role.exercise, points=cell_role.points, noun=noun)
+        cell.metadata["nbgrader"] = _nbgrader_metadata(cell_role)
         cell.metadata["deletable"] = False
-        if found.kind != "exercise":
+        if cell_role.kind != "exercise":
             cell.metadata["editable"] = False
     _run_past_errors(notebook)
     return _finish(notebook, chapter, "labs")
@@ -103,26 +103,26 @@ def _run_past_errors(notebook: NotebookNode) -> None:
             cell.metadata["tags"] = [*tags(cell), "raises-exception"]
 
 
-def _without_solution(cell: NotebookNode, found: Role) -> str:
+def _without_solution(cell: NotebookNode, cell_role: Role) -> str:
     """nbgrader's own removal of what is between the solution marks, with a stub that names the exercise."""
-    stub = f'raise NotImplementedError("exercise {found.exercise}: write this function")'
+    stub = f'raise NotImplementedError("exercise {cell_role.exercise}: write this function")'
     remover = ClearSolutions(code_stub={"python": stub}, enforce_metadata=False)
     cleared, _ = remover.preprocess_cell(copy.deepcopy(cell), {"language": "python"}, 0)
     return str(cleared.source)
 
 
-def _nbgrader_metadata(found: Role) -> dict[str, object]:
-    solution_cell = found.kind == "exercise"
+def _nbgrader_metadata(cell_role: Role) -> dict[str, object]:
+    solution_cell = cell_role.kind == "exercise"
     metadata: dict[str, object] = {
         "grade": not solution_cell,
-        "grade_id": found.grade_id,
+        "grade_id": cell_role.grade_id,
         "locked": not solution_cell,
         "schema_version": 3,
         "solution": solution_cell,
         "task": False,
     }
     if not solution_cell:
-        metadata["points"] = found.points
+        metadata["points"] = cell_role.points
     return metadata
 
 
@@ -142,9 +142,9 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
             raise ChapterError(f"{where}: exercise {name} has no ### BEGIN SOLUTION … ### END SOLUTION")
     for kind in ("tests", "hidden"):
         for cell in cells_of(notebook, kind):
-            found = role(cell)
-            if found and found.exercise not in names:
-                raise ChapterError(f"{where}: {kind}:{found.exercise} belongs to no exercise; there are {names}")
+            cell_role = role(cell)
+            if cell_role and cell_role.exercise not in names:
+                raise ChapterError(f"{where}: {kind}:{cell_role.exercise} belongs to no exercise; there are {names}")
     for cell in cells_of(notebook, "hidden"):
         marks(cell.source)  # or says what is wrong with one
     start = next((cell.source for cell in notebook.cells if "lab.start(" in cell.source), "")
@@ -168,8 +168,11 @@ def _slide_type(cell: NotebookNode) -> str:
 
 
 def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> NotebookNode:
-    """What all notebooks have: the Colab cell and link, plain metadata."""
-    setup = new_code_cell(_COLAB_CELL.format(repository=repository()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
+    """What all notebooks have: folded cells, the Colab cell and link, plain metadata."""
+    for cell in notebook.cells:
+        if "hide-input" in tags(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+    setup = new_code_cell(_COLAB_CELL.format(source=pip_source()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}
     # after the opening prose, so that the first thing on the page is the title
@@ -192,10 +195,20 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> Not
     return notebook
 
 
+def release_tag() -> str:
+    """The tag of this version; "" between releases, when the version ends with ".dev0" and there is no tag to pin."""
+    return "" if ".dev" in __version__ else f"v{__version__}"
+
+
+def pip_source() -> str:
+    """Where pip finds the helper package: at the release's tag, so an old notebook meets the helper it was made with."""
+    return f"{repository()}@{release_tag()}" if release_tag() else repository()
+
+
 def colab_url(chapter: Chapter, folder: str) -> str:
-    """Address that opens a committed notebook in Colab."""
+    """Address that opens a committed notebook in Colab, as it is in this release; between releases on main."""
     path = repository().removeprefix("https://github.com/")
-    return f"https://colab.research.google.com/github/{path}/blob/main/{folder}/{chapter.name}.ipynb"
+    return f"https://colab.research.google.com/github/{path}/blob/{release_tag() or 'main'}/{folder}/{chapter.name}.ipynb"
 
 
 def name_cells(notebook: NotebookNode) -> None:
@@ -207,8 +220,8 @@ def name_cells(notebook: NotebookNode) -> None:
         if headings:
             section = re.sub(r"[^a-z0-9]+", "-", headings[-1].lower()).strip("-")[:40] or "section"
             place = 0
-        found = role(cell)
-        name = found.grade_id.replace("_", "-") if found else f"{section}-{place}"
+        cell_role = role(cell)
+        name = cell_role.grade_id.replace("_", "-") if cell_role else f"{section}-{place}"
         place += 1
         while name in seen:
             name += "x"
@@ -251,20 +264,20 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
 
 def _failure(error: Exception, cell: NotebookNode | None, budget: str) -> str:
     """Which cell failed, on which of its lines, and what to do."""
-    said = f"the cell {cell.id} failed" if cell else "the notebook failed"
+    message = f"the cell {cell.id} failed" if cell else "the notebook failed"
     if cell and isinstance(error, CellExecutionError):
         trace = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)
         lines = re.findall(r"line (\d+)", trace.partition("Cell In[")[2])
         source = cell.source.splitlines()
         if lines and int(lines[0]) <= len(source):
-            said += f" on its line {lines[0]}: {source[int(lines[0]) - 1].strip()}"
-        said += f"\n{error.ename}: {error.evalue}"
+            message += f" on its line {lines[0]}: {source[int(lines[0]) - 1].strip()}"
+        message += f"\n{error.ename}: {error.evalue}"
     elif isinstance(error, DeadKernelError):
-        said += ": its kernel died, most often of too little memory."
-        said += " `course notebooks --budget quick` runs smaller experiments." if budget == "full" else ""
+        message += ": its kernel died, most often of too little memory."
+        message += " `course notebooks --budget quick` runs smaller experiments." if budget == "full" else ""
     else:
-        said += f": it {error}."
-    return f"{said}\nNo notebook of this chapter was replaced."
+        message += f": it {error}."
+    return f"{message}\nNo notebook of this chapter was replaced."
 
 
 def _count(notebook: NotebookNode) -> None:
@@ -416,7 +429,7 @@ class _FullSize(ast.NodeTransformer):
 def _changed_tests(cells: list[NotebookNode], others: list[NotebookNode]) -> list[NotebookNode]:
     """The cells with visible tests that are not among the others."""
     known = {cell.source for cell in others}
-    return [cell for cell in cells if (found := role(cell)) and found.kind == "tests" and cell.source not in known]
+    return [cell for cell in cells if (cell_role := role(cell)) and cell_role.kind == "tests" and cell.source not in known]
 
 
 def _give(cells: list[NotebookNode]) -> set[str]:
@@ -426,8 +439,8 @@ def _give(cells: list[NotebookNode]) -> set[str]:
 
 def _take(cells: list[NotebookNode]) -> set[str]:
     """The names that cells use and do not make themselves."""
-    found = [names_of(cell.source) for cell in cells]
-    return set().union(*(names.needs | names.later for names in found))
+    cell_names = [names_of(cell.source) for cell in cells]
+    return set().union(*(names.needs | names.later for names in cell_names))
 
 
 def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> list[Path]:

@@ -44,12 +44,14 @@ def names_of(source: str) -> Names:
     needs: set[str] = set()
     later: set[str] = set()
     for statement in ast.parse(source).body:
-        found = _of_statement(statement, source)
+        own_names = _of_statement(statement, source)
         # x = x + 1 needs an x; a loop, a with block or a function may use what it makes itself
-        own = made if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr) else made | found.makes
-        needs |= found.needs - own
-        later |= found.later
-        made |= found.makes
+        own = (
+            made if isinstance(statement, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr) else made | own_names.makes
+        )
+        needs |= own_names.needs - own
+        later |= own_names.later
+        made |= own_names.makes
     return Names(frozenset(made), frozenset(needs), frozenset(later))
 
 
@@ -60,9 +62,9 @@ def _of_statement(statement: ast.stmt, source: str) -> Names:
     needs = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced()}
     later: set[str] = set()
     for inner, called in _inside(table):
-        found = {symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global() and symbol.is_referenced()}
+        globals_used = {symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global() and symbol.is_referenced()}
         made |= {symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global() and _bound(symbol)}
-        (later if called else needs).update(found)
+        (later if called else needs).update(globals_used)
     return Names(frozenset(made), frozenset(needs), frozenset(later))
 
 
@@ -94,17 +96,17 @@ def missing(cells: Sequence[NotebookNode]) -> list[Missing]:
     A graded cell runs without the experiments and without the other exercises' tests, so these give it nothing.
     """
     code = [(cell, names_of(cell.source), role(cell)) for cell in cells if cell.cell_type == "code"]
-    shown = [(cell, found) for cell, found, part in code if not part or part.kind != "hidden"]
-    kept = [(cell, found) for cell, found, part in code if _is_kept(cell, part)]
+    shown = [(cell, cell_names) for cell, cell_names, part in code if not part or part.kind != "hidden"]
+    kept = [(cell, cell_names) for cell, cell_names, part in code if _is_kept(cell, part)]
     answer = []
-    for cell, found, part in code:
+    for cell, cell_names, part in code:
         if "raises-exception" in tags(cell):
             continue
         givers = kept if part else shown
         earlier = [names for giver, names in givers if _place(giver, cells) < _place(cell, cells)]
         at_once = ALWAYS.union(*(names.makes for names in earlier))
-        at_last = ALWAYS.union(found.makes, *(names.makes for _, names in givers), JUDGE if part else ())
-        for name in sorted((found.needs - at_once) | (found.later - at_last)):
+        at_last = ALWAYS.union(cell_names.makes, *(names.makes for _, names in givers), JUDGE if part else ())
+        for name in sorted((cell_names.needs - at_once) | (cell_names.later - at_last)):
             elsewhere = next((giver for giver, names, _ in code if giver is not cell and name in names.makes), None)
             answer.append(Missing(cell, name, _why(elsewhere)))
     return answer
@@ -116,8 +118,8 @@ def missing_in_mutants(cells: Iterable[NotebookNode], lab: Sequence[NotebookNode
     answer = []
     for cell in cells:
         if cell.cell_type == "code":
-            found = names_of(cell.source)
-            wanted = (found.needs - given) | (found.later - found.makes - given)
+            cell_names = names_of(cell.source)
+            wanted = (cell_names.needs - given) | (cell_names.later - cell_names.makes - given)
             answer += [Missing(cell, name, _why(None)) for name in sorted(wanted)]
     return answer
 
@@ -134,9 +136,9 @@ def _place(cell: NotebookNode, cells: Sequence[NotebookNode]) -> int:
 def _why(giver: NotebookNode | None) -> str:
     if giver is None:
         return "which nothing defines"
-    found = role(giver)
-    if found:
-        return f"which only the {found.kind} cell of {found.exercise} defines"
+    giver_role = role(giver)
+    if giver_role:
+        return f"which only the {giver_role.kind} cell of {giver_role.exercise} defines"
     if "experiment" in tags(giver):
         return "which only an experiment defines, and graded cells run without these"
     return "which is defined only further down"

@@ -9,8 +9,9 @@ Sources are jupytext py:percent files. A cell's tags say what it is:
     mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
     experiment          a slow cell that no graded cell needs
     ladder              (chapter 4) a cell that ladder.py runs too, to make the tables of trained models
+    hide-input          code that is folded: the reader runs it, and opens it to read it
 
-In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides; hide-input folds code.
+In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides.
 """
 
 from __future__ import annotations
@@ -102,10 +103,10 @@ def chapter(name: str) -> Chapter:
     Raises:
         ChapterError: there is none.
     """
-    found = [c for c in all_chapters() if c.name == name or c.name.split("_")[0] == name.zfill(2)]
-    if not found:
+    matching = [c for c in all_chapters() if c.name == name or c.name.split("_")[0] == name.zfill(2)]
+    if not matching:
         raise ChapterError(f"There is no chapter {name!r}. There are: {', '.join(c.name for c in all_chapters())}.")
-    return found[0]
+    return matching[0]
 
 
 def read(path: Path) -> NotebookNode:
@@ -207,8 +208,8 @@ def role(cell: NotebookNode) -> Role | None:
 def cells_of(notebook: NotebookNode, kind: str, exercise: str | None = None) -> Iterator[NotebookNode]:
     """Cells of one kind, of one exercise or of all."""
     for cell in notebook.cells:
-        found = role(cell)
-        if found and found.kind == kind and exercise in (None, found.exercise):
+        cell_role = role(cell)
+        if cell_role and cell_role.kind == kind and exercise in (None, cell_role.exercise):
             yield cell
 
 
@@ -216,9 +217,9 @@ def exercises(notebook: NotebookNode) -> list[str]:
     """Names of a lab's exercises, in order."""
     names = []
     for cell in cells_of(notebook, "exercise"):
-        found = role(cell)
-        assert found is not None
-        names.append(found.exercise)
+        cell_role = role(cell)
+        assert cell_role is not None
+        names.append(cell_role.exercise)
     return names
 
 

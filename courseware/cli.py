@@ -164,10 +164,10 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
     for part in chosen:  # all of them, before the first is run
         rules.refuse(part)
     for part in chosen:
-        for said in rules.wanting(part):
-            print(f"course: {part.name}: {said}", file=sys.stderr)
+        for fault in rules.wanting(part):
+            print(f"course: {part.name}: {fault}", file=sys.stderr)
     written = [path for part in chosen for path in build(part, budget, everything)]
-    pages.write_readme()
+    pages.write_from_sources()
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
 
 
@@ -385,12 +385,12 @@ def _fetch(everything: bool) -> str:
     """
     from course_utils import data, weights
 
-    said = [f"course model  {weights.path()}", f"sentences     {data.movie_sentences().num_rows} of movie reviews"]
+    lines = [f"course model  {weights.path()}", f"sentences     {data.movie_sentences().num_rows} of movie reviews"]
     if everything:
-        said += [f"encoder       {weights.path('minilm')}"]
-        said += [f"BIG-bench     {len([data.bigbench(task) for task in data.BIGBENCH_TASKS])} tasks"]
-        said += [f"reviews       {data.chinese_reviews().num_rows} in Chinese"]
-    return "\n".join(said)
+        lines += [f"encoder       {weights.path('minilm')}"]
+        lines += [f"BIG-bench     {len([data.bigbench(task) for task in data.BIGBENCH_TASKS])} tasks"]
+        lines += [f"reviews       {data.chinese_reviews().num_rows} in Chinese"]
+    return "\n".join(lines)
 
 
 def _run(command: Sequence[str | Path], **options: Any) -> int:
@@ -417,18 +417,18 @@ def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
     """Pages are made from the committed notebooks: who edits a source should know that the page does not show it."""
     from .build import all_small, all_stale
 
-    for said in filter(lambda said: said.startswith(shown), all_stale(chapters)):
-        print(f"course: {said}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
-    for said in filter(lambda said: said.startswith(shown), all_small(chapters)):
-        print(f"course: {said}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
+    for reason in filter(lambda reason: reason.startswith(shown), all_stale(chapters)):
+        print(f"course: {reason}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
+    for reason in filter(lambda reason: reason.startswith(shown), all_small(chapters)):
+        print(f"course: {reason}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
 
 
 def _stale() -> int:
     from .build import all_small, all_stale
 
-    found = [*all_stale(all_chapters()), *all_small(all_chapters())]
-    print("\n".join(found) or "Every notebook is up to date")
-    return int(bool(found))
+    reasons = [*all_stale(all_chapters()), *all_small(all_chapters())]
+    print("\n".join(reasons) or "Every notebook is up to date")
+    return int(bool(reasons))
 
 
 def _lint() -> int:
@@ -442,9 +442,9 @@ def _check_for_windows() -> int:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--platform", "win32"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
     )
-    found = [line for line in done.stdout.splitlines() if " error: " in line and not line.startswith(_LINUX_ONLY)]
-    print("\n".join(found) or "As on Windows: no error")
-    return int(bool(found))
+    errors = [line for line in done.stdout.splitlines() if " error: " in line and not line.startswith(_LINUX_ONLY)]
+    print("\n".join(errors) or "As on Windows: no error")
+    return int(bool(errors))
 
 
 if __name__ == "__main__":

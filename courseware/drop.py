@@ -68,12 +68,12 @@ def _without_cells(path: Path, exercise: str) -> str:
 
 def _without_name(text: str, exercise: str) -> str:
     """The text of a lab whose lab.start(…, exercises=[…]) does not list the exercise."""
-    found = re.search(r"lab\.start\([^)]*?exercises=(\[[^\]]*\])", text)
-    if not found or exercise not in ast.literal_eval(found[1]):
+    match = re.search(r"lab\.start\([^)]*?exercises=(\[[^\]]*\])", text)
+    if not match or exercise not in ast.literal_eval(match[1]):
         raise ChapterError(f"lab.start(…, exercises=[…]) does not list {exercise}: write the list out, then drop it.")
     name = rf'"{exercise}"'
-    shorter = re.sub(rf"{name}\s*,[^\S\n]*\n?[^\S\n]*(?=\S)|,\s*{name}(?=\s*\])", "", found[1], count=1)
-    return text[: found.start(1)] + shorter + text[found.end(1) :]
+    shorter = re.sub(rf"{name}\s*,[^\S\n]*\n?[^\S\n]*(?=\S)|,\s*{name}(?=\s*\])", "", match[1], count=1)
+    return text[: match.start(1)] + shorter + text[match.end(1) :]
 
 
 def _uses(path: Path, words: set[str]) -> list[str]:

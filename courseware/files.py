@@ -38,8 +38,8 @@ def tracked(root: Path, *names: str) -> list[Path]:
     with contextlib.suppress(FileNotFoundError):
         git = subprocess.run(["git", "ls-files", "-z", "--", *names], cwd=root, capture_output=True)
         if git.returncode == 0 and git.stdout:
-            found = [root / name for name in git.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
-            return [path for path in found if path.is_file()]
+            paths = [root / name for name in git.stdout.decode("utf-8", "surrogateescape").split("\0") if name]
+            return [path for path in paths if path.is_file()]
     every = (path for name in names for path in [root / name, *(root / name).rglob("*")] if path.is_file())
     return sorted(
         path for path in every if not any(p.startswith((".", "__pycache__")) for p in path.relative_to(root).parts)
@@ -122,5 +122,5 @@ def allowed(out: Path) -> None:
 def _is_ours(out: Path, command: str) -> bool:
     """Did an earlier run of the command write this folder?"""
     marker = out / MARKER
-    said = marker.read_text(encoding="utf-8", errors="replace") if marker.is_file() else ""
-    return said == _TEXT.format(command=command) or out.resolve() == ROOT / "build" / command
+    text = marker.read_text(encoding="utf-8", errors="replace") if marker.is_file() else ""
+    return text == _TEXT.format(command=command) or out.resolve() == ROOT / "build" / command

@@ -52,8 +52,8 @@ def machine() -> str:
 
     from course_utils import hardware
 
-    found = hardware.detect()
-    return f"{found.cpu}, {found.cores} cores, {round(psutil.virtual_memory().total / 1e9)} GB, {found.gpu or 'no GPU'}"
+    detected, memory = hardware.detect(), psutil.virtual_memory().total
+    return f"{detected.cpu}, {detected.cores} cores, {round(memory / 1e9)} GB, {detected.gpu or 'no GPU'}"
 
 
 def measure(chapters: Iterable[Chapter], budget: str) -> dict[str, str]:

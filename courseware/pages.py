@@ -1,16 +1,19 @@
-"""What README, slides, site and the students' folder share: titles, the table of chapters, pages without controls."""
+"""What README, slides, site and the students' folder share: titles, pages without controls; and the files beside the
+notebooks that are written from the chapters' sources: the README's table, the points that `lab.summary` shows."""
 
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from .build import colab_url
-from .chapters import ROOT, Chapter, all_chapters, read
+from .chapters import ROOT, Chapter, all_chapters, cells_of, exercises, read, role
 from .files import whole
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -42,8 +45,8 @@ def without_widgets(notebook: NotebookNode) -> NotebookNode:
 def chinese(notebook: NotebookNode) -> str:
     """The Chinese of the notebook's title: what stands in brackets in its first cell."""
     first = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    found = re.search(r"\(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
-    return found[1] if found else ""
+    match = re.search(r"\(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
+    return match[1] if match else ""
 
 
 def chapters_table(chapters: Sequence[Chapter]) -> str:
@@ -66,9 +69,26 @@ def readme() -> str:
     return before + _BEGIN + chapters_table(all_chapters()) + _END + rest.split(_END)[1]
 
 
-def write_readme() -> None:
-    """Write the table into the README."""
-    made = readme()
-    if made != (ROOT / "README.md").read_text(encoding="utf-8"):
-        with whole(ROOT / "README.md") as path:
-            path.write_text(made, encoding="utf-8")
+def points() -> str:
+    """The points of all labs' visible tests, as JSON: chapter → exercise → points."""
+    table: dict[str, dict[str, int]] = {}
+    for part in all_chapters():
+        notebook = read(part.lab_source)
+        table[part.name] = {
+            name: sum(tests.points for cell in cells_of(notebook, "tests", name) if (tests := role(cell)))
+            for name in exercises(notebook)
+        }
+    return json.dumps(table, indent=1) + "\n"
+
+
+def from_sources() -> dict[Path, str]:
+    """What stands in each file that is written from the chapters' sources."""
+    return {ROOT / "README.md": readme(), ROOT / "course_utils" / "points.json": points()}
+
+
+def write_from_sources() -> None:
+    """Write those of them that changed."""
+    for path, text in from_sources().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with whole(path) as new:
+                new.write_text(text, encoding="utf-8")

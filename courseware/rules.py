@@ -27,37 +27,39 @@ _FIGURE = re.compile(r"\bplt\.|\bplots\.|\.plot\(")
 def broken(chapter: Chapter) -> list[str]:
     """Why a chapter cannot be built, run or graded: one sentence for each fault."""
     sources = [path for path in (chapter.lecture_source, chapter.lab_source, _mutants(chapter)) if path.exists()]
-    said = [fault for path in sources for fault in (*_bad_cells(path), *_bad_calls(path))]
-    if said:
-        return said  # the rest needs sources that can be read
+    faults = [fault for path in sources for fault in (*_bad_cells(path), *_bad_calls(path))]
+    if faults:
+        return faults  # the rest needs sources that can be read
     try:
         build.targets(chapter)
     except ChapterError as error:
         return [str(error)]
-    said += [
+    faults += [
         fault for path in (chapter.lecture_source, chapter.lab_source) if path.exists() for fault in _missing_names(path)
     ]
-    said += _hidden_without(chapter)
-    said += _mutants_astray(chapter) if _mutants(chapter).exists() else []
-    return said
+    faults += _hidden_without(chapter)
+    faults += _mutants_astray(chapter) if _mutants(chapter).exists() else []
+    return faults
 
 
 def wanting(chapter: Chapter) -> list[str]:
     """What this course asks of a chapter besides, and it has not."""
-    found = exercises(read(chapter.lab_source))
-    said = []
-    if not EXERCISES[0] <= len(found) <= EXERCISES[1]:
-        said.append(f"lab.py has {len(found)} exercises; a lab has {EXERCISES[0]} to {EXERCISES[1]}")
-    said += _few_mutants(chapter, found)
+    exercise_names = exercises(read(chapter.lab_source))
+    faults = []
+    if not EXERCISES[0] <= len(exercise_names) <= EXERCISES[1]:
+        faults.append(f"lab.py has {len(exercise_names)} exercises; a lab has {EXERCISES[0]} to {EXERCISES[1]}")
+    faults += _few_mutants(chapter, exercise_names)
     for path in (chapter.lecture_source, chapter.lab_source):
         if path.exists() and not any(_FIGURE.search(cell.source) for cell in read(path).cells if cell.cell_type == "code"):
-            said.append(f"{path.name} draws no figure; lecture and lab have one each")
+            faults.append(f"{path.name} draws no figure; lecture and lab have one each")
     if (terms := len(references.glossary([chapter]))) < TERMS:
-        said.append(
+        faults.append(
             f"lecture and lab introduce {terms} terms with their Chinese, as *calibration* (校准); {TERMS} are asked for"
         )
-    said += [f"the prose cites {work}, which no item under Further reading names" for work in references.unresolved(chapter)]
-    return said
+    faults += [
+        f"the prose cites {work}, which no item under Further reading names" for work in references.unresolved(chapter)
+    ]
+    return faults
 
 
 def refuse(chapter: Chapter) -> None:
@@ -66,8 +68,8 @@ def refuse(chapter: Chapter) -> None:
     Raises:
         ChapterError: the chapter is broken; the message lists each fault.
     """
-    if said := broken(chapter):
-        raise ChapterError("\n  ".join([f"chapters/{chapter.name} cannot be built:", *said]))
+    if faults := broken(chapter):
+        raise ChapterError("\n  ".join([f"chapters/{chapter.name} cannot be built:", *faults]))
 
 
 def _mutants(chapter: Chapter) -> Path:
@@ -128,15 +130,15 @@ def _bad_calls(path: Path) -> Iterator[str]:
 @lru_cache
 def _keywords() -> dict[str, set[str]]:
     """`lab.start` → its arguments, for each function of the helper package that takes no others; read, not imported."""
-    found = {}
+    keywords = {}
     for path in (ROOT / "course_utils").glob("*.py"):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.args.kwarg:
                 known = {argument.arg for argument in [*node.args.args, *node.args.kwonlyargs]}
-                found[f"{path.stem}.{node.name}"] = known
+                keywords[f"{path.stem}.{node.name}"] = known
                 if path.stem == "models":
-                    found[node.name] = known  # load_model, generate
-    return found
+                    keywords[node.name] = known  # load_model, generate
+    return keywords
 
 
 def _missing_names(path: Path) -> Iterator[str]:
@@ -149,30 +151,31 @@ def _missing_names(path: Path) -> Iterator[str]:
 def _hidden_without(chapter: Chapter) -> Iterator[str]:
     """The grader asks each hidden test for what the answer gives, in its own cases and in those of the visible tests."""
     for cell, at in _cells(chapter.lab_source):
-        found = role(cell)
-        if found and found.kind == "hidden":
+        cell_role = role(cell)
+        if cell_role and cell_role.kind == "hidden":
             made = cell_names.names_of(cell.source).makes
             for function in ("probe", "visible"):
                 if function not in made:
-                    yield f"{at(0)}: the hidden test of {found.exercise} has no function {function}()"
+                    yield f"{at(0)}: the hidden test of {cell_role.exercise} has no function {function}()"
 
 
 def _mutants_astray(chapter: Chapter) -> Iterator[str]:
     lab = read(chapter.lab_source)
     known = exercises(lab)
     for cell, at in _cells(_mutants(chapter)):
-        found = role(cell)
-        if found and found.exercise not in known:
-            yield f"{at(0)}: a wrong solution of {found.exercise}, which is none of the lab's exercises: {', '.join(known)}"
+        cell_role = role(cell)
+        if cell_role and cell_role.exercise not in known:
+            listed = ", ".join(known)
+            yield f"{at(0)}: a wrong solution of {cell_role.exercise}, which is none of the lab's exercises: {listed}"
     for gap in cell_names.missing_in_mutants(read(_mutants(chapter)).cells, lab.cells):
         yield f"mutants.py: a wrong solution ({gap.cell.source.splitlines()[0].lstrip('# ')}) uses {gap.name}, {gap.why}"
 
 
-def _few_mutants(chapter: Chapter, found: list[str]) -> Iterator[str]:
+def _few_mutants(chapter: Chapter, names: list[str]) -> Iterator[str]:
     if not _mutants(chapter).exists():
         yield f"there is no mutants.py: {MUTANTS} known wrong solutions of each exercise, which the tests must reject"
         return
     wrong = read(_mutants(chapter))
-    for name in found:
+    for name in names:
         if (count := len(list(cells_of(wrong, "mutant", name)))) < MUTANTS:
             yield f"mutants.py has {count} wrong solutions of {name}; {MUTANTS} are asked for"

@@ -17,6 +17,7 @@ from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
+from .build import release_tag
 from .chapters import ROOT, Chapter, built, repository, tags
 from .files import anew
 from .mathml import font, mathml
@@ -100,7 +101,7 @@ def _build(source: Path, out: Path, chapters: list[Chapter]) -> list[str]:
     address = repository()
     theme = {
         "repository_url": address,
-        "repository_branch": "main",
+        "repository_branch": release_tag() or "main",
         "path_to_docs": "",
         "launch_buttons": {"colab_url": "https://colab.research.google.com"},
         "use_download_button": True,

@@ -24,12 +24,12 @@ Namespace = dict[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one test cell said of one solution; `said` is empty when it passed."""
+    """What one test cell says of one solution; `error` is empty when it passed."""
 
     exercise: str
     kind: str  # "tests", "hidden", or "evidence": does visible() return what an honest pass of the visible tests needs?
     points: int
-    said: str
+    error: str
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,12 @@ class Mutant:
 
     @property
     def caught(self) -> bool:
-        return any(outcome.said for outcome in self.outcomes if outcome.kind != "evidence")
+        return any(outcome.error for outcome in self.outcomes if outcome.kind != "evidence")
 
     @property
     def broken(self) -> bool:
         """A slip of the pen, not a misconception: every test fails on a name that is nowhere."""
-        return all(outcome.said.startswith("NameError") for outcome in self.outcomes if outcome.kind == "tests")
+        return all(outcome.error.startswith("NameError") for outcome in self.outcomes if outcome.kind == "tests")
 
 
 def solved_namespace(lab: NotebookNode) -> Namespace:
@@ -58,13 +58,17 @@ def solved_namespace(lab: NotebookNode) -> Namespace:
     """
     names: Namespace = {"__name__": "__main__"}
     for cell in lab.cells:
-        found = role(cell)
-        skipped = {"experiment", "raises-exception"} & set(tags(cell)) or (found is not None and found.kind != "exercise")
+        cell_role = role(cell)
+        skipped = {"experiment", "raises-exception"} & set(tags(cell)) or (
+            cell_role is not None and cell_role.kind != "exercise"
+        )
         if cell.cell_type == "code" and not skipped:
             try:
                 _run(cell.source, names)
             except Exception as error:
-                which = f"the solution of {found.exercise}" if found else f"the cell that begins {cell.source[:60]!r}"
+                which = (
+                    f"the solution of {cell_role.exercise}" if cell_role else f"the cell that begins {cell.source[:60]!r}"
+                )
                 raise ChapterError(f"the solved lab fails in {which}: {type(error).__name__}: {error}") from error
     return names
 
@@ -74,19 +78,19 @@ def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Name
     results = []
     for kind in ("tests", "hidden"):
         for cell in cells_of(lab, kind, exercise):
-            found = role(cell)
-            assert found is not None
+            cell_role = role(cell)
+            assert cell_role is not None
             if kind == "tests":
-                results.append(Outcome(exercise, kind, found.points, said(_run, cell.source, dict(names))))
+                results.append(Outcome(exercise, kind, cell_role.points, error_of(_run, cell.source, dict(names))))
             else:
-                by_probe = said(hidden, cell.source, names, reference)
-                by_visible = said(hidden, cell.source, names, reference, "visible")
-                results.append(Outcome(exercise, kind, found.points, by_probe))
+                by_probe = error_of(hidden, cell.source, names, reference)
+                by_visible = error_of(hidden, cell.source, names, reference, "visible")
+                results.append(Outcome(exercise, kind, cell_role.points, by_probe))
                 results.append(Outcome(exercise, "evidence", 0, by_visible))
     return results
 
 
-def said(test: Callable[..., None], *arguments: Any) -> str:
+def error_of(test: Callable[..., None], *arguments: Any) -> str:
     """What a test says: "" when it passes, else the exception, whatever it is: on wrong answers anything may be raised."""
     try:
         test(*arguments)
@@ -195,14 +199,14 @@ def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]
 
 def mutants(chapter: Chapter, lab: NotebookNode, names: Namespace) -> list[Mutant]:
     """Every wrong solution of `mutants.py`, tried."""
-    tried = []
+    results = []
     for cell in cells_of(read(chapter.folder / "mutants.py"), "mutant"):
-        found = role(cell)
-        assert found is not None
+        cell_role = role(cell)
+        assert cell_role is not None
         wrong = dict(names)
-        for exercise in cells_of(lab, "exercise", found.exercise):
+        for exercise in cells_of(lab, "exercise", cell_role.exercise):
             _run(exercise.source, wrong)  # so that what the exercise defines beside it calls the wrong one too
         _run(cell.source, wrong)
         misconception = cell.source.splitlines()[0].lstrip("# ")
-        tried.append(Mutant(found.exercise, misconception, outcomes(lab, found.exercise, wrong, names)))
-    return tried
+        results.append(Mutant(cell_role.exercise, misconception, outcomes(lab, cell_role.exercise, wrong, names)))
+    return results

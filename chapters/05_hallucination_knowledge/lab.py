@@ -99,8 +99,11 @@ def begin_once(network, tokenizer, prompts):
 
 # %% [markdown]
 # On the way we keep one number, the model's *confidence*: the geometric mean of the probabilities of the tokens it chose.
+#
+# The next cell is folded; click it to read the code. `ask` answers many questions at once and returns each answer with its
+# confidence. It always takes the likeliest token.
 
-# %%
+# %% tags=["hide-input"]
 @torch.inference_mode()
 def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
     """Greedy answers to many user messages: DataFrame(answer: str, confidence: float in 0..1)."""
@@ -430,8 +433,8 @@ quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick
 prompts = [f"Question: {row['input']}\nAnswer:" for row in quiz]
 scores = scoring.loglikelihood(model, tokenizer, prompts, [[f" {c}" for c in row["choices"]] for row in quiz])
 chosen = []
-for number, part in scores.groupby("prompt"):
-    p = np.exp(part["logprob"] - part["logprob"].max()).to_numpy()
+for number, part in scores.groupby("context"):
+    p = np.exp(part["loglikelihood"] - part["loglikelihood"].max()).to_numpy()
     best = int(p.argmax())
     chosen.append((p[best] / p.sum(), quiz[number]["choices"][best] in quiz[number]["targets"]))
 choices = pd.DataFrame(chosen, columns=["confidence", "right"]).rename_axis("id").reset_index()
@@ -661,7 +664,7 @@ def choose(prompts, options):
     """The likeliest of the allowed answers to each prompt."""
     ready = [chat_text(tokenizer, prompt) for prompt in prompts]
     logs = scoring.loglikelihood(model, tokenizer, ready, options, progress=False)
-    best = logs.loc[logs.groupby("prompt")["logprob"].idxmax(), "option"]
+    best = logs.loc[logs.groupby("context")["loglikelihood"].idxmax(), "continuation"]
     return [few[b] for few, b in zip(options, best, strict=True)]
 
 # %% tags=["experiment"]

@@ -333,7 +333,7 @@ WORDINGS = {
 # %%
 forms = chats(WORDINGS, "Answer with yes or no.")
 logs = scoring.loglikelihood(model, tokenizer, forms, [["Yes", "No"]] * len(forms), progress=False)
-logs = logs.pivot(index="prompt", columns="option", values="logprob")
+logs = logs.pivot(index="context", columns="continuation", values="loglikelihood")
 chance = 1 / (1 + np.exp(logs[1] - logs[0]))
 
 # %% tags=["hide-input"]
@@ -438,7 +438,7 @@ def inject(attack, form, only_hours=False):
         hours = ["ten", "noon", "eight"]
         allowed = [[f"Breakfast ends at {hour}." for hour in hours]]
         logs = scoring.loglikelihood(model, tokenizer, chats([prompt]), allowed, progress=False)
-        print("allowed answers only →", hours[int(logs["logprob"].to_numpy().argmax())])
+        print("allowed answers only →", hours[int(logs["loglikelihood"].to_numpy().argmax())])
     else:
         print(f"{prompt}\n\n→ {ask([prompt])[0][0]}")
 
@@ -554,7 +554,7 @@ def watch(network):
     """Chance of each watched answer, geometric mean over its tokens."""
     questions, wanted = zip(*WATCHED.values(), strict=True)
     table = scoring.loglikelihood(network, tokenizer, chats(questions), [[w] for w in wanted], progress=False)
-    return np.exp(table["logprob"] / table["tokens"]).to_numpy()
+    return np.exp(table["loglikelihood"] / table["tokens"]).to_numpy()
 
 # %%
 torch.manual_seed(0)

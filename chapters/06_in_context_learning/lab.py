@@ -205,10 +205,10 @@ def yours(prompt, answer):
 
 
 library = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)
-library["answer"] = [options[p][o] for p, o in zip(library["prompt"], library["option"], strict=True)]
-library["yours"] = [yours(prompts[p], answer) for p, answer in zip(library["prompt"], library["answer"], strict=True)]
-assert (library["logprob"] - library["yours"]).abs().max() < 1e-3
-library[["answer", "logprob", "yours", "tokens"]].round(3)
+library["answer"] = [options[p][o] for p, o in zip(library["context"], library["continuation"], strict=True)]
+library["yours"] = [yours(prompts[p], answer) for p, answer in zip(library["context"], library["answer"], strict=True)]
+assert (library["loglikelihood"] - library["yours"]).abs().max() < 1e-3
+library[["answer", "loglikelihood", "yours", "tokens"]].round(3)
 
 # %% [markdown]
 # ## 3 · Examples in the prompt
@@ -302,7 +302,7 @@ def classify(examples, sentences, instruction=""):
     shown = [(text, label if isinstance(label, str) else LABELS[label]) for text, label in examples]
     prompts = [few_shot_prompt(shown, text, instruction) for text, _ in sentences]
     scores = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], batch_size=13, progress=False)
-    return scores["logprob"].to_numpy().reshape(-1, 2)
+    return scores["loglikelihood"].to_numpy().reshape(-1, 2)
 
 
 def pick(shots, seed):
@@ -540,8 +540,11 @@ pd.DataFrame(table).T.rename_axis("8 examples")
 # without a label. Minutes do not suffice to learn all of English, so we mask only words that carry feeling (as Tian et al.
 # 2020 do), and the head knows no others. Which words these are, VADER's lexicon says; what they mean, the head must find
 # out.
+#
+# The next cell is folded; click it to read the code. `MaskedHead` is BERT's head for masked words. `train_head` trains a head
+# on the states that the frozen body has computed once.
 
-# %%
+# %% tags=["hide-input"]
 class MaskedHead(torch.nn.Module):
     """BERT's head for masked words: dense, GELU, norm, then the words' own embeddings (V, d) and a bias."""
 
@@ -996,8 +999,12 @@ pd.DataFrame(table).T.style.format({"numbers trained": "{:.0f}", "largest differ
 # Now the real model and the real task, at *equal cost*: in place of a prompt of 15 tokens stand 15 vectors, or 15 keys and
 # values in each layer. They *begin* as that prompt, so before the first step all three give the same answers. **Predict:**
 # what will the gradient find that a writer could not say?
+#
+# The next two cells are folded; click them to read the code. In the first, `beginning` makes the numbers to train from an
+# instruction, and `at_answer` gives the logits where the two answers differ. In the second, `tune` trains these numbers, and
+# `odds` scores texts with them.
 
-# %%
+# %% tags=["hide-input"]
 INSTRUCTION = "Decide if this movie review is positive or negative in tone."
 METHODS = {"prompt tuning": (soft_prompt_logits, 0.01), "prefix tuning": (prefix_logits, 0.01)}  # with the learning rate
 
@@ -1037,7 +1044,7 @@ def at_answer(method, numbers, rows):
     ids, mask = batch["input_ids"], batch["attention_mask"]
     return METHODS[method][0](model, numbers, ids, mask)[torch.arange(len(ids), device=ids.device), mask.sum(1) - 1]
 
-# %%
+# %% tags=["hide-input"]
 def tune(method, rows, steps, seed, instruction=INSTRUCTION):
     """Train a continuous prompt on (text, label) rows, 8 at a step, the loss on the label only; (numbers, losses)."""
     torch.manual_seed(seed)

@@ -71,7 +71,7 @@ scores = scoring.loglikelihood(
 )
 fig, ax = plt.subplots(figsize=(9, 4))
 for i, task in enumerate(TASKS):
-    part = [np.exp(p) for (name, _), p in zip(cases, scores["logprob"], strict=True) if name == task]
+    part = [np.exp(p) for (name, _), p in zip(cases, scores["loglikelihood"], strict=True) if name == task]
     ax.plot(range(4), part, marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=task)
 ax.set(title="One example makes the task clear", xlabel="examples in the prompt", ylabel="P(right answer)")
 ax.set(xticks=range(4), ylim=(-0.02, 1.02))
@@ -217,7 +217,7 @@ def log_odds(beginning, texts, words=WORDS):
     """log P(positive) - log P(negative) for each text."""
     prompts = [f"{beginning}Review: {text}\nSentiment:" for text in texts]
     options = [" " + words[True], " " + words[False]]
-    found = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)["logprob"].to_numpy()
+    found = scoring.loglikelihood(model, tokenizer, prompts, options, progress=False)["loglikelihood"].to_numpy()
     return found[0::2] - found[1::2]
 
 
@@ -422,7 +422,7 @@ CONTEXTS = {
 }
 prompts = [context + "Mercury is a" for context in CONTEXTS.values()]
 found = scoring.loglikelihood(model, tokenizer, prompts, [" planet", " metal", " god"], progress=False)
-found = np.exp(found["logprob"].to_numpy()).reshape(-1, 3)
+found = np.exp(found["loglikelihood"].to_numpy()).reshape(-1, 3)
 pd.DataFrame(found, list(CONTEXTS), ["planet", "metal", "god"]).round(4)
 
 # %% [markdown]

@@ -1119,7 +1119,7 @@ for i in cited.index:
     head = chat_text(prompt_with(answerable["question"][i], numbered))
     heads.append(head + cited.loc[i, "said, best 2"].rstrip(" .") + " [")
 asked_model = scoring.loglikelihood(model, tokenizer, heads, ["1", "2"], batch_size=8, progress=False)
-cited["by model"] = asked_model.pivot(index="prompt", columns="option", values="logprob").to_numpy().argmax(1) + 1
+cited["by model"] = asked_model.pivot(index="context", columns="continuation", values="loglikelihood").to_numpy().argmax(1) + 1
 
 
 def afterwards(i):

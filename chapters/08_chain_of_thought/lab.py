@@ -330,8 +330,11 @@ def visible():
 # %% [markdown]
 # Many answers at once. All our few-shot prompts begin alike, so the model reads that part once and keeps it in its cache; what is
 # left is padded on the left. With a temperature, tokens are drawn; without, the likeliest is taken.
+#
+# The next cell is folded; click it to read the code. `continue_all` does all this: it takes prompts and returns their
+# continuations.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 LINE_ENDS = torch.tensor([i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])], device=model.device)
 
 
@@ -698,7 +701,12 @@ def visible():
         *[plan(10**8, 1000, 8, [a * k + 4 for k in (1, 2, 3)]) for a in (2, 7)],
     ]  # fmt: skip
 
-# %%
+# %% [markdown]
+# The next two cells are folded; click them to read the code. In the first, `train` trains a small Llama on problems in one style
+# until its budget is used up. In the second, `solve` lets a model write its chain and reads the answer, and `accuracy` is the
+# share of right answers to 300 new problems.
+
+# %% tags=["hide-input"]
 MOST, BATCH = 5, 32  # problems of up to five steps
 
 
@@ -734,7 +742,7 @@ def train(style, seed, flops):
         optimizer.step()
     return model.eval(), BATCH * len(steps)
 
-# %%
+# %% tags=["hide-input"]
 @torch.inference_mode()
 def write(model, ids, length, temperature=0.0, generator=None):
     """`length` more tokens for each row: the likeliest, or drawn. int64 (n, length)."""

@@ -412,7 +412,7 @@ def chances(kept, left=3):
     options = [3, 10, 24, 80, left, left * 8]
     options = sorted(dict.fromkeys(options))
     prompt = SHOTS + "".join(CHAIN[:kept]).format(left=left, total=left * 8) + " The answer is"
-    logs = scoring.loglikelihood(model, tokenizer, [prompt], [f" {n}." for n in options], progress=False)["logprob"]
+    logs = scoring.loglikelihood(model, tokenizer, [prompt], [f" {n}." for n in options], progress=False)["loglikelihood"]
     return dict(zip(options, np.exp(logs), strict=True))
 
 

@@ -813,7 +813,7 @@ print({name: [round(v) for v in values] for name, values in times.items()})
 # the model and the bytes of its cache.
 
 # %% tags=["exercise:costs"]
-def costs(shape, tokens, batch=1, width=2):
+def costs(shape, tokens, batch=1, bytes_per_element=2):
     """Weights of a Llama, and bytes of its KV cache.
 
     shape: a Shape. tokens: how many are in the cache, for each of `batch` texts. width: bytes of one number in the cache
@@ -832,7 +832,7 @@ def costs(shape, tokens, batch=1, width=2):
     matrices = 1 if shape.tied else 2
     return {
         "parameters": matrices * shape.vocabulary * shape.width + shape.layers * layer + shape.width,
-        "cache_bytes": 2 * shape.layers * keys * tokens * batch * width,
+        "cache_bytes": 2 * shape.layers * keys * tokens * batch * bytes_per_element,
     }
     ### END SOLUTION
 
@@ -869,11 +869,11 @@ def probe():
     tied = Shape(576, 30, 9, 3, 64, 1536, 49152, 1e5, 1e-5, True)
     wide = Shape(64, 3, 8, 1, 20, 100, 1000, 1e4, 1e-5, False)
     return {
-        "tied": costs(tied, 100, batch=3, width=4),  # because: a model whose output matrix is its embedding
-        "wide": costs(wide, 100, batch=3, width=4),  # because: a model whose heads together are wider than it is
+        "tied": costs(tied, 100, batch=3, bytes_per_element=4),  # because: a model whose output matrix is its embedding
+        "wide": costs(wide, 100, batch=3, bytes_per_element=4),  # because: a model whose heads together are wider than it is
         # because: the models of the course's table, which have an output matrix of their own
-        "table": [costs(shape_of(config), 100, batch=3, width=4) for config in LLAMAS.values()],
-        "one text": costs(tied, 8192),  # because: batch and width left as they are by default
+        "table": [costs(shape_of(config), 100, batch=3, bytes_per_element=4) for config in LLAMAS.values()],
+        "one text": costs(tied, 8192),  # because: batch and bytes_per_element left as they are by default
     }
 
 
@@ -889,7 +889,7 @@ def visible():
 
 # %% tags=["experiment"]
 held = sum(t.numel() * t.element_size() for pair in long_cache for t in pair)
-computed = costs(shape, long_cache[0][0].shape[-2], width=4)
+computed = costs(shape, long_cache[0][0].shape[-2], bytes_per_element=4)
 assert held == computed["cache_bytes"] and computed["parameters"] == model.num_parameters()
 print(f"{MODEL}: {computed['parameters']:,} weights; a cache of {LONG} tokens holds {held / 1e6:.1f} MB in float32")
 printed = tables.load("llama_hyperparameters").set_index("name")["parameters_billion"]
@@ -907,8 +907,11 @@ pd.DataFrame(rows).T
 #
 # **Predict:** how much memory does the cache of Llama 2 70B need at its full context of 4096 tokens, for 16 texts at once
 # in 16 bits? And how much would it need without grouping, with a key-value head for every one of its 64 query heads?
+#
+# The next cell is folded; click it to read the code. It draws the size of the cache that your `costs` gives, for up to 131,072
+# tokens, and prints it for 16 texts of 4096.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.6))
 tokens = 2.0 ** np.arange(8, 18)
 grouped = shape_of(LLAMAS["Llama 2 70B"])

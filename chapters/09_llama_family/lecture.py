@@ -518,21 +518,21 @@ letters = scoring.loglikelihood(
 
 
 def hits(frame, value):
-    best = frame.assign(value=value).sort_values("value").groupby("prompt").last().sort_index()
-    return best["option"].to_numpy() == right
+    best = frame.assign(value=value).sort_values("value").groupby("context").last().sort_index()
+    return best["continuation"].to_numpy() == right
 
 
-written = letters["greedy"].to_numpy() & (letters["option"].to_numpy() == right[letters["prompt"]])
+written = letters["is_greedy"].to_numpy() & (letters["continuation"].to_numpy() == right[letters["context"]])
 results = pd.DataFrame({
-    "text of the answer": hits(texts, texts["logprob"] / texts["tokens"]),
-    "letter, only letters compared": hits(letters, letters["logprob"]),
-    "letter, written": pd.Series(written).groupby(letters["prompt"]).any().to_numpy(),
+    "text of the answer": hits(texts, texts["loglikelihood"] / texts["tokens"]),
+    "letter, only letters compared": hits(letters, letters["loglikelihood"]),
+    "letter, written": pd.Series(written).groupby(letters["context"]).any().to_numpy(),
     "guessing": [1 / len(shown) for shown in options],
 })
 for name in results:
     value, low, high = scoring.bootstrap(results, lambda f, c=name: float(f[c].mean()))
     print(f"{name:<32}{value:6.1%}  [{low:.1%}, {high:.1%}]")
-chosen = letters.sort_values("logprob").groupby("prompt").last()["option"]
+chosen = letters.sort_values("loglikelihood").groupby("context").last()["continuation"]
 print(f'\nthe letter it likes best is "A" in {np.mean(chosen == 0):.0%} of the questions; in the file\'s own order, before we')
 print(f"shuffled, the first option is right in {first:.0%}: always saying A would have scored that")
 

@@ -323,38 +323,38 @@ def llama_logits(ids, weights, shape, past=None):
 
 # %% tags=["mutant:costs"]
 # keys and values as many as queries
-def costs(shape, tokens, batch=1, width=2):
+def costs(shape, tokens, batch=1, bytes_per_element=2):
     queries = shape.heads * shape.head_dim
     layer = 4 * shape.width * queries + 3 * shape.width * shape.intermediate + 2 * shape.width
     parameters = (2 - shape.tied) * shape.vocabulary * shape.width + shape.layers * layer + shape.width
-    return {"parameters": parameters, "cache_bytes": 2 * shape.layers * queries * tokens * batch * width}
+    return {"parameters": parameters, "cache_bytes": 2 * shape.layers * queries * tokens * batch * bytes_per_element}
 
 
 # %% tags=["mutant:costs"]
 # keys without values
-def costs(shape, tokens, batch=1, width=2):
+def costs(shape, tokens, batch=1, bytes_per_element=2):
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     layer = 2 * shape.width * (queries + keys) + 3 * shape.width * shape.intermediate + 2 * shape.width
     parameters = (2 - shape.tied) * shape.vocabulary * shape.width + shape.layers * layer + shape.width
-    return {"parameters": parameters, "cache_bytes": shape.layers * keys * tokens * batch * width}
+    return {"parameters": parameters, "cache_bytes": shape.layers * keys * tokens * batch * bytes_per_element}
 
 
 # %% tags=["mutant:costs"]
 # attention matrices are square
-def costs(shape, tokens, batch=1, width=2):
+def costs(shape, tokens, batch=1, bytes_per_element=2):
     keys = shape.kv_heads * shape.width // shape.heads
     layer = 2 * shape.width * (shape.width + keys) + 3 * shape.width * shape.intermediate + 2 * shape.width
     parameters = (2 - shape.tied) * shape.vocabulary * shape.width + shape.layers * layer + shape.width
-    return {"parameters": parameters, "cache_bytes": 2 * shape.layers * keys * tokens * batch * width}
+    return {"parameters": parameters, "cache_bytes": 2 * shape.layers * keys * tokens * batch * bytes_per_element}
 
 
 # %% tags=["mutant:costs"]
 # always two matrices of the vocabulary
-def costs(shape, tokens, batch=1, width=2):
+def costs(shape, tokens, batch=1, bytes_per_element=2):
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     layer = 2 * shape.width * (queries + keys) + 3 * shape.width * shape.intermediate + 2 * shape.width
     parameters = 2 * shape.vocabulary * shape.width + shape.layers * layer + shape.width
-    return {"parameters": parameters, "cache_bytes": 2 * shape.layers * keys * tokens * batch * width}
+    return {"parameters": parameters, "cache_bytes": 2 * shape.layers * keys * tokens * batch * bytes_per_element}
 
 
 # %% tags=["mutant:filter_logits"]

@@ -629,8 +629,11 @@ for name, back in (
 #
 # The explorer runs **your** functions on a real layer. Where does 4-bit absmax put its levels, and where NF4? What does
 # the block size do to each?
+#
+# The next cell is folded; click it to read the code. It lists your functions and some layers of the model, and draws two
+# histograms: of a layer's weights, and of their errors.
 
-# %%
+# %% tags=["hide-input"]
 SCHEMES = {
     "int8 absmax": lambda w, block: absmax_dequantize(*absmax_quantize(w)),
     "int8 zero point": lambda w, block: zero_point_dequantize(*zero_point_quantize(w)),
@@ -998,15 +1001,15 @@ def llama_bytes(config, precision, batch=1, context=2048):
     linear, others = llama_parameters(config)
     d, layers = config["dimension"], config["layers"]
     kv = config["kv_heads"] * (d // config["heads"])
-    width = 4 if precision == "fp32" else 2
+    bytes_per_parameter = 4 if precision == "fp32" else 2
     if precision == "int8":
         weights = linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"])
     elif precision == "nf4":
         weights = linear / 2 + 4 * linear / 64
     else:
-        weights = linear * width
-    cache = 2 * layers * kv * context * batch * width
-    return int(weights + others * width + cache)
+        weights = linear * bytes_per_parameter
+    cache = 2 * layers * kv * context * batch * bytes_per_parameter
+    return int(weights + others * bytes_per_parameter + cache)
     ### END SOLUTION
 
 

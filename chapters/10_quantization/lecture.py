@@ -426,7 +426,7 @@ config = BitsAndBytesConfig(load_in_8bit=True)  # goes into from_pretrained(…,
 classifier, _ = load_model("course", task="sequence-classification", precision="int8")  # checks the hardware first
 assert classifier.config.quantization_config.to_dict() == config.to_dict()
 print(type(classifier).__name__, "·", type(classifier.model.layers[0].mlp.up_proj).__name__, "·", classifier.score.weight.dtype)
-print(f"{classifier.get_memory_footprint() / 1e6:.0f} MB, planned {hardware.plan('course', 'int8', other='fp32', task='sequence-classification').weights / 1e6:.0f} MB")
+print(f"{classifier.get_memory_footprint() / 1e6:.0f} MB, planned {hardware.plan('course', 'int8', compute_dtype='fp32', task='sequence-classification').weights / 1e6:.0f} MB")
 del classifier
 
 # %% [markdown]

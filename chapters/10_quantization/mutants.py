@@ -426,8 +426,8 @@ def llama_bytes(config, precision, batch=1, context=2048):
     linear, others = llama_parameters(config)
     d, layers = config["dimension"], config["layers"]
     kv = config["kv_heads"] * (d // config["heads"])
-    width = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 0.5}[precision]
-    return int((linear + others) * width + 2 * layers * kv * context * batch * (4 if precision == "fp32" else 2))
+    bytes_per_parameter = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 0.5}[precision]
+    return int((linear + others) * bytes_per_parameter + 2 * layers * kv * context * batch * (4 if precision == "fp32" else 2))
 
 # %% tags=["mutant:memory"]
 # the cache holds keys only
@@ -435,9 +435,10 @@ def llama_bytes(config, precision, batch=1, context=2048):
     linear, others = llama_parameters(config)
     d, layers = config["dimension"], config["layers"]
     kv = config["kv_heads"] * (d // config["heads"])
-    width = 4 if precision == "fp32" else 2
+    bytes_per_parameter = 4 if precision == "fp32" else 2
     weights = {"int8": linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"]), "nf4": linear / 2 + linear / 16}
-    return int(weights.get(precision, linear * width) + others * width + layers * kv * context * batch * width)
+    weights = weights.get(precision, linear * bytes_per_parameter)
+    return int(weights + others * bytes_per_parameter + layers * kv * context * batch * bytes_per_parameter)
 
 # %% tags=["mutant:memory"]
 # the cache forgets the batch
@@ -445,6 +446,7 @@ def llama_bytes(config, precision, batch=1, context=2048):
     linear, others = llama_parameters(config)
     d, layers = config["dimension"], config["layers"]
     kv = config["kv_heads"] * (d // config["heads"])
-    width = 4 if precision == "fp32" else 2
+    bytes_per_parameter = 4 if precision == "fp32" else 2
     weights = {"int8": linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"]), "nf4": linear / 2 + linear / 16}
-    return int(weights.get(precision, linear * width) + others * width + 2 * layers * kv * context * width)
+    weights = weights.get(precision, linear * bytes_per_parameter)
+    return int(weights + others * bytes_per_parameter + 2 * layers * kv * context * bytes_per_parameter)

@@ -504,8 +504,12 @@ del ours, theirs, library, here, there
 # Is a sentence about a film kind or not? (Pang & Lee 2005; scores by Hutto & Gilbert 2014.) The model reads a sentence and
 # "It was", and must go on with " good" or " bad". To afford dozens of trainings on a CPU we adapt the *last two* of the thirty
 # layers only: what the 28 below them make of a sentence never changes, so it is computed once.
+#
+# The next two cells are folded; click them to read the code. In the first, `through` and `at_last` run some of the model's
+# layers. In the second, a `Task` reads its prompts through the frozen layers once, gives the logits of the possible answers,
+# and says which prompts of its test are answered right.
 
-# %%
+# %% tags=["hide-input"]
 def through(layers, h):
     """Hidden states (batch, n, width) after some of base_model's layers. Padding on the right is not seen by what is before."""
     places = torch.arange(h.shape[1], device=h.device)[None]
@@ -536,7 +540,7 @@ def at_last(layer, h, last):
     h = h[rows, last] + attention.o_proj(mixed.transpose(1, 2).flatten(2))[:, 0]
     return h + layer.mlp(layer.post_attention_layernorm(h))
 
-# %%
+# %% tags=["hide-input"]
 TOP = 2  # layers that are adapted
 
 
@@ -590,7 +594,11 @@ with torch.no_grad():
 print(f"{TRAIN} sentences to learn from, {len(mood.ids) - TRAIN} to be tested on; e.g. {tokenizer.decode(mood.ids[0, : mood.last[0] + 1])!r}")
 print(f"difference to the whole model's logits: {float((shortcut - known).abs().max()):.1e}")
 
-# %%
+# %% [markdown]
+# The next cell is folded; click it to read the code. `fit` trains what is trainable in the last layers: `fit_lora` adapts them
+# with your `LoRALinear`, and `fit_full` trains every weight. `interval` is the share of right answers with its interval.
+
+# %% tags=["hide-input"]
 def rows_to_frame(right):
     return pd.DataFrame({"right": np.asarray(right, float)})
 
@@ -938,8 +946,11 @@ def visible():
 # Now the whole course model, four ways, a few real steps each, on the CPU, where the system says how much memory a process
 # holds. Each way runs in a *process of its own*, or the memory of one would be counted for the next; while it trains, a thread
 # reads the memory.
+#
+# The next cell is folded; click it to read the code. `measure` loads the model, trains it for some steps, and prints the memory,
+# the time and the losses as JSON.
 
-# %%
+# %% tags=["hide-input"]
 def measure(name, kind, steps):
     """Train for some steps in this process and print what it took, in bytes."""
     import json
@@ -998,7 +1009,7 @@ WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on 
 def possible(kind):
     """Does this way of training MODEL fit the CPU's memory? If not, say so."""
     precision, training = (kind if kind in ("int8", "nf4") else "fp32"), ("full" if kind == "full" else "lora")
-    need = hardware.plan(MODEL, precision, batch=2, context=16, training=training, other="fp32")
+    need = hardware.plan(MODEL, precision, batch=2, context=16, training=training, compute_dtype="fp32")
     whole = all(module.in_features % 64 == 0 for module in base_model.modules() if isinstance(module, nn.Linear))
     fits = hardware.fits(need, "cpu")
     if not fits:

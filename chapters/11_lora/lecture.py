@@ -391,8 +391,9 @@ def trained_weights(name, matrices, rank):
 # %% tags=["hide-input"]
 def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
     total, trained = SHAPES[name][1], trained_weights(name, matrices, rank)
-    width = max(BYTES[base], 2)  # full fine-tuning needs floats
-    full, low = np.array([width, width, 2 * width]) * total / 1e9, np.array([BYTES[base] * total + 4 * trained, 4 * trained, 8 * trained]) / 1e9
+    bytes_per_parameter = max(BYTES[base], 2)  # full fine-tuning needs floats
+    full = np.array([1, 1, 2]) * bytes_per_parameter * total / 1e9
+    low = np.array([BYTES[base] * total + 4 * trained, 4 * trained, 8 * trained]) / 1e9
     fig, ax = plt.subplots(figsize=(9, 4))
     for i, part in enumerate(("weights", "gradients", "Adam's averages")):
         left = [full[:i].sum(), low[:i].sum()]
@@ -403,7 +404,7 @@ def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
     ax.set(title=f"{name}: {trained / 1e6:,.1f} million trained ({trained / total:.3%})", xlabel="GB while training, without activations (dashed: memory of common cards)", ylabel="")
     ax.set_ylabel("fine-tuning")
     ax.legend(loc="upper right")
-    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {width * total / 1e9:,.1f} GB")
+    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {bytes_per_parameter * total / 1e9:,.1f} GB")
 
 
 budget_of()

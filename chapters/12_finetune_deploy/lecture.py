@@ -132,7 +132,7 @@ prompts = [f"Review: {text}\nSentiment:" for text in texts[-ASKED:]]
 def ask(model, tokenizer):
     """A decoder's log-odds of positive for each prompt."""
     asked = scoring.loglikelihood(model, tokenizer, prompts, [" negative", " positive"], progress=False)
-    return asked["logprob"].to_numpy().reshape(-1, 2) @ [-1, 1]
+    return asked["loglikelihood"].to_numpy().reshape(-1, 2) @ [-1, 1]
 
 
 odds = ask(model, tokenizer)

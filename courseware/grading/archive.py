@@ -87,8 +87,10 @@ def _zip(file: BinaryIO) -> list[Member]:
         raise Damaged("the zip is damaged: its list of files cannot be read") from None
     # a flag that says UTF-8 is believed only where it is true
     old = any(entry.system in _CODE_PAGES for entry in entries)
-    read = iter(student_names.decoded([e.raw for e in entries if not e.said], otherwise="cp437" if old else "cp1252"))
-    return [_member(entry, entry.said or next(read)) for entry in entries]
+    read = iter(
+        student_names.decoded([e.raw for e in entries if not e.unicode_name], otherwise="cp437" if old else "cp1252")
+    )
+    return [_member(entry, entry.unicode_name or next(read)) for entry in entries]
 
 
 def _end(file: BinaryIO) -> tuple[int, int, int]:
@@ -113,7 +115,7 @@ def _end(file: BinaryIO) -> tuple[int, int, int]:
 @dataclass
 class _Entry:
     raw: bytes
-    said: str  # the name, where an extra field gives it in UTF-8
+    unicode_name: str  # the name, where an extra field gives it in UTF-8
     system: int
     flags: int
     method: int
@@ -138,21 +140,21 @@ def _entries(data: BinaryIO, shift: int) -> Iterator[_Entry]:
         size, packed, offset = (
             struct.unpack("<Q", wide.read(8))[0] if value == 0xFFFFFFFF else value for value in (size, packed, offset)
         )
-        said = ""
+        unicode_name = ""
         if (field := extra.get(_UNICODE_NAME, b""))[:1] == b"\x01" and field[1:5] == struct.pack("<L", zlib.crc32(raw)):
-            said = field[5:].decode("utf-8", "replace")
+            unicode_name = field[5:].decode("utf-8", "replace")
         when = _date(date, time)
         if (field := extra.get(_TIMES, b""))[:1] and field[0] & 1 and len(field) >= 5:
             when = float(struct.unpack("<l", field[1:5])[0])
-        yield _Entry(raw, said, made >> 8, flags, method, when, crc, packed, size, mode >> 16, offset + shift)
+        yield _Entry(raw, unicode_name, made >> 8, flags, method, when, crc, packed, size, mode >> 16, offset + shift)
 
 
 def _extras(data: bytes) -> dict[int, bytes]:
-    found = {}
+    extras = {}
     while len(data) >= 4:
         number, length = struct.unpack("<2H", data[:4])
-        found[number], data = data[4 : 4 + length], data[4 + length :]
-    return found
+        extras[number], data = data[4 : 4 + length], data[4 + length :]
+    return extras
 
 
 def _date(date: int, time: int) -> float:
@@ -211,7 +213,7 @@ def _inflated(file: BinaryIO, entry: _Entry, wanted: int) -> bytes:
 
 
 def _tar(file: BinaryIO) -> list[Member]:
-    found = []
+    members = []
     with tarfile.open(fileobj=file, mode="r:*") as archive:
         total = 0
         for info in archive:
@@ -220,8 +222,8 @@ def _tar(file: BinaryIO) -> list[Member]:
                 raise Damaged(f"the archive unpacks to more than {_TAR / 1e9:.0f} GB")
             problem = "" if info.isfile() or info.isdir() else "it is a link or a device, not a file"
             name = student_names.decoded([info.name.encode("utf-8", "surrogateescape")])[0]
-            found.append(Member(name, info.size, float(info.mtime), _from_tar(info), info.isdir(), problem))
-    return found
+            members.append(Member(name, info.size, float(info.mtime), _from_tar(info), info.isdir(), problem))
+    return members
 
 
 def _from_tar(info: tarfile.TarInfo) -> Callable[[BinaryIO, int], bytes]:

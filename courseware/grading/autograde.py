@@ -30,7 +30,7 @@ class Result:
     box: str  # "boxed" or "unsafe"
     scores: dict[str, float] = field(default_factory=dict)  # by nbgrader's grade_id
     reasons: dict[str, str] = field(default_factory=dict)  # by exercise: what the student reads
-    said: dict[str, list[list[str]]] = field(default_factory=dict)  # by exercise: the same as [key of messages.py, text]
+    messages: dict[str, list[list[str]]] = field(default_factory=dict)  # by exercise: the same as [key of messages.py, text]
     why: dict[str, str] = field(default_factory=dict)  # by exercise: what the instructor reads
     note: str = ""  # about the whole
     seconds: float = 0.0
@@ -169,22 +169,22 @@ class _Run(Tries):
         visible = tests.stopped or tests.error or (evidence and f"no evidence: {evidence}")
         result.scores[f"{name}-hidden"] = 0.0 if hidden else float(exercise.hidden_points)
         result.scores[f"{name}-tests"] = 0.0 if visible else float(exercise.visible_points)
-        said = [["note", result.reasons[name]]] if name in result.reasons else []
+        entries = [["note", result.reasons[name]]] if name in result.reasons else []
         answer = self.cells.get(self.ids.get(name, ""), CellRun())
         if answer.failed:
-            said.append(["cell", answer.stopped or answer.error])
+            entries.append(["cell", answer.stopped or answer.error])
         if tests.stopped or tests.error:
-            said.append(["visible", tests.stopped or tests.error])
+            entries.append(["visible", tests.stopped or tests.error])
         elif (name, "visible") in self.answers and visible:
-            said.append(["evidence", ""])
+            entries.append(["evidence", ""])
         elif visible:
-            said.append(["unconfirmed", self._cause(name, "visible")])
+            entries.append(["unconfirmed", self._cause(name, "visible")])
         if hidden:
-            said.append(["hidden", self._cause(name, "probe")])
-            said += self._because(name)
-        if said:
-            result.said[name] = said
-            result.reasons[name] = messages.sentence(said)[:1000]
+            entries.append(["hidden", self._cause(name, "probe")])
+            entries += self._because(name)
+        if entries:
+            result.messages[name] = entries
+            result.reasons[name] = messages.sentence(entries)[:1000]
         if hidden or visible:
             result.why[name] = f"visible: {visible or 'passed'}\nhidden: {hidden or 'passed'}"
 
@@ -200,15 +200,15 @@ class _Run(Tries):
         """
         if (name, function) in self.answers:
             return ""
-        said = self.failures.get((name, function), "")
+        failure = self.failures.get((name, function), "")
         if (name, function) in self.hung:
-            return f": {said}"
-        if not said:
+            return f": {failure}"
+        if not failure:
             tests = self.left_out.get(self.ids[f"{name}-tests"])
             return f": {self.note or (tests and f'not asked, for the visible tests {tests}') or 'not asked'}"
-        kind = said.partition(":")[0]
-        found = getattr(builtins, kind, None) if kind.isidentifier() else None
-        return f" ({kind})" if isinstance(found, type) and issubclass(found, BaseException) else ""
+        kind = failure.partition(":")[0]
+        builtin = getattr(builtins, kind, None) if kind.isidentifier() else None
+        return f" ({kind})" if isinstance(builtin, type) and issubclass(builtin, BaseException) else ""
 
     def _because(self, name: str) -> list[list[str]]:
         """Which kind of input fails the hidden test, as far as its author says and the answer shows."""

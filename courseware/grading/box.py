@@ -127,8 +127,8 @@ def check() -> None:
     Raises:
         BoxError: they do not, or it cannot.
     """
-    if said := why_not():
-        raise BoxError(_NO_BOX.format(said))
+    if reason := why_not():
+        raise BoxError(_NO_BOX.format(reason))
 
 
 def why_not() -> str:
@@ -141,21 +141,21 @@ def why_not() -> str:
         program = [*_bwrap(None, {}, rules), sys.executable, "-c", "print(flush=True); input()"]  # what each needs
         program = group.entering(program) if group else program
         try:
-            tried = subprocess.Popen(program, pass_fds=[rules] if rules else [], **pipes)  # type: ignore[call-overload]
+            process = subprocess.Popen(program, pass_fds=[rules] if rules else [], **pipes)  # type: ignore[call-overload]
         except OSError as error:
             return f"bubblewrap does not work here: {error}"
     use = watch.Use()
-    if select.select([tried.stdout], [], [], _LOOK)[0] and tried.stdout.readline():
-        use = watch.Members([tried.pid]).look(0)
+    if select.select([process.stdout], [], [], _LOOK)[0] and process.stdout.readline():
+        use = watch.Members([process.pid]).look(0)
     try:
-        _, said = tried.communicate("\n", timeout=_LOOK)
+        _, output = process.communicate("\n", timeout=_LOOK)
     except subprocess.TimeoutExpired:
-        tried.kill()
-        said = f"it took more than {_LOOK} s"
+        process.kill()
+        output = f"it took more than {_LOOK} s"
     if group:
         group.remove()
-    if tried.returncode != 0:
-        return f"bubblewrap does not work here: {said.strip() or f'it ended with {tried.returncode}'}"
+    if process.returncode != 0:
+        return f"bubblewrap does not work here: {output.strip() or f'it ended with {process.returncode}'}"
     if not (use.memory and use.threads and use.files):
         return "what runs in one cannot be watched: /proc does not show it (is it mounted with hidepid?)"
     return ""

@@ -45,30 +45,30 @@ def judge(result: autograde.Result, lab: verdict.Lab, source: Chapter) -> None:
             lost[name] = f"{name} gets {got:g} of {most}"
     if not lost:
         return
-    said = [f"The reference solution of {lab.name} does not get full marks on this machine, so no submission was graded."]
-    said.append(f"  exercises  {', '.join(lost.values())}")
+    lines = [f"The reference solution of {lab.name} does not get full marks on this machine, so no submission was graded."]
+    lines.append(f"  exercises  {', '.join(lost.values())}")
     failed = _failed(result, source)
-    said += [f"  cell {cell}: {error}" for cell, error in failed[:3]]
+    lines += [f"  cell {cell}: {error}" for cell, error in failed[:3]]
     if not failed:
-        said += [f"  {name}: {result.why[name]}".replace("\n", "; ")[:300] for name in list(lost)[:3] if name in result.why]
+        lines += [f"  {name}: {result.why[name]}".replace("\n", "; ")[:300] for name in list(lost)[:3] if name in result.why]
     if result.note:
-        said.append(f"  {result.note}")
+        lines.append(f"  {result.note}")
     missing = dict.fromkeys(match[1] for _, error in failed if (match := _MISSING.match(error)))
     if missing:
-        said.append(
+        lines.append(
             f"Missing where labs are graded: {', '.join(missing)}. `make setup` installs what requirements.lock lists."
         )
     else:
-        said.append("The grading machine is at fault, not the class: put it right, then run the same command again.")
-    raise CourseError("\n".join(said))
+        lines.append("The grading machine is at fault, not the class: put it right, then run the same command again.")
+    raise CourseError("\n".join(lines))
 
 
 def _failed(result: autograde.Result, source: Chapter) -> list[tuple[str, str]]:
     """Cells that stopped with an error and should not have, with it."""
     meant = {cell.id for cell in build.solution(source).cells if "raises-exception" in tags(cell)}
-    found = []
+    errors = []
     for cell in json.loads(result.notebook)["cells"] if result.notebook else []:
         for output in cell.get("outputs", []):
             if output["output_type"] == "error" and cell["id"] not in meant:
-                found.append((cell["id"], f"{output['ename']}: {output['evalue']}"[:300]))
-    return found
+                errors.append((cell["id"], f"{output['ename']}: {output['evalue']}"[:300]))
+    return errors

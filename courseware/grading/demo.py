@@ -30,10 +30,10 @@ def make(source: Chapter, folder: Path) -> None:
         "jo-reordered": _reordered(notebook(source, solved)),
     }
     for number, cell in enumerate(list(cells_of(read(source.folder / "mutants.py"), "mutant"))[::9]):
-        found = role(cell)
-        assert found is not None
-        wrong = f"{solved[found.exercise]}\n\n\n{cell.source}"
-        notebooks[f"dan-{number}-wrong-{found.exercise}"] = notebook(source, {**solved, found.exercise: wrong})
+        cell_role = role(cell)
+        assert cell_role is not None
+        wrong = f"{solved[cell_role.exercise]}\n\n\n{cell.source}"
+        notebooks[f"dan-{number}-wrong-{cell_role.exercise}"] = notebook(source, {**solved, cell_role.exercise: wrong})
     for name, made in notebooks.items():
         (folder / f"{name}.ipynb").write_text(json.dumps(made), encoding="utf-8")
     whole = json.dumps(notebooks["ada-all-right"])

@@ -142,15 +142,15 @@ class Tries:
         Raises:
             Trouble: it cannot be.
         """
-        said = ""
+        reason = ""
         for pause in (0, *_PAUSES):
             time.sleep(pause)
             session = Session(self.limits, self.unsafe, self.modules)
             try:
                 return session.start()
             except NotStarted as error:
-                said = str(error)
-        raise Trouble((not self.unsafe and why_not()) or said)
+                reason = str(error)
+        raise Trouble((not self.unsafe and why_not()) or reason)
 
     def _pass(self, session: Session) -> bool:
         """All cells, then all questions; False when it has to begin anew."""
@@ -168,8 +168,8 @@ class Tries:
             return False
         self.asked = True
         self._ask_all(session)
-        missed = {question for question, said in self.failures.items() if self._lacks(said)}
-        short = {question for question, said in self.failures.items() if not self.again and _SHORT.match(said)}
+        missed = {question for question, error in self.failures.items() if self._lacks(error)}
+        short = {question for question, error in self.failures.items() if not self.again and _SHORT.match(error)}
         self._supply({self.failures[question] for question in missed})
         self.again = self.again or bool(short)
         for question in missed | short:
@@ -341,15 +341,15 @@ class Tries:
         tests = self.cells.get(self.ids[f"{exercise}-tests"])
         return tests is not None and not tests.failed
 
-    def _lacks(self, said: str) -> str:
+    def _lacks(self, error: str) -> str:
         """The name that something failed for want of, if a skipped cell or the lab's version of a changed one defines it."""
-        match = re.match(r"NameError: name '(\w+)'", said)
+        match = re.match(r"NameError: name '(\w+)'", error)
         known = (self.skipped if self.skip else set()) | (set() if self.given_too else self.dropped)
         return match[1] if match and match[1] in known else ""
 
-    def _supply(self, said: set[str]) -> bool:
+    def _supply(self, errors: set[str]) -> bool:
         """From now on, run what defines the names that were missed; was there any?"""
-        lacking = {self._lacks(text) for text in said} - {""}
+        lacking = {self._lacks(text) for text in errors} - {""}
         self.skip = self.skip and not lacking & self.skipped
         self.given_too = self.given_too or bool(lacking & self.dropped)
         return bool(lacking)

@@ -39,7 +39,7 @@ def marks(source: str) -> Marks:
     Raises:
         ChapterError: a mark stands beside no case, or is too long; the cell cannot be read.
     """
-    found: Marks = []
+    marked: Marks = []
     try:
         places = list(_places(ast.parse(source)))
     except SyntaxError as error:
@@ -56,8 +56,8 @@ def marks(source: str) -> Marks:
             )
         if len(text) > _LENGTH:
             raise ChapterError(f"`# because: {text[:60]}…` has {len(text)} characters; a student reads at most {_LENGTH}.")
-        found += [(place.key, text) for place in here]
-    return found
+        marked += [(place.key, text) for place in here]
+    return marked
 
 
 def unknown(given: Marks, want: Any) -> list[Key]:
@@ -73,7 +73,7 @@ def failing(given: Marks, got: Any, want: Any, judge: Callable[[Any], bool]) -> 
         judge: is this answer right? It is asked about the reference's answer with one case of the student's in it.
     """
     words = dict(given)
-    said: list[str] = []
+    descriptions: list[str] = []
     tries = 0
 
     def wrong(answer: Any) -> bool:
@@ -90,10 +90,10 @@ def failing(given: Marks, got: Any, want: Any, judge: Callable[[Any], bool]) -> 
         inner = [name for name, is_wrong in pieces if is_wrong]
         aspect = inner and len(inner) < len(pieces) and all(name in words for name in inner)  # not the case as a whole
         if key in words and not aspect:
-            said.append(words[key])
+            descriptions.append(words[key])
         else:
-            said += [words[name] for name in inner if name in words]
-    return list(dict.fromkeys(said))
+            descriptions += [words[name] for name in inner if name in words]
+    return list(dict.fromkeys(descriptions))
 
 
 def _parts(got: Any, want: Any) -> Iterator[tuple[Any, Any, Callable[[Any], Any]]]:

@@ -65,12 +65,12 @@ class Pages:
         (notebook,) = graded.notebooks
         grades = {grade.name: (float(grade.score), float(grade.max_score)) for grade in notebook.grades}
         comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
-        lines, all_said = [], said(result, self.lab.exercises)
+        lines, all_messages = [], messages_of(result, self.lab.exercises)
         for name in self.lab.exercises:
             tests = {f"{name}-{kind}": grades[f"{name}-{kind}"] for kind in ("tests", "hidden")}
             earned, most = (sum(points[i] for points in tests.values()) for i in (0, 1))
             section, comment = self.sections.get(name, ""), comments.get(name, "")
-            lines.append(feedback_page.Line(name, section, earned, most, tests, all_said[name], comment))
+            lines.append(feedback_page.Line(name, section, earned, most, tests, all_messages[name], comment))
         made = feedback_page.About(
             who.get("id") or result.student, who.get("name", ""), self.title, score(result, graded), float(graded.max_score),
             lines, notes(result), result.file, bool(who.get("late")), lang,
@@ -82,19 +82,19 @@ class Pages:
 
     def answers(self, notebook: str) -> dict[str, str]:
         """What a student has written, by exercise."""
-        found = {}
+        sources = {}
         for cell in json.loads(notebook)["cells"] if notebook else []:
             name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id")
             source = "".join(cell["source"])
             if name in self.given and source.strip() and source != self.given[name]:
-                found[name] = source
-        return found
+                sources[name] = source
+        return sources
 
 
-def said(result: Result, exercises: Iterable[str]) -> dict[str, list[list[str]]]:
+def messages_of(result: Result, exercises: Iterable[str]) -> dict[str, list[list[str]]]:
     """What is said of each exercise, also of one that was not run."""
     return {
-        name: result.said.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
+        name: result.messages.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
         for name in exercises
     }
 
@@ -108,7 +108,7 @@ def score(result: Result, graded: Any) -> float | None:
 def notes(result: Result) -> list[str]:
     """What there is to say about a submission as a whole."""
     unsafe = "graded WITHOUT a box (--unsafe)" if result.box == "unsafe" else ""
-    return list(filter(None, [unsafe, result.about.get("said"), result.note]))
+    return list(filter(None, [unsafe, result.about.get("file_note"), result.note]))
 
 
 def quoted(reason: str) -> str:
@@ -132,14 +132,14 @@ def ends_with(path: Path, key: str) -> bool:
 
 def _sections(cells: list[Any]) -> list[tuple[str, str]]:
     """Each exercise and the heading that it stands under."""
-    heading, found = "", []
+    heading, sections = "", []
     for cell in cells:
         if cell.cell_type == "markdown":
             headings = re.findall(r"^#{2,4} +(.+)$", cell.source, re.MULTILINE)
             heading = re.sub(r"[*_`$]", "", headings[-1]).strip() if headings else heading
         elif _is_answer(cell):
-            found.append((cell.metadata.nbgrader.grade_id, heading))
-    return found
+            sections.append((cell.metadata.nbgrader.grade_id, heading))
+    return sections
 
 
 def _is_answer(cell: Any) -> bool:

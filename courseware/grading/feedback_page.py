@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .markdown import inert, picture, plain, rendered
-from .messages import reason, say, together, told
+from .messages import reason, say, together, translated
 
 _STYLE = Path(__file__).parent.parent / "templates" / "feedback" / "page.css"
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'"
@@ -45,7 +45,7 @@ class Line:
     earned: float
     most: float
     tests: dict[str, tuple[float, float]] = field(default_factory=dict)  # grade_id → earned and possible points
-    said: list[list[str]] = field(default_factory=list)  # [key of messages.py, text]
+    messages: list[list[str]] = field(default_factory=list)  # [key of messages.py, text]
     comment: str = ""  # the teacher's
 
 
@@ -167,11 +167,11 @@ def _line(about: About, line: Line) -> str:
     state = "good" if line.earned >= line.most else "part" if line.earned > 0 else "none"
     mark = {"good": "✓", "part": "◐", "none": "✗"}[state]
     by_tests = sum(earned for earned, _ in line.tests.values())
-    news = [entry for entry in line.said if entry[0] != "note" or entry[1] not in about.notes]  # what stands above, once
-    said = [] if state == "good" else [_capital(told(about.lang, *entry)) for entry in together(news)]
-    if state != "good" and not line.said and by_tests != line.earned:
-        said = [say(about.lang, "by hand")]
-    items = "".join(f"<li>{_text(_shorter(text, 600))}</li>" for text in said)
+    news = [entry for entry in line.messages if entry[0] != "note" or entry[1] not in about.notes]  # what stands above, once
+    sentences = [] if state == "good" else [_capital(translated(about.lang, *entry)) for entry in together(news)]
+    if state != "good" and not line.messages and by_tests != line.earned:
+        sentences = [say(about.lang, "by hand")]
+    items = "".join(f"<li>{_text(_shorter(text, 600))}</li>" for text in sentences)
     if line.comment:
         items += f'<li class="teacher">{_text(say(about.lang, "teacher", text=line.comment))}</li>'
     title = f' <span class="title">{_text(line.title)}</span>' if line.title else ""
@@ -179,7 +179,7 @@ def _line(about: About, line: Line) -> str:
         f'<li class="{state}"><span class="mark">{mark}</span>'
         f'<span><a href="#exercise-{line.name}"><code>{_text(line.name)}</code></a>{title}</span>'
         f'<span class="points">{_number(line.earned)} / {_number(line.most)}</span>'
-        f"{f'<ul class=said>{items}</ul>' if items else ''}</li>"
+        f"{f'<ul class=messages>{items}</ul>' if items else ''}</li>"
     )
 
 
@@ -235,10 +235,10 @@ class _Notebook:
             return self._printed(trace, "error")
         data = output.get("data") or {}
         for mime in ("image/png", "image/jpeg"):
-            found = picture(mime, data.get(mime))
-            if found and _room(self.weight, found):
+            data_url = picture(mime, data.get(mime))
+            if data_url and _room(self.weight, data_url):
                 alt = _shorter(_joined(data.get("text/plain")), 300)
-                return f'<div class="out"><img src="{found}" alt="{_text(alt)}"></div>'
+                return f'<div class="out"><img src="{data_url}" alt="{_text(alt)}"></div>'
         return self._printed(_joined(data.get("text/plain")), "")
 
     def _printed(self, text: str, kind: str) -> str:
@@ -317,13 +317,13 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 def _attached(cell: dict[str, Any], weight: list[int]) -> dict[str, str]:
     """The pictures that were pasted into a cell, those that are pictures, as data URIs."""
-    found = {}
+    data_urls = {}
     for name, kinds in (cell.get("attachments") or {}).items():
         for mime, data in kinds.items() if isinstance(kinds, dict) else ():
             made = picture(mime, data)
             if made and _room(weight, made):
-                found[name] = made
-    return found
+                data_urls[name] = made
+    return data_urls
 
 
 def _room(weight: list[int], made: str) -> bool:

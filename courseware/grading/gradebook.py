@@ -211,9 +211,9 @@ class Book:
                 grade.needs_manual_grade = grade.manual_score is not None  # a person's grade stays, and wants a second look
         for cell in notebook.notebook.solution_cells:
             comment = comments.get(cell.id) or api.Comment(cell_id=cell.id, notebook=notebook)
-            said = feedback.quoted(result.reasons.get(cell.name, "")) or None
-            if comment.auto_comment != said:
-                comment.auto_comment = said
+            comment_text = feedback.quoted(result.reasons.get(cell.name, "")) or None
+            if comment.auto_comment != comment_text:
+                comment.auto_comment = comment_text
         book.db.commit()
 
     def table(self, handed_in: Intake) -> list[dict[str, Any]]:
@@ -253,7 +253,8 @@ class Book:
         most = {name: float(e.visible_points + e.hidden_points) for name, e in self.lab.exercises.items()}
         self.entries.append(overview.Entry(
             result.student, row["student"], score, row["max_score"], {name: (row[name] or 0.0, most[name]) for name in most},
-            feedback.said(result, most), feedback.notes(result), "; ".join(filter(None, [about.get("remark"), earlier])),
+            feedback.messages_of(result, most), feedback.notes(result),
+            "; ".join(filter(None, [about.get("remark"), earlier])),
             bool(about.get("late")), any(grade.needs_manual_grade for grade in notebook.grades),
             self.pages.answers(result.notebook),
         ))  # fmt: skip

@@ -103,12 +103,16 @@ def report(result: autograde.Result, lab: verdict.Lab, visibility: dict[str, str
     """The results as Gradescope reads them: two tests for each exercise, and one for the instructor alone."""
     tests = []
     for number, (name, exercise) in enumerate(lab.exercises.items(), 1):
-        said = result.said.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
+        entries = result.messages.get(name) or ([["note", result.reasons[name]]] if name in result.reasons else [])
         for kind, points in (("tests", exercise.visible_points), ("hidden", exercise.hidden_points)):
             earned = result.scores.get(f"{name}-{kind}", 0.0)
-            secret = [entry for entry in said if entry[0].startswith(("hidden", "because"))]
-            shown = secret if kind == "hidden" else [entry for entry in said if entry not in secret]
-            text = "" if earned >= points else "\n".join(messages.told("en", *entry) for entry in messages.together(shown))
+            secret = [entry for entry in entries if entry[0].startswith(("hidden", "because"))]
+            shown = secret if kind == "hidden" else [entry for entry in entries if entry not in secret]
+            text = (
+                ""
+                if earned >= points
+                else "\n".join(messages.translated("en", *entry) for entry in messages.together(shown))
+            )
             tests.append({
                 "number": f"{number}.{1 if kind == 'tests' else 2}",
                 "name": f"{name}: {'visible' if kind == 'tests' else 'hidden'} tests",

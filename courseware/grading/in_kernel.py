@@ -123,14 +123,14 @@ class Asker:
     def _reached(self, names: Iterable[str]) -> Names:
         """The student's names that the functions behind these names mention, and those behind them, and so on."""
         ns = self.shell.user_ns
-        found: Names = {}
+        reached: Names = {}
         todo = [*names]
         while todo:
             name = todo.pop()
-            if name in ns and name not in found:
-                found[name] = ns[name]
+            if name in ns and name not in reached:
+                reached[name] = ns[name]
                 todo += {n for code in _codes(ns[name]) for n in _mentioned(code)}
-        return found
+        return reached
 
     def _changed(self) -> Iterator[str]:
         for name, value in self.shell.user_ns.items():
@@ -194,16 +194,16 @@ def _mentioned(code: types.CodeType) -> Iterator[str]:
 
 def _settings() -> list[tuple[Callable[[Any], object], Any]]:
     """Settings of the whole process that a function leans on without a name: what sets each, and its value."""
-    found: list[tuple[Callable[[Any], object], Any]] = [
+    settings: list[tuple[Callable[[Any], object], Any]] = [
         (os.chdir, _folder()),
         (sys.setrecursionlimit, sys.getrecursionlimit()),
     ]
     numpy, torch = sys.modules.get("numpy"), sys.modules.get("torch")
     if numpy is not None:
-        found += [(lambda kinds: numpy.seterr(**kinds), numpy.geterr())]
+        settings += [(lambda kinds: numpy.seterr(**kinds), numpy.geterr())]
     if torch is not None:
-        found += [(torch.set_default_dtype, torch.get_default_dtype()), (torch.set_grad_enabled, torch.is_grad_enabled())]
-    return found
+        settings += [(torch.set_default_dtype, torch.get_default_dtype()), (torch.set_grad_enabled, torch.is_grad_enabled())]
+    return settings
 
 
 def _folder() -> str:

@@ -56,7 +56,7 @@ class Submission:
     others: list[str] = field(default_factory=list)  # files by the student that are not graded
     late: bool = False
     attempt: str = ""
-    said: str = ""  # about the file, for the student to read
+    file_note: str = ""  # about the file, for the student to read
     remark: str = ""  # for the instructor
 
     def read(self) -> bytes:
@@ -72,7 +72,7 @@ class Submission:
         if len(data) > self.largest:
             raise archive.Damaged(_too_large(len(data), self.largest))
         if data.lstrip()[:1] == b"{":
-            data, self.said = student_names.utf8(data)
+            data, self.file_note = student_names.utf8(data)
         return data
 
     def about(self) -> dict[str, str]:
@@ -80,7 +80,7 @@ class Submission:
         return {
             "id": self.id, "name": self.name, "mail": self.mail, "layout": self.layout, "file": self.file,
             "other_files": _listed(self.others), "late": "late" if self.late else "", "attempt": self.attempt,
-            "said": self.said, "remark": self.remark,
+            "file_note": self.file_note, "remark": self.remark,
         }  # fmt: skip
 
 
@@ -159,9 +159,9 @@ def find(
             "--pattern, or take every one of these notebooks for a student's with --yes."
         )
     if not laid.students:
-        said = "".join(f"\n  {path}: {why}" for path, why in list(box.ignored.items())[:_SHOWN])
-        raise CourseError(f"There is nothing to grade in {submitted}.{said}")
-    found = Intake([], [], box.ignored, count)
+        ignored = "".join(f"\n  {path}: {why}" for path, why in list(box.ignored.items())[:_SHOWN])
+        raise CourseError(f"There is nothing to grade in {submitted}.{ignored}")
+    intake = Intake([], [], box.ignored, count)
     people = _matched(laid.students, roster)
     if roster and not certain and not any(who.person or "several" in who.remark for who, _ in people):
         first, theirs = student_names.shown(roster.people[0].name), student_names.shown(laid.students[0].name)
@@ -170,18 +170,18 @@ def find(
             f"{len(people)} who handed something in ({theirs}, …). Is it another class's, or without a heading such as "
             "id,name,email? With --yes everybody is graded and marked as not on the list."
         )
-    found.submissions = sorted((_submission(who, files, lab, largest) for who, files in people), key=lambda s: s.student)
-    _tell_apart(found.submissions)
-    ids = Counter(submission.id for submission in found)
-    for submission in found:
+    intake.submissions = sorted((_submission(who, files, lab, largest) for who, files in people), key=lambda s: s.student)
+    _tell_apart(intake.submissions)
+    ids = Counter(submission.id for submission in intake)
+    for submission in intake:
         if ids[submission.id] > 1:
-            said = f"the id {submission.id} stands for {ids[submission.id]} students"
-            submission.remark = "; ".join(filter(None, [submission.remark, said]))
+            reason = f"the id {submission.id} stands for {ids[submission.id]} students"
+            submission.remark = "; ".join(filter(None, [submission.remark, reason]))
     if roster:
         there = {who.person for who, _ in people}
-        found.missing = [person for person in roster.people if person not in there]
-    found.remarks += [f"{student_names.shown(s.name)}: {s.remark}" for s in found.submissions if s.remark]
-    return found
+        intake.missing = [person for person in roster.people if person not in there]
+    intake.remarks += [f"{student_names.shown(s.name)}: {s.remark}" for s in intake.submissions if s.remark]
+    return intake
 
 
 def _set_aside(box: uploads.Inbox, submitted: Path, students: Path) -> None:
@@ -195,7 +195,7 @@ def _set_aside(box: uploads.Inbox, submitted: Path, students: Path) -> None:
 class _Who:
     """A student as laid out, and as listed."""
 
-    found: Student
+    student: Student
     person: Person | None
     remark: str
 
@@ -208,13 +208,13 @@ def _matched(students: list[Student], roster: Roster | None) -> list[tuple[_Who,
         remark = student.remark
         if roster and person is None:
             several = roster.unclear(student.id, student.name, student.label)
-            said = "may be several of the list of the class" if several else "is not on the list of the class"
-            remark = "; ".join(filter(None, [remark, said]))
-        elif person in people and _are_two(student, people[person][0].found):
+            reason = "may be several of the list of the class" if several else "is not on the list of the class"
+            remark = "; ".join(filter(None, [remark, reason]))
+        elif person in people and _are_two(student, people[person][0].student):
             remark = f"the list of the class has one {student.name}, and there are several"
             person = None
         who, files = people.setdefault(person or student, (_Who(student, person, remark), []))
-        if who.found is not student:
+        if who.student is not student:
             who.remark = "; ".join(filter(None, [who.remark, f"also as {student.label}"]))
         files += student.files
     return list(people.values())
@@ -226,7 +226,7 @@ def _are_two(one: Student, other: Student) -> bool:
 
 
 def _submission(who: _Who, files: list[File], lab: Sought, largest: int) -> Submission:
-    student, person = who.found, who.person
+    student, person = who.student, who.person
     label = (person.id or person.name) if person else student.label
     chosen, problem, again = _chosen(files, lab, largest, {student_names.same(student.name), student_names.same(label)})
     submission = Submission(

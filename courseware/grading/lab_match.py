@@ -66,9 +66,9 @@ class Sought:
             return False, False
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             data = data.decode("utf-16", "ignore").encode()
-        ids = {found.decode("utf-8", "ignore") for found in _GRADE_ID.findall(data)}
-        functions = {found.decode("utf-8", "ignore") for found in _FUNCTION.findall(data)} & self.functions
-        stubs = {found.decode() for found in _STUB.findall(data)}
+        ids = {value.decode("utf-8", "ignore") for value in _GRADE_ID.findall(data)}
+        functions = {value.decode("utf-8", "ignore") for value in _FUNCTION.findall(data)} & self.functions
+        stubs = {value.decode() for value in _STUB.findall(data)}
         right = 2 * len(ids & self.ids) > len(ids) if ids & self.ids else 2 * len(functions) >= max(1, len(self.functions))
         return right, right and stubs >= self.exercises
 

@@ -83,19 +83,19 @@ def _by_pattern(inbox: Inbox, pattern: str) -> list[Student]:
         raise CourseError(f"--pattern is no regular expression: {error}.") from None
     if "student_id" not in compiled.groupindex:
         raise CourseError(f"--pattern {pattern} names no student: write (?P<student_id>…) around what tells students apart.")
-    found: dict[str, Student] = {}
+    by_id: dict[str, Student] = {}
     for file in inbox.top.walk():
         match = compiled.match("/".join(file.path)) or compiled.match(file.name)
-        said = {key: value or "" for key, value in match.groupdict().items()} if match else {}
-        if not said.get("student_id"):
+        fields = {key: value or "" for key, value in match.groupdict().items()} if match else {}
+        if not fields.get("student_id"):
             inbox.ignored[file.shown] = "does not match --pattern"
             continue
-        file.attempt = said.get("timestamp", "")
+        file.attempt = fields.get("timestamp", "")
         file.order = float(re.sub(r"\D", "", file.attempt)[:14] or 0)
-        who = student_names.same(said["student_id"])
-        name = " ".join(filter(None, [said.get("first_name", ""), said.get("last_name", "")])) or who
-        found.setdefault(who, Student(who, name, who, "--pattern")).files.append(file)
-    return list(found.values())
+        who = student_names.same(fields["student_id"])
+        name = " ".join(filter(None, [fields.get("first_name", ""), fields.get("last_name", "")])) or who
+        by_id.setdefault(who, Student(who, name, who, "--pattern")).files.append(file)
+    return list(by_id.values())
 
 
 class _Reader:
@@ -103,12 +103,12 @@ class _Reader:
 
     def __init__(self, inbox: Inbox, lab: Sought, roster: Roster | None, certain: bool) -> None:
         self.inbox, self.lab, self.roster, self.certain = inbox, lab, roster, certain
-        self.found: dict[tuple[tuple[str, ...], str], Student] = {}
+        self.by_key: dict[tuple[tuple[str, ...], str], Student] = {}
         self.doubts: list[str] = []
 
     def students(self) -> list[Student]:
         self._people(self.inbox.top)
-        return list(self.found.values())
+        return list(self.by_key.values())
 
     # what names and notebooks say
 
@@ -128,13 +128,13 @@ class _Reader:
 
     def _items(self, folder: Folder) -> list[tuple[str, File | Folder]]:
         """Notebooks and folders with what of their names may be a person's; of "group 1" and "group 2" what is in them."""
-        found: list[tuple[str, File | Folder]] = [(self._rest(file.stem), file) for file in folder.files if file.is_notebook]
+        items: list[tuple[str, File | Folder]] = [(self._rest(file.stem), file) for file in folder.files if file.is_notebook]
         inner = [kid for kid in folder.folders.values() if any(file.is_notebook for file in kid.walk())]
         counts = Counter(self._rest(kid.name) for kid in inner)
         for kid in inner:
             rest = self._rest(kid.name)
-            found += [(rest, kid)] if rest and counts[rest] == 1 else self._items(kid)
-        return found
+            items += [(rest, kid)] if rest and counts[rest] == 1 else self._items(kid)
+        return items
 
     def _branch(self, folder: Folder) -> Folder:
         """Down through folders that hold one folder and nothing else."""
@@ -153,11 +153,11 @@ class _Reader:
         """Names, none a part of another, under which this lab lies. If no content tells: all names, and False."""
         looked = items[:_LOOK]
         held = [rest for rest, thing in looked if self._holds_work(thing)]
-        found: list[str] = []
+        authors: list[str] = []
         for rest in sorted(held or [rest for rest, _ in looked], key=len):
-            if rest and not any(known in rest for known in found):  # "ann" and "ann2nd" are one person's
-                found.append(rest)
-        return found, bool(held)
+            if rest and not any(known in rest for known in authors):  # "ann" and "ann2nd" are one person's
+                authors.append(rest)
+        return authors, bool(held)
 
     def _kind(self, folder: Folder, common: set[str], series: set[str]) -> str:
         """Of one folder among others, what its names say.
@@ -228,7 +228,7 @@ class _Reader:
             return
         self._flat(folder, flat)
         rests = [{rest for rest, _ in self._items(self._branch(kid))} for kid in kids]
-        counts = Counter(rest for found in rests for rest in found)
+        counts = Counter(rest for own_rests in rests for rest in own_rests)
         common = {rest for rest, count in counts.items() if count > 2 and 2 * count > len(kids)}  # "my functions", in each
         series = self._series(kids)
         kinds = {kid: self._kind(kid, common, series) for kid in kids}
@@ -252,10 +252,10 @@ class _Reader:
     def _is_more_than_one_s(self, kid: Folder) -> bool:
         """Do several names stand in it, a student's number, or folders? Of a "class" one name is enough."""
         branch = self._branch(kid)
-        found = {rest for rest, _ in self._items(branch)} - {""}
-        if found and _CLASS.search(kid.name):
+        rests = {rest for rest, _ in self._items(branch)} - {""}
+        if rests and _CLASS.search(kid.name):
             return True
-        return branch is not kid or len(found) > 1 or any(re.search(r"\d{6}", rest) for rest in found)
+        return branch is not kid or len(rests) > 1 or any(re.search(r"\d{6}", rest) for rest in rests)
 
     def _settled(self, kinds: dict[Folder, str], flat: int) -> dict[Folder, str]:
         """What the others tell of a folder that may be a student's or a class: "student", "class" or "held".
@@ -263,7 +263,9 @@ class _Reader:
         Args:
             flat: how many students' notebooks lie beside the folders.
         """
-        of = {kind: [kid for kid, found in kinds.items() if found == kind] for kind in ("student", "many", "two", "one")}
+        of = {
+            kind: [kid for kid, kid_kind in kinds.items() if kid_kind == kind] for kind in ("student", "many", "two", "one")
+        }
         bare = [kid for kid in of["student"] if not any(file.is_notebook for file in kid.walk())]
         firm = flat + len(of["student"]) - len(bare) + (len(of["one"]) if len(of["one"]) > 2 else 0)
         settled = dict(kinds)
@@ -330,9 +332,9 @@ class _Reader:
         if not files:
             student.empty = folder.name
         if held:
-            found = [file.shown for file in files if file.is_notebook and self.lab.is_in(file)]
+            names = [file.shown for file in files if file.is_notebook and self.lab.is_in(file)]
             student.held = "several notebooks of this lab were handed in, and it is not clear which one is yours"
-            student.remark = f"not graded: one student's, or several? {', '.join(found[:3])}; --yes takes the newest"
+            student.remark = f"not graded: one student's, or several? {', '.join(names[:3])}; --yes takes the newest"
 
     def _flat(self, folder: Folder, files: list[File]) -> None:
         """Files that are a student's each; a file that is no notebook goes to the notebook of the same name."""
@@ -345,7 +347,7 @@ class _Reader:
                 student = self._student(folder.path, who, layout, lost)
                 by_rest.setdefault(self._rest(who), student)
             else:
-                known = (_container(folder.path), student_names.same(who)) in self.found
+                known = (_container(folder.path), student_names.same(who)) in self.by_key
                 student = (not known and self._rest(who) and by_rest.get(self._rest(who))) or self._student(
                     folder.path, who, layout
                 )
@@ -354,38 +356,40 @@ class _Reader:
     def _parted(self, files: list[File]) -> dict[File, str]:
         """The person in "Jane Doe - lab.ipynb" or "lab - Jane Doe.ipynb", and then in "Jane Doe - whatever.pdf"."""
         matches = {file: match for file in files if (match := _PARTS.match(file.stem))}
-        found = {}
+        person_of = {}
         for file, match in matches.items():
             one, other = self._rest(match[1]), self._rest(match[2])
             if bool(one) != bool(other):
-                found[file] = match[1] if one else match[2]
-        first = [file for file, who in found.items() if who == matches[file][1]]
+                person_of[file] = match[1] if one else match[2]
+        first = [file for file, who in person_of.items() if who == matches[file][1]]
         if (
             2 * len(first) > len(matches) and len(first) > 1
         ):  # Classroom's: the person stands first, before any name of a file
-            found |= {file: match[1] for file, match in matches.items() if file not in found and self._rest(match[1])}
-        people = {student_names.same(who) for who in found.values()}
+            person_of |= {
+                file: match[1] for file, match in matches.items() if file not in person_of and self._rest(match[1])
+            }
+        people = {student_names.same(who) for who in person_of.values()}
         for file, match in matches.items():
-            if file not in found and student_names.same(match[1]) in people:
-                found[file] = match[1]
-        return found
+            if file not in person_of and student_names.same(match[1]) in people:
+                person_of[file] = match[1]
+        return person_of
 
     def _student(self, parents: tuple[str, ...], name: str, layout: str, lost: bool = False) -> Student:
         key = (_container(parents), student_names.same(name))
-        if lost and key in self.found:  # a name of which nothing but "???" is left stands for any number of people
-            key = (key[0], f"{key[1]} ({sum(k[1].startswith(key[1]) for k in self.found) + 1})")
-        return self.found.setdefault(key, Student(key[1], key[1], key[1], layout, place=key[0]))
+        if lost and key in self.by_key:  # a name of which nothing but "???" is left stands for any number of people
+            key = (key[0], f"{key[1]} ({sum(k[1].startswith(key[1]) for k in self.by_key) + 1})")
+        return self.by_key.setdefault(key, Student(key[1], key[1], key[1], layout, place=key[0]))
 
 
 def _container(parents: Iterable[str]) -> tuple[str, ...]:
     """Where students lie together. An archive and the folder that it was unpacked to are one place, "late" is none."""
-    found: list[str] = []
+    parts: list[str] = []
     for part in parents:
         part = student_names.same(archive.SUFFIX.sub("", part))
         part = "" if part.casefold() in _TEAMS else part
-        if not _LATE.fullmatch(part) and found[-1:] != [part]:
-            found.append(part)
-    return tuple(found)
+        if not _LATE.fullmatch(part) and parts[-1:] != [part]:
+            parts.append(part)
+    return tuple(parts)
 
 
 def _tell_apart(students: list[Student]) -> None:
@@ -416,5 +420,5 @@ def _called(thing: File | Folder) -> str:
 
 def _number(name: str) -> str:
     """The student's number in a name such as 2023001-张伟, if there is one."""
-    found = re.findall(r"(?<![A-Za-z\d])\d{6,}(?![A-Za-z\d])", name)
-    return found[0] if len(found) == 1 else ""
+    numbers = re.findall(r"(?<![A-Za-z\d])\d{6,}(?![A-Za-z\d])", name)
+    return numbers[0] if len(numbers) == 1 else ""

@@ -57,7 +57,7 @@ class Filled:
 
     sheet: Path
     feedback: Path | None
-    said: list[str] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -141,15 +141,15 @@ def fill(sheet: Path, graded: list[Graded], lab: str, title: str, out: Path, col
     target = out / f"{sheet.stem}-filled{sheet.suffix}"
     result = Filled(target, None)
     capped, kept, empty, replaced = [], [], [], []
-    for row, found in pairs:
+    for row, entry in pairs:
         cells = table.rows[row.index]
         cells += [""] * (read.column + 1 - len(cells))
-        if found.score is None:
+        if entry.score is None:
             empty.append(row.shown)
         elif read.keep(cells[read.column]):
             kept.append(f"{row.shown} ({cells[read.column].strip()})")
         else:
-            value = found.score * (read.most / found.most if read.most and found.most else 1)
+            value = entry.score * (read.most / entry.most if read.most and entry.most else 1)
             if read.most and value > read.most:
                 capped.append(row.shown)
                 value = min(value, read.most) if read.kind == "moodle" else value  # Moodle passes over what is more
@@ -158,19 +158,19 @@ def fill(sheet: Path, graded: list[Graded], lab: str, title: str, out: Path, col
                 replaced.append(f"{row.shown} ({cells[read.column].strip()})")
             cells[read.column] = table.number(value)
     table.write(target)
-    shown = [(row, found) for row, found in pairs if found.score is not None]
+    shown = [(row, entry) for row, entry in pairs if entry.score is not None]
     result.feedback, without = _feedback(read, table, shown, out)
-    taken = {id(found) for _, found in pairs}
+    taken = {id(entry) for _, entry in pairs}
     rows = {row.index for row, _ in pairs}
-    most = next(found.most for _, found in pairs)
+    most = next(entry.most for _, entry in pairs)
     filled = len(pairs) - len(kept) - len(empty)
-    result.said = [f"{target}: {filled} of {len(read.rows)} students, in the column {read.title}"]
-    result.said += (
+    result.report = [f"{target}: {filled} of {len(read.rows)} students, in the column {read.title}"]
+    result.report += (
         [f"{result.feedback}: {len(shown) - len(without)} pages for {read.kind.title()}"] if result.feedback else []
     )
     if read.most and most and abs(read.most - most) > 1e-6:
-        result.said.append(f"  the sheet counts to {read.most:g} and the lab to {most:g}: grades are scaled")
-    for said, who in (
+        result.report.append(f"  the sheet counts to {read.most:g} and the lab to {most:g}: grades are scaled")
+    for label, who in (
         ("without a grade yet", empty),
         ("left as they were", kept),
         ("had another grade in the sheet, which is replaced", replaced),
@@ -181,7 +181,7 @@ def fill(sheet: Path, graded: list[Graded], lab: str, title: str, out: Path, col
         ("without a page for the platform: the file handed in no longer has the name that it gave", without),
     ):
         if who:
-            result.said.append(f"  {said}: {', '.join(who[:8])}{f' and {len(who) - 8} more' if len(who) > 8 else ''}")
+            result.report.append(f"  {label}: {', '.join(who[:8])}{f' and {len(who) - 8} more' if len(who) > 8 else ''}")
     return result
 
 
@@ -239,8 +239,8 @@ def _understood(path: Path, table: _Table, graded: list[Graded], lab: str, title
         return _canvas(path, table, lab, title, column)
     first = [match for row in table.rows[1:] if (match := _MOODLE_ID.fullmatch(row[0].strip()))]
     labels = {match[1] for match in first}
-    if len(first) == len(table.rows) - 1 and len(labels) == 1 and labels != {""} and (found := _moodle_grade(table)):
-        return _moodle(table, found)
+    if len(first) == len(table.rows) - 1 and len(labels) == 1 and labels != {""} and (grade := _moodle_grade(table)):
+        return _moodle(table, grade)
     return _plain(path, table, graded, lab, title, column)
 
 
@@ -304,13 +304,13 @@ def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str
     """Any table: the column in which most of the graded are found tells the students, the row above them the headings."""
     width = max(map(len, table.rows))
     known = {kind: {key for g in graded for key in _of(g)[kind]} for kind in ("number", "id", "mail", "token", "name")}
-    found: dict[tuple[str, int], list[int]] = {}
+    hits_in: dict[tuple[str, int], list[int]] = {}
     for kind, keys in known.items():
         for at in range(width):
             hits = [i for i, row in enumerate(table.rows) if at < len(row) and _cell(kind, row[at]) & keys]
             if hits:
-                found[kind, at] = hits
-    if not found:
+                hits_in[kind, at] = hits
+    if not hits_in:
         if any(_SCIENTIFIC.fullmatch(cell.strip()) for row in table.rows for cell in row):
             raise CourseError(
                 f"{path.name}: Excel has turned long numbers into such as 2.02E+11, and the students' ids are lost. Format "
@@ -320,13 +320,13 @@ def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str
             f"{path.name}: no column holds the ids, mail addresses or names of the students that were graded. "
             "Give the sheet as your platform exports it; --students LIST.csv tells ids and names of a class."
         )
-    kind, at = max(found, key=lambda place: len(found[place]))
+    kind, at = max(hits_in, key=lambda place: len(hits_in[place]))
     # beside numbers stand names, for those of whom no number is known
-    telling = {which: sorted({place for of, place in found if of == which}) for which, _ in found}
-    top = _headings(table.rows[: found[kind, at][0]], kind, at)
+    telling = {which: sorted({place for of, place in hits_in if of == which}) for which, _ in hits_in}
+    top = _headings(table.rows[: hits_in[kind, at][0]], kind, at)
     header = table.rows[top] if top >= 0 else []
     rows = [
-        _Row(i, row[at].strip(), _told(row, telling))
+        _Row(i, row[at].strip(), _row_keys(row, telling))
         for i, row in enumerate(table.rows)
         if i > top and at < len(row) and row[at].strip()
     ]
@@ -344,7 +344,7 @@ def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str
     return _Sheet("plain", rows, into, header[into] if into < len(header) else str(into + 1), None, lambda _: False)
 
 
-def _told(row: list[str], telling: dict[str, list[int]]) -> dict[str, set[str]]:
+def _row_keys(row: list[str], telling: dict[str, list[int]]) -> dict[str, set[str]]:
     """By what a row of any table may be known: what stands in the columns of each kind."""
     return {
         kind: {key for place in places if place < len(row) for key in _cell(kind, row[place])}
@@ -431,10 +431,10 @@ def _normal(text: str) -> set[str]:
     text = unicodedata.normalize("NFKC", text).strip().removeprefix("'")
     match = re.fullmatch(r'="?(.*?)"?', text)
     text = re.sub(r"(\d)\.0+$", r"\1", match[1] if match else text)
-    found = {student_names.loose(text)}
+    keys = {student_names.loose(text)}
     if text.isdecimal():
-        found.add(text.lstrip("0"))
-    return found - {""}
+        keys.add(text.lstrip("0"))
+    return keys - {""}
 
 
 def _cell(kind: str, text: str) -> set[str]:
@@ -442,9 +442,9 @@ def _cell(kind: str, text: str) -> set[str]:
 
 
 def _keys(given: dict[str, set[str]]) -> dict[str, set[str]]:
-    found = {kind: {key for text in texts for key in _normal(text)} for kind, texts in given.items()}
-    found["name"] |= {key for text in given.get("name", ()) for key in _spellings(text)}
-    return {"token": set(found["id"]), **found}
+    keys = {kind: {key for text in texts for key in _normal(text)} for kind, texts in given.items()}
+    keys["name"] |= {key for text in given.get("name", ()) for key in _spellings(text)}
+    return {"token": set(keys["id"]), **keys}
 
 
 def _spellings(name: str) -> set[str]:
@@ -473,8 +473,8 @@ def _platform_number(part: str) -> str:
     """Moodle's number of the participant, or Canvas' of the user, in a name that it gave."""
     if match := _MOODLE_FOLDER.match(part):
         return match[2]
-    found = _canvas_name(part)
-    return found[0] if found else ""
+    pair = _canvas_name(part)
+    return pair[0] if pair else ""
 
 
 def _canvas_name(part: str) -> tuple[str, str] | None:
@@ -492,18 +492,18 @@ def _canvas_name(part: str) -> tuple[str, str] | None:
 def _paired(rows: list[_Row], graded: list[Graded]) -> tuple[list[tuple[_Row, Graded]], list[str]]:
     """Rows and grades of the same student: by the surest kind of name first, never one of two that may be meant."""
     left_rows, left = list(rows), list(graded)
-    about = {id(found): _of(found) for found in graded}
+    about = {id(entry): _of(entry) for entry in graded}
     pairs: list[tuple[_Row, Graded]] = []
     unclear: dict[str, None] = {}
     for kind in ("platform", "id", "mail", "token", "name"):
         meant: dict[int, list[Graded]] = {}
-        for found in left:
-            keys = about[id(found)][kind]
-            hits = [row for row in left_rows if row.keys.get(kind, set()) & keys and not _contradict(row, about[id(found)])]
+        for entry in left:
+            keys = about[id(entry)][kind]
+            hits = [row for row in left_rows if row.keys.get(kind, set()) & keys and not _contradict(row, about[id(entry)])]
             if len(hits) == 1:
-                meant.setdefault(hits[0].index, []).append(found)
+                meant.setdefault(hits[0].index, []).append(entry)
             elif hits:
-                unclear[found.name or found.student] = None
+                unclear[entry.name or entry.student] = None
         for row in list(left_rows):
             several = meant.get(row.index, [])
             if len(several) == 1:
@@ -512,7 +512,7 @@ def _paired(rows: list[_Row], graded: list[Graded]) -> tuple[list[tuple[_Row, Gr
                 left.remove(several[0])
             elif several:
                 unclear[row.shown] = None
-    done = {found.name or found.student for _, found in pairs} | {row.shown for row, _ in pairs}
+    done = {entry.name or entry.student for _, entry in pairs} | {row.shown for row, _ in pairs}
     return sorted(pairs, key=lambda pair: pair[0].index), [name for name in unclear if name not in done]
 
 
@@ -530,10 +530,10 @@ def _feedback(read: _Sheet, table: _Table, pairs: Iterable[tuple[_Row, Graded]],
     place = {"canvas": _canvas_place, "moodle": _moodle_place}[read.kind]
     files: dict[str, bytes] = {}
     without = []
-    for row, found in pairs:
-        name = place(found, table.rows[row.index], read)
-        if name and found.page and found.page.exists():
-            files[name] = found.page.read_bytes()
+    for row, entry in pairs:
+        name = place(entry, table.rows[row.index], read)
+        if name and entry.page and entry.page.exists():
+            files[name] = entry.page.read_bytes()
         else:
             without.append(row.shown)
     if not files:
@@ -545,21 +545,21 @@ def _feedback(read: _Sheet, table: _Table, pairs: Iterable[tuple[_Row, Graded]],
     return path, without
 
 
-def _canvas_place(found: Graded, _: list[str], __: _Sheet) -> str:
+def _canvas_place(entry: Graded, _: list[str], __: _Sheet) -> str:
     """`name_user_attachment_feedback.html`: Canvas attaches it to the submission that has this attachment."""
-    for part in found.file.replace("\\", "/").split("/"):
+    for part in entry.file.replace("\\", "/").split("/"):
         if known := _canvas_name(part):
             return f"{known[1]}_feedback.html"
     return ""
 
 
-def _moodle_place(found: Graded, row: list[str], read: _Sheet) -> str:
+def _moodle_place(entry: Graded, row: list[str], read: _Sheet) -> str:
     """`Full name_participant_assignsubmission_file_/feedback.html`.
 
     The "_" at the end is what Moodle before 4.1 wants, and later ones take (mod/assign/feedback/file/importziplib.php); one
     in the name would move the number away from where it is looked for.
     """
-    for part in found.file.replace("\\", "/").split("/"):
+    for part in entry.file.replace("\\", "/").split("/"):
         if match := _MOODLE_FOLDER.match(part):
             return f"{_moodle_name(match[1])}_{match[2]}_assignsubmission_file_/feedback.html"
     match = _MOODLE_ID.fullmatch(row[0].strip())

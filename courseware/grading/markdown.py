@@ -95,8 +95,8 @@ class _Renderer(mistune.HTMLRenderer):
         shown = html.escape(re.sub(r"<[^>]*>", "", text) or url.rpartition(":")[2])
         data = url if url.startswith("data:") else self.pictures.get(url.removeprefix("attachment:"))
         match = re.fullmatch(r"data:(image/\w+);base64,(.+)", data or "", re.DOTALL)
-        if match and (found := picture(match[1], match[2])):
-            return f'<img src="{found}" alt="{shown}">'
+        if match and (data_url := picture(match[1], match[2])):
+            return f'<img src="{data_url}" alt="{shown}">'
         if _LINK.match(url):
             return f'<a href="{html.escape(url)}">{shown}</a>'  # a picture from elsewhere tells its owner who looks
         return f"<em>[{shown}]</em>"

@@ -144,20 +144,20 @@ def say(lang: str, key: str, **values: object) -> str:
     return _TABLE[key][LANGUAGES.index(lang)].format(**values)
 
 
-def sentence(said: list[list[str]], lang: str = "en") -> str:
+def sentence(entries: list[list[str]], lang: str = "en") -> str:
     """All that is said of an exercise, in one line."""
-    return "; ".join(told(lang, key, text) for key, text in together(said))
+    return "; ".join(translated(lang, key, text) for key, text in together(entries))
 
 
-def together(said: list[list[str]]) -> list[list[str]]:
+def together(entries: list[list[str]]) -> list[list[str]]:
     """The same, with the kinds of input that fail in one sentence, and without them where the answer's own cell failed."""
-    kinds = [text for key, text in said if key == "because"]
-    left_out = {"because", "because one of"} if any(key == "cell" for key, _ in said) and not kinds else {"because"}
-    found = [[key, text] for key, text in said if key not in left_out]
-    return [*found, ["because", "; ".join(kinds)]] if kinds else found
+    kinds = [text for key, text in entries if key == "because"]
+    left_out = {"because", "because one of"} if any(key == "cell" for key, _ in entries) and not kinds else {"because"}
+    merged = [[key, text] for key, text in entries if key not in left_out]
+    return [*merged, ["because", "; ".join(kinds)]] if kinds else merged
 
 
-def told(lang: str, key: str, text: str) -> str:
+def translated(lang: str, key: str, text: str) -> str:
     """One thing that is said of an exercise: a key of the table and a text that grading found out."""
     if key in ("cell", "visible") and text.startswith("AssertionError: "):  # the rest is a sentence for people
         text = text.removeprefix("AssertionError: ")

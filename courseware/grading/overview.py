@@ -31,7 +31,7 @@ class Entry:
     score: float | None  # None: no verdict
     most: float
     exercises: dict[str, tuple[float, float]]
-    said: dict[str, list[list[str]]]  # exercise → [key of messages.py, text]
+    messages: dict[str, list[list[str]]]  # exercise → [key of messages.py, text]
     notes: list[str] = field(default_factory=list)
     remark: str = ""
     late: bool = False
@@ -75,11 +75,11 @@ def _figures(entries: Sequence[Entry], missing: Sequence[str]) -> str:
         tiles.append((f"mean of {_number(most)}", _number(statistics.mean(scores))))
         tiles.append(("median", _number(statistics.median(scores))))
         tiles.append(("full marks", str(sum(score >= most for score in scores))))
-    tiles += [(said, str(count)) for said, count in (
+    tiles += [(label, str(count)) for label, count in (
         ("nothing handed in", len(missing)), ("late", sum(entry.late for entry in entries)),
         ("without a grade yet", len(entries) - len(scores)),
     ) if count]  # fmt: skip
-    return f'<div class="tiles">{"".join(f"<div><b>{_text(value)}</b>{_text(said)}</div>" for said, value in tiles)}</div>'
+    return f'<div class="tiles">{"".join(f"<div><b>{_text(value)}</b>{_text(label)}</div>" for label, value in tiles)}</div>'
 
 
 def _histogram(entries: Sequence[Entry]) -> str:
@@ -99,9 +99,9 @@ def _histogram(entries: Sequence[Entry]) -> str:
             at = left - 3 if place else left
             parts.append(f'<text x="{at}" y="158" text-anchor="{"middle" if place else "start"}">{10 * place}%</text>')
     parts.append('<text x="606" y="158" text-anchor="end">100%</text>')
-    said = ", ".join(f"{10 * i} to {10 * i + 10}%: {count}" for i, count in enumerate(counts) if count)
+    description = ", ".join(f"{10 * i} to {10 * i + 10}%: {count}" for i, count in enumerate(counts) if count)
     return (
-        f'<svg viewBox="0 0 614 164" role="img" aria-label="students by share of the points: {said}">'
+        f'<svg viewBox="0 0 614 164" role="img" aria-label="students by share of the points: {description}">'
         f'<line x1="4" y1="140" x2="610" y2="140" stroke="#8c959f"/>{"".join(parts)}</svg>'
     )
 
@@ -133,12 +133,12 @@ def _reasons(entries: Sequence[Entry]) -> str:
     example: dict[tuple[str, str], str] = {}
     for entry in entries:
         seen = set()
-        for name, said in entry.said.items():
-            more = any(key.startswith("because") for key, _ in said)
-            for key, text in said:
+        for name, pairs in entry.messages.items():
+            more = any(key.startswith("because") for key, _ in pairs)
+            for key, text in pairs:
                 if key == "hidden" and more:
                     continue  # the next one says more
-                sentence = messages.told("en", key, text)[:200]
+                sentence = messages.translated("en", key, text)[:200]
                 seen.add(((name, re.sub(r"\d+(\.\d+)?", "#", sentence)), sentence))
         for place, sentence in seen:
             counts[place] += 1
@@ -158,8 +158,8 @@ def _looks(entries: Sequence[Entry], missing: Sequence[str]) -> str:
             why = why or entry.notes or ["nothing was answered"]
         why += [entry.remark] if entry.remark else []
         why += ["has a grade given by hand, and the answer has changed since"] if entry.look_again else []
-        for name, said in entry.said.items():
-            for key, text in said:
+        for name, pairs in entry.messages.items():
+            for key, text in pairs:
                 limit = key in ("cell", "visible", "hidden", "note") and (_LIMIT.search(text) or _TROUBLE.search(text))
                 if limit and not any(text in other for other in why):
                     why.append(f"{name}: {text.removeprefix(': ')}")
@@ -181,19 +181,19 @@ def _looks(entries: Sequence[Entry], missing: Sequence[str]) -> str:
 
 def _similar(entries: Sequence[Entry], given: dict[str, str]) -> str:
     by_name = {entry.student: entry for entry in entries if entry.answers}
-    found = similarity.pairs({student: entry.answers for student, entry in by_name.items()}, given)
+    pairs = similarity.pairs({student: entry.answers for student, entry in by_name.items()}, given)
     rows = "".join(
         f'<tr><td class="number">{100 * pair.figure:.0f}%</td>'
         f"<td>{', '.join(_link(by_name[student]) for student in pair.students[:20])}"
         f"{f' and {len(pair.students) - 20} more' if len(pair.students) > 20 else ''}</td>"
-        f"<td>{_text(pair.said)}</td></tr>"
-        for pair in found[:_NAMED]
+        f"<td>{_text(pair.description)}</td></tr>"
+        for pair in pairs[:_NAMED]
     )
-    said = (
+    caption = (
         "The figure is the share of the longer answer that the other one has too, of what few in the class write. It is a "
         "reason to look, and no verdict: people work together, ask the same assistant, read the same page."
     )
-    return f'<p class="soft">{said}</p><div class="table"><table>{rows}</table></div>' if rows else "<p>None.</p>"
+    return f'<p class="soft">{caption}</p><div class="table"><table>{rows}</table></div>' if rows else "<p>None.</p>"
 
 
 def _link(entry: Entry) -> str:

@@ -49,11 +49,11 @@ class Student:
 def take(inbox: Inbox, lab: str) -> list[Student]:
     """The students whose files bear a platform's names; those files leave the inbox's tree."""
     claims = _Claims(inbox, lab)
-    found: dict[tuple[str, str], Student] = {}
+    by_label: dict[tuple[str, str], Student] = {}
 
     def give(file: File, to: list[Student]) -> None:
         for student in to:
-            found.setdefault((student.layout, student.label), student).files.append(file)
+            by_label.setdefault((student.layout, student.label), student).files.append(file)
 
     def visit(folder: Folder) -> None:
         claimed = {file: claims.of(file) for file in folder.files}
@@ -69,15 +69,15 @@ def take(inbox: Inbox, lab: str) -> list[Student]:
             else:  # a student's, with nothing in it
                 owners = claims.of(File((*inner.path, ""), 0, 0.0, lambda most: b"")) or []
                 for student in owners:
-                    found.setdefault((student.layout, student.label), student).empty = inner.name
+                    by_label.setdefault((student.layout, student.label), student).empty = inner.name
                 emptied = bool(owners)
             if emptied:
                 del folder.folders[name]
 
     visit(inbox.top)
     for submission, student in claims.listed():  # on Gradescope's list, and there is no file of theirs
-        found.setdefault((student.layout, student.label), student).empty = student.empty or submission
-    students = list(found.values())
+        by_label.setdefault((student.layout, student.label), student).empty = student.empty or submission
+    students = list(by_label.values())
     for student in students:
         student.by_platform = True
     moodle = [student for student in students if student.layout == "Moodle"]
@@ -129,7 +129,7 @@ class _Claims:
 
     def _blackboard(self, folder: Folder, heads: set[str]) -> None:
         """Which part of "title_login" is the login: the text beside each hand-in says it, or what all have in common."""
-        said: dict[str, tuple[str, str]] = {}
+        submitters: dict[str, tuple[str, str]] = {}
         others = {file.name for file in folder.files if not _BLACKBOARD.match(file.name)}
         for file in folder.files:
             match = _BLACKBOARD.match(file.name)
@@ -138,13 +138,13 @@ class _Claims:
             text = _text(file)
             if person := _SAID.match(text):
                 login = person["login"] if match["head"].endswith(f"_{person['login']}") else ""
-                said[match["head"]] = login, person["name"]
+                submitters[match["head"]] = login, person["name"]
             for name in others & {line.partition(":")[2].strip() for line in text.splitlines()}:
                 self.mangled[(*folder.path, name)] = match["head"]
-        known = [head.removesuffix(login) for head, (login, _) in said.items() if login]
+        known = [head.removesuffix(login) for head, (login, _) in submitters.items() if login]
         title = known[0] if known else _shared(heads)
         for head in heads:
-            login, name = said.get(head, ("", ""))
+            login, name = submitters.get(head, ("", ""))
             login = login or (head.removeprefix(title) if title and head.startswith(title) else head.rpartition("_")[2])
             self.heads[head] = login, name or login
 
@@ -160,10 +160,10 @@ class _Claims:
         for place, part in enumerate(file.path):
             last = place == len(file.path) - 1
             packed = bool(archive.SUFFIX.search(part)) and file.path[:place] not in self.few
-            found = self._by_folder(file, place, part) or (self._by_file(file, place, part) if last or packed else None)
-            if found:
+            claim = self._by_folder(file, place, part) or (self._by_file(file, place, part) if last or packed else None)
+            if claim:
                 note_version(file, file.path[place + 1 :])
-                return found
+                return claim
         return None
 
     def _by_folder(self, file: File, place: int, part: str) -> list[Student] | None:
@@ -220,7 +220,7 @@ def _shared(heads: set[str]) -> str:
 
 def _gradescope(file: File) -> dict[str, list[Student]]:
     """Submission → its submitters. Of the long file only the lines that name them are parsed."""
-    found: dict[str, list[Student]] = {}
+    students: dict[str, list[Student]] = {}
     for block in re.split(r"(?m)^(?=submission_\d+:)", _text(file, 200_000_000)):
         submission, _, rest = block.partition(":")
         lines = rest.partition(":submitters:")[2].partition("\n")[2].splitlines()
@@ -233,13 +233,15 @@ def _gradescope(file: File) -> dict[str, list[Student]]:
         except yaml.YAMLError:
             continue
         for person in people if isinstance(people, list) else []:
-            said = person if isinstance(person, dict) else {}
+            submitter = person if isinstance(person, dict) else {}
             number = submission.removeprefix("submission_")
-            mail = str(said.get(":email") or "")
-            name = str(said.get(":name") or mail or submission)
-            who = str(said.get(":sid") or mail or number)
-            found.setdefault(submission, []).append(Student(who, name, student_names.same(f"{name}_{number}"), "Gradescope"))
-    return found
+            mail = str(submitter.get(":email") or "")
+            name = str(submitter.get(":name") or mail or submission)
+            who = str(submitter.get(":sid") or mail or number)
+            students.setdefault(submission, []).append(
+                Student(who, name, student_names.same(f"{name}_{number}"), "Gradescope")
+            )
+    return students
 
 
 def _text(file: File, most: int = 100_000) -> str:

@@ -104,10 +104,10 @@ def read(data: bytes) -> list[_Cell]:
         raise Unreadable("the file is JSON, but not a notebook: it has no cells")
     if len(cells) > _CELLS:
         raise Unreadable(f"the notebook has {len(cells)} cells, and a lab has less than {_CELLS}")
-    found = [_cell(cell) for cell in cells if isinstance(cell, dict)]
-    if sum(len(cell.source) for cell in found if cell.kind == "code") > _CODE:
+    parsed = [_cell(cell) for cell in cells if isinstance(cell, dict)]
+    if sum(len(cell.source) for cell in parsed if cell.kind == "code") > _CODE:
         raise Unreadable(f"the notebook has more than {_CODE // 1_000_000} million characters of code")
-    return found
+    return parsed
 
 
 def _text(data: bytes) -> str:
@@ -134,12 +134,12 @@ def _cell(raw: dict[str, Any]) -> _Cell:
 
 def _attachments(given: Any) -> dict[str, dict[str, str]]:
     """Pasted pictures as nbformat has them, file name → type → base64; what is no picture is left out."""
-    found: dict[str, dict[str, str]] = {}
+    attachments: dict[str, dict[str, str]] = {}
     for name, kinds in _mapping(given).items():
         for mime, data in _mapping(kinds).items():
-            if len(found) < _ATTACHMENTS and (made := picture(mime, data)):
-                found[name.encode("utf-8", "replace").decode()] = {mime: made.partition(",")[2]}
-    return found
+            if len(attachments) < _ATTACHMENTS and (made := picture(mime, data)):
+                attachments[name.encode("utf-8", "replace").decode()] = {mime: made.partition(",")[2]}
+    return attachments
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -230,8 +230,8 @@ def _place_of_tests(test: NotebookNode, code: list[_Cell]) -> int:
         lambda cell: text in _squeezed(cell.source),
         lambda cell: cell.named == test.id,
     ):
-        if found := [number for number, cell in enumerate(code) if stands(cell)]:
-            return found[-1]
+        if places := [number for number, cell in enumerate(code) if stands(cell)]:
+            return places[-1]
     return len(code)
 
 
@@ -251,16 +251,18 @@ def _recognize(cells: list[_Cell], lab: NotebookNode) -> None:
     texts: dict[str, str] = {}
     for cell in lab.cells:
         texts.setdefault(_squeezed(cell.source), cell.id)
-    ids, found = {cell.id for cell in lab.cells}, set()
+    ids, recognized = {cell.id for cell in lab.cells}, set()
     for cell in cells:
         cell.named = grades.get(cell.grade_id) or next((i for i in cell.ids if i in ids), None)
         mentions = any(name in cell.source for names in wanted.values() for name in names)
         given = _answers(cell.source) if mentions else frozenset()
         cell.answers = tuple(place for place, names in wanted.items() if names & given)
         same = texts.get(_squeezed(cell.source)) if cell.written else cell.named
-        if same and (same in wanted or same not in found):  # the lab's own cell, whatever its label says; or the bare stub
+        if same and (
+            same in wanted or same not in recognized
+        ):  # the lab's own cell, whatever its label says; or the bare stub
             cell.place, cell.named, cell.answers = same, same, ()
-            found.add(same)
+            recognized.add(same)
         elif same:  # one more copy, such as the imports again after %reset
             cell.named, cell.answers = None, ()
     known = {place for cell in cells for place in (*cell.answers, cell.named)}
@@ -410,29 +412,29 @@ def _defined(source: str) -> set[str]:
 @lru_cache(maxsize=1000)
 def _answers(source: str) -> frozenset[str]:
     """Names that a cell gives something that can be called: a function or class, also in an if, or a lambda with a name."""
-    found = _defined(source)
+    names = _defined(source)
     for node in _nodes(source):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
+            names.add(node.name)
         elif isinstance(node, ast.Assign) and isinstance(node.value, (ast.Lambda, ast.Call, ast.Name, ast.Attribute)):
             mentioned = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
-            found |= {t.id for t in node.targets if isinstance(t, ast.Name)} - mentioned
-    return frozenset(found)
+            names |= {t.id for t in node.targets if isinstance(t, ast.Name)} - mentioned
+    return frozenset(names)
 
 
 def bound(source: str) -> set[str]:
     """All names that a cell binds."""
-    found = _defined(source)
+    bound_names = _defined(source)
     for node in _nodes(source):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            found.add(node.name)
+            bound_names.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            found |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            bound_names |= {(alias.asname or alias.name).split(".")[0] for alias in node.names}
         else:
             parts = [node.target, node.iter] if isinstance(node, ast.For) else [node]
             inner = [n for part in parts for n in ast.walk(part) if not isinstance(node, (ast.If, ast.Try, ast.While))]
-            found |= {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return found
+            bound_names |= {n.id for n in inner if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return bound_names
 
 
 def _nodes(source: str) -> Iterator[ast.stmt]:

@@ -46,8 +46,8 @@ class Person:
     @property
     def numbers(self) -> set[str]:
         """All that stands for the person and for nobody else."""
-        said = {self.id, self.mail, self.mail.partition("@")[0], *self.others}
-        return {student_names.loose(text) for text in said} - {""}
+        texts = {self.id, self.mail, self.mail.partition("@")[0], *self.others}
+        return {student_names.loose(text) for text in texts} - {""}
 
 
 class Roster:
@@ -61,10 +61,10 @@ class Roster:
     @staticmethod
     def _index(pairs: Iterable[tuple[str, Person]]) -> dict[str, Person | None]:
         """What stands for one person only; None for what stands for several."""
-        found: dict[str, Person | None] = {}
+        index: dict[str, Person | None] = {}
         for key, person in pairs:
-            found[key] = person if found.get(key, person) is person else None
-        return found
+            index[key] = person if index.get(key, person) is person else None
+        return index
 
     @classmethod
     def read(cls, path: Path) -> Roster:
@@ -129,8 +129,8 @@ class Roster:
         return by_number or self._only(by_name)
 
     @staticmethod
-    def _only(found: Iterable[Person | None]) -> Person | None:
-        people = {person for person in found if person}
+    def _only(candidates: Iterable[Person | None]) -> Person | None:
+        people = {person for person in candidates if person}
         return people.pop() if len(people) == 1 else None
 
 
@@ -167,7 +167,7 @@ def _rows(path: Path) -> list[list[str]]:
 def columns(heading: list[str]) -> dict[str, list[int]]:
     """Which columns hold ids, names and addresses, by their headings."""
     kinds = {"mail": _MAIL, "id": _ID, "name": _NAME, "last": _LAST, "first": _FIRST}
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     words = [student_names.loose(cell) for cell in heading]
     with_last = any(_LAST.match(word) for word in words)
     for place, word in enumerate(words):
@@ -175,20 +175,20 @@ def columns(heading: list[str]) -> dict[str, list[int]]:
         if with_last and "first" in matching:  # "Nome" is a first name beside a "Cognome"
             matching = ["first"]
         if matching:
-            found.setdefault(matching[0], []).append(place)
-    return found
+            places.setdefault(matching[0], []).append(place)
+    return places
 
 
 def _guessed(rows: list[list[str]]) -> dict[str, list[int]]:
     """Columns of a list without a heading, by what stands in most of their cells."""
-    found: dict[str, list[int]] = {}
+    places: dict[str, list[int]] = {}
     for place in range(max(map(len, rows), default=0)):
         cells = [row[place].strip() for row in rows if place < len(row)]
         for kind, pattern in (("mail", r".+@.+"), ("id", r"[A-Za-z]{0,4}\d{3,}\w*"), ("name", r"[^\d@]+")):
             if 2 * sum(bool(re.fullmatch(pattern, cell)) for cell in cells) > len(cells):
-                found.setdefault(kind, []).append(place)
+                places.setdefault(kind, []).append(place)
                 break
-    return found if "name" in found or "id" in found else {}
+    return places if "name" in places or "id" in places else {}
 
 
 def _joined(cells: dict[str, list[str]]) -> str:

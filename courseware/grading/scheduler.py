@@ -116,7 +116,7 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
         ours.write_tables(table, handed_in)
         if options.into:
             filled = lms_sheet.fill(options.into, ours.graded, source.name, ours.pages.title, out, options.column)
-            print("\n".join(filled.said))
+            print("\n".join(filled.report))
         return table
 
 
@@ -201,7 +201,7 @@ class _Worker:
         self.pool: ProcessPoolExecutor | None = None
 
     def grade(self, job: autograde.Job, text: str, lab: verdict.Lab) -> autograde.Result:
-        said = ""
+        reason = ""
         for _ in range(_TRIES):
             if self.pool is None:
                 self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
@@ -209,13 +209,13 @@ class _Worker:
                 return self.pool.submit(autograde.grade, job, text).result()
             except BrokenProcessPool:
                 self.close()
-                said = "the grader's process died"
+                reason = "the grader's process died"
             except Trouble as trouble:
-                said = str(trouble)
+                reason = str(trouble)
                 break
             except Exception as error:  # a fault of the grader's own: it must not cost the class its grades
-                said = f"{type(error).__name__}: {error}"
-        return given_up(job, lab, said)
+                reason = f"{type(error).__name__}: {error}"
+        return given_up(job, lab, reason)
 
     def close(self) -> None:
         if self.pool is not None:
@@ -225,11 +225,11 @@ class _Worker:
             self.pool = None
 
 
-def given_up(job: autograde.Job, lab: verdict.Lab, said: str) -> autograde.Result:
+def given_up(job: autograde.Job, lab: verdict.Lab, reason: str) -> autograde.Result:
     """The result of a submission that the grader could not grade. Its key is empty: the next run tries again."""
     result = autograde.nothing_yet(job, lab)
     result.key = ""
-    result.note = f"could not be graded, please look at it: {said.strip().partition(chr(10))[0]}"
+    result.note = f"could not be graded, please look at it: {reason.strip().partition(chr(10))[0]}"
     result.notebook = lab.release
     return result
 
@@ -300,22 +300,22 @@ def _one_message(out: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SQLAlchemyError) as error:
-        number, said = getattr(error, "errno", None), str(error)
-        if number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in said:
+        number, message = getattr(error, "errno", None), str(error)
+        if number in (errno.ENOSPC, errno.EDQUOT) or "disk is full" in message:
             raise CourseError(f"The disk of {out} is full. {kept} Make room, then run the same command again.") from None
-        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "readonly" in said or "unable to open" in said:
-            raise CourseError(f"{out} cannot be written: {said.splitlines()[0]}. Give another --out.") from None
-        if "locked" in said:
+        if number in (errno.EROFS, errno.EACCES, errno.EPERM) or "readonly" in message or "unable to open" in message:
+            raise CourseError(f"{out} cannot be written: {message.splitlines()[0]}. Give another --out.") from None
+        if "locked" in message:
             raise CourseError(
                 f"{out}/gradebook.db is locked by another program, perhaps formgrader. {kept} Close that, then run again."
             ) from None
         if isinstance(error, SQLAlchemyError):
             raise CourseError(
-                f"{out}/gradebook.db is damaged: {said.splitlines()[0][:200]}. Put a backup in its place, or move it away: "
-                "then it is made anew from the results, without grades given by hand."
+                f"{out}/gradebook.db is damaged: {message.splitlines()[0][:200]}. Put a backup in its place, or move it "
+                "away: then it is made anew from the results, without grades given by hand."
             ) from None
         if number == errno.ENAMETOOLONG:
-            raise CourseError(f"The path of --out is too long for this system: {said[:200]} …") from None
+            raise CourseError(f"The path of --out is too long for this system: {message[:200]} …") from None
         raise
 
 

@@ -242,7 +242,7 @@ class Session:
         }  # fmt: skip
         run = self._request("execute_request", content, seconds, patient)
         if run.reply.get("status") != "ok" and not run.error:
-            run.error = _said(run.reply)
+            run.error = _error_text(run.reply)
         if over := self.manager.provisioner.over():  # else the watch would see it in the next cell, and that be blamed
             raise Dead(over, run)
         if self.manager.provisioner.crowded:
@@ -340,7 +340,7 @@ class Session:
             self.printed += size
             run.printed += size
             if kind == "error" and not run.error:
-                run.error = _said(content)
+                run.error = _error_text(content)
             add_output(run.outputs, kind, content)
 
 
@@ -360,7 +360,7 @@ class _Specs(KernelSpecManager):  # type: ignore[misc]
         )
 
 
-def _said(content: dict[str, Any]) -> str:
+def _error_text(content: dict[str, Any]) -> str:
     name, value = str(content.get("ename", "error"))[:80], str(content.get("evalue", ""))[:500]
     return f"{name}: {value}" if value else name
 

@@ -33,7 +33,7 @@ class Pair:
 
     students: tuple[str, ...]
     figure: float  # 1: the same
-    said: str
+    description: str
 
 
 def pairs(answers: Mapping[str, Mapping[str, str]], given: Mapping[str, str]) -> list[Pair]:
@@ -45,12 +45,12 @@ def pairs(answers: Mapping[str, Mapping[str, str]], given: Mapping[str, str]) ->
     """
     verbatim = _verbatim(answers, given)
     stubs = {(name, run) for name, source in given.items() for run in _runs(source)}
-    found = {
+    runs_of = {
         student: {(name, run) for name, source in written.items() for run in _runs(source)} - stubs
         for student, written in answers.items()
     }
     holders: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
-    for student, runs in found.items():
+    for student, runs in runs_of.items():
         for run in runs:
             holders[run].append(student)
     most = max(2, min(_HOLDERS, round(_RARE * len(answers))))

@@ -59,8 +59,8 @@ def _common(raw: bytes) -> bool:
 
 
 def _first(raw: bytes, encodings: Iterable[str]) -> str:
-    found = (_decode(raw, encoding) for encoding in encodings)
-    return next((name for name in found if name is not None), raw.decode("latin-1"))
+    decoded_names = (_decode(raw, encoding) for encoding in encodings)
+    return next((name for name in decoded_names if name is not None), raw.decode("latin-1"))
 
 
 def _decode(raw: bytes, encoding: str) -> str | None:
@@ -117,14 +117,14 @@ def words(name: str) -> list[str]:
     Numbers of five digits and more stay: they are a student's.
     """
     spaced = _STEP.sub(" ", unicodedata.normalize("NFC", name))
-    found = []
+    tokens = []
     for run in _RUN.findall("".join(_kind(sign) for sign in spaced)):
         text, spaced = spaced[: len(run)].casefold(), spaced[len(run) :]
         if run[0] == "d" and len(run) >= 5:
-            found.append(text)
+            tokens.append(text)
         elif run[0] == "w":
-            found += [part for part in _CHINESE.sub(" ", text).split() if part not in _COMMON]
-    return found
+            tokens += [part for part in _CHINESE.sub(" ", text).split() if part not in _COMMON]
+    return tokens
 
 
 def _kind(sign: str) -> str:

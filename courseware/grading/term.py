@@ -74,7 +74,7 @@ def write(graded: Sequence[Path], out: Path, students: Path | None = None, weigh
         raise CourseError("Nobody is graded in these folders.")
     out.parent.mkdir(parents=True, exist_ok=True)
     gradebook.write(out, spreadsheets.for_excel([_table_row(row, labs) for row in rows]))
-    return [*_said(rows, labs, roster), f"{out}: {len(rows)} students, {len(labs)} labs"]
+    return [*_report(rows, labs, roster), f"{out}: {len(rows)} students, {len(labs)} labs"]
 
 
 def _may_be_written(out: Path) -> None:
@@ -87,17 +87,17 @@ def _may_be_written(out: Path) -> None:
 
 def _labs(folders: Sequence[Path]) -> list[_Lab]:
     """The labs in the order of their names."""
-    found: dict[str, _Lab] = {}
+    by_name: dict[str, _Lab] = {}
     for folder in dict.fromkeys(path.resolve() for path in folders):
         name, most, entries = _graded(folder)
-        lab = found.setdefault(name, _Lab(name, most))
+        lab = by_name.setdefault(name, _Lab(name, most))
         if lab.most != most:
             raise CourseError(
                 f"{folder} counts {name} to {most:g} points, and another folder to {lab.most:g}: they were graded with "
                 "different versions of the lab. Run `course grade` again for both."
             )
         lab.entries += entries
-    return [found[name] for name in sorted(found)]
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _graded(folder: Path) -> tuple[str, float, list[_Entry]]:
@@ -160,13 +160,13 @@ def _key(entry: _Entry, shared: set[str]) -> tuple[str, ...]:
 
 def _shared_ids(labs: list[_Lab]) -> set[str]:
     """Ids that stand for several students of one lab, by their names: two platforms may count alike."""
-    found = set()
+    shared = set()
     for lab in labs:
         called: dict[str, set[str]] = defaultdict(set)
         for entry in lab.entries:
             called[student_names.same(entry.id)].add(student_names.loose(entry.name))
-        found |= {number for number, several in called.items() if len(several) > 1}
-    return found
+        shared |= {number for number, several in called.items() if len(several) > 1}
+    return shared
 
 
 def _counted(entries: Iterable[_Entry]) -> _Entry | None:
@@ -193,35 +193,35 @@ def _table_row(row: _Row, labs: list[_Lab]) -> dict[str, Any]:
         "id": row.id, "student": row.name, **scores, "total": round(total, 2), "max_total": most,
         "percent": round(100 * total / most, 1) if most else "",
         "late": "; ".join(name for name, entry in counted.items() if entry and entry.late),
-        "note": ". ".join(f"{said}: {', '.join(which)}" for said, which in notes if which),
+        "note": ". ".join(f"{label}: {', '.join(which)}" for label, which in notes if which),
     }  # fmt: skip
 
 
-def _said(rows: list[_Row], labs: list[_Lab], roster: Roster | None) -> list[str]:
+def _report(rows: list[_Row], labs: list[_Lab], roster: Roster | None) -> list[str]:
     """Who is missing where, who is there twice, and who may be one student."""
-    said = []
+    lines = []
     for lab in labs:
         weight = "" if lab.weight is None else f", weight {lab.weight:g}"
-        said.append(f"{lab.name}: {len(lab.entries)} handed in, {lab.most:g} points{weight}")
+        lines.append(f"{lab.name}: {len(lab.entries)} handed in, {lab.most:g} points{weight}")
         missing = [row.name for row in rows if not row.entries[lab.name]]
         waiting = [row.name for row in rows if row.entries[lab.name] and _without(row.entries[lab.name])]
-        said += _line("nothing from", missing) + _line("no grade yet, counted as 0", waiting)
+        lines += _line("nothing from", missing) + _line("no grade yet, counted as 0", waiting)
         for row in rows:
             if len(several := row.entries[lab.name]) > 1:
-                said += _line(
+                lines += _line(
                     f"{student_names.shown(row.name)} is there {len(several)} times, the best counts", map(_one, several)
                 )
     by_name: dict[str, list[_Row]] = defaultdict(list)
     for row in rows:
         by_name[student_names.loose(row.name)].append(row)
     alike = [several for several in by_name.values() if len(several) > 1]
-    said += _line("one name, several ids", [f"{group[0].name} ({', '.join(row.id for row in group)})" for group in alike])
+    lines += _line("one name, several ids", [f"{group[0].name} ({', '.join(row.id for row in group)})" for group in alike])
     if roster:
         listed: set[tuple[str, str]] = {(person.id, person.name) for person in roster.people}
-        said += _line("not on the list of the class", [row.name for row in rows if (row.id, row.name) not in listed])
+        lines += _line("not on the list of the class", [row.name for row in rows if (row.id, row.name) not in listed])
     elif alike:
-        said.append("  --students LIST.csv tells which of them is one student")
-    return said
+        lines.append("  --students LIST.csv tells which of them is one student")
+    return lines
 
 
 def _one(entry: _Entry) -> str:
@@ -233,9 +233,9 @@ def _without(entries: list[_Entry]) -> bool:
     return counted is not None and counted.score is None
 
 
-def _line(said: str, listed: Iterable[str]) -> list[str]:
+def _line(label: str, listed: Iterable[str]) -> list[str]:
     who = list(listed)
     if not who:
         return []
     more = f" and {len(who) - _SHOWN} more" if len(who) > _SHOWN else ""
-    return [f"  {said}: {', '.join(map(student_names.shown, who[:_SHOWN]))}{more}"]
+    return [f"  {label}: {', '.join(map(student_names.shown, who[:_SHOWN]))}{more}"]

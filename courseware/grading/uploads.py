@@ -80,8 +80,8 @@ class File:
             return ".ipynb" in self.name.lower()
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
             start = start.decode("utf-16", "ignore").encode()
-        found = _NOTEBOOK.match(start.removeprefix(b"\xef\xbb\xbf"))
-        return bool(found and (found[2] or ".ipynb" in self.name.lower()))
+        match = _NOTEBOOK.match(start.removeprefix(b"\xef\xbb\xbf"))
+        return bool(match and (match[2] or ".ipynb" in self.name.lower()))
 
 
 @dataclass(eq=False)

@@ -99,7 +99,7 @@ def _packages() -> list[str]:
     lock = ROOT / "requirements.lock"
     text = lock.read_text(encoding="utf-8") if lock.exists() else ""
     named = {_plain(match[1]) for match in re.finditer(r"^([\w.-]+)==", text, re.MULTILINE)}
-    installed = {_plain(found.name): found.version for found in metadata.distributions()}
+    installed = {_plain(distribution.name): distribution.version for distribution in metadata.distributions()}
     return [text, *sorted(f"{name}=={version}" for name, version in installed.items() if not named or name in named)]
 
 
@@ -175,7 +175,7 @@ def says(exercise: Exercise, got: Any, function: str = "probe") -> str:
 def compare(outside: str, got: Any, want: Any, function: str) -> str:
     """What a check says of an answer, both encoded. Meant for the process aside."""
     with np.errstate(all="ignore"):
-        return verify.said(verify.judge, outside, wire.decode(got), wire.decode(want), function)[:2000]
+        return verify.error_of(verify.judge, outside, wire.decode(got), wire.decode(want), function)[:2000]
 
 
 def failing(exercise: Exercise, got: Any) -> list[str]:
@@ -194,24 +194,24 @@ def compare_cases(outside: str, because: failing_cases.Marks, got: Any, want: An
 
     def judge(answer: Any) -> bool:
         with np.errstate(all="ignore"):
-            return not verify.said(verify.judge, outside, answer, right)
+            return not verify.error_of(verify.judge, outside, answer, right)
 
     return failing_cases.failing([(key, text) for key, text in because], wire.decode(got), right, judge)
 
 
 def experiment_names(lab: nbformat.NotebookNode) -> set[str]:
     """Names that only the cells which grading skips define."""
-    found: set[str] = set()
+    names: set[str] = set()
     for cell in lab.cells:
         if cell.cell_type == "code" and "experiment" in tags(cell):
             try:
                 tree = ast.parse(cell.source)
             except SyntaxError:  # IPython's own syntax
                 continue
-            found |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-            found |= {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
-            found |= {(n.asname or n.name).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.alias)}
-    return found
+            names |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+            names |= {n.name for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+            names |= {(n.asname or n.name).split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.alias)}
+    return names
 
 
 if __name__ == "__main__":

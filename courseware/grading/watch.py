@@ -171,11 +171,11 @@ def _status(pid: int) -> dict[str, int]:
         text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return {}
-    found = {name: value.split() for name, value in _STATUS.findall(text)}
-    if found.pop("State", ["Z"])[0] in "ZX":
+    values = {name: value.split() for name, value in _STATUS.findall(text)}
+    if values.pop("State", ["Z"])[0] in "ZX":
         return {}
-    inside = int(found.pop("NSpid", ["0"])[-1])  # its number in the innermost namespace
-    return {"NSpid": inside} | {name: int(value[0]) * (1024 if name in _BYTES else 1) for name, value in found.items()}
+    inside = int(values.pop("NSpid", ["0"])[-1])  # its number in the innermost namespace
+    return {"NSpid": inside} | {name: int(value[0]) * (1024 if name in _BYTES else 1) for name, value in values.items()}
 
 
 def _exactly(pids: list[int]) -> int:
@@ -201,7 +201,7 @@ def _exactly(pids: list[int]) -> int:
 
 def _segments(pid: int, maps: list[str]) -> dict[str, int]:
     """Memory that a process shares with its children through mappings of no file: by number, bytes that they may hold."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for line in maps:
         fields = line.split(maxsplit=5)
         if fields[1][3:4] == "s" and len(fields) == 6 and fields[5].startswith(("/dev/zero", "/memfd:", "/SYSV")):
@@ -209,15 +209,15 @@ def _segments(pid: int, maps: list[str]) -> dict[str, int]:
             size = end - start
             with contextlib.suppress(OSError):  # exactly, where we may
                 size = os.stat(f"/proc/{pid}/map_files/{fields[0]}").st_blocks * 512
-            found[fields[4]] = max(size, found.get(fields[4], 0))
-    return found
+            sizes[fields[4]] = max(size, sizes.get(fields[4], 0))
+    return sizes
 
 
 def _unshown() -> int:
     """Bytes in the whole system that no process need show: shared memory, and what the system itself keeps."""
     with contextlib.suppress(OSError):
-        found = re.findall(
+        sizes = re.findall(
             r"^(?:Shmem|SUnreclaim):\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE
         )
-        return sum(map(int, found)) * 1024
+        return sum(map(int, sizes)) * 1024
     return 0

@@ -109,12 +109,12 @@ class Nursery:
     def _answer(self, seconds: float) -> str:
         self.control.settimeout(seconds)
         try:
-            said = self.control.recv(10_000).decode()
+            reply = self.control.recv(10_000).decode()
         except OSError as error:
-            said = str(error)
-        status, _, value = said.partition(" ")
+            reply = str(error)
+        status, _, value = reply.partition(" ")
         if status != "ok":
-            raise Unavailable(said or "the process that holds the imports is gone")
+            raise Unavailable(reply or "the process that holds the imports is gone")
         return value
 
 
@@ -134,19 +134,19 @@ def nursery(modules: tuple[str, ...], environment: dict[str, str]) -> Nursery:
                 _nurseries[modules] = Nursery(modules, environment)
             except Unavailable as error:
                 _nurseries[modules] = error
-        found = _nurseries[modules]
-    if isinstance(found, Unavailable):
-        raise found
-    return found
+        held = _nurseries[modules]
+    if isinstance(held, Unavailable):
+        raise held
+    return held
 
 
 def give_up(modules: tuple[str, ...], error: Unavailable) -> None:
     """Cold kernels from here on."""
     with _lock:
-        found = _nurseries.get(modules)
+        held = _nurseries.get(modules)
         _nurseries[modules] = error
-    if isinstance(found, Nursery):
-        found.close()
+    if isinstance(held, Nursery):
+        held.close()
 
 
 # ---- what follows runs in the nursery ----

@@ -269,7 +269,7 @@ def test_a_model_is_where_load_model_puts_it(tmp_path: Path) -> None:
         "from course_utils import load_model, generate, scoring\nmodel, tokenizer = load_model()\n"
         "text = generate(model, tokenizer, 'Hello', max_new_tokens=3)\n"
         "table = scoring.loglikelihood(model, tokenizer, ['The sky is'], [' blue', ' green'], progress=False)\n"
-        "r = str(model.device), str(model.dtype), type(text).__name__, bool(table.logprob[0] > table.logprob[1])",
+        "r = str(model.device), str(model.dtype), type(text).__name__, bool(table.loglikelihood[0] > table.loglikelihood[1])",
         "from course_utils import load_model\nmodel, tokenizer = load_model()\n"
         "r = model(**tokenizer('The sky', return_tensors='pt')).logits",
         "from course_utils import load_model\nmodel, tokenizer = load_model(precision='fp32')\n"

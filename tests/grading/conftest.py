@@ -1,4 +1,4 @@
-"""A tiny lab, notebooks for it, and a class graded once for all tests of a file."""
+"""The tiny lab of `tiny_class.py`, prepared once; a class graded for a test."""
 
 from __future__ import annotations
 
@@ -8,46 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
+from tiny_class import QUICK, RIGHT, TINY, handed_in
 
-from courseware.chapters import Chapter
-from courseware.grading import box, demo, scheduler, verdict
-
-TINY = Chapter(Path(__file__).parent / "90_tiny")
-RIGHT = {"double": "def double(x):\n    return 2 * x", "total": "def total(values):\n    return float(sum(values))"}
-WRONG = "def double(x):\n    return x"
-QUICK = {"cell": "6 s", "total": "40 s", "memory": "1 GB", "disk": "60 MB", "output": "2 MB", "processes": "64"}
-
-
-def why_no_box() -> str:
-    try:
-        box.check()
-    except box.BoxError as error:
-        return str(error).splitlines()[0]
-    return ""
-
-
-needs_box = pytest.mark.skipif(bool(why_no_box()), reason=why_no_box())
-
-
-def handed_in(answers: dict[str, str], before: str = "") -> dict[str, Any]:
-    """A student's notebook as JSON: the lab with answers, and an own cell before them."""
-    made = demo.notebook(TINY, answers)
-    if before:
-        first = next(i for i, c in enumerate(made["cells"]) if c["metadata"].get("nbgrader", {}).get("grade_id") == "double")
-        made["cells"].insert(first, json.loads(json.dumps(nbformat.v4.new_code_cell(before))))
-    return made
-
-
-def result_of(out: Path, student: str) -> dict[str, Any]:
-    return json.loads((out / "results" / f"{student}.json").read_text(encoding="utf-8"))
-
-
-def scores(out: Path, student: str) -> tuple[float, float]:
-    """Points of the two exercises."""
-    points = result_of(out, student)["scores"]
-    return points["double-tests"] + points["double-hidden"], points["total-tests"] + points["total-hidden"]
+from courseware.grading import scheduler, verdict
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import QUICK, TINY, needs_box, scores
+from tiny_class import QUICK, TINY, needs_box, scores
 
 from course_utils.errors import CourseError
 from courseware import build

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from conftest import RIGHT, TINY, handed_in
+from tiny_class import RIGHT, TINY, handed_in
 
 from courseware import build
 from courseware.grading import restore
@@ -426,9 +426,9 @@ def test_a_file_of_too_many_values_is_not_read(
 def test_long_cells_do_not_take_minutes(solved: dict[str, Any]) -> None:
     cell(solved, "double")["source"] = "def other(x):\n    return x"
     solved["cells"] += [code("def x():\n    pass\n" + "a = 1 # b\n" * 300_000)] + [code("y = 1 # c\n" * 9_000)] * 70
-    started = time.monotonic()
+    started = time.process_time()  # not the clock: other work may take the processor
     restored(solved)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     solved["cells"] += [code("y = 1 # c\n" * 9_000)] * 10
     with pytest.raises(restore.Unreadable, match="more than 10 million characters of code"):
         restored(solved)
@@ -437,9 +437,9 @@ def test_long_cells_do_not_take_minutes(solved: dict[str, Any]) -> None:
 @pytest.mark.parametrize("line", ["%foo bar\n", "!ls\n", "x = !ls\n", "?x\n", "x.y?\n", "%foo\n%%bar\n", "(\n%a", "{\n!"])
 def test_hundreds_of_lines_for_ipython_do_not_take_minutes(solved: dict[str, Any], line: str) -> None:
     solved["cells"] += [code(f"def double(x): return x  # {n}\n" + line * 1_000) for n in range(20)]
-    started = time.monotonic()
+    started = time.process_time()  # not the clock: other work may take the processor
     restored(solved)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, scores
+from tiny_class import QUICK, RIGHT, TINY, handed_in, needs_box, scores
 
 from course_utils.errors import CourseError
 from courseware.grading import scheduler

@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import QUICK, RIGHT, TINY, handed_in
+from tiny_class import QUICK, RIGHT, TINY, handed_in
 
 from courseware import build
 from courseware.grading import box, execution, restore, verdict

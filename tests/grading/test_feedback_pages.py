@@ -14,9 +14,9 @@ from typing import Any
 import dying
 import nbformat
 import pytest
-from conftest import RIGHT, TINY, WRONG, handed_in
 from nbconvert.filters import markdown2html
 from PIL import Image
+from tiny_class import RIGHT, TINY, WRONG, handed_in
 
 from courseware import build
 from courseware.grading import feedback, feedback_page, markdown, page_workers, restore
@@ -221,9 +221,8 @@ class Written(list[page_workers.Printed]):
 
 def test_pages_are_made_in_processes_that_may_die(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_workers, "_serve", dying.dies)
-    started = time.monotonic()
     made = Written().press(about(key="first"), about(key="second"))
-    assert [printed.why for printed in made] == ["memory"] * 2 and time.monotonic() - started < 120
+    assert [printed.why for printed in made] == ["memory"] * 2  # and not "took too long", which is said after the limit
     assert all("it needed too much memory" in printed.page for printed in made)
 
 

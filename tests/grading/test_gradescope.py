@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RIGHT, TINY, WRONG, handed_in, needs_box
+from tiny_class import RIGHT, TINY, WRONG, handed_in, needs_box
 
 from courseware.chapters import ROOT
 from courseware.cli import main
@@ -107,7 +107,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_results_have_the_form_that_gradescope_reads() -> None:
     result = autograde.Result("", "90_tiny", "key", "a.ipynb", "", "boxed", {"double-tests": 1.0, "double-hidden": 0.0})
-    result.said = {"double": [["note", "its cell was split"], ["hidden", ""], ["because", "an array with two axes"]]}
+    result.messages = {"double": [["note", "its cell was split"], ["hidden", ""], ["because", "an array with two axes"]]}
     result.reasons = {"total": "not answered"}
     result.why = {"double": "hidden: HIDDEN-MARKER"}
     made = gradescope.report(result, LAB, {"tests": "visible", "hidden": "after_published"})

@@ -13,7 +13,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
+from tiny_class import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
 
 from courseware.grading import scheduler
 

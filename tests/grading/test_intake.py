@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from conftest import RIGHT, TINY, handed_in
+from tiny_class import RIGHT, TINY, handed_in
 
 from course_utils.errors import CourseError
 from courseware.grading import archive, demo, intake
@@ -683,7 +683,7 @@ def test_a_notebook_saved_as_gbk_is_read(tmp_path: Path) -> None:
     files = {"a.ipynb": text.encode("gbk"), "b.ipynb": western.encode("cp1252"), "c.ipynb": text.encode()}
     a, b, c = taken(laid(tmp_path / "submitted", files))
     assert json.loads(a.read()) == json.loads(text) == json.loads(c.read()) and json.loads(b.read()) == json.loads(western)
-    assert "GBK" in a.said and "save it as UTF-8" in a.said and "Windows-1252" in b.said and c.said == ""
+    assert "GBK" in a.file_note and "save it as UTF-8" in a.file_note and "Windows-1252" in b.file_note and c.file_note == ""
 
 
 # -- what is broken or hostile
@@ -810,11 +810,11 @@ def test_bombs_cost_nothing(tmp_path: Path) -> None:
     struct.pack_into("<L", lies, lies.rfind(b"PK\x01\x02") + 24, 1000)  # unpacks to more than it says
     files = {"zeros.zip": zeros, "deep.zip": deep, "many.zip": many, "lies.zip": bytes(lies), "bob.ipynb": NB}
     path = laid(tmp_path / "submitted", files)
-    started = time.monotonic()
+    started = time.process_time()  # not the clock: other work may take the processor
     found = {s.name: s for s in taken(path)}
     with pytest.raises(archive.Damaged):
         found["lies"].read()
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert "200 MB; at most 50 MB" in found["zeros"].problem and "one in another" in found["deep"].problem
     assert not found["bob"].problem and {"zeros", "deep", "lies", "bob"} <= set(found)
 
@@ -990,5 +990,5 @@ def test_a_class_of_three_hundred_takes_seconds(tmp_path: Path) -> None:
     )
     files = {name: data for n in range(300) for name, data in kinds[n % 5](n).items()}
     path = in_zip(tmp_path, files)
-    started = time.monotonic()
-    assert len(taken(path).submissions) == 300 and time.monotonic() - started < 30
+    started = time.process_time()  # not the clock: other work may take the processor
+    assert len(taken(path).submissions) == 300 and time.process_time() - started < 30

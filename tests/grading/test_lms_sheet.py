@@ -78,7 +78,7 @@ def test_canvas(tmp_path: Path, mark: str, newline: str) -> None:
     assert others[0] == others[1]
     data = result.sheet.read_bytes().decode()
     assert data.startswith(mark) and data.count("\r\n") == (data.count("\n") if newline == "\r\n" else 0)
-    text = "\n".join(result.said)
+    text = "\n".join(result.report)
     assert "3 of 6 students" in text and "left as they were: Zhang, Wei (N/A)" in text and "Missing, Mia" in text
 
 
@@ -115,8 +115,8 @@ def test_canvas_knows_students_by_sis_and_name_too(tmp_path: Path) -> None:
     course = Canvas(COURSE, ASSIGNMENTS)
     course.import_gradebook(result.sheet)
     assert [course.grades[who, 4710] for who in (12345, 12346, 12350)] == ["46.00", "38.50", "1.00"]
-    assert "graded, and not in the sheet: nobody" in "\n".join(result.said)
-    assert result.feedback is None and "no longer has the name" in "\n".join(result.said)
+    assert "graded, and not in the sheet: nobody" in "\n".join(result.report)
+    assert result.feedback is None and "no longer has the name" in "\n".join(result.report)
 
 
 def test_canvas_first_and_last_names_apart(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_canvas_first_and_last_names_apart(tmp_path: Path) -> None:
 def test_a_sheet_that_counts_otherwise(tmp_path: Path) -> None:
     result = filled(tmp_path, CANVAS.replace("46.00", "100.00"), of_canvas(tmp_path))
     assert "83.70" in result.sheet.read_text(encoding="utf-8") and "counts to 100 and the lab to 46" in "\n".join(
-        result.said
+        result.report
     )
 
 
@@ -209,7 +209,7 @@ def test_moodle(tmp_path: Path, words: dict[str, str], most: str, delimiter: str
     original = list(csv.reader(io.StringIO(given, newline=""), delimiter=delimiter))
     at = original[0].index(words["grade"])
     assert [row[:at] + row[at + 1 :] for row in changed] == [row[:at] + row[at + 1 :] for row in original]
-    assert "3 of 4 students" in result.said[0]
+    assert "3 of 4 students" in result.report[0]
 
 
 @pytest.mark.parametrize("before_4_1", [False, True])
@@ -227,14 +227,14 @@ def test_moodle_passes_over_what_is_more_than_the_maximum(tmp_path: Path) -> Non
     result = filled(tmp_path, worksheet(ENGLISH, "46.00"), people)
     moodle = Moodle(PARTICIPANTS, 46.0, ENGLISH, times=dict(TIMES))
     moodle.import_worksheet(result.sheet)
-    assert moodle.grades[101] == 46.0 and "more than the sheet's maximum: Ann Lee" in "\n".join(result.said)
+    assert moodle.grades[101] == 46.0 and "more than the sheet's maximum: Ann Lee" in "\n".join(result.report)
 
 
 def test_no_verdict_is_no_grade(tmp_path: Path) -> None:
     people = of_moodle(tmp_path)
     people[0].score = None
     result = filled(tmp_path, worksheet(ENGLISH, "46.00"), people)
-    assert "without a grade yet: Ann Lee" in "\n".join(result.said)
+    assert "without a grade yet: Ann Lee" in "\n".join(result.report)
     moodle = Moodle(PARTICIPANTS, 46.0, ENGLISH, times=dict(TIMES))
     moodle.import_worksheet(result.sheet)
     assert 101 not in moodle.grades
@@ -290,7 +290,7 @@ def test_two_of_one_name_are_not_mixed_up(tmp_path: Path) -> None:
     assert "1000003,Bob Ray,2.00" in result.sheet.read_text(encoding="utf-8") and "Ann Lee,1" not in result.sheet.read_text(
         encoding="utf-8"
     )
-    assert "more than one may be meant" in "\n".join(result.said)
+    assert "more than one may be meant" in "\n".join(result.report)
 
 
 def test_numbers_and_names_of_one_sheet(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_numbers_and_names_of_one_sheet(tmp_path: Path) -> None:
         "2023002,王芳,2.00",
         "2023003,李雷,",
     ]
-    assert "graded, and not in the sheet: 李雷" in "\n".join(result.said)
+    assert "graded, and not in the sheet: 李雷" in "\n".join(result.report)
 
 
 @pytest.mark.parametrize("heading", ["学号,姓名,实验10", "Nummer der Person,Wer,Lab 10", "名单,,\nx,y,Lab 10"])
@@ -314,12 +314,12 @@ def test_others_of_the_class_may_stand_above_the_first_that_was_graded(tmp_path:
     text = f"{heading}\n2023001,张伟,\n2023002,王芳,\n2023003,李雷,\n"
     result = filled(tmp_path, text, [graded(tmp_path, "c.ipynb", "c", 3.0, id="2023003")])
     assert result.sheet.read_text(encoding="utf-8") == text.replace("李雷,", "李雷,3.00")
-    assert "nothing of theirs was graded: 2023001, 2023002" in "\n".join(result.said)
+    assert "nothing of theirs was graded: 2023001, 2023002" in "\n".join(result.report)
 
 
 def test_another_number_of_the_platform_is_another_student(tmp_path: Path) -> None:
     people = [graded(tmp_path, "zhangwei_99999_678_a.ipynb", "Wei Zhang", 1.0), *of_canvas(tmp_path)[:1]]
-    said = "\n".join(filled(tmp_path, CANVAS, people).said)
+    said = "\n".join(filled(tmp_path, CANVAS, people).report)
     assert "1 of 6 students" in said and "graded, and not in the sheet: Wei Zhang" in said
 
 
@@ -335,7 +335,7 @@ def test_a_column_that_is_read_only_is_not_another_one(tmp_path: Path) -> None:
 def test_grades_that_are_replaced_are_said_and_no_verdict_has_no_page(tmp_path: Path) -> None:
     people = [*of_canvas(tmp_path), graded(tmp_path, "missingmia_12360_678999_a.ipynb", "missingmia", None)]
     result = filled(tmp_path, CANVAS, people)
-    assert "another grade in the sheet, which is replaced: Tom, Twice (12.00)" in "\n".join(result.said)
+    assert "another grade in the sheet, which is replaced: Tom, Twice (12.00)" in "\n".join(result.report)
     assert result.feedback and not any("mia" in name for name in zipfile.ZipFile(result.feedback).namelist())
 
 

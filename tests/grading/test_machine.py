@@ -19,13 +19,13 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
-from conftest import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
 from nbformat.v4 import new_notebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.converters import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from sqlalchemy.exc import DatabaseError, OperationalError
 from test_class import command, started_with
+from tiny_class import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
 from traitlets.config import PyFileConfigLoader
 
 from course_utils.errors import CourseError

@@ -54,7 +54,7 @@ def test_a_copy_with_other_names_is_found() -> None:
 def test_word_for_word_copies_are_found_however_many() -> None:
     copies = {f"c{n}": MEAN + ("\n" if n % 2 else "") for n in range(25)}
     (found,) = similarity.pairs(answers(**copies), STUB)
-    assert len(found.students) == 25 and found.figure == 1 and "character by character" in found.said
+    assert len(found.students) == 25 and found.figure == 1 and "character by character" in found.description
 
 
 def test_what_many_write_says_nothing() -> None:
@@ -84,7 +84,7 @@ def test_a_large_class_takes_seconds() -> None:
 
 def entry(name: str, score: float | None, **more: object) -> Entry:
     points = score or 0.0
-    about = {"exercises": {"mean": (min(points, 3.0), 3.0), "total": (max(0.0, points - 3), 3.0)}, "said": {}}
+    about = {"exercises": {"mean": (min(points, 3.0), 3.0), "total": (max(0.0, points - 3), 3.0)}, "messages": {}}
     about["answers"] = {"mean": f"def mean(v): return {name!r}"}
     return Entry(name, name, score, 6.0, **{**about, **more})  # type: ignore[arg-type]
 
@@ -105,9 +105,9 @@ def test_figures() -> None:
 def test_common_reasons_and_who_needs_a_look() -> None:
     hidden = [["hidden", ""], ["because", "an empty list"]]
     page = made(
-        entry("a", 1.0, said={"mean": hidden, "total": [["visible", "AssertionError: got 5, not 7"]]}),
-        entry("b", 2.0, said={"mean": hidden, "total": [["visible", "AssertionError: got 6, not 7"]]}),
-        entry("c", 2.0, said={"mean": [["cell", "ran longer than 60 s"]]}, notes=["ran longer than 60 s"]),
+        entry("a", 1.0, messages={"mean": hidden, "total": [["visible", "AssertionError: got 5, not 7"]]}),
+        entry("b", 2.0, messages={"mean": hidden, "total": [["visible", "AssertionError: got 6, not 7"]]}),
+        entry("c", 2.0, messages={"mean": [["cell", "ran longer than 60 s"]]}, notes=["ran longer than 60 s"]),
         entry("d", 0.0, answers={}, notes=["the file is not a notebook: it is not JSON (from line 1 on)"]),
         entry("e", 3.0, look_again=True),
         entry("f", 3.0, remark="two files may be meant"),
@@ -123,13 +123,13 @@ def test_common_reasons_and_who_needs_a_look() -> None:
 
 def test_the_lab_as_it_was_given_out_is_called_so() -> None:
     said = {"mean": [["note", "not answered"]], "total": [["note", "not answered"]]}
-    assert "<td>nothing was answered</td>" in made(entry("a", 0.0, said=said, answers={}))
+    assert "<td>nothing was answered</td>" in made(entry("a", 0.0, messages=said, answers={}))
 
 
 def test_nothing_of_a_stranger_is_live() -> None:
     bad = "<script>alert(1)</script>"
     page = made(
-        entry(bad, 1.0, said={"mean": [["cell", bad]]}, notes=[f"could not be graded {bad}"], remark=bad),
+        entry(bad, 1.0, messages={"mean": [["cell", bad]]}, notes=[f"could not be graded {bad}"], remark=bad),
         entry("half \ud800", None),
         missing=(bad,),
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import needs_box
+from tiny_class import needs_box
 
 from courseware import build
 from courseware.chapters import Chapter, all_chapters

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import nbformat
-from conftest import needs_box
+from tiny_class import needs_box
 
 from courseware import build, release
 from courseware.chapters import chapter

@@ -12,8 +12,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import QUICK, RIGHT, TINY, handed_in
 from nbgrader.api import Gradebook
+from tiny_class import QUICK, RIGHT, TINY, handed_in
 
 from course_utils.errors import CourseError
 from courseware.grading import autograde, box, scheduler, verdict

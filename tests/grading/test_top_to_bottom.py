@@ -20,8 +20,8 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from conftest import QUICK, handed_in
 from IPython.core.inputtransformer2 import TransformerManager
+from tiny_class import QUICK, handed_in
 
 from courseware import wire
 from courseware.grading import autograde, box, comparator, execution, in_kernel, verdict

@@ -35,7 +35,7 @@ def child(code: str) -> Iterator[watch.Members]:
 def test_what_children_inherit_is_counted_once() -> None:
     code = (
         "import os, time\nx = bytearray(b'1') * 100_000_000\nfor _ in range(4):\n    if os.fork() == 0:\n"
-        "        time.sleep(100)\ntime.sleep(0.5)"
+        "        time.sleep(100)"
     )
     with child(code) as members:
         assert members.look(10**12).memory > 400 * MEGABYTE  # a quick look adds up
@@ -71,7 +71,7 @@ def test_lists_of_mappings_are_counted() -> None:
         "import ctypes, os, time\nlibc = ctypes.CDLL(None); libc.mmap.restype = ctypes.c_void_p\n"
         "start = libc.mmap(None, ctypes.c_size_t(60_000 << 12), 1, 0x4022, -1, ctypes.c_long(0))\n"
         "for i in range(0, 60_000, 2): libc.mprotect(ctypes.c_void_p(start + (i << 12)), 4096, 0)\n"
-        "for _ in range(3):\n    if os.fork() == 0: time.sleep(100)\ntime.sleep(0.2)"
+        "for _ in range(3):\n    if os.fork() == 0: time.sleep(100)"
     )
     with child(code) as members:
         assert members.look(0).memory > 4 * 17 * MEGABYTE

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICK, TINY, needs_box
+from tiny_class import QUICK, TINY, needs_box
 
 from courseware.grading import autograde, box, verdict, zygote
 from courseware.grading.session import Session

@@ -80,5 +80,5 @@ def test_other_shapes(lab: Namespace, settings: dict[str, Any]) -> None:
     logits, cache = lab["llama_logits"](ids, model.state_dict(), lab["shape_of"](config))
     torch.testing.assert_close(logits, model(ids).logits, rtol=1e-4, atol=1e-4)
     held = sum(t.numel() * t.element_size() for pair in cache for t in pair)
-    counted = lab["costs"](lab["shape_of"](config), 600, batch=3, width=4)
+    counted = lab["costs"](lab["shape_of"](config), 600, batch=3, bytes_per_element=4)
     assert counted == {"parameters": model.num_parameters(), "cache_bytes": held}

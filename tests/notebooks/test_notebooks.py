@@ -72,15 +72,15 @@ def test_student_lab_is_an_nbgrader_assignment(chapter: Chapter) -> None:
 def test_wrong_solutions_lose_points(chapter: Chapter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COURSE_BUDGET", "quick")
     lab, names, said = verify.reference(chapter)
-    assert not [outcome for outcome in said if outcome.said], "the reference solution fails its own tests"
+    assert not [outcome for outcome in said if outcome.error], "the reference solution fails its own tests"
     tried = verify.mutants(chapter, lab, names)
     for mutant in tried:  # who passes the visible tests honestly must be able to prove it
-        said = {outcome.kind: outcome.said for outcome in mutant.outcomes}
+        said = {outcome.kind: outcome.error for outcome in mutant.outcomes}
         assert said["tests"] or not said["evidence"], f"{mutant.misconception}: visible() is stricter than its tests: {said}"
     broken = [f"{m.exercise}: {m.misconception}" for m in tried if m.broken]
     assert not broken, f"a name that is nowhere is no misconception: {broken}"
     survivors = [f"{m.exercise}: {m.misconception}" for m in tried if not m.caught]
-    by_hidden = sum(any(o.said for o in m.outcomes if o.kind == "hidden") for m in tried)
+    by_hidden = sum(any(o.error for o in m.outcomes if o.kind == "hidden") for m in tried)
     print(f"{chapter.name}: {len(tried) - len(survivors)} of {len(tried)} mutants caught, {by_hidden} by hidden tests")
     assert not survivors
 

@@ -28,6 +28,13 @@ def test_solution_cells(small: Chapter) -> None:
     assert set(cells) == {cell.id for cell in build.student_lab(small).cells} - {"double-hidden", "colab-link"}
 
 
+def test_folded_code(small: Chapter) -> None:
+    small.lab_source.write_text(LAB.replace('tags=["experiment"]', 'tags=["experiment", "hide-input"]'), encoding="utf-8")
+    for notebook in (build.student_lab(small), build.solution(small), build.lecture(small)):
+        folded = [cell for cell in notebook.cells if cell.metadata.get("jupyter") == {"source_hidden": True}]
+        assert [cell.source for cell in folded] in (["print(double(21))"], ["print(1)"])
+
+
 def test_slides(small: Chapter) -> None:
     types = [cell.metadata.slideshow.slide_type for cell in build.lecture(small).cells]
     assert types == ["slide", "skip", "skip", "-", "subslide", "notes"]

@@ -60,14 +60,14 @@ def read(*given: object, **keywords: object) -> arguments.Request:
 )
 def test_words_for_a_precision(keywords: dict[str, Any], precision: str) -> None:
     asked = read(**keywords)
-    assert asked.precision == precision and asked.other is None
+    assert asked.precision == precision and asked.compute_dtype is None
     assert set(asked.rest) == set()
 
 
 def test_dtype_beside_a_quantized_precision_is_that_of_the_rest() -> None:
     for keywords in ({"load_in_8bit": True}, {"precision": "int8"}, {"quantization_config": EIGHT}):
         asked = read(**keywords, torch_dtype=torch.float16)
-        assert (asked.precision, asked.other) == ("int8", "fp16")
+        assert (asked.precision, asked.compute_dtype) == ("int8", "fp16")
 
 
 @pytest.mark.parametrize(

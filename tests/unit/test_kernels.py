@@ -50,7 +50,7 @@ def test_a_missed_reply_is_found_soon(timeout: float | None, monkeypatch: pytest
     monkeypatch.setattr(kernels, "PIECE", 0.1)
     started = time.monotonic()
     assert wait(0.25, timeout, monkeypatch) == "reply"
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60  # one poll of all that time would not have seen it
 
 
 def test_no_reply_is_an_empty_queue_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ def test_no_reply_is_an_empty_queue_in_time(monkeypatch: pytest.MonkeyPatch) -> 
     started = time.monotonic()
     with pytest.raises(Empty):
         wait(3600, 0.3, monkeypatch)
-    assert 0.29 < time.monotonic() - started < 10
+    assert 0.29 < time.monotonic() - started < 3600
 
 
 class Clock:

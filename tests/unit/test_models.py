@@ -52,7 +52,7 @@ def test_course_model_answers() -> None:
 @pytest.mark.parametrize("precision", hardware.PRECISIONS)
 def test_plan_is_what_is_measured(precision: str) -> None:
     model, _ = load_model(precision=precision, device="cpu")
-    planned = hardware.plan("course", precision, other="fp32")
+    planned = hardware.plan("course", precision, compute_dtype="fp32")
     assert planned.weights == pytest.approx(model.get_memory_footprint(), rel=0.05)
     held = {t.data_ptr(): t.numel() * t.element_size() for t in _all_tensors(model)}
     assert planned.weights + planned.scales == pytest.approx(sum(held.values()), rel=0.05)
@@ -172,7 +172,7 @@ def test_local_checkpoint_of_each_architecture(name: str, tmp_path: Path) -> Non
 def test_each_architecture_in_int8(name: str, tmp_path: Path) -> None:
     folder = checkpoints.make(name, tmp_path / name)
     model, tokenizer = load_model(folder, precision="int8", device="cpu")
-    planned = hardware.plan(folder, "int8", context=16, other="fp32")
+    planned = hardware.plan(folder, "int8", context=16, compute_dtype="fp32")
     assert planned.weights == pytest.approx(model.get_memory_footprint(), rel=0.05)
     assert model(**tokenizer("a b c", return_tensors="pt", return_token_type_ids=False)).logits.isfinite().all()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +38,7 @@ def test_sixteen_bits_score_as_thirty_two_do(precision: str, rel: float) -> None
     got = scoring.nll(narrow, tokenizer, texts, progress=False)
     assert got.nll.dtype == np.float64 and scoring.perplexity(got) == pytest.approx(scoring.perplexity(want), rel=rel)
     frame = scoring.loglikelihood(narrow, tokenizer, prompts, words, progress=False)
-    np.testing.assert_allclose(frame.logprob, options.logprob, atol=50 * rel)
+    np.testing.assert_allclose(frame.loglikelihood, options.loglikelihood, atol=50 * rel)
     assert "Paris" in generate(narrow, tokenizer, "What is the capital of France?", max_new_tokens=8)
 
 
@@ -49,19 +51,19 @@ def test_loglikelihood_is_that_of_one_text_at_a_time(batch_size: int) -> None:
     model, tokenizer = load_model(precision="fp32")
     frame = scoring.loglikelihood(model, tokenizer, PROMPTS, OPTIONS, batch_size=batch_size, progress=False)
     places = [(i, j) for i, options in enumerate(OPTIONS) for j in range(len(options))]
-    assert list(zip(frame.prompt, frame.option, strict=True)) == places
+    assert list(zip(frame.context, frame.continuation, strict=True)) == places
     for row in frame.itertuples():
-        bare = PROMPTS[row.prompt].rstrip()
+        bare = PROMPTS[row.context].rstrip()
         context = tokenizer(bare)["input_ids"]
-        ids = tokenizer(PROMPTS[row.prompt] + OPTIONS[row.prompt][row.option])["input_ids"]
+        ids = tokenizer(PROMPTS[row.context] + OPTIONS[row.context][row.continuation])["input_ids"]
         assert ids[: len(context)] == context and row.tokens == len(ids) - len(context)
         if not context:
             context, ids = [tokenizer.bos_token_id], [tokenizer.bos_token_id, *ids]
         with torch.inference_mode():
             logs = model(input_ids=torch.tensor([ids])).logits[0, len(context) - 1 : -1].log_softmax(-1)
         answer = torch.tensor(ids[len(context) :])
-        assert row.logprob == pytest.approx(float(logs.gather(1, answer[:, None]).sum()), abs=1e-4)
-        assert row.greedy == bool((logs.argmax(1) == answer).all())
+        assert row.loglikelihood == pytest.approx(float(logs.gather(1, answer[:, None]).sum()), abs=1e-4)
+        assert row.is_greedy == bool((logs.argmax(1) == answer).all())
 
 
 def test_loglikelihood_takes_one_list_of_options_for_all() -> None:
@@ -71,16 +73,16 @@ def test_loglikelihood_takes_one_list_of_options_for_all() -> None:
     prompts, words = [f"{head}Review: {text}\nSentiment:" for text in texts], [" positive", " negative"]
     once = scoring.loglikelihood(model, tokenizer, prompts, words, progress=False)
     alone = [scoring.loglikelihood(model, tokenizer, [prompt], words, progress=False) for prompt in prompts]
-    np.testing.assert_allclose(once.logprob, pd.concat(alone).logprob, atol=1e-4)
+    np.testing.assert_allclose(once.loglikelihood, pd.concat(alone).loglikelihood, atol=1e-4)
 
 
 @pytest.mark.parametrize(
     ("prompts", "options", "match"),
     [
-        ([], ["a"], "options"),
-        (["a"], [], "options"),
+        ([], ["a"], "continuations"),
+        (["a"], [], "continuations"),
         (["a"], [[""]], "no token"),
-        (["a " * 9000], ["b"], "context holds 8192"),
+        (["a " * 9000], ["b"], "window holds 8192"),
     ],
 )
 def test_loglikelihood_refuses_what_cannot_be_scored(prompts: list[str], options: list[str], match: str) -> None:
@@ -110,6 +112,22 @@ def test_bootstrap_interval_of_a_mean() -> None:
     _, low, high = scoring.bootstrap(frame, lambda f: f["x"].mean())
     assert high - low == pytest.approx(2 * 1.96 * frame.x.std() / 20, rel=0.15)
     assert scoring.bootstrap(frame, lambda f: f["x"].mean()) == (frame.x.mean(), low, high)
+
+
+def test_bootstrap_of_few_rows_warns_by_how_much_it_is_too_narrow() -> None:
+    frame, rng = pd.DataFrame({"x": np.arange(20.0)}), np.random.default_rng(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scoring.bootstrap(frame, lambda f: f["x"].mean(), n=20)
+    with pytest.warns(UserWarning, match=r"given 1 row\. .* no spread"):
+        scoring.bootstrap(frame[:1], lambda f: f["x"].mean(), n=20)
+    held = 0
+    for seed in range(150):
+        five = pd.DataFrame({"x": rng.normal(3, 2, 5)})
+        with pytest.warns(UserWarning, match="given 5 rows.* holds a mean about 85% of the time.*scoring.mean") as caught:
+            _, low, high = scoring.bootstrap(five, lambda f: f["x"].to_numpy().mean(), n=100, seed=seed)
+        held += low < 3 < high
+    assert caught[0].filename == __file__ and 0.73 < held / 150 < 0.94  # three to four standard errors
 
 
 def test_word_valence() -> None:
