@@ -1,6 +1,6 @@
 """LaTeX in prose → MathML, which browsers draw themselves: pages with formulas need no script and no network.
 
-nbconvert's own renderer leaves formulas to MathJax, a script of a server elsewhere; and "$0.35 here, $1.10 there" is one to it.
+nbconvert's own renderer leaves formulas to MathJax, a script on a server elsewhere, and takes "$0.35, not $1.10" for one.
 """
 
 from __future__ import annotations
