@@ -249,7 +249,7 @@ def _damaged(folder: Path) -> list[str]:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut: the folder is made again
         return [_MANIFEST]
     bad = []
     touched = False

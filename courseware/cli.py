@@ -397,7 +397,7 @@ def _run(command: Sequence[str | Path], **options: Any) -> int:
     """Run a command to its end; its exit status. Ctrl-C is the command's own: JupyterLab asks whether it should stop."""
     process = subprocess.Popen(command, **options)
     while True:
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):  # waits on, as said above
             return process.wait()
 
 

@@ -291,7 +291,10 @@ def _program(source: str) -> str:
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
-        with contextlib.suppress(Exception), _alarm(_CELL_SECONDS):
+        with (
+            contextlib.suppress(Exception),
+            _alarm(_CELL_SECONDS),
+        ):  # hostile text, too long or too deep: shown without colours, below
             return f"<pre>{_clean(highlight(shown, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)))}</pre>"
     return f"<pre>{_text(shown)}</pre>"
 

@@ -328,7 +328,7 @@ class Session:
                 text = json.dumps(message["content"], ensure_ascii=False).encode("utf-8", "replace")
                 content = dict(json.loads(text))
                 return str(message["msg_type"]), content, str(message["parent_header"].get("msg_id", "")), len(text)
-            except queue.Empty:
+            except queue.Empty:  # nothing in this channel: the next one
                 continue
             except Exception:  # whatever a forged message makes jupyter_client raise: it counts as printed, and is dropped
                 self.printed += 100_000
@@ -404,6 +404,6 @@ def _is_image(value: Any) -> bool:
         return False
     try:
         width, height = Image.open(io.BytesIO(base64.b64decode(value)), formats=("PNG", "JPEG")).size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # no picture
         return False
     return bool(width * height <= _PIXELS)

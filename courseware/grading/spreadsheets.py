@@ -82,10 +82,9 @@ def _decoded(data: bytes) -> tuple[str, str]:
             return data.decode(encoding, "replace"), encoding
     for encoding in ("utf-8", "gb18030", "cp1252"):
         if encoding != "gb18030" or student_names.looks_chinese(data):
-            try:
-                return data.decode(encoding), encoding
-            except UnicodeDecodeError:
-                continue  # the next encoding is tried
+            text = student_names.text_in(data, encoding)
+            if text is not None:
+                return text, encoding
     return data.decode("latin-1"), "latin-1"
 
 
