@@ -19,7 +19,7 @@ from nbconvert.filters import markdown2html
 from PIL import Image
 
 from courseware import build
-from courseware.grading import feedback, feedback_page, markdown, page_workers, restore
+from courseware.grading import feedback, feedback_page, markdown, page_workers, restore, session
 
 LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
 SHARED = feedback_page.Lab(
@@ -158,6 +158,22 @@ def test_pasted_pictures_are_kept() -> None:
 def test_what_is_no_picture_is_left_out(attachments: Any) -> None:
     made = page_workers.made(about(with_own("![p](attachment:image.png)", attachments)), SHARED, "")
     assert made.why == "" and "<img " not in made.page and "[p]" in made.page
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ({"image/png": png()}, ["image/png"]),
+        ({"image/png": png() + "\n", "text/plain": "<Figure>"}, ["image/png", "text/plain"]),
+        ({"image/png": png(30_000, 30_000), "text/plain": "<Figure>"}, ["text/plain"]),
+        ({"image/png": "no picture"}, []),
+        ({"image/png": [png()], "image/svg+xml": "<svg/>", "text/html": "<p>"}, []),
+    ],
+)
+def test_pictures_that_a_cell_shows(data: Any, kept: list[str]) -> None:
+    outputs: list[nbformat.NotebookNode] = []
+    session.add_output(outputs, "display_data", {"data": data})
+    assert sorted(mime for output in outputs for mime in output.data) == kept
 
 
 def test_surrogates_and_control_characters_are_no_text() -> None:
