@@ -17,8 +17,9 @@ SOURCES = [ROOT / "start.py"] + [
 
 def silent(source: str) -> list[int]:
     """Lines of `except` and `suppress` where an error ends, with no word about it in the program or beside it."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    commented = {token.start[0] for token in tokens if token.type == tokenize.COMMENT}
+    comments = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
+    commented = {comment.start[0] for comment in comments}
+    above = {comment.start[0] + 1 for comment in comments if comment.line.lstrip().startswith("#")}
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ExceptHandler) and not _tells(node):
@@ -27,7 +28,7 @@ def silent(source: str) -> list[int]:
             beside = range(node.lineno, node.body[0].lineno)
         else:
             continue
-        if not commented & set(beside):
+        if node.lineno not in above and not commented & set(beside):
             found.append(node.lineno)
     return sorted(found)
 
@@ -55,6 +56,8 @@ def _suppresses(item: ast.withitem) -> bool:
         ("except OSError:\n    return ''", [3]),
         ("except OSError:  # it is gone\n    pass", []),
         ("except OSError:\n    pass  # it is gone", []),
+        ("# it is gone\nexcept OSError:\n    pass", []),
+        ("    more()  # of this\nexcept OSError:\n    pass", [4]),
         ("except OSError as error:\n    print(error)", []),
         ("except OSError as error:\n    pass", [3]),
         ("except OSError:\n    raise", []),
