@@ -129,6 +129,8 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
     Raises:
         AssertionError
     """
+    g: Any
+    w: Any
     if isinstance(want, torch.Tensor):
         assert isinstance(got, torch.Tensor), f"{name} should be a torch.Tensor, but it is a {type(got).__name__}"
         assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
