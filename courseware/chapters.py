@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -224,7 +225,11 @@ def exercises(notebook: NotebookNode) -> list[str]:
 
 
 @lru_cache
+def project() -> dict[str, Any]:
+    """What pyproject.toml says of the course: the only place of the repository's address and of the oldest Python."""
+    return dict(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"])
+
+
 def repository() -> str:
-    """The repository's address, from the only place it stands."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return str(project["project"]["urls"]["Repository"])
+    """The repository's address."""
+    return str(project()["urls"]["Repository"])

@@ -21,13 +21,13 @@ from course_utils import __version__
 from course_utils.console import print_anything
 from course_utils.errors import CourseError
 
-from .chapters import ROOT, Chapter, ChapterError, all_chapters, chapter
+from .chapters import ROOT, Chapter, ChapterError, all_chapters, chapter, project
 
 _LOCK_HEADER = """\
 # The tested set, exact. Written by `course lock` from pyproject.toml; do not edit.
 # What torch needs for CUDA (nvidia-*, cuda-*, triton) is left out: each build of torch pins its own.
 """
-_LOCK_PINS = ["torch==2.13.0"]
+LOCK_PINS = ["torch==2.13.0"]  # the only place of this version; the lock file is written from it
 _LINUX_ONLY = tuple(
     f"courseware/grading/{name}.py"
     for name in ("box", "cgroup", "comparator", "feedback_page", "page_workers", "restore", "scheduler", "watch", "zygote")
@@ -348,12 +348,13 @@ def bench(names: tuple[str, ...]) -> int:
 
 @course.command()
 def lock() -> None:
-    """Write requirements.lock anew from pyproject.toml: one for Linux, macOS and Windows and for Python 3.11 and later."""
+    """Write requirements.lock anew from pyproject.toml: one for all systems and for every Python that the course runs on."""
     if not shutil.which("uv"):
         raise ChapterError("`course lock` needs uv: pip install uv")
-    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "course", "--universal", "--python-version", "3.11"]
+    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "course", "--universal"]
+    command += ["--python-version", project()["requires-python"].removeprefix(">=")]
     command += ["--no-header", "--no-annotate", "--quiet", "--constraints", "-"]
-    result = subprocess.run(command, cwd=ROOT, input="\n".join(_LOCK_PINS), encoding="utf-8", capture_output=True)
+    result = subprocess.run(command, cwd=ROOT, input="\n".join(LOCK_PINS), encoding="utf-8", capture_output=True)
     if result.returncode:
         raise ChapterError(f"uv could not solve the bounds of pyproject.toml:\n{result.stderr}")
     kept = [line for line in result.stdout.splitlines() if not re.match(r"nvidia-|cuda-|triton", line)]
@@ -397,7 +398,7 @@ def _run(command: Sequence[str | Path], **options: Any) -> int:
     """Run a command to its end; its exit status. Ctrl-C is the command's own: JupyterLab asks whether it should stop."""
     process = subprocess.Popen(command, **options)
     while True:
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt):  # waits on, as said above
             return process.wait()
 
 

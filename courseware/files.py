@@ -35,7 +35,7 @@ def tracked(root: Path, *names: str) -> list[Path]:
 
     In a copy without git: all but hidden files and caches.
     """
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError):  # no git here: the copy is read instead
         git = subprocess.run(["git", "ls-files", "-z", "--", *names], cwd=root, capture_output=True)
         if git.returncode == 0 and git.stdout:
             paths = [root / name for name in git.stdout.decode("utf-8", "surrogateescape").split("\0") if name]

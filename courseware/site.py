@@ -1,6 +1,7 @@
 """The course as a static web site: every lecture and every student's lab, a search, a bibliography and a glossary.
 
-Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML.
+Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML. Sphinx's settings
+are in docs/conf.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from docutils import nodes
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from .build import release_tag
 from .chapters import ROOT, Chapter, built, repository, tags
 from .files import anew
 from .mathml import font, mathml
@@ -61,25 +61,6 @@ CONTRIBUTING
 ```
 """
 
-_SETTINGS: dict[str, Any] = {
-    "project": "Foundations of large language models",
-    "author": "the course's authors",
-    "copyright": "text CC BY 4.0, code Apache-2.0",
-    "extensions": ["myst_nb", "courseware.site"],
-    "myst_enable_extensions": ["dollarmath", "deflist"],
-    "myst_heading_anchors": 3,
-    "nb_execution_mode": "off",
-    "nb_ipywidgets_js": {},  # its script lives on another server; the controls need a kernel anyway
-    "html_theme": "sphinx_book_theme",
-    "html_math_renderer": "mathml",
-    "html_static_path": ["static"],
-    "html_css_files": ["formulas.css"],
-    "html_title": "Foundations of large language models",
-    "html_copy_source": True,
-    "html_sourcelink_suffix": "",
-    "suppress_warnings": ["myst.header", "mystnb.unknown_mime_type", "mystnb.nb_file"],
-}
-
 
 def build(out: Path, chapters: list[Chapter]) -> list[str]:
     """Build the site into a folder; return Sphinx's warnings (none, if all is well).
@@ -98,28 +79,8 @@ def build(out: Path, chapters: list[Chapter]) -> list[str]:
 def _build(source: Path, out: Path, chapters: list[Chapter]) -> list[str]:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # a line for each glyph
     write_source(source, chapters)
-    address = repository()
-    theme = {
-        "repository_url": address,
-        "repository_branch": release_tag() or "main",
-        "path_to_docs": "",
-        "launch_buttons": {"colab_url": "https://colab.research.google.com"},
-        "use_download_button": True,
-        "use_repository_button": True,
-        "home_page_in_toc": True,
-        "pygments_light_style": "default",
-    }
     warnings = io.StringIO()
-    app = Sphinx(
-        str(source),
-        None,
-        str(out),
-        str(source / ".doctrees"),
-        "html",
-        confoverrides={**_SETTINGS, "html_theme_options": theme},
-        status=None,
-        warning=warnings,
-    )
+    app = Sphinx(source, ROOT / "docs", out, source / ".doctrees", "html", status=None, warning=warnings)
     app.build()
     drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
     (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
@@ -152,7 +113,6 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
         lab_pages="\n".join(f"labs/{part.name}" for part in chapters),
     )
     (folder / "index.md").write_text(index, encoding="utf-8")
-    shutil.copytree(Path(__file__).with_name("templates") / "site", folder / "static")
     (folder / "bibliography.md").write_text(_bibliography(bibliography(chapters)), encoding="utf-8")
     (folder / "glossary.md").write_text(_glossary(chapters), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):

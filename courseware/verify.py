@@ -178,7 +178,7 @@ def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str
 
 def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
     try:
-        return bool(got == want or abs(got - want) <= atol + rtol * abs(want))
+        return bool(np.isclose(complex(got), want, rtol=rtol, atol=atol, equal_nan=True))
     except OverflowError:  # an integer beyond all floats
         return False
 

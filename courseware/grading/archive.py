@@ -163,7 +163,7 @@ def _date(date: int, time: int) -> float:
         day = datetime(
             1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2, tzinfo=UTC
         )
-    except ValueError:
+    except ValueError:  # the 31st of February, and the like
         return 0.0
     return day.timestamp()
 

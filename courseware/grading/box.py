@@ -320,11 +320,11 @@ def core() -> Iterator[int | None]:
         path = f"/tmp/course-core-{os.geteuid()}-{number}"
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError:
+        except OSError:  # somebody else's file: another core may be free
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError:  # taken: the next one
             os.close(descriptor)
             continue
         try:
@@ -337,11 +337,11 @@ def core() -> Iterator[int | None]:
 
 def remove(folder: Path) -> None:
     """Remove a folder of sockets, whatever a student has made of it: also folders that nobody may open."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # what cannot be opened is left: rmtree below passes over it
         folder.chmod(0o700)
     for parent, folders, _ in os.walk(folder):
         for name in folders:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # as above
                 path = Path(parent, name)
                 if not path.is_symlink():
                     path.chmod(0o700)
@@ -430,7 +430,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
     def _nursery(self, limits: Limits) -> zygote.Nursery | None:
         """Whom to ask for a kernel that has the imports; None when there is nobody."""
         if self.modules:
-            with contextlib.suppress(zygote.Unavailable):
+            with contextlib.suppress(zygote.Unavailable):  # without it kernels start one by one, slower
                 return zygote.nursery(tuple(self.modules), environment(limits))
         return None
 
@@ -471,7 +471,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             warmed = self.members.roots[1:] if self.members else []
             kernel = next((pid for pid in [*warmed, *self._pids()] if watch.program(pid) == sys.executable), 0)
             if kernel:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # it has ended by itself
                     os.kill(kernel, signum)
             return
         self._kill(self.process)
@@ -533,7 +533,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             self.group.kill()
         if self.members:
             self.members.kill()
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself
             process.kill()
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:

@@ -48,7 +48,7 @@ class Group:
 
         A kill is counted as well when the whole machine had no memory left, and that is nobody's in here.
         """
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # the group is gone, or this kernel does not count it
             events = dict(
                 re.findall(r"^(\w+) (\d+)$", (self.path / "memory.events").read_text(encoding="utf-8"), re.MULTILINE)
             )
@@ -57,7 +57,7 @@ class Group:
 
     def processor(self) -> float | None:
         """Seconds that all of it has computed, also what has ended; None where that is not counted."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):  # the group is gone, or this kernel does not count it
             match = re.search(r"^usage_usec (\d+)", (self.path / "cpu.stat").read_text(encoding="utf-8"), re.MULTILINE)
             return int(match[1]) / 1e6 if match else None
         return None
@@ -73,9 +73,9 @@ class Group:
             try:
                 self.path.rmdir()
                 return
-            except FileNotFoundError:
+            except FileNotFoundError:  # removed already
                 return
-            except OSError:
+            except OSError:  # what was killed in it has not ended yet
                 time.sleep(0.02)
 
 
@@ -88,7 +88,7 @@ def group(memory: int, processes: int) -> Group | None:
         return None
     try:
         return Group(_place[0] / f"course-box-{os.getpid()}-{next(_count)}", memory, processes)
-    except OSError:
+    except OSError:  # then the box is watched from outside (watch.py)
         return None
 
 
@@ -104,7 +104,7 @@ def _find() -> Path | None:
                 return place
         if set((own / "cgroup.controllers").read_text(encoding="utf-8").split()) >= _NEEDED and _only_we(own):
             return _divide(own)
-    except OSError:
+    except OSError:  # not ours to divide: then there are no groups
         pass
     return None
 
@@ -150,7 +150,7 @@ def _only_we(place: Path) -> bool:
 def _parent(pid: int) -> int:
     try:
         return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    except (OSError, IndexError, ValueError):
+    except (OSError, IndexError, ValueError):  # it has ended
         return 0
 
 
@@ -159,7 +159,7 @@ def _divide(own: Path) -> Path:
     grader = own / "course-grader"
     grader.mkdir(exist_ok=True)
     for pid in (own / "cgroup.procs").read_text(encoding="utf-8").split():
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it has ended
             (grader / "cgroup.procs").write_text(pid, encoding="utf-8")
     wanted = _NEEDED | ({"cpu"} & set((own / "cgroup.controllers").read_text(encoding="utf-8").split()))
     (own / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(wanted)), encoding="utf-8")

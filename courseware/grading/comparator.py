@@ -64,7 +64,7 @@ def _asked(request: str) -> str:
         _process.stdin.write(request)
         _process.stdin.flush()
         answered = _line(_process, _SECONDS)
-    except BrokenPipeError:
+    except BrokenPipeError:  # it has ended: the caller asks another
         answered = ""
     except Failed:
         _end(_process)
@@ -94,7 +94,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # what was not yet written to it is lost with it
                 stream.close()
 
 

@@ -126,7 +126,7 @@ def ends_with(path: Path, key: str) -> bool:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - _TAIL))
             return key.encode() in file.read()
-    except OSError:
+    except OSError:  # no page yet
         return False
 
 

@@ -291,6 +291,7 @@ def _program(source: str) -> str:
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
+        # whatever the lexer makes of hostile text, or takes too long over: it is shown without colours, below
         with contextlib.suppress(Exception), _alarm(_CELL_SECONDS):
             return f"<pre>{_clean(highlight(shown, PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)))}</pre>"
     return f"<pre>{_text(shown)}</pre>"

@@ -215,7 +215,7 @@ def _folder() -> str:
 
 def _settle(settings: list[tuple[Callable[[Any], object], Any]]) -> None:
     for put, value in settings:
-        with contextlib.suppress(OSError, RecursionError):
+        with contextlib.suppress(OSError, RecursionError):  # the student left a folder or a setting that cannot be had back
             put(value)
 
 

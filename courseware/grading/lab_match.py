@@ -62,7 +62,7 @@ class Sought:
             return False, False
         try:
             data, _ = student_names.utf8(file.read(_LOOK))
-        except (OSError, archive.Damaged):
+        except (OSError, archive.Damaged):  # intake says of this file what is wrong with it
             return False, False
         if data.startswith((b"\xff\xfe", b"\xfe\xff")):
             data = data.decode("utf-16", "ignore").encode()

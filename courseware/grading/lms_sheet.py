@@ -10,8 +10,6 @@ are changed. Whom no row or no grade was found for is said.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
 import zipfile
@@ -24,6 +22,7 @@ from course_utils.errors import CourseError
 from ..files import whole
 from . import student_names
 from .roster import columns
+from .spreadsheets import SCIENTIFIC, Table
 
 _NUMBER = re.compile(r"-?\d+(?:[.,]\d+)?")
 _CANVAS_TITLE = re.compile(r"^(.*)\s\((\d+)\)$", re.DOTALL)
@@ -33,7 +32,6 @@ _CANVAS_POSTING = re.compile(r"\s*(Muted|Manual Posting.*)?\s*", re.IGNORECASE |
 _MOODLE_ID = re.compile(r"(\D*?)\s*(\d+)")
 _MOODLE_FOLDER = re.compile(r"(.+?)_(\d+)_(assignsubmission_[a-z]+)")
 _TOKEN = re.compile(r"[A-Za-z]{0,4}\d{5,}")  # a student's number within a name
-_SCIENTIFIC = re.compile(r"\d[.,]\d+E\+\d+", re.IGNORECASE)  # what Excel makes of a long number
 _GRADE_WORDS = re.compile(r"成绩|分数|得分|score|grade|points?|marks?|note|punkte|calificación|voto", re.IGNORECASE)
 
 
@@ -58,34 +56,6 @@ class Filled:
     sheet: Path
     feedback: Path | None
     report: list[str] = field(default_factory=list)
-
-
-@dataclass
-class _Table:
-    """A CSV file, and how it was written."""
-
-    rows: list[list[str]]
-    encoding: str
-    delimiter: str
-    newline: str
-
-    @property
-    def comma(self) -> bool:
-        """Is the decimal sign a comma?"""
-        cells = [cell.strip() for row in self.rows for cell in row]
-        return any(re.fullmatch(r"-?\d+,\d+", cell) for cell in cells) and not any(
-            re.fullmatch(r"-?\d+\.\d+", cell) for cell in cells
-        )
-
-    def number(self, value: float) -> str:
-        text = f"{value:.2f}"
-        return text.replace(".", ",") if self.comma else text
-
-    def write(self, path: Path) -> None:
-        text = io.StringIO(newline="")
-        csv.writer(text, delimiter=self.delimiter, lineterminator=self.newline).writerows(self.rows)
-        with whole(path) as scratch:
-            scratch.write_bytes(text.getvalue().encode(self.encoding, "replace"))
 
 
 @dataclass
@@ -185,52 +155,14 @@ def fill(sheet: Path, graded: list[Graded], lab: str, title: str, out: Path, col
     return result
 
 
-def _read(path: Path) -> _Table:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CourseError(f"--into {path}: {error.strerror}.") from None
-    if data.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
-        raise CourseError(f"--into {path} is a workbook. Save it as CSV (in Excel: CSV UTF-8), and give that file.")
-    text, encoding = _decoded(data)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    rows, delimiter = _rows(text)
-    if len(rows) < 2 or max(map(len, rows)) < 2:
+def _read(path: Path) -> Table:
+    table = Table.read(path, "--into")
+    if len(table.rows) < 2 or max(map(len, table.rows)) < 2:
         raise CourseError(f"--into {path} is no table: it has no two columns that are separated by , ; or tabs.")
-    return _Table(rows, encoding, delimiter, newline)
+    return table
 
 
-def _decoded(data: bytes) -> tuple[str, str]:
-    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if data.startswith(mark):
-            return data.decode(encoding, "replace"), encoding
-    for encoding in ("utf-8", "gb18030", "cp1252"):
-        if encoding != "gb18030" or student_names.looks_chinese(data):
-            try:
-                return data.decode(encoding), encoding
-            except UnicodeDecodeError:
-                continue
-    return data.decode("latin-1"), "latin-1"
-
-
-def _rows(text: str) -> tuple[list[list[str]], str]:
-    """The table and its delimiter: the one that makes most rows equally long, of several columns."""
-    best: tuple[float, list[list[str]], str] = (-1, [], ",")
-    csv.field_size_limit(10_000_000)
-    for delimiter in ",;\t":
-        try:
-            rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
-        except csv.Error:
-            continue
-        lengths = [len(row) for row in rows]
-        usual = max(set(lengths), key=lengths.count, default=0)
-        rank = lengths.count(usual) / max(1, len(rows)) + min(usual, 50) / 100 if usual > 1 else 0
-        if rank > best[0]:
-            best = (rank, rows, delimiter)
-    return best[1], best[2]
-
-
-def _understood(path: Path, table: _Table, graded: list[Graded], lab: str, title: str, column: str) -> _Sheet:
+def _understood(path: Path, table: Table, graded: list[Graded], lab: str, title: str, column: str) -> _Sheet:
     header = [cell.strip() for cell in table.rows[0]]
     if len(header) > 2 and (
         ("Student" in header[0] and "ID" in header[1])
@@ -244,7 +176,7 @@ def _understood(path: Path, table: _Table, graded: list[Graded], lab: str, title
     return _plain(path, table, graded, lab, title, column)
 
 
-def _canvas(path: Path, table: _Table, lab: str, title: str, column: str) -> _Sheet:
+def _canvas(path: Path, table: Table, lab: str, title: str, column: str) -> _Sheet:
     header = table.rows[0]
     names_first = header[:2] == ["LastName", "FirstName"]
     id_at = 2 if names_first else 1
@@ -272,7 +204,7 @@ def _is_open(cell: str) -> bool:
     return not cell.strip() or _value(cell) is not None
 
 
-def _moodle_grade(table: _Table) -> int | None:
+def _moodle_grade(table: Table) -> int | None:
     """The column of grades, by its place: left of the maximum, which is the same number in every row.
 
     Headings are in the teacher's language; what Moodle's own importer knows the columns by is that very language.
@@ -288,7 +220,7 @@ def _moodle_grade(table: _Table) -> int | None:
     return None
 
 
-def _moodle(table: _Table, at: int) -> _Sheet:
+def _moodle(table: Table, at: int) -> _Sheet:
     rows = []
     named = at >= 3  # else it is marked blind: number, status, grade
     for index, row in enumerate(table.rows[1:], 1):
@@ -300,7 +232,7 @@ def _moodle(table: _Table, at: int) -> _Sheet:
     return _Sheet("moodle", rows, at, table.rows[0][at], _value(table.rows[1][at + 1]), lambda _: False)
 
 
-def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str, column: str) -> _Sheet:
+def _plain(path: Path, table: Table, graded: list[Graded], lab: str, title: str, column: str) -> _Sheet:
     """Any table: the column in which most of the graded are found tells the students, the row above them the headings."""
     width = max(map(len, table.rows))
     known = {kind: {key for g in graded for key in _of(g)[kind]} for kind in ("number", "id", "mail", "token", "name")}
@@ -311,7 +243,7 @@ def _plain(path: Path, table: _Table, graded: list[Graded], lab: str, title: str
             if hits:
                 hits_in[kind, at] = hits
     if not hits_in:
-        if any(_SCIENTIFIC.fullmatch(cell.strip()) for row in table.rows for cell in row):
+        if any(SCIENTIFIC.fullmatch(cell.strip()) for row in table.rows for cell in row):
             raise CourseError(
                 f"{path.name}: Excel has turned long numbers into such as 2.02E+11, and the students' ids are lost. Format "
                 "that column as text (or as a number without decimals) in the original, then save it as CSV again."
@@ -523,7 +455,7 @@ def _contradict(row: _Row, about: dict[str, set[str]]) -> bool:
     )
 
 
-def _feedback(read: _Sheet, table: _Table, pairs: Iterable[tuple[_Row, Graded]], out: Path) -> tuple[Path | None, list[str]]:
+def _feedback(read: _Sheet, table: Table, pairs: Iterable[tuple[_Row, Graded]], out: Path) -> tuple[Path | None, list[str]]:
     """A zip of pages that the platform's importer takes, and whose pages it could not take."""
     if read.kind == "plain":
         return None, []

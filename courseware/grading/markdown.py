@@ -79,7 +79,7 @@ def picture(mime: Any, data: Any) -> str | None:
     squeezed = re.sub(r"\s+", "", data)
     try:
         width, height = Image.open(io.BytesIO(base64.b64decode(squeezed)), formats=("PNG", "JPEG", "GIF")).size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # no picture
         return None
     return f"data:{mime};base64,{squeezed}" if width * height <= _PIXELS else None
 

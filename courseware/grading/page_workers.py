@@ -157,7 +157,7 @@ def _serve(line: Connection, lab: feedback_page.Lab, parent: int) -> None:
     end_with(parent)
     with contextlib.suppress(ValueError, OSError):  # a system may have a lower limit already
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    with contextlib.suppress(EOFError, OSError):
+    with contextlib.suppress(EOFError, OSError):  # the grader is gone, and so is this worker's work
         while True:
             about, note = line.recv()
             line.send(made(about, lab, note))

@@ -230,7 +230,7 @@ def _gradescope(file: File) -> dict[str, list[Student]]:
         ends = next((i for i, line in enumerate(lines) if not line.startswith((f"{indent[0]}-", f"{indent[0]} "))), None)
         try:
             people = yaml.safe_load("\n".join(itertools.islice(lines, ends)))
-        except yaml.YAMLError:
+        except yaml.YAMLError:  # this entry is cut or damaged: the others are not
             continue
         for person in people if isinstance(people, list) else []:
             submitter = person if isinstance(person, dict) else {}
@@ -247,7 +247,7 @@ def _gradescope(file: File) -> dict[str, list[Student]]:
 def _text(file: File, most: int = 100_000) -> str:
     try:
         return student_names.utf8(file.read(most))[0].decode("utf-8-sig", "replace").replace("\r\n", "\n")
-    except (OSError, archive.Damaged):
+    except (OSError, archive.Damaged):  # a file beside the notebooks: without it less is known
         return ""
 
 
@@ -255,5 +255,5 @@ def _english_date(text: str) -> float:
     """ "Nov 2, 2025 233 PM" """
     try:
         return datetime.strptime(re.sub(r"(\d?\d)(\d\d) ([AP]M)$", r"\1:\2 \3", text), "%b %d, %Y %I:%M %p").timestamp()
-    except ValueError:
+    except ValueError:  # no date
         return 0.0

@@ -371,7 +371,7 @@ def _tree(source: str) -> ast.Module | None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about a student's code
                 return ast.parse(reading(source))
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):  # not in this reading: the next one
             continue
     return None
 

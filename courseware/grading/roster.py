@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from course_utils.errors import CourseError
 
 from . import student_names
+from .spreadsheets import SCIENTIFIC, Table
 
 # headings, as `names.loose` leaves them, in the languages of the platforms that export them
 _ID = re.compile(
@@ -31,7 +30,6 @@ _MAIL = re.compile(
     r"^(e?mail(s|adresse|address)?|emailaddress|adresse(de)?(courriel|messagerie|email|électronique)|correo(electrónico)?"
     r"|dirección(de)?(correo|email)|courriel|邮箱|电子邮(箱|件)|邮件|メール(アドレス)?)$"
 )
-_SCIENTIFIC = re.compile(r"\d[.,]\d+E\+\d+", re.IGNORECASE)  # what Excel makes of a long number
 
 
 @dataclass(eq=False)
@@ -73,7 +71,7 @@ class Roster:
         Raises:
             CourseError: it cannot be read, or names nobody.
         """
-        rows = _rows(path)
+        rows = [row for row in Table.read(path, "--students").rows if any(map(str.strip, row))]
         places: dict[str, list[int]] = {}
         for line, row in enumerate(rows[:5]):  # a title may stand above the heading
             places = columns(row)
@@ -88,7 +86,7 @@ class Roster:
             name = next(filter(None, cells.get("name", [])), "") or _joined(cells)
             mail = next(filter(None, cells.get("mail", [])), "")
             ids = [_plain(text) for text in cells.get("id", []) if text]
-            if lost := next((text for text in ids if _SCIENTIFIC.fullmatch(text)), ""):
+            if lost := next((text for text in ids if SCIENTIFIC.fullmatch(text)), ""):
                 raise CourseError(
                     f"--students {path}: Excel has turned long numbers into such as {lost}, and the students' ids are lost. "
                     "Format that column as text in the original, then save it as CSV again."
@@ -145,23 +143,6 @@ def _parts(text: str) -> set[tuple[str, int]]:
     words = student_names.words(text)
     spans = ((i, j) for i in range(len(words)) for j in range(i + 1, min(i + 5, len(words) + 1)))
     return {(student_names.loose("".join(words[i:j])), j - i) for i, j in spans}
-
-
-def _rows(path: Path) -> list[list[str]]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CourseError(f"--students {path} cannot be read: {error.strerror}.") from None
-    if data.startswith((b"PK", b"\xd0\xcf")):
-        raise CourseError(f"--students {path} is a spreadsheet. Save it as CSV (UTF-8) and name that file.")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16", "replace")
-    else:
-        text = student_names.utf8(data)[0].decode("utf-8-sig", "replace")
-    text = re.sub(r"^sep=.\r?\n", "", text)
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(map(str.strip, row))]
 
 
 def columns(heading: list[str]) -> dict[str, list[int]]:

@@ -6,11 +6,9 @@ believes them; they are at most what the student shows, or the student's answer 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import inspect
-import io
 import json
 import os
 import queue
@@ -31,6 +29,7 @@ from zmq.constants import Event, SocketOption
 from .. import wire
 from . import in_kernel
 from .box import Limits, core, remove
+from .markdown import picture
 
 _STARTUP = 120  # seconds
 _GRACE = 2  # seconds that an interrupted cell has to say where it was
@@ -41,8 +40,6 @@ _REMEMBER = 20  # seconds that the asker may take to look at the names
 _STARVED = 20  # times its limit that a cell may wait for a busy machine
 _MESSAGE = 16_000_000  # bytes; ZeroMQ drops a peer that sends more at once
 _TEXT = 20_000  # characters of a cell's text that are kept for the feedback page
-_IMAGE = 2_000_000  # bytes of an image that is kept
-_PIXELS = 8_000_000
 
 _INSTALL = """\
 (lambda tools, asker: (
@@ -328,7 +325,7 @@ class Session:
                 text = json.dumps(message["content"], ensure_ascii=False).encode("utf-8", "replace")
                 content = dict(json.loads(text))
                 return str(message["msg_type"]), content, str(message["parent_header"].get("msg_id", "")), len(text)
-            except queue.Empty:
+            except queue.Empty:  # nothing in this channel: the next one
                 continue
             except Exception:  # whatever a forged message makes jupyter_client raise: it counts as printed, and is dropped
                 self.printed += 100_000
@@ -390,20 +387,7 @@ def add_output(outputs: list[NotebookNode], kind: str, content: dict[str, Any]) 
         for mime, value in given.items() if isinstance(given, dict) else ():
             if mime == "text/plain" and room > 0:
                 data[mime] = str(value)[:room]
-            elif mime in ("image/png", "image/jpeg") and _is_image(value):
+            elif mime in ("image/png", "image/jpeg") and isinstance(value, str) and picture(mime, value):
                 data[mime] = value
         if data:
             outputs.append(nbformat.v4.new_output("display_data", data=data))
-
-
-def _is_image(value: Any) -> bool:
-    """Is it really a picture, of a size that a browser can show? Only its header is read."""
-    from PIL import Image
-
-    if not isinstance(value, str) or len(value) > _IMAGE:
-        return False
-    try:
-        width, height = Image.open(io.BytesIO(base64.b64decode(value)), formats=("PNG", "JPEG")).size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    return bool(width * height <= _PIXELS)

@@ -51,11 +51,7 @@ def _surely_utf8(raw: bytes) -> bool:
 
 
 def _common(raw: bytes) -> bool:
-    try:
-        raw.decode("gb2312")
-    except UnicodeDecodeError:
-        return False
-    return True
+    return text_in(raw, "gb2312") is not None
 
 
 def _first(raw: bytes, encodings: Iterable[str]) -> str:
@@ -68,9 +64,14 @@ def _decode(raw: bytes, encoding: str) -> str | None:
         return raw.decode()
     if encoding.startswith("gb") and not looks_chinese(raw):
         return None
+    return text_in(raw, encoding)
+
+
+def text_in(raw: bytes, encoding: str) -> str | None:
+    """The bytes as text; None where they are none in this encoding."""
     try:
         return raw.decode(encoding)
-    except UnicodeDecodeError:
+    except UnicodeDecodeError:  # the answer
         return None
 
 
@@ -84,18 +85,11 @@ def utf8(data: bytes) -> tuple[bytes, str]:
     """A text file as UTF-8, and what was done for it; files with a byte order mark are left as they are."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf")):
         return data, ""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    else:
+    if text_in(data, "utf-8") is not None:
         return data, ""
     for encoding, spoken in (("gbk", "GBK"), ("gb18030", "GB18030"), ("cp1252", "Windows-1252")):
-        if encoding == "cp1252" or looks_chinese(data):
-            try:
-                text = data.decode(encoding)
-            except UnicodeDecodeError:
-                continue
+        text = text_in(data, encoding) if encoding == "cp1252" or looks_chinese(data) else None
+        if text is not None:
             return text.encode("utf-8"), f"the file is not UTF-8; it was read as {spoken}: please save it as UTF-8"
     return data, "the file is not UTF-8: save it as UTF-8"
 

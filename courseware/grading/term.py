@@ -126,7 +126,7 @@ def _weigh(labs: list[_Lab], weights: Sequence[str]) -> None:
         meant = [lab for lab in labs if name in (lab.name, lab.name.partition("_")[0])]
         try:
             weight = float(number)
-        except ValueError:
+        except ValueError:  # refused in the next line
             weight = -1
         if not 0 <= weight < float("inf"):
             raise CourseError(f"--weight {text}: write LAB=NUMBER, for example 10=2.")

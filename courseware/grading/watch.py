@@ -89,10 +89,10 @@ class Members:
         if use.memory > limit or _unshown() > self.unshown_before + _SUSPICIOUS:
             use.memory = _exactly(pids)
         if self.first:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has ended
                 held = [os.statvfs(f"/proc/{self.first}/root/{name}") for name in _FILE_SYSTEMS]
                 use.files = sum(about.f_files - about.f_ffree for about in held)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # it has ended
                 match = re.search(
                     r"sockets: used (\d+)", Path(f"/proc/{self.first}/net/sockstat").read_text(encoding="utf-8")
                 )
@@ -102,14 +102,14 @@ class Members:
     def kill(self) -> None:
         """End them all; what they start meanwhile too, for with its first process a box ends."""
         for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or its number is another's by now
                 os.kill(pid, signal.SIGKILL)
 
     def waited(self) -> tuple[float, float]:
         """Seconds that all of them have computed, and that the one that waited longest has waited for a processor."""
         computed = longest = 0.0
         for pid in self.pids():
-            with contextlib.suppress(OSError, ValueError, IndexError):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it has ended
                 fields = _stat(pid)
                 computed += sum(int(ticks) for ticks in fields[11:15]) / os.sysconf("SC_CLK_TCK")  # with its children
                 longest = max(longest, int(Path(f"/proc/{pid}/schedstat").read_text(encoding="utf-8").split()[1]) / 1e9)
@@ -123,7 +123,7 @@ def small(folder: Path) -> bool:
     for parent, folders, files in os.walk(folder, onerror=closed.append):
         count += len(folders) + len(files)
         for name in files:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # removed meanwhile
                 size += os.lstat(os.path.join(parent, name)).st_blocks * 512
         if count > _SHARED_FILES or size > _SHARED_BYTES:
             return False
@@ -142,7 +142,7 @@ def program(pid: int) -> str:
     """What it was started with; "" for one that is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode(errors="replace")
-    except OSError:
+    except OSError:  # it has ended
         return ""
 
 
@@ -161,7 +161,7 @@ def _stat(pid: int) -> list[str]:
 def _descendants(pid: int) -> list[int]:
     try:
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
-    except psutil.Error:
+    except psutil.Error:  # it has ended
         return []
 
 
@@ -169,7 +169,7 @@ def _status(pid: int) -> dict[str, int]:
     """Bytes and counts of one process; empty for one that has ended."""
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    except OSError:
+    except OSError:  # it has ended
         return {}
     values = {name: value.split() for name, value in _STATUS.findall(text)}
     if values.pop("State", ["Z"])[0] in "ZX":
@@ -192,7 +192,7 @@ def _exactly(pids: list[int]) -> int:
             maps = Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
             private += _MAPPING * len(maps)
             segments |= _segments(pid, maps)
-        except PermissionError:
+        except PermissionError:  # its pages may not be read: what everybody may read of it counts
             private += sum(shown.get(name, 0) for name in _HELD)
         except OSError:  # it has ended
             continue
@@ -215,7 +215,7 @@ def _segments(pid: int, maps: list[str]) -> dict[str, int]:
 
 def _unshown() -> int:
     """Bytes in the whole system that no process need show: shared memory, and what the system itself keeps."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # no /proc/meminfo: 0, before and after
         sizes = re.findall(
             r"^(?:Shmem|SUnreclaim):\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"), re.MULTILINE
         )

@@ -172,7 +172,7 @@ def main() -> None:
         request, lifelines, _, _ = socket.recv_fds(control, 100_000, 1)
         if not request:
             return
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(ChildProcessError):  # it has no children left
             while os.waitpid(-1, os.WNOHANG) != (0, 0):
                 pass
         child = os.fork()

@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import re
+import struct
 import time
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from PIL import Image
 from tiny_class import RIGHT, TINY, WRONG, handed_in
 
 from courseware import build
-from courseware.grading import feedback, feedback_page, markdown, page_workers, restore
+from courseware.grading import feedback, feedback_page, markdown, page_workers, restore, session
 
 LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
 SHARED = feedback_page.Lab(
@@ -28,9 +30,13 @@ SHARED = feedback_page.Lab(
 
 
 def png(width: int = 2, height: int = 2) -> str:
+    """A picture of four pixels that says it has `width` × `height`."""
     made = io.BytesIO()
-    Image.new("RGB", (width, height), "red").save(made, "PNG")
-    return base64.b64encode(made.getvalue()).decode()
+    Image.new("RGB", (2, 2), "red").save(made, "PNG")
+    data = bytearray(made.getvalue())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return base64.b64encode(data).decode()
 
 
 def about(notebook: dict[str, Any] | nbformat.NotebookNode | None = None, **changes: Any) -> feedback_page.About:
@@ -158,6 +164,22 @@ def test_pasted_pictures_are_kept() -> None:
 def test_what_is_no_picture_is_left_out(attachments: Any) -> None:
     made = page_workers.made(about(with_own("![p](attachment:image.png)", attachments)), SHARED, "")
     assert made.why == "" and "<img " not in made.page and "[p]" in made.page
+
+
+@pytest.mark.parametrize(
+    ("data", "kept"),
+    [
+        ({"image/png": png()}, ["image/png"]),
+        ({"image/png": png() + "\n", "text/plain": "<Figure>"}, ["image/png", "text/plain"]),
+        ({"image/png": png(30_000, 30_000), "text/plain": "<Figure>"}, ["text/plain"]),
+        ({"image/png": "no picture"}, []),
+        ({"image/png": [png()], "image/svg+xml": "<svg/>", "text/html": "<p>"}, []),
+    ],
+)
+def test_pictures_that_a_cell_shows(data: Any, kept: list[str]) -> None:
+    outputs: list[nbformat.NotebookNode] = []
+    session.add_output(outputs, "display_data", {"data": data})
+    assert sorted(mime for output in outputs for mime in output.data) == kept
 
 
 def test_surrogates_and_control_characters_are_no_text() -> None:

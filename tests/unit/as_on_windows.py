@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 THEIRS = """
     accelerate asyncio bitsandbytes bm25s concurrent.futures.process datasets distributed filelock gguf gradio ipywidgets
     jupyter_client.provisioning jupytext matplotlib.pyplot multiprocessing.popen_spawn_posix nbclient nbconvert.exporters
-    nbgrader.api nbgrader.converters networkx peft psutil pytest requests sklearn.linear_model sphinx.application
-    sqlalchemy.exc subprocess tempfile torch tqdm.auto transformers xdist.scheduler
+    nbgrader.api nbgrader.converters networkx peft platformdirs psutil pytest requests sklearn.linear_model
+    sphinx.application sqlalchemy.exc subprocess tempfile torch tqdm.auto transformers xdist.scheduler
 """
 NO_MODULES = ("crypt", "fcntl", "grp", "nis", "posix", "pty", "pwd", "resource", "spwd", "syslog", "termios", "tty")
 NO_CALLS = {

