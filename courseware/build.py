@@ -39,6 +39,7 @@ from .chapters import (
 from .files import whole
 from .grading.failing_cases import marks
 from .kernels import Client, Hangs
+from .references import expand
 
 COLAB_TAG = "colab-setup"
 
@@ -58,6 +59,7 @@ def lecture(chapter: Chapter) -> NotebookNode:
     """The lecture as a notebook with slideshow metadata, not executed."""
     notebook = read(chapter.lecture_source)
     name_cells(notebook)
+    expand(notebook, chapter)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
         if "hide-input" in tags(cell):
@@ -151,6 +153,7 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
     if listed != names:
         raise ChapterError(f"{where}: lab.start(…, exercises=[…]) lists {listed}, but the tags say {names}")
     name_cells(notebook)  # before anything is left out: a cell has one name in every notebook
+    expand(notebook, chapter)
     return notebook
 
 

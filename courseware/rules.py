@@ -56,8 +56,7 @@ def wanting(chapter: Chapter) -> list[str]:
         said.append(
             f"lecture and lab introduce {terms} terms with their Chinese, as *calibration* (校准); {TERMS} are asked for"
         )
-    said += [f"the prose cites {work}, which no item under Further reading names" for work in references.unresolved(chapter)]
-    return said
+    return said + references.unlisted(chapter)
 
 
 def refuse(chapter: Chapter) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 import nbformat
 from docutils import nodes
 from nbformat import NotebookNode
+from pybtex.plugin import register_plugin
 from sphinx.application import Sphinx
 
 from .chapters import ROOT, Chapter, built, repository, tags
 from .files import anew
 from .mathml import font, mathml
 from .pages import title, without_widgets
-from .references import Reference, bibliography, glossary
+from .references import FILE, Style, glossary, readers
 
 _INDEX = """\
 # Foundations of large language models
@@ -60,11 +61,24 @@ CONTRIBUTING
 ```
 """
 
+_BIBLIOGRAPHY = """\
+# Bibliography
+
+Each work with the chapters that list it.
+
+```{bibliography}
+:all:
+:list: bullet
+:style: course
+```
+"""
+
 _SETTINGS: dict[str, Any] = {
     "project": "Foundations of large language models",
     "author": "the course's authors",
     "copyright": "text CC BY 4.0, code Apache-2.0",
-    "extensions": ["myst_nb", "courseware.site"],
+    "extensions": ["myst_nb", "sphinxcontrib.bibtex", "courseware.site"],
+    "bibtex_bibfiles": [FILE],
     "myst_enable_extensions": ["dollarmath", "deflist"],
     "myst_heading_anchors": 3,
     "nb_execution_mode": "off",
@@ -152,7 +166,8 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
     )
     (folder / "index.md").write_text(index, encoding="utf-8")
     shutil.copytree(Path(__file__).with_name("templates") / "site", folder / "static")
-    (folder / "bibliography.md").write_text(_bibliography(bibliography(chapters)), encoding="utf-8")
+    (folder / "bibliography.md").write_text(_BIBLIOGRAPHY, encoding="utf-8")
+    (folder / FILE).write_text(_works(chapters), encoding="utf-8")
     (folder / "glossary.md").write_text(_glossary(chapters), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
         shutil.copy(page, folder / page.name)
@@ -164,13 +179,12 @@ def alt_text(cell: NotebookNode) -> str:
     return " ".join(picture.get("alt", "") for picture in pictures).strip()
 
 
-def _bibliography(works: list[Reference]) -> str:
-    lines = ["# Bibliography", "", f"{len(works)} works, each with the chapters that list it.", ""]
-    for work in works:
-        where = ", ".join(f"[{name[:2]}](lectures/{name}.ipynb)" for name in dict.fromkeys(work.chapters))
-        named = f"arXiv:{work.arxiv}" if work.arxiv else f"doi:{work.doi}" if work.doi else "online"
-        lines.append(f"- {work.authors}. *{work.title}.* {work.rest}. [{named}]({work.link}) ({where})")
-    return "\n".join(lines) + "\n"
+def _works(chapters: list[Chapter]) -> str:
+    """The file of works, in which each entry says by whom it is listed; `references.Style` prints it."""
+    text = (chapters[0].folder.parent / FILE).read_text(encoding="utf-8")
+    for key, names in readers(chapters).items():
+        text = text.replace(f"{{{key},\n", f"{{{key},\n  chapters = {{{' '.join(names)}}},\n", 1)
+    return text
 
 
 def _glossary(chapters: list[Chapter]) -> str:
@@ -191,6 +205,7 @@ def _display(writer: Any, node: nodes.Node) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Sphinx's hook: formulas as MathML."""
+    """Sphinx's hook: formulas as MathML, works as the notebooks print them."""
+    register_plugin("pybtex.style.formatting", "course", Style)
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
