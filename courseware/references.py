@@ -38,7 +38,7 @@ from .chapters import Chapter, ChapterError, read
 
 FILE = "references.bib"
 NAMES = 4  # an item names so many authors, or the first of them "et al."
-_KEY = r"(?<![\w`])@([a-z]+\d{4}[a-z0-9]+)"
+_KEY = r"(?<![\w`])@([a-z]+\d{4}[a-z0-9]*)"
 _CITED = re.compile(
     rf"^- \[{_KEY}\](?=:|$)|\[([^\[\]]*{_KEY}[^\[\]]*)\]|(\([^()]*{_KEY}[^()]*\))|{_KEY}(?:\s\[([^\[\]]+)\](?!\())?",
     re.MULTILINE,
@@ -46,7 +46,7 @@ _CITED = re.compile(
 _ITEM = re.compile(rf"^- \[{_KEY}\](?=:|$)", re.MULTILINE)
 # what a citation by hand looks like: "et al.", or a name and a year ("Fleiss' (1971)", "(Kudo 2018)")
 _YEAR = r"(?:['’]s?)?,? \(?(?:19|20)\d\d"
-_BY_HAND = re.compile(rf"\S+ et al\.(?:{_YEAR})?|\b([A-Z][^\W\d_]*[a-z]\w*){_YEAR}")
+_BY_HAND = re.compile(rf"\S+ et al\.(?:{_YEAR})?|\b([A-ZÀ-Ž][^\W\d_]*[a-z]\w*){_YEAR}")
 _NO_NAMES = {*calendar.month_name, "In", "From", "Since", "Until", "By", "Before", "After"}
 _TERM = re.compile(r"\*{1,2}([^*\n]{2,60}?)\*{1,2} \(([^()*]*?[\u4e00-\u9fff][^()*]*?)\)")
 
@@ -184,8 +184,9 @@ def listed(chapter: Chapter) -> list[str]:
 
 
 def cited(chapter: Chapter) -> set[str]:
-    """Every key that a chapter's prose names, those of its items too."""
-    return {key for source in prose(chapter) for key in re.findall(_KEY, source)}
+    """Every key that a chapter's prose names, those of its items too; also what only stands where a key should."""
+    found = (match for source in prose(chapter) for match in re.findall(rf"{_KEY}|(?<!`)\[@([^\s\],;]+)", source))
+    return {key or other for key, other in found}
 
 
 def unknown(chapter: Chapter) -> list[str]:
