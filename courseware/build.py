@@ -42,6 +42,7 @@ from .chapters import (
 from .files import whole
 from .grading.failing_cases import marks
 from .kernels import Client, Hangs
+from .references import expand
 
 COLAB_TAG = "colab-setup"
 
@@ -61,6 +62,7 @@ def lecture(chapter: Chapter) -> NotebookNode:
     """The lecture as a notebook with slideshow metadata, not executed."""
     notebook = read(chapter.lecture_source)
     name_cells(notebook)
+    expand(notebook, chapter)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
     return _finish(notebook, chapter, "lectures")
@@ -152,6 +154,7 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
     if listed != names:
         raise ChapterError(f"{where}: lab.start(…, exercises=[…]) lists {listed}, but the tags say {names}")
     name_cells(notebook)  # before anything is left out: a cell has one name in every notebook
+    expand(notebook, chapter)
     return notebook
 
 

@@ -1,57 +1,306 @@
-"""What the notebooks cite, and the terms they introduce: read from their prose, which is the only place where they stand.
+"""The works that the chapters cite, from one file (`chapters/references.bib`), and the terms that they introduce.
 
-A reference is an item under "Further reading": `Authors. *Title.* Venue Year. arXiv:… or doi:… or an address`. A term is
-written `*term* (中文)` at its first use.
+A source names a work by its key in that file, and the build writes what a reader sees:
+
+    - [@hu2022lora]: why read it       an item under "Further reading": authors, title, venue, year, link
+    [@hu2022lora, table 6; @li2021…]   (Hu et al., 2022, table 6; Li and Liang, 2021), each with its link
+    @hu2022lora                        Hu et al. (2022)
+    @hu2022lora [table 6]              Hu et al. (2022, table 6)
+    (低秩; @hu2022lora)                (低秩; Hu et al., 2022)
+
+Code is not rewritten, so comments and figures cite by hand. A term is written `*term* (中文)` at its first use.
 """
 
 from __future__ import annotations
 
 import calendar
+import difflib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
 
-from .chapters import Chapter, read
+from nbformat import NotebookNode
+from pybtex.backends.markdown import Backend
+from pybtex.database import Entry, Person, parse_string
+from pybtex.exceptions import PybtexError
+from pybtex.richtext import HRef, Tag, Text
+from pybtex.style import FormattedEntry
+from pybtex.style.formatting import BaseStyle
 
-_ITEM = re.compile(r"^- (.+?)(?=^- |\n\n|\Z)", re.DOTALL | re.MULTILINE)
-_PARTS = re.compile(r"(?P<authors>.+?)\.? \*(?P<title>.+?)\.?\*\.? ?(?P<rest>.*)")
-_ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}|[a-z-]+/\d{7})")
-_DOI = re.compile(r"\bdoi:(10\.\d{4,}/[^\s)]+[^\s).,])")
-_ADDRESS = re.compile(r"https?://[^\s)>]+[^\s)>.,]")
-_NAME = r"[A-ZÀ-Ž][\w'’À-ž]+(?:-[A-ZÀ-Ž][\w'’À-ž]+)*"
-_NAMES = rf"{_NAME}(?:(?:, {_NAME})*,? (?:&|and) {_NAME}| et al\.)"
-_CITED = re.compile(rf"\b({_NAMES})(?:'s?|’s?)? \(?((?:19|20)\d\d)[a-z]?\b")
-# one name alone is a citation only where the year stands in brackets: "Fleiss' (1971)", "(as in Kudo 2018)"
-_ALONE = re.compile(
-    rf"\b({_NAME})(?<!['’])(?:'s?|’s?)? \(((?:19|20)\d\d)[a-z]?\)"
-    rf"|[(;] ?(?:[a-z]+,? )*({_NAME}),? ((?:19|20)\d\d)[a-z]?(?=[;),])"
+from .chapters import Chapter, ChapterError, read
+
+FILE = "references.bib"
+NAMES = 4  # an item names so many authors, or the first of them "et al."
+_KEY = r"(?<![\w`])@([a-z]+\d{4}[a-z0-9]*)"
+_CITED = re.compile(
+    rf"^- \[{_KEY}\](?=:|$)|\[([^\[\]]*{_KEY}[^\[\]]*)\]|(\([^()]*{_KEY}[^()]*\))|{_KEY}(?:\s\[([^\[\]]+)\](?!\())?",
+    re.MULTILINE,
 )
+_ITEM = re.compile(rf"^- \[{_KEY}\](?=:|$)", re.MULTILINE)
+# what a citation by hand looks like: "et al.", or a name and a year ("Fleiss' (1971)", "(Kudo 2018)")
+_YEAR = r"(?:['’]s?)?,? \(?(?:19|20)\d\d"
+_BY_HAND = re.compile(rf"\S+ et al\.(?:{_YEAR})?|\b([A-ZÀ-Ž][^\W\d_]*[a-z]\w*){_YEAR}")
+_NO_NAMES = {*calendar.month_name, "In", "From", "Since", "Until", "By", "Before", "After"}
 _TERM = re.compile(r"\*{1,2}([^*\n]{2,60}?)\*{1,2} \(([^()*]*?[\u4e00-\u9fff][^()*]*?)\)")
 
 
-@dataclass
-class Reference:
-    """One work: what is printed of it, and in which chapters it is listed."""
+@dataclass(frozen=True)
+class Work:
+    """An entry of the file, as it is printed."""
 
-    authors: str
-    title: str
-    rest: str  # venue, year
-    arxiv: str = ""
-    doi: str = ""
-    address: str = ""
-    chapters: list[str] = field(default_factory=list)
+    entry: Entry
 
     @property
-    def key(self) -> str:
-        return self.arxiv or self.doi or self.address or self.title.lower()
+    def people(self) -> list[Person]:
+        return list(self.entry.persons.get("author", []))
+
+    @property
+    def year(self) -> str:
+        return str(self.entry.fields.get("year", ""))
+
+    @property
+    def names(self) -> str:
+        """How a text calls it: "Hu et al.", "Pang and Lee"."""
+        last = [_last_name(person) for person in self.people]
+        return f"{last[0]} et al." if len(last) > 2 or self.others else " and ".join(last)
+
+    @property
+    def others(self) -> bool:
+        """Does its entry name only the first authors, "and others"?"""
+        return bool(self.people) and _last_name(self.people[-1]) == "others"
+
+    @property
+    def title(self) -> str:
+        return str(Text.from_latex(self.entry.fields.get("title", "")))
 
     @property
     def link(self) -> str:
-        """Where the work can be read; empty if its item names no place."""
-        if self.arxiv:
-            return f"https://arxiv.org/abs/{self.arxiv}"
-        return f"https://doi.org/{self.doi}" if self.doi else self.address
+        """Where it can be read; empty if its entry names no place."""
+        fields = self.entry.fields
+        if "eprint" in fields:
+            return f"https://arxiv.org/abs/{fields['eprint']}"
+        return f"https://doi.org/{fields['doi']}" if "doi" in fields else str(fields.get("url", ""))
+
+    @property
+    def place(self) -> str:
+        """That link's name in print."""
+        fields = self.entry.fields
+        if "eprint" in fields:
+            return f"arXiv:{fields['eprint']}"
+        return f"doi:{fields['doi']}" if "doi" in fields else urlsplit(self.link).netloc.removeprefix("www.")
+
+    @property
+    def venue(self) -> str:
+        fields = self.entry.fields
+        name = next((fields[field] for field in ("booktitle", "journal", "publisher") if field in fields), "")
+        return " ".join(str(Text.from_latex(part)) for part in (name, fields.get("volume", "")) if part)
+
+
+def _last_name(person: Person) -> str:
+    parts = [*person.rich_prelast_names, *person.rich_last_names]
+    return " ".join(map(str, parts))
+
+
+class Style(BaseStyle):  # type: ignore[misc]
+    """A work in one line: authors, *title*, venue and year, where it can be read; on the site also who cites it."""
+
+    default_name_style = "plain"
+    default_label_style = "number"
+    default_sorting_style = "none"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(abbreviate_names=True, **options)
+        self.sort = lambda entries: sorted(entries, key=lambda entry: _order(Work(entry)))
+
+    def format_entry(self, label: str, entry: Entry, bib_data: object = None) -> FormattedEntry:
+        return FormattedEntry(entry.key, self.text(Work(entry)), label)
+
+    def text(self, work: Work, letter: str = "") -> Text:
+        """A work; the letter tells it from others of the same authors and year."""
+        people = [self.format_name(person, True).format() for person in work.people]
+        many = len(people) > NAMES or work.others
+        names = Text(people[0], " et al.") if many else Text(", ").join(people).add_period()
+        title = Tag("em", Text.from_latex(work.entry.fields.get("title", "")).add_period())
+        comma = "," if work.venue.endswith((*"0123456789", ")")) else ""
+        when = f"{work.venue}{comma} {work.year}{letter}.".lstrip()
+        chapters = str(work.entry.fields.get("chapters", "")).split()  # the site's copy of the file has this field
+        numbers = Text(", ").join(HRef(f"lectures/{name}.html", name[:2]) for name in chapters)
+        return Text(
+            names, " ", title, " ", when, " ", HRef(work.link, work.place), *([" (", numbers, ")"] if chapters else [])
+        )
+
+
+class _Markdown(Backend):  # type: ignore[misc]
+    """Markdown in which only what has a meaning there is escaped: an item is read in its source, too."""
+
+    symbols = MappingProxyType({**Backend.symbols, "nbsp": " "})
+
+    def format_str(self, text: str) -> str:
+        return re.sub(r"([\\`*_\[\]<$])", r"\\\1", text)
+
+
+@lru_cache(maxsize=8)
+def _parsed(text: str, path: str) -> dict[str, Work]:
+    try:
+        found = {key: Work(entry) for key, entry in parse_string(text, "bibtex").entries.items()}
+        for work in found.values():
+            Style().text(work)  # titles and names are LaTeX
+    except (PybtexError, ValueError) as error:
+        raise ChapterError(f"{path} cannot be read: {error}. Mend that entry.") from error
+    return found
+
+
+def works(folder: Path) -> dict[str, Work]:
+    """Every work of a folder of chapters, by its key.
+
+    Raises:
+        ChapterError: the file is no BibTeX, or has a key twice.
+    """
+    path = folder / FILE
+    return _parsed(path.read_text(encoding="utf-8"), f"{folder.name}/{FILE}") if path.exists() else {}
+
+
+def prose(chapter: Chapter) -> Iterator[str]:
+    """The markdown cells of a chapter's lecture and lab."""
+    yield from (cell.source for cell in _cells(chapter) if cell.cell_type == "markdown")
+
+
+def _cells(chapter: Chapter) -> Iterator[NotebookNode]:
+    for path in (chapter.lecture_source, chapter.lab_source):
+        if path.exists():
+            yield from read(path).cells
+
+
+def listed(chapter: Chapter) -> list[str]:
+    """The keys of the items under "Further reading", each once."""
+    return list(dict.fromkeys(key for source in prose(chapter) for key in _ITEM.findall(source)))
+
+
+def cited(chapter: Chapter) -> set[str]:
+    """Every key that a chapter's prose names, those of its items too; also what only stands where a key should."""
+    found = (match for source in prose(chapter) for match in re.findall(rf"{_KEY}|(?<!`)\[@([^\s\],;]+)", source))
+    return {key or other for key, other in found}
+
+
+def unknown(chapter: Chapter) -> list[str]:
+    """What is said of each key that the file does not have."""
+    known = works(chapter.folder.parent)
+    said = []
+    for key in sorted(cited(chapter) - set(known)):
+        near = difflib.get_close_matches(key, known, n=1)
+        said.append(f"there is no @{key} in {FILE}" + (f"; did you mean @{near[0]}?" if near else ""))
+    return said
+
+
+def unlisted(chapter: Chapter) -> list[str]:
+    """What is said of each citation, by key or by hand, that no item under "Further reading" answers."""
+    inside, known = listed(chapter), works(chapter.folder.parent)
+    said = [
+        f"the prose cites @{key}, which no item under Further reading names" for key in sorted(cited(chapter) - set(inside))
+    ]
+    mine = [known[key] for key in inside if key in known]
+    by_hand = dict.fromkeys(name for cell in _cells(chapter) for name in _strangers(cell.source, mine))
+    return said + [
+        f"{name} is cited by hand, and no item under Further reading is that work: "
+        f"write its entry in {FILE}, `- [@key]` there, and [@key] here"
+        for name in by_hand
+    ]
+
+
+def _strangers(text: str, mine: list[Work]) -> Iterator[str]:
+    """What looks like a citation in a text, once the names and years of these works are taken out."""
+    text = " ".join(re.sub(r"`[^`]*`|\$[^$]*\$|^ *#", "", text, flags=re.MULTILINE).replace(" & ", " and ").split())
+    for work in mine:
+        text = re.sub(rf"{re.escape(work.names)}(?:['’]s?)?,? \(?{work.year}", "", text)
+        if work.names.endswith(" et al."):  # without a year it speaks of a work again
+            text = re.sub(rf"{re.escape(work.names)}(?!{_YEAR})", "", text)
+    yield from (match[0] for match in _BY_HAND.finditer(text) if match[1] not in _NO_NAMES)
+
+
+def expand(notebook: NotebookNode, chapter: Chapter) -> None:
+    """Write works in place of keys, in all markdown cells.
+
+    Raises:
+        ChapterError: a key that the file does not have.
+    """
+    if said := unknown(chapter):
+        raise ChapterError(f"{chapter.name}: {'; '.join(said)}")
+    known, letters = works(chapter.folder.parent), _letters(chapter)
+
+    def link(key: str, before: str = ", ", after: str = "") -> str:
+        work = known[key]
+        return f"[{work.names}{before}{work.year}{letters.get(key, '')}{after}]({work.link})"
+
+    def written(match: re.Match[str]) -> str:
+        item, square, _, rounded, _, alone, place = match.groups()
+        if item:
+            return f"- {Style().text(known[item], letters.get(item, '')).render(_Markdown())}"
+        if square:
+            return f"({re.sub(_KEY, lambda key: link(key[1]), square)})"
+        if rounded:  # part of a sentence there, or beside other things
+            text = re.sub(rf"{_KEY}(?=[\s:])", lambda key: link(key[1], " (", ")"), rounded)
+            return re.sub(_KEY, lambda key: link(key[1]), text)
+        return link(alone, " (", f", {place})" if place else ")")
+
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = _CITED.sub(written, cell.source)
+
+
+def _letters(chapter: Chapter) -> dict[str, str]:
+    """a, b, … for works that a chapter lists and whose authors and year are the same."""
+    known = works(chapter.folder.parent)
+    names = {key: f"{known[key].names} {known[key].year}" for key in listed(chapter) if key in known}
+    count, seen, letters = Counter(names.values()), Counter[str](), {}
+    for key, name in names.items():
+        if count[name] > 1:
+            letters[key] = "abcdefgh"[seen[name]]
+            seen[name] += 1
+    return letters
+
+
+def untidy(chapters: Iterable[Chapter]) -> list[str]:
+    """What is wrong with the file itself: entries that lack something, that nobody cites, or that are there twice."""
+    chapters = list(chapters)
+    known = works(chapters[0].folder.parent)
+    named = {key for chapter in chapters for key in listed(chapter)}
+    said, seen = [], dict[str, str]()
+    for key, work in known.items():
+        said += [f"@{key} has no {part}" for part in ("people", "title", "year", "link") if not getattr(work, part)]
+        if not re.fullmatch(r"[a-z]+\d{4}[a-z0-9]+", key) or work.year not in key:
+            said.append(f"@{key} is no key: a name, the year {work.year} and a word of the title, in small letters")
+        if key not in named:
+            said.append(f"@{key} is listed by no chapter: take it out, or list it under Further reading")
+        for same in {work.link, re.sub(r"\W", "", _plain(work.title))} - {""}:
+            if (other := seen.setdefault(same, key)) != key:
+                said.append(f"@{other} and @{key} are the same work")
+    return said
+
+
+def readers(chapters: Iterable[Chapter]) -> dict[str, list[str]]:
+    """Key → the names of the chapters that list the work."""
+    found: dict[str, list[str]] = {}
+    for chapter in chapters:
+        for key in listed(chapter):
+            found.setdefault(key, []).append(chapter.name)
+    return found
+
+
+def _order(work: Work) -> tuple[str, str, str]:
+    """Where a work stands in a list: by its first author's last name."""
+    return _plain(_last_name(work.people[0]) if work.people else ""), work.year, work.title
+
+
+def _plain(text: str) -> str:
+    """Without accents, in lower case."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).lower()
 
 
 @dataclass(frozen=True)
@@ -61,107 +310,6 @@ class Term:
     english: str
     chinese: str
     chapter: str
-
-
-def prose(chapter: Chapter) -> Iterator[str]:
-    """The markdown cells of a chapter's lecture and lab."""
-    for path in (chapter.lecture_source, chapter.lab_source):
-        if path.exists():
-            yield from (cell.source for cell in read(path).cells if cell.cell_type == "markdown")
-
-
-def listed(chapter: Chapter) -> list[Reference]:
-    """The items under "Further reading" of a chapter, each work once."""
-    found: dict[str, Reference] = {}
-    for source in _reading(chapter):
-        for item in _ITEM.findall(source):
-            reference = _reference(" ".join(item.split()), chapter.name)
-            if reference.key not in found or len(reference.authors) > len(found[reference.key].authors):
-                found[reference.key] = reference
-    return list(found.values())
-
-
-def _reading(chapter: Chapter) -> Iterator[str]:
-    """The cells under the heading "Further reading", those under its sub-headings too."""
-    inside = False
-    for source in prose(chapter):
-        for level, heading in re.findall(r"^(#+) (.*)$", source, re.MULTILINE):
-            inside = heading.startswith("Further reading") or (inside and len(level) > 2)
-        if inside:
-            yield source
-
-
-def _reference(text: str, chapter: str) -> Reference:
-    parts = _PARTS.fullmatch(text)
-    if not parts:
-        return Reference("", text, "", chapters=[chapter])
-    arxiv, doi, address = (pattern.search(text) for pattern in (_ARXIV, _DOI, _ADDRESS))
-    rest = re.sub(r" ?(arXiv:\S+|doi:\S+|https?://\S+|\([^()]*[a-z]{3}[^()]*\))", "", parts["rest"]).strip(" .,")
-    return Reference(
-        parts["authors"],
-        parts["title"],
-        rest,
-        arxiv[1] if arxiv else "",
-        doi[1] if doi else "",
-        address[0] if address else "",
-        [chapter],
-    )
-
-
-def bibliography(chapters: Iterable[Chapter]) -> list[Reference]:
-    """Every work that a chapter lists, in the order of its first author's name."""
-    works: dict[str, Reference] = {}
-    for chapter in chapters:
-        for reference in listed(chapter):
-            known = works.setdefault(reference.key, reference)
-            if known is not reference:
-                chapters_ = [*known.chapters, chapter.name]
-                if len(reference.authors) + len(reference.title) > len(known.authors) + len(known.title):
-                    works[reference.key] = reference
-                works[reference.key].chapters = chapters_
-    return sorted(works.values(), key=lambda reference: (surname(reference.authors), reference.rest[-4:], reference.title))
-
-
-def surname(authors: str) -> str:
-    """The first author's last name, for sorting."""
-    first = re.split(r", | et al| and ", authors)[0]
-    return _plain(first.split(" ")[-1])
-
-
-def _plain(text: str) -> str:
-    """Without accents, in lower case."""
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)).lower()
-
-
-def cited(chapter: Chapter) -> set[tuple[str, str]]:
-    """(names, year) of each citation in a chapter's prose, outside the lists of further reading."""
-    found, reading = set(), set(_reading(chapter))
-    for source in prose(chapter):
-        if source not in reading:
-            text = re.sub(r"`[^`]*`|\$[^$]*\$", "", " ".join(source.split()))
-            found |= {(names, year) for names, year in _CITED.findall(text)}
-            alone = {(first or second, year or later) for first, year, second, later in _ALONE.findall(text)}
-            found |= {(name, year) for name, year in alone if name not in calendar.month_name}
-    return found
-
-
-def unresolved(chapter: Chapter) -> list[str]:
-    """Citations of a chapter that none of its further reading answers."""
-    # a preprint's year is as good as its publication's
-    works = [
-        (_plain(f"{work.authors} {work.title}"), f"{work.rest} {_preprint_year(work.arxiv)}") for work in listed(chapter)
-    ]
-    missing = []
-    for names, year in sorted(cited(chapter)):
-        people = [_plain(name) for name in re.split(r", | & | and | et al\.", names) if name]
-        if not any(all(p in work for p in people) and year in rest for work, rest in works):
-            missing.append(f"{names} {year}")
-    return missing
-
-
-def _preprint_year(arxiv: str) -> str:
-    digits = re.search(r"(\d\d)\d\d", arxiv)
-    return f"{19 if digits[1] > '90' else 20}{digits[1]}" if digits else ""
 
 
 def glossary(chapters: Iterable[Chapter]) -> list[Term]:
@@ -180,5 +328,5 @@ def glossary(chapters: Iterable[Chapter]) -> list[Term]:
 
 
 def _chinese(text: str) -> str:
-    """The part of a bracket that is Chinese: "NLI, 自然语言推断" and "直接偏好优化; Rafailov et al. 2023" hold more."""
+    """The part of a bracket that is Chinese: "NLI, 自然语言推断" and "直接偏好优化; @rafailov2023direct" hold more."""
     return next(part for part in re.split(r"[,;] ", text) if re.search(r"[\u4e00-\u9fff]", part)).strip()

@@ -16,13 +16,14 @@ from typing import Any
 import nbformat
 from docutils import nodes
 from nbformat import NotebookNode
+from pybtex.plugin import register_plugin
 from sphinx.application import Sphinx
 
 from .chapters import ROOT, Chapter, built, repository, tags
 from .files import anew
 from .mathml import font, mathml
 from .pages import title, without_widgets
-from .references import Reference, bibliography, glossary
+from .references import FILE, Style, glossary, readers
 
 _INDEX = """\
 # Foundations of large language models
@@ -58,6 +59,18 @@ measurements
 instructors
 architecture
 CONTRIBUTING
+```
+"""
+
+_BIBLIOGRAPHY = """\
+# Bibliography
+
+Each work with the chapters that list it.
+
+```{bibliography}
+:all:
+:list: bullet
+:style: course
 ```
 """
 
@@ -113,7 +126,8 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
         lab_pages="\n".join(f"labs/{part.name}" for part in chapters),
     )
     (folder / "index.md").write_text(index, encoding="utf-8")
-    (folder / "bibliography.md").write_text(_bibliography(bibliography(chapters)), encoding="utf-8")
+    (folder / "bibliography.md").write_text(_BIBLIOGRAPHY, encoding="utf-8")
+    (folder / FILE).write_text(_works(chapters), encoding="utf-8")
     (folder / "glossary.md").write_text(_glossary(chapters), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
         shutil.copy(page, folder / page.name)
@@ -125,13 +139,12 @@ def alt_text(cell: NotebookNode) -> str:
     return " ".join(picture.get("alt", "") for picture in pictures).strip()
 
 
-def _bibliography(works: list[Reference]) -> str:
-    lines = ["# Bibliography", "", f"{len(works)} works, each with the chapters that list it.", ""]
-    for work in works:
-        where = ", ".join(f"[{name[:2]}](lectures/{name}.ipynb)" for name in dict.fromkeys(work.chapters))
-        named = f"arXiv:{work.arxiv}" if work.arxiv else f"doi:{work.doi}" if work.doi else "online"
-        lines.append(f"- {work.authors}. *{work.title}.* {work.rest}. [{named}]({work.link}) ({where})")
-    return "\n".join(lines) + "\n"
+def _works(chapters: list[Chapter]) -> str:
+    """The file of works, in which each entry says by whom it is listed; `references.Style` prints it."""
+    text = (chapters[0].folder.parent / FILE).read_text(encoding="utf-8")
+    for key, names in readers(chapters).items():
+        text = text.replace(f"{{{key},\n", f"{{{key},\n  chapters = {{{' '.join(names)}}},\n", 1)
+    return text
 
 
 def _glossary(chapters: list[Chapter]) -> str:
@@ -152,6 +165,7 @@ def _display(writer: Any, node: nodes.Node) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Sphinx's hook: formulas as MathML."""
+    """Sphinx's hook: formulas as MathML, works as the notebooks print them."""
+    register_plugin("pybtex.style.formatting", "course", Style)
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

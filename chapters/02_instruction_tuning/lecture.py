@@ -151,8 +151,8 @@ for text in TEMPLATES:
     print(text.format(**pair), "\n" + "-" * 70)
 
 # %% [markdown]
-# FLAN (Wei et al. 2022): 62 data sets in 12 clusters, ten templates for each data set. A whole cluster was kept back to test:
-# does the model do a *kind* of task that it was never trained on?
+# FLAN [@wei2022finetuned]: 62 data sets in 12 clusters, ten templates for each data set. A whole cluster was kept back to
+# test: does the model do a *kind* of task that it was never trained on?
 
 # %% tags=["hide-input"]
 clusters = tables.load("flan_clusters").sort_values("data_sets")
@@ -227,12 +227,12 @@ plt.show()
 # ## When it helps, and when it hurts
 #
 # - **Size** (大模型效应). Tested on clusters kept back, tuning made FLAN's models of 68 and 137 billion parameters better and
-#   those of 8 billion and fewer *worse*: a small model spends what it has on the tasks it is shown (Wei et al. 2022, Figure
-#   7). Later work found gains for small models too, with more tasks and chains of thought (Chung et al. 2022).
-# - **Number of clusters.** More kinds of tasks in training, better on kinds kept back (Wei et al. 2022, Figure 6).
-# - **Quality over quantity.** A thousand chosen conversations went a long way on a model of 65 billion (LIMA, Zhou et al. 2023).
+#   those of 8 billion and fewer *worse*: a small model spends what it has on the tasks it is shown [@wei2022finetuned, Figure
+#   7]. Later work found gains for small models too, with more tasks and chains of thought [@chung2022scaling].
+# - **Number of clusters.** More kinds of tasks in training, better on kinds kept back [@wei2022finetuned, Figure 6].
+# - **Quality over quantity.** A thousand chosen conversations went a long way on a model of 65 billion (LIMA, @zhou2023lima).
 # - **Cost elsewhere.** Feedback training cost InstructGPT accuracy on public data sets, the *alignment tax* (对齐税), and
-#   mixing in pre-training text gave most of it back (Ouyang et al. 2022).
+#   mixing in pre-training text gave most of it back [@ouyang2022training].
 #
 # The course model has 135 million. In the lab you tune it and measure all three: what it was trained on, what it was not,
 # and what it knew before.
@@ -249,11 +249,9 @@ plt.show()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Wei, M. Bosma, V. Y. Zhao, K. Guu, A. W. Yu, B. Lester, N. Du, A. M. Dai, Q. V. Le. *Finetuned Language Models Are
-#   Zero-Shot Learners.* ICLR 2022. arXiv:2109.01652
-# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - V. Sanh et al. *Multitask Prompted Training Enables Zero-Shot Task Generalization.* ICLR 2022. arXiv:2110.08207
-# - H. W. Chung et al. *Scaling Instruction-Finetuned Language Models.* 2022. arXiv:2210.11416
-# - S. Mishra, D. Khashabi, C. Baral, H. Hajishirzi. *Cross-Task Generalization via Natural Language Crowdsourcing
-#   Instructions.* ACL 2022. arXiv:2104.08773
-# - C. Zhou et al. *LIMA: Less Is More for Alignment.* NeurIPS 2023. arXiv:2305.11206
+# - [@wei2022finetuned]
+# - [@ouyang2022training]
+# - [@sanh2022multitask]
+# - [@chung2022scaling]
+# - [@mishra2022cross]
+# - [@zhou2023lima]

@@ -2,7 +2,7 @@
 # # Lab 03 · Learning from preferences: RLHF
 #
 # **People can say which of two answers is better long before they can say what makes an answer good. How does a model learn
-# from that?** In three steps (Ouyang et al. 2022): imitate good texts (SFT, 监督微调), learn to predict what people prefer
+# from that?** In three steps [@ouyang2022training]: imitate good texts (SFT, 监督微调), learn to predict what people prefer
 # (*reward model*, 奖励模型), and try, get rewarded, try again (PPO, 近端策略优化), on a leash to the imitation (*KL penalty*, KL
 # 惩罚). You will write each, run all three on real human scores, take the leash away to see what it was for, and meet DPO,
 # which does without the reward model.
@@ -229,7 +229,7 @@ for good, bad in pairs[:3].tolist():
 # %% [markdown]
 # ## 3 · Step 2b: The reward model
 #
-# Bradley and Terry (1952): let each text have a strength r. Then the chance that a beats b is σ(r(a) - r(b)). The reward
+# @bradley1952rank: let each text have a strength r. Then the chance that a beats b is σ(r(a) - r(b)). The reward
 # model gives r; its loss is the negative log-likelihood of what people chose:
 #
 # $$L = -\frac1m \sum \log \sigma\big(r(\text{chosen}) - r(\text{rejected})\big)$$
@@ -379,7 +379,7 @@ reward = reward.eval()
 #
 # Three questions, on sentences that it has not seen: does it prefer what people prefer; when it is sure, is it right as often
 # as it thinks (*calibration*, 校准); and does its taste in films say anything about other things? For the third: pairs of
-# answers from the HHH alignment data (helpful, honest, harmless; Askell et al. 2021). **Predict** the three accuracies.
+# answers from the HHH alignment data (helpful, honest, harmless; @askell2021general). **Predict** the three accuracies.
 
 # %% tags=["experiment"]
 @torch.no_grad()
@@ -553,7 +553,7 @@ def visible():
 
 # %% [markdown]
 # A good text may hold a bad word. Which token earned the reward? A second head, the *value* (价值), guesses at each token what
-# is still to come; the *advantage* (优势) is how much better it came. *Generalized advantage estimation* (Schulman et al. 2016):
+# is still to come; the *advantage* (优势) is how much better it came. *Generalized advantage estimation* [@schulman2016high]:
 #
 # $$\delta_t = r_t + \gamma V_{t+1} - V_t, \qquad A_t = \delta_t + \gamma\lambda A_{t+1}$$
 
@@ -615,7 +615,7 @@ def visible():
 # %% [markdown]
 # ### The clipped objective
 #
-# A text written by yesterday's policy teaches today's only while the two agree. PPO (Schulman et al. 2017) watches the ratio
+# A text written by yesterday's policy teaches today's only while the two agree. PPO [@schulman2017proximal] watches the ratio
 # of the probabilities and takes the *more pessimistic* of the plain and the clipped objective:
 #
 # $$\rho_t = \frac{\pi(a_t)}{\pi_{old}(a_t)}, \qquad L = -\,\text{mean}\,\min\big(\rho_t A_t,\ \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\,A_t\big)$$
@@ -875,7 +875,7 @@ for what in ("kl", "variety"):
 #
 # The best policy under a reward and a KL leash can be written down, and solved for the reward: up to a term that cancels in a
 # pair, r = β log(π / π_ref). Put that into the pairwise loss, and no reward model, no sampling and no PPO are left (*direct
-# preference optimization*, 直接偏好优化; Rafailov et al. 2023):
+# preference optimization*, 直接偏好优化; @rafailov2023direct):
 
 # %% tags=["exercise:dpo_loss"]
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
@@ -994,7 +994,7 @@ compare(exams)
 # Look at DPO's row, all of it: reward, judge, and *length*. A pair says only that one text is better than the other, and the
 # loss falls as well when the worse text becomes unlikely as when the better one becomes likely. A short text has few tokens
 # that can be unlikely; to stop at once is one way out. That DPO's log-probabilities fall for the chosen texts too has been
-# reported for large models (Pal et al. 2024). PPO cannot take that way: it is paid for what it writes.
+# reported for large models [@pal2024smaug]. PPO cannot take that way: it is paid for what it writes.
 #
 # ## 7 · Before and after, side by side
 #
@@ -1010,7 +1010,7 @@ sides.head(10).style.set_properties(**{"text-align": "left", "white-space": "pre
 # %% [markdown]
 # What you see is a small model, after a few hundred texts: it has learnt to lean towards kind words, not to review films.
 # InstructGPT's PPO step used 31 thousand prompts, and its labelers preferred the outputs of 1.3 billion weights tuned this way
-# to those of GPT-3 with 175 billion (Ouyang et al. 2022).
+# to those of GPT-3 with 175 billion [@ouyang2022training].
 #
 # ## 8 · Open questions
 #
@@ -1020,10 +1020,10 @@ sides.head(10).style.set_properties(**{"text-align": "left", "white-space": "pre
 #   gives the alarm first?
 # - **Fool the judge's judge.** Write a sentence that gets a high reward and that you would not want to read. What has the
 #   reward model learnt?
-# - **A better leash.** Schulman (2020, "Approximating KL Divergence") gives estimators of the KL with less variance than the
+# - **A better leash.** @schulman2020approximating gives estimators of the KL with less variance than the
 #   difference of log-probabilities. Replace it in `token_rewards`.
-# - **Without a value head.** GRPO (Shao et al. 2024) writes several texts a prompt and takes their mean as the baseline. What
-#   has to change in the loop? (The clipped objective stays as it is.)
+# - **Without a value head.** GRPO [@shao2024deepseekmath] writes several texts a prompt and takes their mean as the baseline.
+#   What has to change in the loop? (The clipped objective stays as it is.)
 
 # %%
 lab.summary()
@@ -1031,17 +1031,13 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - N. Stiennon et al. *Learning to Summarize from Human Feedback.* NeurIPS 2020. arXiv:2009.01325
-# - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
-#   arXiv:1707.06347
-# - J. Schulman, P. Moritz, S. Levine, M. Jordan, P. Abbeel. *High-Dimensional Continuous Control Using Generalized Advantage
-#   Estimation.* ICLR 2016. arXiv:1506.02438
-# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language Model
-#   Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
-# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference Optimisation
-#   with DPO-Positive.* 2024. arXiv:2402.13228
-# - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
-# - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
-# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.* Biometrika
-#   39, 1952. doi:10.2307/2334029
+# - [@ouyang2022training]
+# - [@stiennon2020learning]
+# - [@schulman2017proximal]
+# - [@schulman2016high]
+# - [@schulman2020approximating]
+# - [@rafailov2023direct]
+# - [@pal2024smaug]
+# - [@gao2023scaling]
+# - [@askell2021general]
+# - [@bradley1952rank]

@@ -29,7 +29,7 @@ lab.start("03_rlhf")
 # ## Why align?
 #
 # Pre-training asks: what would come next on the internet? Users ask something else. *Alignment* (对齐) means to guide a model
-# towards what its users and society intend. Askell et al. (2021) put the aim in three words:
+# towards what its users and society intend. @askell2021general put the aim in three words:
 #
 # - **helpful** (有用): does what was asked, asks back when it must;
 # - **honest** (诚实): says what is true and how sure it is;
@@ -63,7 +63,7 @@ for kind in ("honest", "harmless"):
 # %% [markdown]
 # ## Three steps
 #
-# InstructGPT (Ouyang et al. 2022), the recipe that ChatGPT was built on:
+# InstructGPT [@ouyang2022training], the recipe that ChatGPT was built on:
 #
 # | | step 1: SFT 监督微调 | step 2: reward model 奖励模型 | step 3: PPO 近端策略优化 |
 # |---|---|---|---|
@@ -102,8 +102,8 @@ plt.show()
 # %% [markdown]
 # ## The reward model's loss
 #
-# Assume that each answer has a strength $r$, and that people, when asked, choose $a$ over $b$ with the chance (Bradley and
-# Terry 1952)
+# Assume that each answer has a strength $r$, and that people, when asked, choose $a$ over $b$ with the chance
+# [@bradley1952rank]
 #
 # $$P(a \succ b) = \frac{e^{r(a)}}{e^{r(a)} + e^{r(b)}} = \sigma\big(r(a) - r(b)\big)$$
 #
@@ -112,7 +112,7 @@ plt.show()
 # $$L = -\frac{1}{\binom K2}\ \mathbb{E}\big[\log \sigma\big(r(x, y_w) - r(x, y_l)\big)\big]$$
 #
 # All pairs of one prompt go into one batch: shuffled apart, each answer would be trained on up to $K-1$ times in an epoch, and
-# the model over-fitted (Ouyang et al. 2022).
+# the model over-fitted [@ouyang2022training].
 
 # %% tags=["nbval-check-output"]
 for answers in (4, 9):
@@ -295,7 +295,7 @@ widgets.explorer(clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05))
 #
 # "When a measure becomes a target, it ceases to be a good measure." Take the *simplest* optimizer: draw $n$ texts, keep the
 # one with the highest reward (*best-of-n*). Our texts are real sentences with real human scores, so we can see what the reward
-# model thinks it got and what it did get. Its KL to plain sampling is $\log n - (n-1)/n$ nats (Stiennon et al. 2020).
+# model thinks it got and what it did get. Its KL to plain sampling is $\log n - (n-1)/n$ nats [@stiennon2020learning].
 #
 # **Predict:** a reward model from 60 labelled sentences. Do reward and human score rise together?
 
@@ -360,22 +360,22 @@ print(f"\nhighest human score of a real sentence here: {human[half:].max():+.2f}
 # %% [markdown]
 # Compare the lines with the first, the unseen sentence that people liked best. A row of praise that says nothing about any
 # film can be worth twice as much, and "Not good, but" costs little; one word said eight times does not fool this one. Where
-# the holes are, only the optimizer finds out. Gao et al. (2023) measured it at scale: as the KL grows, the true reward first rises, then falls, while
-# the reward model's keeps rising; larger reward models and more labels move the turn outwards. The KL term, early stopping
-# and fresh labels are what is done against it.
+# the holes are, only the optimizer finds out. @gao2023scaling measured it at scale: as the KL grows, the true reward first
+# rises, then falls, while the reward model's keeps rising; larger reward models and more labels move the turn outwards. The KL
+# term, early stopping and fresh labels are what is done against it.
 
 # %% [markdown]
 # ## What came after
 #
-# **DPO** (直接偏好优化; Rafailov et al. 2023). The best policy above, solved for the reward: $r = \beta \log(\pi / \pi_{SFT})$, up to a
-# term that cancels in a pair. Put into the pairwise loss: no reward model, no sampling. Simpler and stable; but it never sees
-# what it would write itself, and its chosen answers may become *less* likely, as long as the rejected ones do more (Pal et al.
-# 2024; the lab meets it).
+# **DPO** (直接偏好优化; @rafailov2023direct). The best policy above, solved for the reward: $r = \beta \log(\pi / \pi_{SFT})$, up to
+# a term that cancels in a pair. Put into the pairwise loss: no reward model, no sampling. Simpler and stable; but it never
+# sees what it would write itself, and its chosen answers may become *less* likely, as long as the rejected ones do more
+# (@pal2024smaug; the lab meets it).
 #
-# **GRPO** (Shao et al. 2024). PPO's clipped objective without a value head: write several answers to a prompt, and let their
-# mean reward be the baseline. Used where a program can check the answer, in mathematics and code (DeepSeek-R1, 2025).
+# **GRPO** [@shao2024deepseekmath]. PPO's clipped objective without a value head: write several answers to a prompt, and let
+# their mean reward be the baseline. Used where a program can check the answer, in mathematics and code (DeepSeek-R1; @deepseekai2025r1).
 #
-# **AI feedback** (Bai et al. 2022b). A model judges by written principles, in place of part of the people.
+# **AI feedback** [@bai2022constitutional]. A model judges by written principles, in place of part of the people.
 #
 # All of them share what this lecture was about: a reward that stands for what we want, and a leash because it only stands
 # for it.
@@ -384,11 +384,12 @@ print(f"\nhighest human score of a real sentence here: {human[half:].max():+.2f}
 # ## Is it better? Evaluating chat models
 #
 # - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion weights to those of GPT-3 with 175
-#   (Ouyang et al. 2022). *Chatbot Arena* lets anyone compare, and fits strengths as above (Chiang et al. 2024).
+#   [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits strengths as above [@chiang2024chatbot].
 # - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each other,
-#   and have their own faults: they favour the first answer, the longer one, and their own (Zheng et al. 2023).
+#   and have their own faults: they favour the first answer, the longer one, and their own [@zheng2023judging].
 # - **Tests.** ChatGPT went past GPT-3 on most tests, and past fully fine-tuned models on some, from a prompt alone (the deck).
-#   On public data sets, though, RLHF also *cost* accuracy, and mixing in pre-training gave most of it back (Ouyang et al. 2022).
+#   On public data sets, though, RLHF also *cost* accuracy, and mixing in pre-training gave most of it back
+#   [@ouyang2022training].
 #
 # How large is a lead? Strengths are told as Elo points, 400 for a factor of ten in the odds:
 
@@ -422,21 +423,15 @@ for games in (100, 400, 1600):
 # %% [markdown]
 # ## Further reading
 #
-# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - N. Stiennon, L. Ouyang, J. Wu, D. M. Ziegler, R. Lowe, C. Voss, A. Radford, D. Amodei, P. Christiano. *Learning to Summarize
-#   from Human Feedback.* NeurIPS 2020. arXiv:2009.01325
-# - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
-# - Y. Bai et al. *Constitutional AI: Harmlessness from AI Feedback.* 2022 (b). arXiv:2212.08073
-# - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
-#   arXiv:1707.06347
-# - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
-# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language Model
-#   Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
-# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference Optimisation
-#   with DPO-Positive.* 2024. arXiv:2402.13228
-# - Z. Shao et al. *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.* 2024.
-#   arXiv:2402.03300
-# - DeepSeek-AI. *DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning.* 2025. arXiv:2501.12948
-# - L. Zheng et al. *Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena.* NeurIPS 2023. arXiv:2306.05685
-# - W.-L. Chiang et al. *Chatbot Arena: An Open Platform for Evaluating LLMs by Human Preference.* ICML 2024.
-#   arXiv:2403.04132
+# - [@ouyang2022training]
+# - [@stiennon2020learning]
+# - [@askell2021general]
+# - [@bai2022constitutional]
+# - [@schulman2017proximal]
+# - [@gao2023scaling]
+# - [@rafailov2023direct]
+# - [@pal2024smaug]
+# - [@shao2024deepseekmath]
+# - [@deepseekai2025r1]
+# - [@zheng2023judging]
+# - [@chiang2024chatbot]

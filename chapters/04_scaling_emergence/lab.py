@@ -212,7 +212,7 @@ bill.style.format(
 # Now a *ladder* (阶梯) of models: the same architecture in several sizes, the same text, several budgets of compute. For each
 # budget $C$ each size reads $D = C / 6N$ tokens: a large model reads little, a small one much.
 #
-# The text: sentences of Wikipedia pages (VitaminC; Schuster et al. 2021), 2.7 million tokens of our 512-piece vocabulary.
+# The text: sentences of Wikipedia pages (VitaminC; @schuster2021vitamin), 2.7 million tokens of our 512-piece vocabulary.
 # Whole pages are held out for the test, since sentences of one page say the same things.
 
 # %% tags=["ladder", "experiment"]
@@ -335,9 +335,10 @@ print(
 )
 
 # %% [markdown]
-# Two details matter. The learning rate falls along a cosine that ends *exactly* at the last step of each run; Kaplan et al.
-# (2020) measured short runs inside long ones, with the rate still high, and Hoffmann et al. (2022) held that against them.
-# (Porian et al. 2024 found other causes weightier.) And the rate depends on the width, or else wide models would diverge.
+# Two details matter. The learning rate falls along a cosine that ends *exactly* at the last step of each run;
+# @kaplan2020scaling measured short runs inside long ones, with the rate still high, and @hoffmann2022training held that
+# against them. (@porian2024resolving found other causes weightier.) And the rate depends on the width, or else wide models
+# would diverge.
 #
 # Sixty such runs take more than an hour on a core, so their results are a table of the course (`ladder.py`, beside this
 # notebook's source, runs the very cells above). **Trust, but verify:** make some of them again.
@@ -387,7 +388,7 @@ plt.show()
 
 # %% [markdown]
 # Each budget has a valley: to the left the model is too small to use what it reads, to the right it reads too little. Read
-# the bottom off by a parabola in $\log N$ through the points near it (Hoffmann et al. 2022, approach 2).
+# the bottom off by a parabola in $\log N$ through the points near it [@hoffmann2022training, approach 2].
 
 # %% tags=["exercise:isoflop_optimum"]
 def isoflop_optimum(parameters, losses, points=4):
@@ -668,7 +669,7 @@ def visible():
 # %% [markdown]
 # The optimizer is a library's. It may stop in a hollow, so it starts from many places, as theirs did. And it stops where the
 # slope is "small": with $\delta = 10^{-3}$ everywhere is small, so the objective is scaled up first. The authors of the paper
-# did not, and theirs stopped too early (Besiroglu et al. 2024).
+# did not, and theirs stopped too early [@besiroglu2024chinchilla].
 
 # %%
 def fit_surface(N, D, L, starts=None):
@@ -696,8 +697,8 @@ def start_of(theta):
     return [(*np.log(theta[:3]), *theta[3:])]
 
 # %% [markdown]
-# Given the surface, the best split of a budget $C = 6ND$ follows by setting a derivative to zero (Hoffmann et al. 2022,
-# equation 4):
+# Given the surface, the best split of a budget $C = 6ND$ follows by setting a derivative to zero [@hoffmann2022training,
+# equation 4]:
 #
 # $$N^* = G\Big(\frac C6\Big)^{\frac{\beta}{\alpha+\beta}}, \quad D^* = \frac1G\Big(\frac C6\Big)^{\frac{\alpha}{\alpha+\beta}},
 # \quad G = \Big(\frac{\alpha A}{\beta B}\Big)^{\frac{1}{\alpha+\beta}}$$
@@ -782,7 +783,7 @@ far[["width", "parameters", "tokens", "loss_nats", "forecast", "error"]].round(3
 # %% [markdown]
 # ### Chinchilla's own points
 #
-# Hoffmann et al. did not publish the losses of their runs. Besiroglu et al. (2024) read 245 of them from a figure, and found
+# Hoffmann et al. did not publish the losses of their runs. @besiroglu2024chinchilla read 245 of them from a figure, and found
 # that the paper's printed fit ($A = 406.4$, $B = 410.7$, $E = 1.69$, $\alpha = 0.34$, $\beta = 0.28$) does not go through the
 # points. **Predict:** five of the runs saw fewer than half a token for each weight. How much can 5 of 245 points
 # matter, with a loss made to resist outliers?
@@ -862,8 +863,8 @@ pd.DataFrame(rows, columns=columns).set_index("model").round(3)
 # %% [markdown]
 # ## 5 · Does ability emerge?
 #
-# Wei et al. (2022) called an ability *emergent* if small models do not have it and large ones do, with nothing in between to
-# foresee it. Schaeffer et al. (2023) answered: look at your metric. If each of $k$ tokens is right with chance $p$, the whole
+# @wei2022emergent called an ability *emergent* if small models do not have it and large ones do, with nothing in between to
+# foresee it. @schaeffer2023emergent answered: look at your metric. If each of $k$ tokens is right with chance $p$, the whole
 # answer is right with chance $p^k$: a smooth rise of $p$ looks like a leap.
 #
 # Our ability: adding two three-digit numbers. An answer has four digits. Three metrics of one and the same output:
@@ -986,8 +987,8 @@ pd.DataFrame(table).T.rename_axis("weights").style.format(
 # - **The ruler.** With half of the digits right (the first is easy: it is 0 or 1, and the second nearly so) hardly an answer is
 #   right: the strict metric hides what is there, and makes the rise steeper. That is Schaeffer et al.'s point, and it holds here.
 # - **And yet a gap.** The runs fall in two heaps, under *every* metric, nats too: a run has found how to carry, or it has not.
-#   At sizes in the middle it is the seed that decides. A mean over ten seeds looks smooth, a single ladder with one seed for each
-#   size would show a leap, at a place that luck has chosen. Zhao et al. (2025) find the same in larger models: what grows
+#   At sizes in the middle it is the seed that decides. A mean over ten seeds looks smooth, a single ladder with one seed for
+#   each size would show a leap, at a place that luck has chosen. @zhao2025random find the same in larger models: what grows
 #   with size is the *chance* of a breakthrough.
 #
 # So neither "abilities emerge" nor "emergence is a mirage" is the whole story; ten seeds and a second metric tell which part
@@ -1003,7 +1004,7 @@ pd.DataFrame(table).T.rename_axis("weights").style.format(
 # - **What counts as a weight?** Fit again with `parameters - 512 * width` (no embedding). How much does the exponent of the
 #   best size change?
 # - **Use up the text.** Give width 32 a budget of 1e13: 24 passes over the same pages. Does the surface still foresee its
-#   loss (Muennighoff et al. 2023)?
+#   loss [@muennighoff2023scaling]?
 # - **More sums.** Train the adders on 200,000. Which of the three panels still has a gap between the seeds?
 # - **A larger ladder**, on a T4: `LAYERS[384] = 8`, and a budget of 1e14.
 
@@ -1013,21 +1014,15 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Kaplan, S. McCandlish, T. Henighan, T. B. Brown, B. Chess, R. Child, S. Gray, A. Radford, J. Wu, D. Amodei. *Scaling
-#   Laws for Neural Language Models.* 2020. arXiv:2001.08361
-# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
-# - T. Besiroglu, E. Erdil, M. Barnett, J. You. *Chinchilla Scaling: A Replication Attempt.* 2024. arXiv:2404.10102
-# - T. Pearce, J. Song. *Reconciling Kaplan and Chinchilla Scaling Laws.* TMLR 2024. arXiv:2406.12907
-# - T. Porian, M. Wortsman, J. Jitsev, L. Schmidt, Y. Carmon. *Resolving Discrepancies in Compute-Optimal Scaling of Language
-#   Models.* NeurIPS 2024. arXiv:2406.19146
-# - N. Muennighoff et al. *Scaling Data-Constrained Language Models.* NeurIPS 2023. arXiv:2305.16264
-# - N. Sardana, J. Portes, S. Doubov, J. Frankle. *Beyond Chinchilla-Optimal: Accounting for Inference in Language Model
-#   Scaling Laws.* ICML 2024. arXiv:2401.00448
-# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023. arXiv:2302.13971
-# - J. Wei et al. *Emergent Abilities of Large Language Models.* TMLR 2022. arXiv:2206.07682
-# - R. Schaeffer, B. Miranda, S. Koyejo. *Are Emergent Abilities of Large Language Models a Mirage?* NeurIPS 2023.
-#   arXiv:2304.15004
-# - R. Zhao, T. Qin, D. Alvarez-Melis, S. Kakade, N. Saphra. *Random Scaling of Emergent Capabilities.* 2025.
-#   arXiv:2502.17356
-# - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C! Robust Fact Verification with Contrastive Evidence.* NAACL 2021.
-#   arXiv:2103.08541
+# - [@kaplan2020scaling]
+# - [@hoffmann2022training]
+# - [@besiroglu2024chinchilla]
+# - [@pearce2024reconciling]
+# - [@porian2024resolving]
+# - [@muennighoff2023scaling]
+# - [@sardana2024beyond]
+# - [@touvron2023llama]
+# - [@wei2022emergent]
+# - [@schaeffer2023emergent]
+# - [@zhao2025random]
+# - [@schuster2021vitamin]

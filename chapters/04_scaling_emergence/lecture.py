@@ -44,7 +44,7 @@ print(f"{flops / (hours * 3600) / (card * 1e12):.0%} of the paper speed was reac
 # %% [markdown]
 # ## Straight lines on log paper
 #
-# Kaplan et al. (2020): as long as the other two do not limit it, the loss falls as a *power law* (幂律) in each of
+# @kaplan2020scaling: as long as the other two do not limit it, the loss falls as a *power law* (幂律) in each of
 #
 # | | law | a tenth less loss takes |
 # |---|---|---|
@@ -112,15 +112,15 @@ print(
 #
 # | | best size | best text | ten times the compute |
 # |---|---|---|---|
-# | Kaplan et al. 2020 | $N \propto C^{0.73}$ | $D \propto C^{0.27}$ | 5.4 × weights, 1.9 × text |
-# | Hoffmann et al. 2022 (Chinchilla) | $N \propto C^{0.50}$ | $D \propto C^{0.50}$ | 3.2 × weights, 3.2 × text |
+# | @kaplan2020scaling | $N \propto C^{0.73}$ | $D \propto C^{0.27}$ | 5.4 × weights, 1.9 × text |
+# | @hoffmann2022training (Chinchilla) | $N \propto C^{0.50}$ | $D \propto C^{0.50}$ | 3.2 × weights, 3.2 × text |
 #
 # Both measured well. Why do they disagree?
 #
-# - **The schedule.** Kaplan's short runs were cut out of long ones, with the learning rate still high (Hoffmann et al. 2022).
-# - **What is a weight?** Kaplan left embeddings out, at sizes where they are much of the model (Pearce and Song 2024).
-# - **Details**: cost of the output layer, length of the warm-up, tuning by size (Porian et al. 2024 explain the gap by these,
-#   and find the schedule not essential).
+# - **The schedule.** Kaplan's short runs were cut out of long ones, with the learning rate still high [@hoffmann2022training].
+# - **What is a weight?** Kaplan left embeddings out, at sizes where they are much of the model [@pearce2024reconciling].
+# - **Details**: cost of the output layer, length of the warm-up, tuning by size (@porian2024resolving explain the gap by
+#   these, and find the schedule not essential).
 
 # %% [markdown]
 # ### IsoFLOP curves
@@ -154,8 +154,8 @@ plt.show()
 #
 # $$L(N, D) = E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}$$
 #
-# The floor, what finite size costs, what finite text costs. We fit it here, live, to 245 runs of Hoffmann et al. (2022), read
-# from their figure by Besiroglu et al. (2024):
+# The floor, what finite size costs, what finite text costs. We fit it here, live, to 245 runs of @hoffmann2022training, read
+# from their figure by @besiroglu2024chinchilla:
 
 # %%
 runs = tables.load("chinchilla_runs")
@@ -175,8 +175,8 @@ A, B, E = np.exp([a, b, e])
 print(f"E {E:.3f}, A {A:.0f}, alpha {ALPHA:.3f}, B {B:.0f}, beta {BETA:.3f}")
 
 # %% [markdown]
-# The paper prints $E = 1.69$, $A = 406$, $\alpha = 0.34$, $B = 411$, $\beta = 0.28$. These numbers do not go through the paper's own
-# points; the fit above does (Besiroglu et al. 2024). Famous numbers deserve to be fitted again.
+# The paper prints $E = 1.69$, $A = 406$, $\alpha = 0.34$, $B = 411$, $\beta = 0.28$. These numbers do not go through the
+# paper's own points; the fit above does [@besiroglu2024chinchilla]. Famous numbers deserve to be fitted again.
 
 # %% tags=["skip"]
 def loss(weights, tokens):
@@ -197,7 +197,7 @@ TRAINED = {
 for row in tables.load("llama_hyperparameters").itertuples():
     if row.name in ("LLaMA 7B", "LLaMA 65B", "Llama 2 7B", "Llama 2 70B"):
         TRAINED[row.name] = (row.parameters_billion * 1e9, row.train_tokens_trillion * 1e12)
-TRAINED["SmolLM2-135M"] = (134.5e6, 2e12)  # the course model; Allal et al. 2025
+TRAINED["SmolLM2-135M"] = (134.5e6, 2e12)  # the course model; Ben Allal et al. 2025
 
 # %% [markdown]
 # ### Spend it well
@@ -265,7 +265,7 @@ table.style.format("{:,.1f}", subset=["tokens a weight", "best for its bill"]).f
 )
 
 # %% [markdown]
-# The deck gives two rules: "about 10 tokens a parameter" and Chinchilla's 1:20. Table 3 of Hoffmann et al. (2022) has 20.5 for
+# The deck gives two rules: "about 10 tokens a parameter" and Chinchilla's 1:20. Table 3 of @hoffmann2022training has 20.5 for
 # 10 billion weights and 21.1 for 280 billion; we know no paper with 10. GPT-3 had 1.7. And the course model, 15,000: far
 # beyond any training optimum, on purpose.
 #
@@ -275,7 +275,7 @@ table.style.format("{:,.1f}", subset=["tokens a weight", "best for its bill"]).f
 # ## LLaMA's experience: train longer
 #
 # Training is paid once, *use* (推理) for ever. To answer with $T$ tokens costs $2NT$. For the same loss, a smaller model that
-# read more has a higher training bill and a lower total (Sardana et al. 2024). Touvron et al. (2023) saw their 7B still
+# read more has a higher training bill and a lower total [@sardana2024beyond]. @touvron2023llama saw their 7B still
 # improve after 1 T tokens, in loss and in answers to questions; that is why.
 
 # %%
@@ -314,13 +314,13 @@ widgets.explorer(total_bill, target_loss=(1.95, 2.3, 0.01), answers_trillion=(0,
 # %% [markdown]
 # ### And when the text runs out?
 #
-# Text can be read again. Muennighoff et al. (2023), over 400 runs: up to about four passes are nearly as good as new text;
+# Text can be read again. @muennighoff2023scaling, over 400 runs: up to about four passes are nearly as good as new text;
 # later ones are worth less and less.
 
 # %% [markdown]
 # ## Emergent abilities
 #
-# Wei et al. (2022): *an ability is emergent if it is not present in smaller models but is present in larger models*. Their
+# @wei2022emergent: *an ability is emergent if it is not present in smaller models but is present in larger models*. Their
 # Figure 2 shows five families (LaMDA, GPT-3, Gopher, Chinchilla, PaLM) on eight tasks: sums modulo, transliteration,
 # unscrambling words, questions in Persian, TruthfulQA, grounded mappings, MMLU, words in context. Near chance, near chance,
 # near chance, and then not.
@@ -330,8 +330,8 @@ widgets.explorer(total_bill, target_loss=(1.95, 2.3, 0.01), answers_trillion=(0,
 # %% [markdown]
 # ### Or is it the ruler?
 #
-# Schaeffer et al. (2023): let each token of an answer be right with chance $p$, and $p$ grow smoothly. An answer of $k$ tokens is
-# all right with chance $p^k$. **Predict:** move $k$ from 1 to 20.
+# @schaeffer2023emergent: let each token of an answer be right with chance $p$, and $p$ grow smoothly. An answer of $k$ tokens
+# is all right with chance $p^k$. **Predict:** move $k$ from 1 to 20.
 
 # %% tags=["hide-input"]
 def ruler(tokens):
@@ -380,9 +380,9 @@ split = adders.assign(learnt=adders["answers_right"] > 0.4).groupby("parameters"
 print("share of seeds that learnt it, smallest to largest:", ", ".join(f"{s:.1f}" for s in split))
 
 # %% [markdown]
-# The strict ruler exaggerates: half of the digits right is almost no answer right. But the gap between the seeds is there under
-# *both* rulers. Same size, same text, and a run either found carrying or it did not. What changes smoothly with size is the
-# *chance* of that: Zhao et al. (2025) see the same in larger models.
+# The strict ruler exaggerates: half of the digits right is almost no answer right. But the gap between the seeds is there
+# under *both* rulers. Same size, same text, and a run either found carrying or it did not. What changes smoothly with size is
+# the *chance* of that: @zhao2025random see the same in larger models.
 
 # %% [markdown]
 # ## What to take home
@@ -397,15 +397,15 @@ print("share of seeds that learnt it, smallest to largest:", ", ".join(f"{s:.1f}
 # %% [markdown]
 # ## Further reading
 #
-# - J. Kaplan et al. *Scaling Laws for Neural Language Models.* 2020. arXiv:2001.08361
-# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
-# - T. Besiroglu et al. *Chinchilla Scaling: A Replication Attempt.* 2024. arXiv:2404.10102
-# - T. Pearce, J. Song. *Reconciling Kaplan and Chinchilla Scaling Laws.* TMLR 2024. arXiv:2406.12907
-# - T. Porian et al. *Resolving Discrepancies in Compute-Optimal Scaling of Language Models.* NeurIPS 2024. arXiv:2406.19146
-# - N. Sardana et al. *Beyond Chinchilla-Optimal.* ICML 2024. arXiv:2401.00448
-# - N. Muennighoff et al. *Scaling Data-Constrained Language Models.* NeurIPS 2023. arXiv:2305.16264
-# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023. arXiv:2302.13971
-# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737
-# - J. Wei et al. *Emergent Abilities of Large Language Models.* TMLR 2022. arXiv:2206.07682
-# - R. Schaeffer, B. Miranda, S. Koyejo. *Are Emergent Abilities of Large Language Models a Mirage?* NeurIPS 2023. arXiv:2304.15004
-# - R. Zhao, T. Qin, D. Alvarez-Melis, S. Kakade, N. Saphra. *Random Scaling of Emergent Capabilities.* 2025. arXiv:2502.17356
+# - [@kaplan2020scaling]
+# - [@hoffmann2022training]
+# - [@besiroglu2024chinchilla]
+# - [@pearce2024reconciling]
+# - [@porian2024resolving]
+# - [@sardana2024beyond]
+# - [@muennighoff2023scaling]
+# - [@touvron2023llama]
+# - [@benallal2025smollm2]
+# - [@wei2022emergent]
+# - [@schaeffer2023emergent]
+# - [@zhao2025random]

@@ -71,7 +71,7 @@ print(generate(model, tokenizer, chat_text(tokenizer, LU_XUN), chat=False, max_n
 # Our questions are a table of the course. Three kinds:
 #
 # - **known**: facts that stand in many books, from easy to hard,
-# - **recent**: of December 2024 to October 2025. The model was published in November 2024 (Allal et al. 2025), so it cannot
+# - **recent**: of December 2024 to October 2025. The model was published in November 2024 [@benallal2025smollm2], so it cannot
 #   have read of them,
 # - **false premise** (错误前提): the question assumes what is not so. A good answer says that.
 
@@ -275,11 +275,11 @@ careful.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KIND
 # The permission changes next to nothing. In our run the model abstains from not one of the 66 questions, with or without it,
 # and sees through no false premise: the capital of the Pacific Ocean is Los Angeles, an elephant has two wings. An order in
 # the prompt can only call on what training put in, and training seldom rewards "I don't know": where a test gives a point
-# for a right answer and none for silence, guessing is the best policy (Kalai et al. 2025).
+# for a right answer and none for silence, guessing is the best policy [@kalai2025language].
 #
 # ## 2 · The same question in other words
 #
-# The deck: *near-synonymous prompts may get opposite answers*. Elazar et al. (2021) measure **consistency**: of all pairs of
+# The deck: *near-synonymous prompts may get opposite answers*. @elazar2021measuring measure **consistency**: of all pairs of
 # wordings of one question, in how many does the model agree with itself? One must compare with chance: a model that is
 # never right is perfectly consistent. Fleiss' (1971) kappa does:
 #
@@ -365,7 +365,7 @@ said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "ve
 #
 # A model is *calibrated* if, of the answers it gives with confidence 0.7, seven in ten are right. Sort answers into bins by
 # confidence; the gap between mean confidence and accuracy of each, weighted by its share of answers, is the *expected
-# calibration error* (ECE, 期望校准误差; Guo et al. 2017, equation 3).
+# calibration error* (ECE, 期望校准误差; @guo2017calibration, equation 3).
 
 # %% tags=["exercise:reliability"]
 def reliability(confidence, right, bins=10):
@@ -425,7 +425,7 @@ def visible():
 
 # %% [markdown]
 # We have two kinds of answers with a confidence: the free answers above, and choices. For choices take the *general
-# knowledge* task of BIG-bench (70 questions; Srivastava et al. 2023): the confidence is the softmax over the options'
+# knowledge* task of BIG-bench (70 questions; @srivastava2023beyond): the confidence is the softmax over the options'
 # log-probabilities. **Predict:** is a small model too sure, or not sure enough?
 
 # %% tags=["experiment"]
@@ -484,13 +484,13 @@ def draw_reliability(frames, bins=5):
 draw_reliability({"Free answers (number of answers)": free, "Choices (number of questions)": choices})
 
 # %% [markdown]
-# Too sure, both times: by about a quarter on free answers, by about a tenth on choices, and neither interval holds 0. (The
-# ECE alone would say less: it cannot be negative, and with 70 questions even a calibrated model shows 0.08.) Kadavath et al.
-# (2022) find large models well calibrated on choices; ours, tuned to chat and 400 times smaller, is not.
+# Too sure, both times: by about a quarter on free answers, by about a tenth on choices, and neither interval holds 0. (The ECE
+# alone would say less: it cannot be negative, and with 70 questions even a calibrated model shows 0.08.) @kadavath2022language
+# find large models well calibrated on choices; ours, tuned to chat and 400 times smaller, is not.
 #
 # A badly calibrated number can still *rank* well, and that is all it takes to know when to be quiet. *Selective answering*:
 # answer only above a threshold. *Coverage* (覆盖率) is the share answered, *risk* (风险) the share of these that is wrong
-# (El-Yaniv & Wiener 2010).
+# [@elyaniv2010foundations].
 
 # %% tags=["exercise:risk_coverage"]
 def risk_coverage(confidence, right):
@@ -563,7 +563,7 @@ plt.show()
 # ## 4 · Prompt injection
 #
 # A program lets a model answer from a page that a stranger wrote: a review, a mail, a search result. The stranger writes
-# orders into it. To the model both are text (Perez & Ribeiro 2022; Greshake et al. 2023). Our pages state the recent facts;
+# orders into it. To the model both are text [@perez2022ignore; @greshake2023signed]. Our pages state the recent facts;
 # the harm in our attacks is a banana.
 
 # %% tags=["experiment"]
@@ -590,7 +590,7 @@ attacked.head(len(ATTACKS))[["attack", "page"]].style.hide()
 # %% [markdown]
 # ### Your turn: a defence
 #
-# *Spotlighting* (Hines et al. 2024) marks the stranger's text all through, so that it never looks like the program's own
+# *Spotlighting* [@hines2024defending] marks the stranger's text all through, so that it never looks like the program's own
 # words: put a sign instead of each space (*datamarking*), and tell the model so. A forger must not be able to bring signs of
 # his own: remove these first.
 
@@ -717,7 +717,7 @@ pd.DataFrame(table).T.rename(columns={"attacked": "attack succeeds", "done": "qu
 #
 # - Without a defence more than a third of the attacks succeed, and even where they do not, the page's answer is mostly lost.
 # - *Spotlighting* more than halves that, but the honest page is lost too (row "none"): this model can hardly read words with
-#   signs between them. Hines et al. (2024) report it for GPT-3.5 and larger. A defence is a result about a model.
+#   signs between them. @hines2024defending report it for GPT-3.5 and larger. A defence is a result about a model.
 # - Taking out control signs hardly helps: the plain words of the fake turn are nearly enough. It is still a must; it costs
 #   nothing.
 # - The *sandwich* is the best of those that let the model speak: what stands last weighs most, and now that is us.
@@ -868,7 +868,7 @@ helped.loc[helped["after"] == "wrong", ["prompt", "facts", "with facts", "truth"
 # ## 6 · Putting a fact in
 #
 # The twelve recent questions have a fact each that the model cannot know. Two ways in, as the deck has them: *prompting*,
-# for any model, and *light tuning*, for open ones. What do we want of an update? Meng et al. (2022) ask three things:
+# for any model, and *light tuning*, for open ones. What do we want of an update? @meng2022locating ask three things:
 #
 # - **efficacy** (有效性): the question that was taught is answered,
 # - **generalisation** (泛化性): so are other wordings of it,
@@ -1032,7 +1032,7 @@ pd.DataFrame(table)
 #
 # What differs is the cure. Context can be given *only where it belongs*: look the fact up, as in section 5 (chapter 7 makes
 # a craft of it), and all other questions stay as they were. A weight has no such switch. One must also train on what should
-# *not* change, and even then new facts taught by tuning make a model invent more elsewhere (Gekhman et al. 2024).
+# *not* change, and even then new facts taught by tuning make a model invent more elsewhere [@gekhman2024finetuning].
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
@@ -1058,7 +1058,7 @@ plt.show()
 # - **All twelve at once.** Teach them in one adapter. Do the leaks stop, now that the questions must be told apart?
 # - **Your own items.** Write ten questions of a field you know well, with sources and dates, and score them.
 # - **Your own attack** on the sandwich without control signs. Keep it benign.
-# - **Temperature scaling** (Guo et al. 2017): divide the options' log-probabilities by a temperature fitted on half of the
+# - **Temperature scaling** [@guo2017calibration]: divide the options' log-probabilities by a temperature fitted on half of the
 #   quiz. What becomes of the other half's ECE, and of its risk-coverage curve?
 # - **A larger model**, on a T4: change `MODEL`, where the lab begins, and run it all again. Which numbers move?
 
@@ -1068,23 +1068,18 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - Z. Ji et al. *Survey of Hallucination in Natural Language Generation.* ACM Computing Surveys 55(12), 2023.
-#   arXiv:2202.03629
-# - L. Huang et al. *A Survey on Hallucination in Large Language Models.* ACM TOIS 2025. arXiv:2311.05232
-# - A. T. Kalai, O. Nachum, S. S. Vempala, E. Zhang. *Why Language Models Hallucinate.* 2025. arXiv:2509.04664
-# - Y. Elazar et al. *Measuring and Improving Consistency in Pretrained Language Models.* TACL 2021. arXiv:2102.01017
-# - J. L. Fleiss. *Measuring nominal scale agreement among many raters.* Psychological Bulletin 76(5), 1971.
-#   doi:10.1037/h0031619
-# - C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger. *On Calibration of Modern Neural Networks.* ICML 2017. arXiv:1706.04599
-# - S. Kadavath et al. *Language Models (Mostly) Know What They Know.* 2022. arXiv:2207.05221
-# - R. El-Yaniv, Y. Wiener. *On the Foundations of Noise-free Selective Classification.* JMLR 11, 2010.
-#   https://jmlr.org/papers/v11/el-yaniv10a.html
-# - F. Perez, I. Ribeiro. *Ignore Previous Prompt: Attack Techniques For Language Models.* 2022. arXiv:2211.09527
-# - K. Greshake et al. *Not What You've Signed Up For: Compromising Real-World LLM-Integrated Applications with Indirect
-#   Prompt Injection.* AISec 2023. arXiv:2302.12173
-# - K. Hines et al. *Defending Against Indirect Prompt Injection Attacks With Spotlighting.* 2024. arXiv:2403.14720
-# - Z. Gekhman et al. *Does Fine-Tuning LLMs on New Knowledge Encourage Hallucinations?* EMNLP 2024. arXiv:2405.05904
-# - K. Meng, D. Bau, A. Andonian, Y. Belinkov. *Locating and Editing Factual Associations in GPT.* NeurIPS 2022.
-#   arXiv:2202.05262
-# - A. Srivastava et al. *Beyond the Imitation Game.* TMLR 2023. arXiv:2206.04615
-# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737 (the course model)
+# - [@ji2023survey]
+# - [@huang2025survey]
+# - [@kalai2025language]
+# - [@elazar2021measuring]
+# - [@fleiss1971measuring]
+# - [@guo2017calibration]
+# - [@kadavath2022language]
+# - [@elyaniv2010foundations]
+# - [@perez2022ignore]
+# - [@greshake2023signed]
+# - [@hines2024defending]
+# - [@gekhman2024finetuning]
+# - [@meng2022locating]
+# - [@srivastava2023beyond]
+# - [@benallal2025smollm2]: the course model

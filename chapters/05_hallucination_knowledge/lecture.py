@@ -89,7 +89,7 @@ for question in QUESTIONS:
     print(f"{question}\n  → {answer}\n")
 
 # %% [markdown]
-# Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人). The Trisolarans are people of a novel (Liu Cixin 2008). The deck shows a
+# Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人). The Trisolarans are people of a novel by Liu Cixin (刘慈欣). The deck shows a
 # far larger model doing the same: two different men, one of them "a contemporary writer", and a reception of the
 # Trisolarans in Beijing on 15 August 2015.
 
@@ -120,7 +120,7 @@ widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historia
 # | faithfulness | what was given: a page, an order, its own words | a summary with a number that the page does not have |
 #
 # They are independent. A summary of a false page is faithful and not factual; a true sentence that the page does not hold is
-# factual and not faithful (Maynez et al. 2020; Ji et al. 2023; Huang et al. 2025).
+# factual and not faithful [@maynez2020faithfulness; @ji2023survey; @huang2025survey].
 
 # %% [markdown]
 # ### Both, measured
@@ -169,7 +169,7 @@ for number in range(0, len(facts), 3):
 
 # %% [markdown]
 # About half of the false pages are overruled: what the weights hold firmly (Paris, Tokyo, Titan) wins against the page, and
-# Sydney gets in. Longpre et al. (2021) call it a *knowledge conflict* (知识冲突). "It is in the prompt" is no guarantee.
+# Sydney gets in. @longpre2021entity call it a *knowledge conflict* (知识冲突). "It is in the prompt" is no guarantee.
 
 # %% [markdown]
 # ### The same, with a larger model
@@ -213,7 +213,7 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
 # - **Abuse** (被攻击、被滥用). Rumours and phishing mails in good grammar, at no cost: Europol warned of them in March 2023. And
 #   attacks on the model itself, below.
 # - **Pollution** (污染互联网). Models trained on the text of models lose the rare things first and then degenerate: *model
-#   collapse* (Shumailov et al. 2024).
+#   collapse* [@shumailov2024collapse].
 
 # %% [markdown]
 # ## Where does it come from?
@@ -225,7 +225,7 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
 # | misled: false information or a false premise (误导信息) | it goes along | check the premise; check the source |
 #
 # How often a fact stood in the training text decides whether it can be asked for: accuracy rises with the number of
-# documents that hold it, and where these are few, no affordable size makes up for it (Kandpal et al. 2023).
+# documents that hold it, and where these are few, no affordable size makes up for it [@kandpal2023large].
 
 # %% [markdown]
 # ### A softmax sums to one
@@ -263,7 +263,7 @@ plt.show()
 # ### Guessing pays
 #
 # An exam with one point for a right answer and none for a wrong one *or a blank*: who leaves a blank? Benchmarks are such
-# exams, and models are chosen by them (Kalai et al. 2025). Take off $k$ points for a wrong answer. With a chance $p$ of
+# exams, and models are chosen by them [@kalai2025language]. Take off $k$ points for a wrong answer. With a chance $p$ of
 # being right:
 #
 # $$\text{answer: } p - k(1 - p) \qquad \text{silence: } 0 \qquad \text{answer if } p > \frac{k}{1 + k}$$
@@ -310,7 +310,7 @@ for name, form in HINTS.items():
     print(f"{name:<8} right {right:.2f} [{low:.2f}, {high:.2f}]   {told[0]}")
 
 # %% [markdown]
-# A polite model agrees. Sharma et al. (2024) find this *sycophancy* (谄媚) in five large assistants, and trace it in part to
+# A polite model agrees. @sharma2024understanding find this *sycophancy* (谄媚) in five large assistants, and trace it in part to
 # human feedback: people, too, like to be agreed with.
 
 # %% [markdown]
@@ -355,8 +355,8 @@ plt.show()
 # "No" to *the same* and "no" to *different*: what looked like knowledge about Lu Xun is a habit of saying no. One question,
 # asked once, would not have shown it. Ask in several wordings, and ask the opposite too.
 #
-# - Elazar et al. (2021): the consistency of all encoders they tried is poor, and very different between relations.
-# - Sclar et al. (2024): spacing, colons and capitals alone move the accuracy of LLaMA-2-13B by up to 76 points on a task.
+# - @elazar2021measuring: the consistency of all encoders they tried is poor, and very different between relations.
+# - @sclar2024quantifying: spacing, colons and capitals alone move the accuracy of LLaMA-2-13B by up to 76 points on a task.
 #   Size and instruction tuning do not end it.
 #
 # The lab measures consistency, corrected for chance, with intervals.
@@ -404,11 +404,11 @@ widgets.explorer(selective, threshold=(0.0, 0.95, 0.05), penalty=(0.0, 4.0, 0.5)
 # Confidence ranks a little, and lies a lot: also among the surest answers some are wrong. What better models and methods
 # reach:
 #
-# - Large models are well *calibrated* (校准) on multiple choice in a fitting format (Kadavath et al. 2022). Tuning for chat
-#   can spoil it: GPT-4's calibration error rose from 0.007 to 0.074 in post-training (OpenAI 2023, figure 8).
-# - Ask several times and compare *meanings*: answers that scatter are likely invented (*semantic entropy*, Farquhar et al.
-#   2024).
-# - Pay for silence in training and in tests (Kalai et al. 2025).
+# - Large models are well *calibrated* (校准) on multiple choice in a fitting format [@kadavath2022language]. Tuning for chat
+#   can spoil it: GPT-4's calibration error rose from 0.007 to 0.074 in post-training [@openai2023gpt4, figure 8].
+# - Ask several times and compare *meanings*: answers that scatter are likely invented (*semantic entropy*,
+#   @farquhar2024detecting).
+# - Pay for silence in training and in tests [@kalai2025language].
 
 # %% tags=["skip"]
 PAGE = "Hotel Aurora, Lisbon. The rooms are small and the street is loud. Breakfast ends at ten."
@@ -429,7 +429,7 @@ FORMS = {
 # ## A stranger's orders
 #
 # *Prompt injection*: a program puts text of others (a page, a mail) into its prompt; the text contains orders; the model
-# cannot tell whose words they are. To it everything is one sequence of tokens (Perez & Ribeiro 2022; Greshake et al. 2023).
+# cannot tell whose words they are. To it everything is one sequence of tokens [@perez2022ignore; @greshake2023signed].
 
 # %% tags=["hide-input"]
 def inject(attack, form, only_hours=False):
@@ -456,13 +456,13 @@ widgets.explorer(inject, attack=list(ATTACKS), form=list(FORMS), only_hours=Fals
 # |---|---|---|
 # | escape control tokens | a page cannot fake a turn | plain words do as well |
 # | order of parts, repetition | our words come last | depends on model and attack |
-# | *spotlighting* (Hines et al. 2024) | mark the stranger's words | the model must be able to read them |
-# | *instruction hierarchy* (Wallace et al. 2024) | train: system > user > page | fewer successes, not none |
+# | *spotlighting* [@hines2024defending] | mark the stranger's words | the model must be able to read them |
+# | *instruction hierarchy* [@wallace2024instruction] | train: system > user > page | fewer successes, not none |
 # | fewer rights (最小权限) | what the program does not let an answer do, no attack can do | false *content* |
 #
 # Only the last holds by construction. Its limit is the "advertisement": a lie among the allowed answers. The rest is an arms
 # race: a defence is measured against the attacks of its day. *Jailbreaks* (越狱), where the *user* is the attacker and the aim
-# is harmful text, are the same race (Wei et al. 2023; Zou et al. 2023).
+# is harmful text, are the same race [@wei2023jailbroken; @zou2023universal].
 
 # %% [markdown]
 # ## Knowledge from outside
@@ -499,9 +499,9 @@ print("with them:     ", ask([f"Facts: {found}\n\nUse the facts. {question}"], l
 # %% [markdown]
 # ### A page, and its date
 #
-# The deck's own example is a Wikipedia page: room-temperature superconductors, as it stood days after the claim about LK-99
-# (a preprint of 22 July 2023). Within a month it was refuted: the effects came from an impurity, copper sulfide (Garisto
-# 2023).
+# The deck's own example is a Wikipedia page: room-temperature superconductors, as it stood days after the claim about LK-99 (a
+# preprint of 22 July 2023). Within a month it was refuted: the effects came from an impurity, copper sulfide
+# [@garisto2023lk99].
 
 # %%
 NEWS = {
@@ -529,7 +529,7 @@ for date, answer in zip(NEWS, answers, strict=True):
 # | source can be shown | yes | no |
 # | how many facts | what fits, and can be found | many, but they disturb each other |
 #
-# What do we want? Meng et al. (2022): *efficacy* (有效性), the question is answered; *generalisation* (泛化性), so are its
+# What do we want? @meng2022locating: *efficacy* (有效性), the question is answered; *generalisation* (泛化性), so are its
 # rewordings; *specificity* (局部性), nothing else changes.
 
 # %% [markdown]
@@ -610,11 +610,11 @@ pd.DataFrame({"question": others, "before": before, "tuned": after, "in the prom
 # %% [markdown]
 # ### What others measured
 #
-# - *Editing* (知识编辑) single facts in the middle MLP layers, ROME, does well on all three scores above (Meng et al. 2022). But
-#   what *follows* from the fact does not change with it, and plainly giving the fact in context did best (Cohen et al. 2024,
-#   5,000 edits).
-# - New facts are learnt slowly in fine-tuning, and once they are, the model invents *more* elsewhere (Gekhman et al. 2024).
-# - For facts, retrieval beat unsupervised fine-tuning consistently (Ovadia et al. 2024).
+# - *Editing* (知识编辑) single facts in the middle MLP layers, ROME, does well on all three scores above [@meng2022locating]. But
+#   what *follows* from the fact does not change with it, and plainly giving the fact in context did best
+#   [@cohen2024evaluating, 5,000 edits].
+# - New facts are learnt slowly in fine-tuning, and once they are, the model invents *more* elsewhere [@gekhman2024finetuning].
+# - For facts, retrieval beat unsupervised fine-tuning consistently [@ovadia2024finetuning].
 #
 # So: facts into the prompt, manners into the weights. Chapter 7 is about finding the facts.
 
@@ -633,37 +633,31 @@ pd.DataFrame({"question": others, "before": before, "tuned": after, "in the prom
 # %% [markdown]
 # ## Further reading
 #
-# - Z. Ji et al. *Survey of Hallucination in Natural Language Generation.* ACM Computing Surveys 55(12), 2023.
-#   arXiv:2202.03629
-# - L. Huang et al. *A Survey on Hallucination in Large Language Models.* ACM TOIS 2025. arXiv:2311.05232
-# - J. Maynez et al. *On Faithfulness and Factuality in Abstractive Summarization.* ACL 2020. arXiv:2005.00661
-# - A. T. Kalai, O. Nachum, S. S. Vempala, E. Zhang. *Why Language Models Hallucinate.* 2025. arXiv:2509.04664
-# - N. Kandpal et al. *Large Language Models Struggle to Learn Long-Tail Knowledge.* ICML 2023. arXiv:2211.08411
-# - S. Longpre et al. *Entity-Based Knowledge Conflicts in Question Answering.* EMNLP 2021. arXiv:2109.05052
-# - M. Sharma et al. *Towards Understanding Sycophancy in Language Models.* ICLR 2024. arXiv:2310.13548
-# - I. Shumailov et al. *AI models collapse when trained on recursively generated data.* Nature 631, 2024.
-#   doi:10.1038/s41586-024-07566-y
-# - D. Garisto. *LK-99 isn't a superconductor: how science sleuths solved the mystery.* Nature 620, 2023.
-#   doi:10.1038/d41586-023-02585-7
-# - Y. Elazar et al. *Measuring and Improving Consistency in Pretrained Language Models.* TACL 2021. arXiv:2102.01017
-# - M. Sclar et al. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt Design.* ICLR 2024.
-#   arXiv:2310.11324
-# - S. Kadavath et al. *Language Models (Mostly) Know What They Know.* 2022. arXiv:2207.05221
-# - OpenAI. *GPT-4 Technical Report.* 2023. arXiv:2303.08774
+# - [@ji2023survey]
+# - [@huang2025survey]
+# - [@maynez2020faithfulness]
+# - [@kalai2025language]
+# - [@kandpal2023large]
+# - [@longpre2021entity]
+# - [@sharma2024understanding]
+# - [@shumailov2024collapse]
+# - [@garisto2023lk99]
+# - [@elazar2021measuring]
+# - [@sclar2024quantifying]
+# - [@kadavath2022language]
+# - [@openai2023gpt4]
 
 # %% [markdown]
 # ### Further reading, continued
 #
-# - S. Farquhar et al. *Detecting hallucinations in large language models using semantic entropy.* Nature 630, 2024.
-#   doi:10.1038/s41586-024-07421-0
-# - F. Perez, I. Ribeiro. *Ignore Previous Prompt: Attack Techniques For Language Models.* 2022. arXiv:2211.09527
-# - K. Greshake et al. *Not What You've Signed Up For.* AISec 2023. arXiv:2302.12173
-# - K. Hines et al. *Defending Against Indirect Prompt Injection Attacks With Spotlighting.* 2024. arXiv:2403.14720
-# - E. Wallace et al. *The Instruction Hierarchy: Training LLMs to Prioritize Privileged Instructions.* 2024.
-#   arXiv:2404.13208
-# - A. Wei et al. *Jailbroken: How Does LLM Safety Training Fail?* NeurIPS 2023. arXiv:2307.02483
-# - A. Zou et al. *Universal and Transferable Adversarial Attacks on Aligned Language Models.* 2023. arXiv:2307.15043
-# - K. Meng et al. *Locating and Editing Factual Associations in GPT.* NeurIPS 2022. arXiv:2202.05262
-# - R. Cohen et al. *Evaluating the Ripple Effects of Knowledge Editing in Language Models.* TACL 2024. arXiv:2307.12976
-# - Z. Gekhman et al. *Does Fine-Tuning LLMs on New Knowledge Encourage Hallucinations?* EMNLP 2024. arXiv:2405.05904
-# - O. Ovadia et al. *Fine-Tuning or Retrieval? Comparing Knowledge Injection in LLMs.* EMNLP 2024. arXiv:2312.05934
+# - [@farquhar2024detecting]
+# - [@perez2022ignore]
+# - [@greshake2023signed]
+# - [@hines2024defending]
+# - [@wallace2024instruction]
+# - [@wei2023jailbroken]
+# - [@zou2023universal]
+# - [@meng2022locating]
+# - [@cohen2024evaluating]
+# - [@gekhman2024finetuning]
+# - [@ovadia2024finetuning]

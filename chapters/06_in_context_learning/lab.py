@@ -50,7 +50,7 @@ plots.style()
 # %% [markdown]
 # ## 1 · The deck's example
 #
-# Brown et al. (2020) put a task to GPT-3 in three ways. **Predict:** what will a model a thousand times smaller write?
+# @brown2020language put a task to GPT-3 in three ways. **Predict:** what will a model a thousand times smaller write?
 
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
@@ -366,14 +366,14 @@ plt.show()
 # these sentences without any example, and examples do not make it sort better. What they change is where it draws the line.
 # Look at the band: with eight examples, half of them positive, one draw makes it call 4 % of the sentences positive, another
 # 80 %. Accuracy is high where the line happens to lie in the middle, and worst (0.63, below that of no example at all) where
-# most draws of four examples push it to one side. Brown et al. (2020) show curves that rise, for models up to a thousand
+# most draws of four examples push it to one side. @brown2020language show curves that rise, for models up to a thousand
 # times larger.
 #
 # ## 4 · What is read in the examples?
 #
 # ### Order
 #
-# The same four examples, in different orders (Lu et al. 2022). **Predict:** how far apart are the best and the worst?
+# The same four examples, in different orders [@lu2022fantastically]. **Predict:** how far apart are the best and the worst?
 
 # %% tags=["experiment"]
 four = pick(4, seed=0)
@@ -409,14 +409,14 @@ balance = pd.DataFrame(rows, columns=["positive of 4", "accuracy", "says positiv
 balance.round(2)
 
 # %% [markdown]
-# *The last label pulls* (*recency bias*, 近因偏差, Zhao et al. 2021): after − + + − and + + − − the model hardly says
+# *The last label pulls* (*recency bias*, 近因偏差, @zhao2021calibrate): after − + + − and + + − − the model hardly says
 # "positive", after − − + + and + − − + almost always. With alternating labels it says both equally often, and is right most
 # often: the same four examples are worth 0.50 or 0.83. With none or four positive ones of four it repeats what it saw
 # (*majority label bias*, 多数标签偏差); with two of each, the order decides.
 #
 # ### Your turn: calibrate
 #
-# Zhao et al. (2021) read the bias off the model itself: put a text without content ("N/A") where the sentence stands. What
+# @zhao2021calibrate read the bias off the model itself: put a text without content ("N/A") where the sentence stands. What
 # the model then prefers, it prefers for the prompt's sake. Divide by it.
 
 # %% tags=["exercise:calibrate"]
@@ -470,7 +470,7 @@ def visible():
     ]
 
 # %% [markdown]
-# The same function serves a later proposal: *batch calibration* (Zhou et al. 2024) takes the unlabelled sentences themselves
+# The same function serves a later proposal: *batch calibration* [@zhou2024batch] takes the unlabelled sentences themselves
 # for texts without content. It needs many of them, and labels that are about equally frequent. **Predict:** which one helps?
 
 # %% tags=["experiment"]
@@ -508,8 +508,8 @@ pd.DataFrame(table).T.rename_axis("shots")
 #
 # ### Falsified labels
 #
-# If the model *learnt* the task from the examples, false labels would teach it the opposite. Min et al. (2022) found that
-# random labels hardly hurt; J. Wei et al. (2023), that only large models follow flipped ones. **Predict:** which way will
+# If the model *learnt* the task from the examples, false labels would teach it the opposite. @min2022rethinking found that
+# random labels hardly hurt; @wei2023larger, that only large models follow flipped ones. **Predict:** which way will
 # ours go?
 
 # %% tags=["experiment"]
@@ -533,12 +533,12 @@ pd.DataFrame(table).T.rename_axis("8 examples")
 # ## 5 · Prompting encoders: fill in the blank
 #
 # An encoder was trained to fill in masked words. So make the task a blank: "It was [MASK]." and compare the words *great*
-# and *terrible* there. The words are the *verbalizer* (标签词映射) of the labels (Schick & Schütze 2021).
+# and *terrible* there. The words are the *verbalizer* (标签词映射) of the labels [@schick2021exploiting].
 #
 # With a model hub: `load_model("roberta-base", task="masked-lm")` and `load_model("electra-small")`. Without one, we take
 # MiniLM's body as it is and train the two heads that it lacks, on movie sentences which we neither test nor show, and
-# without a label. Minutes do not suffice to learn all of English, so we mask only words that carry feeling (as Tian et al.
-# 2020 do), and the head knows no others. Which words these are, VADER's lexicon says; what they mean, the head must find
+# without a label. Minutes do not suffice to learn all of English, so we mask only words that carry feeling (as
+# @tian2020skep do), and the head knows no others. Which words these are, VADER's lexicon says; what they mean, the head must find
 # out.
 #
 # The next cell is folded; click it to read the code. `MaskedHead` is BERT's head for masked words. `train_head` trains a head
@@ -708,11 +708,11 @@ by_cloze.style.hide().format(precision=2)
 # words one is more frequent; the sentence comes second. Calibration takes the frequency out, by texts without content (0.61
 # to 0.68) or by the sentences (0.66 to 0.69). Three of four pairs are in order, from heads that never saw a label, and whose
 # loss is hardly below that of mere frequency. RoBERTa-large, prompted with the first template and not tuned, has 0.84 on
-# SST-2 (Gao et al. 2021).
+# SST-2 [@gao2021making].
 #
 # ### ELECTRA's way
 #
-# ELECTRA (Clark et al. 2020) trains a *discriminator* (判别器): a small masked model replaces some words by its own guesses,
+# ELECTRA [@clark2020electra] trains a *discriminator* (判别器): a small masked model replaces some words by its own guesses,
 # and the discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original word.
 # Then it was not replaced.
 
@@ -793,7 +793,7 @@ wrongly = [float(flag[labels[held_out] == 0].float().mean()) for flag in flags]
 print(f"of the replaced words it flags {np.mean(found):.2f}, of the original ones {np.mean(wrongly):.2f}")
 
 # %% [markdown]
-# The prompt: put each label's word into the blank and ask which looks more like an original (Xia et al. 2022).
+# The prompt: put each label's word into the blank and ask which looks more like an original [@xia2022prompting].
 
 # %% tags=["experiment"]
 rows = {}
@@ -815,7 +815,7 @@ both.style.format(precision=2)
 #
 # ## 6 · Let the gradient write the prompt
 #
-# A prompt is a row of vectors. Why should they be vectors of words? *Prompt tuning* (Lester et al. 2021) puts $k$ free
+# A prompt is a row of vectors. Why should they be vectors of words? *Prompt tuning* [@lester2021power] puts $k$ free
 # vectors before the embeddings and trains these alone: here the two roads of the deck meet, few trained weights and
 # prompting.
 #
@@ -876,7 +876,7 @@ def visible():
 # %% [markdown]
 # ### Your turn: a prefix
 #
-# *Prefix tuning* (Li & Liang 2021) goes deeper: it gives every layer its own $k$ pairs of key and value, as if $k$ tokens
+# *Prefix tuning* [@li2021prefix] goes deeper: it gives every layer its own $k$ pairs of key and value, as if $k$ tokens
 # had been read that no embedding could make. PEFT keeps them as one table, a row for each of the $k$ places; in a row stand,
 # one after another, layer 1's key, layer 1's value, layer 2's key, and so on, each head by head.
 
@@ -1128,7 +1128,7 @@ pd.DataFrame(table).T.rename_axis(["method", "start"]).style
 #   from which they began. Most of it is again the threshold: moved by the same 64 labels, without a gradient, it gives 0.87,
 #   where the trained prompts have 0.89, and with three seeds the intervals touch.
 # - **Start.** From random numbers, prompt tuning arrives at nearly the same place in 30 steps. The prefix does not (0.56):
-#   it has twenty times as many numbers, in every layer, and Li and Liang (2021) too found it hard to train directly, and
+#   it has twenty times as many numbers, in every layer, and @li2021prefix too found it hard to train directly, and
 #   better begun from real words.
 #
 # So on a task that the model knows already, a gradient finds no better *words*; it repairs the answer's bias. Compare:
@@ -1144,7 +1144,7 @@ pd.DataFrame(table).T.rename_axis(["method", "start"]).style
 #   random ones. What happens to the accuracy, and to the interval over draws?
 # - **Unequal labels.** Batch calibration assumes that both answers are about as frequent. Leave out three quarters of the
 #   positive sentences: what does it do now? And with 5 sentences instead of 25?
-# - **Tune the cloze** (LM-BFF, Gao et al. 2021): train the masked model with the template on 32 labelled sentences, against
+# - **Tune the cloze** (LM-BFF, @gao2021making): train the masked model with the template on 32 labelled sentences, against
 #   a new head on the same 32.
 # - **Another task.** Give the examples labels that mean nothing ("foo", "bar"): how many shots until it sorts them?
 # - **A larger model**, on a T4: change `MODEL`, where the lab begins, and run it all again. Do flipped labels win?
@@ -1155,25 +1155,18 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - T. B. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
-# - Y. Lu, M. Bartolo, A. Moore, S. Riedel, P. Stenetorp. *Fantastically Ordered Prompts and Where to Find Them.* ACL 2022.
-#   arXiv:2104.08786
-# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use.* ICML 2021. arXiv:2102.09690
-# - H. Zhou et al. *Batch Calibration: Rethinking Calibration for In-Context Learning and Prompt Engineering.* ICLR 2024.
-#   arXiv:2309.17249
-# - S. Min et al. *Rethinking the Role of Demonstrations.* EMNLP 2022. arXiv:2202.12837
-# - J. Wei et al. *Larger Language Models Do In-Context Learning Differently.* 2023. arXiv:2303.03846
-# - T. Schick, H. Schütze. *Exploiting Cloze Questions for Few Shot Text Classification and Natural Language Inference.* EACL
-#   2021. arXiv:2001.07676
-# - T. Gao, A. Fisch, D. Chen. *Making Pre-trained Language Models Better Few-shot Learners.* ACL 2021. arXiv:2012.15723
-# - K. Clark, M.-T. Luong, Q. V. Le, C. D. Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
-#   Generators.* ICLR 2020. arXiv:2003.10555
-# - M. Xia, M. Artetxe, J. Du, D. Chen, V. Stoyanov. *Prompting ELECTRA: Few-Shot Learning with Discriminative Pre-Trained
-#   Models.* EMNLP 2022. arXiv:2205.15223
-# - H. Tian et al. *SKEP: Sentiment Knowledge Enhanced Pre-training for Sentiment Analysis.* ACL 2020. arXiv:2005.05635
-# - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
-# - B. Lester, R. Al-Rfou, N. Constant. *The Power of Scale for Parameter-Efficient Prompt Tuning.* EMNLP 2021.
-#   arXiv:2104.08691
-# - B. Pang, L. Lee. *Seeing Stars.* ACL 2005. arXiv:cs/0506075
-# - C. J. Hutto, E. Gilbert. *VADER.* ICWSM 2014. doi:10.1609/icwsm.v8i1.14550 (The sentences and their
-#   scores.)
+# - [@brown2020language]
+# - [@lu2022fantastically]
+# - [@zhao2021calibrate]
+# - [@zhou2024batch]
+# - [@min2022rethinking]
+# - [@wei2023larger]
+# - [@schick2021exploiting]
+# - [@gao2021making]
+# - [@clark2020electra]
+# - [@xia2022prompting]
+# - [@tian2020skep]
+# - [@li2021prefix]
+# - [@lester2021power]
+# - [@pang2005seeing]
+# - [@hutto2014vader]: the sentences and their scores

@@ -30,7 +30,7 @@ model, tokenizer = load_model("course", precision="fp32")
 # %% [markdown]
 # ## Zero, one, three examples
 #
-# The prompt of the GPT-3 paper (Brown et al. 2020, Figure 2.1). **Predict:** what will our model answer?
+# The prompt of the GPT-3 paper [@brown2020language, Figure 2.1]. **Predict:** what will our model answer?
 
 # %%
 FRENCH = ["sea otter => loutre de mer", "peppermint => menthe poivrée", "plush giraffe => girafe peluche"]
@@ -102,7 +102,7 @@ widgets.explorer(next_words, task=list(TASKS), shots=(0, 3, 1))
 # ## Why not simply fine-tune?
 #
 # Training with Adam in mixed precision keeps 16 bytes a weight: weights, gradients, two averages and a copy in fp32
-# (Rajbhandari et al. 2020). **Predict:** how many cards only to *hold* GPT-3 in training?
+# [@rajbhandari2020zero]. **Predict:** how many cards only to *hold* GPT-3 in training?
 
 # %%
 gpt3 = tables.load("language_models").set_index("name").loc["GPT-3", "parameters_billion"]
@@ -179,13 +179,13 @@ plt.show()
 # %% [markdown]
 # ### Who did it
 #
-# - **PET** (Schick and Schütze 2021): templates and verbalizers for masked models; several templates together label
+# - **PET** [@schick2021exploiting]: templates and verbalizers for masked models; several templates together label
 #   unlabelled text, and an ordinary classifier learns from that.
-# - **LM-BFF** (Gao et al. 2021): RoBERTa with the template above and great / terrible; templates found automatically, and
+# - **LM-BFF** [@gao2021making]: RoBERTa with the template above and great / terrible; templates found automatically, and
 #   examples put beside the sentence.
-# - **ELECTRA** (Clark et al. 2020) never predicts a word: it sees a text in which some words were swapped and says of *each*
+# - **ELECTRA** [@clark2020electra] never predicts a word: it sees a text in which some words were swapped and says of *each*
 #   token whether it is original. So put each candidate in and ask which one fits.
-# - Xia et al. (2022) and, with the name DPT, Yao et al. (2022) did that. Both report that it does better than the usual way
+# - @xia2022prompting and, with the name DPT, @yao2022prompt did that. Both report that it does better than the usual way
 #   in their tests: prompted masked models for the first, fine-tuning for the second.
 #
 # The lab trains heads of both kinds on a small encoder, and prompts both.
@@ -285,7 +285,7 @@ print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f}
 # ## What it is sensitive to: the order
 #
 # Four examples, two of each label, in twelve orders; asked of four sentences (half of them positive), and of an input
-# without content, "N/A" (Zhao et al. 2021). No pull would be one half. **Predict:** which order pulls most to "positive"?
+# without content, "N/A" [@zhao2021calibrate]. No pull would be one half. **Predict:** which order pulls most to "positive"?
 
 # %% tags=["hide-input"]
 four, asked = examples.head(4), [*test["text"].head(4), "N/A"]
@@ -312,15 +312,15 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# On real sentences the *last* label pulls, unless labels alternate (*recency bias*, 近因偏差): Zhao et al. (2021) found it in
+# On real sentences the *last* label pulls, unless labels alternate (*recency bias*, 近因偏差): @zhao2021calibrate found it in
 # GPT-3, with pulls to the most *frequent* label and to common words. But "N/A" does not follow: its squares are elsewhere
 # than the circles.
 
 # %% [markdown]
 # ### Calibrate before use?
 #
-# Two ways to *calibrate* (校准), no new run: measure the pull on "N/A" (Zhao et al. 2021), or on the sentences themselves,
-# without their labels (*batch calibration*, Zhou et al. 2024); then subtract it.
+# Two ways to *calibrate* (校准), no new run: measure the pull on "N/A" [@zhao2021calibrate], or on the sentences themselves,
+# without their labels (*batch calibration*, @zhou2024batch); then subtract it.
 
 # %%
 def positive(odds):
@@ -372,11 +372,11 @@ pd.DataFrame(rows).T.style.format(precision=2)
 #
 # | what was changed | what happened | who |
 # |---|---|---|
-# | order of the examples | from near the best known result to guessing; not the same order for each model | Lu et al. 2022 |
-# | labels drawn at random | hardly worse in 12 models: label words, kind of input and form matter more | Min et al. 2022 |
-# | labels flipped | small models ignore it, large ones follow | J. Wei et al. 2023 |
-# | labels without meaning | works in large models mainly | J. Wei et al. 2023 |
-# | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | Sclar et al. 2024 |
+# | order of the examples | from near the best known result to guessing; not the same order for each model | @lu2022fantastically |
+# | labels drawn at random | hardly worse in 12 models: label words, kind of input and form matter more | @min2022rethinking |
+# | labels flipped | small models ignore it, large ones follow | @wei2023larger |
+# | labels without meaning | works in large models mainly | @wei2023larger |
+# | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | @sclar2024quantifying |
 #
 # So report the spread over orders and forms, not one number. Chapter 2 did it for wordings.
 
@@ -496,7 +496,7 @@ print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats a token, second {loss[LE
 # %% [markdown]
 # ### Induction heads
 #
-# Olsson et al. (2022) found *induction heads* (归纳头). At "… A B … A" such a head looks back at what came *after* the first A,
+# @olsson2022induction found *induction heads* (归纳头). At "… A B … A" such a head looks back at what came *after* the first A,
 # and writes B. Score of a head: how much of its attention goes there.
 
 # %%
@@ -564,7 +564,7 @@ plt.show()
 
 # %% [markdown]
 # Without the best five, most of what the first copy taught is lost. Five others may hurt as well: an induction head needs an
-# earlier head that notes which token came before (Olsson et al. 2022), and more. Is that all of in-context learning? They
+# earlier head that notes which token came before [@olsson2022induction], and more. Is that all of in-context learning? They
 # saw both appear at the same moment of training; they showed cause for small models, and correlation for large ones. A
 # few-shot answer is not a plain copy:
 
@@ -583,10 +583,11 @@ for name, off in {"all heads": [], "without five others": draws[0], "without the
 # ### Two more explanations
 #
 # - **Hidden Bayes** (隐式贝叶斯推断). Text has topics; to predict it, a model must guess the topic. Examples $E$ are evidence on
-#   which task $t$ is being done (Xie et al. 2022): $\;p(y \mid x, E) = \sum_t p(y \mid x, t)\, p(t \mid E)$. No new task is
-#   learnt, one is *found*. It fits the flipped labels above.
+#   which task $t$ is being done [@xie2022explanation]: $\;p(y \mid x, E) = \sum_t p(y \mid x, t)\, p(t \mid E)$. No new task
+#   is learnt, one is *found*. It fits the flipped labels above.
 # - **Hidden gradient descent** (隐式梯度下降). Transformers trained on nothing but small regressions learn to do regression in
-#   context (Garg et al. 2022). How could they? One layer of *linear* attention can do one step (von Oswald et al. 2023):
+#   context [@garg2022transformers]. How could they? One layer of *linear* attention can do one step
+#   [@vonoswald2023transformers]:
 
 # %% tags=["nbval-check-output"]
 rng = np.random.default_rng(0)
@@ -607,9 +608,9 @@ print(f"attention, keys x, values y: {rate * (x @ query) @ y:.6f}")
 #
 # | | trained | result in the paper |
 # |---|---|---|
-# | prefix tuning (Li and Liang 2021) | keys and values in every layer | 0.1 % of the weights, about as good as full tuning |
-# | prompt tuning (Lester et al. 2021) | input vectors only | as good as full tuning for models of billions of weights |
-# | P-tuning v2 (Liu et al. 2022) | keys and values in every layer | 0.1 to 3 %; smaller models and tagging tasks too |
+# | prefix tuning [@li2021prefix] | keys and values in every layer | 0.1 % of the weights, about as good as full tuning |
+# | prompt tuning [@lester2021power] | input vectors only | as good as full tuning for models of billions of weights |
+# | P-tuning v2 [@liu2022ptuning] | keys and values in every layer | 0.1 to 3 %; smaller models and tagging tasks too |
 #
 # The search is no longer by hand, and a prompt can no longer be read. It needs labels, gradients and access to the weights.
 
@@ -706,7 +707,7 @@ print(
 # ### When is tuning cheaper?
 #
 # Reading costs $2N$ a token, training $6N$. So **one pass of training over the examples costs as much as three requests that
-# read them**. After some hundreds of requests the training is paid off; Liu et al. (2022, "T-Few") found tuning a few
+# read them**. After some hundreds of requests the training is paid off; @liu2022fewshot ["T-Few"] found tuning a few
 # weights cheaper *and* better than examples in the prompt.
 #
 # What prompting cannot do:
@@ -732,39 +733,28 @@ print(
 # %% [markdown]
 # ## Further reading
 #
-# - T. B. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
-# - T. Schick, H. Schütze. *Exploiting Cloze Questions for Few Shot Text Classification and Natural Language Inference.* EACL
-#   2021. arXiv:2001.07676
-# - T. Gao, A. Fisch, D. Chen. *Making Pre-trained Language Models Better Few-shot Learners.* ACL 2021. arXiv:2012.15723
-# - K. Clark, M.-T. Luong, Q. V. Le, C. D. Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
-#   Generators.* ICLR 2020. arXiv:2003.10555
-# - M. Xia, M. Artetxe, J. Du, D. Chen, V. Stoyanov. *Prompting ELECTRA: Few-Shot Learning with Discriminative Pre-Trained
-#   Models.* EMNLP 2022. arXiv:2205.15223
-# - Y. Yao et al. *Prompt Tuning for Discriminative Pre-trained Language Models.* Findings of ACL 2022. arXiv:2205.11166
-# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use.* ICML 2021. arXiv:2102.09690
-# - H. Zhou et al. *Batch Calibration: Rethinking Calibration for In-Context Learning and Prompt Engineering.* ICLR 2024.
-#   arXiv:2309.17249
-# - Y. Lu, M. Bartolo, A. Moore, S. Riedel, P. Stenetorp. *Fantastically Ordered Prompts and Where to Find Them.* ACL 2022.
-#   arXiv:2104.08786
-# - S. Min et al. *Rethinking the Role of Demonstrations.* EMNLP 2022. arXiv:2202.12837
-# - J. Wei et al. *Larger Language Models Do In-Context Learning Differently.* 2023. arXiv:2303.03846
-# - M. Sclar, Y. Choi, Y. Tsvetkov, A. Suhr. *Quantifying Language Models' Sensitivity to Spurious Features in Prompt
-#   Design.* ICLR 2024. arXiv:2310.11324
+# - [@brown2020language]
+# - [@schick2021exploiting]
+# - [@gao2021making]
+# - [@clark2020electra]
+# - [@xia2022prompting]
+# - [@yao2022prompt]
+# - [@zhao2021calibrate]
+# - [@zhou2024batch]
+# - [@lu2022fantastically]
+# - [@min2022rethinking]
+# - [@wei2023larger]
+# - [@sclar2024quantifying]
 
 # %% [markdown]
 # ### Why it works, and continuous prompts
 #
-# - C. Olsson et al. *In-context Learning and Induction Heads.* 2022. arXiv:2209.11895
-# - S. M. Xie, A. Raghunathan, P. Liang, T. Ma. *An Explanation of In-context Learning as Implicit Bayesian Inference.* ICLR
-#   2022. arXiv:2111.02080
-# - S. Garg, D. Tsipras, P. Liang, G. Valiant. *What Can Transformers Learn In-Context?* NeurIPS 2022. arXiv:2208.01066
-# - J. von Oswald et al. *Transformers Learn In-Context by Gradient Descent.* ICML 2023. arXiv:2212.07677
-# - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
-# - B. Lester, R. Al-Rfou, N. Constant. *The Power of Scale for Parameter-Efficient Prompt Tuning.* EMNLP 2021.
-#   arXiv:2104.08691
-# - X. Liu et al. *P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across Scales and Tasks.* ACL
-#   2022. arXiv:2110.07602
-# - H. Liu et al. *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning.* NeurIPS 2022.
-#   arXiv:2205.05638
-# - S. Rajbhandari, J. Rasley, O. Ruwase, Y. He. *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.* SC
-#   2020. arXiv:1910.02054
+# - [@olsson2022induction]
+# - [@xie2022explanation]
+# - [@garg2022transformers]
+# - [@vonoswald2023transformers]
+# - [@li2021prefix]
+# - [@lester2021power]
+# - [@liu2022ptuning]
+# - [@liu2022fewshot]
+# - [@rajbhandari2020zero]

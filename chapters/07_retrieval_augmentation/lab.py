@@ -53,7 +53,7 @@ plots.style()
 # %% [markdown]
 # ## 1 · The knowledge base
 #
-# Sentences of 123 Wikipedia pages, as revisions of these pages had them (collected for VitaminC; Schuster et al. 2021;
+# Sentences of 123 Wikipedia pages, as revisions of these pages had them (collected for VitaminC; @schuster2021vitamin;
 # licence CC BY-SA 3.0), and twelve news items of October 2024 to October 2025, each with its source. A revision may be out
 # of date or wrong; so may any knowledge base.
 
@@ -180,7 +180,7 @@ docs[docs["page"] == "Birmingham"][["ids", "text"]].style.hide()
 # \frac{f_{w,d}}{f_{w,d} + k_1\,(1 - b + b\,|d|\,/\,\overline{|d|})}$$
 #
 # with $f_{w,d}$ how often word $w$ stands in $d$, $n_w$ in how many of the $N$ chunks it stands, $|d|$ the length in words
-# and $\overline{|d|}$ its mean. Implementations differ in details; this is Lucene's (Kamphuis et al. 2020), which leaves out
+# and $\overline{|d|}$ its mean. Implementations differ in details; this is Lucene's [@kamphuis2020bm25], which leaves out
 # a constant factor $k_1 + 1$.
 
 # %% tags=["exercise:bm25"]
@@ -282,8 +282,8 @@ for example in (
 # %% [markdown]
 # ## 3 · Dense retrieval: embeddings
 #
-# MiniLM (22.7 million weights; Wang et al. 2020) was trained so that texts which mean the same lie close to each other
-# (Reimers & Gurevych 2019). It gives a vector for each token; a text's vector is their mean, scaled to length 1, so that the
+# MiniLM (22.7 million weights; @wang2020minilm) was trained so that texts which mean the same lie close to each other
+# [@reimers2019sentence]. It gives a vector for each token; a text's vector is their mean, scaled to length 1, so that the
 # dot product of two texts is the cosine of their angle. Texts of a batch are padded to one length: **the padding must not
 # count**.
 
@@ -361,7 +361,7 @@ for name, scores in (("BM25", bm25(words(example), texts)), ("embeddings", embed
 # ### Your turn: fusion
 #
 # Our BM25 scores go from 0 to 16, cosines from −1 to 1: adding them makes no sense. Ranks can be added. *Reciprocal rank
-# fusion* (Cormack et al. 2009):
+# fusion* [@cormack2009reciprocal]:
 #
 # $$\text{score}(d) = \sum_{\text{rankings}} \frac{1}{k + \text{rank}(d)}, \qquad k = 60, \quad \text{rank } 1, 2, 3, \dots$$
 
@@ -510,7 +510,7 @@ pd.DataFrame(table)
 # interval that just reaches 0. The last table says why. Where a question has its sentence's words, BM25 is nearly perfect
 # and a little better than the embeddings; where it has not, BM25 puts the right chunk at place 100 or 300, and RRF, which
 # gives both rankings one vote each, pulls it down. More than a third of our questions avoid the page's words on purpose.
-# Over the 18 data sets of BEIR, BM25 was a robust baseline and dense retrievers often worse (Thakur et al. 2021). Which mix
+# Over the 18 data sets of BEIR, BM25 was a robust baseline and dense retrievers often worse [@thakur2021beir]. Which mix
 # of questions is *yours*? Measure before you choose.
 
 # %% tags=["experiment"]
@@ -685,7 +685,7 @@ results.iloc[:: len(results) // lab.budget(full=8, quick=4)][columns].style.hide
 # ## 6 · Retrieve while decoding
 #
 # Direct augmentation looks up once, before anything is written, whether or not the model needs it. The deck's other way is
-# *iterative* (自回归式增强): write, look up, write on. FLARE (Jiang et al. 2023) lets the model's own tokens say when:
+# *iterative* (自回归式增强): write, look up, write on. FLARE [@jiang2023active] lets the model's own tokens say when:
 #
 # 1. write the next sentence as a *draft*, from memory,
 # 2. if each of its tokens has a probability of at least a threshold, keep it,
@@ -960,7 +960,7 @@ pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].h
 # %% [markdown]
 # The second chunk raises recall, and there is no sign of a gain in answers: 0.36 against 0.44 (36 questions; the interval
 # of the difference reaches far to both sides). Among two distractors the place decides: far from the question the gold chunk
-# is used worst, next to it best, and this difference is clear of 0. Liu et al. (2024) find a U in large models, good at both
+# is used worst, next to it best, and this difference is clear of 0. @liu2024lost find a U in large models, good at both
 # ends and bad in the middle; ours has only the right half of it. So: few chunks, and the best one last. And recall@k alone
 # does not tell you k.
 #
@@ -1017,12 +1017,12 @@ print(f"a threshold that keeps nine in ten answerable questions ({threshold:.2f}
 # Asked plainly, the reader never abstains; allowed to, it does twice in twenty. The search's score is better than a coin
 # (area 0.65) and of little use: a threshold that keeps nine in ten good questions turns away one in ten of the others. Our
 # questions are near misses: the page is there, the fact is not. (SQuAD 2.0 was filled with such questions for this reason;
-# Rajpurkar et al. 2018.) A system should be tested with them before anybody relies on it.
+# @rajpurkar2018know.) A system should be tested with them before anybody relies on it.
 #
 # ### Answers with citations
 #
 # A grounded answer names its source, "[2]", and a reader can check it. Does the source say so? A program can check a part of
-# that: whether the words of the statement stand in what it cites. (ALCE, Gao et al. 2023, asks a language model for
+# that: whether the words of the statement stand in what it cites. (ALCE, @gao2023enabling, asks a language model for
 # entailment instead: stricter and dearer.)
 
 # %% tags=["exercise:check_citations"]
@@ -1195,7 +1195,7 @@ print(f"of the {len(others)} other questions, {moved} now get another text")
 # %% [markdown]
 # Before, two thirds of the old answers; after, three quarters of the new ones and none of the old; each other question gets
 # the very same chunk as before, and so the same answer. No tuning is that clean. (A larger model may *remember* the old
-# fact, and then page and memory are at odds; Longpre et al. 2021. Ours remembers too little for that.)
+# fact, and then page and memory are at odds; @longpre2021entity. Ours remembers too little for that.)
 #
 # ## 9 · Open questions
 #
@@ -1205,7 +1205,7 @@ print(f"of the {len(others)} other questions, {moved} now get another text")
 #   out where retrieval fails.
 # - **Weights in the fusion.** Give the embeddings' ranking twice the weight in `fuse`, or only fuse the first ten of each.
 #   Choose on half of the questions, report on the other half.
-# - **Look before you look.** HyDE (Gao et al. 2022) searches with an invented answer. Use the drafts of section 6 with BM25.
+# - **Look before you look.** HyDE [@gao2023precise] searches with an invented answer. Use the drafts of section 6 with BM25.
 # - **A re-ranker.** Score the five best chunks by how likely the reader finds the question after each
 #   (`scoring.loglikelihood`), and order them anew.
 # - **A larger reader**, on a T4: change `MODEL` in section 5. Does a second chunk still hurt? Does it abstain? Is the
@@ -1217,28 +1217,20 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - P. Lewis et al. *Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks.* NeurIPS 2020. arXiv:2005.11401
-# - S. Robertson, H. Zaragoza. *The Probabilistic Relevance Framework: BM25 and Beyond.* Foundations and Trends in
-#   Information Retrieval 3(4), 2009. doi:10.1561/1500000019
-# - C. Kamphuis, A. P. de Vries, L. Boytsov, J. Lin. *Which BM25 Do You Mean? A Large-Scale Reproducibility Study of Scoring
-#   Variants.* ECIR 2020. doi:10.1007/978-3-030-45442-5_4
-# - X. H. Lù. *BM25S: Orders of magnitude faster lexical search via eager sparse scoring.* 2024. arXiv:2407.03618
-# - V. Karpukhin et al. *Dense Passage Retrieval for Open-Domain Question Answering.* EMNLP 2020. arXiv:2004.04906
-# - N. Reimers, I. Gurevych. *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks.* EMNLP 2019. arXiv:1908.10084
-# - W. Wang et al. *MiniLM: Deep Self-Attention Distillation for Task-Agnostic Compression of Pre-Trained Transformers.*
-#   NeurIPS 2020. arXiv:2002.10957
-# - G. V. Cormack, C. L. A. Clarke, S. Büttcher. *Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning
-#   Methods.* SIGIR 2009. doi:10.1145/1571941.1572114
-# - Z. Jiang et al. *Active Retrieval Augmented Generation.* EMNLP 2023. arXiv:2305.06983
-# - L. Gao, X. Ma, J. Lin, J. Callan. *Precise Zero-Shot Dense Retrieval without Relevance Labels* (HyDE). ACL 2023.
-#   arXiv:2212.10496
-# - N. F. Liu et al. *Lost in the Middle: How Language Models Use Long Contexts.* TACL 2024. arXiv:2307.03172
-# - F. Shi et al. *Large Language Models Can Be Easily Distracted by Irrelevant Context.* ICML 2023. arXiv:2302.00093
-# - T. Gao, H. Yen, J. Yu, D. Chen. *Enabling Large Language Models to Generate Text with Citations.* EMNLP 2023.
-#   arXiv:2305.14627
-# - P. Rajpurkar, R. Jia, P. Liang. *Know What You Don't Know: Unanswerable Questions for SQuAD.* ACL 2018. arXiv:1806.03822
-# - S. Longpre et al. *Entity-Based Knowledge Conflicts in Question Answering.* EMNLP 2021. arXiv:2109.05052
-# - N. Thakur et al. *BEIR: A Heterogenous Benchmark for Zero-shot Evaluation of Information Retrieval Models.* NeurIPS 2021.
-#   arXiv:2104.08663
-# - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C! Robust Fact Verification with Contrastive Evidence.* NAACL 2021.
-#   arXiv:2103.08541
+# - [@lewis2020retrieval]
+# - [@robertson2009probabilistic]
+# - [@kamphuis2020bm25]
+# - [@lu2024bm25s]
+# - [@karpukhin2020dense]
+# - [@reimers2019sentence]
+# - [@wang2020minilm]
+# - [@cormack2009reciprocal]
+# - [@jiang2023active]
+# - [@gao2023precise]: HyDE
+# - [@liu2024lost]
+# - [@shi2023large]
+# - [@gao2023enabling]
+# - [@rajpurkar2018know]
+# - [@longpre2021entity]
+# - [@thakur2021beir]
+# - [@schuster2021vitamin]

@@ -71,9 +71,8 @@ for text in (QUESTION, f"{PAGE}\n\nQuestion: {QUESTION}"):
 # | costs | once, much; nothing per question | little; longer prompts for each question |
 # | knows | how to read, reason, write | only what stands there |
 #
-# Lewis et al. (2020) joined both and gave the child its name: *retrieval-augmented generation*, RAG. Guu et al. (2020,
-# REALM) and Borgeaud et al. (2022, RETRO) train the model with a library at hand; today's usual form leaves the model as it
-# is.
+# @lewis2020retrieval joined both and gave the child its name: *retrieval-augmented generation*, RAG. @guu2020realm [REALM] and
+# @borgeaud2022improving [RETRO] train the model with a library at hand; today's usual form leaves the model as it is.
 
 # %% [markdown]
 # ## The pipeline
@@ -143,7 +142,7 @@ print(f"{len(knowledge)} sentences of {knowledge['page'].nunique()} pages → {l
 print(docs[docs["page"] == "Burj Khalifa"]["text"].iloc[0])
 
 # %% [markdown]
-# Our knowledge base: Wikipedia sentences (collected by Schuster et al. 2021; CC BY-SA 3.0), and twelve dated news items.
+# Our knowledge base: Wikipedia sentences (collected by @schuster2021vitamin; CC BY-SA 3.0), and twelve dated news items.
 # **Ask:** why the title? Read the chunk without it.
 
 # %% [markdown]
@@ -221,7 +220,7 @@ print("with the best chunk:", reply(LIFTS, [best]))
 # ## Sparse: BM25
 #
 # Sum over the question's words: **rare** words count more, **repetition** counts less each time, **long** chunks are held to
-# a higher standard (Robertson and Zaragoza 2009).
+# a higher standard [@robertson2009probabilistic].
 #
 # $$\sum_{w \in q} \ln\Bigl(1 + \frac{N - n_w + 0.5}{n_w + 0.5}\Bigr) \cdot
 # \frac{f}{f + k_1 (1 - b + b\,|d|/\overline{|d|})}$$
@@ -272,7 +271,7 @@ widgets.explorer(shares, question=MENU, k1=(0.0, 3.0, 0.1), b=(0.0, 1.0, 0.05));
 # ## Dense: embeddings
 #
 # An encoder turns question and chunk into vectors, *separately*: chunks once, beforehand (*bi-encoder*, 双编码器). Near means
-# alike (Karpukhin et al. 2020; Reimers and Gurevych 2019). Rows: questions; columns: the chunks that answer them.
+# alike [@karpukhin2020dense; @reimers2019sentence]. Rows: questions; columns: the chunks that answer them.
 
 # %% tags=["hide-input"]
 FIVE = [
@@ -322,12 +321,12 @@ for q in ("Which software replaced Netscape Navigator in 1997?", FIVE[2], "Into 
 
 # %% [markdown]
 # Names, numbers, codes: words. Paraphrase: meaning. BM25 needs no training and stayed a robust baseline over 18 data sets on
-# which dense models of the time were often worse (Thakur et al. 2021).
+# which dense models of the time were often worse [@thakur2021beir].
 
 # %% [markdown]
 # ### Both: reciprocal rank fusion
 #
-# Scores of two kinds cannot be added; places can (Cormack et al. 2009): $\sum 1 / (60 + \text{place})$.
+# Scores of two kinds cannot be added; places can [@cormack2009reciprocal]: $\sum 1 / (60 + \text{place})$.
 
 # %%
 def fuse(*rankings, k=60):
@@ -461,7 +460,7 @@ for k, way in ((1, "best chunk"), (2, "best two")):
 
 # %% [markdown]
 # The second chunk is a *distractor* (干扰文本), and a good looking one: a retriever puts it there *because* it resembles the
-# question. Large models are distracted, too (Shi et al. 2023), less than ours. More context is not more knowledge.
+# question. Large models are distracted, too [@shi2023large], less than ours. More context is not more knowledge.
 
 # %% [markdown]
 # ### The same, with a larger reader
@@ -551,11 +550,11 @@ print("rewritten: ", reply(NOVEL, [found]))
 #
 # | trigger | example |
 # |---|---|
-# | once, before | RAG (Lewis et al. 2020) |
-# | every few tokens | in-context RALM (Ram et al. 2023), RETRO (Borgeaud et al. 2022) |
-# | every sentence of a chain of thought | IRCoT (Trivedi et al. 2023) |
-# | when a token is unsure | FLARE (Jiang et al. 2023) |
-# | when the model asks, as it was trained to | Toolformer (Schick et al. 2023), Self-RAG (Asai et al. 2024) |
+# | once, before | RAG [@lewis2020retrieval] |
+# | every few tokens | in-context RALM [@ram2023incontext], RETRO [@borgeaud2022improving] |
+# | every sentence of a chain of thought | IRCoT [@trivedi2023interleaving] |
+# | when a token is unsure | FLARE [@jiang2023active] |
+# | when the model asks, as it was trained to | Toolformer [@schick2023toolformer], Self-RAG [@asai2024selfrag] |
 #
 # Downwards: fewer useless look-ups, and more that must be trusted to the model.
 
@@ -590,7 +589,7 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
     print(f"{said}\n   not in the passage: {unsupported(said, passage)}")
 
 # %% [markdown]
-# Words are a crude check: a paraphrase fails it, and "not born in Rome" passes. Gao et al. (2023, ALCE) let a model judge
+# Words are a crude check: a paraphrase fails it, and "not born in Rome" passes. @gao2023enabling [ALCE] let a model judge
 # whether the passage *entails* (蕴含) the statement: on questions with long answers even the best system of that year lacked
 # full support for half of its answers. A citation is a claim, too.
 
@@ -604,12 +603,12 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
 # | retriever | other words; nothing there, yet something found | dense + sparse; a threshold; re-ranking (重排序) |
 # | prompt | too much; the good chunk in the wrong place | fewer chunks, the best next to the question |
 # | model | ignores the text; guesses; copies too much | larger or tuned models; permission to abstain |
-# | pages | a page gives orders (*prompt injection*, Greshake et al. 2023) | treat text as data; few rights |
+# | pages | a page gives orders (*prompt injection*, @greshake2023signed) | treat text as data; few rights |
 
 # %% [markdown]
 # ### Lost in the middle
 #
-# Liu et al. (2024): with many documents in the prompt, models use best what stands at the beginning or the end. Our small
+# @liu2024lost: with many documents in the prompt, models use best what stands at the beginning or the end. Our small
 # model, the same passage in three places among two that look good:
 
 # %%
@@ -686,31 +685,25 @@ print(f"to read all for each question: {2 * weights_ * tokens:.1e} FLOPs, {token
 # %% [markdown]
 # ## Further reading
 #
-# - P. Lewis et al. *Retrieval-Augmented Generation for Knowledge-Intensive NLP Tasks.* NeurIPS 2020. arXiv:2005.11401
-# - K. Guu et al. *REALM: Retrieval-Augmented Language Model Pre-Training.* ICML 2020. arXiv:2002.08909
-# - S. Borgeaud et al. *Improving Language Models by Retrieving from Trillions of Tokens* (RETRO). ICML 2022.
-#   arXiv:2112.04426
-# - S. Robertson, H. Zaragoza. *The Probabilistic Relevance Framework: BM25 and Beyond.* Foundations and Trends in IR 3(4),
-#   2009. doi:10.1561/1500000019
-# - V. Karpukhin et al. *Dense Passage Retrieval for Open-Domain Question Answering.* EMNLP 2020. arXiv:2004.04906
-# - N. Reimers, I. Gurevych. *Sentence-BERT.* EMNLP 2019. arXiv:1908.10084
-# - N. Thakur et al. *BEIR: A Heterogenous Benchmark for Zero-shot Evaluation of Information Retrieval Models.* NeurIPS 2021.
-#   arXiv:2104.08663
-# - G. V. Cormack, C. L. A. Clarke, S. Büttcher. *Reciprocal Rank Fusion Outperforms Condorcet and Individual Rank Learning
-#   Methods.* SIGIR 2009. doi:10.1145/1571941.1572114
+# - [@lewis2020retrieval]
+# - [@guu2020realm]
+# - [@borgeaud2022improving]: RETRO
+# - [@robertson2009probabilistic]
+# - [@karpukhin2020dense]
+# - [@reimers2019sentence]
+# - [@thakur2021beir]
+# - [@cormack2009reciprocal]
 
 # %% [markdown]
 # ### Further reading, continued
 #
-# - O. Ram et al. *In-Context Retrieval-Augmented Language Models.* TACL 2023. arXiv:2302.00083
-# - H. Trivedi et al. *Interleaving Retrieval with Chain-of-Thought Reasoning* (IRCoT). ACL 2023. arXiv:2212.10509
-# - Z. Jiang et al. *Active Retrieval Augmented Generation* (FLARE). EMNLP 2023. arXiv:2305.06983
-# - T. Schick et al. *Toolformer: Language Models Can Teach Themselves to Use Tools.* NeurIPS 2023. arXiv:2302.04761
-# - A. Asai et al. *Self-RAG: Learning to Retrieve, Generate, and Critique through Self-Reflection.* ICLR 2024.
-#   arXiv:2310.11511
-# - T. Gao, H. Yen, J. Yu, D. Chen. *Enabling Large Language Models to Generate Text with Citations* (ALCE). EMNLP 2023.
-#   arXiv:2305.14627
-# - F. Shi et al. *Large Language Models Can Be Easily Distracted by Irrelevant Context.* ICML 2023. arXiv:2302.00093
-# - N. F. Liu et al. *Lost in the Middle: How Language Models Use Long Contexts.* TACL 2024. arXiv:2307.03172
-# - K. Greshake et al. *Not What You've Signed Up For* (indirect prompt injection). AISec 2023. arXiv:2302.12173
-# - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C!* NAACL 2021. arXiv:2103.08541
+# - [@ram2023incontext]
+# - [@trivedi2023interleaving]: IRCoT
+# - [@jiang2023active]: FLARE
+# - [@schick2023toolformer]
+# - [@asai2024selfrag]
+# - [@gao2023enabling]: ALCE
+# - [@shi2023large]
+# - [@liu2024lost]
+# - [@greshake2023signed]: indirect prompt injection
+# - [@schuster2021vitamin]

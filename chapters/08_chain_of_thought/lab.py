@@ -73,8 +73,9 @@ print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tok
 #
 # ## 1 · Problems with exact answers
 #
-# GSM8K (Cobbe et al. 2021) has 8,500 problems written by people; many models have read them by now. Ours are made on the spot:
-# a story with a number and some steps, each one sentence. The answer is exact, the number of steps is known, and so is the chain.
+# GSM8K [@cobbe2021training] has 8,500 problems written by people; many models have read them by now. Ours are made on the
+# spot: a story with a number and some steps, each one sentence. The answer is exact, the number of steps is known, and so is
+# the chain.
 
 # %%
 SENTENCES = {
@@ -264,8 +265,8 @@ def visible():
 #
 # | | answer at once | chain, then answer |
 # |---|---|---|
-# | zero-shot | "The answer is" | "Let's think step by step." (Kojima et al. 2022) |
-# | few-shot | examples with answers | examples with chains (Wei et al. 2022) |
+# | zero-shot | "The answer is" | "Let's think step by step." [@kojima2022large] |
+# | few-shot | examples with answers | examples with chains [@wei2022chain] |
 
 # %% tags=["exercise:build_prompt"]
 def build_prompt(question, style, shots=()):
@@ -430,14 +431,14 @@ print(f"plans right: {np.mean(planned):.2f} of {len(planned)} chains; equations 
 frame.groupby("operation")["true"].agg(["mean", "count"]).T.round(2)
 
 # %% [markdown]
-# Two different weaknesses. The plan is right in 0.28 of the chains: the form of the examples is copied, with numbers taken from
-# the question, but most chains stop after one equation, whatever the question asks. The arithmetic: 0.92 of the products are
-# true, 0.20 of the differences. A chain of $k$ steps needs all of it, so small errors multiply. Wei et al. (2022) found the same
-# below some ten billion weights: chains that are "fluent but illogical".
+# Two different weaknesses. The plan is right in 0.28 of the chains: the form of the examples is copied, with numbers taken
+# from the question, but most chains stop after one equation, whatever the question asks. The arithmetic: 0.92 of the products
+# are true, 0.20 of the differences. A chain of $k$ steps needs all of it, so small errors multiply. @wei2022chain found the
+# same below some ten billion weights: chains that are "fluent but illogical".
 #
 # ## 4 · Ask often, then vote
 #
-# Wang et al. (2022): draw several chains with a temperature, take the answer of each, and let them vote. Different roads to one
+# @wang2023self: draw several chains with a temperature, take the answer of each, and let them vote. Different roads to one
 # answer are many; wrong roads seldom end in the same wrong place.
 
 # %% tags=["exercise:vote"]
@@ -883,15 +884,15 @@ print("greedy, each seed:", [round(g, 2) for g in greedy])
 print("16 votes, each seed:", {name: curve[:, -1].round(2).tolist() for name, curve in curves.items()})
 
 # %% [markdown]
-# At temperature 1 one drawn chain is worse than the greedy one; the vote takes that loss back, and then stops. Here only one road
-# leads to the answer, and what errors remain are the model's own: most of its samples make them, and a vote makes them certain.
-# Wang et al. (2022) report 17.9 points for PaLM 540B on GSM8K, where many roads lead to an answer and errors scatter.
+# At temperature 1 one drawn chain is worse than the greedy one; the vote takes that loss back, and then stops. Here only one
+# road leads to the answer, and what errors remain are the model's own: most of its samples make them, and a vote makes them
+# certain. @wang2023self report 17.9 points for PaLM 540B on GSM8K, where many roads lead to an answer and errors scatter.
 #
 # ## 6 · Does the answer follow the chain?
 #
-# The deck says that chains improve *interpretability* (可解释性). Only if the answer comes from the chain. Lanham et al. (2023) test
-# that by interfering: cut the chain short, or put a mistake in, and let the model go on. If the answer does not change, the
-# chain was decoration.
+# The deck says that chains improve *interpretability* (可解释性). Only if the answer comes from the chain. @lanham2023measuring
+# test that by interfering: cut the chain short, or put a mistake in, and let the model go on. If the answer does not change,
+# the chain was decoration.
 
 # %% tags=["exercise:corrupt"]
 def corrupt(start, operations, numbers, step, shift):
@@ -1028,9 +1029,9 @@ for kept, part in cut.groupby("kept", sort=False):
 # - **Ten times the compute** for the direct model. How many steps does it master? What if it had four layers?
 # - **Further than training.** Make the chain name the place in the question, or draw random positions in training. Do six steps
 #   work?
-# - **A second question.** Kojima et al. (2022) ask again after the chain: "Therefore, the answer (arabic numerals) is". Add it to
+# - **A second question.** @kojima2022large ask again after the chain: "Therefore, the answer (arabic numerals) is". Add it to
 #   the zero-shot chain.
-# - **Least-to-most** (Zhou et al. 2022): give the course model one step at a time, each as a question of its own.
+# - **Least-to-most** [@zhou2023least]: give the course model one step at a time, each as a question of its own.
 # - **Weighted votes.** Weigh each chain by its probability. Does that beat the plain vote?
 
 # %%
@@ -1039,17 +1040,13 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Wei et al. *Chain-of-Thought Prompting Elicits Reasoning in Large Language Models.* NeurIPS 2022. arXiv:2201.11903
-# - T. Kojima, S. S. Gu, M. Reid, Y. Matsuo, Y. Iwasawa. *Large Language Models are Zero-Shot Reasoners.* NeurIPS 2022.
-#   arXiv:2205.11916
-# - X. Wang et al. *Self-Consistency Improves Chain of Thought Reasoning in Language Models.* ICLR 2023. arXiv:2203.11171
-# - D. Zhou et al. *Least-to-Most Prompting Enables Complex Reasoning in Large Language Models.* ICLR 2023. arXiv:2205.10625
-# - M. Nye et al. *Show Your Work: Scratchpads for Intermediate Computation with Language Models.* 2021. arXiv:2112.00114
-# - K. Cobbe et al. *Training Verifiers to Solve Math Word Problems.* 2021. arXiv:2110.14168 (GSM8K)
-# - G. Feng et al. *Towards Revealing the Mystery behind Chain of Thought: A Theoretical Perspective.* NeurIPS 2023.
-#   arXiv:2305.15408
-# - J. Pfau, W. Merrill, S. R. Bowman. *Let's Think Dot by Dot: Hidden Computation in Transformer Language Models.* 2024.
-#   arXiv:2404.15758
-# - T. Lanham et al. *Measuring Faithfulness in Chain-of-Thought Reasoning.* 2023. arXiv:2307.13702
-# - M. Turpin, J. Michael, E. Perez, S. R. Bowman. *Language Models Don't Always Say What They Think: Unfaithful Explanations in
-#   Chain-of-Thought Prompting.* NeurIPS 2023. arXiv:2305.04388
+# - [@wei2022chain]
+# - [@kojima2022large]
+# - [@wang2023self]
+# - [@zhou2023least]
+# - [@nye2021show]
+# - [@cobbe2021training]: GSM8K
+# - [@feng2023revealing]
+# - [@pfau2024think]
+# - [@lanham2023measuring]
+# - [@turpin2023language]

@@ -66,13 +66,13 @@ for tail, length in (
 #
 # No gradient: the chain is asked for in the prompt, or it is shown by examples.
 #
-# Before it was a prompt, it was data: rationales to train on (Ling et al. 2017), *scratchpads* (草稿纸, Nye et al. 2021) on which
-# a model learns to calculate, and GSM8K (Cobbe et al. 2021): 8,500 school problems with solutions written by people.
+# Before it was a prompt, it was data: rationales to train on [@ling2017program], *scratchpads* (草稿纸, @nye2021show) on which
+# a model learns to calculate, and GSM8K [@cobbe2021training]: 8,500 school problems with solutions written by people.
 
 # %% [markdown]
 # ### Few-shot: show chains
 #
-# Wei et al. (2022): eight examples, each with its chain. Ours has two here:
+# @wei2022chain: eight examples, each with its chain. Ours has two here:
 
 # %%
 EXAMPLES = [
@@ -91,7 +91,7 @@ print(few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li have now?",
 # %% [markdown]
 # ### Zero-shot: ask for one
 #
-# Kojima et al. (2022): no example, one sentence. **Predict:** which of these helps text-davinci-002 on MultiArith?
+# @kojima2022large: no example, one sentence. **Predict:** which of these helps text-davinci-002 on MultiArith?
 
 # %% tags=["hide-input"]
 triggers = tables.load("zero_shot_triggers").sort_values("multiarith_percent")
@@ -213,7 +213,7 @@ axes[0].legend(fontsize=11)
 plt.show()
 
 # %% [markdown]
-# Wei et al. (2022), Tables 2–4, few-shot. On GSM8K every model below 10 billion weights *loses* by writing: its chains are "fluent
+# @wei2022chain, Tables 2–4, few-shot. On GSM8K every model below 10 billion weights *loses* by writing: its chains are "fluent
 # but illogical". Ours is left of the leftmost point.
 
 # %% [markdown]
@@ -226,10 +226,10 @@ for p in (0.5, 0.8, 0.95, 0.99):
     print(f"one step {p:.2f} · four steps {p**4:.2f} · eight steps {p**8:.2f}")
 
 # %% [markdown]
-# A smooth rise of $p$ with size looks like a leap in the answers (chapter 4's ruler; Schaeffer et al. 2023).
+# A smooth rise of $p$ with size looks like a leap in the answers (chapter 4's ruler; @schaeffer2023emergent).
 #
-# - **Size is a proxy.** These were models of 2022, trained on little worked mathematics. Small models that are *trained* on chains
-#   use them well: distilled ones (DeepSeek-AI 2025), and the 100,000 weights of our lab.
+# - **Size is a proxy.** These were models of 2022, trained on little worked mathematics. Small models that are *trained* on
+#   chains use them well: distilled ones [@deepseekai2025r1], and the 100,000 weights of our lab.
 
 # %% [markdown]
 # ## Not for everything
@@ -241,8 +241,8 @@ common = sizes[(sizes["task"] == "CommonsenseQA") & (sizes["parameters_billion"]
 common[["family", "parameters_billion", "standard_percent", "chain_percent"]].set_index("family")
 
 # %% [markdown]
-# - Kojima et al. (2022) found no gain on commonsense questions without examples.
-# - Sprague et al. (2025), over 100 papers and 20 data sets with 14 models: strong gains in mathematics and logic, much smaller
+# - @kojima2022large found no gain on commonsense questions without examples.
+# - @sprague2025cot, over 100 papers and 20 data sets with 14 models: strong gains in mathematics and logic, much smaller
 #   ones elsewhere. On MMLU hardly any gain is left without an equals sign in question or response.
 # - And where an exact tool exists (a calculator, a solver), the tool does better than the chain.
 
@@ -274,9 +274,10 @@ plt.show()
 # %% [markdown]
 # ### What is proved
 #
-# Feng et al. (2023): a transformer of bounded depth cannot evaluate arithmetic expressions directly unless its size grows faster than
-# any polynomial in their length (if two complexity classes, TC⁰ and NC¹, differ, as is believed). One of *constant* size can, if it
-# writes the steps. Li et al. (2024): with enough steps, constant depth does whatever a circuit of that size does.
+# @feng2023revealing: a transformer of bounded depth cannot evaluate arithmetic expressions directly unless its size grows
+# faster than any polynomial in their length (if two complexity classes, TC⁰ and NC¹, differ, as is believed). One of
+# *constant* size can, if it writes the steps. @li2024chain: with enough steps, constant depth does whatever a circuit of that
+# size does.
 #
 # It says what *can* be computed. Not that training finds it, nor that a prompt brings it out.
 
@@ -319,7 +320,7 @@ plt.show()
 # %% [markdown]
 # ### Is it only more computation?
 #
-# Wei et al. (2022) asked LaMDA 137B too:
+# @wei2022chain asked LaMDA 137B too:
 
 # %% tags=["hide-input"]
 ablations = tables.load("chain_of_thought_ablations")
@@ -330,13 +331,13 @@ ax.set(title="GSM8K, LaMDA 137B (Wei et al. 2022, Table 6)", xlabel="right answe
 plt.show()
 
 # %% [markdown]
-# Dots instead of steps: nothing. The chain *after* the answer: nothing. Trained on purpose, models can learn to compute in dots for
-# some tasks, but it is hard to learn (Pfau et al. 2024).
+# Dots instead of steps: nothing. The chain *after* the answer: nothing. Trained on purpose, models can learn to compute in
+# dots for some tasks, but it is hard to learn [@pfau2024think].
 
 # %% [markdown]
 # ## Ask often, then vote
 #
-# *Self-consistency* (自洽性, Wang et al. 2022): draw many chains with a temperature, read each answer, take the most frequent.
+# *Self-consistency* (自洽性, @wang2023self): draw many chains with a temperature, read each answer, take the most frequent.
 # There are many right roads to one answer; wrong roads seldom meet.
 #
 # GSM8K, PaLM 540B with 40 chains: 74.4 %, 17.9 points above one greedy chain.
@@ -376,7 +377,7 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # %% [markdown]
 # ## Least-to-most, in brief
 #
-# Chains fail on problems harder than their examples. *Least-to-most* (从易到难, Zhou et al. 2022) uses two prompts:
+# Chains fail on problems harder than their examples. *Least-to-most* (从易到难, @zhou2023least) uses two prompts:
 #
 # 1. **Divide:** "To answer this, which smaller questions must be answered first?"
 # 2. **Solve in order:** ask them one by one, each with the answers so far in the prompt.
@@ -389,7 +390,8 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # %% [markdown]
 # ## Does the answer follow the chain?
 #
-# The deck: chains improve *interpretability* (可解释性). If the answer comes from the chain! Lanham et al. (2023) test by interfering:
+# The deck: chains improve *interpretability* (可解释性). If the answer comes from the chain! @lanham2023measuring test by
+# interfering:
 #
 # - **Early answering** (提前作答): cut the chain. Does the answer change?
 # - **A mistake** (加入错误): change a step. Does the answer follow?
@@ -449,10 +451,10 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
 # %% [markdown]
 # ### What larger models do
 #
-# - Lanham et al. (2023): it varies widely by task; on some the answer hardly depends on the chain. On most tasks they tried, the
-#   larger and more able a model, the *less* its answer needs the chain. (Bentham et al. 2024: partly the metric; it
-#   goes along with accuracy.)
-# - Turpin et al. (2023): reorder the options of the few-shot examples so that the answer is always "(A)", or write that you
+# - @lanham2023measuring: it varies widely by task; on some the answer hardly depends on the chain. On most tasks they tried,
+#   the larger and more able a model, the *less* its answer needs the chain. (@bentham2024chain: partly the metric; it goes
+#   along with accuracy.)
+# - @turpin2023language: reorder the options of the few-shot examples so that the answer is always "(A)", or write that you
 #   think a wrong one is right. Models follow: on 13 tasks of BIG-bench Hard accuracy falls by up to 19 points the first way,
 #   36 the second, and the chains *argue* for the wrong answer and do not mention the cause.
 #
@@ -463,19 +465,19 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
 #
 # | | who writes the chains? | what is rewarded? |
 # |---|---|---|
-# | Nye et al. 2021, Cobbe et al. 2021 | people | imitation |
-# | Wei et al. 2022, Kojima et al. 2022 | the model, when prompted | nothing |
-# | STaR (Zelikman et al. 2022) | the model; those with right answers are kept and trained on | the answer |
-# | Lightman et al. 2023 | the model; people judge each step | each step |
-# | o1 (OpenAI 2024), DeepSeek-R1 (2025) | the model, by reinforcement learning | the answer |
+# | @nye2021show, @cobbe2021training | people | imitation |
+# | @wei2022chain, @kojima2022large | the model, when prompted | nothing |
+# | STaR [@zelikman2022star] | the model; those with right answers are kept and trained on | the answer |
+# | @lightman2024verify | the model; people judge each step | each step |
+# | o1 [@openai2024learning], DeepSeek-R1 [@deepseekai2025r1] | the model, by reinforcement learning | the answer |
 #
 # What is new is not the chain. It is that a problem whose answer can be *checked* pays for learning to write good ones.
 
 # %% [markdown]
 # ### What was reported
 #
-# DeepSeek-R1-Zero (DeepSeek-AI 2025, arXiv v1): reinforcement learning (chapter 3) on a base model, reward by rule for right answers and
-# format, no example chains. Problems of the competition AIME 2024, one chain (a mean over samples):
+# DeepSeek-R1-Zero [@deepseekai2025r1, arXiv v1]: reinforcement learning (chapter 3) on a base model, reward by rule for right
+# answers and format, no example chains. Problems of the competition AIME 2024, one chain (a mean over samples):
 #
 # $$15.6\,\% \;\longrightarrow\; 71.0\,\%, \qquad \text{vote of 64: } 86.7\,\%$$
 #
@@ -494,16 +496,16 @@ for chain in (200, 2_000, 20_000):
     print(f"{chain:>6} tokens of a 7-billion model = 10 tokens of a model of {7 * chain / 10:>8,.0f} billion")
 
 # %% [markdown]
-# Snell et al. (2024): spent well (longer where it pays, votes or a verifier where not), computation at the time of the answer
-# (测试时计算) can stand for size: on problems that a small model sometimes solves, it outperforms one 14 times larger at equal FLOPs. On
-# the hardest problems, more thinking does not help; there training does.
+# @snell2024scaling: spent well (longer where it pays, votes or a verifier where not), computation at the time of the answer
+# (测试时计算) can stand for size: on problems that a small model sometimes solves, it outperforms one 14 times larger at equal
+# FLOPs. On the hardest problems, more thinking does not help; there training does.
 
 # %% [markdown]
 # ### Is a reasoning model's chain honest?
 #
-# Chen et al. (2025): put a hint to an answer into the question. When the hint changes the answer, does the chain say so? Claude 3.7
-# Sonnet: in 25 % of cases on average; DeepSeek-R1: 39 %. Reinforcement learning on answers improved that at first, and
-# then no more.
+# @chen2025reasoning: put a hint to an answer into the question. When the hint changes the answer, does the chain say so?
+# Claude 3.7 Sonnet: in 25 % of cases on average; DeepSeek-R1: 39 %. Reinforcement learning on answers improved that at first,
+# and then no more.
 #
 # So a chain is **evidence** about what a model does, and worth reading. It is not a **record**.
 
@@ -521,28 +523,28 @@ for chain in (200, 2_000, 20_000):
 # %% [markdown]
 # ## Further reading
 #
-# - J. Wei et al. *Chain-of-Thought Prompting Elicits Reasoning in Large Language Models.* NeurIPS 2022. arXiv:2201.11903
-# - T. Kojima et al. *Large Language Models are Zero-Shot Reasoners.* NeurIPS 2022. arXiv:2205.11916
-# - X. Wang et al. *Self-Consistency Improves Chain of Thought Reasoning in Language Models.* ICLR 2023. arXiv:2203.11171
-# - D. Zhou et al. *Least-to-Most Prompting Enables Complex Reasoning in Large Language Models.* ICLR 2023. arXiv:2205.10625
-# - W. Ling et al. *Program Induction by Rationale Generation.* ACL 2017. arXiv:1705.04146
-# - M. Nye et al. *Show Your Work: Scratchpads for Intermediate Computation with Language Models.* 2021. arXiv:2112.00114
-# - K. Cobbe et al. *Training Verifiers to Solve Math Word Problems.* 2021. arXiv:2110.14168
-# - Z. Sprague et al. *To CoT or not to CoT?* ICLR 2025. arXiv:2409.12183
-# - R. Schaeffer et al. *Are Emergent Abilities of Large Language Models a Mirage?* NeurIPS 2023. arXiv:2304.15004
+# - [@wei2022chain]
+# - [@kojima2022large]
+# - [@wang2023self]
+# - [@zhou2023least]
+# - [@ling2017program]
+# - [@nye2021show]
+# - [@cobbe2021training]
+# - [@sprague2025cot]
+# - [@schaeffer2023emergent]
 
 # %% [markdown]
 # ### Further reading: why, whether, and what came of it
 #
-# - G. Feng et al. *Towards Revealing the Mystery behind Chain of Thought.* NeurIPS 2023. arXiv:2305.15408
-# - Z. Li et al. *Chain of Thought Empowers Transformers to Solve Inherently Serial Problems.* ICLR 2024. arXiv:2402.12875
-# - J. Pfau, W. Merrill, S. R. Bowman. *Let's Think Dot by Dot.* 2024. arXiv:2404.15758
-# - T. Lanham et al. *Measuring Faithfulness in Chain-of-Thought Reasoning.* 2023. arXiv:2307.13702
-# - O. Bentham et al. *Chain-of-Thought Unfaithfulness as Disguised Accuracy.* 2024. arXiv:2402.14897
-# - M. Turpin et al. *Language Models Don't Always Say What They Think.* NeurIPS 2023. arXiv:2305.04388
-# - Y. Chen et al. *Reasoning Models Don't Always Say What They Think.* 2025. arXiv:2505.05410
-# - E. Zelikman et al. *STaR: Bootstrapping Reasoning With Reasoning.* NeurIPS 2022. arXiv:2203.14465
-# - H. Lightman et al. *Let's Verify Step by Step.* 2023. arXiv:2305.20050
-# - OpenAI. *Learning to Reason with LLMs.* 12 September 2024. https://openai.com/index/learning-to-reason-with-llms
-# - C. Snell et al. *Scaling LLM Test-Time Compute Optimally can be More Effective than Scaling Model Parameters.* 2024. arXiv:2408.03314
-# - DeepSeek-AI. *DeepSeek-R1.* 2025. arXiv:2501.12948 (and Nature 645, 2025)
+# - [@feng2023revealing]
+# - [@li2024chain]
+# - [@pfau2024think]
+# - [@lanham2023measuring]
+# - [@bentham2024chain]
+# - [@turpin2023language]
+# - [@chen2025reasoning]
+# - [@zelikman2022star]
+# - [@lightman2024verify]
+# - [@openai2024learning]
+# - [@snell2024scaling]
+# - [@deepseekai2025r1]: also in Nature 645, 2025

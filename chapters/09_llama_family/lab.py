@@ -7,7 +7,7 @@
 #
 # You will
 #
-# 1. write the four parts that make a LLaMA (Touvron et al. 2023a): *RMSNorm* (均方根归一化), *rotary positions* (旋转位置编码,
+# 1. write the four parts that make a LLaMA [@touvron2023llama]: *RMSNorm* (均方根归一化), *rotary positions* (旋转位置编码,
 #    RoPE), *SwiGLU* (门控前馈网络) and *grouped-query attention* (分组查询注意力, GQA),
 # 2. build the decoder and compare its logits with the library's, on short and on longer texts,
 # 3. add a *KV cache* (键值缓存), show that it changes nothing but the time, and compute what it costs,
@@ -53,7 +53,7 @@ plots.style()
 # %% [markdown]
 # ## 1 · The file
 #
-# The course model, SmolLM2-135M-Instruct (Ben Allal et al. 2025), is a Llama in architecture. `eager` asks the library for
+# The course model, SmolLM2-135M-Instruct [@benallal2025smollm2], is a Llama in architecture. `eager` asks the library for
 # attention written out as matrix products, which is what you will write too.
 
 # %% tags=["experiment"]
@@ -133,7 +133,7 @@ def toy(seed=0, **settings):
 # %% [markdown]
 # ## 2 · RMSNorm
 #
-# Before each sublayer a token's vector is brought to size one. Zhang and Sennrich (2019) left out what LayerNorm does
+# Before each sublayer a token's vector is brought to size one. @zhang2019root left out what LayerNorm does
 # besides (subtract the mean, add a bias):
 #
 # $$\text{RMSNorm}(x) = w \odot \frac{x}{\sqrt{\frac{1}{d} \sum_i x_i^2 + \varepsilon}}$$
@@ -195,7 +195,7 @@ def visible():
 # %% [markdown]
 # ## 3 · Rotary positions
 #
-# Attention compares vectors and does not see order. Su et al. (2021) *turn* queries and keys, by an angle that grows with
+# Attention compares vectors and does not see order. @su2021roformer *turn* queries and keys, by an angle that grows with
 # the position. A head of size $d$ has $d/2$ pairs; pair $i$ is turned at position $p$ by the angle
 #
 # $$p \cdot \theta^{-2i/d}, \qquad (a, b) \mapsto (a \cos - b \sin,\; a \sin + b \cos)$$
@@ -272,7 +272,7 @@ def visible():
 # ## 4 · SwiGLU
 #
 # Two thirds of a layer's weights are its feed-forward network. Instead of one hidden layer there are two, and one *gates*
-# the other (Shazeer 2020):
+# the other [@shazeer2020glu]:
 #
 # $$\text{SwiGLU}(x) = W_\text{down} \big( \text{SiLU}(W_\text{gate}\, x) \odot W_\text{up}\, x \big)$$
 #
@@ -326,8 +326,8 @@ def visible():
 # %% [markdown]
 # ## 5 · Grouped-query attention
 #
-# Every query head has its own queries, but groups of query heads share keys and values (Ainslie et al. 2023). With one
-# group for each head it is ordinary *multi-head attention*; with one group in all, *multi-query attention* (Shazeer 2019).
+# Every query head has its own queries, but groups of query heads share keys and values [@ainslie2023gqa]. With one
+# group for each head it is ordinary *multi-head attention*; with one group in all, *multi-query attention* [@shazeer2019fast].
 # The course model has 9 query heads and 3 key-value heads: query heads 0, 1, 2 share the first, 3, 4, 5 the second, 6, 7, 8
 # the third.
 #
@@ -733,8 +733,8 @@ pd.DataFrame(rows).T.round(2)
 # sentences as short as these: such a model still talks, only worse, and on longer texts worse again. Compare logits with a
 # reference before you believe that a port is right.
 #
-# The last row is no mistake but a wish: multi-query attention, by averaging. It does not come for nothing; Ainslie et al.
-# (2023) average and then *train on*.
+# The last row is no mistake but a wish: multi-query attention, by averaging. It does not come for nothing; @ainslie2023gqa
+# average and then *train on*.
 #
 # ## 8 · The cache
 #
@@ -935,15 +935,15 @@ for name, s in lines.items():
 
 # %% [markdown]
 # Grouping by eight divides the cache by eight; the weights, 138 GB in 16 bits, hardly change. That is why the larger models
-# got it first: Touvron et al. (2023b) use it at 34B and 70B, and from Llama 3 on every size has it.
+# got it first: @touvron2023llama2 use it at 34B and 70B, and from Llama 3 on every size has it.
 #
 # ## 10 · Sampling
 #
-# The likeliest token, always, makes dull and repeating text; a draw from all 49,152 lets in nonsense (Holtzman et al.
-# 2020). In between:
+# The likeliest token, always, makes dull and repeating text; a draw from all 49,152 lets in nonsense [@holtzman2020curious].
+# In between:
 #
 # - *temperature* $T$: divide the logits by $T$. Below 1 the likely gets likelier,
-# - *top-k* (Fan et al. 2018): keep the $k$ likeliest,
+# - *top-k* [@fan2018hierarchical]: keep the $k$ likeliest,
 # - *top-p* or *nucleus* (核采样): keep the smallest set of likeliest tokens whose probabilities add up to at least $p$.
 
 # %% tags=["exercise:filter_logits"]
@@ -1124,7 +1124,7 @@ if talk:
 #
 # - **Keep the cache between turns.** Is the text of turn 1, as the template lays it out in turn 2, the beginning of turn
 #   2's text?
-# - **Up-training.** Ainslie et al. (2023) average the key-value heads, as you did, and then train on for a twentieth of the
+# - **Up-training.** @ainslie2023gqa average the key-value heads, as you did, and then train on for a twentieth of the
 #   original steps. How many steps of fine-tuning bring the one-head model half of the way back?
 # - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats a
 #   token behind that on a GPU, and what if theta is made larger?
@@ -1138,16 +1138,13 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023 (a). arXiv:2302.13971
-# - H. Touvron et al. *Llama 2: Open Foundation and Fine-Tuned Chat Models.* 2023 (b). arXiv:2307.09288
-# - B. Zhang, R. Sennrich. *Root Mean Square Layer Normalization.* NeurIPS 2019. arXiv:1910.07467
-# - J. Su, Y. Lu, S. Pan, A. Murtadha, B. Wen, Y. Liu. *RoFormer: Enhanced Transformer with Rotary Position Embedding.*
-#   2021. arXiv:2104.09864
-# - N. Shazeer. *GLU Variants Improve Transformer.* 2020. arXiv:2002.05202
-# - N. Shazeer. *Fast Transformer Decoding: One Write-Head is All You Need.* 2019. arXiv:1911.02150
-# - J. Ainslie, J. Lee-Thorp, M. de Jong, Y. Zemlyanskiy, F. Lebrón, S. Sanghai. *GQA: Training Generalized Multi-Query
-#   Transformer Models from Multi-Head Checkpoints.* EMNLP 2023. arXiv:2305.13245
-# - A. Fan, M. Lewis, Y. Dauphin. *Hierarchical Neural Story Generation.* ACL 2018. arXiv:1805.04833
-# - A. Holtzman, J. Buys, L. Du, M. Forbes, Y. Choi. *The Curious Case of Neural Text Degeneration.* ICLR 2020.
-#   arXiv:1904.09751
-# - L. Ben Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737
+# - [@touvron2023llama]
+# - [@touvron2023llama2]
+# - [@zhang2019root]
+# - [@su2021roformer]
+# - [@shazeer2020glu]
+# - [@shazeer2019fast]
+# - [@ainslie2023gqa]
+# - [@fan2018hierarchical]
+# - [@holtzman2020curious]
+# - [@benallal2025smollm2]

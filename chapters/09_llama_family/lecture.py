@@ -46,7 +46,7 @@ lab.start("09_llama_family")
 # %% [markdown]
 # ## Open models, 2019 to 2023
 #
-# The deck's table, row by row from Zhao et al. (2023) and the models' papers. **Sort it.**
+# The deck's table, row by row from @zhao2023survey and the models' papers. **Sort it.**
 
 # %% tags=["hide-input"]
 opened = tables.load("open_models")
@@ -129,7 +129,7 @@ widgets.explorer(timeline, height=["parameters (billion)", "training tokens (bil
 # %% [markdown]
 # ## LLaMA's bet
 #
-# Touvron et al. (2023a): do not ask which model is best for a *training* bill; ask which is cheapest to *use*. So: smaller
+# @touvron2023llama: do not ask which model is best for a *training* bill; ask which is cheapest to *use*. So: smaller
 # models, more text (chapter 4), and only text that everybody can get.
 
 # %% tags=["hide-input"]
@@ -222,7 +222,7 @@ plt.show()
 #
 # $$\text{RMSNorm}(x) = w \odot x \,/\, \sqrt{\text{mean}(x^2) + \varepsilon}$$
 #
-# LayerNorm without mean and bias (Zhang and Sennrich 2019): as good in their runs, 7 to 64 % faster. *Pre-norm* (前置归一化):
+# LayerNorm without mean and bias [@zhang2019root]: as good in their runs, 7 to 64 % faster. *Pre-norm* (前置归一化):
 # normalise what a sublayer **reads**, never the stream itself. **Predict:** how large is the stream then, after 30 layers?
 
 # %%
@@ -236,7 +236,7 @@ print("layer 0, 10, 20, 29, the others :", [round(v, 1) for v in sizes[[0, 10, 2
 
 # %% [markdown]
 # The stream grows by a factor of hundreds, in the first token by a factor of thousands: *massive activations*, on which
-# other tokens park their attention (Sun et al. 2024). Sublayers read it normalised and do not notice.
+# other tokens park their attention [@sun2024massive]. Sublayers read it normalised and do not notice.
 
 # %% [markdown]
 # ### SwiGLU
@@ -244,7 +244,7 @@ print("layer 0, 10, 20, 29, the others :", [round(v, 1) for v in sizes[[0, 10, 2
 # $$W_\text{down}\big(\text{SiLU}(W_\text{gate} x) \odot W_\text{up} x\big)$$
 #
 # Three matrices instead of two; so that the weights stay the same, the width shrinks from $4d$ to $\frac{2}{3} \cdot 4d$
-# (Shazeer 2020), in LLaMA rounded up to a multiple of 256. Why does it work? Shazeer: "We offer no explanation […]; we
+# [@shazeer2020glu], in LLaMA rounded up to a multiple of 256. Why does it work? Shazeer: "We offer no explanation […]; we
 # attribute their success, as all else, to divine benevolence."
 
 # %%
@@ -259,7 +259,7 @@ for row in llamas.drop_duplicates("dimension").itertuples():
 # %% [markdown]
 # ### RoPE: position as an angle
 #
-# Turn queries and keys: pair $i$ of a head by $p \cdot \theta^{-2i/d}$ at position $p$ (Su et al. 2021). Then
+# Turn queries and keys: pair $i$ of a head by $p \cdot \theta^{-2i/d}$ at position $p$ [@su2021roformer]. Then
 #
 # $$\langle R_p\, q,\; R_s\, k \rangle = \langle q,\; R_{s-p}\, k \rangle$$
 #
@@ -281,7 +281,7 @@ for p, s in ((3, 1), (103, 101), (1003, 1001), (1003, 1000)):
 # ### How far does it reach?
 #
 # A query and a key that are *equal*: how high is their score at distance $\Delta$? The base $\theta$ sets the slowest
-# clock. LLaMA: 10,000. Course model: 100,000. Llama 3: 500,000, for longer texts (Grattafiori et al. 2024).
+# clock. LLaMA: 10,000. Course model: 100,000. Llama 3: 500,000, for longer texts [@grattafiori2024llama].
 
 # %% tags=["hide-input"]
 def reach(log10_theta, head_size):
@@ -353,8 +353,8 @@ widgets.explorer(
 # %% [markdown]
 # ## Grouped-query attention
 #
-# Let several query heads share a key and a value. One group: multi-query (Shazeer 2019). As many groups as heads: the
-# ordinary kind. In between: *GQA* (分组查询注意力, Ainslie et al. 2023).
+# Let several query heads share a key and a value. One group: multi-query [@shazeer2019fast]. As many groups as heads: the
+# ordinary kind. In between: *GQA* (分组查询注意力, @ainslie2023gqa).
 
 # %% tags=["hide-input"]
 kinds = {"Multi-head: 9 groups": 9, "Grouped: 3 (course model)": 3, "Multi-query: 1": 1}
@@ -374,7 +374,7 @@ plt.show()
 # %% [markdown]
 # ### Does it hurt?
 #
-# Touvron et al. (2023b, table 18) trained three 30B models on 150 billion tokens; GQA and MQA got wider feed-forward
+# @touvron2023llama2 [table 18] trained three 30B models on 150 billion tokens; GQA and MQA got wider feed-forward
 # networks, so that all have as many weights. Scores of eleven benchmarks:
 
 # %%
@@ -454,7 +454,7 @@ scores.assign(plus_minus=196 * np.sqrt(p * (1 - p) / questions), questions=quest
 # %% [markdown]
 # ## Eleven models on eighteen benchmarks
 #
-# Zhao et al. (2023). Choose how to shade: by value, or by rank within each column.
+# @zhao2023survey. Choose how to shade: by value, or by rank within each column.
 
 # %% tags=["hide-input"]
 ability = tables.load("llm_abilities").set_index("name")
@@ -552,7 +552,7 @@ print(f"shuffled, the first option is right in {first:.0%}: always saying A woul
 # %% [markdown]
 # ## Llama 2
 #
-# July 2023 (Touvron et al. 2023b). Corrections to the deck in the third column.
+# July 2023 [@touvron2023llama2]. Corrections to the deck in the third column.
 
 # %% tags=["hide-input"]
 facts = tables.load("llama2_facts").set_index("name").rename_axis("").fillna("")
@@ -730,7 +730,7 @@ shown.set_properties(subset=["date"], **{"white-space": "nowrap"})
 # ## From logits to text
 #
 # Whatever the family, the last step is a draw. *Temperature* (温度) divides the logits, *top-k* keeps $k$ tokens, *top-p*
-# (nucleus, 核采样, Holtzman et al. 2020) the smallest set that holds $p$ of the probability. **Predict:** what does top-p keep
+# (nucleus, 核采样, @holtzman2020curious) the smallest set that holds $p$ of the probability. **Predict:** what does top-p keep
 # where the model is sure?
 
 # %% tags=["hide-input"]
@@ -778,22 +778,19 @@ widgets.explorer(
 # %% [markdown]
 # ## Further reading
 #
-# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023 (a). arXiv:2302.13971
-# - H. Touvron et al. *Llama 2: Open Foundation and Fine-Tuned Chat Models.* 2023 (b). arXiv:2307.09288
-# - A. Grattafiori et al. *The Llama 3 Herd of Models.* 2024. arXiv:2407.21783
-# - W. X. Zhao et al. *A Survey of Large Language Models.* 2023. arXiv:2303.18223
-# - R. Taori et al. *Alpaca: A Strong, Replicable Instruction-Following Model.* 2023.
-#   https://crfm.stanford.edu/2023/03/13/alpaca.html
-# - The Vicuna Team. *Vicuna: An Open-Source Chatbot Impressing GPT-4 with 90%\* ChatGPT Quality.* 2023.
-#   https://lmsys.org/blog/2023-03-30-vicuna
-# - B. Zhang, R. Sennrich. *Root Mean Square Layer Normalization.* NeurIPS 2019. arXiv:1910.07467
-# - N. Shazeer. *GLU Variants Improve Transformer.* 2020. arXiv:2002.05202
-# - J. Su et al. *RoFormer: Enhanced Transformer with Rotary Position Embedding.* 2021. arXiv:2104.09864
-# - N. Shazeer. *Fast Transformer Decoding: One Write-Head is All You Need.* 2019. arXiv:1911.02150
-# - J. Ainslie et al. *GQA: Training Generalized Multi-Query Transformer Models from Multi-Head Checkpoints.* EMNLP 2023.
-#   arXiv:2305.13245
-# - A. Holtzman et al. *The Curious Case of Neural Text Degeneration.* ICLR 2020. arXiv:1904.09751
-# - M. Sun, X. Chen, J. Z. Kolter, Z. Liu. *Massive Activations in Large Language Models.* COLM 2024. arXiv:2402.17762
-# - A. Vaswani et al. *Attention Is All You Need.* NeurIPS 2017. arXiv:1706.03762
-# - L. Ben Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737
-# - A. Srivastava et al. *Beyond the Imitation Game.* TMLR 2023. arXiv:2206.04615
+# - [@touvron2023llama]
+# - [@touvron2023llama2]
+# - [@grattafiori2024llama]
+# - [@zhao2023survey]
+# - [@taori2023alpaca]
+# - [@vicuna2023chatbot]
+# - [@zhang2019root]
+# - [@shazeer2020glu]
+# - [@su2021roformer]
+# - [@shazeer2019fast]
+# - [@ainslie2023gqa]
+# - [@holtzman2020curious]
+# - [@sun2024massive]
+# - [@vaswani2017attention]
+# - [@benallal2025smollm2]
+# - [@srivastava2023beyond]

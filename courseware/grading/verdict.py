@@ -85,7 +85,7 @@ def lab_key(source: Chapter) -> str:
     """Hash of all that can change a grade of this lab, but the submission and the limits."""
     here, helpers = Path(__file__).parent, Path(course_utils.__file__).parent
     judges = [path for path in here.iterdir() if path.suffix in (".py", ".toml") and path.name not in _CARRIERS]
-    builders = [here.parent / f"{name}.py" for name in ("build", "cell_names", "chapters", "verify", "wire")]
+    builders = [here.parent / f"{name}.py" for name in ("build", "cell_names", "chapters", "references", "verify", "wire")]
     data = [path for path in helpers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     digest = hashlib.sha256(json.dumps([sys.version, _packages()]).encode())
     for path in [source.lab_source, *sorted(judges), *builders, *sorted(data)]:

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import Page
 
-from courseware import site
+from courseware import references, site
 from courseware.chapters import all_chapters
 
 
@@ -72,6 +72,14 @@ def test_search_bibliography_glossary(built: Path, page: Page, asked: list[str],
     page.wait_for_selector("#search-results li", timeout=20_000)
     page.goto((built / "bibliography.html").as_uri())
     assert page.locator("a[href^='https://arxiv.org/abs/']").count() > 60
+    chapters = all_chapters()
+    assert page.locator("main li").count() == len(references.works(chapters[0].folder.parent))
+    vaswani = page.locator(
+        "main li", has_text="A. Vaswani et al. Attention Is All You Need. NeurIPS 2017. arXiv:1706.03762 ("
+    )
+    assert vaswani.locator("a").evaluate_all("links => links.slice(1).map((link) => link.textContent)") == [
+        chapter.name[:2] for chapter in chapters if "vaswani2017attention" in references.listed(chapter)
+    ]
     page.goto((built / "glossary.html").as_uri())
     assert page.locator("td", has_text="困惑度").count() == 1
     picture("site-glossary")

@@ -6,7 +6,6 @@ import ast
 import re
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -107,16 +106,13 @@ def test_no_absolute_paths(path) -> None:  # type: ignore[no-untyped-def]
 
 @EVERY_CHAPTER
 def test_every_citation_is_in_the_list(chapter: Chapter) -> None:
-    """(Author et al. 2022) in the prose answers to an item under "Further reading" of the lecture or the lab."""
-    assert references.unresolved(chapter) == []
+    """By key or by hand, in prose or in code: it answers to an item under "Further reading" of the lecture or the lab."""
+    assert references.listed(chapter)
+    assert references.unlisted(chapter) == []
 
 
-@EVERY_CHAPTER
-def test_every_work_can_be_found(chapter: Chapter) -> None:
-    works = references.listed(chapter)
-    assert works
-    assert [work for work in works if not work.link] == [], "each item needs an arXiv id, doi:… or an address"
-    assert [work for work in works if not (work.authors and re.search(r"\b(19|20)\d\d\b", work.rest))] == []
+def test_every_work_is_cited_once_and_can_be_found() -> None:
+    assert references.untidy(CHAPTERS) == []
 
 
 @EVERY_CHAPTER
@@ -127,24 +123,3 @@ def test_terms_come_with_their_chinese(chapter: Chapter) -> None:
 def test_lines_of_code() -> None:
     source = '# why\n\ndef f(x):\n    """What\n    it is.\n    """\n    return x  # so\n\n\n%matplotlib inline\nf(1)'
     assert lines_of_code(source) == 4
-
-
-def test_citations_are_recognised() -> None:
-    """The patterns themselves: what they must see, and what they must not take for a citation."""
-    text = "As Hu et al. (2022) say, and others (Xie & Ma 2021; Ben Allal et al. 2025a); Kaplan's law of 2020"
-    found = {year: names for names, year in references._CITED.findall(text)}
-    assert found["2022"] == "Hu et al." and found["2021"] == "Xie & Ma" and found["2025"].endswith("Allal et al.")
-    assert "2020" not in found
-    text = "Fleiss' (1971) kappa; a preprint (see Garisto, 2023), Llama 4 (April 2025), in Python (3.13), Zipf's law (1935)"
-    alone = {first or second for first, _, second, _ in references._ALONE.findall(text)}
-    assert alone == {"Fleiss", "Garisto", "April"}  # a month is taken out by its name
-
-
-def test_citation_of_one_author_must_be_listed(tmp_path: Path) -> None:
-    chapter = Chapter(tmp_path)
-    said = "# %% [markdown]\n# Sampled subwords (Kudo 2018), and since June (June 2020) more.\n"
-    chapter.lecture_source.write_text(said, encoding="utf-8")
-    assert references.unresolved(chapter) == ["Kudo 2018"]
-    item = "# ## Further reading\n#\n# - T. Kudo. *Subword regularization.* ACL 2018. arXiv:1804.10959\n"
-    chapter.lecture_source.write_text(f"{said}\n# %% [markdown]\n{item}", encoding="utf-8")
-    assert references.unresolved(chapter) == []
