@@ -60,10 +60,7 @@ FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
-for tail, length in (
-    (" The answer is", lab.budget(full=6, quick=2)),
-    (" Let's think step by step.", lab.budget(full=70, quick=5)),
-):
+for tail, length in ((" The answer is", lab.budget(full=6, quick=2)), (" Let's think step by step.", lab.budget(full=70, quick=5))):
     said = generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length)
     print(f"A:{tail} … {said}\n")
 print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=5)))
@@ -793,10 +790,8 @@ def race():
     models, rows = {}, []
     for style, seed in itertools.product(("direct", "dots", "chain"), range(SEEDS)):
         models[style, seed], seen = train(style, seed, FLOPS)
-        rows += [
-            (style, seed, steps, seen, accuracy(models[style, seed], style, steps))
-            for steps in range(1, lab.budget(full=8, quick=3))
-        ]
+        rows += [(style, seed, steps, seen, accuracy(models[style, seed], style, steps))
+                 for steps in range(1, lab.budget(full=8, quick=3))]
     return models, rows
 
 
