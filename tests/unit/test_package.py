@@ -187,13 +187,14 @@ class TestSetUp:
         assert said.endswith("python3.12 start.py test -k hub")
 
     def test_really_old_python_can_read_the_script(self) -> None:
-        candidates = [path for minor in range(6, 11) if (path := shutil.which(f"python3.{minor}"))]
-        runs = (
-            p for p in candidates if subprocess.run([p, "-c", ""], capture_output=True).returncode == 0
-        )  # a shim may not
-        if (python := next(runs, None)) is None:
+        for minor in range(6, 11):
+            environment = {**os.environ, "PYENV_VERSION": f"3.{minor}"}  # so that a shim of pyenv's starts it
+            python = shutil.which(f"python3.{minor}")
+            if python and subprocess.run([python, "-c", ""], env=environment, capture_output=True).returncode == 0:
+                break
+        else:
             pytest.skip("no Python older than 3.11 on the PATH")
-        done = subprocess.run([python, "start.py"], cwd=ROOT, capture_output=True, encoding="utf-8")
+        done = subprocess.run([python, "start.py"], env=environment, cwd=ROOT, capture_output=True, encoding="utf-8")
         assert done.returncode == 1 and f"needs {OLDEST} or newer" in done.stderr and "Traceback" not in done.stderr
 
     def test_pip_refuses_it_too(self) -> None:
