@@ -21,6 +21,7 @@ from typing import Any
 
 from course_utils.errors import CourseError
 
+from .. import references
 from ..chapters import ROOT, Chapter
 from ..files import tracked, whole
 from . import autograde, box, canary, intake, messages, verdict
@@ -55,7 +56,9 @@ def pack(lab: Chapter, path: Path) -> int:
         archive.writestr("settings.json", json.dumps({"lab": lab.folder.name, "visibility": _VISIBILITY}, indent=1) + "\n")
         for file in tracked(ROOT, *_COURSE):
             archive.write(file, f"course/{file.relative_to(ROOT).as_posix()}")
-        archive.write(lab.lab_source, f"course/chapters/{lab.folder.name}/lab.py")
+        for file in (lab.lab_source, lab.lecture_source, lab.folder.parent / references.FILE):  # what names cited works
+            if file.exists():
+                archive.write(file, f"course/chapters/{file.relative_to(lab.folder.parent).as_posix()}")
     return path.stat().st_size
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from tiny_class import RIGHT, TINY, WRONG, handed_in, needs_box
 
-from courseware.chapters import ROOT
+from courseware import build
+from courseware.chapters import ROOT, Chapter
 from courseware.cli import main
 from courseware.grading import autograde, gradescope, verdict
 
@@ -100,7 +101,10 @@ def test_its_programs_are_bash(program: str) -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["release", "--gradescope", "10", "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "10_quantization-gradescope.zip").exists()
+    with zipfile.ZipFile(tmp_path / "10_quantization-gradescope.zip") as archive:
+        archive.extractall(tmp_path / "source")
+    there, here = (Chapter(root / "chapters" / "10_quantization") for root in (tmp_path / "source" / "course", ROOT))
+    assert build.plain(build.student_lab(there)) == build.plain(build.student_lab(here)), "the lab it grades with is another"
     assert "keep it from students" in capsys.readouterr().out
     assert main(["release", "10"]) == 1 and "--repo" in capsys.readouterr().err
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,7 @@ def test_an_exercise_of_a_real_lab(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     for path in real.folder.glob("*.py"):
         (folder / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    shutil.copy(real.folder.parent / "references.bib", folder.parent)
     copy = Chapter(folder)
     gone = drop(copy, "zero_point")
     assert gone.cells == 3 and gone.mutants >= 3 and any("zero_point_quantize" in line for line in gone.uses)
