@@ -93,7 +93,10 @@ def _build(source: Path, out: Path, chapters: list[Chapter]) -> list[str]:
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # a line for each glyph
     write_source(source, chapters)
     warnings = io.StringIO()
-    app = Sphinx(source, ROOT / "docs", out, source / ".doctrees", "html", status=None, warning=warnings)
+    works = {"bibtex_bibfiles": [str(source / FILE)]}
+    app = Sphinx(
+        source, ROOT / "docs", out, source / ".doctrees", "html", confoverrides=works, status=None, warning=warnings
+    )
     app.build()
     drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
     (out / "_static" / "formulas.woff2").write_bytes(font(drawn))

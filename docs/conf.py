@@ -2,14 +2,13 @@
 
 from courseware.build import release_tag
 from courseware.chapters import repository
-from courseware.references import FILE
 
 project = "Foundations of large language models"
 author = "the course's authors"
 copyright = "text CC BY 4.0, code Apache-2.0"
 
 extensions = ["myst_nb", "sphinxcontrib.bibtex", "courseware.site"]
-bibtex_bibfiles = [FILE]
+bibtex_bibfiles: list[str] = []  # courseware.site names the file, which it writes beside the pages
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"

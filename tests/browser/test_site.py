@@ -73,7 +73,7 @@ def test_search_bibliography_glossary(built: Path, page: Page, asked: list[str],
     page.goto((built / "bibliography.html").as_uri())
     assert page.locator("a[href^='https://arxiv.org/abs/']").count() > 60
     chapters = all_chapters()
-    assert page.locator("main li").count() == len(references.works(chapters[0].folder.parent))
+    assert page.locator("article li").count() == len(references.works(chapters[0].folder.parent))
     vaswani = page.locator(
         "main li", has_text="A. Vaswani et al. Attention Is All You Need. NeurIPS 2017. arXiv:1706.03762 ("
     )
