@@ -1089,8 +1089,9 @@ def check(got, want):
 # Our own models have read half a million tokens; what a *word* means takes more text. So we take an encoder that has read
 # more: MiniLM, six layers, 22.7 million parameters, BERT's architecture (84 MB, fetched once). Be exact about what it has
 # learnt from: it was distilled from a larger model that was pre-trained on plain text (Wang et al. 2020), and then tuned as a
-# sentence encoder on about a billion *pairs* of texts that belong together, questions and answers, titles and articles,
-# sentences that people labelled as entailing each other (Reimers & Gurevych 2019). No pair says which film review is praise.
+# sentence encoder (Reimers & Gurevych 2019) on about a billion *pairs* of texts that belong together: by its model card
+# (all-MiniLM-L6-v2) questions and answers, titles and abstracts, sentences that people labelled as entailing each other, and
+# more. So it has seen labels, though none that say which film review is praise.
 #
 # Four classifiers get the same labelled sentences:
 #
