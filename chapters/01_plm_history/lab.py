@@ -1246,7 +1246,7 @@ pd.DataFrame(rows).set_index(["labels", "classifier"]).join(learnt).round(2)
 # How far do you get with 2,000 labels and no network at all? Write the best classifier that you can from counts of words,
 # letters, or whatever you can compute from a text. Words in pairs, pieces of words, `data.word_valence()` (how good or bad 7,500
 # English words sound to people), several models that vote: everything is allowed but looking up the answers. Your score is the
-# share right on new sentences. The TF-IDF baseline above reaches about 0.72; full points from 0.73. Post your score.
+# share right on new sentences. The TF-IDF baseline above reaches about 0.74; full points from 0.745. Post your score.
 #
 # <details><summary>Hint 1</summary>A negation, an ending, a part of a word: what does a table of single words not see?</details>
 # <details><summary>Hint 2</summary><code>TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5))</code> counts pieces of words.</details>
@@ -1286,7 +1286,7 @@ with lab.test("praise"):
 def probe():
     answer = praise(list(texts[:2000]), praise_labels[:2000], list(texts[9300:]))
     return {
-        "share right": [bool(entry) for entry in answer],  # because: new sentences, of which at least 73 % must be right
+        "share right": [bool(entry) for entry in answer],  # because: new sentences, of which at least 74.5 % must be right
         "truth": [int(label) for label in praise_labels[9300:]],
     }
 
@@ -1300,7 +1300,7 @@ def check(got, want):
     answers, truth = got["share right"], want["truth"]
     assert len(answers) == len(truth)
     share = sum(bool(answer) == bool(label) for answer, label in zip(answers, truth, strict=True)) / len(truth)
-    assert 0.73 <= share <= 0.9, f"{share:.3f} right (more than 0.9 would be answers that were looked up)"
+    assert 0.745 <= share <= 0.9, f"{share:.3f} right (more than 0.9 would be answers that were looked up)"
 
 
 def check_visible(got, want):
