@@ -3,21 +3,25 @@
 #
 # **How language models were pre-trained, and how they grew** (预训练语言模型的发展)
 #
-# In 2018 the best language model had 94 million parameters and was one part of a system built for one task. Five years
-# later one model with a thousand times as many takes any task, in plain words. What changed on the way?
+# At the beginning of 2018 ELMo, with 94 million parameters, was one part of a system that was built for one task. Five years
+# later one model with more than a thousand times as many parameters takes any task that can be put into words. What changed
+# on the way? And what has changed since?
 #
-# After this lecture you can draw the three architectures as masks, say what each is trained to do, tell a large model
-# from a small one by more than its size, and read a table of training runs with a critical eye.
+# After this lecture you can draw the three architectures with their attention masks, say what each is trained to predict,
+# read a table of training runs with a critical eye, and say which of the usual stories about growth that table supports.
 
 # %% [markdown] tags=["notes"]
-# 60 minutes with the demos. The timeline explorer carries the first half: let the room guess before each menu entry. Numbers
-# that differ from the deck are marked in the table's column `deck`, with the paper's figure in use.
+# 60 minutes with the demos. The timeline explorer carries the middle: let the room guess before each menu entry. The column
+# `other_figures` of the table lists numbers that slides in use (this course's source among them) print differently, and
+# where they come from: most are the ELECTRA paper's tables, an arXiv version that was replaced, or the size of the text where the
+# tokens seen are meant.
 
 # %% tags=["skip"]
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 
 from course_utils import data, lab, load_model, plots, scoring, tables, widgets
 
@@ -26,45 +30,93 @@ lab.start("01_plm_history")
 # %% [markdown]
 # ## A model that has read before it learns
 #
-# A *pre-trained language model* (预训练语言模型) learns from plain text, without labels (自监督学习), and is then adapted to
-# tasks. Three ages of using it:
+# A *pre-trained language model* (预训练语言模型) first learns from plain text, without labels (自监督学习). Then it is adapted to
+# tasks. Three ways of using it followed each other:
 #
 # | | before | then | now |
 # |---|---|---|---|
-# | what is trained | one model for each task | one model in a centre, *fine-tuned* (微调) by each user | one model, hardly ever trained by its users |
+# | what is trained | one model for each task | one shared model, *fine-tuned* (微调) by each user | one shared model; most users do not train it |
 # | what a user brings | thousands of labels | hundreds of labels | a *prompt* (提示), a few examples, small adapters |
 #
-# The course follows the third column; this lecture is about how it became possible.
+# The course is about the third column; this lecture is about how it became possible.
 
 # %% [markdown]
 # ## Three architectures, drawn by their masks
 #
-# All three are Transformers. They differ in who may look at whom. **Predict:** which of these pictures is BERT, GPT, T5?
+# All three are Transformers. They differ in which token may read from which. A *mask* (掩码) says it: one row for each token
+# that reads, one column for each token that is read, dark where reading is allowed. Model C has two parts, so it has three
+# masks: its first part reads the source, its second part reads what it has written, and the second part reads the first.
 
 # %% tags=["hide-input"]
-n = 6
+n, m = 6, 4
 everything, past = torch.ones(n, n), torch.ones(n, n).tril()
-both = torch.zeros(2 * n, 2 * n)
-both[:n, :n], both[n:, :n], both[n:, n:] = everything, everything, past
-fig, axes = plt.subplots(1, 3, figsize=(11, 3.9))
-for ax, mask, title in zip(axes, (everything, past, both), ("A", "B", "C"), strict=True):
+masks = {
+    "A": everything,
+    "B": past,
+    "C: source reads source": everything,
+    "C: target reads target": torch.ones(m, m).tril(),
+    "C: target reads source": torch.ones(m, n),
+}
+fig, axes = plt.subplots(1, 5, figsize=(15, 3.4), width_ratios=[n, n, n, m, n])
+for ax, (title, mask) in zip(axes, masks.items(), strict=True):
     ax.imshow(mask, cmap="Greys", vmin=0, vmax=1.4)
-    ax.set(xticks=range(0, len(mask), 2), yticks=range(0, len(mask), 2))
-    ax.set(title=f"Mask {title} (dark: may look)", xlabel="looked at (position)", ylabel="looking (position)")
+    ax.set(xticks=range(mask.shape[1]), yticks=range(mask.shape[0]), title=title)
+    ax.set(xlabel="token that is read", ylabel="token that reads")
+    ax.set_xticks(np.arange(-0.5, mask.shape[1]), minor=True)
+    ax.set_yticks(np.arange(-0.5, mask.shape[0]), minor=True)
     ax.grid(False)
+    ax.grid(True, which="minor", color="white", linewidth=2, alpha=1)
+    ax.tick_params(which="minor", length=0)
 plt.show()
 
 # %% [markdown]
-# - **A, encoder** (编码器): every word sees both sides. BERT, ALBERT, ELECTRA. Learns to restore damaged text (去噪自编码).
-# - **B, decoder** (解码器): a word sees what came before. GPT, LLaMA. Learns to continue text (自回归).
-# - **C, encoder-decoder** (编码器-解码器): a source seen from all sides, a target written word by word. T5, BART.
+# **Predict:** which one is BERT, which is GPT, which is T5? Write it down, run the cell, then read on.
+
+# %%
+my_guess = {"A": "", "B": "", "C": ""}
+
+# %% [markdown]
+# - **A is BERT**, an *encoder* (编码器): every token reads both sides. BERT and ALBERT learn to restore tokens that were hidden
+#   (去噪自编码). ELECTRA, also an encoder, does not restore anything: it says of each token whether it was replaced.
+# - **B is GPT**, a *decoder* (解码器): a token reads only itself and what came before. GPT and LLaMA learn to predict the next
+#   token (自回归).
+# - **C is T5**, an *encoder-decoder* (编码器-解码器): the source is read from both sides, the target is written token by token, and
+#   every target token reads the whole source through *cross-attention* (交叉注意力). T5, BART.
 #
-# In the lab you write these masks, train one model of each kind on the same text, and find out what each is good at.
+# In the lab you write these masks, train one model of each kind on the same text, and measure what each is good at.
+
+# %% [markdown]
+# ### The same three, with real shapes
+#
+# Each thin bar is one Transformer layer; white: it reads both sides, grey: it reads only what came before.
+
+# %% tags=["hide-input"]
+shapes = tables.load("model_shapes").set_index("name")
+fig, axes = plt.subplots(1, 3, figsize=(12, 4.6))
+for ax, name in zip(axes, ("BERT large", "GPT-3", "T5 11B"), strict=True):
+    row = shapes.loc[name]
+    stacks = [(k, int(row[f"{k}_layers"])) for k in ("encoder", "decoder") if row[f"{k}_layers"]]
+    for at, (kind, layers) in enumerate(stacks):
+        color = "white" if kind == "encoder" else "darkgrey"
+        ax.bar([at] * layers, [1] * layers, 0.6, bottom=range(layers), color=color, edgecolor="black", linewidth=0.6)
+        ax.text(at, layers + 2, f"{kind}\n{layers} layers", ha="center")
+    if len(stacks) == 2:
+        ax.annotate("", (0.68, 12), (0.32, 12), arrowprops={"arrowstyle": "->", "linewidth": 2})
+        ax.text(0.5, 48, "each decoder layer\nreads the encoder's\nlast layer", ha="center", fontsize=10)
+    ax.set(xlim=(-0.7, len(stacks) - 0.3), ylim=(0, 118), title=f"{name} ({row['architecture']})")
+    ax.text(0.5, -0.1, f"width {row['width']:,}, {row['heads']} heads, {row['parameters_billion']:g} billion parameters",
+            transform=ax.transAxes, ha="center", fontsize=11)  # fmt: skip
+    ax.axis("off")
+plt.show()
 
 # %% [markdown]
 # ### A mask can be seen in a real model
 #
-# **Predict:** change the last word of a sentence. Which predictions of the course model, a decoder, move?
+# The next cell changes the last word of a sentence. **Predict:** at how many of the six tokens does the prediction of the
+# course model, a decoder, change?
+
+# %%
+my_guess = None  # a number from 0 to 6
 
 # %% tags=["nbval-check-output"]
 model, tokenizer = load_model("course", precision="fp32")
@@ -73,40 +125,59 @@ one, two = (tokenizer(text, return_tensors="pt").to(model.device).input_ids for 
 with torch.inference_mode():
     change = (model(one).logits - model(two).logits).abs().amax(-1)[0]
 for token, moved in zip(tokenizer.convert_ids_to_tokens(one[0]), change > 1e-3, strict=True):
-    print(f"{token.replace('Ġ', ' '):<8} {'moves' if moved else 'the same'}")
+    print(f"{token.replace('Ġ', ' '):<8} {'changes' if moved else 'the same'}")
 
 # %% [markdown]
-# Only the last. A decoder cannot look ahead, so what it computed for a beginning stays true for every continuation: that
-# is why generation can keep its keys and values (键值缓存), and one reason why decoders are cheap to serve.
+# Only at the last one, because a decoder cannot look ahead. So what it has computed for a text stays valid when the text
+# gets longer. That is why generation can keep the keys and values of earlier tokens (键值缓存), and one reason why decoders
+# are cheap to serve.
 
 # %% [markdown]
-# ## Six years of models
+# ## The decoder grew, and stayed the same
 #
-# The deck's table, corrected and sourced (`tables.load("language_models")`). Blank: the paper does not say.
+# GPT-1, GPT-2 and GPT-3 have the same architecture up to details (where the layer normalization is, and sparse attention
+# in every second layer of GPT-3). What grew is the number of layers, the width, and the length of the input (context).
+
+# %%
+shapes.loc[["GPT-1", "GPT-2", "GPT-3"], ["year", "decoder_layers", "width", "heads",
+           "context_tokens", "parameters_billion"]]  # fmt: skip
+
+# %% [markdown]
+# ## Eight years of models
+#
+# Each row has a source that says where in the paper its numbers are (`tables.load("language_models")`). Blank: the authors do
+# not say, or we could not check it. `active` parameters: a *mixture of experts* (混合专家) uses only some of its parameters for each
+# token. Dates: when the model or its paper was first public.
 
 # %%
 models = tables.load("language_models").set_index("name")
 models["chip_days"] = models["chips"] * models["days"]
-shown = models[["organisation", "year", "architecture", "parameters_billion", "chips", "chip", "days", "chip_days"]]
-shown = shown.join(models[["text_gb", "tokens_seen_billion"]])
-shown.style.format(na_rep="", precision=6, formatter={c: "{:,g}" for c in shown.select_dtypes("number") if c != "year"})
+models["when"] = [int(date[:4]) + (int(date[5:]) - 1) / 12 for date in models["date"]]
+shown = models[["organisation", "date", "architecture", "parameters_billion", "active_billion", "chips", "chip", "days"]]
+shown = shown.join(models[["chip_days", "text_gb", "tokens_seen_billion", "passes"]])
+shown.style.format(na_rep="", formatter={c: "{:,g}" for c in shown.select_dtypes("number")})
 
 # %% [markdown]
-# ### Where the deck and the papers differ
+# ### Other figures that you will meet
 #
-# Most visible: Chinchilla was trained on 1.4 trillion tokens, not on 140; GPT-3's "45 TB" is the crawl before filtering, of
-# which 570 GB were used.
+# Papers, slides and posts print other numbers for some of these models. Most of them come from somewhere: another
+# paper's table, an earlier version, the size of the text where the tokens seen are meant. Ask of each number *what* was
+# counted.
 
 # %%
-differs = models["deck"].notna() & ~models["deck"].fillna("").str.startswith("not in")
-models.loc[differs, ["deck", "source"]].style.set_properties(**{"text-align": "left"})
+differs = models.loc[models["other_figures"].notna(), ["other_figures", "source"]]
+differs.style.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
 # ## The timeline
 #
-# **Predict, then choose:** which grew faster, the models, the text, or the machine time?
+# **Predict:** the models of 2026 in this table and those of 2020: which of these has grown more, the parameters of the
+# largest model, or the number of tokens that a model sees in training?
 
 # %%
+my_guess = ""  # "parameters" or "tokens"
+
+# %% tags=["hide-input"]
 QUANTITIES = {
     "parameters (billions)": "parameters_billion",
     "text (GB)": "text_gb",
@@ -116,35 +187,44 @@ QUANTITIES = {
 KINDS = {"encoder": "s", "decoder": "o", "other": "^"}
 
 
+def label_points(ax, points):
+    """Write each name beside its point, where it covers neither another name nor a point."""
+    ax.figure.canvas.draw()
+    spots = ax.transData.transform([(x, y) for _, x, y in points])
+    boxes = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
+    for (name, x, y), (px, py) in sorted(zip(points, spots, strict=True), key=lambda item: -item[1][0]):
+        wide, high = 8.3 * len(name), 13
+        places = [(7, -5), (-7 - wide, -5), (-wide / 2, 8), (-wide / 2, -20), (7, 9), (7, -20), (-7 - wide, 9), (-7 - wide, -20)]
+        places += [(dx, dy * k) for k in (2, 3, 4, 5) for dx, dy in ((-wide / 2, 14), (-wide / 2, -16), (7, 13), (7, -15))]
+
+        def crowd(place, px=px, py=py, wide=wide, high=high):
+            left, low = px + place[0], py + place[1]
+            return sum(left < r and left + wide > l and low < t and low + high > b for l, b, r, t in boxes)  # noqa: E741
+
+        dx, dy = min(places, key=crowd)
+        boxes.append((px + dx, py + dy, px + dx + wide, py + dy + high))
+        style = {"arrowstyle": "-", "color": "grey", "linewidth": 0.8} if abs(dy) > 20 else None
+        ax.annotate(name, (x, y), (dx * 0.72, dy * 0.72), textcoords="offset points", fontsize=9, arrowprops=style)
+
+# %% tags=["hide-input"]
 def timeline(quantity, log_axis, names):
     shown = models.dropna(subset=[QUANTITIES[quantity]])
-    jitter = shown.groupby("year").cumcount() / shown.groupby("year")["era"].transform("size") * 0.8
-    fig, ax = plt.subplots(figsize=(11, 4.6))
+    fig, ax = plt.subplots(figsize=(12, 5.4))
+    family = shown["architecture"].str.split(" ").str[0].replace({"bidirectional": "other"})
+    family = family.where(shown["architecture"].isin(["encoder"]) | shown["architecture"].str.match(r"decoder( \(|$)"), "other")
     for (kind, marker), color in zip(KINDS.items(), plots.COLORS, strict=False):
-        of_kind = shown["architecture"].where(shown["architecture"].isin(["encoder", "decoder"]), "other") == kind
-        ax.plot(
-            shown["year"][of_kind] + jitter[of_kind],
-            shown[QUANTITIES[quantity]][of_kind],
-            marker,
-            color=color,
-            label=kind,
-            markersize=9,
-        )
-    for i, (name, row) in enumerate(shown.iterrows() if names else []):
-        ax.annotate(
-            name,
-            (row["year"] + jitter[name], row[QUANTITIES[quantity]]),
-            textcoords="offset points",
-            xytext=(6, 5 if i % 2 else -15),  # in turn above and below, so that neighbours do not meet
-            fontsize=10,
-        )
+        part = shown[family == kind]
+        ax.plot(part["when"], part[QUANTITIES[quantity]], marker, color=color, label=kind, markersize=8)
     ax.set(
         title=f"{quantity[0].upper()}{quantity[1:]} of {len(shown)} models",
-        xlabel="year of publication",
+        xlabel="year in which it was first public",
         ylabel=quantity,
         yscale="log" if log_axis else "linear",
+        xlim=(2017.4, 2027.2),
     )
-    ax.legend(loc="upper left" if log_axis else "best")
+    ax.legend(loc="upper left")
+    if names:
+        label_points(ax, [(name, row["when"], row[QUANTITIES[quantity]]) for name, row in shown.iterrows()])
 
 
 timeline("parameters (billions)", log_axis=True, names=True)
@@ -156,48 +236,53 @@ widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True)
 # %% [markdown]
 # Take the logarithmic axis away once: on a linear axis everything before 2020 lies on the floor.
 #
-# How fast, in one number? A straight line through the logarithms, with an interval over models.
+# The largest of each year, and how many times it grew:
 
 # %%
-def yearly(frame):
-    """Growth factor a year: the slope of log10 over years."""
-    return float(10 ** np.polyfit(frame["year"], np.log10(frame["value"]), 1)[0])
+largest = models.groupby(models["date"].str[:4])[["parameters_billion", "tokens_seen_billion"]].max()
+dense = models[models["active_billion"].isna()].groupby(models["date"].str[:4])["parameters_billion"].max()
+largest.insert(1, "dense_parameters_billion", dense)  # without mixtures of experts
+largest.rename_axis("year").style.format("{:,g}", na_rep="")
+
+# %%
+def times(column, start, end):
+    """The largest up to `end`, in units of the largest up to `start` (years)."""
+    best = [models.loc[models["when"] < year + 1, column].max() for year in (start, end)]
+    return best[1] / best[0]
 
 
-rows = []
-for label, column in QUANTITIES.items():
-    frame = models[["year", column]].dropna().rename(columns={column: "value"}).reset_index(drop=True)
-    value, low, high = scoring.bootstrap(frame, yearly, n=1000)
-    rows.append({"what": label, "models": len(frame), "times a year": value, "from": low, "to": high})
-pd.DataFrame(rows).set_index("what").round(1)
+lines = [
+    f"- {what}: {times(column, 2018, 2022):,.0f} times from 2018 to 2022, {times(column, 2022, 2026):,.0f} times from 2022 to 2026"
+    for what, column in (("parameters of the largest model", "parameters_billion"), ("most tokens seen", "tokens_seen_billion"))
+]
+dense = models[models["active_billion"].isna() & (models["when"] >= 2023)]["parameters_billion"]
+lines.append(f"- largest model since 2023 that uses all its parameters for every token: {dense.idxmax()}, {dense.max():g} billion")
+Markdown("\n".join(lines))
 
 # %% [markdown]
-# Wide intervals: eighteen models chosen by a lecturer are no sample of the world. Only growth whose interval leaves out 1 is
-# shown by these data; the tokens seen are not among it, because XLNet had already read its text 64 times in 2019.
+# Two ages, then. Until 2022 the number of parameters exploded. Since then the largest dense models of this table have not
+# become larger; total parameters still grow, but in mixtures of experts, which use a small part of them for each token. What
+# grows now is the text. (These are models chosen for a lecture, and the largest commercial models publish neither
+# number: this table cannot speak for them.)
 
 # %% [markdown]
-# ## From overfitting to underfitting
+# ## From overfitting to underfitting?
 #
-# BERT read its text forty times. A model that reads the same text often may learn it by heart: *overfitting* (过拟合). What
-# happened to the number of passes?
+# A model that reads the same text often may learn it by heart: *overfitting* (过拟合). A model that is trained too little for its size
+# *underfits* (欠拟合). A common story says that small models were in danger of the first, and large models of the second.
+# How often did each model read its text?
 
 # %% tags=["hide-input"]
-read = models.dropna(subset=["passes"]).sort_values("year", kind="stable")
+read = models.dropna(subset=["passes"]).sort_values("date", kind="stable")
 fig, ax = plt.subplots(figsize=(10, 4.3))
-ax.bar(
-    read.index,
-    read["passes"],
-    color="white",
-    edgecolor="black",
-    hatch=["//" if era == "small" else "" for era in read["era"]],
-    linewidth=1.5,
-)
+hatches = ["//" if era == "small" else "" for era in read["era"]]
+ax.bar(read.index, read["passes"], color="white", edgecolor="black", hatch=hatches, linewidth=1.5)
 for i, passes in enumerate(read["passes"]):
     ax.text(i, passes * 1.12, f"{passes:g}", ha="center")
 ax.axhline(1, color=plots.COLORS[2], linestyle="--")
 ax.set(
-    title="How often each model read its text (hatched: small models)",
-    xlabel="model, by year",
+    title="How often each model read its text (hatched: below 10 billion parameters)",
+    xlabel="model, by date",
     ylabel="passes over the text",
     yscale="log",
     ylim=(0.05, 300),
@@ -206,74 +291,96 @@ ax.tick_params(axis="x", rotation=25)
 plt.show()
 
 # %% [markdown]
-# Large models see most of their text once or less. They cannot learn it all by heart; the risk is now *underfitting*
-# (欠拟合): too little training for their size. How little? Tokens per parameter:
+# The passes did fall, from a hundred to about one; OPT and Galactica read their text more than once. But many passes are not
+# yet overfitting: the authors of XLNet write that after 64 passes it still underfits its text (Yang et al. 2019, section 3.1).
+# And about four passes cost a large model almost nothing compared with new text (Muennighoff et al. 2023). So the number of passes is a risk,
+# not a proof.
+#
+# Underfitting is about size and training together. One measure is the number of tokens seen per parameter:
 
 # %% tags=["nbval-check-output"]
-ratio = (models["tokens_seen_billion"] / models["parameters_billion"]).dropna()
-for name in ("BERT large", "GPT-3", "Gopher", "PaLM", "OPT", "Chinchilla", "LLaMA 65B"):
-    print(f"{name:<12} {ratio[name]:7.1f} tokens a parameter")
+per_parameter = (models["tokens_seen_billion"] / models["parameters_billion"]).dropna()
+for name in per_parameter.index[per_parameter.index.isin(
+    ["BERT large", "RoBERTa large", "GPT-3", "Gopher", "OPT", "Chinchilla", "LLaMA 65B", "Llama 3.1 405B", "Qwen2.5 72B",
+     "ModernBERT large", "SmolLM2-135M"]
+)]:  # fmt: skip
+    print(f"{models.loc[name, 'date'][:4]} {name:<17} {per_parameter[name]:8,.1f} tokens per parameter")
 
 # %% [markdown]
-# GPT-3 and Gopher saw fewer than two tokens a parameter. Chinchilla, four times smaller than Gopher and trained with the
-# same budget on 20 a parameter, was better almost everywhere [@hoffmann2022training]. Chapter 4 derives why.
+# GPT-3, Gopher and OPT saw fewer than two tokens per parameter. Chinchilla, four times smaller than Gopher, spent about the same
+# training FLOPs on 20 tokens per parameter, and was better on nearly all tasks (Hoffmann et al. 2022): the models of 2020 to 2022
+# *were* trained too little for their size. Chapter 4 derives why. Since then models get far more than 20, because a small
+# model that was trained long is cheaper to use.
 
 # %% [markdown]
 # ## Small and large language models
 #
-# *Large* (大规模语言模型) usually means more than 10 billion parameters. The deck's comparison:
+# *Large* (大规模语言模型) usually means more than 10 billion parameters. A comparison as one finds it in lectures of 2023:
 
 # %%
 tables.load("small_and_large_models").set_index("name").rename_axis("aspect")[["small", "large"]]
 
 # %% [markdown]
-# ### Four moves from small to large
+# ### What changed from small to large
 #
 # | from | to | why |
 # |---|---|---|
-# | encoders, both directions | decoders, one direction (Decoder-only) | every token is a question; answers can be written; keys and values can be kept |
-# | *discriminative* pre-training (判别式) | *generative* (生成式) | one form for all tasks: text in, text out |
-# | text of one kind | text, code, formulas, images | variety, not only volume |
-# | fine-tuning | prompting (提示学习), zero to few examples | a user needs no labels, and no gradient |
+# | encoders, both directions | decoders, one direction (Decoder-only) | a question at every token; answers can be written; keys and values can be kept |
+# | *discriminative* pre-training (判别式) | *generative* pre-training (生成式) | one form for all tasks: text in, text out |
+# | text in natural language | text, code, chemical formulas, gene sequences (基因序列), images | many kinds of data, not only more data |
+# | fine-tuning | prompting (提示学习), zero to few examples | a user needs few labels or none, and no gradient |
 #
-# For decoders there is evidence beyond fashion: trained alike, causal decoders were best at zero-shot tasks right after
-# pre-training; encoder-decoders trained on masked text were better after multitask fine-tuning [@wang2022language].
+# For decoders there is evidence beyond fashion: among models that were trained alike, causal decoders were best at
+# zero-shot tasks right after pre-training; encoder-decoders that were trained on masked text were better after multitask
+# fine-tuning (Wang et al. 2022). So which one is best depends on what comes after.
+
+# %% [markdown]
+# ### Encoders did not end
+#
+# Where a text is only read, to classify it or to find it, an encoder of a few hundred million parameters is still the usual
+# choice: the searches of chapter 7 use one. ModernBERT (Warner et al. 2024) is BERT with what decoders had learnt in between: rotary
+# positions, gated feed-forward layers, inputs of 8,192 tokens, and more than ten times as many tokens seen as BERT.
 
 # %% [markdown]
 # ## One form for all tasks: text in, text out
 #
-# The course model was never trained to classify film reviews. A prompt turns the task into what it can do: continue.
+# The course model has no layer for classifying film reviews. A prompt turns the task into what it can do: continue a
+# text. We compare the log-probabilities of " good" and " bad" as the next word, in two ways. "Plain": is " good" likelier?
+# "Centred": is its advantage above the median of all reviews? That takes away the model's general liking for one of the
+# two words, which says nothing about the film; it also uses that about half of the reviews are praise. (Zhao et al. 2021
+# call the idea *calibration* and estimate the liking from an empty input.)
 
 # %%
-reviews = data.movie_sentences().shuffle(seed=0).select(range(lab.budget(full=100, quick=12)))
+reviews = data.movie_sentences().shuffle(seed=0).select(range(lab.budget(full=150, quick=12)))
 
 
 @torch.inference_mode()
 def praise(text):
     """log-odds of " good" against " bad" as the next word."""
     ids = tokenizer(f"Review: {text}\nIn one word, the film is", return_tensors="pt").to(model.device).input_ids
-    logits = model(ids).logits[0, -1]
+    logits = model(ids).logits[0, -1].float()
     good, bad = (tokenizer(word).input_ids[0] for word in (" good", " bad"))
     return float(logits[good] - logits[bad])
 
 # %%
-answers = pd.DataFrame(
-    {"odds": [praise(text) for text in reviews["text"]], "praise": [score > 0 for score in reviews["score"]]}
-)
-middle = answers["odds"].median()
-right = answers.assign(
-    plain=(answers["odds"] > 0) == answers["praise"], centred=(answers["odds"] > middle) == answers["praise"]
-)
-for rule in ("plain", "centred"):
-    value, low, high = scoring.bootstrap(right, lambda f, rule=rule: float(f[rule].mean()))
-    print(
-        f"{rule:<8} {value:.2f} right, 95 % interval {low:.2f} to {high:.2f}; share of praise {answers['praise'].mean():.2f}"
-    )
+odds = np.array([praise(text) for text in reviews["text"]])
+is_praise = np.array(reviews["score"]) > 0
+right = {"plain": (odds > 0) == is_praise, "centred": (odds > np.median(odds)) == is_praise}
+rows = [
+    {"rule": rule, **dict(zip(("share right", "from", "to"), scoring.proportion(int(ok.sum()), len(ok)), strict=True))}
+    for rule, ok in right.items()
+]
+rows.append({"rule": "always the commoner answer", "share right": max(is_praise.mean(), 1 - is_praise.mean())})
+pd.DataFrame(rows).set_index("rule").style.format("{:.2f}", na_rep="").set_caption("95 % Wilson intervals")
+
+# %% tags=["hide-input"]
+gain, low, high = scoring.paired(right["centred"].astype(float), right["plain"].astype(float))
+verdict = "centring helps" if low > 0 else "centring hurts" if high < 0 else f"{len(odds)} reviews cannot tell whether centring helps"
+Markdown(f"Centred minus plain, on the same reviews: {gain:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}: {verdict}.")
 
 # %% [markdown]
-# "Plain" asks whether " good" is likelier than " bad"; "centred" takes away the model's liking for one of the two words,
-# which says nothing about the film (@zhao2021calibrate call this calibration). No label was used for training. Chapter 6
-# takes this up.
+# No label was used, and no gradient: a prompt asked for the task. (The course model was tuned on instructions, which chapter
+# 2 explains, so it may have met such questions.) Chapter 6 takes this up.
 
 # %% [markdown]
 # ## A map of abilities
@@ -293,19 +400,35 @@ for rule in ("plain", "centred"):
 # %% [markdown]
 # ## Summary
 #
-# - Encoder, decoder, encoder-decoder: one block, three masks, three questions asked of the text.
-# - From 2018 to 2023 the largest models grew several times a year in parameters; text grew too, and so did the machines.
-# - Passes over the text fell from a hundred to one or less: the risk moved from overfitting to underfitting.
-# - The form of use moved from fine-tuning to prompting, because text in, text out holds every task.
-# - A table of training runs is only as good as its sources: several of the deck's rows differ from the papers.
+# - Encoder, decoder, encoder-decoder: one Transformer block, different masks, different questions asked of the text.
+# - Until 2022 the largest models grew in parameters; since then those that publish their numbers have grown in tokens.
+# - Models read their text about once today. The large models of 2020 to 2022 saw too few tokens for their size.
+# - The usual way of use moved from fine-tuning to prompting, because text in, text out holds every task.
+# - A number about a training run is worth as much as the answer to: what was counted, and who says so?
 
 # %% [markdown]
 # ## Further reading
 #
-# - [@peters2018deep]
-# - [@devlin2019bert]
-# - [@brown2020language]
-# - [@hoffmann2022training]
-# - [@wang2022language]
-# - [@zhao2021calibrate]
-# - [@zhao2023survey]
+# - M. E. Peters, M. Neumann, M. Iyyer, M. Gardner, C. Clark, K. Lee, L. Zettlemoyer. *Deep Contextualized Word
+#   Representations.* NAACL 2018. arXiv:1802.05365
+# - J. Devlin, M.-W. Chang, K. Lee, K. Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language
+#   Understanding.* NAACL 2019. arXiv:1810.04805
+# - Z. Yang, Z. Dai, Y. Yang, J. Carbonell, R. Salakhutdinov, Q. V. Le. *XLNet: Generalized Autoregressive Pretraining for
+#   Language Understanding.* NeurIPS 2019. arXiv:1906.08237
+# - K. Clark, M.-T. Luong, Q. V. Le, C. D. Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
+#   Generators.* ICLR 2020. arXiv:2003.10555
+# - C. Raffel, N. Shazeer, A. Roberts, K. Lee, S. Narang, M. Matena, Y. Zhou, W. Li, P. J. Liu. *Exploring the Limits of
+#   Transfer Learning with a Unified Text-to-Text Transformer.* JMLR 21, 2020. arXiv:1910.10683
+# - T. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
+# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
+# - N. Muennighoff, A. M. Rush, B. Barak, T. Le Scao, A. Piktus, N. Tazi, S. Pyysalo, T. Wolf, C. Raffel. *Scaling
+#   Data-Constrained Language Models.* NeurIPS 2023. arXiv:2305.16264
+# - T. Wang, A. Roberts, D. Hesslow, T. Le Scao, H. W. Chung, I. Beltagy, J. Launay, C. Raffel. *What Language Model
+#   Architecture and Pretraining Objective Works Best for Zero-Shot Generalization?* ICML 2022. arXiv:2204.05832
+# - B. Warner et al. *Smarter, Better, Faster, Longer: A Modern Bidirectional Encoder for Fast, Memory Efficient, and Long
+#   Context Finetuning and Inference.* ACL 2025. arXiv:2412.13663
+# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use: Improving Few-Shot Performance of Language
+#   Models.* ICML 2021. arXiv:2102.09690
+# - W. X. Zhao et al. *A Survey of Large Language Models.* 2023. arXiv:2303.18223
+#
+# The order of topics follows Zhang Zhuosheng's lectures 大语言模型基础.

@@ -35,6 +35,17 @@ def cross_mask(source_real, target_length):
     n = source_real.shape[1]
     return source_real[:, None, :].expand(-1, target_length, -1) & torch.ones(target_length, n, dtype=torch.bool).tril()
 
+# %% tags=["mutant:masks"]
+# counts the tokens of a row, instead of looking where they are
+def encoder_mask(real):
+    n = real.shape[1]
+    return (torch.arange(n) < real.sum(1, keepdim=True))[:, None, :].expand(-1, n, -1).clone()
+
+# %% tags=["mutant:masks"]
+# the cross mask is as long as the source, whatever the target
+def cross_mask(source_real, target_length):
+    return encoder_mask(source_real)[:, :target_length]
+
 # %% tags=["mutant:masked_lm"]
 # asks about every token, chosen or not
 def masked_lm(ids, real, chance, action, substitute, rate=0.15):
@@ -106,6 +117,13 @@ def causal_lm(ids):
     labels[labels == PAD] = -100
     return ids[:, :-1], labels
 
+# %% tags=["mutant:causal_lm"]
+# shifts the wrong way: asks for the token before
+def causal_lm(ids):
+    labels = ids[:, :-1].clone()
+    labels[labels == PAD] = -100
+    return ids[:, 1:], labels
+
 # %% tags=["mutant:span_denoising"]
 # forgets the closing sentinel
 def span_denoising(ids, spans, sentinels):
@@ -145,6 +163,27 @@ def span_denoising(ids, spans, sentinels):
         target += [sentinel, *ids[start:end]]
         position = end
     return source + list(ids[position:]), [*target, sentinels[len(spans)]]
+
+# %% tags=["mutant:span_denoising"]
+# closes with the last sentinel of the list
+def span_denoising(ids, spans, sentinels):
+    source, target, position = [], [], 0
+    for sentinel, (start, length) in zip(sentinels, spans, strict=False):
+        source += [*ids[position:start], sentinel]
+        target += [sentinel, *ids[start : start + length]]
+        position = start + length
+    return source + list(ids[position:]), [*target, sentinels[-1]]
+
+# %% tags=["mutant:span_denoising"]
+# takes the sentinels out of the list that it was given
+def span_denoising(ids, spans, sentinels):
+    source, target, position = [], [], 0
+    for start, length in spans:
+        sentinel = sentinels.pop(0)
+        source += [*ids[position:start], sentinel]
+        target += [sentinel, *ids[start : start + length]]
+        position = start + length
+    return source + list(ids[position:]), [*target, sentinels[0]]
 
 # %% tags=["mutant:bpe_train"]
 # a pair counts once a word, however often the word occurs
@@ -267,6 +306,28 @@ def bpe_encode(word, merges):
         i += 2 if found else 1
     return glued
 
+# %% tags=["mutant:bpe_encode"]
+# glues from right to left
+def bpe_encode(word, merges):
+    rank, pieces = {tuple(pair): i for i, pair in enumerate(merges)}, list(word)
+    while fitting := [pair for pair in zip(pieces, pieces[1:], strict=False) if pair in rank]:
+        best, glued, i = min(fitting, key=rank.__getitem__), [], len(pieces)
+        while i > 0:
+            found = tuple(pieces[max(i - 2, 0) : i]) == best
+            glued.insert(0, "".join(best) if found else pieces[i - 1])
+            i -= 2 if found else 1
+        pieces = glued
+    return pieces
+
+# %% tags=["mutant:bpe_encode"]
+# takes the first pair of the word that is a merge, not the merge that was learnt first
+def bpe_encode(word, merges):
+    known, pieces = {tuple(pair) for pair in merges}, list(word)
+    while fitting := [i for i, pair in enumerate(zip(pieces, pieces[1:], strict=False)) if pair in known]:
+        i = fitting[0]
+        pieces[i : i + 2] = ["".join(pieces[i : i + 2])]
+    return pieces
+
 # %% tags=["mutant:mean_pool"]
 # averages padding too
 def mean_pool(hidden, real):
@@ -287,3 +348,39 @@ def mean_pool(hidden, real):
 # takes the first token, as BERT does, instead of the mean
 def mean_pool(hidden, real):
     return hidden[:, 0] * real[:, :1]
+
+# %% tags=["mutant:mean_pool"]
+# writes zeros into the hidden states that it was given
+def mean_pool(hidden, real):
+    hidden[~real] = 0
+    return hidden.sum(1) / real.sum(1, keepdim=True).clamp(min=1).to(hidden.dtype)
+
+# %% tags=["mutant:mean_pool"]
+# takes the first tokens of a row, as many as are real
+def mean_pool(hidden, real):
+    return torch.stack([row[: max(int(n), 1)].sum(0) / max(int(n), 1) * bool(n) for row, n in zip(hidden, real.sum(1), strict=True)])
+
+# %% tags=["mutant:praise"]
+# the same answer for every sentence
+def praise(train, is_praise, new):
+    return [sum(is_praise) * 2 > len(is_praise)] * len(new)
+
+# %% tags=["mutant:praise"]
+# forgets the training sentences, and asks a list of good and bad words
+def praise(train, is_praise, new):
+    valence = data.word_valence()
+    return [sum(valence.get(word, 0) for word in text.split()) > 0 for text in new]
+
+# %% tags=["mutant:praise"]
+# learns the opposite
+def praise(train, is_praise, new):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    model.fit(train, [not label for label in is_praise])
+    return [bool(answer) for answer in model.predict(new)]
+
+# %% tags=["mutant:praise"]
+# is content with a baseline, single words
+def praise(train, is_praise, new):
+    model = make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    model.fit(train, is_praise)
+    return [bool(answer) for answer in model.predict(new)]
