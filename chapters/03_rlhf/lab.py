@@ -172,9 +172,10 @@ for start, text in zip(exam, texts_of(ids, mask), strict=False):
 # %% [markdown]
 # ## 2 · Step 2a: From scores to preferences
 #
-# Twenty people scored each of 10,605 sentences of film reviews from -4 to 4. Nobody was asked to compare two, but graded
-# scores say who would win: of two sentences, the one that people liked the film better in is *chosen*, the other *rejected*.
-# Pairs whose scores are close are noise; we leave them out.
+# Fifteen to thirty people scored each of 10,605 sentences of film reviews, from -4 to 4; a sentence's score is their mean. Nobody
+# was asked to compare two, but the scores say who would win: of two sentences, the one with the higher score is *chosen*
+# ($y_w$, the winner), the other *rejected* ($y_l$, the loser). Where two scores are close, the winner is mostly noise; we leave such
+# pairs out.
 
 # %% tags=["exercise:preference_pairs"]
 def preference_pairs(scores, first, second, margin):
@@ -185,7 +186,6 @@ def preference_pairs(scores, first, second, margin):
     higher score, then the one with the lower, in the order of the candidates. k may be 0.
 
     Example: scores [1., -2., 0.5], first [0, 1, 2], second [1, 2, 0], margin 1 gives [[0, 1], [2, 1]].
-    Hint: torch.where, torch.stack(…, dim=1), a boolean mask.
     """
     ### BEGIN SOLUTION
     better = scores[first] > scores[second]
@@ -193,10 +193,19 @@ def preference_pairs(scores, first, second, margin):
     return pairs[(scores[first] - scores[second]).abs() >= margin]
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two questions for each candidate pair: which of the two comes first, and does the pair stay?</details>
+# <details><summary>Hint 2</summary>torch.where chooses element by element, torch.stack(…, dim=1) makes rows of two, a boolean mask
+# keeps rows.</details>
+
 # %% tags=["tests:preference_pairs:1"]
 with lab.test("preference_pairs"):
     got = preference_pairs(torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0, 1, 2]), torch.tensor([1, 2, 0]), 1.0)
     lab.expect_close(got, torch.tensor([[0, 1], [2, 1]]), "the example's pairs")
+    got = preference_pairs(torch.tensor([0.0, 2.0]), torch.tensor([0]), torch.tensor([1]), 2.0)
+    lab.expect_close(got, torch.tensor([[1, 0]]), "the pair whose scores differ by exactly the margin")
+    got = preference_pairs(torch.tensor([0.0, 2.0]), torch.tensor([0]), torch.tensor([1]), 3.0)
+    assert got.shape == (0, 2), f"no pair reaches the margin: the shape should be (0, 2), but it is {tuple(got.shape)}"
 
 # %% tags=["hidden:preference_pairs:2"]
 def probe():
@@ -229,12 +238,13 @@ for good, bad in pairs[:3].tolist():
 # %% [markdown]
 # ## 3 · Step 2b: The reward model
 #
-# Bradley and Terry (1952): let each text have a strength r. Then the chance that a beats b is σ(r(a) - r(b)). The reward
-# model gives r; its loss is the negative log-likelihood of what people chose:
+# Bradley and Terry (1952): let each text have a strength r. Then the probability that a beats b is σ(r(a) - r(b)). The *reward
+# model* (奖励模型) gives r; its loss is the negative log-likelihood of what people chose:
 #
-# $$L = -\frac1m \sum \log \sigma\big(r(\text{chosen}) - r(\text{rejected})\big)$$
+# $$L = -\frac1m \sum \log \sigma\big(r(y_w) - r(y_l)\big)$$
 #
-# **Predict:** what is the loss of a model that gives every text the same reward? And what happens if all rewards grow by 5?
+# **Predict:** what is the loss of a model that gives every text the same reward? And what happens to the loss if all rewards
+# grow by 5? Write both down; the cell below the test prints them.
 
 # %% tags=["exercise:pairwise_loss"]
 def pairwise_loss(chosen, rejected):
@@ -243,11 +253,14 @@ def pairwise_loss(chosen, rejected):
     chosen, rejected: float (m,), rewards. Returns a scalar tensor, in nats; finite for any finite rewards.
 
     Example: pairwise_loss([1., 2.], [1., 0.]) is (log 2 + log(1 + e^-2)) / 2 = 0.410038.
-    Hint: F.logsigmoid. torch.log(torch.sigmoid(x)) is -inf for x = -200.
     """
     ### BEGIN SOLUTION
     return -F.logsigmoid(chosen - rejected).mean()
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>What is torch.sigmoid(torch.tensor(-200.)) in float32, and its logarithm?</details>
+# <details><summary>Hint 2</summary>torch.nn.functional has the logarithm of the sigmoid as one function.</details>
 
 # %% tags=["tests:pairwise_loss:1"]
 with lab.test("pairwise_loss"):
@@ -275,6 +288,8 @@ def probe():
         "gradient": chosen.grad,  # because: the gradient of the loss
         # because: rewards that are all higher by the same number
         "shifted": pairwise_loss(chosen.detach() + 5, rejected + 5),
+        # because: pairs of which some are very wrong
+        "far": pairwise_loss(40 * chosen.detach(), 40 * rejected),
     }
 
 
@@ -284,7 +299,14 @@ def visible():
         pairwise_loss(torch.tensor([-100.0]), torch.tensor([100.0])),
     ]
 
+# %%
+same, higher = torch.zeros(5), torch.full((5,), 5.0)
+print(f"all rewards equal: {float(pairwise_loss(same, same)):.4f} nats; all of them 5 higher: {float(pairwise_loss(higher, higher)):.4f}")
+
 # %% [markdown]
+# Equal rewards give log 2: a coin. A shift changes nothing, because only differences enter. So a reward model's zero has no
+# meaning, and the rewards of two reward models cannot be compared.
+#
 # ### The same loss from TRL
 #
 # TRL's trainer, a small random model, one batch of our pairs: its loss and yours on the model's own rewards.
@@ -445,8 +467,8 @@ for kind in ("helpful", "honest", "harmless"):
 # %% [markdown]
 # ## 4 · Step 3: the parts of PPO
 #
-# The *policy* (策略) is the language model; an *action* is a token; an *episode* is a text. PPO needs the log-probability of
-# every token that was written.
+# In the language of reinforcement learning, the policy chooses *actions* (动作), here tokens; a whole text is an *episode* (回合). PPO
+# needs the log-probability of every token that was written.
 
 # %% tags=["exercise:token_logprobs"]
 def token_logprobs(logits, ids):
@@ -454,12 +476,14 @@ def token_logprobs(logits, ids):
 
     logits: float (batch, n, vocabulary), logits[b, t] is about token t + 1. ids: int64 (batch, n).
     Returns float (batch, n - 1): [b, t] is log p(ids[b, t + 1] | ids[b, :t + 1]).
-
-    Hint: log_softmax over the vocabulary, then gather.
     """
     ### BEGIN SOLUTION
     return logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None]).squeeze(-1)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which column of the logits is about the last token of ids, and which column is about none?</details>
+# <details><summary>Hint 2</summary>log_softmax over the vocabulary, then Tensor.gather picks one entry of each row.</details>
 
 # %% tags=["tests:token_logprobs:1"]
 with lab.test("token_logprobs"):
@@ -492,12 +516,13 @@ if importlib.util.find_spec("trl"):
     print("largest difference to TRL's:", float((token_logprobs(logits, some) - theirs).abs().max()))
 
 # %% [markdown]
-# The reward model judges a *whole* text, so its reward comes at the last token. The leash acts at every token: being more
-# sure of a token than the SFT model costs β times the difference of the log-probabilities, an estimate of the KL divergence.
+# The reward model scores a *whole* text, so its reward comes at the last token. The KL penalty acts at every token: it costs
+# β · (log π − log π_ref), where π_ref is the SFT model. Summed over a text and averaged over texts *of the policy*, the difference of the
+# log-probabilities is an estimate of the KL divergence, the distance (in nats) that the policy has moved.
 
 # %% tags=["exercise:token_rewards"]
 def token_rewards(score, logprobs, reference, mask, beta):
-    """The reward of each token: the leash everywhere, the reward model's score at the end.
+    """The reward of each token: the KL penalty everywhere, the reward model's score at the end.
 
     score: float (batch,). logprobs, reference: float (batch, n), of the policy and of the SFT model. mask: bool
     (batch, n), True for the tokens that the policy wrote: one stretch in each row, of at least one token, not
@@ -507,12 +532,15 @@ def token_rewards(score, logprobs, reference, mask, beta):
 
     Example: score [1.], logprobs [[-1., -1., -1.]], reference [[-2., -1., -9.]], mask [[True, True, False]],
     beta 0.5 gives [[-0.5, 1., 0.]].
-    Hint: mask.cumsum(1) reaches its largest value at the last True.
     """
     ### BEGIN SOLUTION
     last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
     return torch.where(mask, -beta * (logprobs - reference), 0.0) + torch.where(last, score[:, None], 0.0)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Where is the last True of the row [False, True, True, False]? mask.sum(1) - 1 says 1, but it is 2.</details>
+# <details><summary>Hint 2</summary>mask.cumsum(1) reaches its largest value at the last True; it stays there.</details>
 
 # %% tags=["tests:token_rewards:2"]
 with lab.test("token_rewards"):
@@ -524,6 +552,9 @@ with lab.test("token_rewards"):
         0.5,
     )
     lab.expect_close(got, torch.tensor([[-0.5, 1.0, 0.0]]), "the example's rewards")
+    shifted = torch.tensor([[False, True, True, False]])  # the text does not begin in the first column
+    got = token_rewards(torch.tensor([3.0]), torch.zeros(1, 4), torch.ones(1, 4), shifted, 0.5)
+    lab.expect_close(got, torch.tensor([[0.0, 0.5, 3.5, 0.0]]), "the rewards of a text in the middle of its row")
 
 # %% tags=["hidden:token_rewards:2"]
 def probe():
@@ -534,7 +565,7 @@ def probe():
     ).bool()
     score = torch.tensor([1.0, -2.0, 0.5, 3.0])
     return {
-        "0.0": token_rewards(score, logprobs, reference, mask, 0.0),  # because: a beta that takes the leash off
+        "0.0": token_rewards(score, logprobs, reference, mask, 0.0),  # because: a beta that takes the KL penalty away
         # because: texts that begin and end at different places of their rows
         "0.1": token_rewards(score, logprobs, reference, mask, 0.1),
         "mask after": mask,  # because: the mask you were given, which must stay as it was
@@ -552,8 +583,9 @@ def visible():
     )
 
 # %% [markdown]
-# A good text may hold a bad word. Which token earned the reward? A second head, the *value* (价值), guesses at each token what
-# is still to come; the *advantage* (优势) is how much better it came. *Generalized advantage estimation* (Schulman et al. 2016):
+# A good text may contain a bad word. Which token earned the reward? The *value head* (价值头), a second output of the policy, predicts at each
+# token the reward that is still to come, V. The *advantage* (优势) A says how much better it came than predicted. *Generalized
+# advantage estimation* (Schulman et al. 2016):
 #
 # $$\delta_t = r_t + \gamma V_{t+1} - V_t, \qquad A_t = \delta_t + \gamma\lambda A_{t+1}$$
 
@@ -564,11 +596,10 @@ def gae(rewards, values, mask, gamma=1.0, lam=0.95):
     rewards, values: float (batch, n). mask: bool (batch, n), one stretch of True in each row: the episode.
     After its last token there is nothing: V and A are 0 there. Returns (advantages, returns), float (batch, n),
     on the device of rewards, 0 where mask is False;
-    returns = advantages + values.
+    returns = advantages + values inside the episode.
 
     Example: rewards [[0., 1.]], values [[0.5, 0.5]], all True, gamma 1, lam 1: advantages [[0.5, 0.5]], returns
     [[1., 1.]].
-    Hint: go through the columns from the last to the first.
     """
     ### BEGIN SOLUTION
     advantages = torch.zeros_like(rewards)
@@ -581,6 +612,10 @@ def gae(rewards, values, mask, gamma=1.0, lam=0.95):
     return advantages, torch.where(mask, advantages + values, 0.0)
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>A_t needs A_{t+1}: in which order do you go through the columns?</details>
+# <details><summary>Hint 2</summary>Keep two vectors, V_{t+1} and A_{t+1}. What must they be where mask is False at t + 1?</details>
+
 # %% tags=["tests:gae:2"]
 with lab.test("gae"):
     full = torch.ones(1, 2, dtype=torch.bool)
@@ -589,6 +624,11 @@ with lab.test("gae"):
     lab.expect_close(returns, torch.tensor([[1.0, 1.0]]), "returns")
     advantages, _ = gae(torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 0.5]]), full, 0.9, 0.5)
     lab.expect_close(advantages, torch.tensor([[0.175, 0.5]]), "advantages with gamma 0.9 and lam 0.5")
+    middle = torch.tensor([[False, True, True, False]])
+    rewards, values = torch.tensor([[9.0, 0.0, 1.0, 9.0]]), torch.tensor([[7.0, 0.5, 0.5, 7.0]])
+    advantages, returns = gae(rewards, values, middle, 1.0, 1.0)
+    lab.expect_close(advantages, torch.tensor([[0.0, 0.5, 0.5, 0.0]]), "advantages of an episode in the middle of its row")
+    lab.expect_close(returns, torch.tensor([[0.0, 1.0, 1.0, 0.0]]), "returns of an episode in the middle of its row")
 
 # %% tags=["hidden:gae:3"]
 def probe():
@@ -615,12 +655,14 @@ def visible():
 # %% [markdown]
 # ### The clipped objective
 #
-# A text written by yesterday's policy teaches today's only while the two agree. PPO (Schulman et al. 2017) watches the ratio
-# of the probabilities and takes the *more pessimistic* of the plain and the clipped objective:
+# Each batch of texts is used for several updates, so after the first one the texts come from an *older* policy, π_old. They can teach the new
+# one only while the two are close. PPO (Schulman et al. 2017) takes the ratio of the probabilities and the *smaller* of the plain
+# and the clipped objective:
 #
 # $$\rho_t = \frac{\pi(a_t)}{\pi_{old}(a_t)}, \qquad L = -\,\text{mean}\,\min\big(\rho_t A_t,\ \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\,A_t\big)$$
 #
-# **Predict:** for which of the four cases (A > 0 or < 0, ratio too high or too low) is the gradient zero?
+# **Predict:** in which of these four cases is the gradient zero? A > 0 and ratio 1.5; A < 0 and ratio 1.5; A > 0 and ratio 0.5;
+# A < 0 and ratio 0.5. Write four times yes or no. The last test and the picture below it give the answer.
 
 # %% tags=["exercise:ppo_loss"]
 def ppo_loss(logprobs, old, advantages, mask, clip=0.2):
@@ -629,14 +671,16 @@ def ppo_loss(logprobs, old, advantages, mask, clip=0.2):
     logprobs (with gradient), old, advantages: float (batch, n). mask: bool (batch, n). Returns (loss, clipped):
     the mean over the True tokens of the whole batch, and the share of these (float tensor, no gradient) at
     which the clipped term was smaller.
-
-    Hint: the ratio is the exponential of a difference. torch.minimum, not min over a dimension.
     """
     ### BEGIN SOLUTION
     ratio = (logprobs - old).exp()
     plain, limited = ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages
     return -torch.minimum(plain, limited)[mask].mean(), (limited < plain)[mask].float().mean()
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>You have log-probabilities. A ratio of probabilities is the exponential of what?</details>
+# <details><summary>Hint 2</summary>torch.minimum compares two tensors element by element; Tensor.clamp clips.</details>
 
 # %% tags=["tests:ppo_loss:2"]
 with lab.test("ppo_loss"):
@@ -647,6 +691,12 @@ with lab.test("ppo_loss"):
     lab.expect_close(clipped, torch.tensor(0.5), "clipped")
     (gradient,) = torch.autograd.grad(loss, new)
     lab.expect_close(gradient != 0, torch.tensor([[False, True, True, False]]), "where the gradient is not zero")
+    half = torch.tensor([[True, True, False, False]])
+    loss, clipped = ppo_loss(new, old, torch.tensor([[1.0, -1.0, 99.0, 99.0]]), half)
+    lab.expect_close(loss, torch.tensor(-(1.2 - 1.5) / 2), "loss of the two tokens that the mask keeps")
+    uneven = torch.tensor([[True, False, False, False], [True, True, True, False]])
+    loss, _ = ppo_loss(torch.zeros(2, 4), torch.zeros(2, 4), torch.tensor([[4.0] * 4, [0.0] * 4]), uneven)
+    lab.expect_close(loss, torch.tensor(-1.0), "loss of texts with 1 and 3 tokens: every token counts the same")
 
 # %% tags=["hidden:ppo_loss:3"]
 def probe():
