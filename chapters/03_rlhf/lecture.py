@@ -21,9 +21,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from course_utils import data, lab, load_model, plots, scoring, tables, weights, widgets
+from course_utils import data, lab, load_model, plots, scoring, tables, widgets
 
 lab.start("03_rlhf")
 
@@ -397,78 +398,61 @@ widgets.explorer(clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05))
 # minimum stops rewarding further steps in the *right* direction beyond $1\pm\epsilon$, and never stops correcting steps in the wrong one.
 
 # %% [markdown]
-# ## Reward hacking, live
+# ## Over-estimation: best of n
 #
-# "When a measure becomes a target, it ceases to be a good measure." Take the *simplest* optimizer: draw $n$ texts, keep the
-# one with the highest reward (*best-of-n*). Our texts are real sentences with real human scores, so we can see what the reward
-# model thinks it got and what it did get. Its KL to plain sampling is $\log n - (n-1)/n$ nats (Stiennon et al. 2020).
+# Before any training, take the *simplest* optimizer: draw $n$ texts, keep the one with the highest reward (*best-of-n*, 择优采样). Its KL to
+# plain sampling is at most $\log n - (n-1)/n$ nats (Stiennon et al. 2020). Our texts are real sentences with real human scores, so we can
+# compare what the reward model expects of the chosen text with what people said. The reward model: ridge regression of the
+# scores on word counts (TF-IDF), from 1,000 labelled sentences, with little regularization.
 #
-# **Predict:** a reward model from 60 labelled sentences. Do reward and human score rise together?
+# **Predict:** $n$ goes from 1 to 128. Do the expected and the human score rise together? By how much do they
+# differ at $n=128$?
 
 # %%
-def best_of(n, labels, draws=400, seed=0):
-    """Mean reward, as the reward model sees it, and mean human score of the best of n unseen sentences."""
-    rows = np.random.default_rng(seed).choice(half, labels, replace=False)
-    proxy = linear_reward(rows)(vectors[half:])
-    drawn = np.random.default_rng(seed + 1).integers(0, count - half, (draws, n))
-    best = drawn[np.arange(draws), proxy[drawn].argmax(1)]
-    return proxy[best].mean(), human[half:][best].mean()
+sentences = data.movie_sentences().shuffle(seed=0)
+human, half = np.array(sentences["score"]), 5000
+words_of = TfidfVectorizer(min_df=2, sublinear_tf=True).fit(sentences["text"][:half])
+features = words_of.transform(sentences["text"])
 
 
-def overoptimized(labels):
+def best_of(n, labels, ridge, draws=400, seed=0):
+    """Mean score that a reward model from `labels` sentences expects of the best of n unseen ones, and their human score."""
+    generator = np.random.default_rng(seed)
+    known = generator.choice(half, labels, replace=False)
+    expected = Ridge(alpha=ridge).fit(features[known], human[known]).predict(features[half:])
+    drawn = generator.integers(0, len(human) - half, (draws, n))
+    best = drawn[np.arange(draws), expected[drawn].argmax(1)]
+    return expected[best].mean(), human[half:][best].mean()
+
+# %% tags=["hide-input"]
+def over_estimated(labels=1000, ridge=0.03):
     ns = [1, 2, 4, 8, 16, 32, 64, 128]
-    runs = np.array([[best_of(n, labels, seed=seed) for n in ns] for seed in range(5)])
+    runs = np.array([[best_of(n, labels, ridge, seed=seed) for n in ns] for seed in range(5)])
     kl = [math.log(n) - (n - 1) / n for n in ns]
     fig, ax = plt.subplots(figsize=(9, 4.2))
-    for i, name in enumerate(("what the reward model sees", "what people said")):
-        middle, spread = runs[..., i].mean(0), runs[..., i].std(0, ddof=1)
-        ax.errorbar(
-            kl,
-            middle,
-            spread,
-            label=name,
-            capsize=4,
-            marker=plots.MARKERS[i],
-            linestyle=plots.LINES[i],
-            color=plots.COLORS[i],
-        )
+    for i, name in enumerate(("what the reward model expects", "what people said")):
+        ends = np.array([scoring.mean(runs[:, k, i]) for k in range(len(ns))])
+        ax.errorbar(kl, ends[:, 0], [ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]], label=name, capsize=4,
+                    marker=plots.MARKERS[i], linestyle=plots.LINES[i], color=plots.COLORS[i])  # fmt: skip
     ax.set(
-        title=f"Best of n, reward model from {labels} labels (mean and spread of 5)",
-        xlabel="KL to plain sampling (nats)",
+        title=f"Best of n: {labels} labels, ridge {ridge} (5 seeds, t interval)",
+        xlabel="KL to plain sampling, upper bound (nats)",
         ylabel="score (points, -4 to 4)",
     )
     ax.legend()
 
 
-overoptimized(60)
+over_estimated()
 plt.show()
 
 # %%
-widgets.explorer(overoptimized, labels=[30, 60, lab.budget(full=250, quick=90), half]);
-# %% [markdown]
-# ### And without staying among real sentences
-#
-# Best-of-n can only choose what someone wrote. A policy can write anything. Then this is what it finds:
-
-# %%
-proxy = linear_reward(np.arange(half))
-tricks = [
-    "wonderful " * 8,
-    "A wonderful, moving, beautiful, funny, brilliant, charming film",
-    "film",
-    "Not good, but wonderful wonderful wonderful",
-]
-best = sentences[int(half + human[half:].argmax())]["text"]
-for text in [best, *tricks]:
-    print(f"{float(proxy(embed([text]))[0]):+.2f}  {text[:90]}")
-print(f"\nhighest human score of a real sentence here: {human[half:].max():+.2f}")
+widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3, 1.0]);
 
 # %% [markdown]
-# Compare the lines with the first, the unseen sentence that people liked best. A row of praise that says nothing about any
-# film can be worth twice as much, and "Not good, but" costs little; one word said eight times does not fool this one. Where
-# the holes are, only the optimizer finds out. Gao et al. (2023) measured it at scale: as the KL grows, the true reward first rises, then falls, while
-# the reward model's keeps rising; larger reward models and more labels move the turn outwards. The KL term, early stopping
-# and fresh labels are what is done against it.
+# Both rise, so choosing helps. But the reward model expects more than people said: the maximum prefers texts on which its errors are
+# positive. This is *over-estimation* (the winner's curse). More regularization (try ridge 1.0) shrinks what it expects and the gap closes or
+# turns round; the texts that are chosen hardly get worse. It is not hacking: the human score does not fall, because best-of-n can only choose
+# among sentences that someone wrote. A policy can write anything.
 
 # %% [markdown]
 # ## What came after
