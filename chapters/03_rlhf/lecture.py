@@ -46,10 +46,10 @@ lab.start("03_rlhf")
 # **Predict:** which of the two answers did people prefer? Write down A or B for each.
 
 # %%
-CONFLICTS = {"honest": "sixth president", "harmless": "credit card"}
+CONFLICTS = {"honest": "George Washington", "harmless": "I'd love to help you with that!"}
 shown = {
-    kind: next(row for row in data.bigbench(f"hhh_alignment/{kind}") if part in row["input"])
-    for kind, part in CONFLICTS.items()
+    kind: next(row for row in data.bigbench(f"hhh_alignment/{kind}") if answer in row["choices"])
+    for kind, answer in CONFLICTS.items()
 }
 for kind, row in shown.items():
     print(f"{kind}: {row['input']}")
@@ -354,7 +354,7 @@ for baseline in (0.0, 100.0):
     print(f"baseline {baseline:5.0f}: mean gradient {[round(v, 2) for v in mean.tolist()]}, spread {[round(v, 2) for v in spread.tolist()]}")
 
 # %% [markdown]
-# The mean is the same, the spread falls by a factor of about a hundred. Without a baseline even the worst text is made more likely
+# The mean is the same, the spread falls by two orders of magnitude. Without a baseline even the worst text is made more likely
 # whenever it is sampled; with it, a text below 100 is made less likely. The best simple baseline is the reward to be expected, and that
 # may differ at every token: the *value head* (价值头), a second output of the policy, predicts at each token the reward that is still to come. What
 # came better than predicted is the *advantage* (优势) $A_t$ (you will write it in the lab).
@@ -453,6 +453,46 @@ widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3,
 # positive. This is *over-estimation* (the winner's curse). More regularization (try ridge 1.0) shrinks what it expects and the gap closes or
 # turns round; the texts that are chosen hardly get worse. It is not hacking: the human score does not fall, because best-of-n can only choose
 # among sentences that someone wrote. A policy can write anything.
+
+# %% [markdown]
+# ## Reward hacking
+#
+# "When a measure becomes a target, it ceases to be a good measure" (Goodhart's law, in Strathern's words). Now a policy is *trained*: a
+# small Transformer that continues film reviews, by PPO. Its reward model is deliberately weak: it adds up one number per word, learnt from comparisons between
+# 300 sentences. Four curves: the reward, and three metrics that nobody optimizes. "Reviewers" is a classifier trained on other
+# sentences with other labels (is the sentence from a positive review?); "vectors" asks the same of MiniLM's vectors of whole sentences.
+#
+# **Predict:** without a KL penalty (β = 0), what happens in 60 rounds to the reward, to "reviewers", to the variety of the words? Sketch three
+# curves, and then the same with β = 0.3.
+
+# %% tags=["hide-input"]
+runs = tables.load("reward_hacking")
+METRICS = {
+    "reward": ("Reward", "standard deviations"),
+    "reviewers": ("Reviewers (words)", "probability: positive review"),
+    "vectors": ("Vectors (MiniLM)", "probability: positive review"),
+    "variety": ("Variety", "share of different word pairs"),
+}
+fig, axes = plt.subplots(2, 2, figsize=(12, 7), sharex=True)
+for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
+    for i, (beta, some) in enumerate(runs[(runs["method"] == "PPO") & runs["beta"].isin([0.0, 0.3])].groupby("beta")):
+        ends = np.array([scoring.mean(part[what]) for _, part in some.groupby("round")])
+        ax.errorbar(sorted(some["round"].unique()), ends[:, 0], [ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]], capsize=4,
+                    label=f"beta {beta}", marker=plots.MARKERS[i], linestyle=plots.LINES[i], color=plots.COLORS[i])  # fmt: skip
+    ax.set(title=title, ylabel=unit, xlabel="round of PPO (3 seeds, t interval)")
+axes[0, 0].legend()
+plt.show()
+
+# %%
+for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_index(["beta", "round"]).iterrows():
+    if (beta, i) in ((0.0, 0), (0.0, 10), (0.0, 20), (0.0, 60), (0.3, 60)):
+        print(f"beta {beta}, round {i:2}, mean reward {row['reward']:+5.1f}: {row['text_1']}")
+
+# %% [markdown]
+# HACKTEXT
+# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the gold reward first
+# rises and then falls, while the reward of the trained-against model keeps rising; larger reward models and more labels delay the turn. What is done against it: a
+# KL penalty, early stopping, several reward models at once, fresh labels for what the policy writes now.
 
 # %% [markdown]
 # ## What came after
