@@ -22,6 +22,7 @@ TABLE = ROOT / "course_utils" / "csv" / "reward_hacking.csv"
 KEYS = ("method", "beta", "rate", "seed")
 ROUNDS, SFT_STEPS, LABELS = 60, 250, 300
 WATCH = (0, 5, 10, 20, 40, 60)
+MEASURES = ("reward", "kl", "reviewers", "vectors", "nats", "length")
 BETAS, DPO_RATES = (0.0, 0.1, 0.3), (1e-4, 3e-4, 1e-3)
 SEEDS = range(3)
 RUNS = [
@@ -37,10 +38,11 @@ RUNS = [
 
 
 def lab() -> dict[str, Any]:
-    """The names of the lab: what it imports, its solutions, and its `ladder` cells; and the SFT policy and the weak reward."""
+    """The names of the lab: its imports, its solutions, its `ladder` cells; and the SFT policy and the weak reward model."""
     names: dict[str, Any] = {}
     for cell in read(Path(__file__).with_name("lab.py")).cells:
-        if cell.cell_type == "code" and ("import copy" in cell.source or "ladder" in tags(cell) or any(tag.startswith("exercise:") for tag in tags(cell))):
+        needed = "ladder" in tags(cell) or any(tag.startswith("exercise:") for tag in tags(cell))
+        if needed or cell.source.startswith("import "):
             exec(cell.source, names)
     names["sft"] = names["supervised"](SFT_STEPS)
     names["weak"] = names["word_reward"](LABELS)
@@ -62,10 +64,11 @@ def rows(names: dict[str, Any], method: str, beta: float, rate: float, seed: int
         exams = {ROUNDS: names["examine"](names["sft_on_best"](seed, weak, ROUNDS), weak)}
     found = []
     for i, frame in exams.items():
-        means = {what: round(float(frame[what].mean()), 3) for what in ("reward", "kl", "reviewers", "vectors", "nats", "length")}
+        run = dict(method=method, beta=beta, rate=rate, seed=seed, round=i)
+        means = {what: round(float(frame[what].mean()), 3) for what in MEASURES}
+        means["variety"] = round(float(names["variety"](frame["text"])), 3)
         texts = {f"text_{n}": frame["text"][n] for n in range(3)}
-        spread = round(float(names["variety"](frame["text"])), 3)
-        found.append(dict(method=method, beta=beta, rate=rate, seed=seed, round=i, **means, variety=spread, **logs, **texts, source=SOURCE))
+        found.append(run | means | logs | texts | {"source": SOURCE})
     return found
 
 

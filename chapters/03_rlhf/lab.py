@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Lab 03 · Learning from preferences: RLHF
 #
-# **People can say which of two answers is better long before they can say what makes an answer good. How does a model learn
-# from that?** In three steps (Ouyang et al. 2022): imitate good texts (*supervised fine-tuning*, SFT 监督微调), learn to predict what people
-# prefer (*reward model*, 奖励模型), and write, get rewarded, adapt (PPO, 近端策略优化) under a penalty for moving away from the imitation (*KL
-# penalty*, KL 惩罚). You will write each part, run all three steps on real human scores, and let a policy exploit a weak reward
-# model, until it writes what nobody would want to read. Then you meet DPO, which does without the reward model.
+# **People can say which of two answers is better long before they can say what makes an answer good. How does a model
+# learn from that?** In three steps (Ouyang et al. 2022): imitate good texts (*supervised fine-tuning*, SFT 监督微调), learn
+# to predict what people prefer (*reward model*, 奖励模型), and write, get rewarded, adapt (PPO, 近端策略优化) under a penalty for
+# moving away from the imitation (*KL penalty*, KL 惩罚). You will write each part, run all three steps on real human
+# scores, and let a policy exploit a weak reward model, until it writes what nobody would want to read. Then you meet DPO,
+# which does without the reward model.
 #
 # Time: three to four hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
@@ -50,10 +51,11 @@ lab.start(
 # %% [markdown]
 # ## 1 · Step 1: imitate (SFT)
 #
-# The *policy* (策略) is the model that is to learn by trial: given the first words of a film review, it writes the rest. RLHF needs
-# many rounds of writing and learning, and a claim needs several seeds. So our policy is small: a Transformer with two layers that
-# knows the most frequent words of our reviews and nothing else. Its texts are clumsy, but all that happens to a large policy in
-# RLHF happens here too, in seconds. The course model has another job: in section 5 it reads what the policy wrote.
+# The *policy* (策略) is the model that is to learn by trial: given the first words of a film review, it writes the rest.
+# RLHF needs many rounds of writing and learning, and a claim needs several seeds. So our policy is small: a Transformer
+# with two layers that knows the most frequent words of our reviews and nothing else. Its texts are clumsy, but all that
+# happens to a large policy in RLHF happens here too, in seconds. The course model has another job: in section 5 it reads
+# what the policy wrote.
 
 # %% tags=["experiment", "ladder"]
 MODEL = "course"  # who reads the policy's texts; on a T4 with a hub: "HuggingFaceTB/SmolLM2-360M-Instruct", or another model
@@ -75,8 +77,8 @@ def text_of(ids):
     return re.sub(r" ([.,!?;:])", r"\1", " ".join(vocabulary[i] for i in ids if i > RARE))
 
 # %% [markdown]
-# Rows 0 to 6,000 are for the reward models, 6,000 to 8,000 to test them, 8,000 to 9,000 for an independent metric, and from 9,300
-# on for the exam of the policies.
+# Rows 0 to 6,000 are for the reward models, 6,000 to 8,000 to test them, 8,000 to 9,000 for an independent metric, and
+# from 9,300 on for the exam of the policies.
 
 # %% tags=["experiment", "ladder"]
 class Policy(nn.Module):
@@ -135,7 +137,7 @@ def learn(policy, loss_of, steps, rate, name):
 
 
 def word_vectors():
-    """The course model's input vectors of our words, their largest WIDTH principal components: a start for a small policy."""
+    """The course model's input vectors of our words, reduced to WIDTH principal components: a start for a small policy."""
     table = model.get_input_embeddings().weight.detach().float().cpu()
     vectors = torch.stack([table[tokenizer(" " + word)["input_ids"]].mean(0) for word in vocabulary])
     vectors = vectors - vectors.mean(0)
@@ -158,7 +160,8 @@ def supervised(steps):
 sft = supervised(lab.budget(full=250, quick=20))
 with torch.no_grad():
     for name, policy in {"before": Policy().to(DEVICE), "after": sft}.items():
-        print(f"reviews it has not seen, {name} training: {float(next_token_loss(policy, rows[9000:9300])):.2f} nats per token")
+        loss = float(next_token_loss(policy, rows[9000:9300]))
+        print(f"reviews it has not seen, {name} training: {loss:.2f} nats per token")
 
 # %% [markdown]
 # ### What it writes
@@ -168,8 +171,8 @@ with torch.no_grad():
 # %% tags=["experiment", "ladder"]
 @torch.no_grad()
 def write(policy, prompts, seed):
-    """Continue each prompt (batch, START) by up to NEW tokens. Returns ids (batch, START + NEW) and the mask (batch, NEW) of what
-    was written: up to the first END, that one too."""
+    """Continue each prompt (batch, START) by up to NEW tokens. Returns ids (batch, START + NEW) and the mask (batch, NEW) of
+    what was written: up to the first END, that one too."""
     generator, cache = torch.Generator().manual_seed(seed), transformers.DynamicCache()
     ids, fresh = prompts, prompts
     for _ in range(NEW):
@@ -200,10 +203,10 @@ for start, row in zip(exam.tolist(), whole(ids, mask).tolist(), strict=False):
 # %% [markdown]
 # ## 2 · Step 2a: From scores to preferences
 #
-# Fifteen to thirty people scored each of 10,605 sentences of film reviews, from -4 to 4; a sentence's score is their mean. Nobody
-# was asked to compare two, but the scores say who would win: of two sentences, the one with the higher score is *chosen*
-# ($y_w$, the winner), the other *rejected* ($y_l$, the loser). Where two scores are close, the winner is mostly noise; we leave such
-# pairs out.
+# Fifteen to thirty people scored each of 10,605 sentences of film reviews, from -4 to 4; a sentence's score is their
+# mean. Nobody was asked to compare two, but the scores say who would win: of two sentences, the one with the higher score
+# is *chosen* ($y_w$, the winner), the other *rejected* ($y_l$, the loser). Where two scores are close, the winner is
+# mostly noise; we leave such pairs out.
 
 # %% tags=["exercise:preference_pairs"]
 def preference_pairs(scores, first, second, margin):
@@ -264,20 +267,19 @@ pairs = preference_pairs(scores, *torch.randint(6000, (2, 2500), generator=gener
 held_out = preference_pairs(scores, *(6000 + torch.randint(2000, (2, 700), generator=generator)), margin=0.5)
 print(len(pairs), "pairs to learn from,", len(held_out), "of other sentences to test with")
 for good, bad in pairs[:3].tolist():
-    print(
-        f"\n  chosen   ({scores[good]:+.1f}) {reviews[good]['text'][:100]}\n  rejected ({scores[bad]:+.1f}) {reviews[bad]['text'][:100]}"
-    )
+    for name, i in (("\n  chosen  ", good), ("  rejected", bad)):
+        print(f"{name} ({scores[i]:+.1f}) {reviews[i]['text'][:100]}")
 
 # %% [markdown]
 # ## 3 · Step 2b: The reward model
 #
-# Bradley and Terry (1952): let each text have a strength r. Then the probability that a beats b is σ(r(a) - r(b)). The *reward
-# model* (奖励模型) gives r; its loss is the negative log-likelihood of what people chose:
+# Bradley and Terry (1952): let each text have a strength r. Then the probability that a beats b is σ(r(a) - r(b)). The
+# *reward model* (奖励模型) gives r; its loss is the negative log-likelihood of what people chose:
 #
 # $$L = -\frac1m \sum \log \sigma\big(r(y_w) - r(y_l)\big)$$
 #
-# **Predict:** what is the loss of a model that gives every text the same reward? And what happens to the loss if all rewards
-# grow by 5? Write both down; the cell below the test prints them.
+# **Predict:** what is the loss of a model that gives every text the same reward? And what happens to the loss if all
+# rewards grow by 5? Write both down; the cell below the test prints them.
 
 # %% tags=["exercise:pairwise_loss"]
 def pairwise_loss(chosen, rejected):
@@ -334,11 +336,12 @@ def visible():
 
 # %%
 same, higher = torch.zeros(5), torch.full((5,), 5.0)
-print(f"all rewards equal: {float(pairwise_loss(same, same)):.4f} nats; all of them 5 higher: {float(pairwise_loss(higher, higher)):.4f}")
+for name, rewards in {"all rewards equal": same, "all of them 5 higher": higher}.items():
+    print(f"{name}: {float(pairwise_loss(rewards, rewards)):.4f} nats")
 
 # %% [markdown]
-# Equal rewards give log 2: a coin. A shift changes nothing, because only differences enter. So a reward model's zero has no
-# meaning, and the rewards of two reward models cannot be compared.
+# Equal rewards give log 2: a coin. A shift changes nothing, because only differences enter. So a reward model's zero has
+# no meaning, and the rewards of two reward models cannot be compared.
 #
 # ### The same loss from TRL
 #
@@ -390,9 +393,10 @@ if importlib.util.find_spec("trl"):
 # %% [markdown]
 # ### A weak one and a better one
 #
-# Two reward models, both trained by your loss. The *weak* one knows only words: one number per word, and a text's reward is the sum over its
-# words. It sees comparisons between 300 sentences. The *better* one is MiniLM, an encoder of six layers that reads the whole sentence, with
-# one number on top. A reward model need not be of the policy's kind: InstructGPT's had 6 billion parameters, its largest policy 175.
+# Two reward models, both trained by your loss. The *weak* one knows only words: one number per word, and a text's reward
+# is the sum over its words. It sees comparisons between 300 sentences. The *better* one is MiniLM, an encoder of six
+# layers that reads the whole sentence, with one number on top. A reward model need not be of the policy's kind:
+# InstructGPT's had 6 billion parameters, its largest policy 175.
 
 # %% tags=["experiment", "ladder"]
 class WordReward(nn.Module):
@@ -469,11 +473,13 @@ reward = reward.eval()
 # %% [markdown]
 # ### How good are they?
 #
-# Three questions, on sentences that neither has seen: does the model prefer what people prefer; when it is sure, is it right as often
-# as it says (*calibration*, 校准); and does its taste in films say anything about other things? For the third: pairs of answers
-# from the HHH alignment data (helpful, honest, harmless; Askell et al. 2021), each read together with its question.
+# Three questions, on sentences that neither has seen: does the model prefer what people prefer; when it is sure, is it
+# right as often as it says (*calibration*, 校准); and does its taste in films say anything about other things? For the
+# third: pairs of answers from the HHH alignment data (helpful, honest, harmless; Askell et al. 2021), each read together
+# with its question.
 #
-# **Predict:** write down five accuracies: the weak model and MiniLM on film sentences; MiniLM on helpful, honest and harmless answers.
+# **Predict:** write down five accuracies: the weak model and MiniLM on film sentences; MiniLM on helpful, honest and
+# harmless answers.
 
 # %% tags=["experiment"]
 @torch.no_grad()
@@ -492,7 +498,8 @@ def share(name, right):
 tested = held_out[: lab.budget(full=360, quick=20)]
 chosen, rejected = judged(tested.split(40))
 gap = scores[tested[:, 0]] - scores[tested[:, 1]]
-share("weak, all pairs", weak(padded([rows[i] for i in tested[:, 0].tolist()])[0]) > weak(padded([rows[i] for i in tested[:, 1].tolist()])[0]))
+better, worse = (weak(padded([rows[i] for i in side.tolist()])[0]) for side in tested.T)
+share("weak, all pairs", better > worse)
 for name, part in {"all pairs": gap > 0, "scores 0.5 to 1.5 apart": gap < 1.5, "scores 3 and more apart": gap >= 3}.items():
     share("MiniLM, " + name, (chosen > rejected)[part])
 
@@ -522,15 +529,16 @@ for kind in ("helpful", "honest", "harmless"):
         share("MiniLM, " + kind, (reward(good) > reward(bad)).cpu())
 
 # %% [markdown]
-# On films both agree with people more often than a coin, MiniLM the more often the further the scores are apart. Of what is honest or harmless
-# neither was told anything: compare the last three intervals with 0.5. (Some of these pairs share a question, so the intervals are a little
-# too narrow; and only the first 48 tokens are read.) PPO will now ask a reward model about texts that no one has scored.
+# On films both agree with people more often than a coin, MiniLM the more often the further the scores are apart. Of what
+# is honest or harmless neither was told anything: compare the last three intervals with 0.5. (Some of these pairs share a
+# question, so the intervals are a little too narrow; and only the first 48 tokens are read.) PPO will now ask a reward
+# model about texts that no one has scored.
 
 # %% [markdown]
 # ## 4 · Step 3: the parts of PPO
 #
-# In the language of reinforcement learning, the policy chooses *actions* (动作), here tokens; a whole text is an *episode* (回合). PPO
-# needs the log-probability of every token that was written.
+# In the language of reinforcement learning, the policy chooses *actions* (动作), here tokens; a whole text is an *episode*
+# (回合). PPO needs the log-probability of every token that was written.
 
 # %% tags=["exercise:token_logprobs"]
 def token_logprobs(logits, ids):
@@ -578,9 +586,10 @@ if importlib.util.find_spec("trl"):
     print("largest difference to TRL's:", float((token_logprobs(logits, some) - theirs).abs().max()))
 
 # %% [markdown]
-# The reward model scores a *whole* text, so its reward comes at the last token. The KL penalty acts at every token: it costs
-# β · (log π − log π_ref), where π_ref is the SFT model. Summed over a text and averaged over texts *of the policy*, the difference of the
-# log-probabilities is an estimate of the KL divergence, the distance (in nats) that the policy has moved.
+# The reward model scores a *whole* text, so its reward comes at the last token. The KL penalty acts at every token: it
+# costs β · (log π − log π_ref), where π_ref is the SFT model. Summed over a text and averaged over texts *of the policy*,
+# the difference of the log-probabilities is an estimate of the KL divergence, the distance (in nats) that the policy has
+# moved.
 
 # %% tags=["exercise:token_rewards"]
 def token_rewards(score, logprobs, reference, mask, beta):
@@ -649,9 +658,9 @@ def visible():
     ]
 
 # %% [markdown]
-# A good text may contain a bad word. Which token earned the reward? The *value head* (价值头), a second output of the policy, predicts at each
-# token the reward that is still to come, V. The *advantage* (优势) A says how much better it came than predicted. *Generalized
-# advantage estimation* (Schulman et al. 2016):
+# A good text may contain a bad word. Which token earned the reward? The *value head* (价值头), a second output of the
+# policy, predicts at each token the reward that is still to come, V. The *advantage* (优势) A says how much better it came
+# than predicted. *Generalized advantage estimation* (Schulman et al. 2016):
 #
 # $$\delta_t = r_t + \gamma V_{t+1} - V_t, \qquad A_t = \delta_t + \gamma\lambda A_{t+1}$$
 
@@ -723,14 +732,14 @@ def visible():
 # %% [markdown]
 # ### The clipped objective
 #
-# Each batch of texts is used for several updates, so after the first one the texts come from an *older* policy, π_old. They can teach the new
-# one only while the two are close. PPO (Schulman et al. 2017) takes the ratio of the probabilities and the *smaller* of the plain
-# and the clipped objective:
+# Each batch of texts is used for several updates, so after the first one the texts come from an *older* policy, π_old.
+# They can teach the new one only while the two are close. PPO (Schulman et al. 2017) takes the ratio of the probabilities
+# and the *smaller* of the plain and the clipped objective:
 #
 # $$\rho_t = \frac{\pi(a_t)}{\pi_{old}(a_t)}, \qquad L = -\,\text{mean}\,\min\big(\rho_t A_t,\ \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\,A_t\big)$$
 #
-# **Predict:** in which of these four cases is the gradient zero? A > 0 and ratio 1.5; A < 0 and ratio 1.5; A > 0 and ratio 0.5;
-# A < 0 and ratio 0.5. Write four times yes or no. The last test and the picture below it give the answer.
+# **Predict:** in which of these four cases is the gradient zero? A > 0 and ratio 1.5; A < 0 and ratio 1.5; A > 0 and
+# ratio 0.5; A < 0 and ratio 0.5. Write four times yes or no. The last test and the picture below it give the answer.
 
 # %% tags=["exercise:ppo_loss"]
 def ppo_loss(logprobs, old, advantages, mask, clip=0.2):
@@ -790,19 +799,41 @@ def visible():
     (gradient,) = torch.autograd.grad(loss, new)
     return [loss.detach(), clipped, (gradient != 0)]
 
+# %% tags=["experiment"]
+lab.needs("ppo_loss")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4), sharex=True)
+for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
+    ratios = torch.linspace(0.05, 2, 200)
+    token = torch.ones(1, 1, dtype=torch.bool)
+    one, old = torch.full((1, 1), advantage), torch.zeros(1, 1)
+    of_one = [-float(ppo_loss(r.log().view(1, 1), old, one, token)[0]) for r in ratios]
+    ax.plot(ratios, ratios * advantage, marker="", linestyle=":", color="grey", label="plain: ratio times A")
+    ax.plot(ratios, of_one, marker="", linewidth=3, color=plots.COLORS[0], label="your objective")
+    ax.set(title=f"One token, A = {advantage:+.0f}", xlabel="ratio of the probabilities, new / old",
+           ylabel="objective (to be maximized)")  # fmt: skip
+    ax.legend()
+plt.show()
+
+# %% [markdown]
+# Flat means: no gradient. It is zero for A > 0 and ratio 1.5 (the good token is already much more likely) and for A < 0
+# and ratio 0.5 (the bad token is already much less likely). In the two other cases the policy has moved in the wrong
+# direction, and the gradient pulls it back.
+
 # %% [markdown]
 # ## 5 · Step 3: PPO against the weak reward model
 #
 # ### Metrics that nobody optimizes
 #
-# What the policy is rewarded for is no longer a measure of it (Goodhart's law). An *independent* metric must not share the reward's errors.
-# A list of words scored by the same kind of raters would share them. We take some that differ in labels, data and model:
+# What the policy is rewarded for is no longer a measure of it (Goodhart's law). An *independent* metric must not share
+# the reward's errors. A list of words scored by the same kind of raters would share them. We take some that differ in
+# labels, data and model:
 #
-# - **reviewers**: does it read like a sentence of a *positive review*? A logistic regression on TF-IDF, trained on 8,700 other sentences
-#   and on other labels: not the raters' scores, but what kind of review the sentence comes from;
+# - **reviewers**: does it read like a sentence of a *positive review*? A logistic regression on TF-IDF, trained on 8,700
+#   other sentences and on other labels: not the raters' scores, but what kind of review the sentence comes from;
 # - **vectors**: the same question, answered from MiniLM's vector of the whole sentence (1,000 other sentences);
 # - **variety**: different pairs of neighbouring words, as a share of all pairs in the 64 texts;
-# - **nats**: nats per word under the course model, which has seen neither our labels nor our policy. Lower means more predictable.
+# - **nats**: nats per word under the course model, which has seen neither our labels nor our policy. Lower means more
+#   predictable.
 
 # %% tags=["experiment", "ladder"]
 @functools.cache
@@ -826,14 +857,15 @@ def sentence_vectors(texts):
 
 
 def positive(some):
-    """Texts of some rows as the policy would write them, and whether each is from a positive review (the file begins with these)."""
+    """Texts of some rows as the policy would write them; whether each is from a positive review (the file begins with these)."""
     return [text_of(rows[i]) for i in some], [reviews[i]["id"] < 5152 for i in some]
 
 
 @functools.cache
 def by_words():
     """The classifier "from a positive review?" on TF-IDF; none of its sentences was used for the weak reward model."""
-    return make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000)).fit(*positive(range(300, 9000)))
+    classifier = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000))
+    return classifier.fit(*positive(range(300, 9000)))
 
 
 @functools.cache
@@ -856,10 +888,11 @@ def nats_per_word(texts):
     """How surprised the course model is by what follows each text's prompt: mean nats per word."""
     starts = [len(tokenizer("Review: " + " ".join(text.split()[: START - 1]))["input_ids"]) for text in texts]
     encoded = [torch.tensor(tokenizer("Review: " + text)["input_ids"]) for text in texts]
-    ids = nn.utils.rnn.pad_sequence(encoded, batch_first=True).to(DEVICE)  # padding on the right is not seen by what is before it
+    ids = nn.utils.rnn.pad_sequence(encoded, batch_first=True).to(DEVICE)  # no text sees the padding on its right
     logits = model(ids).logits.float()
     surprise = -token_logprobs(logits, ids).cpu()
-    total = sum(float(row[begin - 1 : len(one) - 1].sum()) for row, begin, one in zip(surprise, starts, encoded, strict=True))
+    parts = zip(surprise, starts, encoded, strict=True)
+    total = sum(float(row[begin - 1 : len(one) - 1].sum()) for row, begin, one in parts)
     return total / max(1, sum(len(text.split()) - START + 1 for text in texts))
 
 
@@ -872,7 +905,7 @@ def variety(texts):
 @torch.no_grad()
 def examined(ids, policy, reward):
     """One row per text of the exam: reward, KL to the SFT policy over the whole vocabulary, length, independent metrics."""
-    texts, mask = [text_of(row) for row in ids.tolist()], (ids[:, START - 1 : -1] != END) | (torch.arange(NEW, device=DEVICE) == 0)
+    texts, mask = [text_of(row) for row in ids.tolist()], ids[:, START - 1 : -1] != END
     ours, theirs = (p(ids[:, :-1])[0][:, START - 1 :].log_softmax(-1) for p in (policy, sft))
     kl = ((ours.exp() * (ours - theirs)).sum(-1) * mask).sum(1)
     return pd.DataFrame({
@@ -888,11 +921,11 @@ def examine(policy, reward, seed=0):
 # %% [markdown]
 # ### The loop
 #
-# All of it is yours. Each round: write 64 texts; reward them, token by token, with the KL penalty; estimate advantages; two steps on the
-# clipped objective and the value's squared error.
+# All of it is yours. Each round: write 64 texts; reward them, token by token, with the KL penalty; estimate advantages;
+# two steps on the clipped objective and the value's squared error.
 #
-# **Predict:** what is the KL estimate in the very first round, before any step? And the share of clipped tokens in the first of the
-# two steps?
+# **Predict:** what is the KL estimate in the very first round, before any step? And the share of clipped tokens in the
+# first of the two steps?
 
 # %% tags=["experiment", "ladder"]
 TEXTS, EPOCHS, RATE = 64, 2, 1e-3
@@ -930,8 +963,10 @@ def ppo(seed, beta, reward, rounds, watch=()):
             advantages = (advantages - advantages[mask].mean()) / (advantages[mask].std() + 1e-6)
         clipped = [ppo_step(policy, optimizer, ids, mask, old, advantages, returns) for _ in range(EPOCHS)]
         drift = float(((old - reference) * mask).sum(1).mean())
-        log.append({"beta": beta, "seed": seed, "round": i, "reward": float(score.mean()), "KL estimate": drift,
-                    "clipped, first step": clipped[0], "clipped, last step": clipped[-1], "value explains": explained})  # fmt: skip
+        log.append({
+            "beta": beta, "seed": seed, "round": i, "reward": float(score.mean()), "KL estimate": drift,
+            "clipped, first step": clipped[0], "clipped, last step": clipped[-1], "value explains": explained,
+        })  # fmt: skip
     if rounds in watch:
         exams[rounds] = examine(policy, reward)
     return policy, log, exams
@@ -943,9 +978,10 @@ log = pd.DataFrame([row for _, rounds, _ in runs.values() for row in rounds])
 log.groupby("beta", sort=False).head(2).set_index(["beta", "round"]).drop(columns="seed").round(3)
 
 # %% [markdown]
-# The first KL estimate is exactly 0: the policy still *is* the SFT policy, so every difference of log-probabilities is 0. For the same reason
-# the ratio is 1 everywhere in the first of the two steps, and nothing is clipped. "value explains" is the share of the variance of the
-# returns that the value head predicts on texts that it has not been trained on yet; below 0 it is worse than a constant.
+# The first KL estimate is exactly 0: the policy still *is* the SFT policy, so every difference of log-probabilities is 0.
+# For the same reason the ratio is 1 everywhere in the first of the two steps, and nothing is clipped. "value explains" is
+# the share of the variance of the returns that the value head predicts on texts that it has not been trained on yet;
+# below 0 it is worse than a constant.
 
 # %% tags=["experiment"]
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
@@ -960,8 +996,8 @@ plt.show()
 # %% [markdown]
 # ### Read what it writes
 #
-# **Predict:** the reward has risen in both runs. What do the texts look like for β = 0? Write down three words that you expect to see. And
-# does "reviewers", the probability of a positive review, end higher or lower than for the SFT policy?
+# **Predict:** the reward has risen in both runs. What do the texts look like for β = 0? Write down three words that you
+# expect to see. And does "reviewers", the probability of a positive review, end higher or lower than for the SFT policy?
 
 # %% tags=["experiment"]
 lab.needs("preference_pairs", "pairwise_loss", "token_logprobs", "token_rewards", "gae", "ppo_loss")
@@ -982,16 +1018,16 @@ def overview(exams):
 overview(exams)
 
 # %% [markdown]
-# At full budget the policy without KL penalty has found the word that pays best and writes nothing else: the weak reward model adds up words, so
-# the same word twenty times is worth twenty times as much. That is *reward hacking* (奖励作弊): the reward is many standard deviations
-# above that of any real review, and the text is worthless. With the penalty the same reward model gives a policy that still
-# writes film reviews.
+# At full budget the policy without KL penalty has found the word that pays best and writes nothing else: the weak reward
+# model adds up words, so the same word twenty times is worth twenty times as much. That is *reward hacking* (奖励作弊): the
+# reward is many standard deviations above that of any real review, and the text is worthless. With the penalty the same
+# reward model gives a policy that still writes film reviews.
 
 # %% [markdown]
 # ### Three seeds, three β
 #
-# One run is an anecdote. The course ran these cells with three seeds and three β (`chapters/03_rlhf/hacking.py` makes the table
-# `reward_hacking` by one command). The points are means over seeds, the bars 95 % t intervals.
+# One run is an anecdote. The course ran these cells with three seeds and three β (`chapters/03_rlhf/hacking.py` makes the
+# table `reward_hacking` by one command). The points are means over seeds, the bars 95 % t intervals.
 
 # %% tags=["experiment"]
 table = tables.load("reward_hacking")
@@ -1004,9 +1040,9 @@ METRICS = {
 fig, axes = plt.subplots(2, 2, figsize=(13, 8), sharex=True)
 for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
     for i, (beta, runs_of) in enumerate(table[table["method"] == "PPO"].groupby("beta")):
-        ends = np.array([scoring.mean(part[what]) for _, part in runs_of.groupby("round")])
-        ax.errorbar(sorted(runs_of["round"].unique()), ends[:, 0], [ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]], capsize=4,
-                    label=f"beta {beta}", marker=plots.MARKERS[i], linestyle=plots.LINES[i], color=plots.COLORS[i])  # fmt: skip
+        middle, low, high = np.array([scoring.mean(part[what]) for _, part in runs_of.groupby("round")]).T
+        style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 4}
+        ax.errorbar(sorted(runs_of["round"].unique()), middle, [middle - low, high - middle], label=f"beta {beta}", **style)
     ax.set(title=title, ylabel=unit, xlabel="round of PPO")
 axes[0, 0].legend()
 plt.show()
@@ -1028,10 +1064,10 @@ for what in METRICS:
 # %% [markdown]
 # ## 6 · Without a reward model: DPO
 #
-# The best policy under a reward and a KL penalty is known: π*(y) = π_ref(y) · exp(r(y) / β) / Z, where Z sums over *all* texts and cannot be
-# computed. Solved for the reward: r(y) = β log(π*(y) / π_ref(y)) + β log Z. In a pair of texts for the same prompt β log Z cancels. Put
-# the rest into the pairwise loss, and no reward model, no value head and no PPO are left (*direct preference optimization*,
-# 直接偏好优化; Rafailov et al. 2023):
+# The best policy under a reward and a KL penalty is known: π*(y) = π_ref(y) · exp(r(y) / β) / Z, where Z sums over *all*
+# texts and cannot be computed. Solved for the reward: r(y) = β log(π*(y) / π_ref(y)) + β log Z. In a pair of texts for
+# the same prompt β log Z cancels. Put the rest into the pairwise loss, and no reward model, no value head and no PPO are
+# left (*direct preference optimization*, 直接偏好优化; Rafailov et al. 2023):
 
 # %% tags=["exercise:dpo_loss"]
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
@@ -1118,9 +1154,9 @@ if importlib.util.find_spec("trl"):
 # %% [markdown]
 # ### DPO on the same number of texts
 #
-# A fair comparison: as many texts as one PPO run writes, all by the SFT policy, two for each prompt. The weak reward model says which of
-# the two it prefers, and is then not needed any more. We log what happens to the log-probability of the chosen and of the rejected texts,
-# relative to the SFT policy.
+# A fair comparison: as many texts as one PPO run writes, all by the SFT policy, two for each prompt. The weak reward
+# model says which of the two it prefers, and is then not needed any more. We log what happens to the log-probability of
+# the chosen and of the rejected texts, relative to the SFT policy.
 #
 # **Predict:** the loss falls. Does the log-probability of the *chosen* texts rise or fall? Write down one of the two.
 
@@ -1132,7 +1168,7 @@ def rounds_of_prompts(seed, rounds, count):
 
 
 def dpo(seed, reward, rounds, rate, beta=0.1):
-    """A policy trained by DPO on as many texts of the SFT policy as a PPO run writes, two per prompt; and the log of the rounds."""
+    """A policy trained by DPO on as many texts of the SFT policy as a PPO run writes, two per prompt; and the rounds' log."""
     policy, log = copy.deepcopy(sft), []
     optimizer = torch.optim.AdamW(policy.parameters(), lr=rate)
     for i, some in enumerate(tqdm(rounds_of_prompts(seed, rounds, TEXTS // 2), desc=f"DPO, seed {seed}", leave=False)):
@@ -1154,7 +1190,8 @@ def dpo(seed, reward, rounds, rate, beta=0.1):
 def sft_on_best(seed, reward, rounds):
     """The simplest baseline: as many texts of the SFT policy; imitate the quarter of them that the reward likes best."""
     policy = copy.deepcopy(sft)
-    texts = torch.cat([whole(*write(sft, some, 1000 * seed + i)) for i, some in enumerate(rounds_of_prompts(seed, rounds, TEXTS))])
+    asked = enumerate(rounds_of_prompts(seed, rounds, TEXTS))
+    texts = torch.cat([whole(*write(sft, some, 1000 * seed + i)) for i, some in asked])
     best = texts[reward(texts).topk(len(texts) // 4).indices].tolist()
     best = [[*row[: row.index(END, 1)], END] if END in row[1:] else row for row in best]
     draws = torch.Generator().manual_seed(seed)
@@ -1165,7 +1202,7 @@ def sft_on_best(seed, reward, rounds):
 
 @torch.no_grad()
 def best_of(n, reward, seed):
-    """The baseline without training: of n texts of the SFT policy for each prompt of the exam, the one that the reward likes best."""
+    """The baseline without training: of n texts of the SFT policy for a prompt of the exam, the one with the highest reward."""
     found = [whole(*write(sft, exam, 5000 * (seed + 1) + i)) for i in range(n)]
     best = torch.stack([reward(ids) for ids in found]).argmax(0)
     return examined(torch.stack(found)[best, torch.arange(len(exam), device=DEVICE)], sft, reward)
@@ -1186,14 +1223,14 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The loss asks only for a larger *difference*. The measured lines say by which of the two ways the difference grew in this run; that the chosen
-# texts, too, become less likely has been reported for large models (Pal et al. 2024).
+# The loss asks only for a larger *difference*. The measured lines say by which of the two ways the difference grew in
+# this run; that the chosen texts, too, become less likely has been reported for large models (Pal et al. 2024).
 #
 # ### All methods, three seeds
 #
-# From the same table: every method learns from 60 × 64 texts and the same weak reward model. Baselines: *SFT on the best* (imitate the
-# quarter of the SFT policy's texts that the reward likes best) and *best of 4* (no training: write four texts, keep the one with the highest reward).
-# DPO's learning rate was tried at three values, as PPO's β at three.
+# From the same table: every method learns from 60 × 64 texts and the same weak reward model. Baselines: *SFT on the best*
+# (imitate the quarter of the SFT policy's texts that the reward likes best) and *best of 4* (no training: write four
+# texts, keep the one with the highest reward). DPO's learning rate was tried at three values, as PPO's β at three.
 
 # %% tags=["experiment"]
 COLUMNS = ["reward", "kl", "reviewers", "vectors", "variety", "length", "chosen_nats", "rejected_nats"]
@@ -1205,20 +1242,22 @@ def with_interval(values):
 
 
 final = table[table["round"] == table.groupby(["method", "beta", "rate"])["round"].transform("max")]
-start = table[(table["method"] == "PPO") & (table["beta"] == 0) & (table["round"] == 0)].assign(method="SFT", beta=0.0, rate=0.0)
+start = table[(table["method"] == "PPO") & (table["beta"] == 0) & (table["round"] == 0)]
+start = start.assign(method="SFT", rate=0.0)
 shown = pd.concat([start, final]).groupby(["method", "beta", "rate"], sort=False)[COLUMNS].agg(with_interval)
-shown.style.set_caption("mean of three seeds ± half the 95 % t interval; chosen, rejected: log π - log π_ref in the last ten rounds")
+shown.style.set_caption("mean of three seeds ± half the 95 % t interval; chosen, rejected: log π - log π_ref, last ten rounds")
 
 # %% [markdown]
-# Read a row as a whole: what did the reward cost in KL and in variety? Three seeds give wide intervals: where two of them overlap much, we cannot
-# tell the methods apart.
+# Read a row as a whole: what did the reward cost in KL and in variety? Three seeds give wide intervals: where two of them
+# overlap much, we cannot tell the methods apart.
 #
 # ## 7 · Challenge: catch it
 #
-# A team that watches the reward only sees it rise. Write an alarm: a number for each text that is high when a policy has begun to
-# exploit its reward. The grader computes the *ROC AUC* (ROC 曲线下面积) of your numbers on texts of another seed: the probability that a text of
-# a policy without KL penalty, 10 to 60 rounds old, gets a higher number than a text of the SFT policy or of PPO with β = 0.3. 0.5 is guessing; full marks need 0.85.
-# You know neither the reward nor the policy, only the texts.
+# A team that watches the reward only sees it rise. Write an alarm: a number for each text that is high when a policy has
+# begun to exploit its reward. The grader computes the *ROC AUC* (ROC 曲线下面积) of your numbers on texts of another seed: the
+# probability that a text of a policy without KL penalty, 10 to 60 rounds old, gets a higher number than a text of the SFT
+# policy or of PPO with β = 0.3. 0.5 is guessing; full marks need 0.85. You know neither the reward nor the policy, only
+# the texts.
 
 
 # %% [markdown]
@@ -1226,17 +1265,18 @@ shown.style.set_caption("mean of three seeds ± half the 95 % t interval; chosen
 #
 # Nothing here is graded. Pick one.
 #
-# - **A better reward model.** `word_reward(6000, candidates=12_000)` has seen twenty times as many sentences. Does the policy trained against it for 60 rounds
-#   without KL still fool it? What does it write now?
-# - **Other estimators of the KL.** Schulman (2020, "Approximating KL Divergence") gives k1 = log(π/π_ref), which you used, and k3 =
-#   π_ref/π − 1 + log(π/π_ref), with less variance. As a *number* both are unbiased. But put k3 into the *reward* and the gradient is no longer
-#   that of the KL divergence; k1 in the reward is right (Shah et al. 2025). Show it: one token, three words, the exact gradient of the KL
-#   beside the mean of both estimated gradients.
-# - **Without a value head.** GRPO (Shao et al. 2024) writes a group of texts per prompt. Change four things: the advantage of every
-#   token of a text is (its reward − the group's mean) / the group's standard deviation; there is no value loss; the
-#   clipped objective is averaged within each text first, then over texts; the KL penalty becomes a term of the loss. Then drop the two divisions, as
-#   Dr. GRPO does (Liu et al. 2025). What happens to the length?
-# - **Ensembles.** Train three weak reward models from different sentences and give the policy the smallest of their rewards. How far does it get now?
+# - **A better reward model.** `word_reward(6000, candidates=12_000)` has seen twenty times as many sentences. Does the
+#   policy trained against it for 60 rounds without KL still fool it? What does it write now?
+# - **Other estimators of the KL.** Schulman (2020, "Approximating KL Divergence") gives k1 = log(π/π_ref), which you
+#   used, and k3 = π_ref/π − 1 + log(π/π_ref), with less variance. As a *number* both are unbiased. But put k3 into the
+#   *reward* and the gradient is no longer that of the KL divergence; k1 in the reward is right (Shah et al. 2025). Show
+#   it: one token, three words, the exact gradient of the KL beside the mean of both estimated gradients.
+# - **Without a value head.** GRPO (Shao et al. 2024) writes a group of texts per prompt. Change four things: the
+#   advantage of every token of a text is (its reward − the group's mean) / the group's standard deviation; there is no
+#   value loss; the clipped objective is averaged within each text first, then over texts; the KL penalty becomes a term
+#   of the loss. Then drop the two divisions, as Dr. GRPO does (Liu et al. 2025). What happens to the length?
+# - **Ensembles.** Train three weak reward models from different sentences and give the policy the smallest of their
+#   rewards. How far does it get now?
 
 
 # %%
@@ -1248,18 +1288,18 @@ lab.summary()
 # - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
 # - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
 #   arXiv:1707.06347
-# - J. Schulman, P. Moritz, S. Levine, M. Jordan, P. Abbeel. *High-Dimensional Continuous Control Using Generalized Advantage
-#   Estimation.* ICLR 2016. arXiv:1506.02438
-# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language Model
-#   Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
+# - J. Schulman, P. Moritz, S. Levine, M. Jordan, P. Abbeel. *High-Dimensional Continuous Control Using Generalized
+#   Advantage Estimation.* ICLR 2016. arXiv:1506.02438
+# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language
+#   Model Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
 # - V. Shah et al. *A Comedy of Estimators: On KL Regularization in RL Training of LLMs.* 2025. arXiv:2512.21852
 # - Z. Shao et al. *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.* 2024.
 #   arXiv:2402.03300
 # - Z. Liu et al. *Understanding R1-Zero-Like Training: A Critical Perspective.* COLM 2025. arXiv:2503.20783
 # - J. Schulman. *Approximating KL Divergence.* 2020. http://joschu.net/blog/kl-approx.html
-# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference Optimisation
-#   with DPO-Positive.* 2024. arXiv:2402.13228
+# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference
+#   Optimisation with DPO-Positive.* 2024. arXiv:2402.13228
 # - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
 # - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
-# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.* Biometrika
-#   39, 1952. doi:10.2307/2334029
+# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.*
+#   Biometrika 39, 1952. doi:10.2307/2334029

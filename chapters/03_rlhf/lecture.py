@@ -4,15 +4,17 @@
 # **How a model learns what people prefer** (基于人类反馈的强化学习, RLHF)
 #
 # A model that follows instructions will also follow bad ones, flatter, and make things up in a pleasant voice. Nobody can
-# write down a loss for "a good answer". But people can look at two answers and say which is better. How far does that carry?
+# write down a loss for "a good answer". But people can look at two answers and say which is better. How far does that
+# carry?
 #
-# After this lecture you can name the three steps, their data and their four models, derive the loss of a reward model and the
-# policy gradient, read PPO's objective term by term, say what the KL term is for, and tell when a reward has been hacked.
+# After this lecture you can name the three steps, their data and their four models, derive the loss of a reward model and
+# the policy gradient, read PPO's objective term by term, say what the KL term is for, and tell when a reward has been
+# hacked.
 
 # %% [markdown] tags=["notes"]
-# 75 minutes with the demos. Two parts carry the rest: the exact optimum (slide "What beta does"; let the room predict what
-# happens as beta falls before anyone moves it) and the measured runs of "Reward hacking". The source slides call the second
-# Chinese rule by the name of its draft.
+# 75 minutes with the demos. Two parts carry the rest: the exact optimum (slide "What beta does"; let the room predict
+# what happens as beta falls before anyone moves it) and the measured runs of "Reward hacking". The source slides call the
+# second Chinese rule by the name of its draft.
 
 # %% tags=["skip"]
 import math
@@ -32,9 +34,10 @@ lab.start("03_rlhf")
 # ## Why align?
 #
 # Pre-training asks: what would come next on the internet? Users ask something else. *Alignment* (对齐) means to guide the
-# behaviour of an AI system so that it fits the interests and the intended goals of those who design it. Two questions follow.
-# *Whose* interests: the designers', the users', society's? And which goals? Usual principles: an answer fits the culture of the
-# country or region, its laws and ethics, and keeps to facts and logic. Askell et al. (2021) put the aim in three words:
+# behaviour of an AI system so that it fits the interests and the intended goals of those who design it. Two questions
+# follow. *Whose* interests: the designers', the users', society's? And which goals? Usual principles: an answer fits the
+# culture of the country or region, its laws and ethics, and keeps to facts and logic. Askell et al. (2021) put the aim in
+# three words:
 #
 # - **helpful** (有用): does what was asked, asks back when it must;
 # - **honest** (诚实): says what is true and how sure it is;
@@ -61,30 +64,30 @@ for kind, row in shown.items():
     print(f"{kind}: people preferred {'AB'[sorted(row['choices']).index(row['targets'][0])]}")
 
 # %% [markdown]
-# In both the preferred answer gives less help: an unsure answer was preferred to a confident wrong one, a refusal (as a joke) to
-# an offer. A reward must weigh such things against each other, and people weigh them differently.
+# In both the preferred answer gives less help: an unsure answer was preferred to a confident wrong one, a refusal (as a
+# joke) to an offer. A reward must weigh such things against each other, and people weigh them differently.
 
 # %% [markdown]
 # ### Rules around it
 #
 # Alignment is also a legal matter. As facts, with sources:
 #
-# - China: *Provisions on Deep Synthesis* (互联网信息服务深度合成管理规定), Order No. 12 of the Cyberspace Administration, the
-#   Ministry of Industry and Information Technology and the Ministry of Public Security, 25 November 2022, in force since 10
+# - China: *Provisions on Deep Synthesis* (互联网信息服务深度合成管理规定), Order No. 12 of the Cyberspace Administration, the Ministry
+#   of Industry and Information Technology and the Ministry of Public Security, 25 November 2022, in force since 10
 #   January 2023.
 # - China: *Interim Measures for Generative AI Services* (生成式人工智能服务管理暂行办法), Order No. 15, 13 July 2023, in force
 #   since 15 August 2023. They cover services to the public.
-# - European Union: *Artificial Intelligence Act*, Regulation (EU) 2024/1689, in force since 1 August 2024; duties of those who
-#   provide general-purpose models since 2 August 2025.
+# - European Union: *Artificial Intelligence Act*, Regulation (EU) 2024/1689, in force since 1 August 2024; duties of
+#   those who provide general-purpose models since 2 August 2025.
 #
-# Europol warned (27 March 2023) that such models are used for fraud and malware too. Rules change fast; check what is in force
-# where you are.
+# Europol warned (27 March 2023) that such models are used for fraud and malware too. Rules change fast; check what is in
+# force where you are.
 
 # %% [markdown]
 # ## Three steps
 #
-# A *policy* (策略) is whatever chooses actions; here it is the language model, an action is a token, and a whole answer is an
-# *episode* (回合). InstructGPT (Ouyang et al. 2022), the recipe that ChatGPT was built on:
+# A *policy* (策略) is whatever chooses actions; here it is the language model, an action is a token, and a whole answer is
+# an *episode* (回合). InstructGPT (Ouyang et al. 2022), the recipe that ChatGPT was built on:
 #
 # | | step 1: SFT 监督微调 | step 2: reward model 奖励模型 | step 3: PPO 近端策略优化 |
 # |---|---|---|---|
@@ -92,9 +95,9 @@ for kind, row in shown.items():
 # | what is trained | the policy (1.3, 6 or 175 billion parameters) | a score (6 billion) | the policy, on its own answers |
 # | the loss | cross-entropy | pairwise | clipped objective, KL penalty |
 #
-# Why 6 billion for the reward model, also beside a policy of 175? It is cheaper, and it was more stable: reward models of 175
-# billion could reach a lower validation loss, but their training was unstable, which made them a worse start for the value
-# function of step 3, and they would have made PPO far more expensive (Ouyang et al. 2022, appendix C).
+# Why 6 billion for the reward model, also beside a policy of 175? It is cheaper, and it was more stable: reward models of
+# 175 billion could reach a lower validation loss, but their training was unstable, which made them a worse start for the
+# value function of step 3, and they would have made PPO far more expensive (Ouyang et al. 2022, appendix C).
 
 # %% [markdown]
 # ### Step 3 needs four models
@@ -125,7 +128,8 @@ def four_models():
         arrow = {"arrowstyle": "-|>", "lw": 1.6, "color": "black", "patchA": drawn[a], "patchB": drawn[b]} | back
         ax.annotate("", boxes[b][:2], boxes[a][:2], arrowprops=arrow)
     ax.text(7.9, 1.35, "gradient", style="italic", fontsize=12)
-    ax.set(title="PPO: four models and what flows between them (grey: trained; dashed: frozen)", xlim=(-1.2, 15.4), ylim=(-0.2, 4.7))
+    title = "PPO: four models and what flows between them (grey: trained; dashed: frozen)"
+    ax.set(title=title, xlim=(-1.2, 15.4), ylim=(-0.2, 4.7))
     ax.axis("off")
 
 
@@ -133,8 +137,8 @@ four_models()
 plt.show()
 
 # %% [markdown]
-# Two are trained: the policy and its value head. Two are frozen: the reward model, or the policy could not be compared over
-# time, and the SFT model, from which the policy's drift is measured. The prompts come from the third data set:
+# Two are trained: the policy and its value head. Two are frozen: the reward model, or the policy could not be compared
+# over time, and the SFT model, from which the policy's drift is measured. The prompts come from the third data set:
 
 # %% tags=["hide-input"]
 sizes = tables.load("rlhf_data")
@@ -162,14 +166,14 @@ ax.legend(title="written by")
 plt.show()
 
 # %% [markdown]
-# Rounded: 13k, 33k and 31k prompts. These are small data sets for a model of 175 billion parameters; what is expensive is the
-# people who write and compare answers.
+# Rounded: 13k, 33k and 31k prompts. These are small data sets for a model of 175 billion parameters; what is expensive is
+# the people who write and compare answers.
 
 # %% [markdown]
 # ## The reward model's loss
 #
-# Assume that each answer $y$ to a prompt $x$ has a strength $r(x, y)$, and that people, when asked, choose $a$ over $b$ with the
-# probability (Bradley and Terry 1952)
+# Assume that each answer $y$ to a prompt $x$ has a strength $r(x, y)$, and that people, when asked, choose $a$ over $b$
+# with the probability (Bradley and Terry 1952)
 #
 # $$P(a \succ b) = \frac{e^{r(x,a)}}{e^{r(x,a)} + e^{r(x,b)}} = \sigma\big(r(x,a) - r(x,b)\big)$$
 #
@@ -178,24 +182,23 @@ plt.show()
 #
 # $$L = -\frac{1}{\binom K2}\ \mathbb{E}\big[\log \sigma\big(r(x, y_w) - r(x, y_l)\big)\big]$$
 #
-# All pairs of one prompt go into one batch. When they were shuffled apart, each answer was used for up to $K-1$ updates in an
-# epoch, and the model over-fitted (Ouyang et al. 2022).
+# All pairs of one prompt go into one batch. When they were shuffled apart, each answer was used for up to $K-1$ updates
+# in an epoch, and the model over-fitted (Ouyang et al. 2022).
 
 # %% tags=["nbval-check-output"]
 for answers in (4, 9):
     print(f"{answers} answers: {math.comb(answers, 2)} pairs from one ranking")
 for gap in (0.0, 1.0, 3.0):
-    print(
-        f"rewards {gap} apart: preferred with probability {1 / (1 + math.exp(-gap)):.2f}, loss {math.log(1 + math.exp(-gap)):.2f} nats"
-    )
+    loss = math.log(1 + math.exp(-gap))
+    print(f"rewards {gap} apart: preferred with probability {math.exp(-loss):.2f}, loss {loss:.2f} nats")
 
 # %% [markdown]
 # ### Do real preferences look like that?
 #
-# The formula is an assumption: one number per text must be enough to predict *every* comparison. It can be tested. Fifteen to
-# thirty people scored each of our film sentences, each from -4 to 4. When one person's score of sentence a is higher than
-# another person's score of sentence b, we count a win for a (we leave ties out). We fit strengths to the comparisons of one half
-# of the people; the other half's comparisons are the test.
+# The formula is an assumption: one number per text must be enough to predict *every* comparison. It can be tested.
+# Fifteen to thirty people scored each of our film sentences, each from -4 to 4. When one person's score of sentence a is
+# higher than another person's score of sentence b, we count a win for a (we leave ties out). We fit strengths to the
+# comparisons of one half of the people; the other half's comparisons are the test.
 #
 # **Predict:** where the fitted model says "a wins with probability 0.6", how often does a win in the other half?
 
@@ -237,9 +240,9 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# The points lie near the line: for these texts one number per text predicts how often *other* people agree, from close pairs to
-# clear ones. That is what a reward model needs. It need not hold elsewhere: where tastes differ by group, or where a beats b, b
-# beats c and c beats a, no single number can fit.
+# The points lie near the line: for these texts one number per text predicts how often *other* people agree, from close
+# pairs to clear ones. That is what a reward model needs. It need not hold elsewhere: where tastes differ by group, or
+# where a beats b, b beats c and c beats a, no single number can fit.
 
 # %% [markdown]
 # ## Step 3: the objective
@@ -248,9 +251,9 @@ plt.show()
 # \mathrm{KL}(\pi\,\|\,\pi_{ref}) = \mathbb{E}_{y \sim \pi}\Big[\log\frac{\pi(y|x)}{\pi_{ref}(y|x)}\Big]$$
 #
 # The *KL divergence* (KL 散度) measures in nats how far the policy has moved from $\pi_{ref}$, the SFT model: 0 if they are
-# equal, large if the policy writes what the SFT model would hardly write. The *KL penalty* (KL 惩罚) with its factor $\beta$ acts like a
-# leash. InstructGPT adds a third term, language modelling on pre-training text, against the loss of accuracy on other tasks
-# (the *alignment tax* 对齐税).
+# equal, large if the policy writes what the SFT model would hardly write. The *KL penalty* (KL 惩罚) with its factor
+# $\beta$ acts like a leash. InstructGPT adds a third term, language modelling on pre-training text, against the loss of
+# accuracy on other tasks (the *alignment tax* 对齐税).
 #
 # ### The optimum can be written down
 #
@@ -262,10 +265,10 @@ plt.show()
 #
 # $$\pi^*(y|x) = \frac{1}{Z(x)}\,\pi_{ref}(y|x)\,e^{r(x,y)/\beta},\qquad Z(x)=\sum_y \pi_{ref}(y|x)\,e^{r(x,y)/\beta}$$
 #
-# A KL divergence is smallest, 0, at $\pi=\pi^*$. This holds for *whole texts*. What we cannot do is to compute it: $Z$ sums
-# over all texts, and we cannot sample from $\pi^*$ without it. Hence PPO. For one single word the sum is short, so we can look at
-# the optimum without training. The choice is the course model's next word, the reward is how nice the word sounds to people
-# (the VADER word list).
+# A KL divergence is smallest, 0, at $\pi=\pi^*$. This holds for *whole texts*. What we cannot do is to compute it: $Z$
+# sums over all texts, and we cannot sample from $\pi^*$ without it. Hence PPO. For one single word the sum is short, so
+# we can look at the optimum without training. The choice is the course model's next word, the reward is how nice the word
+# sounds to people (the VADER word list).
 
 # %%
 model, tokenizer = load_model("course", precision="fp32")
@@ -313,8 +316,9 @@ plt.show()
 # %%
 widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1));
 # %% [markdown]
-# With a small beta all the probability goes to the one word that pays best, however unlikely it was. That is not a fault of some
-# algorithm: it *is* the best policy for that reward. Reward and KL both rise as beta falls, and the reward rises ever more slowly:
+# With a small beta all the probability goes to the one word that pays best, however unlikely it was. That is not a fault
+# of some algorithm: it *is* the best policy for that reward. Reward and KL both rise as beta falls, and the reward rises
+# ever more slowly:
 
 # %%
 frontier = pd.DataFrame(
@@ -326,21 +330,22 @@ frontier.set_index("beta").round(2)
 # %% [markdown]
 # ## From reward to gradient
 #
-# A text has many words, and its reward comes at the end. The expected reward is a sum over all texts, so we sample. But how does
-# one differentiate an expectation over samples that depend on the parameters $\theta$? With $\nabla\pi = \pi\,\nabla\log\pi$:
+# A text has many words, and its reward comes at the end. The expected reward is a sum over all texts, so we sample. But
+# how does one differentiate an expectation over samples that depend on the parameters $\theta$? With $\nabla\pi =
+# \pi\,\nabla\log\pi$:
 #
 # $$\nabla_\theta\,\mathbb{E}_{y\sim\pi}[r(y)] = \sum_y r(y)\,\nabla\pi(y) = \mathbb{E}_{y\sim\pi}\big[r(y)\,\nabla\log\pi(y)\big],
 # \qquad \log\pi(y)=\sum_t\log\pi(y_t|y_{<t})$$
 #
-# This is the *policy gradient* (策略梯度; Williams 1992, REINFORCE): write, score, and raise the log-probability of each token in
-# proportion to the score. One trick makes it usable. For any number $b$ that does not depend on $y$,
+# This is the *policy gradient* (策略梯度; Williams 1992, REINFORCE): write, score, and raise the log-probability of each
+# token in proportion to the score. One trick makes it usable. For any number $b$ that does not depend on $y$,
 #
 # $$\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = b\,\nabla 1 = 0$$
 #
 # so such a *baseline* (基线) may be subtracted without changing the mean of the gradient, only its variance.
 #
-# **Predict:** all rewards are between 99 and 101. What does the gradient do with a text of reward 99.5, without a baseline and
-# with $b = 100$? And how much smaller does its standard deviation get in the next cell?
+# **Predict:** all rewards are between 99 and 101. What does the gradient do with a text of reward 99.5, without a
+# baseline and with $b = 100$? And how much smaller does its standard deviation get in the next cell?
 
 # %% tags=["nbval-check-output"]
 rewards = torch.tensor([101.0, 100.0, 99.0])  # of three one-word texts
@@ -351,25 +356,29 @@ for baseline in (0.0, 100.0):
     samples = torch.stack([(rewards[y] - baseline) * scores_of[y] for y in range(3)])
     mean = probabilities @ samples
     spread = (probabilities @ (samples - mean) ** 2).sqrt()
-    print(f"baseline {baseline:5.0f}: mean gradient {[round(v, 2) for v in mean.tolist()]}, spread {[round(v, 2) for v in spread.tolist()]}")
+    mean, spread = ([round(v, 2) for v in values.tolist()] for values in (mean, spread))
+    print(f"baseline {baseline:5.0f}: mean gradient {mean}, spread {spread}")
 
 # %% [markdown]
-# The mean is the same, the spread falls by two orders of magnitude. Without a baseline even the worst text is made more likely
-# whenever it is sampled; with it, a text below 100 is made less likely. The best simple baseline is the reward to be expected, and that
-# may differ at every token: the *value head* (价值头), a second output of the policy, predicts at each token the reward that is still to come. What
-# came better than predicted is the *advantage* (优势) $A_t$ (you will write it in the lab).
+# The mean is the same, the spread falls by two orders of magnitude. Without a baseline even the worst text is made more
+# likely whenever it is sampled; with it, a text below 100 is made less likely. The best simple baseline is the reward to
+# be expected, and that may differ at every token: the *value head* (价值头), a second output of the policy, predicts at each
+# token the reward that is still to come. What came better than predicted is the *advantage* (优势) $A_t$ (you will write it
+# in the lab).
 
 # %% [markdown]
 # ## PPO: limit the size of a step
 #
-# Sampling is expensive, so each batch of texts is used for several updates. But the gradient above is for texts of the *current*
-# policy; these came from $\pi_{old}$. Importance sampling corrects that with the ratio $\rho = \pi / \pi_{old}$ (its gradient at $\rho=1$ is
-# that of $\log\pi$), and only while the two stay close. PPO (Schulman et al. 2017) therefore clips:
+# Sampling is expensive, so each batch of texts is used for several updates. But the gradient above is for texts of the
+# *current* policy; these came from $\pi_{old}$. Importance sampling corrects that with the ratio $\rho = \pi / \pi_{old}$
+# (its gradient at $\rho=1$ is that of $\log\pi$), and only while the two stay close. PPO (Schulman et al. 2017) therefore
+# clips:
 #
 # $$\min\big(\rho A,\ \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, A\big)$$
 #
-# **Predict:** a bad token ($A < 0$) has already become *more* likely than before ($\rho = 1.5$). Is there still a gradient? And for a bad
-# token that has become much less likely ($\rho = 0.5$)? Sketch the curve for $A<0$ before you look.
+# **Predict:** a bad token ($A < 0$) has already become *more* likely than before ($\rho = 1.5$). Is there still a
+# gradient? And for a bad token that has become much less likely ($\rho = 0.5$)? Sketch the curve for $A<0$ before you
+# look.
 
 # %% tags=["hide-input"]
 def clipped(advantage=1.0, epsilon=0.2, ax=None):
@@ -379,8 +388,10 @@ def clipped(advantage=1.0, epsilon=0.2, ax=None):
     taken = np.minimum(plain, limited)
     ax.plot(ratio, plain, marker="", linestyle=":", color="grey", label="plain: ratio times A")
     ax.plot(ratio, taken, marker="", color=plots.COLORS[0], linewidth=3, label="PPO")
-    ax.fill_between(ratio, *ax.get_ylim(), where=np.isclose(np.gradient(taken, ratio), 0), color="lightgrey", label="no gradient")
-    ax.set(title=f"Objective of one token, A = {advantage:+.1f}", xlabel="ratio new / old probability", ylabel="objective (maximized)")
+    flat = np.isclose(np.gradient(taken, ratio), 0)
+    ax.fill_between(ratio, *ax.get_ylim(), where=flat, color="lightgrey", label="no gradient")
+    ax.set(title=f"Objective of one token, A = {advantage:+.1f}", xlabel="ratio of the probabilities, new / old",
+           ylabel="objective (to be maximized)")  # fmt: skip
     ax.legend(fontsize=10)
 
 
@@ -394,16 +405,18 @@ widgets.explorer(clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05))
 
 # %% [markdown]
 # At $A<0$ and $\rho=1.5$ there is a gradient: the token goes the wrong way, and PPO pulls it back with full strength. At
-# $\rho=0.5$ there is none: the token is already much less likely, and nothing more is gained in this batch. In one sentence: the
-# minimum stops rewarding further steps in the *right* direction beyond $1\pm\epsilon$, and never stops correcting steps in the wrong one.
+# $\rho=0.5$ there is none: the token is already much less likely, and nothing more is gained in this batch. In one
+# sentence: the minimum stops rewarding further steps in the *right* direction beyond $1\pm\epsilon$, and never stops
+# correcting steps in the wrong one.
 
 # %% [markdown]
 # ## Over-estimation: best of n
 #
-# Before any training, take the *simplest* optimizer: draw $n$ texts, keep the one with the highest reward (*best-of-n*, 择优采样). Its KL to
-# plain sampling is at most $\log n - (n-1)/n$ nats (Stiennon et al. 2020). Our texts are real sentences with real human scores, so we can
-# compare what the reward model expects of the chosen text with what people said. The reward model: ridge regression of the
-# scores on word counts (TF-IDF), from 1,000 labelled sentences, with little regularization.
+# Before any training, take the *simplest* optimizer: draw $n$ texts, keep the one with the highest reward (*best-of-n*,
+# 择优采样). Its KL to plain sampling is at most $\log n - (n-1)/n$ nats (Stiennon et al. 2020). Our texts are real sentences
+# with real human scores, so we can compare what the reward model expects of the chosen text with what people said. The
+# reward model: ridge regression of the scores on word counts (TF-IDF), from 1,000 labelled sentences, with little
+# regularization.
 #
 # **Predict:** $n$ goes from 1 to 128. Do the expected and the human score rise together? By how much do they
 # differ at $n=128$?
@@ -449,21 +462,22 @@ plt.show()
 widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3, 1.0]);
 
 # %% [markdown]
-# Both rise, so choosing helps. But the reward model expects more than people said: the maximum prefers texts on which its errors are
-# positive. This is *over-estimation* (the winner's curse). More regularization (try ridge 1.0) shrinks what it expects and the gap closes or
-# turns round; the texts that are chosen hardly get worse. It is not hacking: the human score does not fall, because best-of-n can only choose
-# among sentences that someone wrote. A policy can write anything.
+# Both rise, so choosing helps. But the reward model expects more than people said: the maximum prefers texts on which its
+# errors are positive. This is *over-estimation* (the winner's curse). More regularization (try ridge 1.0) shrinks what it
+# expects and the gap closes or turns round; the texts that are chosen hardly get worse. It is not hacking: the human
+# score does not fall, because best-of-n can only choose among sentences that someone wrote. A policy can write anything.
 
 # %% [markdown]
 # ## Reward hacking
 #
-# "When a measure becomes a target, it ceases to be a good measure" (Goodhart's law, in Strathern's words). Now a policy is *trained*: a
-# small Transformer that continues film reviews, by PPO. Its reward model is deliberately weak: it adds up one number per word, learnt from comparisons between
-# 300 sentences. Four curves: the reward, and three metrics that nobody optimizes. "Reviewers" is a classifier trained on other
-# sentences with other labels (is the sentence from a positive review?); "vectors" asks the same of MiniLM's vectors of whole sentences.
+# "When a measure becomes a target, it ceases to be a good measure" (Goodhart's law, in Strathern's words). Now a policy
+# is *trained*: a small Transformer that continues film reviews, by PPO. Its reward model is deliberately weak: it adds up
+# one number per word, learnt from comparisons between 300 sentences. Four curves: the reward, and three metrics that
+# nobody optimizes. "Reviewers" is a classifier trained on other sentences with other labels (is the sentence from a
+# positive review?); "vectors" asks the same of MiniLM's vectors of whole sentences.
 #
-# **Predict:** without a KL penalty (β = 0), what happens in 60 rounds to the reward, to "reviewers", to the variety of the words? Sketch three
-# curves, and then the same with β = 0.3.
+# **Predict:** without a KL penalty (β = 0), what happens in 60 rounds to the reward, to "reviewers", to the variety of
+# the words? Sketch three curves, and then the same with β = 0.3.
 
 # %% tags=["hide-input"]
 runs = tables.load("reward_hacking")
@@ -476,9 +490,9 @@ METRICS = {
 fig, axes = plt.subplots(2, 2, figsize=(12, 7), sharex=True)
 for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
     for i, (beta, some) in enumerate(runs[(runs["method"] == "PPO") & runs["beta"].isin([0.0, 0.3])].groupby("beta")):
-        ends = np.array([scoring.mean(part[what]) for _, part in some.groupby("round")])
-        ax.errorbar(sorted(some["round"].unique()), ends[:, 0], [ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]], capsize=4,
-                    label=f"beta {beta}", marker=plots.MARKERS[i], linestyle=plots.LINES[i], color=plots.COLORS[i])  # fmt: skip
+        middle, low, high = np.array([scoring.mean(part[what]) for _, part in some.groupby("round")]).T
+        style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 4}
+        ax.errorbar(sorted(some["round"].unique()), middle, [middle - low, high - middle], label=f"beta {beta}", **style)
     ax.set(title=title, ylabel=unit, xlabel="round of PPO (3 seeds, t interval)")
 axes[0, 0].legend()
 plt.show()
@@ -489,28 +503,30 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
         print(f"beta {beta}, round {i:2}, mean reward {row['reward']:+5.1f}: {row['text_1']}")
 
 # %% [markdown]
-# HACKTEXT
-# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the gold reward first
-# rises and then falls, while the reward of the trained-against model keeps rising; larger reward models and more labels delay the turn. What is done against it: a
-# KL penalty, early stopping, several reward models at once, fresh labels for what the policy writes now.
+# HACKTEXT Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL
+# grows, the gold reward first rises and then falls, while the reward of the trained-against model keeps rising; larger
+# reward models and more labels delay the turn. What is done against it: a KL penalty, early stopping, several reward
+# models at once, fresh labels for what the policy writes now.
 
 # %% [markdown]
 # ## What came after
 #
-# **DPO** (直接偏好优化; Rafailov et al. 2023). Solve the optimum above for the reward: $r = \beta \log(\pi^* / \pi_{ref}) + \beta\log Z(x)$. In a
-# pair of answers to the same prompt the intractable $\log Z(x)$ cancels. Put the rest into the pairwise loss: no reward model, no sampling,
-# no value head. The price: it learns from given pairs only, not from what it would write itself; and the loss only asks for a larger *difference*,
-# so the chosen answers may become *less* likely, as long as the rejected ones do so even more (Pal et al. 2024). The lab measures both.
+# **DPO** (直接偏好优化; Rafailov et al. 2023). Solve the optimum above for the reward: $r = \beta \log(\pi^* / \pi_{ref}) +
+# \beta\log Z(x)$. In a pair of answers to the same prompt the intractable $\log Z(x)$ cancels. Put the rest into the
+# pairwise loss: no reward model, no sampling, no value head. The price: it learns from given pairs only, not from what it
+# would write itself; and the loss only asks for a larger *difference*, so the chosen answers may become *less* likely, as
+# long as the rejected ones do so even more (Pal et al. 2024). The lab measures both.
 #
-# **GRPO** (Shao et al. 2024) needs no value head: it writes a group of $G$ answers to one prompt and compares them with each other.
-# The advantage of *every* token of answer $i$ is $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the group. The clipped objective
-# is first averaged *within each answer* (divided by its length), then over the group, and the KL penalty is a term of
-# the *loss*, not of the reward. Both divisions have side effects: a wrong answer is penalized less per token if it is longer, and prompts of
-# which nearly all answers are right (or wrong) get a large weight; Dr. GRPO drops both (Liu et al. 2025).
+# **GRPO** (Shao et al. 2024) needs no value head: it writes a group of $G$ answers to one prompt and compares them with
+# each other. The advantage of *every* token of answer $i$ is $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the
+# group. The clipped objective is first averaged *within each answer* (divided by its length), then over the group, and
+# the KL penalty is a term of the *loss*, not of the reward. Both divisions have side effects: a wrong answer is penalized
+# less per token if it is longer, and prompts of which nearly all answers are right (or wrong) get a large weight; Dr.
+# GRPO drops both (Liu et al. 2025).
 #
-# **Verifiable rewards** (可验证奖励). In mathematics and code a program can check the answer (DeepSeek-R1, 2025), so there is no
-# reward model to be fooled. The KL penalty is then often left out: in Dr. GRPO (Liu et al. 2025) and Olmo 3 (Team Olmo 2025). Programs can be fooled as well, for
-# example when the tests of a code task can be passed without solving it.
+# **Verifiable rewards** (可验证奖励). In mathematics and code a program can check the answer (DeepSeek-R1, 2025), so there is
+# no reward model to be fooled. The KL penalty is then often left out: in Dr. GRPO (Liu et al. 2025) and Olmo 3 (Team Olmo
+# 2025). Programs can be fooled as well, for example when the tests of a code task can be passed without solving it.
 #
 # **AI feedback** (Bai et al. 2022b). A model judges by written principles, in place of part of the people.
 #
@@ -524,14 +540,16 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
 # %% [markdown]
 # ## Is it better? Evaluating chat models
 #
-# - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion parameters to those of GPT-3 with 175
-#   (Ouyang et al. 2022). *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et al. 2024).
-# - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each other,
-#   and have their own faults: they favour the first answer, the longer one, and their own (Zheng et al. 2023).
-# - **Tests.** Qin et al. (2023) ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic and natural
-#   language inference, and often worse at commonsense, symbolic and logical reasoning. Against models *fine-tuned* on the task it did often worse:
-#   the statement that it "beats fine-tuned models from a prompt alone" holds for some tasks only. On public data sets RLHF
-#   also *cost* accuracy, and mixing in pre-training text gave most of it back (Ouyang et al. 2022).
+# - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion parameters to those of GPT-3 with
+#   175 (Ouyang et al. 2022). *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et
+#   al. 2024).
+# - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each
+#   other, and have their own faults: they favour the first answer, the longer one, and their own (Zheng et al. 2023).
+# - **Tests.** Qin et al. (2023) ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic
+#   and natural language inference, and often worse at commonsense, symbolic and logical reasoning. Against models
+#   *fine-tuned* on the task it did often worse: the statement that it "beats fine-tuned models from a prompt alone" holds
+#   for some tasks only. On public data sets RLHF also *cost* accuracy, and mixing in pre-training text gave most of it
+#   back (Ouyang et al. 2022).
 #
 # How large is a lead? Strengths are given as Elo points; 400 points are a factor of ten in the odds:
 
@@ -550,14 +568,16 @@ for games in (100, 400, 1600):
     print(f"{value:.2f} of {games:4}: 95 % interval {low:.2f} to {high:.2f}{'' if low > 0.5 else '   contains one half'}")
 
 # %% [markdown]
-# With 100 comparisons we cannot tell; with 400 it is a narrow decision. The interval shrinks with the square root of the number.
+# With 100 comparisons we cannot tell; with 400 it is a narrow decision. The interval shrinks with the square root of the
+# number.
 
 # %% [markdown]
 # ## Summary
 #
-# - People can compare what they cannot define. A reward model turns comparisons into a number (Bradley-Terry), and this can be tested.
-# - The best policy under reward and KL penalty is $\pi_{ref}\,e^{r/\beta}/Z$, for whole texts too; $Z$ cannot be computed. A small $\beta$ gives
-#   the reward model's errors their full weight.
+# - People can compare what they cannot define. A reward model turns comparisons into a number (Bradley-Terry), and this
+#   can be tested.
+# - The best policy under reward and KL penalty is $\pi_{ref}\,e^{r/\beta}/Z$, for whole texts too; $Z$ cannot be
+#   computed. A small $\beta$ gives the reward model's errors their full weight.
 # - PPO learns from samples: policy gradient, a baseline (advantage), and a clipped ratio that limits each step.
 # - A reward is a measure that has become a target. Watch a metric that nobody optimizes.
 # - DPO drops reward model and sampling, GRPO the value head; with verifiable rewards the KL penalty is often dropped too.
@@ -566,24 +586,25 @@ for games in (100, 400, 1600):
 # ## Further reading
 #
 # - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - N. Stiennon, L. Ouyang, J. Wu, D. M. Ziegler, R. Lowe, C. Voss, A. Radford, D. Amodei, P. Christiano. *Learning to Summarize
-#   from Human Feedback.* NeurIPS 2020. arXiv:2009.01325
+# - N. Stiennon, L. Ouyang, J. Wu, D. M. Ziegler, R. Lowe, C. Voss, A. Radford, D. Amodei, P. Christiano. *Learning to
+#   Summarize from Human Feedback.* NeurIPS 2020. arXiv:2009.01325
 # - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
 # - Y. Bai et al. *Constitutional AI: Harmlessness from AI Feedback.* 2022 (b). arXiv:2212.08073
-# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.* Biometrika
-#   39, 1952. doi:10.2307/2334029
-# - R. J. Williams. *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning.* Machine Learning
-#   8, 1992. doi:10.1007/BF00992696
+# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.*
+#   Biometrika 39, 1952. doi:10.2307/2334029
+# - R. J. Williams. *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning.* Machine
+#   Learning 8, 1992. doi:10.1007/BF00992696
 # - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
 #   arXiv:1707.06347
 # - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
-# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language Model
-#   Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
-# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference Optimisation
-#   with DPO-Positive.* 2024. arXiv:2402.13228
+# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language
+#   Model Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
+# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference
+#   Optimisation with DPO-Positive.* 2024. arXiv:2402.13228
 # - Z. Shao et al. *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.* 2024.
 #   arXiv:2402.03300
-# - DeepSeek-AI. *DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning.* 2025. arXiv:2501.12948
+# - DeepSeek-AI. *DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning.* 2025.
+#   arXiv:2501.12948
 # - L. Zheng et al. *Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena.* NeurIPS 2023. arXiv:2306.05685
 # - W.-L. Chiang et al. *Chatbot Arena: An Open Platform for Evaluating LLMs by Human Preference.* ICML 2024.
 #   arXiv:2403.04132
