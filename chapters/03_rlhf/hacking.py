@@ -9,6 +9,7 @@ cannot disagree. A command that was cut goes on where it stopped.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def rows(names: dict[str, Any], method: str, beta: float, rate: float, seed: int
         exams, last = {ROUNDS: names["examine"](policy, weak)}, log[-10:]
         logs = {f"{side}_nats": round(sum(row[side] for row in last) / len(last), 3) for side in ("chosen", "rejected")}
     elif method == "best of 4":
-        exams = {0: names["best_of"](4, weak, seed)}
+        exams = {0: names["best_of"](4, weak, seed).assign(kl=math.log(4) - 3 / 4)}  # at most so far from the SFT policy
     else:
         exams = {ROUNDS: names["examine"](names["sft_on_best"](seed, weak, ROUNDS), weak)}
     found = []

@@ -53,9 +53,10 @@ lab.start(
 #
 # The *policy* (策略) is the model that is to learn by trial: given the first words of a film review, it writes the rest.
 # RLHF needs many rounds of writing and learning, and a claim needs several seeds. So our policy is small: a Transformer
-# with two layers that knows the most frequent words of our reviews and nothing else. Its texts are clumsy, but all that
-# happens to a large policy in RLHF happens here too, in seconds. The course model has another job: in section 5 it reads
-# what the policy wrote.
+# with two layers that knows the most frequent words of our reviews and nothing else. Its texts are clumsy; what you will
+# see of the reward, the KL and the variety has been reported for large policies too (Gao et al. 2023), but takes seconds
+# here. The course model has two jobs: its vectors of our words are the policy's start, and in section 5 it reads what the
+# policy wrote.
 
 # %% tags=["experiment", "ladder"]
 MODEL = "course"  # who reads the policy's texts; on a T4 with a hub: "HuggingFaceTB/SmolLM2-360M-Instruct", or another model
@@ -390,13 +391,12 @@ if importlib.util.find_spec("trl"):
     assert abs(float(pairwise_loss(chosen, rejected)) - theirs) < 1e-5
 
 # %% [markdown]
-# %% [markdown]
 # ### A weak one and a better one
 #
 # Two reward models, both trained by your loss. The *weak* one knows only words: one number per word, and a text's reward
 # is the sum over its words. It sees comparisons between 300 sentences. The *better* one is MiniLM, an encoder of six
 # layers that reads the whole sentence, with one number on top. A reward model need not be of the policy's kind:
-# InstructGPT's had 6 billion parameters, its largest policy 175.
+# InstructGPT's had 6 billion parameters, its largest policy 175 billion.
 
 # %% tags=["experiment", "ladder"]
 class WordReward(nn.Module):
@@ -435,7 +435,7 @@ print("words that it likes best:", ", ".join(vocabulary[i] for i in best))
 
 # %% tags=["experiment"]
 class Reward(nn.Module):
-    """One number a text."""
+    """One number per text, from MiniLM."""
 
     def __init__(self):
         super().__init__()
@@ -1223,14 +1223,18 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The loss asks only for a larger *difference*. The measured lines say by which of the two ways the difference grew in
-# this run; that the chosen texts, too, become less likely has been reported for large models (Pal et al. 2024).
+# The loss asks only for a larger *difference*, and both lines may fall: the chosen texts become less likely too, only
+# more slowly than the rejected ones. Two reasons. The loss allows it, and it has been reported for large models (Pal et
+# al. 2024). And here part of it is forced: all our pairs are samples of the SFT policy, and over all its samples the mean
+# of log π − log π_ref is −KL(π_ref ‖ π), never above 0. The probability that the pairs lose goes to texts that are in no
+# pair, and DPO never looks at them.
 #
 # ### All methods, three seeds
 #
 # From the same table: every method learns from 60 × 64 texts and the same weak reward model. Baselines: *SFT on the best*
 # (imitate the quarter of the SFT policy's texts that the reward likes best) and *best of 4* (no training: write four
-# texts, keep the one with the highest reward). DPO's learning rate was tried at three values, as PPO's β at three.
+# texts, keep the one with the highest reward). DPO's learning rate was tried at three values, as PPO's β at three. For
+# best of 4 the column kl holds its upper bound, log 4 − 3/4.
 
 # %% tags=["experiment"]
 COLUMNS = ["reward", "kl", "reviewers", "vectors", "variety", "length", "chosen_nats", "rejected_nats"]
@@ -1256,8 +1260,8 @@ shown.style.set_caption("mean of three seeds ± half the 95 % t interval; chosen
 # A team that watches the reward only sees it rise. Write an alarm: a number for each text that is high when a policy has
 # begun to exploit its reward. The grader computes the *ROC AUC* (ROC 曲线下面积) of your numbers on texts of another seed: the
 # probability that a text of a policy without KL penalty, 10 to 60 rounds old, gets a higher number than a text of the SFT
-# policy or of PPO with β = 0.3. 0.5 is guessing; full marks need 0.85. You know neither the reward nor the policy, only
-# the texts.
+# policy or of PPO with β = 0.3. 0.5 is guessing; full marks need 0.92. The length alone is not enough. You know neither
+# the reward nor the policy, only the texts.
 
 
 # %% [markdown]

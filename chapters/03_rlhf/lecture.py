@@ -124,10 +124,10 @@ def four_models():
     for flow in ("prompt policy", "policy answer", "answer reward", "answer reference", "reward sum", "reference sum",
                  "sum advantage", "value advantage", "policy value", "advantage policy"):  # fmt: skip
         a, b = flow.split()
-        back = {"ls": ":", "connectionstyle": "arc3,rad=0.12"} if flow == "advantage policy" else {}
+        back = {"ls": ":", "connectionstyle": "arc3,rad=-0.1"} if flow == "advantage policy" else {}
         arrow = {"arrowstyle": "-|>", "lw": 1.6, "color": "black", "patchA": drawn[a], "patchB": drawn[b]} | back
         ax.annotate("", boxes[b][:2], boxes[a][:2], arrowprops=arrow)
-    ax.text(7.9, 1.35, "gradient", style="italic", fontsize=12)
+    ax.text(5.9, 1.25, "gradient", style="italic", fontsize=12)
     title = "PPO: four models and what flows between them (grey: trained; dashed: frozen)"
     ax.set(title=title, xlim=(-1.2, 15.4), ylim=(-0.2, 4.7))
     ax.axis("off")
@@ -216,7 +216,7 @@ def comparisons(half, times):
     return a[x != y], b[x != y], (x > y)[x != y]
 
 # %%
-a, b, a_won = comparisons(half=0, times=3)
+a, b, a_won = comparisons(half=0, times=10)
 design = np.eye(TEXTS)[a] - np.eye(TEXTS)[b]  # Bradley-Terry is a logistic regression on these rows, without intercept
 strength = LogisticRegression(fit_intercept=False, C=10).fit(design, a_won).coef_[0]
 a, b, a_won = comparisons(half=1, times=1)
@@ -241,8 +241,9 @@ plt.show()
 
 # %% [markdown]
 # The points lie near the line: for these texts one number per text predicts how often *other* people agree, from close
-# pairs to clear ones. That is what a reward model needs. It need not hold elsewhere: where tastes differ by group, or
-# where a beats b, b beats c and c beats a, no single number can fit.
+# pairs to clear ones. (Where a point lies below, the fit is too sure: each half has only some ten people per sentence.)
+# That is what a reward model needs. It need not hold elsewhere: where tastes differ by group, or where a beats b, b beats
+# c and c beats a, no single number can fit.
 
 # %% [markdown]
 # ## Step 3: the objective
@@ -503,10 +504,17 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
         print(f"beta {beta}, round {i:2}, mean reward {row['reward']:+5.1f}: {row['text_1']}")
 
 # %% [markdown]
-# HACKTEXT Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL
-# grows, the gold reward first rises and then falls, while the reward of the trained-against model keeps rising; larger
-# reward models and more labels delay the turn. What is done against it: a KL penalty, early stopping, several reward
-# models at once, fresh labels for what the policy writes now.
+# Without the penalty the reward rises to the end, far above that of any real sentence. Both classifiers rise first and
+# then fall, back to where they began or below: at first the policy learns to praise, then it finds the words that pay
+# best and repeats them, and variety falls from the start. Neither classifier is people, but they do not share the
+# reward's errors. With β = 0.3 the reward rises little, and the texts stay as they were or get a little better. (One more
+# metric would have misled us: repeated words are *easy to predict*, so the fluency that a language model measures looks
+# better and better.)
+#
+# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the gold
+# reward first rises and then falls, while the reward that is optimized keeps rising; with larger reward models and more labels the gold
+# reward gets higher before it falls. What is done against it: a KL penalty, early stopping, several reward models at once, fresh
+# labels for what the policy writes now.
 
 # %% [markdown]
 # ## What came after

@@ -258,3 +258,28 @@ def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
 # the logarithm of a sigmoid, which is -inf far from the reference
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
     return -torch.log(torch.sigmoid(beta * ((chosen - reference_chosen) - (rejected - reference_rejected)))).mean()
+
+
+# %% tags=["mutant:suspicion"]
+# the length only: texts of a hacked policy are long, but so are many others
+def suspicion(texts):
+    return [float(len(text.split())) for text in texts]
+
+
+# %% tags=["mutant:suspicion"]
+# the wrong way round: the number of different words
+def suspicion(texts):
+    return [float(len(set(text.split()))) for text in texts]
+
+
+# %% tags=["mutant:suspicion"]
+# every text is as suspicious as any other
+def suspicion(texts):
+    return [0.5 for _ in texts]
+
+
+# %% tags=["mutant:suspicion"]
+# one number for all texts together
+def suspicion(texts):
+    words = " ".join(texts).split()
+    return [1 - len(set(words)) / len(words)]
