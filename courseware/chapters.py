@@ -8,7 +8,7 @@ Sources are jupytext py:percent files. A cell's tags say what it is:
                         `# because: …` beside a case says what kind of input it is; see grading/failing_cases.py
     mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
     experiment          a slow cell that no graded cell needs
-    ladder              (chapter 4) a cell that ladder.py runs too, to make the tables of trained models
+    ladder              a cell that the chapter's own command (hacking.py, ladder.py) runs too, to make a table of trained models
 
 In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides; hide-input folds code.
 """

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 import transformers
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from torch import nn
 from tqdm.auto import tqdm
@@ -45,6 +46,7 @@ lab.start(
         "gae",
         "ppo_loss",
         "dpo_loss",
+        "suspicion",
     ],
 )
 
@@ -263,6 +265,7 @@ def visible():
     ]
 
 # %% tags=["experiment"]
+lab.needs("preference_pairs")
 generator = torch.Generator().manual_seed(0)
 pairs = preference_pairs(scores, *torch.randint(6000, (2, 2500), generator=generator), margin=1.0)
 held_out = preference_pairs(scores, *(6000 + torch.randint(2000, (2, 700), generator=generator)), margin=0.5)
@@ -429,6 +432,7 @@ def word_reward(sentences, candidates=1500, seed=0):
     return reward.requires_grad_(False)
 
 # %% tags=["experiment"]
+lab.needs("preference_pairs", "pairwise_loss")
 weak = word_reward(300)
 best = weak.word.topk(12).indices.tolist()
 print("words that it likes best:", ", ".join(vocabulary[i] for i in best))
@@ -458,6 +462,7 @@ class Reward(nn.Module):
         return self([reviews[i]["text"] for i in chosen.T.flatten().tolist()]).chunk(2)
 
 # %% tags=["experiment"]
+lab.needs("preference_pairs", "pairwise_loss")
 torch.manual_seed(0)
 reward, steps = Reward().to(DEVICE), lab.budget(full=45, quick=3)
 optimizer = torch.optim.AdamW([{"params": reward.body.parameters()}, {"params": reward.head.parameters()}])
@@ -492,7 +497,7 @@ def judged(batches):
 def share(name, right):
     """A line: the share of right verdicts with its Wilson interval."""
     value, low, high = scoring.proportion(int(right.sum()), len(right))
-    print(f"{name:<42}{value:.2f} right (95 % interval {low:.2f} to {high:.2f}), {len(right)} pairs")
+    print(f"{name:<42}{value:.2f} right (95 % interval {low:.2f} to {high:.2f}), {len(right)} cases")
 
 
 tested = held_out[: lab.budget(full=360, quick=20)]
@@ -910,7 +915,8 @@ def examined(ids, policy, reward):
     kl = ((ours.exp() * (ours - theirs)).sum(-1) * mask).sum(1)
     return pd.DataFrame({
         "text": texts, "reward": reward(ids).cpu(), "kl": kl.cpu(), "length": (ids[:, START:] != END).sum(1).cpu(),
-        "reviewers": reviewers(texts), "vectors": vectors(texts), "nats": nats_per_word(texts[:32]),
+        "reviewers": reviewers(texts), "vectors": vectors(texts),
+        "nats": nats_per_word(texts[: lab.budget(full=32, quick=4)]),
     })  # fmt: skip
 
 
@@ -918,7 +924,15 @@ def examine(policy, reward, seed=0):
     """What a policy writes for the prompts of the exam, `examined`."""
     return examined(whole(*write(policy, exam, seed)), policy, reward)
 
+# %% tags=["experiment"]
+texts, labels = positive(range(9300, 9300 + lab.budget(full=400, quick=40)))
+for name, metric in {"reviewers": reviewers, "vectors": vectors}.items():
+    share(f"{name}, on real sentences", torch.tensor((metric(texts) > 0.5) == np.array(labels)))
+
 # %% [markdown]
+# Both are right far more often than a coin on real sentences that they have not seen, and wrong often enough: no single
+# metric is to be trusted, so we look at all of them and at the texts.
+#
 # ### The loop
 #
 # All of it is yours. Each round: write 64 texts; reward them, token by token, with the KL penalty; estimate advantages;
@@ -972,6 +986,7 @@ def ppo(seed, beta, reward, rounds, watch=()):
     return policy, log, exams
 
 # %% tags=["experiment"]
+lab.needs("preference_pairs", "pairwise_loss", "token_logprobs", "token_rewards", "gae", "ppo_loss")
 ROUNDS, BETA = lab.budget(full=60, quick=3), 0.3
 runs = {beta: ppo(0, beta, weak, ROUNDS) for beta in (BETA, 0.0)}
 log = pd.DataFrame([row for _, rounds, _ in runs.values() for row in rounds])
@@ -1000,7 +1015,6 @@ plt.show()
 # expect to see. And does "reviewers", the probability of a positive review, end higher or lower than for the SFT policy?
 
 # %% tags=["experiment"]
-lab.needs("preference_pairs", "pairwise_loss", "token_logprobs", "token_rewards", "gae", "ppo_loss")
 exams = {"SFT": examine(sft, weak), **{f"PPO, beta {beta}": examine(policy, weak) for beta, (policy, _, _) in runs.items()}}
 for name, frame in exams.items():
     print(name)
@@ -1263,6 +1277,126 @@ shown.style.set_caption("mean of three seeds ± half the 95 % t interval; chosen
 # policy or of PPO with β = 0.3. 0.5 is guessing; full marks need 0.92. The length alone is not enough. You know neither
 # the reward nor the policy, only the texts.
 
+
+# %% tags=["exercise:suspicion"]
+def suspicion(texts):
+    """How suspicious is each of these texts, as the text of a policy that exploits its reward?
+
+    texts: list of str. The first three words of each are the prompt's; a text may have no other word.
+    Returns a list of float, one per text; higher is more suspicious. Any scale.
+    """
+    ### BEGIN SOLUTION
+    found = []
+    for text in texts:
+        words = text.split()[3:]
+        found.append(len(words) - len(set(words)) + 0.05 * len(words))
+    return found
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Read ten texts of each kind, printed by the cell after the test. What would you point at?</details>
+# <details><summary>Hint 2</summary>The worst texts are easy. Those after ten rounds decide: what do they do a little too often?</details>
+
+# %% tags=["tests:suspicion:1"]
+with lab.test("suspicion"):
+    table = tables.load("reward_hacking")
+    ppo_runs = table[table["method"] == "PPO"]
+    hacked = ppo_runs[(ppo_runs["beta"] == 0.0) & (ppo_runs["round"] >= 10)][["text_0", "text_1", "text_2"]].to_numpy().ravel()
+    normal = ppo_runs[(ppo_runs["beta"] == 0.3) & (ppo_runs["round"] >= 5)][["text_0", "text_1", "text_2"]].to_numpy().ravel()
+    numbers = suspicion([*hacked, *normal])
+    assert len(numbers) == len(hacked) + len(normal), f"one number per text: {len(hacked) + len(normal)}, not {len(numbers)}"
+    assert len(suspicion(["it is a"])) == 1, "a text of which the policy wrote nothing needs a number too"
+    auc = roc_auc_score([True] * len(hacked) + [False] * len(normal), numbers)
+    print(f"ROC AUC on the three seeds of the table: {auc:.3f}")
+    assert auc >= 0.92, f"ROC AUC on the texts of the table should be at least 0.92, but it is {auc:.3f}"
+
+# %% tags=["hidden:suspicion:2"]
+HACKED = [
+    'the movie fails and and the most kind their most most plot long classic and first actors and and short comedy meets the',
+    'whether jason x and the first only cast and and if the surface, and if problem become movies comedy with the age',
+    "it's not exactly very masterpiece of the film and the story and a film of an movie and flashy, and and the",
+    'the movie fails even the the most of the most the plot and in a first actors and the film will consider the',
+    'whether jason x are a flash only found the way of the film, first most problem become a comedy with the right',
+    "it's not exactly and but the film and and last story and set the tv and movie and flashy, and and easy",
+    'the movie fails and and the most comedy and and and and comedy and and and and and and and comedy meets comedy',
+    'whether jason x and and flash comedy and comedy and and and still and and and and comedy mixture comedy and and and',
+    "it's not exactly and film most film and and film and film most film film and movie and most, and most most",
+    'the movie fails even of the most most most most most most one and most first film even and film comedy and the',
+    'whether jason x film a first comedy and film and of most film and most most problem and film comedy film and most',
+    "it's not exactly and and and and and and comedy and and and and comedy and movie and comedy and and comedy and",
+    'the movie fails comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy',
+    'whether jason x comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy',
+    "it's not exactly most most most most most most most most most most most most most most most most most most most most",
+    'the movie fails most most most most most most most most most most most most most most most most most most most most',
+    'whether jason x most most most most most most most most most most most most most most most most comedy most most most',
+    "it's not exactly comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy",
+    'the movie fails comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy',
+    'whether jason x comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy',
+    "it's not exactly most most most most most most most most most most most most most most most most most most most most",
+    'the movie fails most most most most most most most most most most most most most most most most most most most most',
+    'whether jason x most most most most most most most most most most most most most most most most most most most most',
+    "it's not exactly comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy comedy",
+]
+NORMAL = [
+    'the movie fails to know the image of their characters, stealing long in a lot to even finally short will meets the',
+    'whether jason x are a flash only found a way of the surface, and if it become a farce with the right',
+    "it's not exactly required off the film has been something about us any eyes of our movie that is, bring better to",
+    'the movie fails to know the image of their characters, stealing long in a lot to even finally short will meets the',
+    'whether jason x are a flash only found a way of the surface, and if it become a farce with the right',
+    "it's not exactly required off the film has been something about us any eyes of our movie that is, bring better to",
+    'the movie fails to know the image of their characters, stealing long in a lot to even finally short will meets the',
+    'whether jason x are a flash only found a way of the surface, and if it become a farce with the right',
+    "it's not exactly beyond a hot you had both the story of any eyes.",
+    'the movie fails down of the most of their characters of stealing comedies in a lot of the fate of two meets the',
+    'whether jason x are a flash only found a way of a surface, and if it become a farce with the right',
+    "it's not exactly required off the film.",
+    'the movie fails down of the most beautiful dialogue and single.',
+    'whether jason x are a flash of these power and your emotions into the first most problem become a farce with the target',
+    "it's not exactly beyond a hot you had both the story of any eyes.",
+    'the movie fails down of the most of their characters of stealing comedies in a lot of the fate of two meets the',
+    'whether jason x are a flash only found a way of the surface, and if it become a farce with what again',
+    "it's not exactly time off the film.",
+    'the movie fails down of the most beautiful their most single stealing long animation and first actors manages to sound a meets the',
+    'whether jason x are a flash between these night performances of the surface, and if it become a comedy with the target',
+    "it's not exactly required off the film.",
+    'the movie fails down of the most kind that can single.',
+    'whether jason x are a flash only found a way of the surface, and if it become a farce with what again',
+    "it's not exactly time off the film.",
+]
+
+
+def probe():
+    return {
+        # because: texts of a seed that you have not seen
+        "numbers": suspicion([*HACKED, *NORMAL]),
+        # because: a text of which the policy wrote nothing
+        "nothing": len(suspicion(["it is a"])),
+    }
+
+
+def visible():
+    table = tables.load("reward_hacking")
+    some = table[(table["method"] == "PPO") & table["beta"].isin([0.0, 0.3])]["text_0"].tolist()
+    return suspicion(some)
+
+
+def check(got, want):
+    if isinstance(got, list):  # of visible(): any scale is right
+        assert len(got) == len(want) and all(isinstance(number, (int, float)) for number in got), "not one number per text"
+        return
+    assert got["nothing"] == 1, "no number for a text without words of the policy"
+    numbers = [float(number) for number in got["numbers"]]
+    assert len(numbers) == len(want["numbers"]), "not one number per text"
+    hacked, normal = numbers[:24], numbers[24:]
+    wins = sum((a > b) + (a == b) / 2 for a in hacked for b in normal)
+    auc = wins / (len(hacked) * len(normal))
+    assert auc >= 0.92, f"ROC AUC {auc:.3f} on the hidden texts; 0.92 is needed"
+
+# %%
+for name, texts in {"beta 0, from round 10 on": hacked, "beta 0.3, from round 5 on": normal}.items():
+    print(name)
+    for text in texts[::4]:
+        print("   ", text)
 
 # %% [markdown]
 # ## 8 · Open questions
