@@ -8,7 +8,7 @@ Sources are jupytext py:percent files. A cell's tags say what it is:
                         `# because: …` beside a case says what kind of input it is; see grading/failing_cases.py
     mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
     experiment          a slow cell that no graded cell needs
-    ladder              a cell that the chapter's own command (hacking.py, ladder.py) runs too, to make a table of trained models
+    ladder              a cell that a command of the chapter (hacking.py, ladder.py) runs too: it makes a table of such runs
 
 In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides; hide-input folds code.
 """
