@@ -1376,21 +1376,28 @@ def probe():
 
 def visible():
     table = tables.load("reward_hacking")
-    some = table[(table["method"] == "PPO") & table["beta"].isin([0.0, 0.3])]["text_0"].tolist()
-    return suspicion(some)
+    runs = table[table["method"] == "PPO"]
+    hacked = runs[(runs["beta"] == 0.0) & (runs["round"] >= 10)][["text_0", "text_1", "text_2"]].to_numpy().ravel()
+    normal = runs[(runs["beta"] == 0.3) & (runs["round"] >= 5)][["text_0", "text_1", "text_2"]].to_numpy().ravel()
+    return [suspicion([str(text) for text in hacked]), suspicion([str(text) for text in normal])]
 
 
 def check(got, want):
-    if isinstance(got, list):  # of visible(): any scale is right
-        assert len(got) == len(want) and all(isinstance(number, (int, float)) for number in got), "not one number per text"
-        return
+    def auc(hacked, normal):
+        wins = sum((a > b) + (a == b) / 2 for a in hacked for b in normal)
+        return wins / (len(hacked) * len(normal))
+
     assert got["nothing"] == 1, "no number for a text without words of the policy"
     numbers = [float(number) for number in got["numbers"]]
     assert len(numbers) == len(want["numbers"]), "not one number per text"
-    hacked, normal = numbers[:24], numbers[24:]
-    wins = sum((a > b) + (a == b) / 2 for a in hacked for b in normal)
-    auc = wins / (len(hacked) * len(normal))
-    assert auc >= 0.92, f"ROC AUC {auc:.3f} on the hidden texts; 0.92 is needed"
+    found = auc(numbers[:24], numbers[24:])
+    assert found >= 0.92, f"ROC AUC {found:.3f} on the hidden texts; 0.92 is needed"
+
+
+def check_visible(got, want):
+    assert [len(part) for part in got] == [len(part) for part in want], "not one number per text"
+    wins = sum((a > b) + (a == b) / 2 for a in got[0] for b in got[1])
+    assert wins >= 0.92 * len(got[0]) * len(got[1]), "ROC AUC below 0.92 on the texts of the table"
 
 # %%
 for name, texts in {"beta 0, from round 10 on": hacked, "beta 0.3, from round 5 on": normal}.items():
