@@ -504,17 +504,18 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
         print(f"beta {beta}, round {i:2}, mean reward {row['reward']:+5.1f}: {row['text_1']}")
 
 # %% [markdown]
-# Without the penalty the reward rises to the end, far above that of any real sentence. Both classifiers rise first and
-# then fall, back to where they began or below: at first the policy learns to praise, then it finds the words that pay
-# best and repeats them, and variety falls from the start. Neither classifier is people, but they do not share the
-# reward's errors. With β = 0.3 the reward rises little, and the texts stay as they were or get a little better. (One more
-# metric would have misled us: repeated words are *easy to predict*, so the fluency that a language model measures looks
-# better and better.)
+# Without the penalty the reward rises to many standard deviations above real sentences: the reward model adds up words,
+# so the policy repeats the word that pays best. "Reviewers" first rises, because at first the policy learns to praise,
+# and then falls in all three seeds, back to where it began or lower. Variety falls from the start. "Vectors" shows how
+# hard the choice of a metric is: MiniLM finds one of these words positive, and in two of three seeds it is fooled too. A
+# classifier trained on real sentences knows nothing about such texts; so look at several metrics, and *read what the
+# policy writes*. (The fluency that a language model measures would mislead as well: repeated words are easy to predict.)
+# With β = 0.3 the reward rises a little, and the texts remain what they were.
 #
-# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the gold
-# reward first rises and then falls, while the reward that is optimized keeps rising; with larger reward models and more labels the gold
-# reward gets higher before it falls. What is done against it: a KL penalty, early stopping, several reward models at once, fresh
-# labels for what the policy writes now.
+# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the
+# gold reward first rises and then falls, while the reward that is optimized keeps rising; with larger reward models and
+# more labels the gold reward gets higher before it falls. What is done against it: a KL penalty, early stopping, several
+# reward models at once, fresh labels for what the policy writes now.
 
 # %% [markdown]
 # ## What came after
