@@ -43,10 +43,7 @@ lab.start("03_rlhf")
 # - **honest** (诚实): says what is true and how sure it is;
 # - **harmless** (无害): does not hurt, insult, or help to do so.
 #
-# They can pull against each other. In the first example below the helpful-looking answer is not honest; in the second the
-# helpful answer does harm.
-#
-# **Predict:** which of the two answers did people prefer? Write down A or B for each.
+# They can pull against each other. **Predict:** which of the two answers did people prefer? Write down A or B for each.
 
 # %%
 CONFLICTS = {"honest": "George Washington", "harmless": "I'd love to help you with that!"}
@@ -255,7 +252,8 @@ plt.show()
 # equal, large if the policy writes what the SFT model would hardly write. The *KL penalty* (KL 惩罚) with its factor
 # $\beta$ acts like a leash. InstructGPT adds a third term, language modelling on pre-training text, against the loss of
 # accuracy on other tasks (the *alignment tax* 对齐税).
-#
+
+# %% [markdown]
 # ### The optimum can be written down
 #
 # Take $\beta$ out, and the objective is itself a KL divergence:
@@ -339,7 +337,12 @@ frontier.set_index("beta").round(2)
 # \qquad \log\pi(y)=\sum_t\log\pi(y_t|y_{<t})$$
 #
 # This is the *policy gradient* (策略梯度; Williams 1992, REINFORCE): write, score, and raise the log-probability of each
-# token in proportion to the score. One trick makes it usable. For any number $b$ that does not depend on $y$,
+# token in proportion to the score.
+
+# %% [markdown]
+# ### A baseline
+#
+# One trick makes it usable. For any number $b$ that does not depend on $y$,
 #
 # $$\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = b\,\nabla 1 = 0$$
 #
@@ -362,7 +365,7 @@ for baseline in (0.0, 100.0):
 
 # %% [markdown]
 # The mean is the same, the spread falls by two orders of magnitude. Without a baseline even the worst text is made more
-# likely whenever it is sampled; with it, a text below 100 is made less likely. The best simple baseline is the reward to
+# likely whenever it is sampled; with it, a text below 100 is made less likely. A good baseline is the reward to
 # be expected, and that may differ at every token: the *value head* (价值头), a second output of the policy, predicts at each
 # token the reward that is still to come. What came better than predicted is the *advantage* (优势) $A_t$ (you will write it
 # in the lab).
