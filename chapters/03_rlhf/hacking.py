@@ -1,4 +1,4 @@
-"""Trains the policies of chapter 3 and writes course_utils/csv/reward_hacking.csv: some ten minutes on one core.
+"""Trains the policies of chapter 3 and writes course_utils/csv/reward_hacking.csv: thirteen minutes on one core.
 
     python chapters/03_rlhf/hacking.py            every run that the table does not have yet
     python chapters/03_rlhf/hacking.py --again    all of them
