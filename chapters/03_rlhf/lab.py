@@ -145,7 +145,7 @@ def word_vectors():
     vectors = torch.stack([table[tokenizer(" " + word)["input_ids"]].mean(0) for word in vocabulary])
     vectors = vectors - vectors.mean(0)
     small = vectors @ torch.linalg.svd(vectors, full_matrices=False).Vh[:WIDTH].T
-    return 0.05 * small / small.std()
+    return F.pad(0.05 * small / small.std(), (0, WIDTH - small.shape[1]))  # a narrower model has fewer components
 
 
 def supervised(steps):
