@@ -10,6 +10,7 @@ cannot disagree. A command that was cut goes on where it stopped.
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ RUNS = [
 
 
 def lab() -> dict[str, Any]:
-    """The names of the lab: its imports, its solutions, its `ladder` cells; and the SFT policy and the weak reward model."""
+    """The names of the lab: its imports, its solutions, its `ladder` cells; and the SFT policy and the weak reward model; at full size."""
+    os.environ["COURSE_BUDGET"] = "full"
     names: dict[str, Any] = {}
     for cell in read(Path(__file__).with_name("lab.py")).cells:
         needed = "ladder" in tags(cell) or any(tag.startswith("exercise:") for tag in tags(cell))

@@ -160,7 +160,7 @@ def supervised(steps):
     return policy
 
 # %% tags=["experiment"]
-sft = supervised(lab.budget(full=250, quick=20))
+sft = supervised(lab.budget(full=250, quick=4))
 with torch.no_grad():
     for name, policy in {"before": Policy().to(DEVICE), "after": sft}.items():
         loss = float(next_token_loss(policy, rows[9000:9300]))
@@ -196,7 +196,7 @@ def beginnings(some):
     return torch.tensor([row[:START] for row in some if len(row) > 10 and RARE not in row[:START]], device=DEVICE)
 
 
-prompts, exam = beginnings(rows[6000:9000]), beginnings(rows[9300:])[:64]
+prompts, exam = beginnings(rows[6000:9000]), beginnings(rows[9300:])[: lab.budget(full=64, quick=8)]
 
 # %% tags=["experiment"]
 ids, mask = write(sft, exam[:5], seed=1)
@@ -464,7 +464,7 @@ class Reward(nn.Module):
 # %% tags=["experiment"]
 lab.needs("preference_pairs", "pairwise_loss")
 torch.manual_seed(0)
-reward, steps = Reward().to(DEVICE), lab.budget(full=45, quick=3)
+reward, steps = Reward().to(DEVICE), lab.budget(full=45, quick=1)
 optimizer = torch.optim.AdamW([{"params": reward.body.parameters()}, {"params": reward.head.parameters()}])
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [2e-4, 1e-2], total_steps=steps)
 for batch in tqdm(pairs[: 16 * steps].split(16), desc="reward model"):
@@ -870,7 +870,7 @@ def positive(some):
 def by_words():
     """The classifier "from a positive review?" on TF-IDF; none of its sentences was used for the weak reward model."""
     classifier = make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(max_iter=1000))
-    return classifier.fit(*positive(range(300, 9000)))
+    return classifier.fit(*positive(range(300, lab.budget(full=9000, quick=1000))))
 
 
 @functools.cache
@@ -885,7 +885,7 @@ def reviewers(texts):
 
 
 def vectors(texts):
-    return by_vectors(lab.budget(full=1000, quick=100)).predict_proba(sentence_vectors(texts))[:, 1]
+    return by_vectors(lab.budget(full=1000, quick=40)).predict_proba(sentence_vectors(texts))[:, 1]
 
 # %% tags=["experiment", "ladder"]
 @torch.no_grad()
@@ -925,7 +925,7 @@ def examine(policy, reward, seed=0):
     return examined(whole(*write(policy, exam, seed)), policy, reward)
 
 # %% tags=["experiment"]
-texts, labels = positive(range(9300, 9300 + lab.budget(full=400, quick=40)))
+texts, labels = positive(range(9300, 9300 + lab.budget(full=400, quick=20)))
 for name, metric in {"reviewers": reviewers, "vectors": vectors}.items():
     share(f"{name}, on real sentences", torch.tensor((metric(texts) > 0.5) == np.array(labels)))
 
@@ -942,7 +942,7 @@ for name, metric in {"reviewers": reviewers, "vectors": vectors}.items():
 # first of the two steps?
 
 # %% tags=["experiment", "ladder"]
-TEXTS, EPOCHS, RATE = 64, 2, 1e-3
+TEXTS, EPOCHS, RATE = lab.budget(full=64, quick=8), 2, 1e-3
 
 
 def written(policy, ids):
@@ -987,7 +987,7 @@ def ppo(seed, beta, reward, rounds, watch=()):
 
 # %% tags=["experiment"]
 lab.needs("preference_pairs", "pairwise_loss", "token_logprobs", "token_rewards", "gae", "ppo_loss")
-ROUNDS, BETA = lab.budget(full=60, quick=3), 0.3
+ROUNDS, BETA = lab.budget(full=60, quick=2), 0.3
 runs = {beta: ppo(0, beta, weak, ROUNDS) for beta in (BETA, 0.0)}
 log = pd.DataFrame([row for _, rounds, _ in runs.values() for row in rounds])
 log.groupby("beta", sort=False).head(2).set_index(["beta", "round"]).drop(columns="seed").round(3)
@@ -1208,8 +1208,8 @@ def dpo(seed, reward, rounds, rate, beta=0.1):
             ours = (written(policy, ids)[0] * mask).sum(1)[both].chunk(2)
             loss = dpo_loss(*ours, *reference, beta=beta)
             update(policy, optimizer, loss)
-        chosen, rejected = (float((a - b).mean()) for a, b in zip(ours, reference, strict=True))
-        log.append({"seed": seed, "rate": rate, "round": i, "loss": loss.item(), "chosen": chosen, "rejected": rejected})
+        chosen, rejected = ((a - b).detach().mean().item() for a, b in zip(ours, reference, strict=True))
+        log.append({"seed": seed, "rate": rate, "round": i, "loss": loss.detach().item(), "chosen": chosen, "rejected": rejected})
     return policy, log
 
 # %% tags=["experiment", "ladder"]

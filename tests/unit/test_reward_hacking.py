@@ -22,6 +22,7 @@ def test_a_run_is_made_again(hacking: ModuleType, monkeypatch: pytest.MonkeyPatc
     """Floating point differs between machines and training amplifies that: the first rounds are close, later ones alike."""
     monkeypatch.setattr(hacking, "ROUNDS", 10)
     monkeypatch.setattr(hacking, "WATCH", (0, 10))
+    monkeypatch.setenv("COURSE_BUDGET", "full")  # the command sets it; undone after the test
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
