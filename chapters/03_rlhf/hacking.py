@@ -40,7 +40,7 @@ RUNS = [
 
 
 def lab() -> dict[str, Any]:
-    """The names of the lab: its imports, its solutions, its `ladder` cells; and the SFT policy and the weak reward model; at full size."""
+    """The names of the lab, at full size: imports, solutions, `ladder` cells; the SFT policy and the weak reward model."""
     os.environ["COURSE_BUDGET"] = "full"
     names: dict[str, Any] = {}
     for cell in read(Path(__file__).with_name("lab.py")).cells:
