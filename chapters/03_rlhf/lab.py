@@ -1041,7 +1041,7 @@ overview(exams)
 # ### Three seeds, three β
 #
 # One run is an anecdote. The course ran these cells with three seeds and three β (`chapters/03_rlhf/hacking.py` makes the
-# table `reward_hacking` by one command). The points are means over seeds, the bars 95 % t intervals.
+# table `reward_hacking` by one command). Pale points are single seeds, lines their means.
 
 # %% tags=["experiment"]
 table = tables.load("reward_hacking")
@@ -1054,10 +1054,11 @@ METRICS = {
 fig, axes = plt.subplots(2, 2, figsize=(13, 8), sharex=True)
 for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
     for i, (beta, runs_of) in enumerate(table[table["method"] == "PPO"].groupby("beta")):
-        middle, low, high = np.array([scoring.mean(part[what]) for _, part in runs_of.groupby("round")]).T
-        style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 4}
-        ax.errorbar(sorted(runs_of["round"].unique()), middle, [middle - low, high - middle], label=f"beta {beta}", **style)
-    ax.set(title=title, ylabel=unit, xlabel="round of PPO")
+        style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i]}
+        ax.plot(runs_of["round"], runs_of[what], linestyle="none", alpha=0.4, **style)
+        means = runs_of.groupby("round")[what].mean()
+        ax.plot(means.index, means, linestyle=plots.LINES[i], label=f"beta {beta}", **style)
+    ax.set(title=title, ylabel=unit, xlabel="round of PPO (pale: each of 3 seeds; line: mean)")
 axes[0, 0].legend()
 plt.show()
 

@@ -494,10 +494,11 @@ METRICS = {
 fig, axes = plt.subplots(2, 2, figsize=(12, 7), sharex=True)
 for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
     for i, (beta, some) in enumerate(runs[(runs["method"] == "PPO") & runs["beta"].isin([0.0, 0.3])].groupby("beta")):
-        middle, low, high = np.array([scoring.mean(part[what]) for _, part in some.groupby("round")]).T
-        style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 4}
-        ax.errorbar(sorted(some["round"].unique()), middle, [middle - low, high - middle], label=f"beta {beta}", **style)
-    ax.set(title=title, ylabel=unit, xlabel="round of PPO (3 seeds, t interval)")
+        style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i]}
+        ax.plot(some["round"], some[what], linestyle="none", alpha=0.4, **style)
+        means = some.groupby("round")[what].mean()
+        ax.plot(means.index, means, linestyle=plots.LINES[i], label=f"beta {beta}", **style)
+    ax.set(title=title, ylabel=unit, xlabel="round of PPO (pale: each of 3 seeds; line: mean)")
 axes[0, 0].legend()
 plt.show()
 
