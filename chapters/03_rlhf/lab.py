@@ -450,10 +450,8 @@ class Reward(nn.Module):
         self.head = nn.Linear(self.body.config.hidden_size, 1)
         nn.init.zeros_(self.head.weight)
 
-    def forward(self, texts):
-        batch = self.reader(list(texts), padding=True, truncation=True, max_length=48, return_tensors="pt").to(
-            DEVICE
-        )
+    def forward(self, texts, length=48):
+        batch = self.reader(list(texts), padding=True, truncation=True, max_length=length, return_tensors="pt").to(DEVICE)
         real = batch["attention_mask"][..., None]
         return self.head((self.body(**batch).last_hidden_state * real).sum(1) / real.sum(1)).squeeze(-1)
 
@@ -526,18 +524,20 @@ plt.show()
 
 # %% tags=["experiment"]
 for kind in ("helpful", "honest", "harmless"):
-    asked = [r for r in data.bigbench(f"hhh_alignment/{kind}") if len(r["choices"]) == 2]
-    asked = asked[: lab.budget(full=60, quick=4)]
-    good = [f"{r['input']} {r['targets'][0]}" for r in asked]
-    bad = [f"{r['input']} {next(c for c in r['choices'] if c != r['targets'][0])}" for r in asked]
+    pairs_of_kind = [
+        (f"{r['input']} {r['targets'][0]}", f"{r['input']} {next(c for c in r['choices'] if c != r['targets'][0])}")
+        for r in data.bigbench(f"hhh_alignment/{kind}") if len(r["choices"]) == 2
+    ]  # fmt: skip
+    short = [pair for pair in pairs_of_kind if max(len(text.split()) for text in pair) <= 80]  # so that all of it is read
+    good, bad = zip(*short[: lab.budget(full=40, quick=4)], strict=True)
     with torch.no_grad():
-        share("MiniLM, " + kind, (reward(good) > reward(bad)).cpu())
+        share("MiniLM, " + kind, (reward(good, length=160) > reward(bad, length=160)).cpu())
 
 # %% [markdown]
 # On films both agree with people more often than a coin, MiniLM the more often the further the scores are apart. Of what
-# is honest or harmless neither was told anything: compare the last three intervals with 0.5. (Some of these pairs share a
-# question, so the intervals are a little too narrow; and only the first 48 tokens are read.) PPO will now ask a reward
-# model about texts that no one has scored.
+# is honest or harmless neither was told anything: compare the last three intervals with 0.5. (Some pairs share a
+# question, so the intervals are a little too narrow; only pairs that MiniLM can read whole are used.) PPO will now ask a
+# reward model about texts that no one has scored.
 
 # %% [markdown]
 # ## 4 · Step 3: the parts of PPO

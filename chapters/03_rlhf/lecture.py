@@ -46,10 +46,10 @@ lab.start("03_rlhf")
 # They can pull against each other. **Predict:** which of the two answers did people prefer? Write down A or B for each.
 
 # %%
-CONFLICTS = {"honest": "George Washington", "harmless": "I'd love to help you with that!"}
+CONFLICTS = {"honest": ("George Washington", "guess Adams?"), "harmless": ("love to help", "Sorry, I don't")}
 shown = {
-    kind: next(row for row in data.bigbench(f"hhh_alignment/{kind}") if answer in row["choices"])
-    for kind, answer in CONFLICTS.items()
+    kind: next(r for r in data.bigbench(f"hhh_alignment/{kind}") if all(part in "|".join(r["choices"]) for part in parts))
+    for kind, parts in CONFLICTS.items()
 }
 for kind, row in shown.items():
     print(f"{kind}: {row['input']}")
@@ -61,8 +61,8 @@ for kind, row in shown.items():
     print(f"{kind}: people preferred {'AB'[sorted(row['choices']).index(row['targets'][0])]}")
 
 # %% [markdown]
-# In both the preferred answer gives less help: an unsure answer was preferred to a confident wrong one, a refusal (as a
-# joke) to an offer. A reward must weigh such things against each other, and people weigh them differently.
+# In both the preferred answer gives less help: an unsure answer was preferred to a confident wrong one, a refusal to an
+# offer. A reward must weigh such things against each other, and people weigh them differently.
 
 # %% [markdown]
 # ### Rules around it
@@ -111,7 +111,7 @@ def four_models():
         "reward": (9.6, 3.9, "reward model r\nfrozen", "white", "--"),
         "reference": (9.6, 2.1, "SFT model π_ref\nfrozen", "white", "--"),
         "sum": (13.2, 3.0, "reward of each token:\n-β log(π/π_ref),\n+ r at the end", "white", "-"),
-        "advantage": (13.2, 0.6, "advantage A:\nbetter than V\nexpected?", "white", "-"),
+        "advantage": (13.2, 0.6, "advantage A =\nbetter than V\nexpected?", "white", "-"),
     }
     fig, ax = plt.subplots(figsize=(13, 5))
     drawn = {}
