@@ -59,8 +59,9 @@ BIGBENCH_TASKS = (
 def movie_sentences() -> Dataset:
     """10,605 sentences of English movie reviews with a human sentiment score.
 
-    The sentences are Pang & Lee's (2005, ACL) from rottentomatoes.com; twenty people scored each for Hutto & Gilbert (2014,
-    ICWSM, "VADER"), from -4 (extremely negative) to 4 (extremely positive); `score` is their mean. MIT licence.
+    The sentences are Pang & Lee's (2005, ACL) from rottentomatoes.com; about twenty people scored each for Hutto & Gilbert
+    (2014, ICWSM, "VADER"), from -4 (extremely negative) to 4 (extremely positive); `score` is their mean. MIT licence. The
+    first 5,152 are of positive reviews, the others of negative ones: the file does not say so, its order shows it.
 
     Returns:
         Columns `id` (int), `text` (str), `score` (float).
@@ -69,16 +70,7 @@ def movie_sentences() -> Dataset:
     """
     from datasets import Dataset
 
-    outer = weights.fetch(_VADER)
-    with tarfile.open(outer) as package:
-        inner = package.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
-        assert inner is not None
-        with tarfile.open(fileobj=io.BytesIO(inner.read()), encoding="utf-8") as archive:
-            member = next(name for name in archive.getnames() if name.endswith("movieReviewSnippets_GroundTruth.txt"))
-            table = archive.extractfile(member)
-            assert table is not None
-            lines = table.read().decode("utf-8", errors="replace").splitlines()
-    rows = [line.split("\t") for line in lines if line.strip()]
+    rows = _movie_lines("GroundTruth")
     return Dataset.from_dict(
         {
             "id": list(range(len(rows))),
@@ -86,6 +78,28 @@ def movie_sentences() -> Dataset:
             "score": [float(row[1]) for row in rows],
         }
     )
+
+
+def movie_ratings() -> list[list[int]]:
+    """What each single person said about each of `movie_sentences()`: whole numbers from -4 to 4, in the order of `id`.
+
+    A sentence's `score` is the mean of its list. The lists are not equally long (15 to 29 people).
+
+    Raises: as `weights.fetch`.
+    """
+    return [json.loads(row[3]) for row in _movie_lines("anonDataRatings")]
+
+
+def _movie_lines(table: str) -> list[list[str]]:
+    """The fields of each line of one of VADER's tables about sentences of movie reviews."""
+    with tarfile.open(weights.fetch(_VADER)) as package:
+        inner = package.extractfile("vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz")
+        assert inner is not None
+        with tarfile.open(fileobj=io.BytesIO(inner.read()), encoding="utf-8") as archive:
+            member = archive.extractfile(f"hutto_ICWSM_2014/movieReviewSnippets_{table}.txt")
+            assert member is not None
+            lines = member.read().decode("utf-8", errors="replace").splitlines()
+    return [line.split("\t") for line in lines if line.strip()]
 
 
 def word_valence() -> dict[str, float]:

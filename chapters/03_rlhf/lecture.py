@@ -4,14 +4,17 @@
 # **How a model learns what people prefer** (基于人类反馈的强化学习, RLHF)
 #
 # A model that follows instructions will also follow bad ones, flatter, and make things up in a pleasant voice. Nobody can
-# write down a loss for "a good answer". But people can look at two answers and say which is better. How far does that carry?
+# write down a loss for "a good answer". But people can look at two answers and say which is better. How far does that
+# carry?
 #
-# After this lecture you can name the three steps and their data, derive the loss of a reward model, read PPO's objective
-# term by term, say what the KL term is for, and tell when a reward has been hacked.
+# After this lecture you can name the three steps, their data and their four models, derive the loss of a reward model and
+# the policy gradient, read PPO's objective term by term, say what the KL term is for, and tell when a reward has been
+# hacked.
 
 # %% [markdown] tags=["notes"]
-# 60 minutes with the demos. The exact leash (slide "What the leash does") is the heart: let the room predict what happens as
-# beta falls before anyone moves it. The best-of-n demo shows over-optimization with real human scores and no training.
+# 75 minutes with the demos. Two parts carry the rest: the exact optimum (slide "What beta does"; let the room predict
+# what happens as beta falls before anyone moves it) and the measured runs of "Reward hacking". The source slides call the
+# second Chinese rule by the name of its draft.
 
 # %% tags=["skip"]
 import math
@@ -20,56 +23,119 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from course_utils import data, lab, load_model, plots, scoring, tables, weights, widgets
+from course_utils import data, lab, load_model, plots, scoring, tables, widgets
 
 lab.start("03_rlhf")
 
 # %% [markdown]
 # ## Why align?
 #
-# Pre-training asks: what would come next on the internet? Users ask something else. *Alignment* (对齐) means to guide a model
-# towards what its users and society intend. @askell2021general put the aim in three words:
+# Pre-training asks: what would come next on the internet? Users ask something else. *Alignment* (对齐) means to guide the
+# behaviour of an AI system so that it fits the interests and the intended goals of those who design it. Two questions
+# follow. *Whose* interests: the designers', the users', society's? And which goals? Usual principles: an answer fits the
+# culture of the country or region, its laws and ethics, and keeps to facts and logic. Askell et al. (2021) put the aim in
+# three words:
 #
 # - **helpful** (有用): does what was asked, asks back when it must;
 # - **honest** (诚实): says what is true and how sure it is;
 # - **harmless** (无害): does not hurt, insult, or help to do so.
 #
-# They pull against each other. **Predict** which answer people preferred:
+# They can pull against each other. **Predict:** which of the two answers did people prefer? Write down A or B for each.
 
 # %%
-for kind in ("honest", "harmless"):
-    row = min(data.bigbench(f"hhh_alignment/{kind}"), key=lambda r: len(r["input"]) + sum(map(len, r["choices"])))
+CONFLICTS = {"honest": ("George Washington", "guess Adams?"), "harmless": ("love to help", "Sorry, I don't")}
+shown = {
+    kind: next(r for r in data.bigbench(f"hhh_alignment/{kind}") if all(part in "|".join(r["choices"]) for part in parts))
+    for kind, parts in CONFLICTS.items()
+}
+for kind, row in shown.items():
     print(f"{kind}: {row['input']}")
-    for choice in sorted(row["choices"]):
-        print(f"   {'+' if choice in row['targets'] else '-'} {choice}")
+    for letter, choice in zip("AB", sorted(row["choices"]), strict=True):
+        print(f"   {letter}  {choice}")
+
+# %%
+for kind, row in shown.items():
+    print(f"{kind}: people preferred {'AB'[sorted(row['choices']).index(row['targets'][0])]}")
+
+# %% [markdown]
+# In both the preferred answer gives less help: an unsure answer was preferred to a confident wrong one, a refusal to an
+# offer. A reward must weigh such things against each other, and people weigh them differently.
 
 # %% [markdown]
 # ### Rules around it
 #
 # Alignment is also a legal matter. As facts, with sources:
 #
-# - China: *Provisions on Deep Synthesis* (互联网信息服务深度合成管理规定), Order No. 12 of the Cyberspace Administration, the
-#   Ministry of Industry and Information Technology and the Ministry of Public Security, 25 November 2022, in force since 10
+# - China: *Provisions on Deep Synthesis* (互联网信息服务深度合成管理规定), Order No. 12 of the Cyberspace Administration, the Ministry
+#   of Industry and Information Technology and the Ministry of Public Security, 25 November 2022, in force since 10
 #   January 2023.
 # - China: *Interim Measures for Generative AI Services* (生成式人工智能服务管理暂行办法), Order No. 15, 13 July 2023, in force
-#   since 15 August 2023. They cover services to the public; the deck names them in their draft form.
-# - European Union: *Artificial Intelligence Act*, Regulation (EU) 2024/1689, in force since 1 August 2024; duties of those who
-#   provide general-purpose models since 2 August 2025.
+#   since 15 August 2023. They cover services to the public.
+# - European Union: *Artificial Intelligence Act*, Regulation (EU) 2024/1689, in force since 1 August 2024; duties of
+#   those who provide general-purpose models since 2 August 2025.
 #
-# The deck adds a warning by Europol (27 March 2023): such models are used for fraud and malware too. Rules move fast; check
-# what is in force where you are.
+# Europol warned (27 March 2023) that such models are used for fraud and malware too. Rules change fast; check what is in
+# force where you are.
 
 # %% [markdown]
 # ## Three steps
 #
-# InstructGPT [@ouyang2022training], the recipe that ChatGPT was built on:
+# A *policy* (策略) is whatever chooses actions; here it is the language model, an action is a token, and a whole answer is
+# an *episode* (回合). InstructGPT (Ouyang et al. 2022), the recipe that ChatGPT was built on:
 #
 # | | step 1: SFT 监督微调 | step 2: reward model 奖励模型 | step 3: PPO 近端策略优化 |
 # |---|---|---|---|
 # | people give | an answer | a ranking of 4 to 9 answers | nothing new |
-# | learns | the policy, 175 billion | a score, 6 billion | the policy, from its own answers |
-# | the loss | cross-entropy | pairwise | clipped objective, KL |
+# | what is trained | the policy (1.3, 6 or 175 billion parameters) | a score (6 billion) | the policy, on its own answers |
+# | the loss | cross-entropy | pairwise | clipped objective, KL penalty |
+#
+# Why 6 billion for the reward model, also beside a policy of 175? It is cheaper, and it was more stable: reward models of
+# 175 billion could reach a lower validation loss, but their training was unstable, which made them a worse start for the
+# value function of step 3, and they would have made PPO far more expensive (Ouyang et al. 2022, appendix C).
+
+# %% [markdown]
+# ### Step 3 needs four models
+#
+# **Predict:** which of the four are trained in step 3, and which are *frozen* (冻结), that is, never updated?
+
+# %% tags=["hide-input"]
+def four_models():
+    boxes = {
+        "prompt": (0.0, 3.0, "prompt x", "white", "-"),
+        "policy": (3.0, 3.0, "policy π\ntrained", "#cfcfcf", "-"),
+        "answer": (6.2, 3.0, "answer y", "white", "-"),
+        "value": (3.0, 0.6, "value head V\ntrained", "#cfcfcf", "-"),
+        "reward": (9.6, 3.9, "reward model r\nfrozen", "white", "--"),
+        "reference": (9.6, 2.1, "SFT model π_ref\nfrozen", "white", "--"),
+        "sum": (13.2, 3.0, "reward of each token:\n-β log(π/π_ref),\n+ r at the end", "white", "-"),
+        "advantage": (13.2, 0.6, "advantage A =\nbetter than V\nexpected?", "white", "-"),
+    }
+    fig, ax = plt.subplots(figsize=(13, 5))
+    drawn = {}
+    for name, (x, y, text, color, line) in boxes.items():
+        style = {"boxstyle": "round,pad=0.45", "fc": color, "ec": "black", "ls": line, "lw": 1.6}
+        drawn[name] = ax.text(x, y, text, ha="center", va="center", fontsize=12, bbox=style).get_bbox_patch()
+    for flow in ("prompt policy", "policy answer", "answer reward", "answer reference", "reward sum", "reference sum",
+                 "sum advantage", "value advantage", "policy value", "advantage policy"):  # fmt: skip
+        a, b = flow.split()
+        back = {"ls": ":", "connectionstyle": "arc3,rad=-0.1"} if flow == "advantage policy" else {}
+        arrow = {"arrowstyle": "-|>", "lw": 1.6, "color": "black", "patchA": drawn[a], "patchB": drawn[b]} | back
+        ax.annotate("", boxes[b][:2], boxes[a][:2], arrowprops=arrow)
+    ax.text(5.9, 1.25, "gradient", style="italic", fontsize=12)
+    title = "PPO: four models and what flows between them (grey: trained; dashed: frozen)"
+    ax.set(title=title, xlim=(-1.2, 15.4), ylim=(-0.2, 4.7))
+    ax.axis("off")
+
+
+four_models()
+plt.show()
+
+# %% [markdown]
+# Two are trained: the policy and its value head. Two are frozen: the reward model, or the policy could not be compared
+# over time, and the SFT model, from which the policy's drift is measured. The prompts come from the third data set:
 
 # %% tags=["hide-input"]
 sizes = tables.load("rlhf_data")
@@ -97,105 +163,111 @@ ax.legend(title="written by")
 plt.show()
 
 # %% [markdown]
-# The deck's 13k, 33k and 31k. Small numbers: a data set of film reviews is larger. What is dear is the people.
+# Rounded: 13k, 33k and 31k prompts. These are small data sets for a model of 175 billion parameters; what is expensive is
+# the people who write and compare answers.
 
 # %% [markdown]
 # ## The reward model's loss
 #
-# Assume that each answer has a strength $r$, and that people, when asked, choose $a$ over $b$ with the chance
-# [@bradley1952rank]
+# Assume that each answer $y$ to a prompt $x$ has a strength $r(x, y)$, and that people, when asked, choose $a$ over $b$
+# with the probability (Bradley and Terry 1952)
 #
-# $$P(a \succ b) = \frac{e^{r(a)}}{e^{r(a)} + e^{r(b)}} = \sigma\big(r(a) - r(b)\big)$$
+# $$P(a \succ b) = \frac{e^{r(x,a)}}{e^{r(x,a)} + e^{r(x,b)}} = \sigma\big(r(x,a) - r(x,b)\big)$$
 #
-# Maximum likelihood of what they chose is then the pairwise loss. A ranking of $K$ answers holds $\binom K2$ pairs:
+# Write $y_w$ for the answer that won and $y_l$ for the one that lost. Maximum likelihood of what people chose is then the
+# *pairwise loss* (成对损失). A ranking of $K$ answers contains $\binom K2$ pairs:
 #
 # $$L = -\frac{1}{\binom K2}\ \mathbb{E}\big[\log \sigma\big(r(x, y_w) - r(x, y_l)\big)\big]$$
 #
-# All pairs of one prompt go into one batch: shuffled apart, each answer would be trained on up to $K-1$ times in an epoch, and
-# the model over-fitted [@ouyang2022training].
+# All pairs of one prompt go into one batch. When they were shuffled apart, each answer was used for up to $K-1$ updates
+# in an epoch, and the model over-fitted (Ouyang et al. 2022).
 
 # %% tags=["nbval-check-output"]
 for answers in (4, 9):
     print(f"{answers} answers: {math.comb(answers, 2)} pairs from one ranking")
 for gap in (0.0, 1.0, 3.0):
-    print(
-        f"rewards {gap} apart: preferred with chance {1 / (1 + math.exp(-gap)):.2f}, loss {math.log(1 + math.exp(-gap)):.2f} nats"
-    )
+    loss = math.log(1 + math.exp(-gap))
+    print(f"rewards {gap} apart: preferred with probability {math.exp(-loss):.2f}, loss {loss:.2f} nats")
 
 # %% [markdown]
 # ### Do real preferences look like that?
 #
-# Twenty people scored each film sentence. If scores were strengths, then the chance that a reward model built from *half* of
-# the data agrees should rise with the gap. A linear reward on frozen sentence embeddings is enough to see it:
+# The formula is an assumption: one number per text must be enough to predict *every* comparison. It can be tested.
+# Fifteen to thirty people scored each of our film sentences, each from -4 to 4. When one person's score of sentence a is
+# higher than another person's score of sentence b, we count a win for a (we leave ties out). We fit strengths to the
+# comparisons of one half of the people; the other half's comparisons are the test.
+#
+# **Predict:** where the fitted model says "a wins with probability 0.6", how often does a win in the other half?
 
 # %%
-import transformers
-
-folder = weights.path("minilm")
-reader, encoder = (
-    transformers.AutoTokenizer.from_pretrained(folder),
-    transformers.AutoModel.from_pretrained(folder).eval(),
-)
+TEXTS = 40
+ratings, generator = data.movie_ratings(), np.random.default_rng(0)
+chosen = generator.choice([i for i, row in enumerate(ratings) if len(row) >= 20], TEXTS, replace=False)
+people = [np.array_split(generator.permutation(ratings[i]), 2) for i in chosen]
 
 
-@torch.inference_mode()
-def embed(texts):
-    """Mean of the last hidden states, one row a text."""
-    batch = reader(list(texts), padding=True, truncation=True, max_length=64, return_tensors="pt")
-    real = batch["attention_mask"][..., None]
-    return ((encoder(**batch).last_hidden_state * real).sum(1) / real.sum(1)).double().numpy()
-
-
-count = lab.budget(full=2400, quick=240)
-sentences = data.movie_sentences().shuffle(seed=0).select(range(count))
-order = np.argsort([len(text) for text in sentences["text"]])
-vectors = np.empty((count, encoder.config.hidden_size))
-for part in np.array_split(order, max(1, count // 60)):
-    vectors[part] = embed([sentences[int(i)]["text"] for i in part])
-human = np.array(sentences["score"])
+def comparisons(half, times):
+    """Each pair of sentences, compared `times` times by two people of one half: indices a, b and did a win?"""
+    a, b = (np.tile(side, times) for side in np.triu_indices(TEXTS, 1))
+    x, y = (np.array([generator.choice(people[i][half]) for i in side]) for side in (a, b))
+    return a[x != y], b[x != y], (x > y)[x != y]
 
 # %%
-def linear_reward(rows, ridge=10.0):
-    """Ridge regression of people's scores on embeddings: a reward function from some labelled rows."""
-    x = np.c_[vectors[rows], np.ones(len(rows))]
-    w = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ human[rows])
-    return lambda v: np.c_[v, np.ones(len(v))] @ w
-
-
-half = count // 2
-reward = linear_reward(np.arange(half))(vectors)
-generator = np.random.default_rng(0)
-a, b = generator.integers(half, count, (2, 3000))
-gap = np.abs(human[a] - human[b])
-frame = pd.DataFrame({"gap": gap, "agrees": (reward[a] - reward[b]) * (human[a] - human[b]) > 0})[gap > 0]
+a, b, a_won = comparisons(half=0, times=10)
+design = np.eye(TEXTS)[a] - np.eye(TEXTS)[b]  # Bradley-Terry is a logistic regression on these rows, without intercept
+strength = LogisticRegression(fit_intercept=False, C=10).fit(design, a_won).coef_[0]
+a, b, a_won = comparisons(half=1, times=1)
+predicted = 1 / (1 + np.exp(strength[b] - strength[a]))
+favourite_won = np.where(predicted >= 0.5, a_won, ~a_won)
+predicted = np.maximum(predicted, 1 - predicted)
 
 # %% tags=["hide-input"]
-plots.style()
 fig, ax = plt.subplots(figsize=(8, 4))
-for low in (0, 1, 2, 3, 4, 5):
-    part = frame[(frame["gap"] > low) & (frame["gap"] <= low + 1)].reset_index(drop=True)
-    if len(part) > 5:
-        value, down, up = scoring.bootstrap(part, lambda f: float(f["agrees"].mean()))
-        ax.errorbar(low + 0.5, value, [[value - down], [up - value]], fmt="o", color=plots.COLORS[0], capsize=4)
-ax.axhline(0.5, linestyle="--", color="grey")
+ax.plot([0.5, 1], [0.5, 1], "--", marker="", color="grey", label="perfect prediction")
+for i, part in enumerate(np.array_split(np.argsort(predicted), 6)):
+    value, low, high = scoring.proportion(int(favourite_won[part].sum()), len(part))
+    ax.errorbar(predicted[part].mean(), value, [[value - low], [high - value]], fmt="o", color=plots.COLORS[0], capsize=4,
+                label="sixths of the pairs, Wilson 95 % interval" if i == 0 else None)  # fmt: skip
 ax.set(
-    title="A reward model agrees more where people are further apart",
-    xlabel="difference of people's scores (points)",
-    ylabel="share of pairs in agreement",
-    ylim=(0.4, 1.02),
+    title=f"Bradley-Terry on {TEXTS} sentences, tested on other people ({len(predicted)} comparisons)",
+    xlabel="predicted probability that the favourite wins",
+    ylabel="share that it won",
 )
+ax.legend(loc="lower right")
 plt.show()
+
+# %% [markdown]
+# The points lie near the line: for these texts one number per text predicts how often *other* people agree, from close
+# pairs to clear ones. (Where a point lies below, the fit is too sure: each half has only some ten people per sentence.)
+# That is what a reward model needs. It need not hold elsewhere: where tastes differ by group, or where a beats b, b beats
+# c and c beats a, no single number can fit.
 
 # %% [markdown]
 # ## Step 3: the objective
 #
-# $$\max_\pi\ \mathbb{E}_{y \sim \pi}\big[r(x, y)\big] - \beta\, \mathrm{KL}\big(\pi(y|x)\,\|\,\pi_{SFT}(y|x)\big)$$
+# $$\max_\pi\ \mathbb{E}_{y \sim \pi}\big[r(x, y)\big] - \beta\, \mathrm{KL}\big(\pi(\cdot|x)\,\|\,\pi_{ref}(\cdot|x)\big),\qquad
+# \mathrm{KL}(\pi\,\|\,\pi_{ref}) = \mathbb{E}_{y \sim \pi}\Big[\log\frac{\pi(y|x)}{\pi_{ref}(y|x)}\Big]$$
 #
-# Reward, and a *leash* (KL 惩罚) to the model that imitates people. InstructGPT adds a third term, plain language modelling on
-# pre-training text, against the alignment tax.
+# The *KL divergence* (KL 散度) measures in nats how far the policy has moved from $\pi_{ref}$, the SFT model: 0 if they are
+# equal, large if the policy writes what the SFT model would hardly write. The *KL penalty* (KL 惩罚) with its factor
+# $\beta$ acts like a leash. InstructGPT adds a third term, language modelling on pre-training text, against the loss of
+# accuracy on other tasks (the *alignment tax* 对齐税).
+
+# %% [markdown]
+# ### The optimum can be written down
 #
-# For a *single* choice the best policy can be written down: $\pi^*(y) \propto \pi_{SFT}(y)\, e^{r(y)/\beta}$. No training needed:
-# we can look at it. The choice is the course model's next word, the reward is how nice the word sounds to people (VADER).
+# Take $\beta$ out, and the objective is itself a KL divergence:
+#
+# $$\mathbb{E}_\pi[r] - \beta\,\mathrm{KL}(\pi\|\pi_{ref})
+# = -\beta\,\mathbb{E}_\pi\Big[\log\frac{\pi(y|x)}{\pi_{ref}(y|x)\,e^{r(x,y)/\beta}}\Big]
+# = -\beta\,\mathrm{KL}(\pi\|\pi^*) + \beta\log Z(x)$$
+#
+# $$\pi^*(y|x) = \frac{1}{Z(x)}\,\pi_{ref}(y|x)\,e^{r(x,y)/\beta},\qquad Z(x)=\sum_y \pi_{ref}(y|x)\,e^{r(x,y)/\beta}$$
+#
+# A KL divergence is smallest, 0, at $\pi=\pi^*$. This holds for *whole texts*. What we cannot do is to compute it: $Z$
+# sums over all texts, and we cannot sample from $\pi^*$ without it. Hence PPO. For one single word the sum is short, so
+# we can look at the optimum without training. The choice is the course model's next word, the reward is how nice the word
+# sounds to people (the VADER word list).
 
 # %%
 model, tokenizer = load_model("course", precision="fp32")
@@ -209,20 +281,20 @@ sounds = torch.tensor(
 ).double()
 
 
-def leashed(beta):
+def optimum(beta):
     """The best policy for one word, its expected reward, and its KL divergence to the model (nats)."""
     log_best = (chance.log() + sounds / beta).log_softmax(-1)
     best = log_best.exp()
     return best, float(best @ sounds), float(best @ (log_best - chance.log()))
 
 # %% [markdown]
-# ### What the leash does
+# ### What beta does
 #
-# **Predict:** beta goes from 10 down to 0.05. What becomes of the words, of the reward, of the KL?
+# **Predict:** beta goes from 10 down to 0.05. What happens to the words, to the reward, to the KL? Sketch the two curves.
 
 # %% tags=["hide-input"]
 def show(log10_beta):
-    best, gain, kl = leashed(10**log10_beta)
+    best, gain, kl = optimum(10**log10_beta)
     top = best.topk(12)
     fig, ax = plt.subplots(figsize=(10, 4.2))
     places = np.arange(12)
@@ -243,155 +315,256 @@ plt.show()
 # %%
 widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1));
 # %% [markdown]
-# With a long leash the whole mass goes to the one word that pays best, however unlikely it was. That is not a fault of some
-# algorithm: it *is* the best policy for that reward. The frontier, exactly:
+# With a small beta all the probability goes to the one word that pays best, however unlikely it was. That is not a fault
+# of some algorithm: it *is* the best policy for that reward. Reward and KL both rise as beta falls, and the reward rises
+# ever more slowly:
 
 # %%
 frontier = pd.DataFrame(
-    [(beta, *leashed(beta)[1:]) for beta in (10, 3, 1, 0.5, 0.3, 0.1, 0.05)],
+    [(beta, *optimum(beta)[1:]) for beta in (10, 3, 1, 0.5, 0.3, 0.1, 0.05)],
     columns=["beta", "expected reward", "KL (nats)"],
 )
 frontier.set_index("beta").round(2)
 
 # %% [markdown]
-# ## PPO: small steps that are safe
+# ## From reward to gradient
 #
-# A text is many words, and its reward comes at the end; then only sampling is left: write, score, make what went better than
-# expected more likely. *Better than expected*: the advantage $A_t$, from a second head that predicts what is still to come
-# (lab). How far may one batch of texts carry us? PPO clips the ratio $\rho = \pi / \pi_{old}$:
+# A text has many words, and its reward comes at the end. The expected reward is a sum over all texts, so we sample. But
+# how does one differentiate an expectation over samples that depend on the parameters $\theta$? With $\nabla\pi =
+# \pi\,\nabla\log\pi$:
+#
+# $$\nabla_\theta\,\mathbb{E}_{y\sim\pi}[r(y)] = \sum_y r(y)\,\nabla\pi(y) = \mathbb{E}_{y\sim\pi}\big[r(y)\,\nabla\log\pi(y)\big],
+# \qquad \log\pi(y)=\sum_t\log\pi(y_t|y_{<t})$$
+#
+# This is the *policy gradient* (策略梯度; Williams 1992, REINFORCE): write, score, and raise the log-probability of each
+# token in proportion to the score.
+
+# %% [markdown]
+# ### A baseline
+#
+# One trick makes it usable. For any number $b$ that does not depend on $y$,
+#
+# $$\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = b\,\nabla 1 = 0$$
+#
+# so such a *baseline* (基线) may be subtracted without changing the mean of the gradient, only its variance.
+#
+# **Predict:** all rewards are between 99 and 101. What does the gradient do with a text of reward 99.5, without a
+# baseline and with $b = 100$? And how much smaller does its standard deviation get in the next cell?
+
+# %% tags=["nbval-check-output"]
+rewards = torch.tensor([101.0, 100.0, 99.0])  # of three one-word texts
+logits = torch.zeros(3, requires_grad=True)
+probabilities = logits.softmax(-1).detach()
+scores_of = [torch.autograd.grad(logits.log_softmax(-1)[y], logits)[0] for y in range(3)]  # grad log pi(y)
+for baseline in (0.0, 100.0):
+    samples = torch.stack([(rewards[y] - baseline) * scores_of[y] for y in range(3)])
+    mean = probabilities @ samples
+    spread = (probabilities @ (samples - mean) ** 2).sqrt()
+    mean, spread = ([round(v, 2) for v in values.tolist()] for values in (mean, spread))
+    print(f"baseline {baseline:5.0f}: mean gradient {mean}, spread {spread}")
+
+# %% [markdown]
+# The mean is the same, the spread falls by two orders of magnitude. Without a baseline even the worst text is made more
+# likely whenever it is sampled; with it, a text below 100 is made less likely. A good baseline is the reward to
+# be expected, and that may differ at every token: the *value head* (价值头), a second output of the policy, predicts at each
+# token the reward that is still to come. What came better than predicted is the *advantage* (优势) $A_t$ (you will write it
+# in the lab).
+
+# %% [markdown]
+# ## PPO: limit the size of a step
+#
+# Sampling is expensive, so each batch of texts is used for several updates. But the gradient above is for texts of the
+# *current* policy; these came from $\pi_{old}$. Importance sampling corrects that with the ratio $\rho = \pi / \pi_{old}$
+# (its gradient at $\rho=1$ is that of $\log\pi$), and only while the two stay close. PPO (Schulman et al. 2017) therefore
+# clips:
 #
 # $$\min\big(\rho A,\ \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, A\big)$$
 #
-# **Predict:** for a bad token ($A < 0$) that the policy has already made *more* likely, is there a gradient?
+# **Predict:** a bad token ($A < 0$) has already become *more* likely than before ($\rho = 1.5$). Is there still a
+# gradient? And for a bad token that has become much less likely ($\rho = 0.5$)? Sketch the curve for $A<0$ before you
+# look.
 
 # %% tags=["hide-input"]
-def clipped(advantage, epsilon):
+def clipped(advantage=1.0, epsilon=0.2, ax=None):
+    ax = ax or plt.subplots(figsize=(7, 4))[1]
     ratio = np.linspace(0, 2, 401)
     plain, limited = ratio * advantage, np.clip(ratio, 1 - epsilon, 1 + epsilon) * advantage
-    fig, ax = plt.subplots(figsize=(9, 4))
-    ax.plot(ratio, plain, marker="", linestyle=":", color="grey", label="plain")
-    ax.plot(ratio, np.minimum(plain, limited), marker="", color=plots.COLORS[0], linewidth=3, label="PPO")
-    flat = np.isclose(np.gradient(np.minimum(plain, limited), ratio), 0)
+    taken = np.minimum(plain, limited)
+    ax.plot(ratio, plain, marker="", linestyle=":", color="grey", label="plain: ratio times A")
+    ax.plot(ratio, taken, marker="", color=plots.COLORS[0], linewidth=3, label="PPO")
+    flat = np.isclose(np.gradient(taken, ratio), 0)
     ax.fill_between(ratio, *ax.get_ylim(), where=flat, color="lightgrey", label="no gradient")
-    ax.set(
-        title=f"Objective of one token, advantage {advantage:+.1f}",
-        xlabel="ratio of the probabilities, new to old",
-        ylabel="objective (to be maximized)",
-    )
-    ax.legend()
+    ax.set(title=f"Objective of one token, A = {advantage:+.1f}", xlabel="ratio of the probabilities, new / old",
+           ylabel="objective (to be maximized)")  # fmt: skip
+    ax.legend(fontsize=10)
 
 
-clipped(1.0, 0.2)
+fig, axes = plt.subplots(1, 2, figsize=(13, 4))
+for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
+    clipped(advantage, ax=ax)
 plt.show()
 
 # %%
 widgets.explorer(clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05));
 
 # %% [markdown]
-# The minimum is a pessimist: it stops paying for more of the same, and never stops asking to come back.
+# At $A<0$ and $\rho=1.5$ there is a gradient: the token goes the wrong way, and PPO pulls it back with full strength. At
+# $\rho=0.5$ there is none: the token is already much less likely, and nothing more is gained in this batch. In one
+# sentence: the minimum stops rewarding further steps in the *right* direction beyond $1\pm\epsilon$, and never stops
+# correcting steps in the wrong one.
 
 # %% [markdown]
-# ## Reward hacking, live
+# ## Over-estimation: best of n
 #
-# "When a measure becomes a target, it ceases to be a good measure." Take the *simplest* optimizer: draw $n$ texts, keep the
-# one with the highest reward (*best-of-n*). Our texts are real sentences with real human scores, so we can see what the reward
-# model thinks it got and what it did get. Its KL to plain sampling is $\log n - (n-1)/n$ nats [@stiennon2020learning].
+# Before any training, take the *simplest* optimizer: draw $n$ texts, keep the one with the highest reward (*best-of-n*,
+# 择优采样). Its KL to plain sampling is at most $\log n - (n-1)/n$ nats (Stiennon et al. 2020). Our texts are real sentences
+# with real human scores, so we can compare what the reward model expects of the chosen text with what people said. The
+# reward model: ridge regression of the scores on word counts (TF-IDF), from 1,000 labelled sentences, with little
+# regularization.
 #
-# **Predict:** a reward model from 60 labelled sentences. Do reward and human score rise together?
+# **Predict:** $n$ goes from 1 to 128. Do the expected and the human score rise together? By how much do they
+# differ at $n=128$?
 
 # %%
-def best_of(n, labels, draws=400, seed=0):
-    """Mean reward, as the reward model sees it, and mean human score of the best of n unseen sentences."""
-    rows = np.random.default_rng(seed).choice(half, labels, replace=False)
-    proxy = linear_reward(rows)(vectors[half:])
-    drawn = np.random.default_rng(seed + 1).integers(0, count - half, (draws, n))
-    best = drawn[np.arange(draws), proxy[drawn].argmax(1)]
-    return proxy[best].mean(), human[half:][best].mean()
+sentences = data.movie_sentences().shuffle(seed=0)
+human, half = np.array(sentences["score"]), 5000
+words_of = TfidfVectorizer(min_df=2, sublinear_tf=True).fit(sentences["text"][:half])
+features = words_of.transform(sentences["text"])
 
 
-def overoptimized(labels):
+def best_of(n, labels, ridge, draws=400, seed=0):
+    """Mean score that a reward model from `labels` sentences expects of the best of n unseen ones, and their human score."""
+    generator = np.random.default_rng(seed)
+    known = generator.choice(half, labels, replace=False)
+    expected = Ridge(alpha=ridge).fit(features[known], human[known]).predict(features[half:])
+    drawn = generator.integers(0, len(human) - half, (draws, n))
+    best = drawn[np.arange(draws), expected[drawn].argmax(1)]
+    return expected[best].mean(), human[half:][best].mean()
+
+# %% tags=["hide-input"]
+def over_estimated(labels=1000, ridge=0.03):
     ns = [1, 2, 4, 8, 16, 32, 64, 128]
-    runs = np.array([[best_of(n, labels, seed=seed) for n in ns] for seed in range(5)])
+    runs = np.array([[best_of(n, labels, ridge, seed=seed) for n in ns] for seed in range(5)])
     kl = [math.log(n) - (n - 1) / n for n in ns]
     fig, ax = plt.subplots(figsize=(9, 4.2))
-    for i, name in enumerate(("what the reward model sees", "what people said")):
-        middle, spread = runs[..., i].mean(0), runs[..., i].std(0, ddof=1)
-        ax.errorbar(
-            kl,
-            middle,
-            spread,
-            label=name,
-            capsize=4,
-            marker=plots.MARKERS[i],
-            linestyle=plots.LINES[i],
-            color=plots.COLORS[i],
-        )
+    for i, name in enumerate(("what the reward model expects", "what people said")):
+        ends = np.array([scoring.mean(runs[:, k, i]) for k in range(len(ns))])
+        ax.errorbar(kl, ends[:, 0], [ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]], label=name, capsize=4,
+                    marker=plots.MARKERS[i], linestyle=plots.LINES[i], color=plots.COLORS[i])  # fmt: skip
     ax.set(
-        title=f"Best of n, reward model from {labels} labels (mean and spread of 5)",
-        xlabel="KL to plain sampling (nats)",
+        title=f"Best of n: {labels} labels, ridge {ridge} (5 seeds, t interval)",
+        xlabel="KL to plain sampling, upper bound (nats)",
         ylabel="score (points, -4 to 4)",
     )
     ax.legend()
 
 
-overoptimized(60)
+over_estimated()
 plt.show()
 
 # %%
-widgets.explorer(overoptimized, labels=[30, 60, lab.budget(full=250, quick=90), half]);
+widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3, 1.0]);
+
 # %% [markdown]
-# ### And without staying among real sentences
+# Both rise, so choosing helps. But the reward model expects more than people said: the maximum prefers texts on which its
+# errors are positive. This is *over-estimation* (the winner's curse). More regularization (try ridge 1.0) shrinks what it
+# expects and the gap closes or turns round; the texts that are chosen hardly get worse. It is not hacking: the human
+# score does not fall, because best-of-n can only choose among sentences that someone wrote. A policy can write anything.
+
+# %% [markdown]
+# ## Reward hacking
 #
-# Best-of-n can only choose what someone wrote. A policy can write anything. Then this is what it finds:
+# "When a measure becomes a target, it ceases to be a good measure" (Goodhart's law, in Strathern's words). Now a policy
+# is *trained*: a small Transformer that continues film reviews, by PPO. Its reward model is deliberately weak: it adds up
+# one number per word, learnt from comparisons between 300 sentences. Four curves: the reward, and three metrics that
+# nobody optimizes. "Reviewers" is a classifier trained on other sentences with other labels (is the sentence from a
+# positive review?); "vectors" asks the same of MiniLM's vectors of whole sentences.
+#
+# **Predict:** without a KL penalty (β = 0), what happens in 60 rounds to the reward, to "reviewers", to the variety of
+# the words? Sketch three curves, and then the same with β = 0.3.
+
+# %% tags=["hide-input"]
+runs = tables.load("reward_hacking")
+METRICS = {
+    "reward": ("Reward", "standard deviations"),
+    "reviewers": ("Reviewers (words)", "probability: positive review"),
+    "vectors": ("Vectors (MiniLM)", "probability: positive review"),
+    "variety": ("Variety", "share of different word pairs"),
+}
+fig, axes = plt.subplots(2, 2, figsize=(12, 7), sharex=True)
+for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
+    for i, (beta, some) in enumerate(runs[(runs["method"] == "PPO") & runs["beta"].isin([0.0, 0.3])].groupby("beta")):
+        style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i]}
+        ax.plot(some["round"], some[what], linestyle="none", alpha=0.4, **style)
+        means = some.groupby("round")[what].mean()
+        ax.plot(means.index, means, linestyle=plots.LINES[i], label=f"beta {beta}", **style)
+    ax.set(title=title, ylabel=unit, xlabel="round of PPO (pale: each of 3 seeds; line: mean)")
+axes[0, 0].legend()
+plt.show()
 
 # %%
-proxy = linear_reward(np.arange(half))
-tricks = [
-    "wonderful " * 8,
-    "A wonderful, moving, beautiful, funny, brilliant, charming film",
-    "film",
-    "Not good, but wonderful wonderful wonderful",
-]
-best = sentences[int(half + human[half:].argmax())]["text"]
-for text in [best, *tricks]:
-    print(f"{float(proxy(embed([text]))[0]):+.2f}  {text[:90]}")
-print(f"\nhighest human score of a real sentence here: {human[half:].max():+.2f}")
+for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_index(["beta", "round"]).iterrows():
+    if (beta, i) in ((0.0, 0), (0.0, 10), (0.0, 20), (0.0, 60), (0.3, 60)):
+        print(f"beta {beta}, round {i:2}, mean reward {row['reward']:+5.1f}: {row['text_1']}")
 
 # %% [markdown]
-# Compare the lines with the first, the unseen sentence that people liked best. A row of praise that says nothing about any
-# film can be worth twice as much, and "Not good, but" costs little; one word said eight times does not fool this one. Where
-# the holes are, only the optimizer finds out. @gao2023scaling measured it at scale: as the KL grows, the true reward first
-# rises, then falls, while the reward model's keeps rising; larger reward models and more labels move the turn outwards. The KL
-# term, early stopping and fresh labels are what is done against it.
+# Without the penalty the reward rises to many standard deviations above real sentences: the reward model adds up words,
+# so the policy repeats the word that pays best. "Reviewers" first rises, because at first the policy learns to praise,
+# and then falls in all three seeds, back to where it began or lower. Variety falls from the start. "Vectors" shows how
+# hard the choice of a metric is: MiniLM finds one of these words positive, and in two of three seeds it is fooled too. A
+# classifier trained on real sentences knows nothing about such texts; so look at several metrics, and *read what the
+# policy writes*. (The fluency that a language model measures would mislead as well: repeated words are easy to predict.)
+# With β = 0.3 the reward rises a little, and the texts remain what they were.
+#
+# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the
+# gold reward first rises and then falls, while the reward that is optimized keeps rising; with larger reward models and
+# more labels the gold reward gets higher before it falls. What is done against it: a KL penalty, early stopping, several
+# reward models at once, fresh labels for what the policy writes now.
 
 # %% [markdown]
 # ## What came after
 #
-# **DPO** (直接偏好优化; @rafailov2023direct). The best policy above, solved for the reward: $r = \beta \log(\pi / \pi_{SFT})$, up to
-# a term that cancels in a pair. Put into the pairwise loss: no reward model, no sampling. Simpler and stable; but it never
-# sees what it would write itself, and its chosen answers may become *less* likely, as long as the rejected ones do more
-# (@pal2024smaug; the lab meets it).
+# **DPO** (直接偏好优化; Rafailov et al. 2023). Solve the optimum above for the reward: $r = \beta \log(\pi^* / \pi_{ref}) +
+# \beta\log Z(x)$. In a pair of answers to the same prompt the intractable $\log Z(x)$ cancels. Put the rest into the
+# pairwise loss: no reward model, no sampling, no value head. The price: it learns from given pairs only, not from what it
+# would write itself; and the loss only asks for a larger *difference*, so the chosen answers may become *less* likely, as
+# long as the rejected ones do so even more (Pal et al. 2024). The lab measures both.
 #
-# **GRPO** [@shao2024deepseekmath]. PPO's clipped objective without a value head: write several answers to a prompt, and let
-# their mean reward be the baseline. Used where a program can check the answer, in mathematics and code (DeepSeek-R1; @deepseekai2025r1).
+# **GRPO** (Shao et al. 2024) needs no value head: it writes a group of $G$ answers to one prompt and compares them with
+# each other. The advantage of *every* token of answer $i$ is $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the
+# group. The clipped objective is first averaged *within each answer* (divided by its length), then over the group, and
+# the KL penalty is a term of the *loss*, not of the reward. Both divisions have side effects: a wrong answer is penalized
+# less per token if it is longer, and prompts of which nearly all answers are right (or wrong) get a large weight; Dr.
+# GRPO drops both (Liu et al. 2025).
 #
-# **AI feedback** [@bai2022constitutional]. A model judges by written principles, in place of part of the people.
+# **Verifiable rewards** (可验证奖励). In mathematics and code a program can check the answer (DeepSeek-R1, 2025), so there is
+# no reward model to be fooled. The KL penalty is then often left out: in Dr. GRPO (Liu et al. 2025) and Olmo 3 (Team Olmo
+# 2025). Programs can be fooled as well, for example when the tests of a code task can be passed without solving it.
 #
-# All of them share what this lecture was about: a reward that stands for what we want, and a leash because it only stands
-# for it.
+# **AI feedback** (Bai et al. 2022b). A model judges by written principles, in place of part of the people.
+#
+# | | reward model | value head | frozen reference | samples while training |
+# |---|---|---|---|---|
+# | PPO (InstructGPT) | yes | yes | yes | yes |
+# | DPO | no | no | yes | no |
+# | GRPO, learned reward | yes | no | yes | yes |
+# | GRPO, verifiable reward, no KL | no | no | no | yes |
 
 # %% [markdown]
 # ## Is it better? Evaluating chat models
 #
-# - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion weights to those of GPT-3 with 175
-#   [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits strengths as above [@chiang2024chatbot].
-# - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each other,
-#   and have their own faults: they favour the first answer, the longer one, and their own [@zheng2023judging].
-# - **Tests.** ChatGPT went past GPT-3 on most tests, and past fully fine-tuned models on some, from a prompt alone (the deck).
-#   On public data sets, though, RLHF also *cost* accuracy, and mixing in pre-training gave most of it back
-#   [@ouyang2022training].
+# - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion parameters to those of GPT-3 with
+#   175 (Ouyang et al. 2022). *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et
+#   al. 2024).
+# - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each
+#   other, and have their own faults: they favour the first answer, the longer one, and their own (Zheng et al. 2023).
+# - **Tests.** Qin et al. (2023) ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic
+#   and natural language inference, and often worse at commonsense, symbolic and logical reasoning. Against models
+#   *fine-tuned* on the task it did often worse: the statement that it "beats fine-tuned models from a prompt alone" holds
+#   for some tasks only. On public data sets RLHF also *cost* accuracy, and mixing in pre-training text gave most of it
+#   back (Ouyang et al. 2022).
 #
-# How large is a lead? Strengths are told as Elo points, 400 for a factor of ten in the odds:
+# How large is a lead? Strengths are given as Elo points; 400 points are a factor of ten in the odds:
 
 # %% tags=["nbval-check-output"]
 for wins in (0.5, 0.55, 0.64, 0.76, 0.91):
@@ -400,38 +573,54 @@ for wins in (0.5, 0.55, 0.64, 0.76, 0.91):
 # %% [markdown]
 # ### How many comparisons does it take?
 #
-# **Predict:** model A wins 55 of 100. Is it better?
+# **Predict:** model A wins 55 of 100 comparisons. Is it better than B? How many comparisons would convince you?
 
 # %% tags=["nbval-check-output"]
 for games in (100, 400, 1600):
-    wins = pd.DataFrame({"won": np.arange(games) < round(0.55 * games)})
-    value, low, high = scoring.bootstrap(wins, lambda f: float(f["won"].mean()))
-    print(
-        f"{value:.2f} of {games:4}: 95 % interval {low:.2f} to {high:.2f}{'' if low > 0.5 else '   holds one half'}"
-    )
+    value, low, high = scoring.proportion(round(0.55 * games), games)
+    print(f"{value:.2f} of {games:4}: 95 % interval {low:.2f} to {high:.2f}{'' if low > 0.5 else '   contains one half'}")
+
+# %% [markdown]
+# With 100 comparisons we cannot tell; with 400 it is a narrow decision. The interval shrinks with the square root of the
+# number.
 
 # %% [markdown]
 # ## Summary
 #
-# - People can compare what they cannot define. A reward model turns comparisons into a number (Bradley-Terry).
-# - The policy maximizes that number on a leash. The best policy is the SFT model times $e^{r/\beta}$: shorten the leash or be
-#   hacked.
-# - PPO learns it from samples: advantages, and a clipped ratio that makes steps safe.
-# - A reward is a measure that has become a target. Watch something that nobody optimizes.
-# - DPO and GRPO drop the reward model, or the value head; not the leash.
+# - People can compare what they cannot define. A reward model turns comparisons into a number (Bradley-Terry), and this
+#   can be tested.
+# - The best policy under reward and KL penalty is $\pi_{ref}\,e^{r/\beta}/Z$, for whole texts too; $Z$ cannot be
+#   computed. A small $\beta$ gives the reward model's errors their full weight.
+# - PPO learns from samples: policy gradient, a baseline (advantage), and a clipped ratio that limits each step.
+# - A reward is a measure that has become a target. Watch a metric that nobody optimizes.
+# - DPO drops reward model and sampling, GRPO the value head; with verifiable rewards the KL penalty is often dropped too.
 
 # %% [markdown]
 # ## Further reading
 #
-# - [@ouyang2022training]
-# - [@stiennon2020learning]
-# - [@askell2021general]
-# - [@bai2022constitutional]
-# - [@schulman2017proximal]
-# - [@gao2023scaling]
-# - [@rafailov2023direct]
-# - [@pal2024smaug]
-# - [@shao2024deepseekmath]
-# - [@deepseekai2025r1]
-# - [@zheng2023judging]
-# - [@chiang2024chatbot]
+# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
+# - N. Stiennon, L. Ouyang, J. Wu, D. M. Ziegler, R. Lowe, C. Voss, A. Radford, D. Amodei, P. Christiano. *Learning to
+#   Summarize from Human Feedback.* NeurIPS 2020. arXiv:2009.01325
+# - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
+# - Y. Bai et al. *Constitutional AI: Harmlessness from AI Feedback.* 2022 (b). arXiv:2212.08073
+# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.*
+#   Biometrika 39, 1952. doi:10.2307/2334029
+# - R. J. Williams. *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning.* Machine
+#   Learning 8, 1992. doi:10.1007/BF00992696
+# - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
+#   arXiv:1707.06347
+# - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
+# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language
+#   Model Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
+# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference
+#   Optimisation with DPO-Positive.* 2024. arXiv:2402.13228
+# - Z. Shao et al. *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.* 2024.
+#   arXiv:2402.03300
+# - DeepSeek-AI. *DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning.* 2025.
+#   arXiv:2501.12948
+# - L. Zheng et al. *Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena.* NeurIPS 2023. arXiv:2306.05685
+# - W.-L. Chiang et al. *Chatbot Arena: An Open Platform for Evaluating LLMs by Human Preference.* ICML 2024.
+#   arXiv:2403.04132
+# - Z. Liu et al. *Understanding R1-Zero-Like Training: A Critical Perspective.* COLM 2025. arXiv:2503.20783
+# - Team Olmo. *Olmo 3.* 2025. arXiv:2512.13961
+# - C. Qin et al. *Is ChatGPT a General-Purpose Natural Language Processing Task Solver?* EMNLP 2023. arXiv:2302.06476

@@ -96,7 +96,7 @@ def token_rewards(score, logprobs, reference, mask, beta):
 
 
 # %% tags=["mutant:token_rewards"]
-# the leash on the prompt and the padding too
+# the KL penalty on the prompt and the padding too
 def token_rewards(score, logprobs, reference, mask, beta):
     last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
     return -beta * (logprobs - reference) + torch.where(last, score[:, None], 0.0)
@@ -163,6 +163,29 @@ def gae(rewards, values, mask, gamma=1.0, lam=0.95):
         running = torch.where(mask[:, t], rewards[:, t] + gamma * following[:, t] - values[:, t] + gamma * lam * running, 0.0)
         advantages[:, t] = running
     return advantages, torch.where(mask, advantages + values, 0.0)
+
+
+# %% tags=["mutant:gae"]
+# returns outside of the episode, where there is nothing
+def gae(rewards, values, mask, gamma=1.0, lam=0.95):
+    advantages = torch.zeros_like(rewards)
+    following, value = torch.zeros_like(rewards[:, 0]), torch.zeros_like(rewards[:, 0])
+    for t in reversed(range(rewards.shape[1])):
+        following = torch.where(mask[:, t], rewards[:, t] + gamma * value - values[:, t] + gamma * lam * following, 0.0)
+        value = torch.where(mask[:, t], values[:, t], 0.0)
+        advantages[:, t] = following
+    return advantages, advantages + values
+
+
+# %% tags=["mutant:gae"]
+# as if every episode filled its row: the mask is not used
+def gae(rewards, values, mask, gamma=1.0, lam=0.95):
+    advantages = torch.zeros_like(rewards)
+    following, value = torch.zeros_like(rewards[:, 0]), torch.zeros_like(rewards[:, 0])
+    for t in reversed(range(rewards.shape[1])):
+        following = rewards[:, t] + gamma * value - values[:, t] + gamma * lam * following
+        value, advantages[:, t] = values[:, t], following
+    return advantages, advantages + values
 
 
 # %% tags=["mutant:ppo_loss"]
@@ -235,3 +258,28 @@ def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
 # the logarithm of a sigmoid, which is -inf far from the reference
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
     return -torch.log(torch.sigmoid(beta * ((chosen - reference_chosen) - (rejected - reference_rejected)))).mean()
+
+
+# %% tags=["mutant:suspicion"]
+# the length only: texts of a hacked policy are long, but so are many others
+def suspicion(texts):
+    return [float(len(text.split())) for text in texts]
+
+
+# %% tags=["mutant:suspicion"]
+# the wrong way round: the number of different words
+def suspicion(texts):
+    return [float(len(set(text.split()))) for text in texts]
+
+
+# %% tags=["mutant:suspicion"]
+# every text is as suspicious as any other
+def suspicion(texts):
+    return [0.5 for _ in texts]
+
+
+# %% tags=["mutant:suspicion"]
+# one number for all texts together
+def suspicion(texts):
+    words = " ".join(texts).split()
+    return [1 - len(set(words)) / len(words)]

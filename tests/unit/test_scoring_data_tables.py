@@ -145,6 +145,14 @@ def test_movie_sentences() -> None:
     assert all(text.strip() for text in sentences["text"])
 
 
+def test_movie_ratings() -> None:
+    """Each sentence's single scores, whose mean is its score; and the order of the reviews that the docstring tells of."""
+    ratings, scores = data.movie_ratings(), np.array(data.movie_sentences()["score"])
+    assert np.allclose([np.mean(one) for one in ratings], scores)
+    assert {len(one) for one in ratings} <= set(range(15, 30))
+    assert (scores[5100:5152] > 0).mean() > 0.9 > 0.1 > (scores[5152:5204] > 0).mean()
+
+
 def test_chinese_reviews() -> None:
     reviews = data.chinese_reviews()
     assert reviews.num_rows == 35_123 and reviews.column_names == ["id", "text", "positive"]
