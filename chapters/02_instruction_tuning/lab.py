@@ -226,10 +226,10 @@ with lab.test("to_instructions"):
         f"the first is {rows[0]}"
     )
     assert [row["answer"] for row in rows] == ["good", "no", "bad"], f"answers {[row['answer'] for row in rows]}"
-    sly = [{"text": "He wrote {label}.", "label": "neg"}]
-    got = to_instructions(sly, asked)[0]["prompt"]
-    assert got == "He wrote {label}. Good or bad?", f"braces in the data were filled in, too: {got!r}"
-    assert sly == [{"text": "He wrote {label}.", "label": "neg"}], f"the example was changed to {sly[0]}"
+    sly = [{"a": "no {b}", "b": "no {a}", "label": "neg"}]
+    got = to_instructions(sly, [("{b}, then {a}: good or bad?", {"pos": "good", "neg": "bad"})])[0]["prompt"]
+    assert got == "no {a}, then no {b}: good or bad?", f"braces in the data were filled in, too: {got!r}"
+    assert sly == [{"a": "no {b}", "b": "no {a}", "label": "neg"}], f"the example was changed to {sly[0]}"
 
 # %% tags=["hidden:to_instructions:2"]
 def probe():
@@ -825,7 +825,7 @@ with torch.inference_mode():
         "c positions begin anew, no cache": {"position_ids": anew, "use_cache": False},
     }.items():
         change = (model(both, **how).logits[0, len(first) :] - alone).abs().max()
-        print(f"{name:<32}largest change of a logit: {float(change):.5f}")
+        print(f"{name:<34}largest change of a logit: {float(change):.5f}")
 
 # %% [markdown]
 # Only the third way keeps the two apart, because only without a cache does transformers take positions that begin anew as a
@@ -1112,6 +1112,23 @@ def rubric(kind, answer, targets):
     return any(2 * both >= (len(said) + len(want)) / 2 for both, want in zip(overlaps, wanted, strict=True))  # F1 ≥ 0.5
 
 # %% [markdown]
+# Before and after are asked the *same* questions, so we look at the questions whose verdict changed. The interval for such a
+# difference of two shares adds half a question to each of the four cells "right before, right after" (Agresti & Min 2005):
+# without this, a model that changes nothing would get an interval of no width.
+
+# %%
+def share_gain(new, old):
+    """Difference of two shares on the same items, with its 95 % interval. new, old: lists of bool."""
+    new, old = np.asarray(new, dtype=bool), np.asarray(old, dtype=bool)
+    n, up, down = len(new) + 2, (new & ~old).sum() + 0.5, (old & ~new).sum() + 0.5
+    middle, half = (up - down) / n, 1.96 * np.sqrt(up + down - (up - down) ** 2 / n) / n
+    return float(new.mean() - old.mean()), float(middle - half), float(middle + half)
+
+
+def verdict(low, high):
+    return "up" if low > 0 else "down" if high < 0 else "cannot tell"
+
+# %% [markdown]
 # ### The data
 #
 # Two more tasks have answers that are not chosen from a list: to turn a statement into a question, and to answer from a
@@ -1311,9 +1328,9 @@ after, scored_after = examine(ASKED), likelihoods(tuned, TESTS)
 
 def gain(old, new, column):
     """Paired difference with its interval, as text, and what it allows us to say."""
-    value, low, high = scoring.paired(new[column] * 1.0, old[column] * 1.0)
-    verdict = "up" if low > 0 else "down" if high < 0 else "cannot tell"
-    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}] {verdict}"
+    find = scoring.paired if column == "logprob" else share_gain
+    value, low, high = find(new[column].to_numpy(), old[column].to_numpy())
+    return f"{value:+.2f} [{low:+.2f}, {high:+.2f}] {verdict(low, high)}"
 
 
 table = {}
@@ -1378,7 +1395,8 @@ pd.crosstab(after["test"], after["said"].str.strip().str.slice(0, 20)).T.assign(
 # %% tags=["experiment"]
 quiz = pd.DataFrame({"before": known_before, "after": knows()})
 print(f"general knowledge: {quiz['before'].mean():.2f} before, {quiz['after'].mean():.2f} after,", end=" ")
-print(f"{len(quiz)} questions; change {gain(quiz[['before']].set_axis(['x'], axis=1), quiz[['after']].set_axis(['x'], axis=1), 'x')}")
+value, low, high = share_gain(quiz["after"], quiz["before"])
+print(f"{len(quiz)} questions; change {value:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict(low, high)}")
 
 # %% [markdown]
 # "Cannot tell" does not show that nothing was lost; it shows that a few dozen questions are too few to see a small loss. And
@@ -1476,11 +1494,10 @@ for kind in kinds:
     old, new = (
         first[(first["kind"] == kind) & (first["stage"] == stage)].sort_values("item") for stage in ("base", "tuned")
     )
-    value, low, high = scoring.paired(new["right"].to_numpy() * 1.0, old["right"].to_numpy() * 1.0)
-    verdict = "more often right" if low > 0 else "less often right" if high < 0 else "we cannot tell"
+    value, low, high = share_gain(new["right"], old["right"])
     lines.append(
         f"- **{kind}**: right {old['right'].mean():.2f} → {new['right'].mean():.2f} "
-        f"({value:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}), ends its turn {old['ended'].mean():.2f} → {new['ended'].mean():.2f}"
+        f"({value:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict(low, high)}), ends its turn {old['ended'].mean():.2f} → {new['ended'].mean():.2f}"
     )
 Markdown("\n".join(["From the base to the tuned model, on the same prompts, in one training run:\n", *lines]))
 
@@ -1522,10 +1539,10 @@ for test in asked_in:
         wordings[(wordings["wordings"] == n) & (wordings["test"] == test)].sort_values("seed") for n in (1, 4)
     )
     value, low, high = scoring.paired(four["share"].to_numpy(), one["share"].to_numpy())
-    verdict = "four are better" if low > 0 else "one is better" if high < 0 else "we cannot tell at this size"
+    better = "four are better" if low > 0 else "one is better" if high < 0 else "we cannot tell at this size"
     lines.append(
         f"- **{test}**: one {one['share'].mean():.2f}, four {four['share'].mean():.2f}; "
-        f"difference {value:+.2f} [{low:+.2f}, {high:+.2f}], {len(one)} seeds: {verdict}. Probability on the allowed answers: "
+        f"difference {value:+.2f} [{low:+.2f}, {high:+.2f}], {len(one)} seeds: {better}. Probability on the allowed answers: "
         f"one {one['on_options'].mean():.2f}, four {four['on_options'].mean():.2f}"
     )
 Markdown("\n".join(lines))
@@ -1561,6 +1578,8 @@ lab.summary()
 # - V. Sanh et al. *Multitask Prompted Training Enables Zero-Shot Task Generalization.* ICLR 2022. arXiv:2110.08207
 # - Z. Shi, A. X. Yang, B. Wu, L. Aitchison, E. Yilmaz, A. Lipani. *Instruction Tuning With Loss Over Instructions.* NeurIPS
 #   2024. arXiv:2405.14394
+# - A. Agresti, Y. Min. *Simple Improved Confidence Intervals for Comparing Matched Proportions.* Statistics in Medicine 24,
+#   2005. doi:10.1002/sim.1781
 # - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C! Robust Fact Verification with Contrastive Evidence.* NAACL 2021.
 #   arXiv:2103.08541
 # - A. Srivastava et al. *Beyond the Imitation Game: Quantifying and Extrapolating the Capabilities of Language Models.* TMLR

@@ -46,27 +46,43 @@ shown.style.format({"parameters_billion": "{:g}"}, na_rep="not published").set_p
 levels = {"text": 0, "code": 1, "instructions": 2, "dialogue": 3}
 place = {name: (i, levels[kind]) for i, (name, kind) in enumerate(lineage["kind"].items())}
 made_from = lineage["after"].replace("GPT-3.5 series", "text-davinci-002").dropna()
-fig, ax = plt.subplots(figsize=(12, 4.6))
+fig, ax = plt.subplots(figsize=(12, 5.2))
 for name, older in made_from.items():
     unsure = name == "ChatGPT"  # from a model of the series; which one is not published
     ax.annotate(
         "",
         place[name],
         place[older],
-        arrowprops={"arrowstyle": "->", "lw": 1.4, "shrinkA": 7, "shrinkB": 7, "linestyle": ":" if unsure else "-"},
+        arrowprops={
+            "arrowstyle": "->",
+            "linestyle": ":" if unsure else "-",
+            "connectionstyle": f"arc3,rad={0.35 if name == 'InstructGPT' else 0}",  # round Codex
+            "shrinkA": 7,
+            "shrinkB": 7,
+        },
     )
 for name, (x, y) in place.items():
     size = lineage.loc[name, "parameters_billion"]
     ax.plot(x, y, "o", color=plots.COLORS[1], markersize=9)
-    label = f"{name}\n{lineage.loc[name, 'date']}, " + (f"{size:g} billion" if size == size else "size not published")
-    ax.annotate(label, (x, y), textcoords="offset points", xytext=(0, 11), ha="center", va="bottom", fontsize=8.5)
+    label = f"{name}\n{lineage.loc[name, 'date']}\n" + (f"{size:g} billion" if size == size else "size not published")
+    below = name in ("GPT-2", "text-davinci-003", "code-davinci-002")  # or else it would lie on its neighbour or an arrow
+    ax.annotate(
+        label,
+        (x, y),
+        textcoords="offset points",
+        xytext=(0, -9 if below else 9),
+        ha="center",
+        va="top" if below else "bottom",
+        fontsize=8.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+    )
 ax.set_yticks(list(levels.values()), ["text", "text and code", "instructions", "dialogue"])
 ax.set(
     title="What was added to the GPT line (dotted: from one of the GPT-3.5 models)",
     xlabel="order of publication",
     ylabel="new training data",
     xlim=(-0.6, len(place) - 0.4),
-    ylim=(-0.5, 3.8),
+    ylim=(-0.7, 3.9),
     xticks=[],
 )
 plt.show()
@@ -275,20 +291,24 @@ MY_ORDER = "…"
 
 # %% tags=["hide-input"]
 ablations = tables.load("flan_ablations")
-fig, axes = plt.subplots(1, 2, figsize=(12, 4), width_ratios=(1, 1.1))
+fig, axes = plt.subplots(1, 2, figsize=(12, 4))
 by_number = ablations[ablations["ablation"] == "clusters in training"]
 axes[0].plot(by_number["setting"].astype(int), by_number["average_percent"], "o-", color="black")
 axes[0].set(
     title="More kinds of tasks in training",
     xlabel="clusters in training",
-    ylabel="accuracy on three clusters kept back (%)",
+    ylabel="accuracy on three\nclusters kept back (%)",
 )
 by_form = ablations[ablations["ablation"] == "instructions"].iloc[::-1]
-axes[1].barh(by_form["setting"], by_form["average_percent"], color="white", edgecolor="black", hatch="//")
+axes[1].barh(by_form["setting"].str.replace(" in ", "\nin ", n=1), by_form["average_percent"], color="white", edgecolor="black", hatch="//")
 for i, value in enumerate(by_form["average_percent"]):
     axes[1].text(value + 0.5, i, f"{value:g}", va="center")
-axes[1].set(title="What the instructions do", xlabel="average on four clusters kept back (%)", xlim=(0, 65), ylabel="")
-axes[1].set_ylabel("form of training and test")
+axes[1].set(
+    title="What the instructions do",
+    xlabel="average on four clusters kept back (%)",
+    xlim=(0, 65),
+    ylabel="form of training and test",
+)
 fig.tight_layout()
 plt.show()
 
@@ -337,7 +357,7 @@ for wording in WORDINGS:
         {
             "wording": wording,
             "right": f"{share:.2f} [{low:.2f}, {high:.2f}]",
-            'against "word", same reviews': f"{change:+.2f} [{least:+.2f}, {most:+.2f}]",
+            'against "word", same reviews': f"{change:+.2f} [{least:+.2f}, {most:+.2f}]" if rows else "–",
             "says the first answer": f"{np.mean(right[wording] == praise):.2f}",
         }
     )
@@ -377,7 +397,7 @@ ax.barh(
     label="by customers of the API",
 )
 ax.set(title="Who wrote InstructGPT's training prompts", xlabel="prompts", ylabel="used for")
-ax.legend(loc="lower right")
+ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncol=2)
 plt.show()
 sft = parts.set_index("name").loc["SFT"]
 total = sft["prompts_by_labelers"] + sft["prompts_by_customers"]
@@ -444,7 +464,7 @@ ax.barh(
     hatch=hatches,
 )
 ax.set(
-    title="Instruction data (hatched: demonstrations; white: answers that are ranked or scored)",
+    title="Demonstrations (hatched), ranked answers (white)",
     xlabel="examples (thousands, logarithmic)",
     xscale="log",
     ylabel="data set",
