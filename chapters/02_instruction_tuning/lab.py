@@ -1012,7 +1012,8 @@ MY_GUESS = {  # test: (obeys before, obeys after, right before, right after)
 # %% [markdown]
 # The training loop in three short functions. `answers_loss` is your `collate` and your `sft_loss`. `fine_tune` is what most
 # recipes share: AdamW, a learning rate that *warms up* (预热) for a tenth of the steps and then falls, and *gradient clipping*
-# (梯度裁剪): no step may follow a gradient longer than 1. Without these three this model forgets how to answer.
+# (梯度裁剪): no step may follow a gradient longer than 1. They are there so that a few unlucky batches cannot ruin the model; an
+# open question at the end lets you test whether this model needs them.
 
 # %%
 def answers_loss(network, rows):
@@ -1137,8 +1138,8 @@ def verdict(low, high):
 # %% tags=["experiment"]
 NEEDED = ("nli_templates", "to_instructions", "chat_text", "answer_labels", "collate", "sft_loss", "parse_answer")
 lab.needs(*NEEDED)
-SEED, WRITTEN, JUDGED = 0, lab.budget(full=30, quick=3), lab.budget(full=60, quick=4)
-TRAIN = lab.budget(full=640, quick=32)
+SEED, WRITTEN, JUDGED = 0, lab.budget(full=24, quick=3), lab.budget(full=50, quick=4)
+TRAIN = lab.budget(full=512, quick=32)
 some = vitaminc.select(range(lab.budget(full=len(vitaminc), quick=4000)))
 by_label = {label: [] for label in LABELS.values()}
 for example in (example_of(row) for row in some if len(row["input"]) < 160):
@@ -1443,7 +1444,7 @@ for kind in told["kind"].unique():
         print(f"   {stage:<11}{row['answer'][:90]!r}{'' if row['ended'] else ' … (goes on)'}{'  ✓' if row['right'] else ''}")
 
 # %% [markdown]
-# The same prompts, 30 of each kind, judged by `rubric`. The verdicts in the table must be those of the rubric above: the cell
+# The same prompts, as many of each kind, judged by `rubric`. The verdicts in the table must be those of the rubric above: the cell
 # judges every stored answer again.
 
 # %% tags=["experiment"]
@@ -1467,7 +1468,7 @@ for ax, what in zip(axes, ("ended", "right"), strict=True):
         )
     ax.set(
         title={"ended": "Ends its turn within 24 tokens", "right": "Right by the rubric"}[what],
-        xlabel="share of 30 answers, with Wilson's 95 % interval",
+        xlabel=f"share of {first['item'].nunique()} answers, with Wilson's 95 % interval",
         xlim=(-0.05, 1.05),
     )
 axes[0].set(yticks=range(len(kinds)), yticklabels=[f"{k} (kept back)" if k == "quiz" else k for k in kinds], ylabel="kind")

@@ -334,7 +334,7 @@ WORDINGS = {
     "liking": ("Someone wrote: {text}\nDid they like the film? Answer:", (" Yes", " No")),
     "stars": ("{text}\nMy rating of this film:", (" excellent", " terrible")),
 }
-reviews = data.movie_sentences().shuffle(seed=2).select(range(lab.budget(full=120, quick=8)))
+reviews = data.movie_sentences().shuffle(seed=2).select(range(lab.budget(full=100, quick=8)))
 praise = np.array([row["score"] > 0 for row in reviews])
 
 
@@ -499,8 +499,8 @@ print(f"{len(tulu)} parts, {tulu['prompts'].sum():,} prompts. The data card's to
 # ## A base model becomes an assistant
 #
 # The course model is an assistant already. To see what SFT does, we took its instruction tuning away, as far as we could
-# (marks of the template made noise, all parameters trained on plain text), and taught it again with 480 conversations of
-# four kinds. The lab has the whole experiment, with a rubric and intervals. The same prompts, before and after:
+# (marks of the template made noise, all parameters trained on plain text), and taught it again with a few hundred conversations
+# of four kinds. The lab has the whole experiment, with a rubric and intervals. The same prompts, before and after:
 
 # %%
 told = tables.load("base_to_assistant")

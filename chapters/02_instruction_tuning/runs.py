@@ -3,7 +3,7 @@
     python chapters/02_instruction_tuning/runs.py            every run that the tables do not have yet
     python chapters/02_instruction_tuning/runs.py --again    all of them
 
-About 20 minutes on one core that multiplies in bf16 (AMX), longer elsewhere. Training, measuring and the rubric stand in the
+About 8 minutes on one core that multiplies in bf16 (AMX), longer elsewhere. Training, measuring and the rubric stand in the
 lab: its functions are called here, so that tables and lab cannot disagree. A run that was cut goes on where it stopped.
 """
 
@@ -42,11 +42,11 @@ ASKED = {
     ],
     "new wording, new answers": [("{text}\nIn one word: was the film good or bad?", {"praise": "good", "blame": "bad"})],
 }
-LEARN, JUDGE = 480, 150
+LEARN, JUDGE = 320, 100
 WORDING_RUNS = [(0, 0), *((n, seed) for seed in range(3) for n in (1, 4))]  # (0, 0): the model as it is shipped
 
 # A base model becomes an assistant
-ITEMS, TRAINED, FORGET = 30, 120, 40
+ITEMS, TRAINED, FORGET = 20, 80, 24
 KINDS = {
     "question": ("linguistic_mappings/question_formation_json", "Turn this statement into a question: {}"),
     "past": ("linguistic_mappings/past_tense_json", 'What is the past tense of the verb "{}"?'),
@@ -54,7 +54,7 @@ KINDS = {
     "ask": ("natural_instructions/subtask040_qasc_question_generation", "{}\nWrite a question that this fact answers."),
     "quiz": ("general_knowledge", "{}"),  # kept back: never trained
 }
-ASSISTANT_RUNS = [(seed,) for seed in range(3)]
+ASSISTANT_RUNS = [(0,)]
 RATES = {"wordings": 5e-4, "forget": 3e-4, "assistant": 1e-4}
 
 
@@ -238,10 +238,9 @@ def main() -> None:
         resumable_table.fill(CSV / "base_to_assistant_loss.csv", ("seed",), [(seed,)], lambda _: curves, again and seed == 0)
         return rows
 
-    resumable_table.fill(CSV / "base_to_assistant.csv", ("seed",), ASSISTANT_RUNS[:1], both, again)
     wordings = partial(wording_rows, names)
     resumable_table.fill(CSV / "instruction_wordings.csv", ("wordings", "seed"), WORDING_RUNS, wordings, again)
-    resumable_table.fill(CSV / "base_to_assistant.csv", ("seed",), ASSISTANT_RUNS, both)
+    resumable_table.fill(CSV / "base_to_assistant.csv", ("seed",), ASSISTANT_RUNS, both, again)
 
 
 if __name__ == "__main__":
