@@ -1,76 +1,110 @@
 # %% [markdown]
 # # 02 · Instruction tuning
 #
-# **From a model that continues text to one that does what it is told** (指令微调)
+# **From a model that continues text to one that follows instructions** (指令微调)
 #
-# Ask a language model of 2020 "What is the capital of France?" and it may go on with "What is the capital of Italy?": that is
-# how lists of questions continue. What was done to these models so that they *answer*?
+# Ask a language model of 2020 "What is the capital of France?" and it may go on with "What is the capital of Italy?": lists of
+# questions continue in this way. What was done to these models so that they *answer*?
 #
-# After this lecture you can read a chat template token by token, turn a data set into instructions, say what FLAN and
-# InstructGPT did differently, and when instruction tuning helps and when it hurts.
+# After this lecture you can
+#
+# - read a *chat template* (对话模板) token by token, with tools too,
+# - say what is trained in *supervised fine-tuning* (SFT, 有监督微调), and on which tokens,
+# - turn a data set into instructions, and say what FLAN and InstructGPT did differently,
+# - say where today's instruction data comes from,
+# - say when instruction tuning helps and when it hurts, and how one measures that.
 
 # %% [markdown] tags=["notes"]
-# 50 minutes with the demos. Let the room guess the continuation of the first demo before it runs. The deck shows the
-# InstructGPT mix under FLAN's title; here each stands with its own paper.
+# Two lessons of 50 minutes with the demos; for one lesson, leave out "Tools" and "Models write the data". Let the room guess
+# before each demo runs. The slides' table of kinds of requests is Table 1 of InstructGPT.
 
 # %% tags=["skip"]
+import json
+
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-import torch
 
 from course_utils import data, generate, lab, load_model, plots, scoring, tables, widgets
 
 lab.start("02_instruction_tuning")
+if lab.budget(full=False, quick=True):
+    print("Experiments are small in this run: do not read the conclusions.")
 
 # %% [markdown]
 # ## From GPT-1 to ChatGPT
 #
-# The architecture hardly changed: decoders, larger each time. What changed is **what they were trained on**.
+# The architecture hardly changed: these are decoders. What changed is **what they were trained on**.
 
 # %%
 lineage = tables.load("gpt_lineage").set_index("name")
-shown = lineage[["date", "parameters_billion", "what_was_added", "data"]]
+shown = lineage[["date", "parameters_billion", "after", "what_was_added", "data"]]
+shown = shown.rename(columns={"after": "made from"}).fillna({"made from": "–"})
 shown.style.format({"parameters_billion": "{:g}"}, na_rep="not published").set_properties(**{"text-align": "left"})
 
 # %% tags=["hide-input"]
-when = pd.to_datetime(lineage["date"])
 levels = {"text": 0, "code": 1, "instructions": 2, "dialogue": 3}
-height = lineage["kind"].map(levels)
-fig, ax = plt.subplots(figsize=(11, 4.4))
-for name, row in lineage.dropna(subset=["after"]).iterrows():
+place = {name: (i, levels[kind]) for i, (name, kind) in enumerate(lineage["kind"].items())}
+made_from = lineage["after"].replace("GPT-3.5 series", "text-davinci-002").dropna()
+fig, ax = plt.subplots(figsize=(12, 5.2))
+for name, older in made_from.items():
+    unsure = name == "ChatGPT"  # from a model of the series; which one is not published
     ax.annotate(
         "",
-        (when[name], height[name]),
-        (when[row["after"]], height[row["after"]]),
-        arrowprops={"arrowstyle": "->", "lw": 1.5},
+        place[name],
+        place[older],
+        arrowprops={
+            "arrowstyle": "->",
+            "linestyle": ":" if unsure else "-",
+            "connectionstyle": f"arc3,rad={0.35 if name == 'InstructGPT' else 0}",  # round Codex
+            "shrinkA": 7,
+            "shrinkB": 7,
+        },
     )
-for name, size in lineage["parameters_billion"].items():
-    ax.plot(when[name], height[name], "o", color=plots.COLORS[1], markersize=9)
-    label = f"{name}\n{size:g} billion" if size == size else f"{name}\nsize not published"
-    below = name in ("GPT-3", "Codex", "GPT-3.5")
+for name, (x, y) in place.items():
+    size = lineage.loc[name, "parameters_billion"]
+    ax.plot(x, y, "o", color=plots.COLORS[1], markersize=9)
+    label = f"{name}\n{lineage.loc[name, 'date']}\n" + (f"{size:g} billion" if size == size else "size not published")
+    below = name in ("GPT-2", "text-davinci-003", "code-davinci-002")  # or else it would lie on its neighbour or an arrow
     ax.annotate(
         label,
-        (when[name], height[name]),
+        (x, y),
         textcoords="offset points",
-        xytext=(0, -14 if below else 12),
+        xytext=(0, -9 if below else 9),
         ha="center",
         va="top" if below else "bottom",
-        fontsize=10,
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+        fontsize=8.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
-ax.set_yticks(list(levels.values()), list(levels))
+ax.set_yticks(list(levels.values()), ["text", "text and code", "instructions", "dialogue"])
 ax.set(
-    title="What was added to the GPT line",
-    xlabel="date of publication",
+    title="What was added to the GPT line (dotted: from one of the GPT-3.5 models)",
+    xlabel="order of publication",
     ylabel="new training data",
-    ylim=(-0.8, 3.8),
+    xlim=(-0.6, len(place) - 0.4),
+    ylim=(-0.7, 3.9),
+    xticks=[],
 )
 plt.show()
 
 # %% [markdown]
+# "GPT-3.5" is a series and not one model. OpenAI's index for researchers lists a base model of text and code
+# (`code-davinci-002`), a model fine-tuned from it on demonstrations and on its best answers (`text-davinci-002`), and a model
+# that was also trained with reinforcement learning (`text-davinci-003`). ChatGPT comes from "a model in the GPT-3.5 series";
+# which one is not published, and neither are their sizes.
+
+# %% [markdown]
 # ## One stream of tokens, three voices
 #
-# A chat is text with punctuation. **Predict:** how many tokens does the frame cost, for the question "Who wrote Hamlet?"
+# A chat has three voices. The *user* (用户) asks, the *assistant* (助手) is the model, and the *system* message (系统提示) is a text in
+# front in which the provider says how the assistant should behave. The model reads them as one stream of tokens. Who speaks
+# is written into the stream with *special tokens* (特殊词元), here `<|im_start|>` and `<|im_end|>`: single entries of the
+# vocabulary that ordinary text is never cut into. This form is called ChatML; other models use other marks.
+#
+# **Predict:** the question is "Who wrote Hamlet?". How many tokens does the model read? Write your number here:
+
+# %%
+MY_TOKENS = None
 
 # %% tags=["nbval-check-output"]
 model, tokenizer = load_model("course", precision="fp32")
@@ -85,10 +119,16 @@ print(
 print(" ".join(token.replace("Ġ", "·").replace("Ċ", "⏎") for token in tokenizer.convert_ids_to_tokens(ids)))
 
 # %% [markdown]
+# Most of what the model reads for a short question is the frame: a system message that the user never typed, and the marks.
+# The stream ends with an opened turn of the assistant, and the model does what it always does: it continues.
+#
 # ### Several turns
 #
 # The model keeps nothing between turns. Each time it reads the *whole* conversation again (多轮对话). **Predict:** what does it
 # say to the last question when the first message is left out?
+
+# %%
+MY_ANSWER_NAME = "…"
 
 # %%
 talk = [
@@ -100,8 +140,8 @@ for name, messages in (("whole conversation", talk), ("last question only", talk
     print(f"{name}:\n  {generate(model, tokenizer, messages, max_new_tokens=40)!r}\n")
 
 # %% [markdown]
-# Without the conversation it makes a name up; it does not say that it cannot know (chapter 5). With it, the name is there to
-# be read, which is not the same as an answer that is any good.
+# Look for the name in both answers. Only the first conversation holds it, so only there can the model read it. What it says
+# without it shows another thing: nothing in the loss punishes an invented answer more than "I do not know" (chapter 5).
 
 # %% [markdown]
 # ### Explorer: the same request in different frames
@@ -132,10 +172,83 @@ widgets.explorer(
     template=True,
     system=["You are a helpful assistant.", "Answer with one word.", "You are a pirate."],
 )
+
 # %% [markdown]
-# ## Instruction tuning, way one: data sets that exist (FLAN)
+# ### Tools: a fourth voice
 #
-# Take a data set, describe the task in words, name the answers. The deck's example is natural language inference (自然语言推断):
+# A model that should look something up or calculate is told which *tools* (工具) there are, and writes a *tool call* (工具调用): a
+# piece of JSON between two marks. The program around the model runs the tool and puts the result into the conversation as a
+# turn of the role `tool`. For the model all of this is text. Templates for it take a list of tools; transformers makes their
+# descriptions from Python functions.
+
+# %%
+TOOLS_TEMPLATE = (
+    "{% if tools %}<|im_start|>system\nTools: <tools>{{ tools | map(attribute='function') | list | tojson }}</tools>\n"
+    "To use one, write <tool_call>{\"name\": …, \"arguments\": …}</tool_call>.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.tool_calls %}<tool_call>{{ m.tool_calls[0].function | tojson }}</tool_call>{% else %}{{ m.content }}{% endif %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def temperature(city: str) -> float:
+    """The temperature in a city now, in degrees Celsius.
+
+    Args:
+        city: the city's name.
+    """
+    return {"Paris": 18.0, "Oslo": 4.5}[city]
+
+# %%
+asked = [{"role": "user", "content": "How warm is it in Oslo?"}]
+call = {"name": "temperature", "arguments": {"city": "Oslo"}}
+result = temperature(**call["arguments"])  # the program's part, not the model's
+turns = [
+    *asked,
+    {"role": "assistant", "tool_calls": [{"type": "function", "function": call}]},
+    {"role": "tool", "content": json.dumps(result)},
+    {"role": "assistant", "content": f"It is {result} degrees in Oslo."},
+]
+text = tokenizer.apply_chat_template(turns, tools=[temperature], chat_template=TOOLS_TEMPLATE, tokenize=False)
+print(text)
+
+# %% [markdown]
+# In this conversation we wrote the call ourselves. Does the course model write one? Its own template has no place for tools.
+# **Predict:** yes or no?
+
+# %%
+MY_ANSWER_CALL = "…"
+
+# %%
+opened = tokenizer.apply_chat_template(
+    asked, tools=[temperature], chat_template=TOOLS_TEMPLATE, tokenize=False, add_generation_prompt=True
+)
+said = generate(model, tokenizer, opened, max_new_tokens=40, chat=False)
+print(repr(said))
+print("The answer", "holds" if "<tool_call>" in said else "holds no", "tool call.")
+
+# %% [markdown]
+# A tool call is a form, and a form is learnt from examples. SmolTalk, the data of the larger SmolLM2 models, has 80,000
+# conversations with function calls (data card of SmolTalk). Training on them is the same SFT as for any other answer, and the
+# tool's turns are *not* trained: the model should not invent results.
+
+# %% [markdown]
+# ## What is trained
+#
+# Write a conversation as tokens $x_1 \dots x_n$, and let $A$ be the places of the assistant's tokens, each with the end of its
+# turn. SFT minimizes
+#
+# $$L = -\frac{1}{|A|}\sum_{t \in A} \log p_\theta(x_t \mid x_{<t})$$
+#
+# This is the loss of pre-training, on fewer tokens. The question is read ($x_{<t}$ holds it) but does not count. That is a
+# choice and not a law: Shi et al. (2024) count the question's tokens, too, and find this better in many settings, above all
+# where questions are long, answers short and examples few.
+
+# %% [markdown]
+# ## Where instructions come from, 1: data sets that exist (FLAN)
+#
+# Take a data set, describe the task in words, name the answers. The example is natural language inference (自然语言推断): does a
+# statement follow from a text?
 
 # %%
 TEMPLATES = [
@@ -143,16 +256,17 @@ TEMPLATES = [
     "{premise}\nCan we infer the following?\n{hypothesis}\nOptions: yes, no",
     "Read the following and determine if the hypothesis can be inferred from the premise:\nPremise: {premise}\nHypothesis: {hypothesis}\nOptions: yes, no",
 ]
-pair = {
+example = {
     "premise": "Valery Polyakov set the record for the longest stay in space, 438 days, between 1994 and 1995.",
     "hypothesis": "Russians hold the record for the longest stay in space.",
 }
-for text in TEMPLATES:
-    print(text.format(**pair), "\n" + "-" * 70)
+for template in TEMPLATES:
+    print(template.format(**example), "\n" + "-" * 70)
 
 # %% [markdown]
-# FLAN [@wei2022finetuned]: 62 data sets in 12 clusters, ten templates for each data set. A whole cluster was kept back to
-# test: does the model do a *kind* of task that it was never trained on?
+# FLAN (Wei et al. 2022): 62 data sets in 12 clusters, ten templates for each data set, LaMDA's model of 137 billion parameters.
+# To test a cluster, *all* its data sets were kept out of training: can the model do a *kind* of task that it was never
+# trained on?
 
 # %% tags=["hide-input"]
 clusters = tables.load("flan_clusters").sort_values("data_sets")
@@ -167,9 +281,51 @@ ax.set(
 plt.show()
 
 # %% [markdown]
-# ### Why ten wordings?
+# ### What mattered in FLAN?
 #
-# Because a wording is not a detail. The same sentences of film reviews, four ways of asking. **Predict** the spread.
+# **Predict**, before you look: which helps most on kinds of tasks that were kept back? (a) more clusters in training, (b) ten
+# templates per data set instead of one, (c) instructions at all, instead of bare inputs and outputs. Write an order:
+
+# %%
+MY_ORDER = "…"
+
+# %% tags=["hide-input"]
+ablations = tables.load("flan_ablations")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4))
+by_number = ablations[ablations["ablation"] == "clusters in training"]
+axes[0].plot(by_number["setting"].astype(int), by_number["average_percent"], "o-", color="black")
+axes[0].set(
+    title="More kinds of tasks in training",
+    xlabel="clusters in training",
+    ylabel="accuracy on three\nclusters kept back (%)",
+)
+by_form = ablations[ablations["ablation"] == "instructions"].iloc[::-1]
+axes[1].barh(by_form["setting"].str.replace(" in ", "\nin ", n=1), by_form["average_percent"], color="white", edgecolor="black", hatch="//")
+for i, value in enumerate(by_form["average_percent"]):
+    axes[1].text(value + 0.5, i, f"{value:g}", va="center")
+axes[1].set(
+    title="What the instructions do",
+    xlabel="average on four clusters kept back (%)",
+    xlim=(0, 65),
+    ylabel="form of training and test",
+)
+fig.tight_layout()
+plt.show()
+
+# %% [markdown]
+# Instructions matter most: without them, a model trained on the same data sets does much worse on new kinds of tasks. More
+# kinds of tasks help, up to the last one tried; the one step down came with the sentiment cluster. The number of templates
+# per data set mattered little in FLAN (Appendix B.1). T0, a smaller encoder–decoder, did gain from more prompts per data set,
+# and its accuracy varied less with the wording (Sanh et al. 2022). The two papers do not agree, so do not expect a law here.
+
+# %% [markdown]
+# ### How much does a wording move a model?
+#
+# The same sentences of film reviews, four ways of asking the course model, which answer is likelier. **Predict** the largest
+# and the smallest accuracy:
+
+# %%
+MY_SPREAD = (None, None)
 
 # %%
 WORDINGS = {
@@ -178,80 +334,232 @@ WORDINGS = {
     "liking": ("Someone wrote: {text}\nDid they like the film? Answer:", (" Yes", " No")),
     "stars": ("{text}\nMy rating of this film:", (" excellent", " terrible")),
 }
-reviews = data.movie_sentences().shuffle(seed=2).select(range(lab.budget(full=60, quick=8)))
+reviews = data.movie_sentences().shuffle(seed=2).select(range(lab.budget(full=100, quick=8)))
+praise = np.array([row["score"] > 0 for row in reviews])
 
 
-@torch.inference_mode()
-def odds(wording, text):
+def judged(wording):
+    """For each review: is the likelier of the two answers the right one?"""
     prompt, answers = WORDINGS[wording]
-    inputs = tokenizer(prompt.format(text=text), return_tensors="pt").to(model.device)
-    logits = model(**inputs, logits_to_keep=1).logits[0, -1]
-    good, bad = (tokenizer(answer)["input_ids"][0] for answer in answers)
-    return float(logits[good] - logits[bad])
+    prompts = [prompt.format(text=row["text"]) for row in reviews]
+    found = scoring.loglikelihood(model, tokenizer, prompts, list(answers), progress=False)
+    good, bad = (found[found["option"] == option]["logprob"].to_numpy() for option in (0, 1))
+    return (good > bad) == praise
 
 # %%
-rows = []
+right = {wording: judged(wording) for wording in WORDINGS}
+rows, moved = [], []
 for wording in WORDINGS:
-    right = pd.DataFrame({"right": [(odds(wording, r["text"]) > 0) == (r["score"] > 0) for r in reviews]})
-    value, low, high = scoring.bootstrap(right, lambda f: float(f["right"].mean()))
-    rows.append({"wording": wording, "right": value, "from": low, "to": high})
-pd.DataFrame(rows).set_index("wording").round(2)
+    share, low, high = scoring.proportion(int(right[wording].sum()), len(praise))
+    change, least, most = scoring.paired(right[wording] * 1.0, right["word"] * 1.0)
+    moved += [wording] * (least > 0 or most < 0)
+    rows.append(
+        {
+            "wording": wording,
+            "right": f"{share:.2f} [{low:.2f}, {high:.2f}]",
+            'against "word", same reviews': f"{change:+.2f} [{least:+.2f}, {most:+.2f}]" if rows else "–",
+            "says the first answer": f"{np.mean(right[wording] == praise):.2f}",
+        }
+    )
+print(f"{len(praise)} reviews, {praise.mean():.2f} of them praise.", end=" ")
+print(f"Wordings whose 95 % interval against 'word' excludes 0: {', '.join(moved) or 'none'}")
+pd.DataFrame(rows).set_index("wording")
 
 # %% [markdown]
-# One model, one task, one set of sentences. A model tuned on a single wording learns that wording; the lab measures it.
-
-# %% [markdown]
-# ## Way two: people show how (InstructGPT)
+# The last column shows one reason for differences: a wording with its answer words can pull the model to one answer, whatever
+# the review says. (Three comparisons with intervals of 95 % each: one of them may exclude 0 by chance more easily than one
+# alone.)
 #
-# People wrote answers to what customers had really asked. That mix is not FLAN's: almost half of it is *writing something*.
-# (The deck prints this table under FLAN's title; it is Table 1 of InstructGPT.)
+# One model, one task, one set of sentences. These wordings also have different answer words, so we cannot say which of the two
+# moves the model. What follows is about measuring: an accuracy with a single wording says little. In the lab you compare
+# models that were tuned on one wording and on four.
+
+# %% [markdown]
+# ## Where instructions come from, 2: people (InstructGPT)
+#
+# Ouyang et al. (2022) paid about 40 people, *labelers* (标注员), to write answers to prompts (demonstrations, 示范), and later to
+# rank answers. Where did the prompts come from? **Predict:** which share of the prompts with written answers came from
+# customers?
+
+# %%
+MY_SHARE = None
 
 # %% tags=["hide-input"]
-mix = tables.load("instructgpt_prompts").sort_values("percent")
-fig, ax = plt.subplots(figsize=(10, 4.6))
-ax.barh(mix["name"], mix["percent"], color="white", edgecolor="black", hatch="//")
-for i, percent in enumerate(mix["percent"]):
+parts = tables.load("instructgpt_data").iloc[::-1]
+fig, ax = plt.subplots(figsize=(10, 2.8))
+ax.barh(parts["name"], parts["prompts_by_labelers"], color="white", edgecolor="black", hatch="//", label="by labelers")
+ax.barh(
+    parts["name"],
+    parts["prompts_by_customers"],
+    left=parts["prompts_by_labelers"],
+    color="lightgrey",
+    edgecolor="black",
+    label="by customers of the API",
+)
+ax.set(title="Who wrote InstructGPT's training prompts", xlabel="prompts", ylabel="used for")
+ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncol=2)
+plt.show()
+sft = parts.set_index("name").loc["SFT"]
+total = sft["prompts_by_labelers"] + sft["prompts_by_customers"]
+print(f"SFT: {sft['prompts_by_customers']:,} of {total:,} prompts by customers, {sft['prompts_by_customers'] / total:.0%}")
+
+# %% [markdown]
+# Few: labelers wrote most of the SFT prompts themselves, because the first model needed instructions before there were
+# customers who gave any. Customers' prompts carry the later steps. What did they ask for? These are the kinds of the API
+# prompts in the reward model's data, each with a prompt that the authors call fictional but realistic:
+
+# %% tags=["hide-input"]
+mix = tables.load("instructgpt_prompts")
+mix[["name", "percent", "example"]].set_index("name").style.format({"percent": "{:g}"}).set_properties(
+    **{"text-align": "left"}
+)
+
+# %% tags=["hide-input"]
+ordered = mix.sort_values("percent")
+fig, ax = plt.subplots(figsize=(10, 4.2))
+ax.barh(ordered["name"], ordered["percent"], color="white", edgecolor="black", hatch="//")
+for i, percent in enumerate(ordered["percent"]):
     ax.text(percent + 0.4, i, f"{percent:g}", va="center")
-ax.set(title="What people asked of InstructGPT", xlabel="share of the prompts (%)", ylabel="kind of request")
+ax.set(
+    title="What customers of the API asked for (Ouyang et al. 2022, Table 1)",
+    xlabel="share of the API prompts (%)",
+    ylabel="kind of request",
+)
 plt.show()
 
 # %% [markdown]
-# | | FLAN | InstructGPT |
+# | | FLAN | InstructGPT, first step |
 # |---|---|---|
-# | where the questions come from | data sets of research, 62 of them | customers of an API, and labelers |
-# | where the answers come from | the data sets' labels | people who write them: 13 thousand |
+# | where the prompts come from | templates for 62 data sets of research | labelers, some from customers |
+# | where the answers come from | the data sets' labels | labelers write them |
 # | what most of them are | classify, choose, translate, summarize | write, answer, brainstorm, chat |
-# | what comes after | nothing | feedback on answers (chapter 3) |
+# | what comes after | nothing | rankings, a reward model, reinforcement learning (chapter 3) |
+#
+# Does it matter? The authors fine-tuned GPT-3 on FLAN's data, too, and compared on their customers' prompts: labelers preferred
+# InstructGPT to their baseline, the SFT model, in 73 % of the cases, and the FLAN model in 30 %. InstructGPT made up
+# less (21 % against GPT-3's 41 % on tasks where the answer must come from the input) and wrote about 25 % fewer toxic answers
+# when it was told to be respectful. On bias it was not significantly better.
+
+# %% [markdown]
+# ## Where instructions come from, 3: models
+#
+# People are expensive. *Self-Instruct* (Wang et al. 2023) asked GPT-3 itself, with examples from 175 tasks that people wrote:
+# invent an instruction, invent an input, answer it; then filter out what is too similar or broken. Alpaca (Taori et al. 2023)
+# did this with text-davinci-003, and with the answers fine-tuned LLaMA 7B. Since then most open data is a mix.
+
+# %% tags=["hide-input"]
+kinds = tables.load("instruction_data")
+columns = ["name", "year", "examples_thousand", "kind", "prompts_by", "answers_by"]
+kinds[columns].set_index("name").style.format({"examples_thousand": "{:,g}"}).set_properties(**{"text-align": "left"})
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(10, 4))
+backwards = kinds.iloc[::-1]
+hatches = ["" if kind == "preferences" else "//" for kind in backwards["kind"]]
+ax.barh(
+    [f"{row.name} ({row.year})" for row in backwards.itertuples(index=False)],
+    backwards["examples_thousand"],
+    color="white",
+    edgecolor="black",
+    hatch=hatches,
+)
+ax.set(
+    title="Demonstrations (hatched), ranked answers (white)",
+    xlabel="examples (thousands, logarithmic)",
+    xscale="log",
+    ylabel="data set",
+)
+plt.show()
+
+# %% [markdown]
+# ### Inside a mix of 2024
+#
+# Tülu 3 (Lambert et al. 2024) publishes its data, its code and what did not help. Its SFT mix has 939,344 prompts: 57 % from public
+# data sets, 43 % made for it by models. To make many *different* prompts, a model is told to be many different *persons*
+# (personas): "a vineyard's adviser asks a question of algebra".
+
+# %% tags=["hide-input"]
+tulu = tables.load("tulu3_sft")
+about = tulu.groupby("about")["prompts"].sum().sort_values()
+fig, ax = plt.subplots(figsize=(10, 3.8))
+ax.barh(about.index, about / 1000, color="white", edgecolor="black", hatch="//")
+ax.set(title="Tülu 3's SFT mix by what it is about", xlabel="prompts (thousands)", ylabel="about")
+plt.show()
+print(f"{len(tulu)} parts, {tulu['prompts'].sum():,} prompts. The data card's total is 939,344; it does not explain the rest.")
+
+# %% [markdown]
+# ### Preference data
+#
+# A demonstration says: *this* is an answer. A *preference* (偏好) says: this answer is better than that one. InstructGPT's labelers
+# ranked four to nine answers per prompt. UltraFeedback (Cui et al. 2024) has four models answer each of 64,000 prompts, and GPT-4
+# scores the answers. The course model was trained on both kinds: SFT, then preferences from UltraFeedback by DPO (its model
+# card). What is done with preferences is chapter 3.
+
+# %% [markdown]
+# ## A base model becomes an assistant
+#
+# The course model is an assistant already. To see what SFT does, we took its instruction tuning away, as far as we could
+# (marks of the template made noise, all parameters trained on plain text), and taught it again with a few hundred conversations
+# of four kinds. The lab has the whole experiment, with a rubric and intervals. The same prompts, before and after:
+
+# %%
+told = tables.load("base_to_assistant")
+told = told[(told["seed"] == 0) & (told["item"] == 1)]
+for _, part in told.groupby("kind", sort=False):
+    part = part.set_index("stage")
+    print(f"{part['prompt'].iloc[0]!r}")
+    for stage in ("base", "tuned"):
+        row = part.loc[stage]
+        print(f"   {stage:<6}{row['answer'][:90]!r}{'' if row['ended'] else ' … (goes on)'}")
+
+# %% [markdown]
+# The "base" reads the question as the beginning of a text and goes on with more text. The tuned model answers and stops. The
+# last kind was never trained: it shows how far the *form* carries over. How much of it is right is another question, which
+# the lab counts. A caution: what this base once knew about instructions is hidden and not gone.
 
 # %% [markdown]
 # ## When it helps, and when it hurts
 #
-# - **Size** (大模型效应). Tested on clusters kept back, tuning made FLAN's models of 68 and 137 billion parameters better and
-#   those of 8 billion and fewer *worse*: a small model spends what it has on the tasks it is shown [@wei2022finetuned, Figure
-#   7]. Later work found gains for small models too, with more tasks and chains of thought [@chung2022scaling].
-# - **Number of clusters.** More kinds of tasks in training, better on kinds kept back [@wei2022finetuned, Figure 6].
-# - **Quality over quantity.** A thousand chosen conversations went a long way on a model of 65 billion (LIMA, @zhou2023lima).
-# - **Cost elsewhere.** Feedback training cost InstructGPT accuracy on public data sets, the *alignment tax* (对齐税), and
-#   mixing in pre-training text gave most of it back [@ouyang2022training].
+# - **Size.** Wei et al. (2022, Figure 7) tuned five sizes, 422 million, 2, 8, 68 and 137 billion parameters, and tested on tasks
+#   kept back. The two large ones became better, the three small ones *worse*. Some slides say "from ten billion on"; the paper
+#   has no size between 8 and 68 billion. Later work found gains for small models, too, with more tasks and chains of thought
+#   (Chung et al. 2022), so this is no law about size alone.
+# - **Number of kinds of tasks.** More kinds in training, better on kinds kept back: the figure above.
+# - **Quality over quantity.** A thousand chosen conversations went a long way on a model of 65 billion parameters: LIMA (Zhou et
+#   al. 2023). Its authors suppose that a model knows from pre-training what it knows, and that tuning teaches the form. This is
+#   disputed.
+# - **Cost elsewhere.** Reinforcement learning from feedback cost InstructGPT accuracy on public data sets such as SQuAD and DROP,
+#   the *alignment tax* (对齐税). Mixing in updates on pre-training text greatly reduced this (Ouyang et al. 2022).
 #
-# The course model has 135 million. In the lab you tune it and measure all three: what it was trained on, what it was not,
-# and what it knew before.
+# How does one know? By tasks that were kept back, by the loss on conversations that were kept back, by what the model did
+# *before*, and by simple baselines. In the lab you measure all four on a model of 135 million parameters.
 
 # %% [markdown]
 # ## Summary
 #
-# - A chat model is a language model and a template. The whole conversation is read again at each turn.
-# - Instruction tuning is next-word training on questions with answers, and learns from the answers only.
-# - FLAN turned data sets into instructions; InstructGPT asked people. What the mix holds is what the model becomes good at.
-# - Wording moves accuracy, so training needs many wordings, and a test on one wording says little.
-# - Whether a model gains on tasks it never saw depends on its size and on how many kinds of tasks it saw.
+# - A chat model is a language model and a template. The whole conversation is read again at each turn. Tools are text, too.
+# - SFT is next-token training on conversations, usually with the loss on the assistant's tokens only.
+# - FLAN turned data sets into instructions; InstructGPT asked labelers; today models write much of the data.
+# - Instructions and many kinds of tasks make a model better on kinds that were kept back. Templates mattered less in FLAN.
+# - Wording moves accuracy, so a test with one wording says little.
+# - Whether a model gains on tasks it never saw depends on its size and on its data. Measure it against the untuned model.
 
 # %% [markdown]
 # ## Further reading
 #
-# - [@wei2022finetuned]
-# - [@ouyang2022training]
-# - [@sanh2022multitask]
-# - [@chung2022scaling]
-# - [@mishra2022cross]
-# - [@zhou2023lima]
+# - J. Wei, M. Bosma, V. Y. Zhao, K. Guu, A. W. Yu, B. Lester, N. Du, A. M. Dai, Q. V. Le. *Finetuned Language Models Are
+#   Zero-Shot Learners.* ICLR 2022. arXiv:2109.01652
+# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
+# - V. Sanh et al. *Multitask Prompted Training Enables Zero-Shot Task Generalization.* ICLR 2022. arXiv:2110.08207
+# - H. W. Chung et al. *Scaling Instruction-Finetuned Language Models.* 2022. arXiv:2210.11416
+# - S. Mishra, D. Khashabi, C. Baral, H. Hajishirzi. *Cross-Task Generalization via Natural Language Crowdsourcing
+#   Instructions.* ACL 2022. arXiv:2104.08773
+# - C. Zhou et al. *LIMA: Less Is More for Alignment.* NeurIPS 2023. arXiv:2305.11206
+# - Y. Wang, Y. Kordi, S. Mishra, A. Liu, N. A. Smith, D. Khashabi, H. Hajishirzi. *Self-Instruct: Aligning Language Models with
+#   Self-Generated Instructions.* ACL 2023. arXiv:2212.10560
+# - R. Taori et al. *Alpaca: A Strong, Replicable Instruction-Following Model.* 2023. https://crfm.stanford.edu/2023/03/13/alpaca.html
+# - G. Cui et al. *UltraFeedback: Boosting Language Models with Scaled AI Feedback.* ICML 2024. arXiv:2310.01377
+# - N. Lambert et al. *Tülu 3: Pushing Frontiers in Open Language Model Post-Training.* 2024. arXiv:2411.15124
+# - Z. Shi, A. X. Yang, B. Wu, L. Aitchison, E. Yilmaz, A. Lipani. *Instruction Tuning With Loss Over Instructions.* NeurIPS
+#   2024. arXiv:2405.14394
+# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737 (the course model, and SmolTalk)
