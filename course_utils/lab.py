@@ -22,7 +22,9 @@ _UNWRITTEN = "not written yet"
 
 
 class Unsolved(CourseError, NotImplementedError):
-    """The exercise still raises NotImplementedError."""
+    """The exercise still raises NotImplementedError, or its visible tests do not pass."""
+
+    because = "which is not written yet"
 
 
 @dataclass
@@ -108,6 +110,23 @@ def test(name: str) -> Iterator[None]:
         raise
     _state.passed[name] = ""
     print(f"✓ {name}: all visible tests pass")
+
+
+def needs(*exercises: str) -> None:
+    """First line of a cell that shows a result of the exercises: without right answers it stops here, in one sentence.
+
+    Raises:
+        Unsolved: the visible tests of an exercise do not pass, or have not run.
+        UnknownNameError: a name is not an exercise of this lab.
+    """
+    for name in exercises:
+        if name not in _state.exercises:
+            raise UnknownNameError.of("exercise", name, _state.exercises)
+        if said := _state.passed.get(name, "its tests have not run"):
+            error = Unsolved(f"{name}: {said}. Make its visible tests pass, then run this cell again.")
+            if said != _UNWRITTEN:
+                error.because = "whose visible tests do not pass yet"
+            raise _of(name, error)
 
 
 def _of(exercise: str, error: Exception) -> Exception:

@@ -29,7 +29,7 @@ def _show(
     """What IPython calls with an error of a cell."""
     if exercise := _waits_for(error):
         _waiting.update(dict.fromkeys(_defines(shell), exercise))
-        lines = [f"– This cell waits for exercise {exercise}, which is not written yet."]
+        lines = [f"– This cell waits for exercise {exercise}."]
     elif exercise := getattr(error, "exercise", ""):
         lines = _failed(exercise, kind, error, trace)
     else:
@@ -39,9 +39,10 @@ def _show(
 
 
 def _waits_for(error: Exception) -> str:
-    """The exercise for want of which this error came; "" where it came for another reason."""
+    """The exercise for lack of which this error came, and what it lacks; "" where it came for another reason."""
     if isinstance(error, NotImplementedError):
-        return found[1] if (found := _UNWRITTEN.search(str(error))) else str(getattr(error, "exercise", ""))
+        exercise = found[1] if (found := _UNWRITTEN.search(str(error))) else getattr(error, "exercise", "")
+        return f"{exercise}, {getattr(error, 'because', 'which is not written yet')}" if exercise else ""
     if isinstance(error, NameError):
         return _waiting.get(error.name or "", "")
     return ""

@@ -50,6 +50,20 @@ def test_an_exercise_that_is_not_written_takes_one_line_in_every_cell_that_needs
     }
 
 
+def test_a_cell_that_needs_a_right_answer_stops_in_one_line_before_it_shows_anything(shell: Shell) -> None:
+    wrong, test = "def absmax(x):\n    return 3\n", 'with lab.test("absmax"):\n    assert absmax(1) == 2, "absmax(1) is 2"'
+    needs = 'lab.needs("absmax")\nprint("a table")\nresult = absmax(1)'
+    shown = run(shell, wrong, needs, test, needs, "result + 1", wrong.replace("3", "2"), test, needs, "result")
+    waits = "– This cell waits for exercise absmax, whose visible tests do not pass yet."
+    assert [lines for lines in shown if lines[0][0] == "–"] == [[waits]] * 3 and len(shown) == 4
+    assert shell.user_ns["result"] == 2
+
+
+def test_a_cell_needs_only_what_the_lab_has(shell: Shell) -> None:
+    with pytest.raises(lab.UnknownNameError):
+        lab.needs("absmin")
+
+
 def test_a_name_that_nothing_would_have_defined_is_an_error_of_its_own(shell: Shell) -> None:
     _, shown = run(shell, STUB, "q = absmax(2)", "print(qq)")
     assert "NameError" in "".join(shown) and "waits" not in "".join(shown)
