@@ -1035,6 +1035,7 @@ ax.set(
     ylabel="tokens per parameter",
     xscale="log",
     yscale="log",
+    ylim=(0.5, 600),
 )
 ax.legend(loc="upper left")
 plt.show()
