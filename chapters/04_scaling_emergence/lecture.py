@@ -166,12 +166,8 @@ fig, ax = plt.subplots(figsize=(9, 4.4))
 for i, (width, part) in enumerate(tuning[(tuning["beta2"] == 0.99) & tuning["width"].isin((8, 16, 32, 64))].groupby("width")):
     step, loss = part["rate"] * width**-0.5, part["loss_nats"] - part["loss_nats"].min()
     ax.plot(step, loss, label=f"width {width}", color=plots.COLORS[i], marker=plots.MARKERS[i], linestyle=plots.LINES[i])
-ax.set(
-    title="The best step size falls with the width",
-    xlabel="largest learning rate of the schedule",
-    ylabel="loss above the best (nats per token)",
-    xscale="log",
-)
+ax.set(title="The best step size falls with the width", xlabel="largest learning rate of the schedule", xscale="log")
+ax.set_ylabel("loss above the best (nats per token)")
 ax.legend()
 plt.show()
 
@@ -425,6 +421,8 @@ plt.show()
 # %% tags=["hide-input"]
 mmlu = tables.load("mmlu_by_size")
 mmlu["flops"] = 6 * mmlu["parameters_billion"] * 1e9 * mmlu["train_tokens_trillion"] * 1e12
+
+# %% tags=["hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
 for i, (family, part) in enumerate(mmlu.groupby("family", sort=False)):
     for ax, column in ((axes[0], "flops"), (axes[1], "parameters_billion")):
