@@ -124,9 +124,9 @@ def needs(*exercises: str) -> None:
     for name in exercises:
         if name not in _state.exercises:
             raise UnknownNameError.of("exercise", name, _state.exercises)
-        if said := _state.passed.get(name, "its tests have not run"):
-            error = Unsolved(f"{name}: {said}. Make its visible tests pass, then run this cell again.")
-            if said != _UNWRITTEN:
+        if reason := _state.errors.get(name, "its tests have not run"):
+            error = Unsolved(f"exercise {name}: {reason}. Make its visible tests pass, then run this cell again.")
+            if reason != _UNWRITTEN:
                 error.because = "whose visible tests do not pass yet"
             raise _of(name, error)
 

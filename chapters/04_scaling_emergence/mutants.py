@@ -33,7 +33,7 @@ def count_parameters(config):
 
 
 # %% tags=["mutant:training_flops"]
-# 6ND with all weights
+# 6ND with all parameters
 def training_flops(config, tokens, length):
     return 6 * count_parameters(config) * tokens
 
@@ -49,7 +49,7 @@ def training_flops(config, tokens, length):
 
 
 # %% tags=["mutant:training_flops"]
-# the backward pass as dear as the forward pass
+# the backward pass costs as much as the forward pass
 def training_flops(config, tokens, length):
     d = config.hidden_size
     kv = config.num_key_value_heads * d // config.num_attention_heads
@@ -68,9 +68,19 @@ def training_flops(config, tokens, length):
     return 3 * tokens * (2 * matrices + 4 * config.num_hidden_layers * length * kv)
 
 
+# %% tags=["mutant:training_flops"]
+# every token attends to all tokens of the training, not of its text
+def training_flops(config, tokens, length):
+    d = config.hidden_size
+    kv = config.num_key_value_heads * d // config.num_attention_heads
+    layer = 2 * d * d + 2 * d * kv + 3 * d * config.intermediate_size
+    matrices = config.num_hidden_layers * layer + config.vocab_size * d
+    return 3 * tokens * (2 * matrices + 4 * config.num_hidden_layers * tokens * d)
+
+
 # %% tags=["mutant:isoflop_optimum"]
 # a parabola in N, not in log N
-def isoflop_optimum(parameters, losses, points=4):
+def isoflop_optimum(parameters, losses, points=5):
     lowest = np.argsort(losses)[:points]
     c2, c1, c0 = np.polyfit(np.asarray(parameters)[lowest], np.asarray(losses)[lowest], 2)
     if c2 <= 0:
@@ -81,7 +91,7 @@ def isoflop_optimum(parameters, losses, points=4):
 
 # %% tags=["mutant:isoflop_optimum"]
 # the best run instead of the vertex
-def isoflop_optimum(parameters, losses, points=4):
+def isoflop_optimum(parameters, losses, points=5):
     best = int(np.argmin(losses))
     if best in (0, len(losses) - 1):
         raise ValueError("no bottom")
@@ -90,7 +100,7 @@ def isoflop_optimum(parameters, losses, points=4):
 
 # %% tags=["mutant:isoflop_optimum"]
 # through all points, however far from the bottom
-def isoflop_optimum(parameters, losses, points=4):
+def isoflop_optimum(parameters, losses, points=5):
     c2, c1, c0 = np.polyfit(np.log(parameters), losses, 2)
     if c2 <= 0:
         raise ValueError("the parabola has no bottom")
@@ -100,32 +110,72 @@ def isoflop_optimum(parameters, losses, points=4):
 
 # %% tags=["mutant:isoflop_optimum"]
 # a top is taken for a bottom
-def isoflop_optimum(parameters, losses, points=4):
+def isoflop_optimum(parameters, losses, points=5):
     lowest = np.argsort(losses)[:points]
     c2, c1, c0 = np.polyfit(np.log(np.asarray(parameters)[lowest]), np.asarray(losses)[lowest], 2)
     best = -c1 / (2 * c2)
     return float(np.exp(best)), float(c0 + c1 * best + c2 * best**2)
 
 
-# %% tags=["mutant:power_law"]
-# the sign of the slope
-def power_law(x, y):
-    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
-    return float(np.exp(intercept)), float(slope)
+# %% tags=["mutant:isoflop_optimum"]
+# the lowest measured loss instead of the parabola's
+def isoflop_optimum(parameters, losses, points=5):
+    lowest = np.argsort(losses)[:points]
+    c2, c1, _ = np.polyfit(np.log(np.asarray(parameters)[lowest]), np.asarray(losses)[lowest], 2)
+    if c2 <= 0:
+        raise ValueError("the parabola has no bottom")
+    return float(np.exp(-c1 / (2 * c2))), float(np.min(losses))
 
 
-# %% tags=["mutant:power_law"]
-# log a instead of a
-def power_law(x, y):
-    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
-    return float(intercept), float(-slope)
+# %% tags=["mutant:isoflop_optimum"]
+# always five points
+def isoflop_optimum(parameters, losses, points=5):
+    lowest = np.argsort(losses)[:5]
+    c2, c1, c0 = np.polyfit(np.log(np.asarray(parameters)[lowest]), np.asarray(losses)[lowest], 2)
+    if c2 <= 0:
+        raise ValueError("the parabola has no bottom")
+    best = -c1 / (2 * c2)
+    return float(np.exp(best)), float(c0 + c1 * best + c2 * best**2)
 
 
-# %% tags=["mutant:power_law"]
-# a line through the first and the last point
-def power_law(x, y):
-    b = -float(np.log(y[-1] / y[0]) / np.log(x[-1] / x[0]))
-    return float(y[0] * x[0] ** b), b
+# %% tags=["mutant:isoflop_optimum"]
+# the sizes are sorted, the losses stay as they were
+def isoflop_optimum(parameters, losses, points=5):
+    lowest = np.argsort(losses)[:points]
+    c2, c1, c0 = np.polyfit(np.log(np.sort(parameters)[: len(lowest)]), np.sort(losses)[:points], 2)
+    if c2 <= 0:
+        raise ValueError("the parabola has no bottom")
+    best = -c1 / (2 * c2)
+    return float(np.exp(best)), float(c0 + c1 * best + c2 * best**2)
+
+
+# %% tags=["mutant:floor_law"]
+# floors above the data are not skipped: a comparison with nan is False
+def floor_law(x, y, floors):
+    best = None
+    with np.errstate(all="ignore"):
+        for floor in floors:
+            try:
+                a, b = power_law(x, y - floor)
+            except np.linalg.LinAlgError:
+                a, b = math.nan, math.nan
+            error = float(np.sum((y - floor - a * x**-b) ** 2))
+            if best is None or error < best[0]:
+                best = error, float(floor), a, b
+    return best[1:]
+
+
+# %% tags=["mutant:floor_law"]
+# the error is measured in logarithms of y
+def floor_law(x, y, floors):
+    best = None
+    for floor in floors:
+        if floor < np.min(y):
+            a, b = power_law(x, y - floor)
+            error = float(np.sum((np.log(y) - np.log(floor + a * x**-b)) ** 2))
+            if best is None or error < best[0]:
+                best = error, float(floor), a, b
+    return best[1:]
 
 
 # %% tags=["mutant:floor_law"]
@@ -238,3 +288,41 @@ def answer_scores(logits, labels):
     right = logits.argmax(-1) == labels
     nats = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="sum") / len(labels)
     return {"answers": float(right.all(1).float().mean()), "tokens": float(right.float().mean()), "nats": float(nats)}
+
+
+# %% tags=["mutant:forecast"]
+# a straight line through the middle run of each price: no floor
+def forecast(runs, buy, budget, target):
+    middle = [part.sort_values("parameters").index[2] for _, part in runs.groupby("flops")]
+    chosen = [i for i in middle if runs["flops"][i] <= budget / 2]
+    a, b = power_law(runs["flops"][chosen].to_numpy(), np.array([buy(i) for i in chosen]))
+    return a * (6 * target[0] * target[1]) ** -b
+
+
+# %% tags=["mutant:forecast"]
+# the loss of the best run that can be paid
+def forecast(runs, buy, budget, target):
+    return min(buy(i) for i in runs.index[runs["flops"] == runs["flops"][runs["flops"] <= budget].max()][:1])
+
+
+# %% tags=["mutant:forecast"]
+# everything is bought
+def forecast(runs, buy, budget, target):
+    losses = np.array([buy(i) for i in runs.index])
+    return float(surface(fit_surface(runs["parameters"], runs["tokens"], losses, FEW), *target))
+
+
+# %% tags=["mutant:forecast"]
+# the cheapest runs only, then a line through their losses and sizes
+def forecast(runs, buy, budget, target):
+    cheap = runs.nsmallest(10, "flops")
+    a, b = power_law(cheap["parameters"].to_numpy(), np.array([buy(i) for i in cheap.index]))
+    return a * target[0] ** -b
+
+
+# %% tags=["mutant:answer_scores"]
+# an answer is judged by its last token
+def answer_scores(logits, labels):
+    right = logits.argmax(-1) == labels
+    nats = F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+    return {"answers": float(right[:, -1].float().mean()), "tokens": float(right.float().mean()), "nats": float(nats)}
