@@ -47,7 +47,7 @@ _ITEM = re.compile(rf"^- \[{_KEY}\](?=:|$)", re.MULTILINE)
 # what a citation by hand looks like: "et al.", or a name and a year ("Fleiss' (1971)", "(Kudo 2018)")
 _YEAR = r"(?:['’]s?)?,? \(?(?:19|20)\d\d"
 _BY_HAND = re.compile(rf"\S+ et al\.(?:{_YEAR})?|\b([A-ZÀ-Ž][^\W\d_]*[a-z]\w*){_YEAR}")
-_NO_NAMES = {*calendar.month_name, "In", "From", "Since", "Until", "By", "Before", "After"}
+_NO_NAMES = {*calendar.month_name, "In", "From", "Since", "Until", "By", "Before", "After", "It"}
 _TERM = re.compile(r"\*{1,2}([^*\n]{2,60}?)\*{1,2} \(([^()*]*?[\u4e00-\u9fff][^()*]*?)\)")
 
 

@@ -501,10 +501,10 @@ for kind in KINDS:
 # ### The same sentences, asked in three ways
 #
 # A comparison is fair only if each model is trained on what it will be asked. We will ask for missing tokens *inside* a
-# sentence and at its *end*. So in training half of the sentences are cut short and lose their last tokens, and half stay
-# whole and lose some tokens inside. `plan` chooses what is missing, about 30 % of the tokens, in spans of one to three; all three
+# sentence and at its *end*. So in training half of the sentences are cut short and lose their last tokens, and half stay whole
+# and lose some tokens inside. `plan` chooses what is missing, about 30 % of the tokens, in spans of one to three; all three
 # models get the same plans. (BERT and T5 hide 15 %. More missing tokens are more questions, but less text to answer them from;
-# Wettig et al. 2023 find that *larger* models gain from a higher share. We did not tune it.) Then each model gets the question in
+# @wettig2023mask find that *larger* models gain from a higher share. We did not tune it.) Then each model gets the question in
 # its own form:
 #
 # | model | reads | learns to predict |
@@ -512,7 +512,7 @@ for kind in KINDS:
 # | encoder | the sentence, `<mask>` for each missing token | the missing tokens, all at once |
 # | encoder-decoder | the sentence, one sentinel for each gap | the gaps, token by token |
 # | decoder, at the end | the sentence up to the gap | every next token |
-# | decoder, inside | what is before the gap, `<0>`, what is after it, `<1>` | every next token; last the gap (*fill in the middle*, Bavarian et al. 2022) |
+# | decoder, inside | what is before the gap, `<0>`, what is after it, `<1>` | every next token; last the gap (*fill in the middle*, @bavarian2022efficient) |
 
 # %% tags=["ladder"]
 def rows_of(sentences):
@@ -756,9 +756,9 @@ pd.DataFrame(rows).set_index(["exam", "model"]).round(2)
 # - **All at once or in turn.** With three missing tokens the encoder predicts each without knowing the other two. The others write
 #   one after the other.
 #
-# What this race cannot say: which one wins with a hundred million times as much text and compute. T5's authors compared the architectures
-# at 34 billion tokens and found the encoder-decoder best after fine-tuning (Raffel et al. 2020, section 3.2); Wang et al. 2022 found the
-# decoder best without it.
+# What this race cannot say: which one wins with a hundred million times as much text and compute. T5's authors compared the
+# architectures at 34 billion tokens and found the encoder-decoder best after fine-tuning [@raffel2020exploring, section 3.2];
+# @wang2022language found the decoder best without it.
 #
 # And written out? The encoder must be told how long the gap is, and fills all of it at once. The encoder-decoder and the
 # decoder write one token after the other. (Your models, after the short race.)
@@ -795,7 +795,7 @@ pd.DataFrame(rows)
 # ## 4 · Where tokens come from: byte-pair encoding
 #
 # *Byte-pair encoding* (BPE, 字节对编码) begins with single characters. Count all neighbouring pairs in the text, glue the most
-# frequent pair into a new piece, and start again: each *merge* adds one piece to the vocabulary (Sennrich et al. 2016). GPT-2,
+# frequent pair into a new piece, and start again: each *merge* adds one piece to the vocabulary [@sennrich2016neural]. GPT-2,
 # LLaMA and the course model got their vocabularies this way.
 #
 # <details><summary>Hint 1</summary>Keep each word as a list of pieces, and change these lists after each merge.</details>
@@ -975,7 +975,7 @@ def check(got, want):
 # %% [markdown]
 # ### The course model's own tokenizer, exactly
 #
-# Two steps are missing between your functions and GPT-2's tokenizer (Radford et al. 2019), which the course model uses too:
+# Two steps are missing between your functions and GPT-2's tokenizer [@radford2019language], which the course model uses too:
 #
 # 1. *Pre-tokenization* (预分词): a regular expression cuts text into words, each with the space before it, so that no merge goes
 #    from one word into the next.
@@ -1088,8 +1088,8 @@ def check(got, want):
 # %% [markdown]
 # Our own models have read half a million tokens; what a *word* means takes more text. So we take an encoder that has read
 # more: MiniLM, six layers, 22.7 million parameters, BERT's architecture (84 MB, fetched once). Be exact about what it has
-# learnt from: it was distilled from a larger model that was pre-trained on plain text (Wang et al. 2020), and then tuned as a
-# sentence encoder (Reimers & Gurevych 2019) on about a billion *pairs* of texts that belong together: by its model card
+# learnt from: it was distilled from a larger model that was pre-trained on plain text [@wang2020minilm], and then tuned as a
+# sentence encoder [@reimers2019sentence] on about a billion *pairs* of texts that belong together: by its model card
 # (all-MiniLM-L6-v2) questions and answers, titles and abstracts, sentences that people labelled as entailing each other, and
 # more. So it has seen labels, though none that say which film review is praise.
 #
@@ -1326,28 +1326,16 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Devlin, M.-W. Chang, K. Lee, K. Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language
-#   Understanding.* NAACL 2019. arXiv:1810.04805
-# - A. Radford, K. Narasimhan, T. Salimans, I. Sutskever. *Improving Language Understanding by Generative Pre-Training.*
-#   OpenAI, 2018.
-#   https://cdn.openai.com/research-covers/language-unsupervised/language_understanding_paper.pdf
-# - C. Raffel, N. Shazeer, A. Roberts, K. Lee, S. Narang, M. Matena, Y. Zhou, W. Li, P. J. Liu. *Exploring the Limits of
-#   Transfer Learning with a Unified Text-to-Text Transformer.* JMLR 21, 2020. arXiv:1910.10683
-# - A. Radford, J. Wu, R. Child, D. Luan, D. Amodei, I. Sutskever. *Language Models are Unsupervised Multitask Learners.*
-#   OpenAI, 2019. https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
-# - M. Bavarian, H. Jun, N. Tezak, J. Schulman, C. McLeavey, J. Tworek, M. Chen. *Efficient Training of Language Models to
-#   Fill in the Middle.* 2022. arXiv:2207.14255
-# - N. Reimers, I. Gurevych. *Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks.* EMNLP 2019. arXiv:1908.10084
-# - R. Sennrich, B. Haddow, A. Birch. *Neural Machine Translation of Rare Words with Subword Units.* ACL 2016.
-#   arXiv:1508.07909
-# - A. Vaswani, N. Shazeer, N. Parmar, J. Uszkoreit, L. Jones, A. N. Gomez, Ł. Kaiser, I. Polosukhin. *Attention Is All You
-#   Need.* NeurIPS 2017. arXiv:1706.03762
-# - T. Wang, A. Roberts, D. Hesslow, T. Le Scao, H. W. Chung, I. Beltagy, J. Launay, C. Raffel. *What Language Model
-#   Architecture and Pretraining Objective Works Best for Zero-Shot Generalization?* ICML 2022. arXiv:2204.05832
-# - A. Wettig, T. Gao, Z. Zhong, D. Chen. *Should You Mask 15% in Masked Language Modeling?* EACL 2023. arXiv:2202.08005
-# - W. Wang, F. Wei, L. Dong, H. Bao, N. Yang, M. Zhou. *MiniLM: Deep Self-Attention Distillation for Task-Agnostic
-#   Compression of Pre-Trained Transformers.* NeurIPS 2020. arXiv:2002.10957
-# - O. Press, N. A. Smith, M. Lewis. *Train Short, Test Long: Attention with Linear Biases Enables Input Length
-#   Extrapolation.* ICLR 2022. arXiv:2108.12409
-# - C. Hutto, E. Gilbert. *VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social Media Text.* ICWSM 2014.
-#   doi:10.1609/icwsm.v8i1.14550
+# - [@devlin2019bert]
+# - [@radford2018improving]
+# - [@raffel2020exploring]
+# - [@radford2019language]
+# - [@bavarian2022efficient]
+# - [@reimers2019sentence]
+# - [@sennrich2016neural]
+# - [@vaswani2017attention]
+# - [@wang2022language]
+# - [@wettig2023mask]
+# - [@wang2020minilm]
+# - [@press2022train]
+# - [@hutto2014vader]

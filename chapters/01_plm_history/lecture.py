@@ -292,9 +292,9 @@ plt.show()
 
 # %% [markdown]
 # The passes did fall, from a hundred to about one; OPT and Galactica read their text more than once. But many passes are not
-# yet overfitting: the authors of XLNet write that after 64 passes it still underfits its text (Yang et al. 2019, section 3.1).
-# And about four passes cost a large model almost nothing compared with new text (Muennighoff et al. 2023). So the number of passes is a risk,
-# not a proof.
+# yet overfitting: the authors of XLNet write that after 64 passes it still underfits its text [@yang2019xlnet, section 3.1].
+# And about four passes cost a large model almost nothing compared with new text [@muennighoff2023scaling]. So the number of
+# passes is a risk, not a proof.
 #
 # Underfitting is about size and training together. One measure is the number of tokens seen per parameter:
 
@@ -307,10 +307,10 @@ for name in per_parameter.index[per_parameter.index.isin(
     print(f"{models.loc[name, 'date'][:4]} {name:<17} {per_parameter[name]:8,.1f} tokens per parameter")
 
 # %% [markdown]
-# GPT-3, Gopher and OPT saw fewer than two tokens per parameter. Chinchilla, four times smaller than Gopher, spent about the same
-# training FLOPs on 20 tokens per parameter, and was better on nearly all tasks (Hoffmann et al. 2022): the models of 2020 to 2022
-# *were* trained too little for their size. Chapter 4 derives why. Since then models get far more than 20, because a small
-# model that was trained long is cheaper to use.
+# GPT-3, Gopher and OPT saw fewer than two tokens per parameter. Chinchilla, four times smaller than Gopher, spent about the
+# same training FLOPs on 20 tokens per parameter, and was better on nearly all tasks [@hoffmann2022training]: the models of
+# 2020 to 2022 *were* trained too little for their size. Chapter 4 derives why. Since then models get far more than 20, because
+# a small model that was trained long is cheaper to use.
 
 # %% [markdown]
 # ## Small and large language models
@@ -332,14 +332,14 @@ tables.load("small_and_large_models").set_index("name").rename_axis("aspect")[["
 #
 # For decoders there is evidence beyond fashion: among models that were trained alike, causal decoders were best at
 # zero-shot tasks right after pre-training; encoder-decoders that were trained on masked text were better after multitask
-# fine-tuning (Wang et al. 2022). So which one is best depends on what comes after.
+# fine-tuning [@wang2022language]. So which one is best depends on what comes after.
 
 # %% [markdown]
 # ### Encoders did not end
 #
 # Where a text is only read, to classify it or to find it, an encoder of a few hundred million parameters is still the usual
-# choice: the searches of chapter 7 use one. ModernBERT (Warner et al. 2024) is BERT with what decoders had learnt in between: rotary
-# positions, gated feed-forward layers, inputs of 8,192 tokens, and more than ten times as many tokens seen as BERT.
+# choice: the searches of chapter 7 use one. ModernBERT [@warner2025smarter] is BERT with what decoders had learnt in between:
+# rotary positions, gated feed-forward layers, inputs of 8,192 tokens, and more than ten times as many tokens seen as BERT.
 
 # %% [markdown]
 # ## One form for all tasks: text in, text out
@@ -347,7 +347,7 @@ tables.load("small_and_large_models").set_index("name").rename_axis("aspect")[["
 # The course model has no layer for classifying film reviews. A prompt turns the task into what it can do: continue a
 # text. We compare the log-probabilities of " good" and " bad" as the next word, in two ways. "Plain": is " good" likelier?
 # "Centred": is its advantage above the median of all reviews? That takes away the model's general liking for one of the
-# two words, which says nothing about the film; it also uses that about half of the reviews are praise. (Zhao et al. 2021
+# two words, which says nothing about the film; it also uses that about half of the reviews are praise. (@zhao2021calibrate
 # call the idea *calibration* and estimate the liking from an empty input.)
 
 # %%
@@ -409,26 +409,17 @@ Markdown(f"Centred minus plain, on the same reviews: {gain:+.2f}, 95 % interval 
 # %% [markdown]
 # ## Further reading
 #
-# - M. E. Peters, M. Neumann, M. Iyyer, M. Gardner, C. Clark, K. Lee, L. Zettlemoyer. *Deep Contextualized Word
-#   Representations.* NAACL 2018. arXiv:1802.05365
-# - J. Devlin, M.-W. Chang, K. Lee, K. Toutanova. *BERT: Pre-training of Deep Bidirectional Transformers for Language
-#   Understanding.* NAACL 2019. arXiv:1810.04805
-# - Z. Yang, Z. Dai, Y. Yang, J. Carbonell, R. Salakhutdinov, Q. V. Le. *XLNet: Generalized Autoregressive Pretraining for
-#   Language Understanding.* NeurIPS 2019. arXiv:1906.08237
-# - K. Clark, M.-T. Luong, Q. V. Le, C. D. Manning. *ELECTRA: Pre-training Text Encoders as Discriminators Rather Than
-#   Generators.* ICLR 2020. arXiv:2003.10555
-# - C. Raffel, N. Shazeer, A. Roberts, K. Lee, S. Narang, M. Matena, Y. Zhou, W. Li, P. J. Liu. *Exploring the Limits of
-#   Transfer Learning with a Unified Text-to-Text Transformer.* JMLR 21, 2020. arXiv:1910.10683
-# - T. Brown et al. *Language Models are Few-Shot Learners.* NeurIPS 2020. arXiv:2005.14165
-# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
-# - N. Muennighoff, A. M. Rush, B. Barak, T. Le Scao, A. Piktus, N. Tazi, S. Pyysalo, T. Wolf, C. Raffel. *Scaling
-#   Data-Constrained Language Models.* NeurIPS 2023. arXiv:2305.16264
-# - T. Wang, A. Roberts, D. Hesslow, T. Le Scao, H. W. Chung, I. Beltagy, J. Launay, C. Raffel. *What Language Model
-#   Architecture and Pretraining Objective Works Best for Zero-Shot Generalization?* ICML 2022. arXiv:2204.05832
-# - B. Warner et al. *Smarter, Better, Faster, Longer: A Modern Bidirectional Encoder for Fast, Memory Efficient, and Long
-#   Context Finetuning and Inference.* ACL 2025. arXiv:2412.13663
-# - Z. Zhao, E. Wallace, S. Feng, D. Klein, S. Singh. *Calibrate Before Use: Improving Few-Shot Performance of Language
-#   Models.* ICML 2021. arXiv:2102.09690
-# - W. X. Zhao et al. *A Survey of Large Language Models.* 2023. arXiv:2303.18223
+# - [@peters2018deep]
+# - [@devlin2019bert]
+# - [@yang2019xlnet]
+# - [@clark2020electra]
+# - [@raffel2020exploring]
+# - [@brown2020language]
+# - [@hoffmann2022training]
+# - [@muennighoff2023scaling]
+# - [@wang2022language]
+# - [@warner2025smarter]
+# - [@zhao2021calibrate]
+# - [@zhao2023survey]
 #
 # The order of topics follows Zhang Zhuosheng's lectures 大语言模型基础.

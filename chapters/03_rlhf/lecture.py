@@ -36,7 +36,7 @@ lab.start("03_rlhf")
 # Pre-training asks: what would come next on the internet? Users ask something else. *Alignment* (对齐) means to guide the
 # behaviour of an AI system so that it fits the interests and the intended goals of those who design it. Two questions
 # follow. *Whose* interests: the designers', the users', society's? And which goals? Usual principles: an answer fits the
-# culture of the country or region, its laws and ethics, and keeps to facts and logic. Askell et al. (2021) put the aim in
+# culture of the country or region, its laws and ethics, and keeps to facts and logic. @askell2021general put the aim in
 # three words:
 #
 # - **helpful** (有用): does what was asked, asks back when it must;
@@ -84,7 +84,7 @@ for kind, row in shown.items():
 # ## Three steps
 #
 # A *policy* (策略) is whatever chooses actions; here it is the language model, an action is a token, and a whole answer is
-# an *episode* (回合). InstructGPT (Ouyang et al. 2022), the recipe that ChatGPT was built on:
+# an *episode* (回合). InstructGPT [@ouyang2022training], the recipe that ChatGPT was built on:
 #
 # | | step 1: SFT 监督微调 | step 2: reward model 奖励模型 | step 3: PPO 近端策略优化 |
 # |---|---|---|---|
@@ -94,7 +94,7 @@ for kind, row in shown.items():
 #
 # Why 6 billion for the reward model, also beside a policy of 175? It is cheaper, and it was more stable: reward models of
 # 175 billion could reach a lower validation loss, but their training was unstable, which made them a worse start for the
-# value function of step 3, and they would have made PPO far more expensive (Ouyang et al. 2022, appendix C).
+# value function of step 3, and they would have made PPO far more expensive [@ouyang2022training, appendix C].
 
 # %% [markdown]
 # ### Step 3 needs four models
@@ -170,7 +170,7 @@ plt.show()
 # ## The reward model's loss
 #
 # Assume that each answer $y$ to a prompt $x$ has a strength $r(x, y)$, and that people, when asked, choose $a$ over $b$
-# with the probability (Bradley and Terry 1952)
+# with the probability [@bradley1952rank]
 #
 # $$P(a \succ b) = \frac{e^{r(x,a)}}{e^{r(x,a)} + e^{r(x,b)}} = \sigma\big(r(x,a) - r(x,b)\big)$$
 #
@@ -180,7 +180,7 @@ plt.show()
 # $$L = -\frac{1}{\binom K2}\ \mathbb{E}\big[\log \sigma\big(r(x, y_w) - r(x, y_l)\big)\big]$$
 #
 # All pairs of one prompt go into one batch. When they were shuffled apart, each answer was used for up to $K-1$ updates
-# in an epoch, and the model over-fitted (Ouyang et al. 2022).
+# in an epoch, and the model over-fitted [@ouyang2022training].
 
 # %% tags=["nbval-check-output"]
 for answers in (4, 9):
@@ -336,7 +336,7 @@ frontier.set_index("beta").round(2)
 # $$\nabla_\theta\,\mathbb{E}_{y\sim\pi}[r(y)] = \sum_y r(y)\,\nabla\pi(y) = \mathbb{E}_{y\sim\pi}\big[r(y)\,\nabla\log\pi(y)\big],
 # \qquad \log\pi(y)=\sum_t\log\pi(y_t|y_{<t})$$
 #
-# This is the *policy gradient* (策略梯度; Williams 1992, REINFORCE): write, score, and raise the log-probability of each
+# This is the *policy gradient* (策略梯度; @williams1992simple, REINFORCE): write, score, and raise the log-probability of each
 # token in proportion to the score.
 
 # %% [markdown]
@@ -375,7 +375,7 @@ for baseline in (0.0, 100.0):
 #
 # Sampling is expensive, so each batch of texts is used for several updates. But the gradient above is for texts of the
 # *current* policy; these came from $\pi_{old}$. Importance sampling corrects that with the ratio $\rho = \pi / \pi_{old}$
-# (its gradient at $\rho=1$ is that of $\log\pi$), and only while the two stay close. PPO (Schulman et al. 2017) therefore
+# (its gradient at $\rho=1$ is that of $\log\pi$), and only while the two stay close. PPO [@schulman2017proximal] therefore
 # clips:
 #
 # $$\min\big(\rho A,\ \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, A\big)$$
@@ -417,7 +417,7 @@ widgets.explorer(clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05))
 # ## Over-estimation: best of n
 #
 # Before any training, take the *simplest* optimizer: draw $n$ texts, keep the one with the highest reward (*best-of-n*,
-# 择优采样). Its KL to plain sampling is at most $\log n - (n-1)/n$ nats (Stiennon et al. 2020). Our texts are real sentences
+# 择优采样). Its KL to plain sampling is at most $\log n - (n-1)/n$ nats [@stiennon2020learning]. Our texts are real sentences
 # with real human scores, so we can compare what the reward model expects of the chosen text with what people said. The
 # reward model: ridge regression of the scores on word counts (TF-IDF), from 1,000 labelled sentences, with little
 # regularization.
@@ -516,7 +516,7 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
 # policy writes*. (The fluency that a language model measures would mislead as well: repeated words are easy to predict.)
 # With β = 0.3 the reward rises a little, and the texts remain what they were.
 #
-# Gao et al. (2023) measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the
+# @gao2023scaling measured it at scale, with a large "gold" reward model in the place of people: as the KL grows, the
 # gold reward first rises and then falls, while the reward that is optimized keeps rising; with larger reward models and
 # more labels the gold reward gets higher before it falls. What is done against it: a KL penalty, early stopping, several
 # reward models at once, fresh labels for what the policy writes now.
@@ -524,24 +524,25 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
 # %% [markdown]
 # ## What came after
 #
-# **DPO** (直接偏好优化; Rafailov et al. 2023). Solve the optimum above for the reward: $r = \beta \log(\pi^* / \pi_{ref}) +
+# **DPO** (直接偏好优化; @rafailov2023direct). Solve the optimum above for the reward: $r = \beta \log(\pi^* / \pi_{ref}) +
 # \beta\log Z(x)$. In a pair of answers to the same prompt the intractable $\log Z(x)$ cancels. Put the rest into the
 # pairwise loss: no reward model, no sampling, no value head. The price: it learns from given pairs only, not from what it
 # would write itself; and the loss only asks for a larger *difference*, so the chosen answers may become *less* likely, as
-# long as the rejected ones do so even more (Pal et al. 2024). The lab measures both.
+# long as the rejected ones do so even more [@pal2024smaug]. The lab measures both.
 #
-# **GRPO** (Shao et al. 2024) needs no value head: it writes a group of $G$ answers to one prompt and compares them with
+# **GRPO** [@shao2024deepseekmath] needs no value head: it writes a group of $G$ answers to one prompt and compares them with
 # each other. The advantage of *every* token of answer $i$ is $A_i = (r_i - \mathrm{mean}(r)) / \mathrm{std}(r)$ over the
 # group. The clipped objective is first averaged *within each answer* (divided by its length), then over the group, and
 # the KL penalty is a term of the *loss*, not of the reward. Both divisions have side effects: a wrong answer is penalized
 # less per token if it is longer, and prompts of which nearly all answers are right (or wrong) get a large weight; Dr.
-# GRPO drops both (Liu et al. 2025).
+# GRPO drops both [@liu2025understanding].
 #
-# **Verifiable rewards** (可验证奖励). In mathematics and code a program can check the answer (DeepSeek-R1, 2025), so there is
-# no reward model to be fooled. The KL penalty is then often left out: in Dr. GRPO (Liu et al. 2025) and Olmo 3 (Team Olmo
-# 2025). Programs can be fooled as well, for example when the tests of a code task can be passed without solving it.
+# **Verifiable rewards** (可验证奖励). In mathematics and code a program can check the answer (DeepSeek-R1; @deepseekai2025r1), so there is no
+# reward model to be fooled. The KL penalty is then often left out: in Dr. GRPO [@liu2025understanding] and Olmo 3 (Team
+# @teamolmo2025olmo). Programs can be fooled as well, for example when the tests of a code task can be passed without solving
+# it.
 #
-# **AI feedback** (Bai et al. 2022b). A model judges by written principles, in place of part of the people.
+# **AI feedback** [@bai2022constitutional]. A model judges by written principles, in place of part of the people.
 #
 # | | reward model | value head | frozen reference | samples while training |
 # |---|---|---|---|---|
@@ -554,15 +555,15 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
 # ## Is it better? Evaluating chat models
 #
 # - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion parameters to those of GPT-3 with
-#   175 (Ouyang et al. 2022). *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et
+#   175 [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et
 #   al. 2024).
 # - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each
-#   other, and have their own faults: they favour the first answer, the longer one, and their own (Zheng et al. 2023).
-# - **Tests.** Qin et al. (2023) ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic
+#   other, and have their own faults: they favour the first answer, the longer one, and their own [@zheng2023judging].
+# - **Tests.** @qin2023chatgpt ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic
 #   and natural language inference, and often worse at commonsense, symbolic and logical reasoning. Against models
 #   *fine-tuned* on the task it did often worse: the statement that it "beats fine-tuned models from a prompt alone" holds
 #   for some tasks only. On public data sets RLHF also *cost* accuracy, and mixing in pre-training text gave most of it
-#   back (Ouyang et al. 2022).
+#   back [@ouyang2022training].
 #
 # How large is a lead? Strengths are given as Elo points; 400 points are a factor of ten in the odds:
 
@@ -598,29 +599,20 @@ for games in (100, 400, 1600):
 # %% [markdown]
 # ## Further reading
 #
-# - L. Ouyang et al. *Training Language Models to Follow Instructions with Human Feedback.* NeurIPS 2022. arXiv:2203.02155
-# - N. Stiennon, L. Ouyang, J. Wu, D. M. Ziegler, R. Lowe, C. Voss, A. Radford, D. Amodei, P. Christiano. *Learning to
-#   Summarize from Human Feedback.* NeurIPS 2020. arXiv:2009.01325
-# - A. Askell et al. *A General Language Assistant as a Laboratory for Alignment.* 2021. arXiv:2112.00861
-# - Y. Bai et al. *Constitutional AI: Harmlessness from AI Feedback.* 2022 (b). arXiv:2212.08073
-# - R. A. Bradley, M. E. Terry. *Rank Analysis of Incomplete Block Designs: I. The Method of Paired Comparisons.*
-#   Biometrika 39, 1952. doi:10.2307/2334029
-# - R. J. Williams. *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning.* Machine
-#   Learning 8, 1992. doi:10.1007/BF00992696
-# - J. Schulman, F. Wolski, P. Dhariwal, A. Radford, O. Klimov. *Proximal Policy Optimization Algorithms.* 2017.
-#   arXiv:1707.06347
-# - L. Gao, J. Schulman, J. Hilton. *Scaling Laws for Reward Model Overoptimization.* ICML 2023. arXiv:2210.10760
-# - R. Rafailov, A. Sharma, E. Mitchell, S. Ermon, C. D. Manning, C. Finn. *Direct Preference Optimization: Your Language
-#   Model Is Secretly a Reward Model.* NeurIPS 2023. arXiv:2305.18290
-# - A. Pal, D. Karkhanis, S. Dooley, M. Roberts, S. Naidu, C. White. *Smaug: Fixing Failure Modes of Preference
-#   Optimisation with DPO-Positive.* 2024. arXiv:2402.13228
-# - Z. Shao et al. *DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models.* 2024.
-#   arXiv:2402.03300
-# - DeepSeek-AI. *DeepSeek-R1: Incentivizing Reasoning Capability in LLMs via Reinforcement Learning.* 2025.
-#   arXiv:2501.12948
-# - L. Zheng et al. *Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena.* NeurIPS 2023. arXiv:2306.05685
-# - W.-L. Chiang et al. *Chatbot Arena: An Open Platform for Evaluating LLMs by Human Preference.* ICML 2024.
-#   arXiv:2403.04132
-# - Z. Liu et al. *Understanding R1-Zero-Like Training: A Critical Perspective.* COLM 2025. arXiv:2503.20783
-# - Team Olmo. *Olmo 3.* 2025. arXiv:2512.13961
-# - C. Qin et al. *Is ChatGPT a General-Purpose Natural Language Processing Task Solver?* EMNLP 2023. arXiv:2302.06476
+# - [@ouyang2022training]
+# - [@stiennon2020learning]
+# - [@askell2021general]
+# - [@bai2022constitutional]
+# - [@bradley1952rank]
+# - [@williams1992simple]
+# - [@schulman2017proximal]
+# - [@gao2023scaling]
+# - [@rafailov2023direct]
+# - [@pal2024smaug]
+# - [@shao2024deepseekmath]
+# - [@deepseekai2025r1]
+# - [@zheng2023judging]
+# - [@chiang2024chatbot]
+# - [@liu2025understanding]
+# - [@teamolmo2025olmo]
+# - [@qin2023chatgpt]

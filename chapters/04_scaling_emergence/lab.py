@@ -251,16 +251,16 @@ budgets.round(3)
 # $6ND$ is too small wherever attention counts: long texts, narrow models. For LLaMA it is off by several per cent up to more
 # than a tenth, good enough for a budget; for our small models it is not. So our own ladder counts FLOPs exactly, as your function
 # does. How are embeddings counted? Their look-up costs nothing; the output matrix, which is the same matrix here, costs as
-# every other. So we count it once, in the parameters and in the FLOPs. (Kaplan et al. 2020 left it out of both.)
+# every other. So we count it once, in the parameters and in the FLOPs. (@kaplan2020scaling left it out of both.)
 #
 # ## 2 · The ladder
 #
 # Now a *ladder* (阶梯) of models: the same architecture in several sizes, the same text, several budgets of compute. For each
 # budget $C$, each size reads as many tokens as $C$ pays for: a large model reads little, a small one much.
 #
-# The text: sentences of Wikipedia pages (VitaminC; Schuster et al. 2021), about five million characters. Whole pages are held
-# out for the test, because sentences of one page say the same things. A token is one character here, so that the vocabulary (128
-# ASCII codes) does not outweigh a small model.
+# The text: sentences of Wikipedia pages (VitaminC; @schuster2021vitamin), about five million characters. Whole pages are held
+# out for the test, because sentences of one page say the same things. A token is one character here, so that the vocabulary
+# (128 ASCII codes) does not outweigh a small model.
 
 
 # %% tags=["ladder", "experiment"]
@@ -387,12 +387,12 @@ def train_to_add(width, heads, examples, seed, batch=64):
 # %% [markdown]
 # Three details matter.
 #
-# - **The schedule.** The learning rate falls along a cosine that ends *exactly* at the last step of each run. Kaplan et al.
-#   (2020) measured short runs inside long ones, with the rate still high; Hoffmann et al. (2022) held that against them. (Porian
-#   et al. 2024 found that other causes matter more.)
-# - **The rate and $\beta_2$ of Adam.** Each size has its own best ones. A rate that is bad for one size only would bend the curve,
-#   and the bend would look like a law. Porian et al. (2024) call tuning $\beta_2$ essential where batches are small, and ours have
-#   512 tokens.
+# - **The schedule.** The learning rate falls along a cosine that ends *exactly* at the last step of each run.
+#   @kaplan2020scaling measured short runs inside long ones, with the rate still high; @hoffmann2022training held that against
+#   them. (@porian2024resolving found that other causes matter more.)
+# - **The rate and $\beta_2$ of Adam.** Each size has its own best ones. A rate that is bad for one size only would bend the
+#   curve, and the bend would look like a law. @porian2024resolving call tuning $\beta_2$ essential where batches are small,
+#   and ours have 512 tokens.
 # - **One thing changes with size**: the width. Depth (two layers) and heads (two) stay.
 #
 # The table below has the loss of each trial, on a seed that the ladder does not use. **Predict:** does a wider model want a
@@ -416,11 +416,12 @@ print(f"the best step size goes with width to the power {line.slope:.2f} ± {mar
 at_rates.round(4)
 
 # %% [markdown]
-# Wider models want smaller steps. The rule "step $\propto 1/\sqrt{\text{width}}$" is built into `fit`, so a constant in the column
-# "best rate" would mean that this rule is right for our models; compare the power printed above, $-0.5$ would be the rule. The
-# better known rule is *µP* (最大更新参数化; Yang et al. 2022): scale initial values and rates of each matrix with the width, so that one
-# step changes what each layer computes by as much in a wide model as in a narrow one. Then the best rate of a small model
-# holds for a large one: they tuned a model of 40 million parameters and trained one of 6.7 billion with the result.
+# Wider models want smaller steps. The rule "step $\propto 1/\sqrt{\text{width}}$" is built into `fit`, so a constant in the
+# column "best rate" would mean that this rule is right for our models; compare the power printed above, $-0.5$ would be the
+# rule. The better known rule is *µP* (最大更新参数化; @yang2022tensor): scale initial values and rates of each matrix with the width,
+# so that one step changes what each layer computes by as much in a wide model as in a narrow one. Then the best rate of a
+# small model holds for a large one: they tuned a model of 40 million parameters and trained one of 6.7 billion with the
+# result.
 #
 # A wrong $\beta_2$ costs less than a wrong rate here, and most in the narrowest models (last column). These are short runs, tried
 # with one seed each: differences of a hundredth of a nat mean nothing.
@@ -476,7 +477,7 @@ plt.show()
 
 # %% [markdown]
 # Each budget has a valley: to the left the model is too small to use what it reads, to the right it reads too little. Read
-# the bottom off by a parabola in $\log N$ through the points near it (Hoffmann et al. 2022, approach 2).
+# the bottom off by a parabola in $\log N$ through the points near it [@hoffmann2022training, approach 2].
 
 
 # %% tags=["exercise:isoflop_optimum"]
@@ -724,7 +725,7 @@ plt.show()
 # Compare the two intervals with the measured values. An interval over seeds tells how far another draw of seeds would move the
 # line. It does not tell whether the world *is* a line: only a run that was not fitted tells that, which is why one is kept back.
 #
-# And what is a size? Kaplan et al. (2020) counted neither the embedding nor the output matrix. Pearce and Song (2024) show that
+# And what is a size? @kaplan2020scaling counted neither the embedding nor the output matrix. @pearce2024reconciling show that
 # this alone, for small models, moves the exponent towards theirs. The same runs, counted both ways:
 
 # %% tags=["experiment"]
@@ -811,9 +812,9 @@ def visible():
 
 
 # %% [markdown]
-# The optimizer is a library's. It may stop in a local minimum, so it starts from many places, as theirs did. And it stops where
-# the slope is "small": with $\delta = 10^{-3}$ it is small everywhere, so the objective is scaled up first. The authors of the
-# paper did not, and theirs stopped too early (Besiroglu et al. 2024).
+# The optimizer is a library's. It may stop in a local minimum, so it starts from many places, as theirs did. And it stops
+# where the slope is "small": with $\delta = 10^{-3}$ it is small everywhere, so the objective is scaled up first. The authors
+# of the paper did not, and theirs stopped too early [@besiroglu2024chinchilla].
 
 # %%
 FEW = [(2, 2, 0.3, 0.35, 0.35), (5, 5, 0.3, 0.35, 0.35)]  # enough for small tables with little noise
@@ -841,8 +842,8 @@ def surface(theta, N, D):
 
 
 # %% [markdown]
-# Given the surface, the best split of a budget $C = 6ND$ follows by setting a derivative to zero (Hoffmann et al. 2022,
-# equation 4):
+# Given the surface, the best split of a budget $C = 6ND$ follows by setting a derivative to zero [@hoffmann2022training,
+# equation 4]:
 #
 # $$N^* = G\Big(\frac C6\Big)^{\frac{\beta}{\alpha+\beta}}, \quad D^* = \frac1G\Big(\frac C6\Big)^{\frac{\alpha}{\alpha+\beta}},
 # \quad G = \Big(\frac{\alpha A}{\beta B}\Big)^{\frac{1}{\alpha+\beta}}$$
@@ -964,10 +965,10 @@ table.round(3)
 # %% [markdown]
 # ### Chinchilla's own points
 #
-# Hoffmann et al. did not publish the losses of their runs. Besiroglu et al. (2024) read 245 of them from a figure, and found
+# Hoffmann et al. did not publish the losses of their runs. @besiroglu2024chinchilla read 245 of them from a figure, and found
 # that the paper's printed fit ($A = 406.4$, $B = 410.7$, $E = 1.69$, $\alpha = 0.34$, $\beta = 0.28$) does not go through the
-# points. **Predict:** five of the runs saw fewer than half a token per parameter. How much can 5 of 245 points matter, with a loss
-# made to resist outliers? Chinchilla had 20 tokens per parameter; what will the fit to all 245 runs say for its budget?
+# points. **Predict:** five of the runs saw fewer than half a token per parameter. How much can 5 of 245 points matter, with a
+# loss made to resist outliers? Chinchilla had 20 tokens per parameter; what will the fit to all 245 runs say for its budget?
 
 # %%
 guess_ratio = 20.0  # tokens per parameter at Chinchilla's budget, by a fit to all 245 runs
@@ -991,10 +992,10 @@ print(f"you guessed {guess_ratio:.0f}; all 245 runs say {shown.iloc[1, -2]:.0f}"
 shown.round(3)
 
 # %% [markdown]
-# Besiroglu et al. report $A = 482$, $B = 2085$, $E = 1.817$, $\alpha = 0.348$, $\beta = 0.366$ without the five: so does the last row,
-# nearly. At Chinchilla's own budget, $5.76 \times 10^{23}$, it gives a ratio *near* the famous 20 (which comes from Hoffmann et al.'s
-# first two approaches). The printed fit is far from 20, and this has two reasons (Besiroglu et al. 2024): the optimizer stopped too
-# early, and two decimals of an exponent are too few. See the second:
+# Besiroglu et al. report $A = 482$, $B = 2085$, $E = 1.817$, $\alpha = 0.348$, $\beta = 0.366$ without the five: so does the
+# last row, nearly. At Chinchilla's own budget, $5.76 \times 10^{23}$, it gives a ratio *near* the famous 20 (which comes from
+# Hoffmann et al.'s first two approaches). The printed fit is far from 20, and this has two reasons [@besiroglu2024chinchilla]:
+# the optimizer stopped too early, and two decimals of an exponent are too few. See the second:
 
 # %% tags=["experiment"]
 lab.needs("compute_optimal")
@@ -1195,7 +1196,7 @@ table.groupby("width").mean().round(3)
 # %% [markdown]
 # ## 6 · Does ability emerge?
 #
-# Wei et al. (2022) called an ability *emergent* if small models do not have it and large ones do. Schaeffer et al. (2023)
+# @wei2022emergent called an ability *emergent* if small models do not have it and large ones do. @schaeffer2023emergent
 # answered: look at your metric. If each of $k$ tokens is right with chance $p$, the whole answer is right with chance $p^k$: a
 # smooth rise of $p$ looks like a jump.
 #
@@ -1392,9 +1393,10 @@ print(f"{len(between)} lie between, of these width and heads:", between.groupby(
 #
 # - **The metric.** With half of the digits right (the first is easy: it is 0 or 1, and the second nearly so) hardly an answer is
 #   right: the strict metric hides what is there, and makes the rise steeper. That is Schaeffer et al.'s point, and it holds here.
-# - **And yet a gap.** Most runs are in one of two groups, also in nats: a run has found how to carry, or it has not. The last line
-#   counts the runs between the two: the gap is not empty. A single ladder with one seed per size shows a jump at a place that
-#   luck has chosen. Zhao et al. (2025) find such groups in larger models: what changes with size is the *chance* of a breakthrough.
+# - **And yet a gap.** Most runs are in one of two groups, also in nats: a run has found how to carry, or it has not. The last
+#   line counts the runs between the two: the gap is not empty. A single ladder with one seed per size shows a jump at a place
+#   that luck has chosen. @zhao2025random find such groups in larger models: what changes with size is the *chance* of a
+#   breakthrough.
 # - **The confounder.** What looked like an effect of size was an effect of something that changed with size.
 #
 # So neither "abilities emerge" nor "emergence is a mirage" is the whole story. Ten seeds, a second metric and a control tell which
@@ -1408,8 +1410,8 @@ print(f"{len(between)} lie between, of these width and heads:", between.groupby(
 # - **Kaplan's mistake, on purpose.** Train the runs of 3e10 FLOPs with the schedule of a run three times as long, cut short. Where
 #   does the valley move?
 # - **One rate for all.** Train one budget with rate 0.1 and $\beta_2$ 0.99 for every width. Does the exponent of the best size change?
-# - **Use up the text.** Give width 16 a budget of 8e12: about 20 passes over the same pages. Does the surface still predict its
-#   loss (Muennighoff et al. 2023)?
+# - **Use up the text.** Give width 16 a budget of 8e12: about 20 passes over the same pages. Does the surface still predict
+#   its loss [@muennighoff2023scaling]?
 # - **More sums.** Train the adders with one head on 200,000 sums. Is the second head a need, or only faster?
 # - **Smaller heads or more of them?** Four heads at width 32 and 64: does the chance to learn addition rise again?
 
@@ -1419,19 +1421,14 @@ lab.summary()
 # %% [markdown]
 # ## Further reading
 #
-# - J. Kaplan, S. McCandlish, T. Henighan, T. B. Brown, B. Chess, R. Child, S. Gray, A. Radford, J. Wu, D. Amodei. *Scaling
-#   Laws for Neural Language Models.* 2020. arXiv:2001.08361
-# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
-# - T. Besiroglu, E. Erdil, M. Barnett, J. You. *Chinchilla Scaling: A Replication Attempt.* 2024. arXiv:2404.10102
-# - T. Pearce, J. Song. *Reconciling Kaplan and Chinchilla Scaling Laws.* TMLR 2024. arXiv:2406.12907
-# - T. Porian, M. Wortsman, J. Jitsev, L. Schmidt, Y. Carmon. *Resolving Discrepancies in Compute-Optimal Scaling of Language
-#   Models.* NeurIPS 2024. arXiv:2406.19146
-# - G. Yang et al. *Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer.* 2022. arXiv:2203.03466
-# - N. Muennighoff et al. *Scaling Data-Constrained Language Models.* NeurIPS 2023. arXiv:2305.16264
-# - J. Wei et al. *Emergent Abilities of Large Language Models.* TMLR 2022. arXiv:2206.07682
-# - R. Schaeffer, B. Miranda, S. Koyejo. *Are Emergent Abilities of Large Language Models a Mirage?* NeurIPS 2023.
-#   arXiv:2304.15004
-# - R. Zhao, T. Qin, D. Alvarez-Melis, S. Kakade, N. Saphra. *Random Scaling of Emergent Capabilities.* 2025.
-#   arXiv:2502.17356
-# - T. Schuster, A. Fisch, R. Barzilay. *Get Your Vitamin C! Robust Fact Verification with Contrastive Evidence.* NAACL 2021.
-#   arXiv:2103.08541
+# - [@kaplan2020scaling]
+# - [@hoffmann2022training]
+# - [@besiroglu2024chinchilla]
+# - [@pearce2024reconciling]
+# - [@porian2024resolving]
+# - [@yang2022tensor]
+# - [@muennighoff2023scaling]
+# - [@wei2022emergent]
+# - [@schaeffer2023emergent]
+# - [@zhao2025random]
+# - [@schuster2021vitamin]

@@ -51,7 +51,7 @@ print(f"{flops / (hours * 3600) / (card * 1e12):.0%} of the data sheet's speed w
 # %% [markdown]
 # ## Straight lines on log paper
 #
-# Kaplan et al. (2020): as long as the other two do not limit it, the loss falls as a *power law* (幂律) in each of
+# @kaplan2020scaling: as long as the other two do not limit it, the loss falls as a *power law* (幂律) in each of
 #
 # | | law | a tenth less loss takes |
 # |---|---|---|
@@ -117,15 +117,15 @@ print(f"error {error:+.3f} nats (you: {guess:+.3f}); runs that differ in nothing
 #
 # | | best size | best text | ten times the compute |
 # |---|---|---|---|
-# | Kaplan et al. 2020 | $N \propto C^{0.73}$ | $D \propto C^{0.27}$ | 5.4 × parameters, 1.9 × text |
-# | Hoffmann et al. 2022 (Chinchilla) | $N \propto C^{0.50}$ | $D \propto C^{0.50}$ | 3.2 × parameters, 3.2 × text |
+# | @kaplan2020scaling | $N \propto C^{0.73}$ | $D \propto C^{0.27}$ | 5.4 × parameters, 1.9 × text |
+# | @hoffmann2022training (Chinchilla) | $N \propto C^{0.50}$ | $D \propto C^{0.50}$ | 3.2 × parameters, 3.2 × text |
 #
 # Both measured with care. Why do they disagree?
 #
-# - **The schedule.** Kaplan's short runs were cut out of long ones, with the learning rate still high (Hoffmann et al. 2022).
-# - **What is a parameter?** Kaplan left embeddings out, at sizes where they are much of the model (Pearce and Song 2024).
-# - **Details**: cost of the output layer, length of the warm-up, tuning by size (Porian et al. 2024 explain the gap by these,
-#   and find the schedule not essential).
+# - **The schedule.** Kaplan's short runs were cut out of long ones, with the learning rate still high [@hoffmann2022training].
+# - **What is a parameter?** Kaplan left embeddings out, at sizes where they are much of the model [@pearce2024reconciling].
+# - **Details**: cost of the output layer, length of the warm-up, tuning by size (@porian2024resolving explain the gap by
+#   these, and find the schedule not essential).
 
 # %% [markdown]
 # ### IsoFLOP curves
@@ -154,11 +154,11 @@ plt.show()
 # A ladder is fair only if every size is trained as well as it can be.
 #
 # - **Learning rate.** Larger models want smaller steps. Below: our own trials.
-# - **Batch.** Larger runs can use larger batches. Bi et al. (2024) and Porian et al. (2024) fit power laws for the best
-#   learning rate and the best batch size, too; with small batches $\beta_2$ of Adam must be tuned (Porian et al. 2024).
-# - ***µP*** (最大更新参数化; Yang et al. 2022) avoids the search: with initial values and learning rates scaled matrix by matrix with the
-#   width, the best settings of a small model stay the best for a large one. They tuned on 40 million parameters and trained 6.7
-#   billion, with 7 % of the training's compute spent on tuning.
+# - **Batch.** Larger runs can use larger batches. @bi2024deepseek and @porian2024resolving fit power laws for the best
+#   learning rate and the best batch size, too; with small batches $\beta_2$ of Adam must be tuned [@porian2024resolving].
+# - ***µP*** (最大更新参数化; @yang2022tensor) avoids the search: with initial values and learning rates scaled matrix by matrix with
+#   the width, the best settings of a small model stay the best for a large one. They tuned on 40 million parameters and
+#   trained 6.7 billion, with 7 % of the training's compute spent on tuning.
 
 # %% tags=["hide-input"]
 tuning = tables.load("scaling_tuning")
@@ -176,8 +176,8 @@ plt.show()
 #
 # $$L(N, D) = E + \frac{A}{N^\alpha} + \frac{B}{D^\beta}$$
 #
-# The floor, what finite size costs, what finite text costs. We fit it here, live, to 245 runs of Hoffmann et al. (2022), read
-# from their figure by Besiroglu et al. (2024):
+# The floor, what finite size costs, what finite text costs. We fit it here, live, to 245 runs of @hoffmann2022training, read
+# from their figure by @besiroglu2024chinchilla:
 
 # %%
 runs = tables.load("chinchilla_runs")
@@ -197,9 +197,9 @@ A, B, E = np.exp([a, b, e])
 print(f"E {E:.3f}, A {A:.0f}, alpha {ALPHA:.3f}, B {B:.0f}, beta {BETA:.3f}")
 
 # %% [markdown]
-# The paper prints $E = 1.69$, $A = 406$, $\alpha = 0.34$, $B = 411$, $\beta = 0.28$. These numbers do not go through the paper's own
-# points; the fit above does (Besiroglu et al. 2024). Two reasons: the optimizer stopped early, and exponents with two decimals are
-# too coarse. What follows in this lecture uses the fit.
+# The paper prints $E = 1.69$, $A = 406$, $\alpha = 0.34$, $B = 411$, $\beta = 0.28$. These numbers do not go through the
+# paper's own points; the fit above does [@besiroglu2024chinchilla]. Two reasons: the optimizer stopped early, and exponents
+# with two decimals are too coarse. What follows in this lecture uses the fit.
 
 # %% tags=["skip"]
 def loss(parameters, tokens):
@@ -220,7 +220,7 @@ TRAINED = {
 for row in tables.load("llama_hyperparameters").itertuples():
     if row.name in ("LLaMA 7B", "LLaMA 65B", "Llama 2 7B", "Llama 2 70B"):
         TRAINED[row.name] = (row.parameters_billion * 1e9, row.train_tokens_trillion * 1e12)
-TRAINED["SmolLM2-135M"] = (134.5e6, 2e12)  # the course model; Allal et al. 2025
+TRAINED["SmolLM2-135M"] = (134.5e6, 2e12)  # the course model; Ben Allal et al. 2025
 
 # %% [markdown]
 # ### Spend it well
@@ -291,7 +291,7 @@ table.style.format("{:,.1f}", subset=["tokens per parameter", "best for its budg
 )
 
 # %% [markdown]
-# "20 tokens per parameter" comes from Hoffmann et al. (2022): their table 3 has 20.5 for 10 billion parameters and 21.1 for 280
+# "20 tokens per parameter" comes from @hoffmann2022training: their table 3 has 20.5 for 10 billion parameters and 21.1 for 280
 # billion, by their first method. The surface gives a somewhat lower number at large budgets (second column). And the course
 # model has 15,000: far beyond any training optimum, on purpose.
 #
@@ -300,8 +300,8 @@ table.style.format("{:,.1f}", subset=["tokens per parameter", "best for its budg
 # %% [markdown]
 # ## LLaMA's experience: train longer
 #
-# Training is paid once, *use* (推理, inference) again and again. To answer with $T$ tokens costs $2NT$. For the same loss, a smaller
-# model that read more costs more in training and less in all (Sardana et al. 2024).
+# Training is paid once, *use* (推理, inference) again and again. To answer with $T$ tokens costs $2NT$. For the same loss, a
+# smaller model that read more costs more in training and less in all [@sardana2024beyond].
 
 # %%
 def costs(target_loss, answers_trillion):
@@ -339,9 +339,10 @@ widgets.explorer(total_cost, target_loss=(1.95, 2.3, 0.01), answers_trillion=(0,
 # %% [markdown]
 # ### Training curves
 #
-# Touvron et al. (2023, figures 1 and 2) saw the loss of LLaMA 7B, and most of its answers, still improve at the end of 1 T
-# tokens. They show curves, not numbers. Biderman et al. (2023) published every checkpoint of *Pythia*, eight models that read the
-# same 300 billion tokens in the same order, and their test results. **Predict:** which of the eight curves is still rising at the end?
+# @touvron2023llama [figures 1 and 2] saw the loss of LLaMA 7B, and most of its answers, still improve at the end of 1 T
+# tokens. They show curves, not numbers. @biderman2023pythia published every checkpoint of *Pythia*, eight models that read the
+# same 300 billion tokens in the same order, and their test results. **Predict:** which of the eight curves is still rising at
+# the end?
 
 # %% tags=["hide-input"]
 pythia = tables.load("pythia_evaluations")
@@ -367,9 +368,9 @@ print("ARC-Easy, last 60,000 steps:", ", ".join(f"{name.removeprefix('Pythia ')}
 # %% [markdown]
 # ### From loss to benchmark
 #
-# Nobody buys a loss. Can a benchmark be forecast? Two steps: compute → loss, as above, then loss → accuracy. Gadre et al. (2024)
-# fit accuracy $= a + k\,e^{-\gamma L}$ and predict the mean of many tasks. Here: fitted to Pythia up to 1.4 billion parameters,
-# tested on the two largest. **Predict:** for which of four tasks does it fail?
+# Nobody buys a loss. Can a benchmark be forecast? Two steps: compute → loss, as above, then loss → accuracy.
+# @gadre2024language fit accuracy $= a + k\,e^{-\gamma L}$ and predict the mean of many tasks. Here: fitted to Pythia up to 1.4
+# billion parameters, tested on the two largest. **Predict:** for which of four tasks does it fail?
 
 # %% tags=["hide-input"]
 def accuracy(nats, a, k, gamma):
@@ -400,23 +401,23 @@ plt.show()
 # %% [markdown]
 # ### And when the text runs out?
 #
-# Text can be read again. Muennighoff et al. (2023), 400 runs: up to four passes change the loss hardly more than new text would;
+# Text can be read again. @muennighoff2023scaling, 400 runs: up to four passes change the loss hardly more than new text would;
 # after that, more passes are worth less and less.
 
 # %% [markdown]
 # ### Compute at the time of the answer
 #
 # There is a third place to spend compute: let the model write more before it answers, or answer many times and choose
-# (*test-time compute*, 测试时计算). Snell et al. (2024) give each prompt the amount that fits its difficulty: four times as efficient as
-# best-of-$n$, and, at equal FLOPs, a small model beats one 14 times as large on problems that it can sometimes solve.
+# (*test-time compute*, 测试时计算). @snell2024scaling give each prompt the amount that fits its difficulty: four times as efficient
+# as best-of-$n$, and, at equal FLOPs, a small model beats one 14 times as large on problems that it can sometimes solve.
 # Chapter 8 shows how chains of thought do this.
 
 # %% [markdown]
 # ## Emergent abilities
 #
-# Wei et al. (2022): *an ability is emergent if it is not present in smaller models but is present in larger models*. Their
-# Figure 2 has eight tasks (modular sums, transliteration, unscrambling words, questions in Persian, TruthfulQA, grounded mappings,
-# MMLU, words in context) for five model families. One of these tasks, with numbers from three papers:
+# @wei2022emergent: *an ability is emergent if it is not present in smaller models but is present in larger models*. Their
+# Figure 2 has eight tasks (modular sums, transliteration, unscrambling words, questions in Persian, TruthfulQA, grounded
+# mappings, MMLU, words in context) for five model families. One of these tasks, with numbers from three papers:
 
 # %% tags=["hide-input"]
 mmlu = tables.load("mmlu_by_size")
@@ -447,8 +448,8 @@ shown.style.format({"parameters_billion": "{:g}", "training_flops": "{:.1e}"}).h
 # %% [markdown]
 # ### Or is it the metric?
 #
-# Schaeffer et al. (2023): let each token of an answer be right with chance $p$, and $p$ grow smoothly. An answer of $k$ tokens is
-# all right with chance $p^k$. **Predict:** move $k$ from 1 to 20. What happens to the curve?
+# @schaeffer2023emergent: let each token of an answer be right with chance $p$, and $p$ grow smoothly. An answer of $k$ tokens
+# is all right with chance $p^k$. **Predict:** move $k$ from 1 to 20. What happens to the curve?
 
 # %% tags=["hide-input"]
 def metric(tokens):
@@ -533,9 +534,9 @@ wide = learnt[learnt["width"] >= 32].groupby("heads")["learnt"].agg(["sum", "cou
 print("width 32 and more:", "; ".join(f"{h} head(s): {r['sum']} of {r['count']} runs learnt to add" for h, r in wide.iterrows()))
 
 # %% [markdown]
-# What looked like an effect of size was an effect of the second head: a *confounder* (混淆因素). With one head, wider models do not
-# learn it more often; with two they do. And at many sizes the *seed* decides. Zhao et al. (2025) see the same kind of two groups
-# in larger models: what changes smoothly with size is the chance of a breakthrough.
+# What looked like an effect of size was an effect of the second head: a *confounder* (混淆因素). With one head, wider models do
+# not learn it more often; with two they do. And at many sizes the *seed* decides. @zhao2025random see the same kind of two
+# groups in larger models: what changes smoothly with size is the chance of a breakthrough.
 
 # %% [markdown]
 # ## What to take home
@@ -550,21 +551,20 @@ print("width 32 and more:", "; ".join(f"{h} head(s): {r['sum']} of {r['count']} 
 # %% [markdown]
 # ## Further reading
 #
-# - J. Kaplan et al. *Scaling Laws for Neural Language Models.* 2020. arXiv:2001.08361
-# - J. Hoffmann et al. *Training Compute-Optimal Large Language Models.* NeurIPS 2022. arXiv:2203.15556
-# - T. Besiroglu et al. *Chinchilla Scaling: A Replication Attempt.* 2024. arXiv:2404.10102
-# - T. Pearce, J. Song. *Reconciling Kaplan and Chinchilla Scaling Laws.* TMLR 2024. arXiv:2406.12907
-# - T. Porian et al. *Resolving Discrepancies in Compute-Optimal Scaling of Language Models.* NeurIPS 2024. arXiv:2406.19146
-# - G. Yang et al. *Tensor Programs V: Tuning Large Neural Networks via Zero-Shot Hyperparameter Transfer.* 2022. arXiv:2203.03466
-# - X. Bi et al. *DeepSeek LLM: Scaling Open-Source Language Models with Longtermism.* 2024. arXiv:2401.02954
-# - N. Sardana et al. *Beyond Chinchilla-Optimal.* ICML 2024. arXiv:2401.00448
-# - N. Muennighoff et al. *Scaling Data-Constrained Language Models.* NeurIPS 2023. arXiv:2305.16264
-# - S. Biderman et al. *Pythia: A Suite for Analyzing Large Language Models Across Training and Scaling.* ICML 2023. arXiv:2304.01373
-# - S. Y. Gadre et al. *Language models scale reliably with over-training and on downstream tasks.* 2024. arXiv:2403.08540
-# - C. Snell, J. Lee, K. Xu, A. Kumar. *Scaling LLM Test-Time Compute Optimally can be More Effective than Scaling Model
-#   Parameters.* 2024. arXiv:2408.03314
-# - H. Touvron et al. *LLaMA: Open and Efficient Foundation Language Models.* 2023. arXiv:2302.13971
-# - L. B. Allal et al. *SmolLM2: When Smol Goes Big.* 2025. arXiv:2502.02737
-# - J. Wei et al. *Emergent Abilities of Large Language Models.* TMLR 2022. arXiv:2206.07682
-# - R. Schaeffer, B. Miranda, S. Koyejo. *Are Emergent Abilities of Large Language Models a Mirage?* NeurIPS 2023. arXiv:2304.15004
-# - R. Zhao, T. Qin, D. Alvarez-Melis, S. Kakade, N. Saphra. *Random Scaling of Emergent Capabilities.* 2025. arXiv:2502.17356
+# - [@kaplan2020scaling]
+# - [@hoffmann2022training]
+# - [@besiroglu2024chinchilla]
+# - [@pearce2024reconciling]
+# - [@porian2024resolving]
+# - [@yang2022tensor]
+# - [@bi2024deepseek]
+# - [@sardana2024beyond]
+# - [@muennighoff2023scaling]
+# - [@biderman2023pythia]
+# - [@gadre2024language]
+# - [@snell2024scaling]
+# - [@touvron2023llama]
+# - [@benallal2025smollm2]
+# - [@wei2022emergent]
+# - [@schaeffer2023emergent]
+# - [@zhao2025random]
