@@ -1082,8 +1082,8 @@ def likelihoods(network, tests):
         scored = scoring.loglikelihood(
             network, tokenizer, [in_template(row["prompt"]) for row in asked], endings, progress=False
         )
-        for i, part in scored.groupby("prompt"):
-            found, options = part["logprob"].to_numpy(), asked[i]["options"]
+        for i, part in scored.groupby("context"):
+            found, options = part["loglikelihood"].to_numpy(), asked[i]["options"]
             right = options.index(asked[i]["answer"])
             rows.append((name, i, int(found.argmax()) == right, found[right], float(np.exp(found).sum())))
     return pd.DataFrame(rows, columns=["test", "item", "right", "logprob", "on_options"])

@@ -343,7 +343,7 @@ def judged(wording):
     prompt, answers = WORDINGS[wording]
     prompts = [prompt.format(text=row["text"]) for row in reviews]
     found = scoring.loglikelihood(model, tokenizer, prompts, list(answers), progress=False)
-    good, bad = (found[found["option"] == option]["logprob"].to_numpy() for option in (0, 1))
+    good, bad = (found[found["continuation"] == option]["loglikelihood"].to_numpy() for option in (0, 1))
     return (good > bad) == praise
 
 # %%

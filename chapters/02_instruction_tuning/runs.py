@@ -42,11 +42,11 @@ ASKED = {
     ],
     "new wording, new answers": [("{text}\nIn one word: was the film good or bad?", {"praise": "good", "blame": "bad"})],
 }
-LEARN, JUDGE = 320, 100
+LEARN, JUDGE = 640, 150
 WORDING_RUNS = [(0, 0), *((n, seed) for seed in range(3) for n in (1, 4))]  # (0, 0): the model as it is shipped
 
 # A base model becomes an assistant
-ITEMS, TRAINED, FORGET = 20, 80, 24
+ITEMS, TRAINED, FORGET = 20, 160, 60
 KINDS = {
     "question": ("linguistic_mappings/question_formation_json", "Turn this statement into a question: {}"),
     "past": ("linguistic_mappings/past_tense_json", 'What is the past tense of the verb "{}"?'),
