@@ -324,8 +324,8 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# On these four sentences P(positive) is highest when the two positive examples come last, and lowest when the two negative
-# ones do; with alternating labels it is near one half. @zhao2021calibrate found this *recency bias* (近因偏差) in GPT-3,
+# On these four sentences P(positive) is above one half when the last label is + and below when it is −, unless the labels
+# alternate; then it is near one half. @zhao2021calibrate found this *recency bias* (近因偏差) in GPT-3,
 # with a bias to the most *frequent* label and to common words. "N/A" shows another pattern: its squares are not where the
 # circles are. (Twelve orders of one set of four examples, four sentences: another set may behave differently.)
 
@@ -395,8 +395,8 @@ pd.DataFrame(rows).T.style.format(precision=2)
 #
 # | what was changed | what happened | who |
 # |---|---|---|
-# | order of the examples | from near the best known result to guessing; no order is best for all models | @lu2022fantastically |
-# | labels drawn at random | hardly worse in 12 models: label words, kind of input and form matter more | @min2022rethinking |
+# | order of the examples | from near the best known result to guessing; no best order for all | @lu2022fantastically |
+# | labels drawn at random | hardly worse in 12 models: label words, inputs and form matter more | @min2022rethinking |
 # | labels flipped | small models ignore it, large ones follow | @wei2023larger |
 # | labels without meaning | works in large models mainly | @wei2023larger |
 # | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | @sclar2024quantifying |
@@ -614,11 +614,12 @@ for name, off in {"all heads": [], "without five others": draws[0], "without the
     print(f"{name:<22}", dict(zip(TASKS, (answer.split("\n")[0] for answer in answers), strict=True)))
 
 # %% [markdown]
-# ### Two more explanations
-#
-# The four few-shot answers above do not change when the heads are switched off (only the wrong French one does, without
+# The four few-shot answers do not change when the heads are switched off (only the wrong French one does, without
 # five others). So these heads are not needed for these answers; four greedy answers can hide a change of their
 # probabilities, which we did not measure.
+
+# %% [markdown]
+# ### Two more explanations
 #
 # - **Implicit Bayesian inference** (隐式贝叶斯推断). Text has topics; to predict it, a model must infer the topic. Examples
 #   $E$ and the question $x$ are evidence on the task $t$ [@xie2022explanation]:
