@@ -286,7 +286,9 @@ careful.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KIND
 # use what training has taught, and training seldom rewards "I don't know". Where a test gives a point for a right answer
 # and none for silence, guessing is the best policy [@kalai2025language]. We tried a single instruction, without examples,
 # on a single small model. So we do not know whether another wording, or examples of abstaining in the prompt, would help
-# it; try that in section 7.
+# it; try that in section 7. For larger models: @kirichenko2025abstentionbench asked 20 of them questions of 20 data sets,
+# with false premises and outdated information among them. A careful system prompt makes them abstain more often; a larger
+# size helps little.
 #
 # ## 2 · The same question in other words
 #
@@ -1106,6 +1108,7 @@ lab.summary()
 # - [@ji2023survey]
 # - [@huang2025survey]
 # - [@kalai2025language]
+# - [@kirichenko2025abstentionbench]
 # - [@elazar2021measuring]
 # - [@fleiss1971measuring]
 # - [@guo2017calibration]

@@ -489,7 +489,7 @@ widgets.explorer(inject, attack=list(ATTACKS), form=list(FORMS), only_hours=Fals
 # | defence | idea | what is left |
 # |---|---|---|
 # | escape control tokens | a page cannot fake a turn | plain words do as well |
-# | sequence of the parts, repetition | our words come last | depends on model and attack |
+# | order of the parts, repetition | our words come last | depends on model and attack |
 # | *spotlighting* [@hines2024defending] | mark the stranger's words | the model must be able to read them |
 # | *instruction hierarchy* [@wallace2024instruction] | train: system > user > page | fewer successes, not none |
 # | fewer rights (最小权限) | what the program does not let an answer do, no attack can do | false *content* |

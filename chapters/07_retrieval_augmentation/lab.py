@@ -945,11 +945,12 @@ pd.DataFrame(table)
 # Two searches find both sentences more often, for each number of chunks (the paired intervals are above 0). A reason is
 # that one vector for two needs lies between them and may be near to neither. Note what this compares: both questions are
 # *given*, so it shows the value of *splitting* a question. In true *multi-hop* questions the second need depends on the
-# first answer, and the model must find it while it writes; that is not measured here.
+# first answer, and the model must find it while it writes; that is not measured here. (On such questions @jiang2023active
+# report 51.0 % exact matches with FLARE against 39.4 % with one retrieval, 2WikiMultihopQA, with a far larger model.)
 #
 # ## 7 · What goes wrong
 #
-# ### More text, and where it stands
+# ### More text, and its position
 #
 # Two chunks contain the sentence more often than one (recall@2 above recall@1). **Predict:** are there more right answers
 # with two, fewer, or about as many? Then, for some questions, we put the gold chunk among two wrong ones that resemble the

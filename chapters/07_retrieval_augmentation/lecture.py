@@ -285,7 +285,7 @@ widgets.explorer(shares, question=MENU, k1=(0.0, 3.0, 0.1), b=(0.0, 1.0, 0.05));
 #
 # An encoder turns question and chunk into vectors, *separately*: the chunks once, beforehand (*bi-encoder*, 双编码器).
 # Texts of similar meaning get near vectors [@karpukhin2020dense; @reimers2019sentence]. Rows: questions; columns: the
-# chunks that answer them, in the same sequence. **Predict:** in which of the two pictures is the diagonal dark?
+# chunks that answer them, in the same order. **Predict:** in which of the two pictures is the diagonal dark?
 
 # %% tags=["hide-input"]
 FIVE = [
@@ -377,8 +377,8 @@ widgets.explorer(search, question=questions["question"][::5].tolist(), retriever
 # ## How good? Recall@k and MRR
 #
 # 104 questions, each with the sentence that answers it. **Recall@k** (召回率): the share of questions whose sentence is
-# among the first k chunks. **MRR** (mean reciprocal rank, 平均倒数排名): the mean of 1 / rank. **Predict** the sequence of
-# the three curves.
+# among the first k chunks. **MRR** (mean reciprocal rank, 平均倒数排名): the mean of 1 / rank. **Predict** which of the
+# three curves is highest and which is lowest.
 
 # %% tags=["hide-input"]
 answerable = [q for q in questions["question"] if q in GOLD]
@@ -603,9 +603,14 @@ each = [all(relevant[answerable[i]] & set(top(DENSE[ROW[answerable[i]]], 2)) for
 print(f"one search with both: {np.mean(once):.2f}; a search for each, in turn: {np.mean(each):.2f} ({len(pairs)} pairs)")
 
 # %% [markdown]
-# One vector for two needs is near to neither of them. But look at what is compared: the two questions are *given*, so this
-# shows the value of splitting a question into its parts, not of an iteration in which the second search depends on the
-# first answer. We do not measure that here.
+# One vector for two needs can be near to neither of them. But look at what is compared: the two questions are *given*, so
+# this shows the value of splitting a question into its parts, not of an iteration in which the second search depends on the
+# first answer. For that, results with larger models on true multi-hop questions:
+#
+# | method, reader, data | one retrieval | iterative |
+# |---|---|---|
+# | FLARE, text-davinci-003, 2WikiMultihopQA, exact match in % [@jiang2023active] | 39.4 | 51.0 |
+# | IRCoT, GPT-3, four multi-hop data sets, answers [@trivedi2023interleaving, abstract] | – | up to 15 points more |
 
 # %% [markdown]
 # ## Grounding and citation
@@ -722,7 +727,7 @@ print(f"to read all for each question: {2 * weights_ * tokens:.1e} FLOPs, {token
 #   be trusted.
 # - A search always finds something, and a citation can be wrong. Test with questions that have no answer.
 #
-# **Ask yourself:** your firm's assistant answers 60 % right. Which three numbers do you measure first, in which sequence?
+# **Ask yourself:** your firm's assistant answers 60 % right. Which three numbers do you measure first, in which order?
 
 # %% [markdown]
 # ## Further reading
