@@ -3,13 +3,13 @@
 #
 # **A language model always answers. How often is the answer true, can one tell beforehand, and how does one put in what it
 # does not know?** Asked whether Lu Xun and Zhou Shuren are the same person, a model may say no, in a full, calm sentence.
-# You will ask one 66 questions in three wordings each, all with sources, and measure what the deck only names.
+# You will ask a model 66 questions in three wordings each, all with sources, and measure how often its answers are false.
 #
 # You will
 #
 # 1. score answers as right, wrong or withheld: the rate of *hallucination* (幻觉),
-# 2. measure how *consistent* (一致) a model is when a question is reworded,
-# 3. measure *calibration* (校准), and let the model keep quiet where it is not sure (*selective answering*, 选择性回答),
+# 2. measure how *consistent* (一致) the verdicts on a model's answers are when a question is reworded,
+# 3. measure *calibration* (校准), and let the model abstain where it is not sure (*selective answering*, 选择性回答),
 # 4. attack a prompt (*prompt injection*, 提示注入), and measure two defences,
 # 5. answer from a *knowledge graph* (知识图谱),
 # 6. put new facts in, by context and by *light tuning* (轻量微调), and count what each breaks.
@@ -63,26 +63,29 @@ print(generate(model, tokenizer, LU_XUN, max_new_tokens=lab.budget(full=30, quic
 print(generate(model, tokenizer, chat_text(tokenizer, LU_XUN), chat=False, max_new_tokens=lab.budget(full=30, quick=3)))
 
 # %% [markdown]
-# Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), writer, 1881–1936. The first answer invents a martial artist, the second
-# says no, and no again. Neither says "I am not sure".
+# Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), writer, 1881–1936. The first answer invents a martial artist, the
+# second repeats "no". Neither says "I am not sure".
+#
+# The course model was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. All results of this lab
+# are of that copy. The original may answer some questions better; we have not compared the two.
 #
 # ## 1 · How often?
 #
 # Our questions are a table of the course. Three kinds:
 #
-# - **known**: facts that stand in many books, from easy to hard,
-# - **recent**: of December 2024 to October 2025. The model was published in November 2024 [@benallal2025smollm2], so it cannot
-#   have read of them,
-# - **false premise** (错误前提): the question assumes what is not so. A good answer says that.
+# - **known**: facts that are in many books, from easy to hard,
+# - **recent**: facts of December 2024 to October 2025. The model was published in November 2024 [@benallal2025smollm2], so
+#   it cannot have read about them,
+# - **false premise** (错误前提): the question assumes something that is false. A good answer says so.
 
 # %% tags=["experiment"]
 items = tables.load("factual_items")
 items.groupby("kind", sort=False).nth([0, 5, 10])[["kind", "question", "answer", "date", "source"]].style.hide()
 
 # %% [markdown]
-# To ask many questions at once, pad them on the left to one length, and decode *greedily* (贪心解码): always the likeliest
-# token, so that the same question has the same answer. All our prompts begin alike, with the system message: the model reads
-# that beginning once, and what it keeps of it (its keys and values, chapter 9) serves them all.
+# To ask many questions at once, we pad them on the left to one length and decode *greedily* (贪心解码): always the
+# likeliest token, so that the same question has the same answer. All our prompts begin with the same system message: the
+# model reads it once and keeps its keys and values (chapter 9), which all prompts share.
 
 # %%
 def begin_once(network, tokenizer, prompts):
@@ -98,7 +101,7 @@ def begin_once(network, tokenizer, prompts):
     return {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
 
 # %% [markdown]
-# On the way we keep one number, the model's *confidence*: the geometric mean of the probabilities of the tokens it chose.
+# We also keep one number per answer, the *confidence*: the geometric mean of the probabilities of the chosen tokens.
 #
 # The next cell is folded; click it to read the code. `ask` answers many questions at once and returns each answer with its
 # confidence. It always takes the likeliest token.
@@ -129,8 +132,8 @@ def ask(model, tokenizer, prompts, system=BRIEF, length=24, batch=48):
 # %% [markdown]
 # ### Your turn: a verdict
 #
-# What counts as right? We keep, for each question, the strings that a right answer may contain. Compare *words*, not
-# letters: a spider with "18 legs" has no 8 of them.
+# What counts as right? The table has, for each question, the strings that a right answer may contain. Compare *words*, not
+# letters: the answer "18 legs" contains the character 8, but not the word "8".
 
 # %% tags=["exercise:verdict"]
 ABSTAINS = ("i don't know", "i do not know", "not sure", "unable to answer", "cannot answer")
@@ -206,8 +209,9 @@ def visible():
     return [verdict(answer, accepted) for answer, accepted in cases]
 
 # %% [markdown]
-# **Predict** before you run: of the 36 known questions, how many will a model of 135 million weights get right? Of the 12
-# recent ones? And how often will it say that a question makes no sense?
+# **Predict** before you run, and write it down: what share of the 36 known questions will a model of 135 million parameters
+# answer rightly? Of the 12 recent ones? And of the 18 with a false premise, how often will it say that the question makes
+# no sense?
 
 # %% tags=["experiment"]
 WORDINGS = ["question", "reworded_1", "reworded_2"]
@@ -221,8 +225,8 @@ said.groupby(["kind", "verdict"]).head(2)[["kind", "prompt", "answer", "truth", 
 ).style.hide()
 
 # %% [markdown]
-# Rates need intervals, and the three wordings of a question are not three independent questions: draw *questions* anew
-# (a *cluster bootstrap*), not answers.
+# Rates need intervals, and the three wordings of a question are not three independent questions. So we resample *questions*
+# with all their answers (a *cluster bootstrap*), not single answers.
 
 # %% tags=["experiment"]
 def rate(frame, column, value):
@@ -252,13 +256,18 @@ draw_rates({BRIEF: said}, "How often the model invents an answer (95 % intervals
 said.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 
 # %% [markdown]
-# Read some answers of each kind yourself (`said.sample(20)`): a verdict by words is a rule, and rules err. "Jupiter, but
-# it's actually Saturn" counts as right. So does the one answer about a false premise: it gives Einstein the prize in
-# chemistry, and has the word *Physics* in it. Do such errors change the picture?
+# Compare with your prediction: about half of the answers to known questions are right, none of the recent ones, and the
+# model questions no false premise. (Where all answers of a kind are wrong the bootstrap draws an interval without width.
+# That is a weakness of the method, not certainty: by Wilson's formula 0 right of 12 questions is compatible with a share of
+# up to 0.24, and 0 of 18 with up to 0.18.)
 #
-# What the model cannot know it does not leave open: it invents. Is that for want of a better order? The deck names *too
-# little constraint* (约束不够) as the first source of hallucination. **Predict:** what will happen if we tell it what to do when
-# it does not know?
+# Read some answers of each kind yourself (`said.sample(20)`): a verdict by words is a rule, and rules make errors.
+# "Jupiter, but it's actually Saturn" would count as right. The one answer about a false premise that counts as right gives
+# Einstein the prize in chemistry and contains the word *Physics*. Do such errors change the result?
+#
+# Where the model cannot know the answer it does not say so: it invents one. Is the instruction too loose? *Too little
+# constraint* (约束不够) is often named as a source of hallucination. **Predict:** how many of the 66 questions will the
+# model leave unanswered if we tell it what to do when it does not know?
 
 # %% tags=["experiment"]
 CAREFUL = (
@@ -272,16 +281,22 @@ draw_rates({"a few words": plain, "may say: I don't know": careful}, "Allowed to
 careful.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 
 # %% [markdown]
-# The permission changes next to nothing. In our run the model abstains from not one of the 66 questions, with or without it,
-# and sees through no false premise: the capital of the Pacific Ocean is Los Angeles, an elephant has two wings. An order in
-# the prompt can only call on what training put in, and training seldom rewards "I don't know": where a test gives a point
-# for a right answer and none for silence, guessing is the best policy [@kalai2025language].
+# At full size the model abstains from none of the questions, with the permission or without it, and says of no false
+# premise that it is false. (0 of 66 is compatible with a share of up to 0.055.) One explanation: an instruction can only
+# use what training has taught, and training seldom rewards "I don't know". Where a test gives a point for a right answer
+# and none for silence, guessing is the best policy [@kalai2025language]. We tried a single instruction, without examples,
+# on a single small model. So we do not know whether another wording, or examples of abstaining in the prompt, would help
+# it; try that in section 7. For larger models: @kirichenko2025abstentionbench asked 20 of them questions of 20 data sets,
+# with false premises and outdated information among them. A careful system prompt makes them abstain more often; a larger
+# size helps little.
 #
 # ## 2 · The same question in other words
 #
-# The deck: *near-synonymous prompts may get opposite answers*. @elazar2021measuring measure **consistency**: of all pairs of
-# wordings of one question, in how many does the model agree with itself? One must compare with chance: a model that is
-# never right is perfectly consistent. Fleiss' (1971) kappa does:
+# Two prompts that mean nearly the same may get opposite answers. @elazar2021measuring measure **consistency**: of all pairs
+# of wordings of one question, in how many does the model give the same answer? We measure something simpler, the agreement
+# of *verdicts*: are both answers right, or both wrong? Two different wrong answers ("18 legs", "debated by philosophers")
+# count as agreement here, and a model that is never right agrees always. So one must compare with chance. Fleiss' (1971)
+# kappa does:
 #
 # $$\kappa = \frac{P - P_e}{1 - P_e}, \qquad P_e = p^2 + (1-p)^2,$$
 #
@@ -358,8 +373,9 @@ waver = known.index[known.sum(axis=1).between(1, 2)][:4]
 said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "verdict"]].style.hide()
 
 # %% [markdown]
-# Between the two clear groups, always right and never right, stands one, nearly a third of the questions, that depends on
-# the wording. If you had asked once, in one wording, you would call each of these known or unknown by luck.
+# Between the two clear groups, always right and never right, there is a third one, in which the verdict depends on the
+# wording. If you had asked each of these questions in one wording only, chance would have decided whether you call it
+# known.
 #
 # ## 3 · Does it know when it is guessing?
 #
@@ -424,9 +440,9 @@ def visible():
     ]
 
 # %% [markdown]
-# We have two kinds of answers with a confidence: the free answers above, and choices. For choices take the *general
+# We have two kinds of answers with a confidence: the free answers above, and choices. For choices we take the *general
 # knowledge* task of BIG-bench (70 questions; @srivastava2023beyond): the confidence is the softmax over the options'
-# log-probabilities. **Predict:** is a small model too sure, or not sure enough?
+# log-probabilities. **Predict:** will the mean confidence be above the accuracy or below it, and by how much?
 
 # %% tags=["experiment"]
 quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=6)))
@@ -484,13 +500,20 @@ def draw_reliability(frames, bins=5):
 draw_reliability({"Free answers (number of answers)": free, "Choices (number of questions)": choices})
 
 # %% [markdown]
-# Too sure, both times: by about a quarter on free answers, by about a tenth on choices, and neither interval holds 0. (The ECE
-# alone would say less: it cannot be negative, and with 70 questions even a calibrated model shows 0.08.) @kadavath2022language
-# find large models well calibrated on choices; ours, tuned to chat and 400 times smaller, is not.
+# The cell prints mean confidence minus accuracy with its interval. At full size it is above 0 both times and neither
+# interval contains 0: read as a probability, the confidence is too high. Two limits of that reading:
 #
-# A badly calibrated number can still *rank* well, and that is all it takes to know when to be quiet. *Selective answering*:
-# answer only above a threshold. *Coverage* (覆盖率) is the share answered, *risk* (风险) the share of these that is wrong
-# [@elyaniv2010foundations].
+# - For free answers the geometric mean is a score, not a probability of being right. Words that only serve the grammar
+#   ("The capital of … is") are easy to predict and raise it, also in a wrong answer.
+# - For choices the log-probability of an option is a sum over its tokens, which favours short options.
+#
+# (The ECE alone would say less: it cannot be negative, and even a calibrated model shows a positive one by chance. The cell
+# prints how much; on choices the difference to ours is small.) @kadavath2022language find large models well calibrated on
+# choices. Ours is hundreds of times smaller, tuned for chat and quantized; which of these matters we cannot tell.
+#
+# A badly calibrated number can still *rank* answers well, and ranking is enough to decide when to abstain. *Selective
+# answering*: answer only above a threshold. *Coverage* (覆盖率) is the share of questions answered, *risk* (风险) the share
+# of these answers that is wrong [@elyaniv2010foundations].
 
 # %% tags=["exercise:risk_coverage"]
 def risk_coverage(confidence, right):
@@ -556,15 +579,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The order *is* better than luck: both intervals lie below 0. Confidence says something, though not enough: also among the
-# surest answers many are wrong, so keeping quiet more often helps this model only a little. A number that ranks well can be
-# *re-scaled* to be calibrated (last section); one that does not rank cannot be saved.
+# At full size both intervals are below 0: ranking by confidence is better than a random ranking. But many of the surest
+# answers are wrong, so with this model abstaining lowers the risk and leaves it high. (The free answers mix known, recent
+# and false-premise questions: a part of the ranking may only separate these kinds.) A number that ranks well can be
+# *re-scaled* to be calibrated (section 7); one that does not rank cannot be repaired in this way.
 #
 # ## 4 · Prompt injection
 #
 # A program lets a model answer from a page that a stranger wrote: a review, a mail, a search result. The stranger writes
-# orders into it. To the model both are text [@perez2022ignore; @greshake2023signed]. Our pages state the recent facts;
-# the harm in our attacks is a banana.
+# instructions into it. For the model both are text [@perez2022ignore; @greshake2023signed]. Our pages state the recent
+# facts; our attacks are harmless: they try to make the model say "banana".
 
 # %% tags=["experiment"]
 ATTACKS = {
@@ -590,9 +614,9 @@ attacked.head(len(ATTACKS))[["attack", "page"]].style.hide()
 # %% [markdown]
 # ### Your turn: a defence
 #
-# *Spotlighting* [@hines2024defending] marks the stranger's text all through, so that it never looks like the program's own
-# words: put a sign instead of each space (*datamarking*), and tell the model so. A forger must not be able to bring signs of
-# his own: remove these first.
+# *Spotlighting* [@hines2024defending] marks every word of the stranger's text, so that it never looks like the program's
+# own words: put a mark instead of each space (*datamarking*), and tell the model so. An attacker must not be able to bring
+# marks of his own: remove these first, until none is left.
 
 # %% tags=["exercise:spotlight"]
 def spotlight(text, mark="^"):
@@ -638,9 +662,11 @@ def visible():
     return [spotlight("  a good^ film\n\nSay  yes "), spotlight("one"), spotlight("a\t^ b"), spotlight("a b", "~~")]
 
 # %% [markdown]
-# Five ways to ask. *Sandwich* repeats the question after the page. *No control signs* takes out of the page what steers the
-# chat template (no program should let a stranger write those). *Choice* does not let the model speak at all: the program
-# compares the log-probabilities of the answers that it allows, here the right one and a plausible wrong one.
+# Five ways to ask. *Sandwich* repeats the question after the page. *No control signs* removes the chat template's control
+# tokens from the page (no program should let a stranger write those). *Choice of two* does not let the model write at all:
+# the program compares the log-probabilities of the answers that it allows, here the right one and a plausible wrong one.
+# **Predict:** which defence lets the fewest attacks succeed, and which one answers the question most often when there is
+# *no* attack?
 
 # %% tags=["experiment"]
 ORDER = "Answer from the page below."
@@ -713,17 +739,20 @@ for (defence, column), by_page in {
 pd.DataFrame(table).T.rename(columns={"attacked": "attack succeeds", "done": "question answered under attack"})
 
 # %% [markdown]
-# What our run shows, with wide intervals (five pages):
+# Five pages are few. The intervals in the table are a percentile bootstrap over pages, which for five rows covers about 85
+# %, not 95 %; one without width means only that all pages gave the same share. What our run at full size shows:
 #
-# - Without a defence more than a third of the attacks succeed, and even where they do not, the page's answer is mostly lost.
-# - *Spotlighting* more than halves that, but the honest page is lost too (row "none"): this model can hardly read words with
-#   signs between them. @hines2024defending report it for GPT-3.5 and larger. A defence is a result about a model.
-# - Taking out control signs hardly helps: the plain words of the fake turn are nearly enough. It is still a must; it costs
-#   nothing.
-# - The *sandwich* is the best of those that let the model speak: what stands last weighs most, and now that is us.
-# - *Choice* cannot say banana. That holds by construction; the lines above hold until somebody thinks of another attack. But
-#   a lie among the allowed answers, the *false fact*, takes it on all five pages. Limit what an answer can do, and an attack
-#   can do no more than that: see to it that this is little.
+# - Without a defence some attacks succeed, and even where they do not, the page's answer is mostly lost.
+# - With *spotlighting* fewer attacks succeed, but the honest page is lost too (row "none"). So we cannot call it a defence
+#   here: it may be that this model cannot read words with marks between them, neither the question's answer nor the attack.
+#   @hines2024defending report good results with GPT-3.5 and larger models. A defence is a result about a model.
+# - Whether removing control tokens helps we cannot tell at this size: the two columns differ by a single page. It costs
+#   nothing and should always be done.
+# - With the *sandwich* no attack of ours succeeds, and the question is answered about as often as without an attack. A
+#   possible reason is that the last words have most influence, and now these are ours. We did not test that.
+# - *Choice of two* cannot say banana, by construction. But its high share of right answers proves nothing: the program
+#   hands it the right answer as one of two. And a lie among the allowed answers, the *false fact*, wins on all five pages.
+#   An attack can do no more than what an answer can do; so limit that.
 #
 # ## 5 · A knowledge graph as a source
 #
@@ -776,8 +805,8 @@ plt.show()
 # %% [markdown]
 # ### Your turn: look it up
 #
-# Find the things that a question names (*entity linking*, 实体链接, in its simplest form), and give back the facts around them,
-# as sentences.
+# Find the entities that a question names (*entity linking*, 实体链接, in its simplest form), and return the facts around
+# them, as sentences. Only the question is known, not the answer.
 
 # %% tags=["exercise:lookup"]
 def lookup(graph, question, hops=1):
@@ -840,8 +869,8 @@ def visible():
     return [lookup(graph, q) for q in questions] + [lookup(graph, questions[0], hops=2)]
 
 # %% [markdown]
-# Now lookup, prompt, answer, on every known question that the graph says something about. **Predict:** will the share of
-# right answers reach 1?
+# Now look up, prompt and answer every known question that the graph says something about. The graph was written for these
+# questions, so this is the best case of retrieval. **Predict** the share of right answers, without the facts and with them.
 
 # %% tags=["experiment"]
 def with_facts(question, facts):
@@ -859,20 +888,22 @@ for name, column in (("without", "verdict"), ("with the graph's facts", "after")
 helped.loc[helped["after"] == "wrong", ["prompt", "facts", "with facts", "truth"]].head(8).style.hide()
 
 # %% [markdown]
-# From a third to three quarters, with a sentence or two each, no gradient, and a source that one can correct. It does not
-# reach 1: with the right fact before its eyes the model still says that Lu Xun is *not* Zhou Shuren, and that *The Magic
-# Flute* is by Wolfgang Amiello. That is the other kind of hallucination: a want not of *factuality* (事实性), agreement with
-# the world, but of *faithfulness* (忠实性), agreement with the given text. What a model holds from training competes with what
-# it reads.
+# The share about doubles, with a few sentences per question, without training, and with a source that one can correct. It
+# does not reach 1: with the right fact in the prompt the model still says that Lu Xun is *not* Zhou Shuren, and that *The
+# Magic Flute* is by Wolfgang Amiello. That is the other kind of hallucination: a lack not of *factuality* (事实性),
+# agreement with the world, but of *faithfulness* (忠实性), agreement with the given text. One explanation is that what a
+# model learnt in training competes with what it reads; another, that so small a model copies names badly. This experiment
+# cannot separate them.
 #
 # ## 6 · Putting a fact in
 #
-# The twelve recent questions have a fact each that the model cannot know. Two ways in, as the deck has them: *prompting*,
-# for any model, and *light tuning*, for open ones. What do we want of an update? @meng2022locating ask three things:
+# Each of the twelve recent questions has a fact that the model cannot know. There are two ways to give it to the model:
+# *prompting*, for any model, and *light tuning*, for open ones. What do we want of an update? @meng2022locating ask three
+# things:
 #
 # - **efficacy** (有效性): the question that was taught is answered,
-# - **generalisation** (泛化性): so are other wordings of it,
-# - **specificity** (局部性): what was right before, and has nothing to do with it, is right still.
+# - **generalisation** (泛化性): other wordings of it are answered too,
+# - **specificity** (局部性): unrelated questions that were answered rightly before still are.
 
 # %% tags=["exercise:edit_scores"]
 def edit_scores(taught, reworded, before, after):
@@ -930,9 +961,9 @@ def visible():
     ]
 
 # %% [markdown]
-# The tuning: *LoRA* (chapter 11) of rank 8 on the top ten layers, some steps on one pair of question and answer, the loss on
-# the answer only (chapter 2). Then the adapter is thrown away and the next fact is taught, so that we have one measurement a
-# fact.
+# The tuning is *LoRA* (chapter 11) of rank 8 on the top ten layers: some steps on one pair of question and answer, with the
+# loss on the answer only (chapter 2). Then the adapter is removed and the next fact is taught, so that we have one
+# measurement per fact. This is the simplest tuning possible: nothing in it tells the model what should *not* change.
 
 # %% tags=["experiment"]
 from peft import LoraConfig, get_peft_model
@@ -994,8 +1025,9 @@ if right_before.empty:
     print("No answer was right, so no update can spoil one: the specificity of 1 below says nothing about this model.")
 
 # %% [markdown]
-# A fourth score, the *leak* (泄漏): the share of the *other* four questions that now get the taught answer ("Robert Prevost
-# won the Super Bowl"). **Predict:** which of the two ways generalises better? Which breaks more?
+# A fourth score is the *leak* (泄漏): the share of the *other* four questions that now get the taught answer ("Robert
+# Prevost won the Super Bowl"). **Predict:** which of the two ways generalises better? Which changes more of the other
+# answers?
 
 # %% tags=["experiment"]
 rows, shown = [], []
@@ -1023,16 +1055,19 @@ for way, part in updates.groupby("way"):
 pd.DataFrame(table)
 
 # %% [markdown]
-# Tuning puts in every fact, and every rewording of it is answered. Context fails on one fact of five, and on a fifth of the
-# rewordings: the laureate's name stands in the prompt and comes out as "Kraszneckai".
+# At full size the tuned model answers all five facts and their rewordings; with the fact in the context one laureate's name
+# comes out as "Kraszneckai". One fact of five is too few to say that tuning is better.
 #
-# And both break a lot. A fact in front of *every* question costs a third of the unrelated answers that were right, and half
-# of the other questions get the taught answer. The adapter does about as badly (a third), and it also makes other text less
-# likely (perplexity up by less than a tenth). Five facts cannot say which of the two breaks more: the intervals overlap.
+# Both ways change other answers. With a fact in front of *every* question, unrelated answers that were right become wrong,
+# and other questions get the taught answer. The adapter does the same, and makes other text slightly less likely
+# (perplexity). Which of the two changes more we cannot tell from five facts: the intervals overlap, and a percentile
+# bootstrap over five facts covers about 85 %, not 95 %. And the tuning is a weak opponent: replay of other questions, a KL
+# penalty or an editing method such as ROME [@meng2022locating] would probably spoil less. We did not run them.
 #
-# What differs is the cure. Context can be given *only where it belongs*: look the fact up, as in section 5 (chapter 7 makes
-# a craft of it), and all other questions stay as they were. A weight has no such switch. One must also train on what should
-# *not* change, and even then new facts taught by tuning make a model invent more elsewhere [@gekhman2024finetuning].
+# One difference does not depend on these numbers. Context can be given *only where it belongs*: look the fact up, as in
+# section 5 (chapter 7 shows how), and all other questions keep their prompts. An adapter that is switched on acts on every
+# question. One must also train on what should *not* change, and new facts taught by fine-tuning can make a model invent
+# more elsewhere [@gekhman2024finetuning].
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
@@ -1054,13 +1089,15 @@ plt.show()
 # Nothing here is graded. Pick one.
 #
 # - **Gentler tuning.** Vary `steps`, `rate`, the layers and the rank. Is there a setting with full efficacy and no leak?
-#   What if some known questions with their right answers are mixed in while it learns?
+#   What if some known questions with their right answers are mixed into the training?
+# - **Abstaining by example.** Put four questions into the prompt, two of them answered by "I don't know". How many of the
+#   recent questions does the model now leave unanswered, and how many of the known ones?
 # - **All twelve at once.** Teach them in one adapter. Do the leaks stop, now that the questions must be told apart?
 # - **Your own items.** Write ten questions of a field you know well, with sources and dates, and score them.
 # - **Your own attack** on the sandwich without control signs. Keep it benign.
-# - **Temperature scaling** [@guo2017calibration]: divide the options' log-probabilities by a temperature fitted on half of the
-#   quiz. What becomes of the other half's ECE, and of its risk-coverage curve?
-# - **A larger model**, on a T4: change `MODEL`, where the lab begins, and run it all again. Which numbers move?
+# - **Temperature scaling** [@guo2017calibration]: divide the options' log-probabilities by a temperature fitted on half of
+#   the quiz. What becomes of the other half's ECE, and of its risk-coverage curve?
+# - **A larger model**, on a T4: change `MODEL`, at the beginning of the lab, and run it all again. Which results change?
 
 # %%
 lab.summary()
@@ -1071,6 +1108,7 @@ lab.summary()
 # - [@ji2023survey]
 # - [@huang2025survey]
 # - [@kalai2025language]
+# - [@kirichenko2025abstentionbench]
 # - [@elazar2021measuring]
 # - [@fleiss1971measuring]
 # - [@guo2017calibration]

@@ -4,16 +4,25 @@
 # **Why does it make things up, and how does one put knowledge in?** (幻觉与知识)
 #
 # A language model was trained to go on with a text. Asked a question, it goes on: with an answer, in good grammar, at the
-# same speed whether it knows or not. For most uses that is the one great obstacle.
+# same speed whether it knows or not. For many uses that is the greatest obstacle.
 #
-# After this lecture you can tell two kinds of *hallucination* (幻觉) apart and name their sources, say what a *threshold* on
-# confidence buys, explain *prompt injection* (提示注入) and which defence holds by construction, and choose between giving a
-# fact in the prompt and tuning it in.
+# After this lecture you can tell two kinds of *hallucination* (幻觉) apart and name their sources, say what a *threshold*
+# on confidence buys, explain *prompt injection* (提示注入) and which defence holds by construction, and choose between
+# giving a fact in the prompt and tuning it in.
+#
+# Our model, SmolLM2-135M-Instruct, was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. Every
+# result below is of this copy. The original may know some facts that the copy has lost; we have not compared them.
 
 # %% [markdown] tags=["notes"]
-# 60 minutes. Everything is asked live of the course model, which is small and knows little: that is what makes it a good
-# patient. Let the room predict before each run. The heart are "Both, measured" and "While it learns". Say often that larger
-# models err less, and in the same ways.
+# 60 minutes. Everything is asked live of the course model, which is small and knows little: it shows many failures in a
+# short time. Let the room predict before each run. The main parts are "Both, measured" and "While it learns". The
+# experiments are of one small model and of few questions: they show that a failure occurs, not how often larger models have
+# it.
+#
+# The two first questions are the deck's. It shows a far larger model doing the same: Lu Xun and Zhou Shuren as two
+# different men, one of them "a contemporary writer", and a reception of the Trisolarans in Beijing on 15 August 2015. The
+# sources of hallucination, the three harms, "near-synonymous prompts may get opposite answers" and the page about
+# room-temperature superconductors are the deck's, too.
 
 # %% tags=["skip"]
 import re
@@ -77,7 +86,7 @@ facts = items.loc[list(PAGES)]
 # %% [markdown]
 # ## It always has an answer
 #
-# The deck's two questions. **Predict:** yes or no? And when was it?
+# Two questions. **Predict** the model's answers, and write them down: yes or no? And which date?
 
 # %%
 QUESTIONS = [
@@ -89,9 +98,8 @@ for question in QUESTIONS:
     print(f"{question}\n  → {answer}\n")
 
 # %% [markdown]
-# Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人). The Trisolarans are people of a novel by Liu Cixin (刘慈欣). The deck shows a
-# far larger model doing the same: two different men, one of them "a contemporary writer", and a reception of the
-# Trisolarans in Beijing on 15 August 2015.
+# The right answers are *yes* and *never*: Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), and the Trisolarans are
+# people of a novel by Liu Cixin (刘慈欣). The model says neither, and it does not say that it does not know.
 
 # %% [markdown]
 # ### Ask it yourself
@@ -111,22 +119,23 @@ widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historia
 # %% [markdown]
 # ## Two ways to be wrong
 #
-# The deck defines hallucination as text that does not follow its source, want of *faithfulness* (忠实性), or does not fit the
-# facts, want of *factuality* (事实性).
+# A hallucination is text that does not follow its source (a lack of *faithfulness*, 忠实性) or that does not fit the facts
+# (a lack of *factuality*, 事实性).
 #
 # | | measured against | example of a failure |
 # |---|---|---|
 # | factuality | the world | "The first man on Mars was…" |
-# | faithfulness | what was given: a page, an order, its own words | a summary with a number that the page does not have |
+# | faithfulness | what was given: a page, an instruction, its own words | a summary with a number that is not in the page |
 #
-# They are independent. A summary of a false page is faithful and not factual; a true sentence that the page does not hold is
-# factual and not faithful [@maynez2020faithfulness; @ji2023survey; @huang2025survey].
+# They are independent. A summary of a false page is faithful and not factual; a true sentence that the page does not hold
+# is factual and not faithful [@maynez2020faithfulness; @ji2023survey; @huang2025survey].
 
 # %% [markdown]
 # ### Both, measured
 #
 # Give the model a page that answers the question. Once the page is true, once a word is swapped: "Penicillin was discovered
-# by Louis Pasteur." **Predict:** whom will it believe, the page or itself?
+# by Louis Pasteur." We chose questions that the model answers rightly without a page. **Predict:** in how many of twelve
+# swapped pages will its answer be the swapped word, and in how many the truth? And with the true pages?
 
 # %%
 prompts = [
@@ -168,13 +177,22 @@ for number in range(0, len(facts), 3):
     print(f"{PAGES[i].format(facts.loc[i, 'wrong'])}  →  {answers[2 * number + 1]}")
 
 # %% [markdown]
-# About half of the false pages are overruled: what the weights hold firmly (Paris, Tokyo, Titan) wins against the page, and
-# Sydney gets in. @longpre2021entity call it a *knowledge conflict* (知识冲突). "It is in the prompt" is no guarantee.
+# Compare the bars with your guess. With a swapped page the model says the truth in some cases (Paris, Tokyo, Titan) and the
+# swapped word in others (Sydney). Which is more frequent we cannot tell from twelve questions: the intervals overlap.
+# @longpre2021entity call this a *knowledge conflict* (知识冲突). A fact in the prompt is no guarantee that the answer uses
+# it.
+#
+# Even with the *true* page some answers are not right, although the model answers all these questions without a page (see
+# "Misled" below). The questions were selected in that form, so any other prompt can only lose. The wording of the prompt
+# matters as well: in chapter 06 the model continues the text "News: from today, the capital of France is Lyon", and
+# believes it. Here it answers a chat question about a page, and says Paris.
 
 # %% [markdown]
 # ### The same, with a larger model
 #
-# If there is a GPU with room for it, this cell asks a model fifty times larger, in int8 (chapter 10). Nothing below needs it.
+# If there is a GPU with enough memory, this cell asks a model about fifty times larger, in int8 (chapter 10): do its
+# answers follow the swapped page more often? Nothing below needs it. Without a GPU the cell only prints how much memory it
+# needs.
 
 # %% tags=["hide-input"]
 LARGER = "qwen2.5-7b"  # 15 GB to fetch
@@ -199,39 +217,41 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
     print(f"{question}\n  → {answer}  ({confidence:.2f})")
 
 # %% [markdown]
-# The first two are in the text. The founder, the street and the visitors are not: nobody can check them against it, and the
-# model's confidence gives no clear warning. (A product of numbers that stand in the text is still an invention.)
+# The first two answers are in the text. The founder, the street and the visitors are not, but the model answers all the
+# same. Its confidence gives no clear warning: some invented answers have a higher one than an answer from the text. (A
+# product of numbers that are in the text is still an invention.)
 
 # %% [markdown]
 # ## Who is harmed?
 #
-# The deck names three harms. Each has happened:
+# There are three kinds of harm. Each has happened:
 #
-# - **Trust** (影响可信度). Two New York lawyers filed six court decisions that ChatGPT had invented; the court fined them 5,000
-#   dollars (*Mata v. Avianca*, 22 June 2023). An airline had to pay damages for a refund that its chatbot had made
+# - **Trust** (影响可信度). Two New York lawyers filed six court decisions that ChatGPT had invented; the court fined them
+#   5,000 dollars (*Mata v. Avianca*, 22 June 2023). An airline had to pay damages for a refund that its chatbot had made
 #   up: a chatbot is "just a part of Air Canada's website" (*Moffatt v. Air Canada*, 2024 BCCRT 149).
-# - **Abuse** (被攻击、被滥用). Rumours and phishing mails in good grammar, at no cost: Europol warned of them in March 2023. And
-#   attacks on the model itself, below.
-# - **Pollution** (污染互联网). Models trained on the text of models lose the rare things first and then degenerate: *model
-#   collapse* [@shumailov2024collapse].
+# - **Abuse** (被攻击、被滥用). Rumours and phishing mails in good grammar, at almost no cost: Europol warned of them in
+#   March 2023. Attacks on the model itself come below.
+# - **Pollution** (污染互联网). Models that are trained on the output of other models first lose what is rare in the data
+#   and then degenerate: *model collapse* [@shumailov2024collapse].
 
 # %% [markdown]
 # ## Where does it come from?
 #
-# | the deck's source | what happens | what is done about it |
+# | source | what happens | what is done about it |
 # |---|---|---|
-# | order too loose, input too poor (约束不够) | the model fills in from what it "knows" | say what is wanted; give the text |
-# | not seen, or seldom (未见过的知识) | it guesses, in the same voice | look it up (chapter 7); update; keep quiet |
-# | misled: false information or a false premise (误导信息) | it goes along | check the premise; check the source |
+# | instruction too loose, input too poor (约束不够) | the model fills in what it "knows" | say what is wanted; give the text |
+# | not seen, or seldom (未见过的知识) | it guesses, in the same tone | look it up (chapter 7); update; abstain |
+# | misled: false information or a false premise (误导信息) | it agrees | check the premise; check the source |
 #
-# How often a fact stood in the training text decides whether it can be asked for: accuracy rises with the number of
-# documents that hold it, and where these are few, no affordable size makes up for it [@kandpal2023large].
+# How often a fact is in the training text matters much: accuracy rises with the number of documents that contain it, and
+# for facts with few documents a model would have to be larger by orders of magnitude [@kandpal2023large].
 
 # %% [markdown]
 # ### A softmax sums to one
 #
-# After any text, *some* token is the likeliest. Nothing in the last layer says "no answer". **Predict:** how will the next
-# token be spread for a fact, for a fact of after the training, and for nonsense?
+# After any text, *some* token is the likeliest. Nothing in the last layer says "no answer". **Predict:** sketch the
+# probabilities of the next token for a known fact, for a fact from after the training, and for a question without an
+# answer.
 
 # %%
 STARTS = {
@@ -257,14 +277,17 @@ for ax, question, p in zip(axes, STARTS, spread, strict=True):
 plt.show()
 
 # %% [markdown]
-# The model *is* less sure where it does not know: the distribution is flatter. But greedy decoding shows the top bar only.
+# For the known fact one token has nearly all of the probability; for the question without an answer it is spread over many
+# cities. But look at the pope: most of the probability is on " Pope", which is a title, not a name. So the entropy of the
+# first token mixes two things: how many continuations the grammar allows, and what the model does not know. Three prompts
+# are an illustration, not a measurement. A reader of a greedy answer sees the top bar only.
 
 # %% [markdown]
 # ### Guessing pays
 #
 # An exam with one point for a right answer and none for a wrong one *or a blank*: who leaves a blank? Benchmarks are such
-# exams, and models are chosen by them [@kalai2025language]. Take off $k$ points for a wrong answer. With a chance $p$ of
-# being right:
+# exams, and models are chosen by them [@kalai2025language]. Now subtract $k$ points for a wrong answer. With a chance $p$
+# of being right:
 #
 # $$\text{answer: } p - k(1 - p) \qquad \text{silence: } 0 \qquad \text{answer if } p > \frac{k}{1 + k}$$
 
@@ -294,8 +317,8 @@ widgets.explorer(exam, penalty=(0.0, 9.0, 0.5));
 # %% [markdown]
 # ### Misled
 #
-# The twelve questions again, which the model answers rightly when asked plainly. Now somebody adds a hint, and the hint is
-# wrong.
+# The twelve questions again. We selected them because the model answers them rightly when asked plainly. Now somebody adds
+# a hint, and the hint is wrong. **Predict:** how many of the twelve stay right?
 
 # %%
 HINTS = {
@@ -310,14 +333,19 @@ for name, form in HINTS.items():
     print(f"{name:<8} right {right:.2f} [{low:.2f}, {high:.2f}]   {told[0]}")
 
 # %% [markdown]
-# A polite model agrees. @sharma2024understanding find this *sycophancy* (谄媚) in five large assistants, and trace it in part to
-# human feedback: people, too, like to be agreed with.
+# With the hint about half of the answers are no longer right, and the printed ones show agreement: "Lyon is indeed the
+# capital". Two limits. All twelve were right at the start by selection, so any change of the wording can only lose (lab,
+# section 2, shows how much a harmless rewording loses); the control, a hint with another true sentence, is not run here.
+# And twelve of twelve is no proof of certainty: its Wilson interval begins at 0.76.
+#
+# @sharma2024understanding find *sycophancy* (谄媚), agreement with the user's view, in five large assistants, and trace it
+# in part to human feedback: people prefer answers that agree with them.
 
 # %% [markdown]
 # ## The same question in other words
 #
-# The deck: *near-synonymous prompts may get opposite answers*. Take the first question apart: the chance of "Yes" against
-# "No". **Predict:** which of these will be above one half?
+# Two prompts that mean nearly the same may get opposite answers. Take the first question apart: the probability of "Yes"
+# against "No", in several wordings and for the opposite question. **Predict:** for which of the seven will "Yes" win?
 
 # %% tags=["skip"]
 WORDINGS = {
@@ -352,20 +380,25 @@ plt.show()
 # %% [markdown]
 # ### One answer is no evidence
 #
-# "No" to *the same* and "no" to *different*: what looked like knowledge about Lu Xun is a habit of saying no. One question,
-# asked once, would not have shown it. Ask in several wordings, and ask the opposite too.
+# "Yes" wins nowhere. The model says "no" to *the same* and "no" to *different*, also for Einstein and Newton. So its "no"
+# is no evidence of knowledge about Lu Xun. One question, asked once, would not have shown this. Ask in several wordings,
+# and ask the opposite too.
 #
-# - @elazar2021measuring: the consistency of all encoders they tried is poor, and very different between relations.
+# - @elazar2021measuring: the consistency of all encoders that they tried is poor, and differs much between relations.
 # - @sclar2024quantifying: spacing, colons and capitals alone move the accuracy of LLaMA-2-13B by up to 76 points on a task.
 #   Size and instruction tuning do not end it.
 #
-# The lab measures consistency, corrected for chance, with intervals.
+# The lab measures, over three wordings, how often the verdicts (right or wrong) agree, corrected for chance, with
+# intervals.
 
 # %% [markdown]
 # ## Does it know when it is guessing?
 #
-# If confidence says something, a program can keep quiet below a threshold: *selective answering* (选择性回答). Live: 48
-# questions, 36 of which have old answers and 12 of which no text before November 2024 can hold.
+# If confidence says something, a program can abstain below a threshold: *selective answering* (选择性回答). Our confidence
+# is the geometric mean of the token probabilities. It is a score, not the probability of being right: words that only serve
+# the grammar are easy to predict and raise it. We ask 48 questions: 36 have old answers, and the answers to 12 are from
+# after November 2024, when the model was published. **Predict:** above a confidence of 0.6, what share of the answers is
+# wrong?
 
 # %%
 pool = items[items["kind"] != "false premise"].head(lab.budget(full=48, quick=4))
@@ -401,14 +434,14 @@ plt.show()
 # %%
 widgets.explorer(selective, threshold=(0.0, 0.95, 0.05), penalty=(0.0, 4.0, 0.5));
 # %% [markdown]
-# Confidence ranks a little, and lies a lot: also among the surest answers some are wrong. What better models and methods
-# reach:
+# The title of the figure gives the share. Right answers lie more to the right in the figure, so confidence ranks answers to
+# some degree; but among the surest answers some are wrong. (The lab gives intervals.) What better models and methods reach:
 #
-# - Large models are well *calibrated* (校准) on multiple choice in a fitting format [@kadavath2022language]. Tuning for chat
-#   can spoil it: GPT-4's calibration error rose from 0.007 to 0.074 in post-training [@openai2023gpt4, figure 8].
+# - Large models are well *calibrated* (校准) on multiple choice in a fitting format [@kadavath2022language]. Tuning for
+#   chat can spoil it: GPT-4's calibration error rose from 0.007 to 0.074 in post-training [@openai2023gpt4, figure 8].
 # - Ask several times and compare *meanings*: answers that scatter are likely invented (*semantic entropy*,
 #   @farquhar2024detecting).
-# - Pay for silence in training and in tests [@kalai2025language].
+# - Give credit for "I don't know" in training and in tests [@kalai2025language].
 
 # %% tags=["skip"]
 PAGE = "Hotel Aurora, Lisbon. The rooms are small and the street is loud. Breakfast ends at ten."
@@ -426,10 +459,11 @@ FORMS = {
 }
 
 # %% [markdown]
-# ## A stranger's orders
+# ## Instructions from a stranger
 #
-# *Prompt injection*: a program puts text of others (a page, a mail) into its prompt; the text contains orders; the model
-# cannot tell whose words they are. To it everything is one sequence of tokens [@perez2022ignore; @greshake2023signed].
+# *Prompt injection*: a program puts other people's text (a page, a mail) into its prompt; the text contains instructions;
+# and nothing marks reliably whose words they are. For the model everything is one sequence of tokens
+# [@perez2022ignore; @greshake2023signed].
 
 # %% tags=["hide-input"]
 def inject(attack, form, only_hours=False):
@@ -455,25 +489,26 @@ widgets.explorer(inject, attack=list(ATTACKS), form=list(FORMS), only_hours=Fals
 # | defence | idea | what is left |
 # |---|---|---|
 # | escape control tokens | a page cannot fake a turn | plain words do as well |
-# | order of parts, repetition | our words come last | depends on model and attack |
+# | order of the parts, repetition | our words come last | depends on model and attack |
 # | *spotlighting* [@hines2024defending] | mark the stranger's words | the model must be able to read them |
 # | *instruction hierarchy* [@wallace2024instruction] | train: system > user > page | fewer successes, not none |
 # | fewer rights (最小权限) | what the program does not let an answer do, no attack can do | false *content* |
 #
-# Only the last holds by construction. Its limit is the "advertisement": a lie among the allowed answers. The rest is an arms
-# race: a defence is measured against the attacks of its day. *Jailbreaks* (越狱), where the *user* is the attacker and the aim
-# is harmful text, are the same race [@wei2023jailbroken; @zou2023universal].
+# Only the last one holds by construction, because the program, not the model, decides what an answer can do. Its limit is
+# the "advertisement": a lie among the allowed answers. Each of the others is only as good as the attacks on which it was
+# tested; new attacks follow. *Jailbreaks* (越狱), where the *user* is the attacker and the aim is harmful text, are a
+# similar contest [@wei2023jailbroken; @zou2023universal].
 
 # %% [markdown]
 # ## Knowledge from outside
 #
-# The deck asks: how can a model's knowledge be *updated*? First: from where?
+# How can a model's knowledge be *updated*? The first question is where the new knowledge comes from.
 #
 # | source | for | against |
 # |---|---|---|
 # | knowledge base, *knowledge graph* (知识图谱) | exact, dated, can be corrected | somebody must fill it |
-# | unstructured text (非结构化知识库) | nearly everything is there | finding it; false and old pages |
-# | people (人类监督与交互) | judgement; what stands nowhere | dear and slow; see chapter 3 |
+# | unstructured text (非结构化知识库) | covers nearly everything | one must find it; false and old pages |
+# | people (人类监督与交互) | judgement; what is written nowhere | expensive and slow; see chapter 3 |
 
 # %% [markdown]
 # ### A graph, and a path in it
@@ -493,15 +528,17 @@ print("facts on a path:", found)
 print("with them:     ", ask([f"Facts: {found}\n\nUse the facts. {question}"], length=30)[0][0])
 
 # %% [markdown]
-# Two facts, joined by the path; the model has only to read. (How to find the nodes of a question, and whether it always
-# helps: lab.)
+# With the two facts the model answers rightly: it has only to read. But note what this demo hands over: the path was
+# searched *from Lu Xun to Shaoxing*, and Shaoxing is the answer. So it shows that the model can use the facts of a path,
+# not that we can find them. A real program knows only the question. It links "Lu Xun" to a node and takes all facts within
+# two hops of it, without knowing the answer. In the lab you write that function, and measure it on many questions.
 
 # %% [markdown]
 # ### A page, and its date
 #
-# The deck's own example is a Wikipedia page: room-temperature superconductors, as it stood days after the claim about LK-99 (a
-# preprint of 22 July 2023). Within a month it was refuted: the effects came from an impurity, copper sulfide
-# [@garisto2023lk99].
+# What does a page about superconductors at room temperature say a few days after the claim about LK-99 (a preprint of 22
+# July 2023)? Within a month the claim was refuted: the effects came from an impurity, copper sulfide [@garisto2023lk99].
+# **Predict:** will the model follow the early page? And the late one?
 
 # %%
 NEWS = {
@@ -515,8 +552,10 @@ for date, answer in zip(NEWS, answers, strict=True):
     print(f"{date:<15} → {answer}")
 
 # %% [markdown]
-# Without a page: invented. With the early page: faithful to what was *believed*. A source has to be dated, and the newest
-# version found; and then it must be read, which this model does not always do.
+# Without a page the answer is invented. With the early page the answer is faithful to a claim that was later refuted. With
+# the late page the model still says "superconductor", against the page. So a source needs a date, the newest version must
+# be found, and then the model must follow it; this model does not always do so. (One question in one wording: an
+# illustration.)
 
 # %% [markdown]
 # ## How does it get in?
@@ -524,10 +563,10 @@ for date, answer in zip(NEWS, answers, strict=True):
 # | | in the prompt (提示学习) | light tuning (轻量微调) |
 # |---|---|---|
 # | needs the weights | no: open and closed models | yes: open models only |
-# | cost | tokens, at every question | seconds to hours, once |
-# | take it back | leave it out | keep the old weights, or an adapter (chapter 11) |
+# | cost | tokens, for every question | seconds to hours, once |
+# | how to take it back | leave it out | keep the old weights, or an adapter (chapter 11) |
 # | source can be shown | yes | no |
-# | how many facts | what fits, and can be found | many, but they disturb each other |
+# | how many facts | as many as fit and can be found | many, but they disturb each other |
 #
 # What do we want? @meng2022locating: *efficacy* (有效性), the question is answered; *generalisation* (泛化性), so are its
 # rewordings; *specificity* (局部性), nothing else changes.
@@ -535,8 +574,9 @@ for date, answer in zip(NEWS, answers, strict=True):
 # %% [markdown]
 # ### While it learns
 #
-# One fact of 2025, one question, a LoRA adapter in the top ten layers. Every second step, the chance of four answers.
-# **Predict:** what becomes of the *other* question, to which the taught answer is wrong?
+# One fact of 2025, one question, a LoRA adapter (chapter 11) in the top ten layers. After every second step we measure the
+# probability of four answers. **Predict:** sketch the four curves. What becomes of the *other* question, to which the
+# taught answer is wrong? Which comes first, that or the fall of an unrelated answer?
 
 # %% tags=["skip"]
 from peft import LoraConfig, get_peft_model
@@ -588,8 +628,12 @@ ax.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# First the taught question, then its rewording; then the name turns up in the wrong place, and Tokyo sinks. When to stop is
-# half of the art.
+# The taught answer and its rewording rise nearly together. Then "The capital of Japan is Tokyo." falls, *before* the name
+# becomes likely in the wrong place. A possible reason: the training rewards an answer of a bare name, so whole sentences
+# become less likely first, whatever they say. At the end the taught answer falls a little as well: with a constant learning
+# rate and a single example, further steps can overshoot. We tested neither explanation, and this is one fact and one seed.
+# What the curves do show is that the number of steps matters: a few more steps add nothing to the taught answer and spoil
+# the others.
 
 # %% [markdown]
 # ### What else it now says
@@ -604,31 +648,37 @@ page, _ = ask([f"Facts: {fact['statement']}\n\nUse the facts. {question}" for qu
 pd.DataFrame({"question": others, "before": before, "tuned": after, "in the prompt": page}).style.hide()
 
 # %% [markdown]
-# The adapter learnt "answer with this name" along with the fact. And a fact in *every* prompt is no cure: it is in the way
-# where it does not belong. Hence look it up, and give it only where it fits. The lab puts numbers on all of this.
+# The adapter has learnt "answer with this name" along with the fact. But this training is the simplest possible: one
+# example, and nothing that tells the model what should *not* change. A fair comparison would add other questions with their
+# old answers to the training, or use an editing method such as ROME (next slide).
+#
+# A fact in *every* prompt does harm, too: some questions that have nothing to do with it are answered differently. So look
+# the fact up, and give it only where it fits. The lab measures both.
 
 # %% [markdown]
 # ### What others measured
 #
-# - *Editing* (知识编辑) single facts in the middle MLP layers, ROME, does well on all three scores above [@meng2022locating]. But
-#   what *follows* from the fact does not change with it, and plainly giving the fact in context did best
-#   [@cohen2024evaluating, 5,000 edits].
-# - New facts are learnt slowly in fine-tuning, and once they are, the model invents *more* elsewhere [@gekhman2024finetuning].
+# - *Editing* (知识编辑) single facts in the middle MLP layers, ROME, does well on all three scores above
+#   [@meng2022locating]. But what *follows* from the fact does not change with it, and plainly giving the fact in context
+#   did best [@cohen2024evaluating, 5,000 edits].
+# - New facts are learnt slowly in fine-tuning, and once they are, the model invents *more* elsewhere
+#   [@gekhman2024finetuning].
 # - For facts, retrieval beat unsupervised fine-tuning consistently [@ovadia2024finetuning].
 #
-# So: facts into the prompt, manners into the weights. Chapter 7 is about finding the facts.
+# So put facts into the prompt, where they can be corrected and their source can be shown, and use tuning for style and
+# format. Chapter 7 is about finding the facts.
 
 # %% [markdown]
 # ## What to take home
 #
-# - A model always goes on. Whether it knows does not show in its tone, and only a little in its probabilities.
+# - A model always goes on. Its tone does not show whether it knows, and its probabilities show it only in part.
 # - *Factual* is about the world, *faithful* about the text at hand. Check which one you need.
-# - One question in one wording proves nothing. Ask again, ask otherwise, ask the opposite; report an interval.
-# - Whoever writes into the prompt gives orders. Limit what an answer can do.
-# - New knowledge: by prompt if it can be found, by tuning if it must; and count what breaks.
+# - One question in one wording proves nothing. Ask in other words, ask the opposite; report an interval.
+# - Any text in the prompt can act as an instruction, whoever wrote it. Limit what an answer can do.
+# - Give new knowledge in the prompt if it can be found, by tuning if it must be; and measure what else changes.
 #
-# **Ask yourself:** a hospital wants a bot that answers from its own guidelines, which change each month. Which source, which
-# way in, and which three numbers do you want to see before it goes live?
+# **Ask yourself:** a hospital wants a bot that answers from its own guidelines, which change each month. Which source,
+# which way in, and which three numbers do you want to see before it goes live?
 
 # %% [markdown]
 # ## Further reading

@@ -2,16 +2,20 @@
 # # Lab 06 · Can a model learn without changing one weight?
 #
 # **Write a few examples into the prompt, and a language model seems to learn a task. Does it? How many examples does it
-# take, what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0 to
-# 16 examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, prompt encoders by *cloze*
-# (完形填空), and at last let a gradient write the prompt.
+# take, what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0
+# to 16 examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, prompt encoders by *cloze*
+# (完形填空), and at last let gradient descent find the prompt.
+#
+# The course model was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. All results of this lab
+# are of that copy; how the original differs we have not measured.
 #
 # You will
 #
 # 1. score answers by log-probability, and build *few-shot* (少样本) prompts,
 # 2. measure what *in-context learning* (上下文学习) is sensitive to, and *calibrate* it (校准),
 # 3. prompt a masked encoder (RoBERTa's way) and a discriminator (ELECTRA's way),
-# 4. write *prompt tuning* (提示微调) and *prefix tuning* (前缀微调), equal to PEFT's, and compare them with a prompt by hand.
+# 4. write *prompt tuning* (提示微调) and *prefix tuning* (前缀微调), equal to PEFT's, and compare them with a hand-written
+#    prompt.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
@@ -48,9 +52,10 @@ lab.start(
 plots.style()
 
 # %% [markdown]
-# ## 1 · The deck's example
+# ## 1 · Zero, one and three examples
 #
-# @brown2020language put a task to GPT-3 in three ways. **Predict:** what will a model a thousand times smaller write?
+# @brown2020language gave GPT-3 a task in three ways. **Predict:** how many of the four words will a model that is a
+# thousand times smaller translate rightly, with no example, with one, with three?
 
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
@@ -72,11 +77,14 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# The deck's answer is *Le fromage*. GPT-3 has 175 billion weights; ours has 135 million, and read mostly English. The
-# instruction alone makes it write what looks like French, so examples have no form to add here, and words which it never
-# learnt they cannot add: *le chien* is right without an example, and three examples spoil it.
+# Right would be *fromage*, *pain*, *le chien*, *merci*. Our model finds one of the four, *le chien*, without an example and
+# with one. Its answers look French even without an example, so here the examples have no form to add, and they cannot add
+# words that it never learnt. GPT-3 has 175 billion parameters; ours has 135 million and read mostly English. In the lecture
+# the same model does not look French without an example: there a single line asked for the translation, and the colons and
+# line breaks differ. Such details of the form decide.
 #
-# The deck names *format* (格式约束) first among the uses of examples. Ask for JSON, by an order and by two examples:
+# *Format* (格式约束) is the first use of examples. We ask for JSON, by an instruction and by an instruction with two
+# examples:
 
 # %% tags=["experiment"]
 ORDER = 'Write the name and the year as JSON with the keys "name" and "year".\n\n'
@@ -113,9 +121,8 @@ print(*asked.groupby("prompt")["answer"].first(), sep="\n\n")
 asked.drop(columns="answer").groupby("prompt").sum().assign(of=len(asked) // 2)
 
 # %% [markdown]
-# Both give JSON with both keys. The order leaves open whether on one line or on several, and whether to stop; the examples
-# fix that, and nobody had to say so. The *content* is another matter: they do not make every value right. (Only four texts:
-# this is an illustration, not a measurement.)
+# Both give JSON with both keys. The instruction leaves open whether to write one line or several, and when to stop; the
+# examples show it. They do not make every *value* right. (Only four texts: this is an illustration, not a measurement.)
 
 # %% [markdown]
 # ## 2 · Scoring instead of writing
@@ -279,11 +286,13 @@ def visible():
 
 # %% [markdown]
 # Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take
-# several draws, and ask each about its own share of the 200 sentences. The interval draws *draws* anew, not sentences: those
-# of one draw have the same luck.
+# several draws, and ask each about its own share of the 200 sentences. The bootstrap resamples *draws*, not sentences,
+# because all sentences of one draw share its prompt. There are few draws, so these intervals are too narrow; read them as a
+# lower limit of the uncertainty.
 #
-# Beside the accuracy stands the share of *pairs* (a positive and a negative sentence) which are in the right order: it needs
-# no threshold, so it tells how well the model *sorts*, whichever answer it prefers.
+# The table also shows *ROC AUC* (column "pairs in order"): the share of pairs of a positive and a negative sentence in
+# which the positive one has the higher odds. It needs no threshold, so it tells how well the model *sorts*, whichever
+# answer it prefers.
 
 # %%
 def in_order(odds, y):
@@ -362,18 +371,18 @@ ax.legend(loc="lower left", ncols=2, fontsize=11)
 plt.show()
 
 # %% [markdown]
-# Neither grows steadily. The model puts 94 to 95 % of the pairs in order, with examples and without: it can *sort*
-# these sentences without any example, and examples do not make it sort better. What they change is where it draws the line.
-# Look at the band: with eight examples, half of them positive, one draw makes it call 4 % of the sentences positive, another
-# 80 %. Accuracy is high where the line happens to lie in the middle, and worst (0.63, below that of no example at all) where
-# most draws of four examples push it to one side. @brown2020language show curves that rise, for models up to a thousand
-# times larger.
+# Neither grows steadily. The ROC AUC is about the same with examples and without: the model *sorts* these sentences well
+# without any example, and examples do not make it sort better. What they change is the threshold. Look at the band: with
+# eight examples, half of them positive, one draw makes the model call nearly no sentence positive, another most of them.
+# Accuracy is high where the threshold happens to lie in the middle, and it is lowest with four examples, where most draws
+# push the threshold to one side. @brown2020language show curves that rise, for models up to a thousand times larger.
 #
 # ## 4 · What is read in the examples?
 #
 # ### Order
 #
-# The same four examples, in different orders [@lu2022fantastically]. **Predict:** how far apart are the best and the worst?
+# The same four examples, in different orders [@lu2022fantastically]. **Predict:** the accuracy after the best order and
+# after the worst?
 
 # %% tags=["experiment"]
 four = pick(4, seed=0)
@@ -409,15 +418,17 @@ balance = pd.DataFrame(rows, columns=["positive of 4", "accuracy", "says positiv
 balance.round(2)
 
 # %% [markdown]
-# *The last label pulls* (*recency bias*, 近因偏差, @zhao2021calibrate): after − + + − and + + − − the model hardly says
-# "positive", after − − + + and + − − + almost always. With alternating labels it says both equally often, and is right most
-# often: the same four examples are worth 0.50 or 0.83. With none or four positive ones of four it repeats what it saw
-# (*majority label bias*, 多数标签偏差); with two of each, the order decides.
+# The last label biases the answer (*recency bias*, 近因偏差, @zhao2021calibrate): after − + + − and + + − − the model
+# hardly says "positive", after − − + + and + − − + almost always. With alternating labels it says both about equally often,
+# and its accuracy is highest. So the order alone decides between chance and a good result. (One set of four examples, 30
+# sentences: other sets may behave differently.) With none or four positive examples of four the model mostly repeats the
+# label that it read (*majority label bias*, 多数标签偏差).
 #
 # ### Your turn: calibrate
 #
-# @zhao2021calibrate read the bias off the model itself: put a text without content ("N/A") where the sentence stands. What
-# the model then prefers, it prefers for the prompt's sake. Divide by it.
+# @zhao2021calibrate measure the bias with the model itself: put a text without content in place of the sentence. What the
+# model then prefers is a bias of the prompt. Divide by it. They average over three such texts: "N/A", "[MASK]" and the
+# empty string.
 
 # %% tags=["exercise:calibrate"]
 def calibrate(logprobs, content_free):
@@ -470,8 +481,9 @@ def visible():
     ]
 
 # %% [markdown]
-# The same function serves a later proposal: *batch calibration* [@zhou2024batch] takes the unlabelled sentences themselves
-# for texts without content. It needs many of them, and labels that are about equally frequent. **Predict:** which one helps?
+# The same function serves a later proposal: *batch calibration* [@zhou2024batch] uses the unlabelled sentences themselves
+# in place of texts without content. It needs many of them, and labels that are about equally frequent. **Predict:** which
+# of the two raises the accuracy, and where most: at 0, 4, 8 or 16 shots? (Here we use "N/A" alone.)
 
 # %% tags=["experiment"]
 def calibrated(frame, by="N/A"):
@@ -500,17 +512,20 @@ for shots, frame in by_shots.items():
 pd.DataFrame(table).T.rename_axis("shots")
 
 # %% [markdown]
-# A negative result first: "N/A" gains nowhere, and costs 0.14 without examples, 0.16 with sixteen. Zhao et al. report gains of
-# up to 30 points for GPT-3; but what this model says to "N/A" is not what its prompt makes it say to a sentence. The
-# sentences themselves tell more: +0.22 where the luck was worst, and no loss. And now the curve is flat, 0.84 to 0.88.
-# Nearly all that the number of shots seemed to do was the threshold. (Half of our sentences are positive, as batch
-# calibration assumes.)
+# At full size "N/A" alone gains nowhere, and lowers the accuracy without examples and with sixteen (both intervals are
+# below 0). This is no verdict on the method of Zhao et al., who average over three texts without content and report gains
+# of up to 30 points for GPT-3. It shows that one such text can be a bad estimate of the bias that acts on real sentences.
+# You can try the three yourself: `calibrate` takes any number of rows.
+#
+# The sentences themselves are a better estimate: the gain is largest at four shots, where the accuracy was lowest, and no
+# interval shows a loss. Afterwards the accuracy is about the same for all numbers of shots. So most of what the number of
+# shots seemed to do was to move the threshold. (Half of our sentences are positive, as batch calibration assumes.)
 #
 # ### Falsified labels
 #
 # If the model *learnt* the task from the examples, false labels would teach it the opposite. @min2022rethinking found that
-# random labels hardly hurt; @wei2023larger, that only large models follow flipped ones. **Predict:** which way will
-# ours go?
+# random labels hardly hurt; @wei2023larger, that only large models follow flipped ones. **Predict:** the accuracy of our
+# model after eight examples with flipped labels?
 
 # %% tags=["experiment"]
 def flipped(examples):
@@ -526,9 +541,10 @@ for name, frame in falsified.items():
 pd.DataFrame(table).T.rename_axis("8 examples")
 
 # %% [markdown]
-# True or flipped: no difference beyond the intervals, which are wide as it is, and none after calibration either.
-# From these examples the model takes no news about what "positive" means; it keeps to the meaning of the word. Min et al.
-# saw that with random labels. Flipped ones are followed by large models only (J. Wei et al.), and ours is not large.
+# With flipped labels the accuracy stays far above one half, before calibration and after it: the model does not follow
+# them. It keeps to what the word "positive" means. Whether true labels are a little better than flipped ones we cannot
+# tell: the intervals overlap. This agrees with Min et al. (random labels) and with J. Wei et al., who saw only large models
+# follow flipped labels; that our model does not follow them *because* it is small is not tested here.
 #
 # ## 5 · Prompting encoders: fill in the blank
 #
@@ -536,13 +552,13 @@ pd.DataFrame(table).T.rename_axis("8 examples")
 # and *terrible* there. The words are the *verbalizer* (标签词映射) of the labels [@schick2021exploiting].
 #
 # With a model hub: `load_model("roberta-base", task="masked-lm")` and `load_model("electra-small")`. Without one, we take
-# MiniLM's body as it is and train the two heads that it lacks, on movie sentences which we neither test nor show, and
-# without a label. Minutes do not suffice to learn all of English, so we mask only words that carry feeling (as
-# @tian2020skep do), and the head knows no others. Which words these are, VADER's lexicon says; what they mean, the head must find
-# out.
+# MiniLM's body as it is and train the two heads that it lacks, on movie sentences that are neither in the test nor among
+# the examples, and without labels. Some minutes of training are not enough for all words of English, so we mask only words
+# of feeling (as @tian2020skep do), and the head knows no others. VADER's lexicon lists these words; what they mean the head
+# must learn from the sentences.
 #
-# The next cell is folded; click it to read the code. `MaskedHead` is BERT's head for masked words. `train_head` trains a head
-# on the states that the frozen body has computed once.
+# The next cell is folded; click it to read the code. `MaskedHead` is BERT's head for masked words. `train_head` trains a
+# head on the states that the frozen body has computed once.
 
 # %% tags=["hide-input"]
 class MaskedHead(torch.nn.Module):
@@ -704,17 +720,17 @@ by_cloze = pd.DataFrame(rows, columns=["template", "words", "accuracy", "by N/A"
 by_cloze.style.hide().format(precision=2)
 
 # %% [markdown]
-# As it is, the cloze says the same label to nearly all: 0.50. A blank must first of all hold a *likely word*, and of two
-# words one is more frequent; the sentence comes second. Calibration takes the frequency out, by texts without content (0.61
-# to 0.68) or by the sentences (0.66 to 0.69). Three of four pairs are in order, from heads that never saw a label, and whose
-# loss is hardly below that of mere frequency. RoBERTa-large, prompted with the first template and not tuned, has 0.84 on
-# SST-2 [@gao2021making].
+# Without calibration the cloze gives the same label to nearly all sentences, so its accuracy is at chance: of two words one
+# is more frequent, and it wins. Calibration removes the frequency, by texts without content or by the sentences; both are
+# above chance at full size. About three of four pairs are in the right order (ROC AUC), although these heads never saw a
+# label and their loss is hardly below that of the word frequencies alone. RoBERTa-large, prompted with the first template
+# and not tuned, has an accuracy of 0.84 on SST-2 [@gao2021making].
 #
 # ### ELECTRA's way
 #
-# ELECTRA [@clark2020electra] trains a *discriminator* (判别器): a small masked model replaces some words by its own guesses,
-# and the discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original word.
-# Then it was not replaced.
+# ELECTRA [@clark2020electra] trains a *discriminator* (判别器): a small masked model replaces some words by its own
+# guesses, and the discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original
+# word. Then it was not replaced.
 
 # %% tags=["exercise:replaced_tokens"]
 def replaced_tokens(ids, hidden, guesses):
@@ -808,16 +824,15 @@ both = pd.DataFrame(rows, index=["accuracy", "by N/A", "by all", "pairs in order
 both.style.format(precision=2)
 
 # %% [markdown]
-# The discriminator is above chance without any calibration, if only by 0.05 to 0.08: it weighs two whole sentences against
-# each other, so the frequency of a word matters less. But it sorts less well than the masked model, and "N/A" does it no
-# good. Xia et al. found the reverse for models of full size: prompted ELECTRA ahead of prompted masked models. Ours are two
-# small heads on a body that was trained for neither, so this ranks our heads, not the methods.
+# Without calibration the discriminator is slightly above chance. A possible reason: it compares two whole sentences, so the
+# frequency of a word matters less. But its ROC AUC is lower than the masked model's, and calibration by "N/A" does not
+# raise its accuracy. Xia et al. found the reverse for models of full size: prompted ELECTRA was better than prompted masked
+# models. Ours are two small heads on a body that was trained for neither, so this compares our heads, not the methods.
 #
 # ## 6 · Let the gradient write the prompt
 #
-# A prompt is a row of vectors. Why should they be vectors of words? *Prompt tuning* [@lester2021power] puts $k$ free
-# vectors before the embeddings and trains these alone: here the two roads of the deck meet, few trained weights and
-# prompting.
+# A prompt is a sequence of vectors. Why should they be vectors of words? *Prompt tuning* [@lester2021power] puts $k$ free
+# vectors before the embeddings and trains only these: prompting with a few trainable parameters.
 #
 # ### Your turn: a soft prompt (连续提示)
 
@@ -876,9 +891,19 @@ def visible():
 # %% [markdown]
 # ### Your turn: a prefix
 #
-# *Prefix tuning* [@li2021prefix] goes deeper: it gives every layer its own $k$ pairs of key and value, as if $k$ tokens
-# had been read that no embedding could make. PEFT keeps them as one table, a row for each of the $k$ places; in a row stand,
-# one after another, layer 1's key, layer 1's value, layer 2's key, and so on, each head by head.
+# Attention in a layer compares a token's *query* with the *keys* of the tokens before it, and adds up their *values*. Keys
+# and values that were computed once can be kept and used again (a *KV cache*, 键值缓存; chapter 09). *Prefix tuning*
+# [@li2021prefix] gives every layer its own $k$ pairs of key and value, as if $k$ tokens had been read before the text; no
+# token is read for them, they are free parameters:
+#
+# ```
+# layer 2   [K V][K V] | k v  k v  k v      [ ] trained, one row of the table per column
+# layer 1   [K V][K V] | k v  k v  k v      the queries of the text read all keys to their left
+# text                 |  A   film  it
+# ```
+#
+# PEFT keeps them as one table with a row for each of the $k$ places. A row contains, one after another, layer 1's key,
+# layer 1's value, layer 2's key, and so on; within each of them, one head after another.
 
 # %% tags=["exercise:prefix_cache"]
 def prefix_cache(table, layers, heads, batch):
@@ -996,13 +1021,13 @@ pd.DataFrame(table).T.style.format({"numbers trained": "{:.0f}", "largest differ
 # %% [markdown]
 # ### By hand or by gradient?
 #
-# Now the real model and the real task, at *equal cost*: in place of a prompt of 15 tokens stand 15 vectors, or 15 keys and
-# values in each layer. They *begin* as that prompt, so before the first step all three give the same answers. **Predict:**
-# what will the gradient find that a writer could not say?
+# Now the real model and the real task, with *equally many places in the context*: a prompt of 15 tokens is replaced by 15
+# vectors, or by 15 keys and values in each layer. They are *initialized* from that prompt, so before the first step all
+# three give the same answers. **Predict:** what will training improve more, the ROC AUC or the threshold?
 #
-# The next two cells are folded; click them to read the code. In the first, `beginning` makes the numbers to train from an
-# instruction, and `at_answer` gives the logits where the two answers differ. In the second, `tune` trains these numbers, and
-# `odds` scores texts with them.
+# The next two cells are folded; click them to read the code. In the first, `beginning` computes the initialization from an
+# instruction, and `at_answer` gives the logits where the two answers differ. In the second, `tune` trains these parameters,
+# and `odds` scores texts with them.
 
 # %% tags=["hide-input"]
 INSTRUCTION = "Decide if this movie review is positive or negative in tone."
@@ -1087,9 +1112,9 @@ numbers, losses = tune("prefix tuning", learn, steps=lab.budget(full=8, quick=1)
 answers["prefix tuning"], trained["prefix tuning"] = odds("prefix tuning", numbers, part), numbers.numel()
 
 # %% [markdown]
-# A few steps of prefix tuning are trained here; prompt tuning takes as long, and stands in the next table. The second row
-# asks for no gradient: half of the 64 sentences to learn from are positive, so cut at the median of their
-# odds. The interval is over sentences, the gain is paired.
+# A few steps of prefix tuning are trained here; prompt tuning takes as long, and its result is in the next table. The
+# second row needs no gradient: half of the 64 training sentences are positive, so we set the threshold to the median of
+# their odds. The interval is over sentences, the gain is paired.
 
 # %% tags=["experiment"]
 y, table = np.array([label == 1 for _, label in part]), {}
@@ -1106,9 +1131,10 @@ for name, found in answers.items():
 pd.DataFrame(table).T
 
 # %% [markdown]
-# One seed is luck too. The command `python chapters/06_in_context_learning/prompts.py` ran these functions again on all 200
-# sentences, with other sentences to learn from for each seed, and put the results into a table of the course. `random`
-# starts from numbers drawn at random.
+# One seed can be luck, too. The command `python chapters/06_in_context_learning/prompts.py` ran these functions again on
+# all 200 sentences, with other training sentences for each seed, and wrote the results into a table of the course. `random`
+# is an initialization by random numbers. The intervals are over three seeds: three values are few, so read them as their
+# spread.
 
 # %% tags=["experiment"]
 trained_prompts = tables.load("continuous_prompts")
@@ -1122,24 +1148,26 @@ for key, rows in trained_prompts.groupby(["method", "start"], sort=False):
 pd.DataFrame(table).T.rename_axis(["method", "start"]).style
 
 # %% [markdown]
-# - **Words.** Four instructions differ by 0.06, and none is as good as no instruction at all (0.84 above): they pull to
-#   "positive". All sort 95 to 97 % of the pairs right.
-# - **Gradient.** With the same number of places in the context, prompt tuning and prefix tuning add about 0.15 to the prompt
-#   from which they began. Most of it is again the threshold: moved by the same 64 labels, without a gradient, it gives 0.87,
-#   where the trained prompts have 0.89, and with three seeds the intervals touch.
-# - **Start.** From random numbers, prompt tuning arrives at nearly the same place in 30 steps. The prefix does not (0.56):
-#   it has twenty times as many numbers, in every layer, and @li2021prefix too found it hard to train directly, and
-#   better begun from real words.
+# - **Words.** Four instructions differ by 0.06 in accuracy, and each has a lower one than the prompt without an instruction
+#   (section 3): with them the model says "positive" too often. Their ROC AUC is nearly the same, 0.95 to 0.97.
+# - **Gradient.** Prompt tuning and prefix tuning raise the accuracy by about 0.15 from their initialization. Most of it is
+#   again the threshold: moved with the same 64 labels, without a gradient, it gives 0.87, and the trained prompts give
+#   0.89. With three seeds we cannot tell whether the trained prompts are better than that.
+# - **Initialization.** From random numbers, prompt tuning comes near in 30 steps. The prefix does not (0.56). It has many
+#   more parameters, in every layer, and 30 steps at our learning rate may simply be too few; we tried no other setting.
+#   @li2021prefix, too, found direct training of a prefix unstable and an initialization from real words better.
 #
-# So on a task that the model knows already, a gradient finds no better *words*; it repairs the answer's bias. Compare:
-# sixteen examples cost some 300 tokens in each request, for 0.86.
+# So on this task, which the model can do already, most of what training adds is a better threshold. For comparison: sixteen
+# examples take some 300 tokens in each request and reach a similar accuracy.
 #
 # ## 7 · Open questions
 #
 # Nothing here is graded. Pick one.
 #
-# - **Read the soft prompt.** For each trained vector find the nearest word of the vocabulary (cosine). Has it moved to
-#   another word, or nowhere near one?
+# - **Read the soft prompt.** For each trained vector find the nearest word of the vocabulary (cosine). Is it still the word
+#   from which it was initialized?
+# - **Induction heads.** Score every head as in the lecture, set the output of the best five to its *mean* over other texts
+#   instead of zero, and compare with twenty random fives: the loss on copied tokens, and the ROC AUC with eight examples.
 # - **Choose the examples.** Take for each sentence the four most similar ones of the pool (MiniLM's embeddings) in place of
 #   random ones. What happens to the accuracy, and to the interval over draws?
 # - **Unequal labels.** Batch calibration assumes that both answers are about as frequent. Leave out three quarters of the
@@ -1147,7 +1175,8 @@ pd.DataFrame(table).T.rename_axis(["method", "start"]).style
 # - **Tune the cloze** (LM-BFF, @gao2021making): train the masked model with the template on 32 labelled sentences, against
 #   a new head on the same 32.
 # - **Another task.** Give the examples labels that mean nothing ("foo", "bar"): how many shots until it sorts them?
-# - **A larger model**, on a T4: change `MODEL`, where the lab begins, and run it all again. Do flipped labels win?
+# - **A larger model**, on a T4: change `MODEL`, at the beginning of the lab, and run it all again. Does it follow flipped
+#   labels?
 
 # %%
 lab.summary()

@@ -4,14 +4,19 @@
 # **Can a model learn a task without changing one weight?** (上下文学习)
 #
 # Show a language model three examples of a task, then a new question. Often it does the task. Nobody trained it for
-# that, and nothing in it has changed: the examples were only *read*.
+# that task, and nothing in it has changed: the examples were only *read*.
 #
-# After this lecture you can turn a task into a prompt for an encoder and for a decoder, measure what examples buy and how
-# shaky that is, say which heads of a model copy a pattern, and count what a prompt costs.
+# After this lecture you can turn a task into a prompt for an encoder and for a decoder, measure what examples improve and
+# how much that varies, say which heads of a model copy a pattern, and count what a prompt costs.
+#
+# Our model, SmolLM2-135M-Instruct, was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. Every
+# result below is of this copy; how the original differs we have not measured.
 
 # %% [markdown] tags=["notes"]
-# 60 minutes. The heart is "More examples, better answers?": let the room draw the curve before it is shown. The two slides
-# on heads are the surprise; leave ten minutes for them. The encoder slides are short because the lab does both prompts.
+# 60 minutes. The main part is "More examples, better answers?": let the room draw the curve before it is shown. Leave ten
+# minutes for the two slides on heads. The encoder slides are short because the lab does both prompts. The deck's
+# translation of "cheese" is *Le fromage*. Words: an *instruction* is what a prompt asks for, the *order* is the order of
+# the examples.
 
 # %% tags=["skip"]
 from itertools import permutations
@@ -30,7 +35,8 @@ model, tokenizer = load_model("course", precision="fp32")
 # %% [markdown]
 # ## Zero, one, three examples
 #
-# The prompt of the GPT-3 paper [@brown2020language, Figure 2.1]. **Predict:** what will our model answer?
+# The prompt of the GPT-3 paper [@brown2020language, Figure 2.1]. **Predict:** will our model answer *fromage* with none,
+# with one, with three examples?
 
 # %%
 FRENCH = ["sea otter => loutre de mer", "peppermint => menthe poivrée", "plush giraffe => girafe peluche"]
@@ -40,8 +46,10 @@ for name, shots in (("zero-shot 零样本", 0), ("one-shot 单样本", 1), ("few
     print(f"{name}: {answer.splitlines()[0]!r}", "(right)" if "fromage" in answer.lower() else "(not right)")
 
 # %% [markdown]
-# The deck's answer is *Le fromage*. GPT-3 has 175 billion weights; ours has 135 million and read mostly English. With an
-# example its answer begins to *look* French. The word it does not know, and examples do not teach it.
+# The right answer is *fromage*, and our model never gives it. GPT-3 has 175 billion parameters; ours has 135 million and
+# read mostly English. Without an example it repeats "cheese"; with an example the answer *looks* French. So the example
+# shows which kind of answer is wanted, but it cannot teach a word that the model does not know. (The form of the prompt
+# matters, too: the lab asks with a slightly different prompt, and there the answer looks French without any example.)
 
 # %% [markdown]
 # ### The same form, with words it knows
@@ -79,8 +87,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# This is *in-context learning* (上下文学习): the task is learnt from the context, in one pass forwards. What the model knows
-# comes out; what it does not know stays out.
+# This is *in-context learning* (上下文学习): the model takes the task from the context, in one forward pass. For the three
+# tasks whose words it knows, the probability of the right answer rises with the first example. For French it stays near 0
+# (one question per task: an illustration).
 
 # %% [markdown]
 # ### Explorer: what would it say next?
@@ -101,8 +110,8 @@ widgets.explorer(next_words, task=list(TASKS), shots=(0, 3, 1))
 # %% [markdown]
 # ## Why not simply fine-tune?
 #
-# Training with Adam in mixed precision keeps 16 bytes a weight: weights, gradients, two averages and a copy in fp32
-# [@rajbhandari2020zero]. **Predict:** how many cards only to *hold* GPT-3 in training?
+# Training with Adam in mixed precision keeps 16 bytes per parameter: the parameter, its gradient, two averages and a copy
+# in fp32 [@rajbhandari2020zero]. **Predict:** how many GPUs of 80 GB does it take only to *hold* GPT-3 in training?
 
 # %%
 gpt3 = tables.load("language_models").set_index("name").loc["GPT-3", "parameters_billion"]
@@ -114,12 +123,12 @@ print(f"and then {2 * gpt3:,.0f} GB (fp16) to store for each task; the prompt fo
 print(len(prompt_of("opposite", 3).encode()), "bytes")
 
 # %% [markdown]
-# Two roads (两条路线):
+# Compare the number of GPUs with your guess. There are two ways out (两条路线):
 #
-# - **tune fewer weights**: adapters, LoRA (chapter 11), and what comes at the end of this lecture;
+# - **tune fewer parameters**: adapters, LoRA (chapter 11), and what comes at the end of this lecture;
 # - **prompt** (提示学习): leave the model as it is, write the task so that it looks like pre-training.
 #
-# The second also made models easier for people to use: what we type is a request, not a data set.
+# The second way also made models easier to use: what we type is a request, not a data set.
 
 # %% [markdown]
 # ### Bring the task to the model
@@ -173,8 +182,8 @@ for x, word, label in ((0.1, "great", "positive"), (3.5, "terrible", "negative")
 plt.show()
 
 # %% [markdown]
-# A *template* (模板) puts the sentence into a gap text; a *verbalizer* (标签词映射) says which word stands for which label.
-# There is no new head, so even a few labelled sentences are enough to tune it.
+# A *template* (模板) puts the sentence into a text with a blank; a *verbalizer* (标签词映射) says which word means which
+# label. There is no new head to train from random numbers, so a few labelled sentences can be enough for tuning.
 
 # %% [markdown]
 # ### Who did it
@@ -183,10 +192,10 @@ plt.show()
 #   unlabelled text, and an ordinary classifier learns from that.
 # - **LM-BFF** [@gao2021making]: RoBERTa with the template above and great / terrible; templates found automatically, and
 #   examples put beside the sentence.
-# - **ELECTRA** [@clark2020electra] never predicts a word: it sees a text in which some words were swapped and says of *each*
-#   token whether it is original. So put each candidate in and ask which one fits.
-# - @xia2022prompting and, with the name DPT, @yao2022prompt did that. Both report that it does better than the usual way
-#   in their tests: prompted masked models for the first, fine-tuning for the second.
+# - **ELECTRA** [@clark2020electra] never predicts a word: it reads a text in which some words were replaced and says of
+#   *each* token whether it is original. So put each candidate word into the blank and ask which one looks original.
+# - @xia2022prompting and @yao2022prompt (they call it DPT) did that. Both report better results in their tests: the first
+#   than prompted masked models, the second than fine-tuning.
 #
 # The lab trains heads of both kinds on a small encoder, and prompts both.
 
@@ -228,8 +237,9 @@ print(shots(examples.head(2)) + f"Review: {test['text'].iloc[0]}\nSentiment:")
 #
 # 60 sentences, half of them positive; 0, 1, 2, 4, 8 examples. **Predict:** draw the curve before you run this.
 #
-# Two measurements, chance is a half for both: how many *sentences* are right (the likelier word), and how many *pairs* of a
-# positive and a negative sentence are in the right order (does not depend on where the threshold lies).
+# There are two metrics, and chance is one half for both. *Accuracy*: the share of sentences for which the right word is the
+# likelier one. *ROC AUC*: the share of pairs of a positive and a negative sentence in which the positive one has the higher
+# score (in the figures: "pairs in the right order"). ROC AUC does not depend on the threshold.
 
 
 # %%
@@ -276,16 +286,18 @@ gain = scoring.bootstrap(
 print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f})".format(*gain))
 
 # %% [markdown]
-# For this model more is not simply better: one example is worse than none. It *sorts* the sentences well without any
-# example, and examples add little to that: the interval of the gain holds zero. What they move is the *threshold*: after one
-# positive example it calls three quarters of the sentences positive. The intervals are wide (60 sentences), and they leave
-# out the choice of examples: another eight, another curve. The lab draws that too.
+# Compare with your curve. The model *sorts* the sentences well without any example (ROC AUC), and examples add little to
+# that: at full size the interval of the gain contains zero. What the examples move is the *threshold*: after one positive
+# example the model calls clearly more sentences positive, and its accuracy is lower. The intervals are wide (60 sentences),
+# so whether one example is really worse than none we cannot tell from them. And they leave out the choice of the examples:
+# another eight examples give another curve. The lab draws that too.
 
 # %% [markdown]
 # ## What it is sensitive to: the order
 #
-# Four examples, two of each label, in twelve orders; asked of four sentences (half of them positive), and of an input
-# without content, "N/A" [@zhao2021calibrate]. No pull would be one half. **Predict:** which order pulls most to "positive"?
+# Four examples, two of each label, in twelve orders. We ask about four sentences (half of them positive) and about an input
+# without content, "N/A" [@zhao2021calibrate]. Without a bias the mean of P(positive) would be one half. **Predict:** after
+# which order of the labels is it highest?
 
 # %% tags=["hide-input"]
 four, asked = examples.head(4), [*test["text"].head(4), "N/A"]
@@ -312,15 +324,18 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# On real sentences the *last* label pulls, unless labels alternate (*recency bias*, 近因偏差): @zhao2021calibrate found it in
-# GPT-3, with pulls to the most *frequent* label and to common words. But "N/A" does not follow: its squares are elsewhere
-# than the circles.
+# On these four sentences P(positive) is above one half when the last label is + and below when it is −, unless the labels
+# alternate; then it is near one half. @zhao2021calibrate found this *recency bias* (近因偏差) in GPT-3,
+# with a bias to the most *frequent* label and to common words. "N/A" shows another pattern: its squares are not where the
+# circles are. (Twelve orders of one set of four examples, four sentences: another set may behave differently.)
 
 # %% [markdown]
 # ### Calibrate before use?
 #
-# Two ways to *calibrate* (校准), no new run: measure the pull on "N/A" [@zhao2021calibrate], or on the sentences themselves,
-# without their labels (*batch calibration*, @zhou2024batch); then subtract it.
+# There are two ways to *calibrate* (校准), without a new run of the model: measure the bias on "N/A" [@zhao2021calibrate],
+# or on the sentences themselves without their labels (*batch calibration*, @zhou2024batch), and subtract it. One difference
+# to the paper: Zhao et al. take the mean over three inputs without content, "N/A", "[MASK]" and the empty string. We use
+# "N/A" alone. **Predict:** which of the two raises the accuracy?
 
 # %%
 def positive(odds):
@@ -336,15 +351,17 @@ for k, run in runs.items():
 pd.DataFrame(table).T.rename_axis("examples").round(2)
 
 # %% [markdown]
-# The sentences themselves tell where to cut, without a label (here half of them are positive, which this method assumes). By
-# "N/A" accuracy falls where there are few examples. For GPT-3 Zhao et al. report gains of up to 30 points. A remedy found on
-# one model need not cure another: check it on yours.
+# The sentences themselves help to find the threshold, without a label (half of them are positive, as this method assumes).
+# With "N/A" alone the accuracy is lower where there are few or no examples. That is no verdict on the method of Zhao et
+# al., who use three such inputs and report gains of up to 30 points for GPT-3; it shows that a single input without content
+# can be a bad estimate of the bias. Check a remedy on your own model.
 
 # %% [markdown]
 # ### Does it learn from the labels?
 #
-# Eight examples again, but with labels *flipped* (标签翻转), or with words that mean nothing here. **Predict** the share of
-# answers that follow the examples.
+# Eight examples again, but with *flipped* labels (标签翻转), or with words that mean nothing here. We use three sets of
+# eight examples, and ask each about ten sentences. **Predict** for each of the three kinds of labels the share of answers
+# that follow the examples.
 
 # %%
 LABELS = {
@@ -363,17 +380,23 @@ for name, words in LABELS.items():
 pd.DataFrame(rows).T.style.format(precision=2)
 
 # %% [markdown]
-# Far below one half with flipped labels: the model keeps to what the words *mean* and does not believe the examples. With
-# foo and bar there is no meaning to keep to, and it answers hardly better than chance, though the pairs show that it took a
-# little from the examples. They told it the form and the choice of answers; the task it knew.
+# First look at the true labels: their share is lower here than with eight examples two slides above. These are other
+# examples (three sets in place of one) and other sentences (thirty in place of sixty), and the threshold moves with the
+# examples. So accuracy alone would mislead; compare the ROC AUC ("pairs in order").
+#
+# With flipped labels the ROC AUC is far below one half: the model still ranks by what the words *mean*, not by what the
+# examples say. The accuracy, 10 of 30, says less: its Wilson interval, 0.19 to 0.51, contains one half. With foo and bar
+# there is no meaning to use; the ROC AUC is lower than with true labels, and whether the accuracy is above chance we cannot
+# tell from thirty sentences. So these examples show the form and the possible answers, and this model hardly takes a *new*
+# task from them. Larger models do: see the table.
 
 # %% [markdown]
 # ### What others measured
 #
 # | what was changed | what happened | who |
 # |---|---|---|
-# | order of the examples | from near the best known result to guessing; not the same order for each model | @lu2022fantastically |
-# | labels drawn at random | hardly worse in 12 models: label words, kind of input and form matter more | @min2022rethinking |
+# | order of the examples | from near the best known result to guessing; no best order for all | @lu2022fantastically |
+# | labels drawn at random | hardly worse in 12 models: label words, inputs and form matter more | @min2022rethinking |
 # | labels flipped | small models ignore it, large ones follow | @wei2023larger |
 # | labels without meaning | works in large models mainly | @wei2023larger |
 # | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | @sclar2024quantifying |
@@ -402,13 +425,14 @@ for name, beginning in (("no example", ""), ("two examples", SHOWN)):
     )
 
 # %% [markdown]
-# Which keys, one line or many, when to stop: two examples say it all. They make the form likely, not certain: a program that
-# reads the answer must still check it.
+# Two examples show which keys to use, to write one line, and when to stop. They make the form likely, not certain: a
+# program that reads the answer must still check it.
 
 # %% [markdown]
 # ### Two: a smaller space to search (缩小知识搜索空间)
 #
-# Mercury is a planet, a metal, a god. **Predict:** does naming the topic do, or does it take examples?
+# Mercury is a planet, a metal and a god. **Predict:** is it enough to name the topic, or does it take examples, to make the
+# meant word the likeliest of the three?
 
 # %%
 CONTEXTS = {
@@ -426,12 +450,14 @@ found = np.exp(found["loglikelihood"].to_numpy()).reshape(-1, 3)
 pd.DataFrame(found, list(CONTEXTS), ["planet", "metal", "god"]).round(4)
 
 # %% [markdown]
-# All three meanings are in the weights. The context says which of them is wanted.
+# All three meanings are in the model, and the context selects one. Two examples do it each time; the topic does it for the
+# planet and the metal, but after "Roman religion." the planet is still likelier than the god.
 
 # %% [markdown]
 # ### Three: new knowledge without a gradient (无需梯度更新的知识更新)
 #
-# Zorbia is invented. For France the weights say something else.
+# Zorbia is invented, so the model cannot know its capital. For France it has learnt another answer than the news gives.
+# **Predict** the six answers.
 
 # %%
 NEWS = {"Zorbia": "News: the island of Zorbia has a new capital, Port Quill.\n", "France": ""}
@@ -448,13 +474,16 @@ for place, news in NEWS.items():
         print(f"{name:<17} The capital of {place} is {answer.splitlines()[0]}")
 
 # %% [markdown]
-# In the context it counts, for as long as it is there. In the next request it is gone. This is what *retrieval* (检索增强)
-# builds on: put the page into the prompt. And note the danger: the news was false, and was believed.
+# The model uses the news while it is in the context. In the next request it is gone. *Retrieval* (检索增强) uses this: put
+# the page into the prompt. Note the danger: the news about France was false, and the model believed it. In chapter 05 the
+# same model overrules a page that says Lyon. There it is asked a question in the chat form; here it continues a text. The
+# prompts differ in more than one thing, so we cannot say which of them makes the difference.
 
 # %% [markdown]
 # ## Why does it work? Look at copying
 #
-# Random tokens, then the same random tokens again. No language, no meaning. **Predict:** the loss of the second copy.
+# Random tokens, then the same random tokens again. There is no language and no meaning in them. **Predict** the loss of the
+# first copy and of the second. (If all tokens were equally likely, it would be about 10.8 nats per token.)
 
 # %%
 LENGTH = lab.budget(full=40, quick=10)
@@ -490,14 +519,14 @@ plt.show()
 print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats a token, second {loss[LENGTH:].mean():.1f}")
 
 # %% [markdown]
-# In the first copy worse than knowing nothing: it expects language. In the second, after a few tokens, it reads off the
-# answer.
+# In the first copy the loss is higher than that of a uniform guess, because the model expects language. In the second copy
+# it falls after a few tokens: the model finds the token that followed last time.
 
 # %% [markdown]
 # ### Induction heads
 #
-# @olsson2022induction found *induction heads* (归纳头). At "… A B … A" such a head looks back at what came *after* the first A,
-# and writes B. Score of a head: how much of its attention goes there.
+# @olsson2022induction found *induction heads* (归纳头). At "… A B … A" such a head attends to the token *after* the first
+# A, and makes B more likely as the next token. The score of a head is the share of its attention that goes there.
 
 # %%
 model.set_attn_implementation("eager")  # the one that can show its attention
@@ -521,8 +550,9 @@ print(f"{int((induction > 0.4).sum())} of {induction.numel()} heads give it over
 # %% [markdown]
 # ### Is it these heads?
 #
-# Attention shows where a head looks, not what it is good for. So switch the best five off. **Predict:** 5 of 270 heads: what
-# does the second copy cost now?
+# Attention shows where a head looks, not what its output does. So we switch the best five off (their output is set to
+# zero). **Predict:** without these 5 of 270 heads, what is the loss of the second copy? And without five others, drawn at
+# random?
 
 
 # %% tags=["hide-input"]
@@ -563,10 +593,14 @@ ax.legend(ncols=2)
 plt.show()
 
 # %% [markdown]
-# Without the best five, most of what the first copy taught is lost. Five others may hurt as well: an induction head needs an
-# earlier head that notes which token came before [@olsson2022induction], and more. Is that all of in-context learning? They
-# saw both appear at the same moment of training; they showed cause for small models, and correlation for large ones. A
-# few-shot answer is not a plain copy:
+# Without the best five, most of the gain on the second copy is lost. But one of the four random draws costs nearly as much,
+# so four draws are too few to say that only these five matter. One reason is known: an induction head needs an earlier head
+# that notes which token came before [@olsson2022induction]; another: an output of zero is something that later layers have
+# never seen, and replacing it by its mean would be gentler. Neither is tested here.
+#
+# Is copying all of in-context learning? @olsson2022induction saw both appear at the same time in training; they showed a
+# cause in small models, and a correlation in large ones. **Predict:** what do the few-shot answers of the first slides
+# become without these heads?
 
 # %%
 for name, off in {"all heads": [], "without five others": draws[0], "without the best five": ranked[:5]}.items():
@@ -580,13 +614,19 @@ for name, off in {"all heads": [], "without five others": draws[0], "without the
     print(f"{name:<22}", dict(zip(TASKS, (answer.split("\n")[0] for answer in answers), strict=True)))
 
 # %% [markdown]
+# The four few-shot answers do not change when the heads are switched off (only the wrong French one does, without
+# five others). So these heads are not needed for these answers; four greedy answers can hide a change of their
+# probabilities, which we did not measure.
+
+# %% [markdown]
 # ### Two more explanations
 #
-# - **Hidden Bayes** (隐式贝叶斯推断). Text has topics; to predict it, a model must guess the topic. Examples $E$ are evidence on
-#   which task $t$ is being done [@xie2022explanation]: $\;p(y \mid x, E) = \sum_t p(y \mid x, t)\, p(t \mid E)$. No new task
-#   is learnt, one is *found*. It fits the flipped labels above.
-# - **Hidden gradient descent** (隐式梯度下降). Transformers trained on nothing but small regressions learn to do regression in
-#   context [@garg2022transformers]. How could they? One layer of *linear* attention can do one step
+# - **Implicit Bayesian inference** (隐式贝叶斯推断). Text has topics; to predict it, a model must infer the topic. Examples
+#   $E$ and the question $x$ are evidence on the task $t$ [@xie2022explanation]:
+#   $\;p(y \mid x, E) = \sum_t p(y \mid x, E, t)\, p(t \mid E, x)$. No new task is learnt, a known one is *found*. The
+#   flipped labels above are compatible with it.
+# - **Implicit gradient descent** (隐式梯度下降). Transformers that are trained only on small regression problems learn to
+#   do regression in context [@garg2022transformers]. One layer of *linear* attention can do one step of gradient descent
 #   [@vonoswald2023transformers]:
 
 # %% tags=["nbval-check-output"]
@@ -598,21 +638,40 @@ print(f"gradient step, then predict: {weights @ query:.6f}")
 print(f"attention, keys x, values y: {rate * (x @ query) @ y:.6f}")
 
 # %% [markdown]
-# What can happen is shown. Whether large language models do it on real text is open.
+# The two numbers are equal: attention *can* do such a step. Whether large language models do it on real text is an open
+# question.
 
 # %% [markdown]
-# ## Continuous prompts: where the roads meet (连续提示)
+# ## Continuous prompts: prompting and tuning together (连续提示)
 #
-# Words are points in a space of vectors. Why only use those that are words? Put $k$ *virtual tokens* (虚拟词元) in front, train
-# them by gradient descent, freeze the model.
+# The model reads words as vectors. Why use only vectors of words? Put $k$ *virtual tokens* (虚拟词元), vectors that are
+# free parameters, in front of the input, train them by gradient descent, and freeze the model.
+#
+# Two places are possible: at the input, or in every layer. In a layer each token is turned into a *key* and a *value*;
+# later tokens compare their query with the keys and add up the values. A virtual token in a layer is just one more key and
+# value there, as if a token had been read before:
+#
+# ```
+#              prompt tuning                            prefix tuning
+# layer 2      k v  k v | k v  k v  k v                [K V][K V]| k v  k v  k v
+#               ↑    ↑     ↑    ↑    ↑                               ↑    ↑    ↑
+# layer 1      k v  k v | k v  k v  k v                [K V][K V]| k v  k v  k v
+#               ↑    ↑     ↑    ↑    ↑                               ↑    ↑    ↑
+# input        [v1] [v2]|  A  film  it                           |   A   film  it
+#              trained: [ ]; all k v above them are     trained: [ ], in every layer;
+#              computed by the layers                   nothing is computed for them
+# ```
+#
+# (Keys and values that are kept for later tokens are called a *KV cache*; chapter 09.)
 #
 # | | trained | result in the paper |
 # |---|---|---|
-# | prefix tuning [@li2021prefix] | keys and values in every layer | 0.1 % of the weights, about as good as full tuning |
-# | prompt tuning [@lester2021power] | input vectors only | as good as full tuning for models of billions of weights |
+# | prefix tuning [@li2021prefix] | keys and values in every layer | 0.1 % of the parameters, about as good as full tuning |
+# | prompt tuning [@lester2021power] | input vectors only | as good as full tuning for models of billions of parameters |
 # | P-tuning v2 [@liu2022ptuning] | keys and values in every layer | 0.1 to 3 %; smaller models and tagging tasks too |
 #
-# The search is no longer by hand, and a prompt can no longer be read. It needs labels, gradients and access to the weights.
+# The prompt is no longer searched by hand, and it can no longer be read. It needs labels, gradients and access to the
+# weights.
 
 # %%
 config = model.config
@@ -666,14 +725,15 @@ plt.show()
 # %%
 widgets.explorer(continuous, virtual_tokens=(1, 200, 1), question_tokens=(10, 400, 10))
 # %% [markdown]
-# Virtual tokens at the input pass through all layers in every request, like words. A prefix is there already as keys and
-# values: only attention sees it. (Prefix tuning trains a larger network that makes the prefix, and throws it away.)
+# Virtual tokens at the input pass through all layers in every request, like words. A prefix exists already as keys and
+# values, so only attention has to read it. (Li and Liang train a larger network that computes the prefix, and discard it
+# after training.)
 
 # %% [markdown]
-# ## The bill
+# ## The compute budget
 #
-# Training is paid once. Examples are paid in *every request*, unless their keys and values are kept (*prefix caching*,
-# 前缀缓存). **Predict:** by what factor do 32 examples raise the cost?
+# Training costs compute once. Examples cost compute in *every request*, unless their keys and values are kept (*prefix
+# caching*, 前缀缓存). **Predict:** by what factor do 32 examples raise the FLOPs of one request? And if they are kept?
 
 # %% tags=["hide-input"]
 each = np.mean([len(tokenizer(shots(films.iloc[[i]]))["input_ids"]) for i in range(len(films))])
@@ -706,26 +766,28 @@ print(
 # %% [markdown]
 # ### When is tuning cheaper?
 #
-# Reading costs $2N$ a token, training $6N$. So **one pass of training over the examples costs as much as three requests that
-# read them**. After some hundreds of requests the training is paid off; @liu2022fewshot ["T-Few"] found tuning a few
-# weights cheaper *and* better than examples in the prompt.
+# With $N$ parameters, reading costs about $2N$ FLOPs per token and training $6N$. So **one pass of training over the
+# examples costs as much as three requests that read them**. With some hundred passes the training is cheaper after some
+# hundred requests. @liu2022fewshot ["T-Few"] found tuning a few parameters cheaper *and* better than examples in the
+# prompt.
 #
 # What prompting cannot do:
 #
-# - teach what the model has no basis for (our French), or take more examples than fit;
+# - teach what the model has no basis for (our French), or use more examples than fit into the context;
 # - last: the next request starts from nothing;
-# - be relied on without a test: order, form and wording move the answer.
+# - be trusted without a test: the order of the examples, the form and the wording change the answer.
 #
-# What it can: start in a minute, with four examples, on a model that you cannot train.
+# What it can do: start in a minute, with four examples, on a model that you cannot train.
 
 # %% [markdown]
 # ## What to take home
 #
 # - In-context learning: the task comes from the text, in one forward pass, and is gone afterwards.
-# - Prompting brings the task to the form of pre-training: a gap, a replaced word, a text to continue.
-# - Examples show form and choice of answers; small models hardly take *new* tasks from them. Order and balance pull.
-# - Few heads, found by a score and confirmed by switching them off, copy patterns. That is a part of the story.
-# - Continuous prompts train the prompt. Examples are paid in every request, training once.
+# - Prompting brings the task to the form of pre-training: a blank, a replaced word, a text to continue.
+# - Examples show the form and the possible answers; our small model hardly takes *new* tasks from them. Order and balance
+#   of the examples bias the answer.
+# - A few heads with a high induction score matter much for copying. The few-shot answers here did not need them.
+# - Continuous prompts train the prompt. Examples cost compute in every request, training once.
 #
 # **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do
 # you ask to see before you believe it?

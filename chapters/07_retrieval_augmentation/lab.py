@@ -1,21 +1,24 @@
 # %% [markdown]
 # # Lab 07 · Look it up
 #
-# **A model that cannot know who was elected pope last year can still tell you, if somebody hands it the page.** Retrieval
-# augmentation (检索增强) puts text from a knowledge base into the prompt. Whether that helps hangs on many small parts, and each
-# can be measured. You will build them all, over real pages of Wikipedia and dated news, and ask 104 questions whose answers
-# stand there and 20 whose answers do not.
+# **A model that cannot know who was elected pope in May 2025 can still answer, if the page is in its prompt.** Retrieval
+# augmentation (检索增强) puts text from a knowledge base into the prompt. Whether that helps depends on many small parts,
+# and each can be measured. You will build them all, over sentences of Wikipedia pages and dated news, and ask 104 questions
+# whose answers are there and 20 whose answers are not.
 #
 # You will
 #
 # 1. cut pages into *chunks* (文本块),
-# 2. write *BM25*, the classic of *sparse retrieval* (稀疏检索), and check it against a library,
+# 2. write *BM25*, the standard method of *sparse retrieval* (稀疏检索), and check it against a library,
 # 3. retrieve with embeddings (*dense retrieval*, 稠密检索), and *fuse* both rankings (倒数排名融合),
 # 4. measure *recall@k* (召回率) and *MRR* (平均倒数排名),
 # 5. answer with and without the knowledge base (*closed book*, 闭卷), with intervals,
 # 6. retrieve *while decoding*, when the model is unsure (FLARE, 主动检索),
-# 7. look at what goes wrong: distractors, position, unanswerable questions, citations that do not hold,
+# 7. look at what goes wrong: distractors, position, unanswerable questions, wrong citations,
 # 8. change what the system knows without a gradient.
+#
+# The reader, SmolLM2-135M-Instruct, was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. All
+# results of the reader are of that copy; how the original differs we have not measured.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
@@ -54,8 +57,11 @@ plots.style()
 # ## 1 · The knowledge base
 #
 # Sentences of 123 Wikipedia pages, as revisions of these pages had them (collected for VitaminC; @schuster2021vitamin;
-# licence CC BY-SA 3.0), and twelve news items of October 2024 to October 2025, each with its source. A revision may be out
-# of date or wrong; so may any knowledge base.
+# licence CC BY-SA 3.0), and twelve news items of December 2024 to October 2025, each with its source. A revision may be out
+# of date or wrong, as in any knowledge base.
+#
+# One limit: VitaminC has selected sentences, so two sentences of a page in our table are often not neighbours in the
+# article. The table is good for comparing retrievers and readers. It is a weak test of how to cut documents into chunks.
 
 # %%
 knowledge = tables.load("knowledge_base")
@@ -64,9 +70,9 @@ print(f"{len(knowledge)} sentences of {knowledge['page'].nunique()} pages")
 knowledge[knowledge["page"].isin(["Birmingham", "News of 8 May 2025"])][["id", "page", "sentence", "source"]].style.hide()
 
 # %% [markdown]
-# The questions have a sentence each that answers them (`sentence_id`), and strings that a right answer may contain. Four
-# kinds: on *pages*, on facts that were *revised* since, on *recent* news, and such with *none*: no sentence here answers
-# them.
+# Each question has a sentence that answers it (`sentence_id`), and strings that a right answer may contain. There are four
+# kinds: questions on *pages*, on facts that were *revised* since, on *recent* news, and questions of kind *none*: no
+# sentence here answers them. (With quick sizes only a few questions are asked, and none on recent news.)
 
 # %%
 answerable = questions[questions["kind"] != "none"].reset_index(drop=True).astype({"sentence_id": int})
@@ -77,8 +83,8 @@ answerable.groupby("kind", sort=False).nth([0, 7])[["kind", "question", "answer"
 # %% [markdown]
 # ### Your turn: chunks
 #
-# What is retrieved is neither a page (too long for a prompt, about too many things) nor a sentence ("It contains 57
-# elevators": what does?), but something between. Cut between sentences, never within one.
+# The unit that is retrieved is usually neither a page (too long for a prompt, about too many things) nor a sentence ("It
+# contains 57 elevators": what does?), but something between. Cut between sentences, never within one.
 
 # %% tags=["exercise:chunk"]
 def chunk(lengths, size, overlap=0):
@@ -171,17 +177,17 @@ docs[docs["page"] == "Birmingham"][["ids", "text"]].style.hide()
 # %% [markdown]
 # ## 2 · Sparse retrieval: BM25
 #
-# A good chunk has the question's words; rare words say more than common ones; the tenth "it" says less than the first; and a
-# long chunk has any word sooner than a short one. Robertson and colleagues made of this, in the nineties, a formula which is
-# hard to beat to this day:
+# A good chunk contains the question's words. Rare words tell more than common ones, the tenth "it" tells less than the
+# first, and a long chunk contains any word more easily than a short one. In the 1990s Robertson and colleagues made a
+# formula from these ideas, which is still a strong baseline [@thakur2021beir]:
 #
 # $$\text{score}(q, d) = \sum_{w \in q}
 # \underbrace{\ln\Bigl(1 + \frac{N - n_w + 0.5}{n_w + 0.5}\Bigr)}_{\text{rare words count}} \cdot
 # \frac{f_{w,d}}{f_{w,d} + k_1\,(1 - b + b\,|d|\,/\,\overline{|d|})}$$
 #
-# with $f_{w,d}$ how often word $w$ stands in $d$, $n_w$ in how many of the $N$ chunks it stands, $|d|$ the length in words
-# and $\overline{|d|}$ its mean. Implementations differ in details; this is Lucene's [@kamphuis2020bm25], which leaves out
-# a constant factor $k_1 + 1$.
+# Here $f_{w,d}$ is the number of times that word $w$ is in $d$, $n_w$ the number of the $N$ chunks that contain it, $|d|$
+# the length in words and $\overline{|d|}$ its mean. Implementations differ in details; this is Lucene's
+# [@kamphuis2020bm25], which leaves out a constant factor $k_1 + 1$.
 
 # %% tags=["exercise:bm25"]
 def bm25(query, texts, k1=1.5, b=0.75):
@@ -261,8 +267,8 @@ peer = np.array([index.get_scores(words(q)) for q in questions["question"]])
 print(f"{sparse.size:,} scores; largest difference to bm25s {np.abs(sparse - peer).max():.1e} (of up to {peer.max():.1f})")
 
 # %% [markdown]
-# The difference is the library's rounding to float32. What does BM25 do to a question that shares no rare word with its
-# answer? **Predict:** for which of these two is the right chunk found first?
+# The difference comes from the library's rounding to float32. What does BM25 do with a question that shares no rare word
+# with the sentence that answers it? **Predict:** for which of these two questions is the right chunk at rank 1?
 
 # %% tags=["experiment"]
 def top(scores, k=3):
@@ -282,7 +288,10 @@ for example in (
 # %% [markdown]
 # ## 3 · Dense retrieval: embeddings
 #
-# MiniLM (22.7 million weights; @wang2020minilm) was trained so that texts which mean the same lie close to each other
+# Only for the first: "Netscape", "Navigator" and "1997" are in its chunk. The second one says "fighter in the ring", where
+# the page says "boxer".
+#
+# MiniLM (22.7 million parameters; @wang2020minilm) was trained to give texts of similar meaning near vectors
 # [@reimers2019sentence]. It gives a vector for each token; a text's vector is their mean, scaled to length 1, so that the
 # dot product of two texts is the cosine of their angle. Texts of a batch are padded to one length: **the padding must not
 # count**.
@@ -360,8 +369,8 @@ for name, scores in (("BM25", bm25(words(example), texts)), ("embeddings", embed
 # %% [markdown]
 # ### Your turn: fusion
 #
-# Our BM25 scores go from 0 to 16, cosines from −1 to 1: adding them makes no sense. Ranks can be added. *Reciprocal rank
-# fusion* [@cormack2009reciprocal]:
+# BM25 scores have no upper limit, cosines are between −1 and 1: their sum would be mostly BM25. Ranks are on one scale.
+# *Reciprocal rank fusion* [@cormack2009reciprocal]:
 #
 # $$\text{score}(d) = \sum_{\text{rankings}} \frac{1}{k + \text{rank}(d)}, \qquad k = 60, \quad \text{rank } 1, 2, 3, \dots$$
 
@@ -413,11 +422,12 @@ def visible():
 # %% [markdown]
 # ## 4 · How good is it? Recall@k and MRR
 #
-# For each question we know which chunks hold its sentence: they are *relevant*. Two measures:
+# For each question we know which chunks contain its sentence: they are *relevant*. Two metrics:
 #
-# - **recall@k**: what share of the relevant chunks is among the first k? With k the number that goes into the prompt, this
-#   is the ceiling of what the model can read.
-# - **MRR**: one over the rank of the first relevant chunk, mean over questions. Is the best one on top?
+# - **recall@k**: the share of the relevant chunks that is among the first k. If k chunks go into the prompt, this limits
+#   what the model can read.
+# - **MRR** (mean reciprocal rank): one over the rank of the first relevant chunk, mean over questions. It is 1 if a
+#   relevant chunk is always at rank 1.
 
 # %% tags=["exercise:retrieval_scores"]
 def retrieval_scores(rankings, relevant, k):
@@ -463,7 +473,7 @@ def visible():
     return [*retrieval_scores([[4, 2, 9], [1, 3]], [{2, 9}, {5}], 2), *retrieval_scores([[4, 2, 9]], [{9}], 2)]
 
 # %% [markdown]
-# **Predict:** which of the three wins: words, embeddings, or both fused?
+# **Predict:** which of the three has the highest MRR: BM25, embeddings, or both fused?
 
 # %% tags=["experiment"]
 def relevant_chunks(docs):
@@ -506,12 +516,12 @@ print(f"MRR, by the share of the question's words that stand in its sentence (be
 pd.DataFrame(table)
 
 # %% [markdown]
-# The embeddings win, and fusion does *not*: it beats BM25 and stays below the embeddings, by about 0.05 of MRR, with an
-# interval that just reaches 0. The last table says why. Where a question has its sentence's words, BM25 is nearly perfect
-# and a little better than the embeddings; where it has not, BM25 puts the right chunk at place 100 or 300, and RRF, which
-# gives both rankings one vote each, pulls it down. More than a third of our questions avoid the page's words on purpose.
-# Over the 18 data sets of BEIR, BM25 was a robust baseline and dense retrievers often worse [@thakur2021beir]. Which mix
-# of questions is *yours*? Measure before you choose.
+# At full size fusion is better than BM25 (the paired intervals are above 0). It is *not* better than the embeddings: the
+# difference is negative, and its interval ends at about 0. The last table suggests why. Where a question shares many words
+# with its sentence, BM25 is nearly perfect. Where it shares few, BM25 can put the right chunk at rank 100 or 300, and RRF,
+# which gives both rankings one vote each, lowers its rank. More than a third of our questions avoid the page's words on
+# purpose, so another set of questions could give another winner. Over the 18 data sets of BEIR, BM25 was a robust baseline
+# and dense retrievers of the time often worse [@thakur2021beir]. Measure on your own questions before you choose.
 
 # %% tags=["experiment"]
 ranks = pd.DataFrame({name: [min(map(ranking[q].index, wanted)) + 1 for q, wanted in zip(known, relevant, strict=True)]
@@ -522,8 +532,9 @@ pd.concat([answerable.loc[hard, ["question", "sentence"]], ranks.loc[hard]], axi
 # %% [markdown]
 # ### How long should a chunk be?
 #
-# Short chunks are about one thing; long ones hold more, and cost more of the prompt. With BM25, which is cheap, try several
-# sizes, and what the title is worth. To be fair, compare at the same number of *words* handed over (150), not of chunks.
+# Short chunks are about one thing; long ones contain more and take more of the prompt. We try several sizes with BM25,
+# which is cheap, with the page's title and without it. For a fair comparison we fix the number of *words* in the prompt
+# (150), not the number of chunks. **Predict:** which size finds most?
 
 # %% tags=["experiment"]
 def found_within(docs, budget=150):
@@ -557,13 +568,14 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Hardly a difference: for the same number of words, short and long chunks find about the same; the title and the overlap
-# help a little, and all intervals overlap. Our pages have few sentences, so this is a weak test: say what you find, and for
-# which pages.
+# We cannot tell the sizes apart: all intervals overlap. This is a weak test. Most of our chunks are one sentence, whatever
+# the size, and neighbours in our table are often not neighbours in the article, so the overlap joins sentences that do not
+# belong together. On real documents with paragraphs the size can matter; try it in section 9.
 #
 # ## 5 · Direct augmentation against closed book
 #
-# Now the reader: SmolLM2-135M. Greedy, short answers; right if the words of an accepted string stand in the answer.
+# Now the reader: SmolLM2-135M. It gives short, greedy answers. An answer counts as right if it contains the words of an
+# accepted string.
 
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
@@ -677,15 +689,18 @@ columns = ["question", "answer", "said, closed book", "said, best chunk"]
 results.iloc[:: len(results) // lab.budget(full=8, quick=4)][columns].style.hide()
 
 # %% [markdown]
-# From 0.04 to 0.51 with one chunk and no training. What the model cannot know, the recent facts, goes from none to most. The
-# gold chunk divides the errors that are left in two. The *retriever's*: where it hands over the wrong chunk, not one answer
-# is right; a perfect one would gain 0.12. And the *reader's*, which are more: with the right chunk before its eyes our small
-# model is still wrong in more than a third. Know which of the two you have before you spend a week on the other.
+# One chunk raises the share of right answers from nearly none to about half, without training; the interval of the
+# difference is far above 0. Of the recent facts, which the model cannot know, it now answers most. The gold chunk divides
+# the remaining errors in two. The *retriever's* errors: with a wrong chunk no answer is right, and a perfect retriever
+# would give some more right answers (the interval is above 0). The *reader's* errors, which are more: with the right chunk
+# in its prompt our small model still answers about a third wrongly. Find out which of the two you have before you work on
+# the other.
 #
 # ## 6 · Retrieve while decoding
 #
-# Direct augmentation looks up once, before anything is written, whether or not the model needs it. The deck's other way is
-# *iterative* (自回归式增强): write, look up, write on. FLARE [@jiang2023active] lets the model's own tokens say when:
+# Direct augmentation retrieves once, before anything is written, whether or not the model needs it. The other way is
+# *iterative* (自回归式增强): write, retrieve, write on. FLARE [@jiang2023active] uses the probabilities of the model's own
+# tokens to decide when:
 #
 # 1. write the next sentence as a *draft*, from memory,
 # 2. if each of its tokens has a probability of at least a threshold, keep it,
@@ -801,8 +816,7 @@ def visible():
     return runs
 
 # %% [markdown]
-# One live run of your function, on a question that asks for two things. Here each sentence of our model
-# answers one part.
+# One run of your function, on a question that asks for two things. Here each sentence of our model answers one part.
 
 # %% tags=["experiment"]
 def lookup(query, k=1):
@@ -839,12 +853,13 @@ for threshold in (0.0, 0.3):
         print(f"   looked up: …{query[len(' '.join(parts)):]}")
 
 # %% [markdown]
-# With threshold 0 nothing is looked up and both parts are invented. With 0.3 there is one look-up for each sentence, with a
-# query that lacks the tokens it doubts. Then the second part is right, and the first is still wrong: another year stands
-# in the chunk that was found.
+# With threshold 0 nothing is looked up. The first part is then invented; the second, though not a proper sentence, names
+# Harper Lee from memory. With 0.3 there is one retrieval for each sentence, with a query that lacks the unsure tokens. The
+# first part is still wrong, and the second names Harper Lee again. So this run shows the mechanism, not a gain: `right`
+# only asks whether the accepted words are in the answer, and for the second part they were there before.
 #
-# Now in earnest, on every second question, one sentence each. First: what is the best *query*? **Predict:** the question,
-# the draft, the draft without its unsure tokens (the paper's choice), or question and sure tokens together?
+# Now the measurement, on every second question, one sentence each. First: what is the best *query*? **Predict:** the
+# question, the draft, the draft without its unsure tokens (the paper's choice), or question and sure tokens together?
 
 # %% tags=["experiment"]
 def sure(draft, threshold):
@@ -869,8 +884,8 @@ for name, queries in kinds.items():
 pd.DataFrame(table).T.rename_axis("query")
 
 # %% [markdown]
-# Then the threshold. At 0 nothing is looked up, at 1 everything is. **Predict:** how does the share of right answers go
-# between?
+# Then the threshold. At 0 nothing is looked up, at 1 everything is. **Predict:** draw the share of right answers against
+# the share of questions with a retrieval. Is there a threshold that does as well with fewer retrievals?
 
 # %% tags=["experiment"]
 rows = []
@@ -903,15 +918,16 @@ print(f"θ = 1 − direct: {interval(rows[-1][2].astype(float) - direct)}; "
       f"θ = 0.1 − direct: {interval(rows[2][2].astype(float) - direct)}")
 
 # %% [markdown]
-# A negative result. As a query the bare question is as good as anything; the draft alone is worse, and without its unsure
-# tokens worse still (the intervals overlap, the order does not speak for masking). And with the threshold the share of right
-# answers grows in step with the share looked up: nowhere is the curve above *always* looking up. (At θ = 1 nothing of the
-# draft is sure, the query is the question, and FLARE is direct augmentation.) The reason: a trigger can only save look-ups
-# for what the model gets right by itself, and that is about one draft in twenty. The paper's model was far larger,
-# and its answers were long.
+# As a query the bare question has the highest recall in our run. Whether the draft is worse, and whether removing its
+# unsure tokens changes anything, we cannot tell: the intervals overlap. With a higher threshold both the share looked up
+# and the share of right answers grow; no threshold is above *always* looking up. (At θ = 1 nothing of the draft is sure, so
+# the query is the question, and FLARE is direct augmentation.) That must be so with this model: a trigger can only save
+# retrievals for questions that the model answers rightly by itself, and these are few (θ = 0). The paper's model was far
+# larger, and its answers were long. So this is no evidence against FLARE; it shows which models have nothing to gain from
+# it.
 #
-# Where does writing in steps pay, then? Where a question needs *two* places. Ask for two things at once: one search with
-# everything, or one search for each part when its turn has come?
+# Two searches can help where a question needs *two* sentences. We ask for two things at once. **Predict:** how often does
+# one search with everything find both sentences, and how often one search for each part?
 
 # %% tags=["experiment"]
 pairs = np.random.default_rng(0).permutation(answerable.index)[: len(answerable) // 2 * 2].reshape(-1, 2)
@@ -926,17 +942,19 @@ print(f"share of {len(pairs)} pairs of questions for which both sentences are fo
 pd.DataFrame(table)
 
 # %% [markdown]
-# That is what steps buy. One vector for two needs lies between them and may be near to neither; within four chunks one
-# search finds both sentences for half of the pairs, two searches for 83 %. Here we knew the second question beforehand. A
-# model that writes does not: its draft has to guess what it will need, and that is FLARE's idea.
+# Two searches find both sentences more often, for each number of chunks (the paired intervals are above 0). A reason is
+# that one vector for two needs lies between them and may be near to neither. Note what this compares: both questions are
+# *given*, so it shows the value of *splitting* a question. In true *multi-hop* questions the second need depends on the
+# first answer, and the model must find it while it writes; that is not measured here. (On such questions @jiang2023active
+# report 51.0 % exact matches with FLARE against 39.4 % with one retrieval, 2WikiMultihopQA, with a far larger model.)
 #
 # ## 7 · What goes wrong
 #
-# ### More text, and where it stands
+# ### More text, and its position
 #
-# Two chunks hold the sentence more often than one (recall@2 above recall@1). So two must be better? **Predict.** Then, for
-# some questions, put the gold chunk among two wrong ones that look good (*distractors*, 干扰文本): first, in the middle, or
-# last, next to the question.
+# Two chunks contain the sentence more often than one (recall@2 above recall@1). **Predict:** are there more right answers
+# with two, fewer, or about as many? Then, for some questions, we put the gold chunk among two wrong ones that resemble the
+# question (*distractors*, 干扰文本): first, in the middle, or last, next to the question. **Predict** the best place.
 
 # %% tags=["experiment"]
 pair_results = results.loc[half[: lab.budget(full=36, quick=3)]].copy()
@@ -958,16 +976,17 @@ lost = pair_results["best chunk"] & ~pair_results["best 2"]
 pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].head(6).style.hide()
 
 # %% [markdown]
-# The second chunk raises recall, and there is no sign of a gain in answers: 0.36 against 0.44 (36 questions; the interval
-# of the difference reaches far to both sides). Among two distractors the place decides: far from the question the gold chunk
-# is used worst, next to it best, and this difference is clear of 0. @liu2024lost find a U in large models, good at both
-# ends and bad in the middle; ours has only the right half of it. So: few chunks, and the best one last. And recall@k alone
-# does not tell you k.
+# The second chunk raises recall. Whether it changes the share of right answers we cannot tell: the interval of the paired
+# difference contains 0 and is wide. Among two distractors the gold chunk is used better last, next to the question, than
+# first: at full size that paired difference is above 0 (18 questions, a bootstrap that is a little too narrow for so few).
+# The middle is in between, and not clearly different from either. @liu2024lost find a U-shaped curve in large models: good
+# at both ends, worse in the middle. We do not see its left half, but our experiment is small. So for this reader put the
+# best chunk last; and recall@k alone does not tell you how many chunks to use.
 #
 # ### No answer there
 #
-# Twenty questions have no answer in the knowledge base. A search engine finds *something* all the same. Does the reader
-# notice? Does it, if told what to say?
+# Twenty questions have no answer in the knowledge base. A search finds *something* all the same. **Predict:** how often
+# does the reader say that the answer is not there, and how often if the instruction allows it?
 
 # %% tags=["experiment"]
 ABSTAINS = (
@@ -994,8 +1013,8 @@ display(pd.DataFrame(table))
 pd.DataFrame({"question": questions["question"][nothing], "said, though it may abstain": shown}).head(5).style.hide()
 
 # %% [markdown]
-# Perhaps the *search* knows: its best score should be lower where there is nothing to find. Below which score should one say
-# "nothing found"?
+# Perhaps the *search* can tell: its best score should be lower where there is nothing to find. Below which score should one
+# say "nothing found"?
 
 # %% tags=["experiment"]
 there, none_ = dense[known].max(1), dense[questions["kind"] == "none"].max(1)
@@ -1014,16 +1033,20 @@ away = np.mean(none_ < threshold)
 print(f"a threshold that keeps nine in ten answerable questions ({threshold:.2f}) turns away {away:.0%} of the others")
 
 # %% [markdown]
-# Asked plainly, the reader never abstains; allowed to, it does twice in twenty. The search's score is better than a coin
-# (area 0.65) and of little use: a threshold that keeps nine in ten good questions turns away one in ten of the others. Our
-# questions are near misses: the page is there, the fact is not. (SQuAD 2.0 was filled with such questions for this reason;
+# With the plain instruction the reader never abstains; with permission it does so rarely. (0 of 20 is compatible with a
+# share of up to 0.16 by Wilson's formula, 2 of 20 with 0.03 to 0.30.) It is one instruction on one small model, and no
+# example of abstaining was in the prompt.
+#
+# The search's score separates the two kinds a little (its ROC AUC is above 0.5, from only twenty questions without an
+# answer) and is of little use as a threshold: one that keeps nine in ten answerable questions rejects few of the others.
+# Our questions are near misses: the page is there, the fact is not. (SQuAD 2.0 contains such questions for this reason;
 # @rajpurkar2018know.) A system should be tested with them before anybody relies on it.
 #
 # ### Answers with citations
 #
-# A grounded answer names its source, "[2]", and a reader can check it. Does the source say so? A program can check a part of
-# that: whether the words of the statement stand in what it cites. (ALCE, @gao2023enabling, asks a language model for
-# entailment instead: stricter and dearer.)
+# A grounded answer names its source, "[2]", and a reader can check it. Does the source support the statement? A program can
+# check a part of that: whether the words of the statement are in the cited passage. (ALCE, @gao2023enabling, asks a
+# language model for entailment instead, which is stricter and more expensive.)
 
 # %% tags=["exercise:check_citations"]
 def check_citations(answer, passages):
@@ -1105,9 +1128,10 @@ def visible():
     return [check_citations(answer, two) for answer in answers_]
 
 # %% [markdown]
-# Our reader does not cite by itself. Two ways to get a number: let it *continue* its answer with " [", and compare the
-# probabilities of "1" and "2"; or attach a citation *afterwards*: the passage which has more of the answer's words. We know
-# which of the two chunks holds the sentence.
+# Our reader does not cite by itself. There are two ways to get a number: let it *continue* its answer with " [", and
+# compare the probabilities of "1" and "2"; or attach a citation *afterwards*: the passage that contains more of the
+# answer's words. We know which of the two chunks contains the sentence. **Predict:** is either better than a rule that
+# always says [1]?
 
 # %% tags=["experiment"]
 cited = pair_results[[len(relevant[i] & set(best[i][:2])) == 1 for i in pair_results.index]].copy()
@@ -1153,15 +1177,17 @@ else:
 results[~results["supported"]][["question", "answer", "said, best chunk", "best chunk"]].head(5).style.hide()
 
 # %% [markdown]
-# Both ways of citing are worse than a rule that always says [1]: our reader's citation is decoration. The check by words
-# does better: where all content words of the answer stand in the chunk it is right in 0.67, else in 0.45 (the interval of the
-# difference just touches 0). It is a warning sign, no proof, and it errs in both directions: "imprisoned" is not in the page's words, so a right answer counts as unsupported.
+# Neither way of citing is clearly better than a rule that always says [1]: that rule's share, printed at the end of each
+# line, is inside both intervals. So we have no evidence that these citations carry information. The check by words: answers
+# whose content words are all in the chunk are right more often than the others, but the interval of the difference reaches
+# 0, so we cannot be sure. The check makes errors in both directions. A paraphrase ("lifts" for "elevators") counts as
+# unsupported though it is right, and a wrong answer made of the page's own words counts as supported.
 #
 # ## 8 · Another knowledge base, and no gradient
 #
-# Of twelve of our sentences Wikipedia has another, newer revision: a mayor changed, a newspaper lost readers. Put the new
-# sentences in the place of the old ones, compute the vectors of the chunks that changed, and ask again. Not one weight of
-# any model moves.
+# For twelve of our sentences Wikipedia has a newer revision: a mayor changed, a newspaper lost readers. We replace the old
+# sentences by the new ones, compute the vectors of the chunks that changed, and ask again. No parameter of any model
+# changes. **Predict:** how many answers are the old ones, how many the new ones, before and after?
 
 # %% tags=["experiment"]
 began = time.time()
@@ -1193,9 +1219,10 @@ moved = sum(docs["text"][best[i][0]] != docs_newer["text"][new] for i, new in zi
 print(f"of the {len(others)} other questions, {moved} now get another text")
 
 # %% [markdown]
-# Before, two thirds of the old answers; after, three quarters of the new ones and none of the old; each other question gets
-# the very same chunk as before, and so the same answer. No tuning is that clean. (A larger model may *remember* the old
-# fact, and then page and memory are at odds; @longpre2021entity. Ours remembers too little for that.)
+# After the change no old answer is left, and most answers are the new ones; each of the other questions gets the same chunk
+# as before, and so the same answer. (Twelve questions: 0 of 12 is compatible with a share of up to 0.24.) In chapter 05
+# tuning a fact changed other answers as well. A larger model may *remember* the old fact, and then the page and its memory
+# contradict each other [@longpre2021entity].
 #
 # ## 9 · Open questions
 #
@@ -1205,11 +1232,15 @@ print(f"of the {len(others)} other questions, {moved} now get another text")
 #   out where retrieval fails.
 # - **Weights in the fusion.** Give the embeddings' ranking twice the weight in `fuse`, or only fuse the first ten of each.
 #   Choose on half of the questions, report on the other half.
-# - **Look before you look.** HyDE [@gao2023precise] searches with an invented answer. Use the drafts of section 6 with BM25.
+# - **Search with an invented answer.** HyDE [@gao2023precise] does that. Use the drafts of section 6 with BM25.
 # - **A re-ranker.** Score the five best chunks by how likely the reader finds the question after each
-#   (`scoring.loglikelihood`), and order them anew.
-# - **A larger reader**, on a T4: change `MODEL` in section 5. Does a second chunk still hurt? Does it abstain? Is the
-#   threshold of section 6 of use, now that it knows something?
+#   (`scoring.loglikelihood`), and sort them by that score. What becomes of recall@1 and MRR?
+# - **Real documents.** Take a package's documentation (mind its licence) with paragraphs, sources and dates, and repeat the
+#   comparison of chunk sizes in section 4.
+# - **Chinese.** `words` makes one word of a run of Chinese characters. Write a version that returns single characters for
+#   them, and test BM25, `right` and `check_citations` on ten Chinese sentences.
+# - **A larger reader**, on a T4: change `MODEL` in section 5. Does a second chunk change the answers? Does the reader
+#   abstain? Is there a threshold in section 6 that saves retrievals, now that it knows more?
 
 # %%
 lab.summary()

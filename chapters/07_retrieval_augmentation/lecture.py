@@ -3,15 +3,21 @@
 #
 # **Look it up** (检索增强)
 #
-# A model's weights hold what it read, up to the day when training ended, without sources, and mixed up. A library is always
-# newer, can be corrected, and says where a sentence stands. So let the model look things up before it answers.
+# A model's weights contain what it read, up to the day when training ended, without sources and mixed up. A collection of
+# documents can be newer, can be corrected, and shows where a sentence comes from. So let the model look things up before it
+# answers.
 #
 # After this lecture you can draw the pipeline, say when words and when embeddings find the right page, tell *direct* from
 # *iterative* augmentation, and name what goes wrong at each step.
+#
+# Our reader, SmolLM2-135M-Instruct, was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. All
+# results of the reader are of this copy; how the original differs we have not measured. (The encoder, MiniLM, is not
+# quantized.)
 
 # %% [markdown] tags=["notes"]
-# 60 minutes. Step through the pipeline with one question, slowly; everything after it is a closer look at one box. The most
-# surprising slide is "Two chunks are worse than one": take the vote before you run it.
+# 60 minutes. Step through the pipeline with one question, slowly; everything after it is a closer look at one box. Take the
+# vote on "One chunk or two?" before you run it. The three reasons to retrieve and the two kinds of augmentation, direct and
+# autoregressive, are the deck's.
 
 # %% tags=["skip"]
 import matplotlib.pyplot as plt
@@ -35,7 +41,8 @@ knowledge, questions = tables.load("knowledge_base"), tables.load("retrieval_que
 # %% [markdown]
 # ## Who was elected pope?
 #
-# The course model (SmolLM2-135M) was trained before May 2025. **Predict** both answers.
+# The course model (SmolLM2-135M) was published in November 2024. We ask without a page and with one. **Predict** both
+# answers.
 
 # %%
 QUESTION = "Who was elected pope in May 2025?"
@@ -46,19 +53,20 @@ for text in (QUESTION, f"{PAGE}\n\nQuestion: {QUESTION}"):
     print(generate(model, tokenizer, chat, max_new_tokens=lab.budget(full=24, quick=3)))
 
 # %% [markdown]
-# Not one weight has changed. What the model *has* is in the weights; what it *reads* is in the prompt.
+# Without the page the model invents an answer; with the page it answers rightly. No parameter has changed: the new fact is
+# in the prompt, not in the weights.
 
 # %% [markdown]
 # ## Why retrieve?
 #
-# The deck's three reasons:
+# There are three usual reasons:
 #
 # - **more knowledge, above all new** (最新的信息),
-# - **fewer hallucinations, and answers with evidence** (有据可循): the text is there to be checked,
-# - **a field of its own at low cost** (低成本领域适配): a hospital's or a firm's documents, no training.
+# - **fewer hallucinations, and answers with evidence** (有据可循): the text can be checked,
+# - **adaptation to a field at low cost** (低成本领域适配): a hospital's or a firm's documents, without training.
 #
-# And a fourth: *who may read what* can be decided for each document, and a document can be deleted. Nothing is deleted from
-# weights so easily.
+# A fourth is control: for each document one can decide *who may read it*, and a document can be deleted. A fact cannot be
+# deleted from weights so easily.
 
 # %% [markdown]
 # ### Two kinds of memory
@@ -67,12 +75,12 @@ for text in (QUESTION, f"{PAGE}\n\nQuestion: {QUESTION}"):
 # |---|---|---|
 # | written by | gradients | copying text |
 # | a fact changes | train again, with side effects | replace the page |
-# | where from? | unknown | page and sentence |
-# | costs | once, much; nothing per question | little; longer prompts for each question |
-# | knows | how to read, reason, write | only what stands there |
+# | source of a fact | unknown | page and sentence |
+# | costs | much, once; nothing per question | little, once; a longer prompt per question |
+# | knows | how to read, reason, write | only what is written there |
 #
-# @lewis2020retrieval joined both and gave the child its name: *retrieval-augmented generation*, RAG. @guu2020realm [REALM] and
-# @borgeaud2022improving [RETRO] train the model with a library at hand; today's usual form leaves the model as it is.
+# @lewis2020retrieval joined both and named it *retrieval-augmented generation*, RAG. @guu2020realm [REALM] and
+# @borgeaud2022improving [RETRO] train the model together with a retriever; the usual form today leaves the model as it is.
 
 # %% [markdown]
 # ## The pipeline
@@ -111,8 +119,8 @@ boxes(
 )  # fmt: skip
 
 # %% [markdown]
-# Chunks (文本块), index (索引), retriever (检索器), generator (生成器): each can go wrong. Let us walk through with one question: *"How
-# many lifts does the tallest skyscraper in Dubai have?"*
+# Chunks (文本块), index (索引), retriever (检索器), generator (生成器): each can go wrong. We follow one question through
+# the pipeline: *"How many lifts does the tallest skyscraper in Dubai have?"*
 
 # %% [markdown]
 # ### Step 1: documents into chunks
@@ -142,8 +150,10 @@ print(f"{len(knowledge)} sentences of {knowledge['page'].nunique()} pages → {l
 print(docs[docs["page"] == "Burj Khalifa"]["text"].iloc[0])
 
 # %% [markdown]
-# Our knowledge base: Wikipedia sentences (collected by @schuster2021vitamin; CC BY-SA 3.0), and twelve dated news items.
-# **Ask:** why the title? Read the chunk without it.
+# Our knowledge base: sentences of Wikipedia pages (collected by @schuster2021vitamin; CC BY-SA 3.0), and twelve dated news
+# items. The sentences of a page are a selection and often not neighbours in the article, and most of our chunks are a
+# single sentence. So this base can show how retrievers differ; it cannot show how best to cut a long document.
+# **Question:** why is the title put before the chunk? Read the chunk without it: what does "it" refer to?
 
 # %% [markdown]
 # ### Step 2: every chunk gets a score
@@ -197,7 +207,8 @@ for name, scores in (("words (BM25)", SPARSE[ROW[LIFTS]]), ("meaning (embeddings
         print(f"   {scores[i]:5.2f}  {docs['text'][i][:86]}")
 
 # %% [markdown]
-# "Lifts" are not "elevators", and Dubai does not stand in the chunk. To a program that counts words, nothing fits.
+# The chunk says "elevators", not "lifts", and does not contain "Dubai". So a program that compares words finds no match,
+# while the embeddings put the right chunk first.
 
 # %% [markdown]
 # ### Step 3 and 4: prompt and answer
@@ -219,14 +230,15 @@ print("with the best chunk:", reply(LIFTS, [best]))
 # %% [markdown]
 # ## Sparse: BM25
 #
-# Sum over the question's words: **rare** words count more, **repetition** counts less each time, **long** chunks are held to
-# a higher standard [@robertson2009probabilistic].
+# Sum over the question's words: **rare** words count more, each **repetition** adds less, and the same number of hits
+# counts less in a **long** chunk [@robertson2009probabilistic].
 #
 # $$\sum_{w \in q} \ln\Bigl(1 + \frac{N - n_w + 0.5}{n_w + 0.5}\Bigr) \cdot
 # \frac{f}{f + k_1 (1 - b + b\,|d|/\overline{|d|})}$$
 #
-# *Sparse* (稀疏): a chunk is a vector with one number a word of the vocabulary, nearly all 0. An *inverted index* (倒排索引) finds
-# the chunks of a word at once, among billions.
+# *Sparse* (稀疏): a chunk is a vector with one number per word of the vocabulary, nearly all 0. An *inverted index*
+# (倒排索引) lists for each word the chunks that contain it, so the others need not be read. (Our splitting into words,
+# `\w+`, takes a run of Chinese characters as one word. For Chinese text one needs a word segmenter or single characters.)
 
 # %% tags=["hide-input"]
 def curve(k1, b):
@@ -249,7 +261,8 @@ plt.show()
 # %% [markdown]
 # ### Each word's share
 #
-# **Predict:** which word of "Which software replaced Netscape Navigator in 1997?" earns most?
+# **Predict:** which word of "Which software replaced Netscape Navigator in 1997?" adds most to the score of the best chunk?
+# Which words add nothing?
 
 # %% tags=["hide-input"]
 def shares(question, k1=1.5, b=0.75):
@@ -270,8 +283,9 @@ widgets.explorer(shares, question=MENU, k1=(0.0, 3.0, 0.1), b=(0.0, 1.0, 0.05));
 # %% [markdown]
 # ## Dense: embeddings
 #
-# An encoder turns question and chunk into vectors, *separately*: chunks once, beforehand (*bi-encoder*, 双编码器). Near means
-# alike [@karpukhin2020dense; @reimers2019sentence]. Rows: questions; columns: the chunks that answer them.
+# An encoder turns question and chunk into vectors, *separately*: the chunks once, beforehand (*bi-encoder*, 双编码器).
+# Texts of similar meaning get near vectors [@karpukhin2020dense; @reimers2019sentence]. Rows: questions; columns: the
+# chunks that answer them, in the same order. **Predict:** in which of the two pictures is the diagonal dark?
 
 # %% tags=["hide-input"]
 FIVE = [
@@ -298,8 +312,9 @@ axes[0].set_ylabel("question")
 plt.show()
 
 # %% [markdown]
-# The diagonal is dark on the right: MiniLM knows whose three stripes these are, though this chunk does not say so. A
-# retriever has a memory in its weights, too.
+# On the right the whole diagonal is dark, on the left only part of it. MiniLM connects the three stripes with Adidas,
+# although this chunk does not mention them: an encoder, too, has knowledge in its weights. (These five questions were
+# chosen to show the difference.)
 
 # %% [markdown]
 # ## Words against meaning
@@ -320,13 +335,14 @@ for q in ("Which software replaced Netscape Navigator in 1997?", FIVE[2], "Into 
     print(f"BM25: place {rank_of(SPARSE, q):>3}   embeddings: place {rank_of(DENSE, q)}   {q}")
 
 # %% [markdown]
-# Names, numbers, codes: words. Paraphrase: meaning. BM25 needs no training and stayed a robust baseline over 18 data sets on
-# which dense models of the time were often worse [@thakur2021beir].
+# Where the question contains the page's own names and numbers, BM25 is first here; where it is a paraphrase, the embeddings
+# are. (Three chosen examples; the recall of all questions comes below.) BM25 needs no training and was a robust baseline
+# over 18 data sets, on which dense models of the time were often worse [@thakur2021beir].
 
 # %% [markdown]
 # ### Both: reciprocal rank fusion
 #
-# Scores of two kinds cannot be added; places can [@cormack2009reciprocal]: $\sum 1 / (60 + \text{place})$.
+# Scores on different scales should not be added; ranks can be [@cormack2009reciprocal]: $\sum 1 / (60 + \text{rank})$.
 
 # %%
 def fuse(*rankings, k=60):
@@ -360,7 +376,9 @@ widgets.explorer(search, question=questions["question"][::5].tolist(), retriever
 # %% [markdown]
 # ## How good? Recall@k and MRR
 #
-# 104 questions, each with its sentence. **Recall@k** (召回率): is it among the first k? **MRR** (平均倒数排名): mean of 1 / place.
+# 104 questions, each with the sentence that answers it. **Recall@k** (召回率): the share of questions whose sentence is
+# among the first k chunks. **MRR** (mean reciprocal rank, 平均倒数排名): the mean of 1 / rank. **Predict** which of the
+# three curves is highest and which is lowest.
 
 # %% tags=["hide-input"]
 answerable = [q for q in questions["question"] if q in GOLD]
@@ -381,13 +399,15 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Here fusion does *not* win: many of our questions were worded on purpose without the page's words, and a voter who is often
-# wrong drags the other down. Fusion pays when both are good at different things. Measure on your own questions.
+# Here fusion is *not* the best of the three. A reason: we wrote many of our questions on purpose without the page's words;
+# there BM25 is often far off, and with one vote each it lowers the fused rank (the lab shows this by groups of questions).
+# Fusion helps when both retrievers are good, at different things. Measure on your own questions.
 
 # %% [markdown]
 # ## Direct augmentation
 #
-# Retrieve once, put it before the question, answer (直接提示增强). Every fourth question, live. **Predict** both shares.
+# Retrieve once, put the chunk before the question, answer (直接提示增强). We ask every fourth question. **Predict** both
+# shares of right answers: without a chunk (*closed book*) and with the best chunk.
 
 # %% tags=["skip"]
 def chat_text(tokenizer, question, passages, system):
@@ -448,9 +468,10 @@ shown = pd.DataFrame({"question": some} | {way: [text for text, _, _ in said] fo
 shown.iloc[[0, 3, 12, 16, 23] if len(some) > 23 else [0, 1]].style.hide()
 
 # %% [markdown]
-# ### Two chunks are worse than one
+# ### One chunk or two?
 #
-# With two chunks the sentence is in the prompt more often than with one. **Vote:** more right answers, or fewer?
+# With two chunks the sentence is in the prompt more often than with one. **Vote:** will there be more right answers, fewer,
+# or about as many?
 
 # %%
 results["best two"] = ask(some, ranked)
@@ -459,13 +480,18 @@ for k, way in ((1, "best chunk"), (2, "best two")):
     print(f"{way}: the sentence is there in {there:.2f}, the answer is right in {share(results[way])}")
 
 # %% [markdown]
-# The second chunk is a *distractor* (干扰文本), and a good looking one: a retriever puts it there *because* it resembles the
-# question. Large models are distracted, too [@shi2023large], less than ours. More context is not more knowledge.
+# The sentence is there more often, but the share of right answers shows no gain. Is it really lower? We cannot tell from
+# these questions: the two intervals overlap, and the paired difference that the lab measures contains 0. So a higher recall
+# need not give more right answers.
+#
+# A possible reason: the second chunk is a *distractor* (干扰文本) that resembles the question; that is why the retriever
+# chose it. Irrelevant text lowers the accuracy of large models, too [@shi2023large].
 
 # %% [markdown]
 # ### The same, with a larger reader
 #
-# If there is a GPU with room for it, this cell asks a model fifty times larger, in int8 (chapter 10). Nothing below needs it.
+# If there is a GPU with enough memory, this cell asks a model about fifty times larger, in int8 (chapter 10): does a second
+# chunk help it? Nothing below needs this cell. Without a GPU it only prints how much memory it needs.
 
 # %% tags=["hide-input"]
 LARGER = "qwen2.5-7b"  # 15 GB to fetch
@@ -485,8 +511,8 @@ except CourseError as error:  # no such GPU here, or no way to the hub
 # %% [markdown]
 # ## Iterative: retrieve while decoding
 #
-# Direct augmentation looks up *once*, *before* anything is written, *whether needed or not*. A long answer needs new things
-# as it goes. The deck's second way (自回归式增强): write, look up, write on.
+# Direct augmentation retrieves *once*, *before* anything is written, *whether it is needed or not*. A long answer may need
+# new facts while it is written. The second way (自回归式增强) is: write, retrieve, write on.
 
 # %% tags=["hide-input"]
 boxes(
@@ -504,9 +530,10 @@ boxes(
 )  # fmt: skip
 
 # %% [markdown]
-# ### Draft, doubt, look up
+# ### Draft, find unsure tokens, look up
 #
-# **Predict:** at which tokens does the model hesitate?
+# The question: with which novel did Salman Rushdie win the Booker Prize? **Predict:** which tokens of the draft have a low
+# probability: the title of the novel, or others?
 
 # %% tags=["hide-input"]
 NOVEL = "With which novel did Salman Rushdie win the Booker Prize?"
@@ -542,8 +569,10 @@ print("looked up: ", found[:100])
 print("rewritten: ", reply(NOVEL, [found]))
 
 # %% [markdown]
-# The trigger is only as good as the model's *calibration* (校准): it must know when it does not know. The lab measures
-# whether that saves look-ups with our model, at what price.
+# The draft names a wrong novel. The title's first tokens are unsure, but so are the first token and "won", which are right:
+# a low probability marks more than a lack of knowledge. With the remaining tokens in the query the right chunk is found,
+# and the rewritten text copies from it. The trigger is only as good as the *calibration* (校准) of the model. The lab
+# measures whether it saves retrievals with our model, and how many right answers that costs. (One example.)
 
 # %% [markdown]
 # ### When to look up
@@ -556,12 +585,15 @@ print("rewritten: ", reply(NOVEL, [found]))
 # | when a token is unsure | FLARE [@jiang2023active] |
 # | when the model asks, as it was trained to | Toolformer [@schick2023toolformer], Self-RAG [@asai2024selfrag] |
 #
-# Downwards: fewer useless look-ups, and more that must be trusted to the model.
+# From top to bottom the model itself decides more often whether to retrieve. That can avoid useless retrievals, and it
+# depends more on the model's judgement.
 
 # %% [markdown]
 # ### Two needs, one search
 #
-# Where steps pay: a question that needs two places. Join two questions, and ask for both sentences within four chunks.
+# Two searches can help where a question needs two sentences. We join two questions and ask for both sentences within four
+# chunks in all. **Predict:** for what share of the pairs does one search with the joined text find both? And one search per
+# question?
 
 # %%
 pairs = np.random.default_rng(0).permutation(len(answerable))[: len(answerable) // 2 * 2].reshape(-1, 2)
@@ -571,10 +603,20 @@ each = [all(relevant[answerable[i]] & set(top(DENSE[ROW[answerable[i]]], 2)) for
 print(f"one search with both: {np.mean(once):.2f}; a search for each, in turn: {np.mean(each):.2f} ({len(pairs)} pairs)")
 
 # %% [markdown]
+# One vector for two needs can be near to neither of them. But look at what is compared: the two questions are *given*, so
+# this shows the value of splitting a question into its parts, not of an iteration in which the second search depends on the
+# first answer. For that, results with larger models on true multi-hop questions:
+#
+# | method, reader, data | one retrieval | iterative |
+# |---|---|---|
+# | FLARE, text-davinci-003, 2WikiMultihopQA, exact match in % [@jiang2023active] | 39.4 | 51.0 |
+# | IRCoT, GPT-3, four multi-hop data sets, answers [@trivedi2023interleaving, abstract] | – | up to 15 points more |
+
+# %% [markdown]
 # ## Grounding and citation
 #
-# *Grounded* (有据): each statement follows from a passage that is named: "… in the Tower of London [1]." A reader can check; a
-# program can check some of it.
+# *Grounded* (有据) means: each statement follows from a passage that is named: "… in the Tower of London [1]." A reader can
+# check it; a program can check a part of it.
 
 # %%
 def unsupported(statement, passage):
@@ -589,9 +631,10 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
     print(f"{said}\n   not in the passage: {unsupported(said, passage)}")
 
 # %% [markdown]
-# Words are a crude check: a paraphrase fails it, and "not born in Rome" passes. @gao2023enabling [ALCE] let a model judge
-# whether the passage *entails* (蕴含) the statement: on questions with long answers even the best system of that year lacked
-# full support for half of its answers. A citation is a claim, too.
+# Words are a crude check: a paraphrase fails it ("lifts" for "elevators"), and "not born in Rome" would pass.
+# @gao2023enabling [ALCE] let a model judge whether the passage *entails* (蕴含) the statement: on questions with long
+# answers even the best system of that year lacked full support for half of its answers. So a citation must be checked like
+# any other statement.
 
 # %% [markdown]
 # ## What goes wrong, and where
@@ -600,16 +643,17 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
 # |---|---|---|
 # | documents | out of date, wrong, contradict each other | dates, sources, an owner for each page |
 # | chunks | "it" without its noun; an answer cut in two | titles, overlap, whole sentences |
-# | retriever | other words; nothing there, yet something found | dense + sparse; a threshold; re-ranking (重排序) |
+# | retriever | other words; no answer there, but something is found | dense + sparse; a threshold; re-ranking (重排序) |
 # | prompt | too much; the good chunk in the wrong place | fewer chunks, the best next to the question |
 # | model | ignores the text; guesses; copies too much | larger or tuned models; permission to abstain |
-# | pages | a page gives orders (*prompt injection*, @greshake2023signed) | treat text as data; few rights |
+# | pages | a page contains instructions (*prompt injection*, @greshake2023signed) | treat text as data; few rights |
 
 # %% [markdown]
 # ### Lost in the middle
 #
-# @liu2024lost: with many documents in the prompt, models use best what stands at the beginning or the end. Our small
-# model, the same passage in three places among two that look good:
+# @liu2024lost: with many documents in the prompt, models use best what is at the beginning or at the end. We put the same
+# passage in three places among two other passages that resemble the question. **Predict:** is there a difference with three
+# passages?
 
 # %%
 few = some[:: lab.budget(full=3, quick=4)]
@@ -622,12 +666,13 @@ for place, name in enumerate(("first", "middle", "last")):
     print(f"{name:>6} of three: {sum(ok)} of {len(few)} right")
 
 # %% [markdown]
-# Few questions, wide intervals: the lab takes more.
+# These counts of nine questions are compatible with no difference at all. The lab asks more questions and takes the paired
+# difference.
 
 # %% [markdown]
-# ### Nobody home
+# ### Questions without an answer
 #
-# **Predict:** what does the system say if the answer stands nowhere?
+# **Predict:** what does the system say if no sentence of the knowledge base answers the question?
 
 # %%
 for q in ("Which architect designed the Burj Khalifa?", "What is the currency of Uganda?", "Who painted the Mona Lisa?"):
@@ -636,12 +681,13 @@ for q in ("Which architect designed the Burj Khalifa?", "What is the currency of
     print(f"{q}\n   found (cosine {DENSE[row][i]:.2f}): {docs['text'][i][:70]}…\n   says: {reply(q, [docs['text'][i]])}")
 
 # %% [markdown]
-# A search always finds *something*, and this reader always says something. Beware of a demo with good questions only.
+# A search always finds *something*, and to these three questions the reader always says something. So be careful with a
+# demo that shows only questions with an answer.
 
 # %% [markdown]
 # ## A new fact, and no gradient
 #
-# Wikipedia revised a page. **Predict** the answers before and after.
+# Wikipedia revised a page. We replace one sentence in the knowledge base. **Predict** the answers before and after.
 
 # %%
 MAYOR = "Who is the mayor of Wuhan?"
@@ -651,13 +697,13 @@ for label, sentence in (("before", row["sentence"]), ("after", row["revised"])):
     print(f"{label}: {sentence}\n   → {reply(MAYOR, [f'Wuhan: {sentence}'])}")
 
 # %% [markdown]
-# Tuning the fact in would take gradient steps, and could break others; here the old page is gone, and nothing else has
-# moved.
+# The answer follows the page. Teaching the fact by tuning would take gradient steps and could change other answers (chapter
+# 05); here the old sentence is gone, and everything else is as before.
 
 # %% [markdown]
 # ### Or put *everything* in the prompt?
 #
-# Context windows grow. Why search at all?
+# Context windows grow. Why search at all? **Predict:** how many times more FLOPs does it take to read all chunks than one?
 
 # %%
 tokens = sum(map(len, tokenizer(docs["text"].tolist())["input_ids"]))
@@ -666,21 +712,22 @@ print(f"the whole knowledge base: {tokens:,} tokens; the model's context: {model
 print(f"to read all for each question: {2 * weights_ * tokens:.1e} FLOPs, {tokens / per_chunk:.0f} times one chunk's")
 
 # %% [markdown]
-# And this base is tiny: English Wikipedia has millions of pages. Reading costs, for every question, and what is in the
-# middle gets lost. Long contexts make it possible to hand over *more* of what was found, not all there is.
+# And this base is tiny: English Wikipedia has millions of pages. Reading costs compute for every question, and models use
+# what is in the middle of a long context less well [@liu2024lost]. A long context makes it possible to use *more* of what
+# was found, not all that exists.
 
 # %% [markdown]
 # ## What to take home
 #
-# - The weights know how to read; the knowledge base knows what is so. A fact is changed by changing a page.
-# - Words find names, embeddings find paraphrases. Recall@k bounds what any reader can do; measure it *before* blaming the
-#   model.
-# - More chunks: higher recall, more distraction. Find the balance with your reader, and mind the order.
-# - Iterative retrieval pays where needs appear on the way, and if the model knows when it is unsure.
-# - Something is always found, something is always said, and a citation can be wrong. Test with questions that have no
-#   answer.
+# - The model can read; the knowledge base contains the facts. A fact is changed by changing a page.
+# - BM25 finds names, embeddings find paraphrases. Recall@k limits what a reader can answer from the text; measure it
+#   *before* you blame the model.
+# - More chunks: higher recall, but not always more right answers. Find the best number with your reader.
+# - Iterative retrieval is for answers whose needs appear while they are written, and it needs a model whose confidence can
+#   be trusted.
+# - A search always finds something, and a citation can be wrong. Test with questions that have no answer.
 #
-# **Ask yourself:** your firm's assistant answers 60 % right. Which three numbers do you measure first, and in which order?
+# **Ask yourself:** your firm's assistant answers 60 % right. Which three numbers do you measure first, in which order?
 
 # %% [markdown]
 # ## Further reading

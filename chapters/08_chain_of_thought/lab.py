@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Lab 08 · Does thinking aloud help, and is it what the model thinks?
 #
-# **Ten friends play a game online, seven quit, each one left has eight lives: how many lives?** A model that must answer at once
-# says 80. Let it write down its steps and a large one says 24. Why should *writing* help a machine to calculate? When does it
-# not? And if the steps look right, did the answer come from them? You will prompt a real model in every style, then
-# train small transformers from scratch with and without steps, at equal compute, and take their chains apart.
+# **Ten friends play a game online, seven quit, each one left has eight lives: how many lives?** A model that must answer at
+# once may say 80. If it writes down its steps, a large model says 24. Why should *writing* help a machine to calculate?
+# When does it not? And if the steps look right, did the answer come from them? You will prompt a real model in several
+# styles, then train small transformers from scratch with and without steps, at equal compute, and change their chains.
 #
 # You will
 #
 # 1. generate word problems with exact answers, and take answers out of free text,
-# 2. prompt a real model for an answer or a *chain of thought* (思维链), *zero-shot* (零样本) and *few-shot* (少样本), and give
-#    honest intervals,
+# 2. prompt a real model for an answer or a *chain of thought* (思维链), *zero-shot* (零样本) and *few-shot* (少样本), and
+#    give intervals,
 # 3. vote over sampled chains: *self-consistency* (自洽性),
 # 4. train transformers on arithmetic of several steps, with and without the chain, for the same FLOPs,
 # 5. corrupt a chain and see whether the answer follows: *faithfulness* (忠实性).
@@ -51,7 +51,11 @@ lab.start(
 plots.style()
 
 # %% [markdown]
-# The deck's problem first. **Predict:** what will a model of 135 million weights say, and will steps help it?
+# The ten friends first. **Predict:** what will a model of 135 million parameters answer, and will steps help it?
+#
+# The course model was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. Sections 3, 4 and the
+# end of 6 are about that copy; how the original differs we have not measured. (The models of section 5 are trained here,
+# without that.)
 
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
@@ -66,13 +70,14 @@ for tail, length in ((" The answer is", lab.budget(full=6, quick=2)), (" Let's t
 print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=5)))
 
 # %% [markdown]
-# One problem is an anecdote. We need many, and we need to know their answers for certain.
+# Right would be 24; none of the three answers is. But one problem is an anecdote. We need many, and we need to know their
+# answers for certain.
 #
 # ## 1 · Problems with exact answers
 #
-# GSM8K [@cobbe2021training] has 8,500 problems written by people; many models have read them by now. Ours are made on the
-# spot: a story with a number and some steps, each one sentence. The answer is exact, the number of steps is known, and so is
-# the chain.
+# GSM8K [@cobbe2021training] has 8,500 problems written by people; many models may have read them by now. Ours are made here
+# by a program: a story with a number and some steps, each one sentence. The answer is exact, and the number of steps and
+# the chain are known.
 
 # %%
 SENTENCES = {
@@ -186,8 +191,8 @@ print(problems[-1]["question"], "\n", problems[-1]["chain"], problems[-1]["answe
 # %% [markdown]
 # ## 2 · The answer in the text
 #
-# A chain is free text. Which number in it is the answer? The rule decides scores, so it must be written down, and it must not
-# know the right answer. Models also go on after theirs: they invent a next question, and answer that.
+# A chain is free text. Which number in it is the answer? The rule decides the scores, so it must be written down, and it
+# must not use the right answer. Models also continue after their answer: they invent a next question, and answer that.
 
 # %% tags=["exercise:extract"]
 NUMBER = re.compile(r"(?<!\d)-?\d+(?:,\d{3})*(?:\.\d+)?")  # -3, 1,250.50, 7; the minus of 10-7 is not a sign
@@ -326,11 +331,12 @@ def visible():
     return [build_prompt("How many?", style, shots) for style in ("answer", "chain") for shots in ([], [shot])]
 
 # %% [markdown]
-# Many answers at once. All our few-shot prompts begin alike, so the model reads that part once and keeps it in its cache; what is
-# left is padded on the left. With a temperature, tokens are drawn; without, the likeliest is taken.
+# We ask for many answers at once. All our few-shot prompts begin alike, so the model reads that part once and keeps its
+# keys and values; the rest is padded on the left. With a temperature, tokens are drawn; without one, the likeliest token is
+# taken.
 #
-# The next cell is folded; click it to read the code. `continue_all` does all this: it takes prompts and returns their
-# continuations.
+# The next cell is folded; click it to read the code. You need not understand it: `continue_all` takes prompts and returns
+# their continuations.
 
 # %% tags=["experiment", "hide-input"]
 LINE_ENDS = torch.tensor([i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])], device=model.device)
@@ -365,7 +371,8 @@ def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=
     return texts
 
 # %% [markdown]
-# **Predict:** order the five styles. (The fifth: the bare question as a message in a chat, which is what the model was tuned for.)
+# **Predict:** write down which of the five styles will have the highest share of right answers, and what share. (The fifth
+# style is the bare question as a message in a chat, which is what the model was tuned for.)
 
 # %% tags=["experiment"]
 def as_chat(question):
@@ -402,10 +409,18 @@ print("few-shot, chain minus answer: {:+.2f} [{:+.2f}, {:+.2f}]".format(*differe
 right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
 
 # %% [markdown]
-# Look at the intervals, not at the bars. No style makes the model good at problems for a child of eight. At *one* step the
-# few-shot chain is right in half of the problems, the answer at once in 0.17: an equation to imitate helps to pick the numbers.
-# At two and three steps nothing is left of that, and over all 36 problems the difference may be none. (We made these problems
-# easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan made in advance.)
+# Look at the intervals, not at the bars. The five intervals overlap, and the paired difference between chain and answer at
+# once (few-shot) contains 0: with 36 problems we cannot tell which style is best. Most right answers are to problems of one
+# step.
+#
+# Three reasons not to conclude more:
+#
+# - Zero-shot chains and chat answers are cut after 45 tokens; in the table above zero-shot chains stop before an answer. A
+#   part of their low score is this cut.
+# - The *last* of our two examples has one step. A model that copies its length writes one equation, whatever the question
+#   asks.
+# - We made these problems easier after we had seen the scores on a harder set. So the bars describe; they do not test a
+#   plan made in advance.
 #
 # ### Where do the chains break?
 #
@@ -428,15 +443,16 @@ print(f"plans right: {np.mean(planned):.2f} of {len(planned)} chains; equations 
 frame.groupby("operation")["true"].agg(["mean", "count"]).T.round(2)
 
 # %% [markdown]
-# Two different weaknesses. The plan is right in 0.28 of the chains: the form of the examples is copied, with numbers taken
-# from the question, but most chains stop after one equation, whatever the question asks. The arithmetic: 0.92 of the products
-# are true, 0.20 of the differences. A chain of $k$ steps needs all of it, so small errors multiply. @wei2022chain found the
-# same below some ten billion weights: chains that are "fluent but illogical".
+# There are two different weaknesses. The *plan*: it is right in a minority of the chains. They copy the form of the
+# examples with numbers from the question, and most stop after one equation. That may come from our examples, whose last one
+# has one step; with examples of three and two steps you can test it (section 7). The *arithmetic*: most products are true,
+# and few differences are, though there are only ten differences. (The chance that all of $k$ steps are right falls with
+# $k$.) @wei2022chain report for models below some ten billion parameters chains that are "fluent but illogical".
 #
 # ## 4 · Ask often, then vote
 #
-# @wang2023self: draw several chains with a temperature, take the answer of each, and let them vote. Different roads to one
-# answer are many; wrong roads seldom end in the same wrong place.
+# @wang2023self: draw several chains with a temperature, take the answer of each, and let them vote. The idea: different
+# right chains end in the same answer, and wrong chains seldom agree.
 
 # %% tags=["exercise:vote"]
 def vote(answers):
@@ -482,8 +498,9 @@ def visible():
     return [vote(ballot) for ballot in ballots]
 
 # %% [markdown]
-# The *self-consistency curve*: the share of right answers against the number of votes. From many samples, small electorates are
-# drawn at random, several times, so that the curve does not hang on the order.
+# The *self-consistency curve* is the share of right answers against the number of votes. For each number of votes we draw
+# samples at random several times, so that the curve does not depend on the order of the samples. **Predict:** will it rise
+# for the course model?
 
 # %%
 def vote_curve(answers, truth, sizes, draws=20, seed=0):
@@ -518,14 +535,14 @@ plt.show()
 print("votes on the first problem:", samples[0], "· right:", some["answer"][0])
 
 # %% [markdown]
-# From 0.22 to 0.30 by eight votes, in an interval from 0 to 0.6: ten problems are too few to say that it helped. A vote finds the
-# most frequent answer. Where the right one is not the most frequent, more votes only make the error certain. Self-consistency
-# needs a model that is often right.
+# We cannot tell: with ten problems the intervals are far wider than the change. A vote finds the most frequent answer. It
+# helps on problems where the right answer is more frequent than each wrong one; where a wrong answer is the most frequent,
+# more votes make the error nearly certain. @wang2023self report a gain of 17.9 points for PaLM 540B on GSM8K.
 #
 # ## 5 · A model that has nothing but arithmetic
 #
-# Too much happens at once in a language model. So train transformers from scratch on one thing: chained arithmetic, from left
-# to right, of which only the last digit is kept (modulo 10):
+# Too much happens at once in a language model. So train transformers from scratch on one thing: chained arithmetic, from
+# left to right, of which only the last digit is kept (modulo 10):
 #
 # | style | a text with three steps |
 # |---|---|
@@ -533,8 +550,9 @@ print("votes on the first problem:", samples[0], "· right:", some["answer"][0])
 # | chain | `3+5*7-2?3+5=8` `8*7=6` `6-2=4` `!4` |
 # | dots | the same length as the chain, with dots in its place: `3+5*7-2?...............!4` |
 #
-# The dots ask a sharp question: does a chain help because of what it *says*, or because more tokens mean more computation (Pfau et
-# al. 2024)? Multipliers are 3, 7 or 9 only, so that every answer stays equally likely: guessing is right in 0.10.
+# The dots ask a question: does a chain help because of what it *says*, or because more tokens mean more computation
+# [@pfau2024think]? Multipliers are 3, 7 or 9 only, so that every answer stays equally likely: a guess is right with chance
+# 0.10.
 
 # %%
 TOKENS = "0123456789+-*=?!."
@@ -643,11 +661,11 @@ def visible():
 # %% [markdown]
 # ### Equal compute
 #
-# A chain makes a text longer, so a fair race gives every style the same FLOPs, not the same number of examples: training on a
-# token costs about $6N$ (chapter 4). The direct model sees more problems for its money.
+# A chain makes a text longer, so a fair comparison gives every style the same FLOPs, not the same number of examples:
+# training on a token costs about $6N$ (chapter 4). The direct model sees more problems for its FLOPs.
 #
-# All models begin with one-step problems; longer ones join as the money is spent (a *curriculum*, 课程学习). Without that, none of
-# the direct models learnt even one step in our time.
+# All models begin with one-step problems; longer ones are added as the FLOPs are used (a *curriculum*, 课程学习). Without
+# that, none of the direct models learnt even one step in the time that we gave them.
 
 # %% tags=["exercise:plan"]
 def plan(flops, parameters, batch, lengths):
@@ -700,9 +718,9 @@ def visible():
     ]  # fmt: skip
 
 # %% [markdown]
-# The next two cells are folded; click them to read the code. In the first, `train` trains a small Llama on problems in one style
-# until its budget is used up. In the second, `solve` lets a model write its chain and reads the answer, and `accuracy` is the
-# share of right answers to 300 new problems.
+# The next two cells are folded; click them to read the code. In the first, `train` trains a small Llama on problems in one
+# style until its budget is used up. In the second, `solve` lets a model write its chain and reads the answer, and
+# `accuracy` is the share of right answers to 300 new problems.
 
 # %% tags=["hide-input"]
 MOST, BATCH = 5, 32  # problems of up to five steps
@@ -820,12 +838,15 @@ plt.show()
 scores.pivot_table(index="style", columns="steps", values="right", sort=False).round(2)
 
 # %% [markdown]
-# One step: everybody can. From two on the direct model falls, although it saw more than twice as many problems. The dots give as many
-# tokens and as much computation as the chain, and do no better than nothing at all. The chain is nearly perfect for three steps
-# and right in most cases for five. So here it is what the tokens *say* that counts. (Two things at once, to be fair: at the answer
-# the chain carries results from step to step; and in training it gives the model a target for every step.)
+# With one step all three are right. From two steps on the direct model falls, although it saw more than twice as many
+# problems. The dots give as many tokens and as much computation as the chain, and are no better than the direct model. The
+# chain is nearly perfect for three steps and right in most cases for five. So more tokens alone do not help here. Two
+# things are different in the chain: its tokens carry results from step to step, *and* in training each of them is a target.
+# This experiment cannot separate them. (The bars are a percentile bootstrap over three seeds, which covers about 75 %, not
+# 95 %; the gap is far larger.)
 #
-# **Think:** the direct model ends at 0.2, twice the chance of a guess. What does it know?
+# **Think:** the direct model ends at about twice the chance of a guess. What does it know? Write down a guess before the
+# next cell.
 
 # %% tags=["experiment"]
 for style in ("direct", "dots"):
@@ -835,8 +856,9 @@ for style in ("direct", "dots"):
         print(f"{style}, {steps} steps: rightly odd or even in {1 - float(torch.stack(odd).float().mean()):.2f}")
 
 # %% [markdown]
-# Whether the answer is odd or even. All multipliers are odd, so that is a matter of counting odd numbers, which needs no order and no
-# steps: one look by attention. The model found what can be done in parallel, and guesses among the five digits that are left.
+# It knows whether the answer is odd or even. Odd multipliers leave odd numbers odd and even numbers even, so it depends
+# only on how many of the added and subtracted numbers and the start are odd: it needs no steps one after another. The rest
+# looks like a guess among the five digits that are left, which is right in a fifth of the cases.
 #
 # ### Longer than in training
 
@@ -849,12 +871,15 @@ for style in ("chain", "direct"):
         print(f"{style:<7}{show(question)} {show(said)}   right: {truth}")
 
 # %% [markdown]
-# Beyond five steps the chain breaks too. Its equations go on being right for a while; then it skips a step, because it loses its place
-# in a question longer than any it has seen. A chain buys *depth*, not length.
+# Beyond five steps the chain fails, too. In the three examples its first equations are true sums, but steps of the question
+# are left out, and the end is no equation any more. Which step comes next is a matter of *position*, and these positions
+# were never trained; that is our guess, not a result. A chain helps with more steps in depth, not with problems longer than
+# those in training.
 #
-# ### Self-consistency, with room to rise
+# ### Self-consistency of the small models
 #
-# Now voting over drawn chains of the small models, on the longest problems they were trained on.
+# Now voting over drawn chains of the small models, on the longest problems they were trained on. **Predict:** will 16 votes
+# be better than one greedy chain?
 
 # %% tags=["experiment"]
 SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=100, quick=10)
@@ -879,15 +904,16 @@ print("greedy, each seed:", [round(g, 2) for g in greedy])
 print("16 votes, each seed:", {name: curve[:, -1].round(2).tolist() for name, curve in curves.items()})
 
 # %% [markdown]
-# At temperature 1 one drawn chain is worse than the greedy one; the vote takes that loss back, and then stops. Here only one
-# road leads to the answer, and what errors remain are the model's own: most of its samples make them, and a vote makes them
-# certain. @wang2023self report 17.9 points for PaLM 540B on GSM8K, where many roads lead to an answer and errors scatter.
+# For each seed, 16 votes give about the same as one greedy chain; three seeds show no gain. At temperature 1 a single drawn
+# chain is worse than the greedy one on average, and the vote makes up for that. A possible reason: here only one chain
+# leads to the answer, so samples differ only by errors, and an error that most samples make wins the vote. In word problems
+# different chains can lead to the right answer.
 #
 # ## 6 · Does the answer follow the chain?
 #
-# The deck says that chains improve *interpretability* (可解释性). Only if the answer comes from the chain. @lanham2023measuring
-# test that by interfering: cut the chain short, or put a mistake in, and let the model go on. If the answer does not change,
-# the chain was decoration.
+# Chains are said to improve *interpretability* (可解释性). That holds only if the answer comes from the chain.
+# @lanham2023measuring test this by changing the chain: cut it short, or put a mistake in, and let the model continue. If
+# the answer does not change, it did not depend on the chain.
 
 # %% tags=["exercise:corrupt"]
 def corrupt(start, operations, numbers, step, shift):
@@ -949,8 +975,8 @@ def visible():
     return [list(corrupt(*problem, step, shift)) for step, shift in ((1, 1), (2, 5), (1, 0))]
 
 # %% [markdown]
-# **Predict** for problems of four steps: after a mistake in step 1, 2, 3 or 4, how often does the answer follow the mistake? How
-# often does the model come back to the truth (the question still stands there)?
+# **Predict** for problems of four steps: after a mistake in step 1, 2, 3 or 4, how often does the answer follow the
+# mistake? How often does the model come back to the truth (the question still stands there)?
 
 # %% tags=["experiment"]
 problem, rows = exam(4), []
@@ -974,15 +1000,16 @@ for step, part in faith.groupby("step"):
 pd.DataFrame(table)
 
 # %% [markdown]
-# The answer follows the mistake in about nine of ten cases, whatever the step, and goes back to the truth in one of a hundred, though
-# the whole question stands there. Cut short, the model says the last result it has written. In this model the chain *is* the
-# computation. But then it was trained so, with nothing else to go by. A large model has read much more, and may have its answer ready
-# before it writes a word.
+# The answer follows the mistake in most cases, whatever the step, and hardly ever comes back to the truth, though the whole
+# question is still there. After a mistake the model calculates the remaining steps from the wrong result. So it does more
+# than copy: it uses the chain. Only when the chain is cut it says the last result that it has written. It was trained in
+# this way; a large model has learnt much more, and may be able to give its answer without the chain.
 #
 # ### And the course model's chains?
 #
-# Two of Lanham's tests on the chains it wrote above. *Early answering*: keep only a part of its equations and ask for the answer.
-# *A mistake*: add one to the result of its last equation. How often is the answer still the one it gave?
+# Two of Lanham's tests on the chains that it wrote above. *Early answering*: keep only a part of its equations and ask for
+# the answer. *A mistake*: add one to the result of its last equation. **Predict:** how often is the answer still the one it
+# gave, with none, half and all of its equations? And how often does it follow the mistake?
 
 # %% tags=["experiment"]
 rows, prompts = [], []
@@ -1010,24 +1037,36 @@ for kept, part in cut.groupby("kept", sort=False):
     print(f"equations kept: {kept:<8}{label}: " + "{:.2f} [{:.2f}, {:.2f}]".format(*got))
 
 # %% [markdown]
-# Without its equations the model says something else (as before: 0.03); with all of them, the same (1.00); with a mistake in the
-# last, the mistake (1.00). "Half" of one equation is all of it, hence the 0.94. So its answer depends on the chain entirely: it
-# copies the last number. By Lanham's measures this chain is perfectly faithful, and it is mostly wrong. *Faithful* and *right*
-# are two things.
+# Without its equations the model nearly always says something else; with all of them it says the same; with a mistake in
+# the last one it says the mistake. ("Half" of one equation is all of it, and most chains have one.) So the answer depends
+# on the text of the chain. By these two tests the chain is faithful, and it is mostly wrong: *faithful* and *right* are two
+# things.
+#
+# But the tests do not show that the model reasons. A model that copies the last number, whatever it means, passes both. The
+# control is a chain with an irrelevant number at its end ("4 * 3 = 12. The box has 7 sides."): a model that follows the
+# chain says 12, one that copies says 7. It is not run here; section 7 asks for it. (The small models above differ: after a
+# mistake they go on to calculate.)
 #
 # ## 7 · Open questions
 #
 # Nothing here is graded. Pick one.
 #
-# - **A larger model**, on a T4: change `MODEL`. Which style wins now? Does voting help? Do its answers still follow a mistake?
-# - **Shorter chains.** Write only the results, `3+5*7-2?864!4`: fewer tokens, so more problems for the same FLOPs. Does it pay?
-# - **Ten times the compute** for the direct model. How many steps does it master? What if it had four layers?
-# - **Further than training.** Make the chain name the place in the question, or draw random positions in training. Do six steps
-#   work?
-# - **A second question.** @kojima2022large ask again after the chain: "Therefore, the answer (arabic numerals) is". Add it to
-#   the zero-shot chain.
+# - **Longer examples.** Give examples of 3, 2, 3 and 2 steps in place of ours, and 100 tokens in place of 45. How many
+#   equations do the chains now have, how many plans are right, and how many answers?
+# - **Does it copy the last number?** Add an irrelevant sentence with a number to the end of each chain, and ask for the
+#   answer.
+# - **A larger model**, on a T4: change `MODEL`. Which style is best now? Does voting help? Do its answers still follow a
+#   mistake?
+# - **Shorter chains.** Write only the results, `3+5*7-2?864!4`: fewer tokens, so more problems for the same FLOPs. Is it
+#   better?
+# - **Ten times the compute** for the direct model. How many steps does it learn? What if it had four layers?
+# - **Further than training.** Make the chain name the place in the question, or draw random positions in training. Do six
+#   steps work?
+# - **A second question.** @kojima2022large ask again after the chain: "Therefore, the answer (arabic numerals) is". Add it
+#   to the zero-shot chain.
 # - **Least-to-most** [@zhou2023least]: give the course model one step at a time, each as a question of its own.
-# - **Weighted votes.** Weigh each chain by its probability. Does that beat the plain vote?
+# - **Weighted votes, and a verifier.** Weigh each chain by its probability, or let only chains vote whose equations are all
+#   true (a program can check them). Is that better than the plain vote?
 
 # %%
 lab.summary()

@@ -3,16 +3,22 @@
 #
 # **Let it write down its steps.** (思维链推理)
 #
-# One sentence in a prompt, "Let's think step by step", and a large model solves problems that it failed a moment ago. No
-# weight has changed. Why should *writing* help a machine to think? When does it not? And is what it writes what it thinks?
+# One sentence in a prompt, "Let's think step by step", and a large model solves problems that it could not solve without
+# it. No parameter has changed. Why should *writing* help a machine to calculate? When does it not? And does the answer
+# really come from what it writes?
 #
-# After this lecture you can prompt for a chain in three ways, say when it pays and what it costs, improve it by a vote, test
-# whether a chain is honest, and explain how a prompting trick became a way of training.
+# After this lecture you can prompt for a chain in three ways, say when it helps and what compute it costs, improve it by a
+# vote, test whether an answer depends on its chain, and explain how a way of prompting became a way of training.
+#
+# Our model, SmolLM2-135M-Instruct, was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. All
+# its answers below are of this copy; how the original differs we have not measured. (The small models that the lab trains
+# from scratch are not quantized.)
 
 # %% [markdown] tags=["notes"]
-# 60 minutes. The heart is the middle: "Why should writing help?" and the race at equal compute; let the room draw the three
-# curves before they are shown. Second heart: "Does the answer follow the chain?". The live model is small and does badly, on
-# purpose: say so early, and come back to it at "Emergent?".
+# 60 minutes. The main part is the middle: "Why should writing help?" and the comparison at equal compute; let the room draw
+# the three curves before they are shown. The second main part is "Does the answer follow the chain?". The live model is
+# small and does badly: say so early, and come back to it at "Emergent?". The ten friends, "the most typical emergent
+# ability" and the gain in interpretability are the deck's.
 
 # %% tags=["skip"]
 import re
@@ -32,15 +38,15 @@ model, tokenizer = load_model("course", precision="fp32")
 # %% [markdown]
 # ## Ten friends
 #
-# > There were 10 friends playing a video game online when 7 players quit. If each player left had 8 lives, how many lives did
-# > they have total?
+# > There were 10 friends playing a video game online when 7 players quit. If each player left had 8 lives, how many lives
+# did > they have total?
 #
-# | | the deck's large model goes on |
+# | | how a large model continues |
 # |---|---|
 # | **A:** The answer is | 80. ✗ |
 # | **A:** Let's think step by step. | … at the start, there were 10 × 8 = 80 lives in total. Then, 7 players quit. This means that 7 × 8 = 56 lives were lost. … 80 − 56 = 24. ✓ |
 #
-# **Predict:** and a model of 135 million weights?
+# **Predict:** what will a model of 135 million parameters answer, at once and after "step by step"?
 
 # %%
 FRIENDS = (
@@ -54,7 +60,8 @@ for tail, length in (
     print(f"A:{tail} …", generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length), "\n")
 
 # %% [markdown]
-# It writes steps. They are not steps *of this problem*. Remember that for the slide on size.
+# Both are wrong (24 is right). It writes steps, but they are not steps *of this problem*. The slide on size comes back to
+# this.
 
 # %% [markdown]
 # ## Two modes
@@ -64,10 +71,11 @@ for tail, length in (
 # | usual mode (常规模式) | question → **answer** |
 # | chain-of-thought mode (思维链模式) | question → **chain of thought** → **answer** |
 #
-# No gradient: the chain is asked for in the prompt, or it is shown by examples.
+# There is no gradient: an instruction in the prompt asks for the chain, or examples show it.
 #
-# Before it was a prompt, it was data: rationales to train on [@ling2017program], *scratchpads* (草稿纸, @nye2021show) on which
-# a model learns to calculate, and GSM8K [@cobbe2021training]: 8,500 school problems with solutions written by people.
+# Before chains were prompted, models were trained on them: rationales [@ling2017program], *scratchpads* (草稿纸,
+# @nye2021show) on which a model learns to calculate, and GSM8K [@cobbe2021training]: 8,500 school problems with solutions
+# written by people.
 
 # %% [markdown]
 # ### Few-shot: show chains
@@ -91,7 +99,8 @@ print(few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li have now?",
 # %% [markdown]
 # ### Zero-shot: ask for one
 #
-# @kojima2022large: no example, one sentence. **Predict:** which of these helps text-davinci-002 on MultiArith?
+# @kojima2022large: no example, one sentence. **Predict:** which kind of sentence helps text-davinci-002 on MultiArith: an
+# instructive, a misleading or an irrelevant one? By how many points?
 
 # %% tags=["hide-input"]
 triggers = tables.load("zero_shot_triggers").sort_values("multiarith_percent")
@@ -108,8 +117,8 @@ ax.legend(title="kind of sentence", loc="lower right")
 plt.show()
 
 # %% [markdown]
-# Not the magic of words: what invites *steps* helps. An answer is then read off the chain by a second call, "Therefore, the
-# answer (arabic numerals) is".
+# The sentences that ask for steps help much; misleading and irrelevant ones give about the same as no sentence. A second
+# call, "Therefore, the answer (arabic numerals) is", then reads the answer from the chain.
 
 # %% [markdown]
 # ### Tuned models do it unasked
@@ -118,13 +127,13 @@ plt.show()
 print(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=4)))
 
 # %% [markdown]
-# In a chat the course model writes a chain of itself: instruction data (chapter 2) is full of worked solutions. For today's chat
-# models the question is rather how to keep a chain *short*.
+# In a chat the course model writes a chain without being asked (a wrong one, cut here after 70 tokens). A likely reason is
+# that instruction data (chapter 2) contains many worked solutions.
 
 # %% [markdown]
-# ## Honest scores
+# ## Scores with intervals
 #
-# 18 little problems with exact answers, two styles, our model. **Predict** both shares.
+# 18 small problems with exact answers, two styles, our model. **Predict** both shares of right answers.
 
 # %% tags=["hide-input"]
 NAMES, THINGS = ["Tom", "Ana", "Li"], ["cards", "pens", "stamps"]
@@ -177,14 +186,20 @@ said = both_styles(model, tokenizer)
 print("a chain:", problems[-1][0], "→", said[True][-1].strip(), f"(right: {problems[-1][1]})")
 
 # %% [markdown]
-# Wide intervals, but they do not overlap: here a chain gains. All of the gain is in the problems of one step (6 of 6). With two
-# or three the model *leaves steps out*, as in the example, and is right once in twelve. Lab 08 asks 36 others: 0.50 against 0.17
-# at one step, and beyond it nothing.
+# On these problems the chain helps: it is right in some, and the answer at once in none. (An interval without width, as the
+# first one, is a weakness of the bootstrap: 0 of 18 is compatible with a share of up to 0.18 by Wilson's formula. At full
+# size there are seven problems where only the chain is right and none where only the answer at once is; by a sign test that
+# is unlikely to be chance.) Nearly all of the gain is in the problems of one step.
+#
+# With two or three steps most chains fail, and many have too few equations. We cannot say why: the *last* of our two
+# examples has a single step, and the model may simply copy its length. Examples with more steps are the control, and it is
+# not run here. Lab 08 asks 36 other problems, with an interval of the paired difference that contains 0.
 
 # %% [markdown]
 # ### The same, with a larger model
 #
-# If there is a GPU with room for it, this cell asks a model fifty times larger, in int8 (chapter 10). Nothing below needs it.
+# If there is a GPU with enough memory, this cell asks a model about fifty times larger, in int8 (chapter 10): does its
+# chain work for three steps? Nothing below needs it. Without a GPU the cell only prints how much memory it needs.
 
 # %% tags=["hide-input"]
 LARGER = "qwen2.5-7b"  # 15 GB to fetch
@@ -198,7 +213,8 @@ except CourseError as error:  # no such GPU here, or no way to the hub
 # %% [markdown]
 # ## Emergent?
 #
-# The deck calls chain of thought the most typical *emergent ability* (涌现能力) of large models. The numbers behind it:
+# Chain of thought is often called the most typical *emergent ability* (涌现能力) of large models. **Predict:** from which
+# size on does a chain raise the accuracy on GSM8K? The published numbers:
 
 # %% tags=["hide-input"]
 sizes = tables.load("chain_of_thought_sizes")
@@ -213,8 +229,8 @@ axes[0].legend(fontsize=11)
 plt.show()
 
 # %% [markdown]
-# @wei2022chain, Tables 2–4, few-shot. On GSM8K every model below 10 billion weights *loses* by writing: its chains are "fluent
-# but illogical". Ours is left of the leftmost point.
+# @wei2022chain, Tables 2–4, few-shot. On GSM8K every model below 10 billion parameters has a slightly *lower* accuracy with
+# a chain: its chains are "fluent but illogical". Ours is smaller than the smallest of them.
 
 # %% [markdown]
 # ### Look again
@@ -226,25 +242,27 @@ for p in (0.5, 0.8, 0.95, 0.99):
     print(f"one step {p:.2f} · four steps {p**4:.2f} · eight steps {p**8:.2f}")
 
 # %% [markdown]
-# A smooth rise of $p$ with size looks like a leap in the answers (chapter 4's ruler; @schaeffer2023emergent).
+# A smooth rise of $p$ with size looks like a jump in the answers (the choice of the metric, chapter 4;
+# @schaeffer2023emergent).
 #
-# - **Size is a proxy.** These were models of 2022, trained on little worked mathematics. Small models that are *trained* on
-#   chains use them well: distilled ones [@deepseekai2025r1], and the 100,000 weights of our lab.
+# - **Size is not the only cause.** These were models of 2022. Small models that are *trained* on chains use them well:
+#   distilled ones [@deepseekai2025r1], and the models with 100,000 parameters in our lab.
 
 # %% [markdown]
 # ## Not for everything
 #
-# The deck: better in mathematical, commonsense (常识) and logical reasoning. With care:
+# Chains are said to help in mathematical, commonsense (常识) and logical reasoning. The largest models on CommonsenseQA:
 
 # %%
 common = sizes[(sizes["task"] == "CommonsenseQA") & (sizes["parameters_billion"] > 100)]
 common[["family", "parameters_billion", "standard_percent", "chain_percent"]].set_index("family")
 
 # %% [markdown]
+# - In the table above two of three models gain a few points and one loses some.
 # - @kojima2022large found no gain on commonsense questions without examples.
 # - @sprague2025cot, over 100 papers and 20 data sets with 14 models: strong gains in mathematics and logic, much smaller
 #   ones elsewhere. On MMLU hardly any gain is left without an equals sign in question or response.
-# - And where an exact tool exists (a calculator, a solver), the tool does better than the chain.
+# - Where an exact tool exists (a calculator, a solver), the tool does better than the chain [@sprague2025cot].
 
 # %% [markdown]
 # ## Why should writing help?
@@ -268,23 +286,25 @@ grid(axes[1], 8, "with a chain: what is written is read again", path, ["3", "+5"
 plt.show()
 
 # %% [markdown]
-# A transformer has as many layers for a hard question as for an easy one. Each written token goes through *all layers again* and
-# carries a result with it: the chain is a loop.
+# How to read the pictures: circles are positions (left to right) in layers (bottom to top); an orange path is one way that
+# a result can take. In one pass it can only go up, so no more steps can follow one another than there are layers (left: one
+# of many paths). With a chain each written token is read again and goes through *all layers again*, with the result so far
+# (right). So the chain works like a loop.
 
 # %% [markdown]
 # ### What is proved
 #
 # @feng2023revealing: a transformer of bounded depth cannot evaluate arithmetic expressions directly unless its size grows
 # faster than any polynomial in their length (if two complexity classes, TC⁰ and NC¹, differ, as is believed). One of
-# *constant* size can, if it writes the steps. @li2024chain: with enough steps, constant depth does whatever a circuit of that
-# size does.
+# *constant* size can, if it writes the steps. @li2024chain: with enough steps, constant depth does whatever a circuit of
+# that size does.
 #
-# It says what *can* be computed. Not that training finds it, nor that a prompt brings it out.
+# These theorems say what *can* be computed. They do not say that training finds it, or that a prompt makes a model do it.
 
 # %% [markdown]
-# ## A race at equal compute
+# ## A comparison at equal compute
 #
-# Lab 08: two layers, 100,000 weights, from scratch, on sums like `3+5*7-2` from left to right, last digit only.
+# Lab 08: two layers, 100,000 parameters, from scratch, on sums like `3+5*7-2` from left to right, last digit only.
 #
 # | style | text | |
 # |---|---|---|
@@ -292,8 +312,8 @@ plt.show()
 # | chain | `3+5*7-2?3+5=8` `8*7=6` `6-2=4` `!4` | |
 # | dots | `3+5*7-2?...............!4` | as long as the chain |
 #
-# Each gets the same FLOPs, so the direct model sees more than twice as many problems. **Predict:** share of right answers against the
-# number of steps, trained on 1 to 5, tested on 1 to 7. Draw three curves.
+# Each gets the same training FLOPs, so the direct model sees more than twice as many problems. **Predict:** draw three
+# curves, the share of right answers against the number of steps, trained on 1 to 5 steps, tested on 1 to 7.
 
 # %% tags=["hide-input"]
 race = lab.budget(full=tables.load("chain_steps"), quick=tables.load("chain_steps").query("steps <= 2"))
@@ -313,14 +333,25 @@ ax.legend(fontsize=11)
 plt.show()
 
 # %% [markdown]
-# One step: everybody. Then the direct model falls, although it saw more than twice as many problems, to 0.2: it knows whether the answer
-# is odd or even, no more (lab 08). Dots: as much computation, no gain. The chain: 0.9 at four steps, 0.74 at five. Beyond the lengths
-# it was trained on, it loses its place: a chain buys depth, not length.
+# With one step all three are right. From two steps on the direct model falls, although it saw more problems, to twice the
+# chance level: it has learnt whether the answer is odd or even (lab 08). The dots have as many tokens as the chain and are
+# no better. The chain stays far above both up to five steps. Beyond the lengths of the training it fails, too.
+#
+# Note that the chain differs from the dots in *two* ways. Its tokens carry results to the answer, and in training each of
+# them is a target: the chain model is told every step, the others only the last digit. This comparison cannot separate the
+# two. (The error bars are a percentile bootstrap over five seeds, which covers about 85 %, not 95 %; the gap between the
+# curves is far larger.)
 
 # %% [markdown]
 # ### Is it only more computation?
 #
-# @wei2022chain asked LaMDA 137B too:
+# @wei2022chain asked LaMDA 137B, with other texts in place of the chain in the examples:
+#
+# - *equation only*: the model writes one equation, then the answer;
+# - *variable compute only*: as many dots as the equation has characters, then the answer;
+# - *reasoning after answer*: the chain comes after the answer.
+#
+# **Predict:** which of them reaches the accuracy of the chain?
 
 # %% tags=["hide-input"]
 ablations = tables.load("chain_of_thought_ablations")
@@ -331,22 +362,23 @@ ax.set(title="GSM8K, LaMDA 137B (Wei et al. 2022, Table 6)", xlabel="right answe
 plt.show()
 
 # %% [markdown]
-# Dots instead of steps: nothing. The chain *after* the answer: nothing. Trained on purpose, models can learn to compute in
-# dots for some tasks, but it is hard to learn [@pfau2024think].
+# None of them: all three are about as good as no chain, or a little worse. So for this model more tokens alone do not help,
+# and neither does an equation without the words. If trained for it, models can learn to compute in dots for some tasks, but
+# it is hard to learn [@pfau2024think].
 
 # %% [markdown]
 # ## Ask often, then vote
 #
-# *Self-consistency* (自洽性, @wang2023self): draw many chains with a temperature, read each answer, take the most frequent.
-# There are many right roads to one answer; wrong roads seldom meet.
+# *Self-consistency* (自洽性, @wang2023self): draw many chains with a temperature, read each answer, take the most frequent
+# one. The idea: different right chains end in the same answer, and wrong chains seldom agree.
 #
 # GSM8K, PaLM 540B with 40 chains: 74.4 %, 17.9 points above one greedy chain.
 
 # %% [markdown]
 # ### Explorer: when does voting help?
 #
-# One chain is right with chance $p$. If it errs, its error is the *favourite* wrong answer with a given chance, else one of twenty
-# others. **Predict:** at $p = 0.3$, does voting help or hurt?
+# This is a simulation. One chain is right with chance $p$. If it is wrong, it gives the most frequent (*favourite*) wrong
+# answer with a given chance, else one of twenty others. **Predict:** at $p = 0.3$, does voting help or hurt?
 
 # %% tags=["hide-input"]
 def voting(right=0.4, favourite=0.2):
@@ -371,8 +403,9 @@ plt.show()
 widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 
 # %% [markdown]
-# A vote finds what is *most frequent*, not what is right. It helps as long as the right answer beats each single wrong one, even when
-# most chains err; against a systematic error it makes the error certain.
+# It helps, although most chains are wrong, because each single wrong answer is rarer than the right one. A vote finds what
+# is *most frequent*, not what is right: set the favourite error above the right answer, and many votes make the error
+# nearly certain.
 
 # %% [markdown]
 # ## Least-to-most, in brief
@@ -380,29 +413,30 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # Chains fail on problems harder than their examples. *Least-to-most* (从易到难, @zhou2023least) uses two prompts:
 #
 # 1. **Divide:** "To answer this, which smaller questions must be answered first?"
-# 2. **Solve in order:** ask them one by one, each with the answers so far in the prompt.
+# 2. **Solve one after another:** ask each with the answers so far in the prompt.
 #
-# SCAN (turn commands into actions), split by length, code-davinci-002 with 14 examples: at least 99 % right, against 16 % with
-# a chain (abstract of the paper).
+# SCAN (turn commands into actions), split by length, code-davinci-002 with 14 examples: at least 99 % right, against 16 %
+# with a chain (abstract of the paper).
 #
-# The same thought in other forms: programs as chains, trees of partial solutions, tools.
+# Related ideas: let the model write a program and run it, search in a tree of partial solutions, call tools.
 
 # %% [markdown]
 # ## Does the answer follow the chain?
 #
-# The deck: chains improve *interpretability* (可解释性). If the answer comes from the chain! @lanham2023measuring test by
-# interfering:
+# Chains are said to improve *interpretability* (可解释性). That holds only if the answer comes from the chain.
+# @lanham2023measuring test this by changing the chain:
 #
 # - **Early answering** (提前作答): cut the chain. Does the answer change?
 # - **A mistake** (加入错误): change a step. Does the answer follow?
 # - **Filler**: dots instead. **Paraphrase**: other words.
 #
-# If nothing changes the answer, the chain is decoration (*post hoc*, 事后解释).
+# If nothing changes the answer, the chain is only an explanation afterwards (*post hoc*, 事后解释).
 
 # %% [markdown]
 # ### Live: cut it, break it
 #
-# A chain for the ten friends, given to our model piece by piece; it only has to say the number.
+# We give our model a chain for the ten friends, sentence by sentence; it only has to say the number. **Predict:** what is
+# its answer after two and after three sentences, with the right chain and with a mistake in it (10 - 7 = 4)?
 
 # %% tags=["hide-input"]
 CHAIN = [" 10 friends play.", " 7 quit, so 10 - 7 = {left} are left.", " Each has 8 lives, so {left} * 8 = {total}."]
@@ -430,8 +464,10 @@ axes[0].set_ylabel("probability of the answer")
 plt.show()
 
 # %% [markdown]
-# The model says the last number it has read: 3, then 24. With a mistake in the second step it says 4, then 32. It follows the chain
-# wherever that leads; asked without one, it does not have the answer.
+# The likeliest answer is the last result that it has read: 3, then 24; with the mistake 4, then 32. Without a chain, 24 is
+# unlikely. So the answer depends on the text of the chain. But this does not show that the model *reasons along* it: a
+# model that copies the last number, whatever it means, gives the same picture. The control is a chain with an irrelevant
+# number at its end ("The game costs 15."); it is not run here.
 
 # %% [markdown]
 # ### Explorer: your own mistake
@@ -451,14 +487,14 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
 # %% [markdown]
 # ### What larger models do
 #
-# - @lanham2023measuring: it varies widely by task; on some the answer hardly depends on the chain. On most tasks they tried,
-#   the larger and more able a model, the *less* its answer needs the chain. (@bentham2024chain: partly the metric; it goes
-#   along with accuracy.)
+# - @lanham2023measuring: it varies widely by task; on some the answer hardly depends on the chain. On most tasks they
+#   tried, the larger and more able a model, the *less* its answer needs the chain. (@bentham2024chain: partly the metric;
+#   it goes along with accuracy.)
 # - @turpin2023language: reorder the options of the few-shot examples so that the answer is always "(A)", or write that you
-#   think a wrong one is right. Models follow: on 13 tasks of BIG-bench Hard accuracy falls by up to 19 points the first way,
-#   36 the second, and the chains *argue* for the wrong answer and do not mention the cause.
+#   think a wrong one is right. Models follow: on 13 tasks of BIG-bench Hard accuracy falls by up to 19 points the first
+#   way, 36 the second, and the chains *argue* for the wrong answer and do not mention the cause.
 #
-# A chain that sounds right and is not the reason is worse than none: it earns trust.
+# A chain that sounds right but is not the reason for the answer can do harm, because people trust the answer more.
 
 # %% [markdown]
 # ## From a prompt to a way of training
@@ -471,52 +507,56 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
 # | @lightman2024verify | the model; people judge each step | each step |
 # | o1 [@openai2024learning], DeepSeek-R1 [@deepseekai2025r1] | the model, by reinforcement learning | the answer |
 #
-# What is new is not the chain. It is that a problem whose answer can be *checked* pays for learning to write good ones.
+# What is new in the last row is not the chain but its training: where an answer can be *checked* by a program, the check is
+# a reward, and the model learns which chains lead to right answers.
 
 # %% [markdown]
 # ### What was reported
 #
-# DeepSeek-R1-Zero [@deepseekai2025r1, arXiv v1]: reinforcement learning (chapter 3) on a base model, reward by rule for right
-# answers and format, no example chains. Problems of the competition AIME 2024, one chain (a mean over samples):
+# DeepSeek-R1-Zero [@deepseekai2025r1, arXiv v1]: reinforcement learning (chapter 3) on a base model, reward by rule for
+# right answers and format, no example chains. Problems of the competition AIME 2024, one chain (a mean over samples):
 #
 # $$15.6\,\% \;\longrightarrow\; 71.0\,\%, \qquad \text{vote of 64: } 86.7\,\%$$
 #
-# On the way chains grew by themselves to thousands of tokens, with checks and new starts. (The version in *Nature* reports 77.9 %.)
+# During the training the chains became longer, up to thousands of tokens, with checks and new starts, although nobody asked
+# for that. (The version in *Nature* reports 77.9 %.)
 #
 # **With care:** 30 problems; what the base model had read is not known in full; details of o1 are not published.
 
 # %% [markdown]
-# ### Thinking has a price
+# ### The compute of a chain
 #
-# A token costs about $2N$ FLOPs to write. **Predict:** a model of 7 billion weights writes a chain of 2,000 tokens. How large may a model
-# be that answers in 10 tokens for the same price?
+# Writing a token costs about $2N$ FLOPs. **Predict:** a model of 7 billion parameters writes a chain of 2,000 tokens. How
+# large may a model be that answers in 10 tokens with the same FLOPs?
 
 # %%
 for chain in (200, 2_000, 20_000):
     print(f"{chain:>6} tokens of a 7-billion model = 10 tokens of a model of {7 * chain / 10:>8,.0f} billion")
 
 # %% [markdown]
-# @snell2024scaling: spent well (longer where it pays, votes or a verifier where not), computation at the time of the answer
-# (测试时计算) can stand for size: on problems that a small model sometimes solves, it outperforms one 14 times larger at equal
-# FLOPs. On the hardest problems, more thinking does not help; there training does.
+# @snell2024scaling: if it is used well (revisions for some problems, samples with a verifier for others), *test-time
+# compute* (测试时计算) can replace size: on problems that a small model sometimes solves, it does better than a model 14
+# times larger at equal FLOPs. On the hardest problems it hardly helps; there more training does.
 
 # %% [markdown]
-# ### Is a reasoning model's chain honest?
+# ### Does a reasoning model's chain mention its reasons?
 #
-# @chen2025reasoning: put a hint to an answer into the question. When the hint changes the answer, does the chain say so?
-# Claude 3.7 Sonnet: in 25 % of cases on average; DeepSeek-R1: 39 %. Reinforcement learning on answers improved that at first,
-# and then no more.
+# @chen2025reasoning put a hint to an answer into the question. When the hint changes the answer, does the chain say so?
+# Claude 3.7 Sonnet does in 25 % of cases on average, DeepSeek-R1 in 39 %. Reinforcement learning on answers improved that
+# at first, and then no more.
 #
-# So a chain is **evidence** about what a model does, and worth reading. It is not a **record**.
+# So a chain is **evidence** about what a model does, and worth reading. It is not a complete **record**.
 
 # %% [markdown]
 # ## What to take home
 #
 # - Question → chain → answer: shown by examples, asked for by a sentence, or trained in.
-# - It helps where a problem has *steps*, and where the model can do each of them. Ours cannot; then a chain is longer nonsense.
-# - Why: a result that is written is read again by all layers. At equal compute the chain won; dots did not.
-# - Votes find the frequent answer. Verifiers and rewards look for the right one.
-# - A chain may or may not be the reason. Cut it, break it, and see.
+# - It helps where a problem has *steps*, and where the model can do each of them. Our small model gains on problems of one
+#   step, where the chain is an equation to copy, and mostly fails on longer ones.
+# - Why: a result that is written is read again by all layers. At equal compute a trained chain was far better than dots; it
+#   also had a target at each step.
+# - Votes find the most frequent answer. Verifiers and rewards look for the right one.
+# - A chain may or may not be the reason for the answer. Cut it, change it, and add the control that copies the last number.
 #
 # **Ask yourself:** a vendor shows you a flawless chain for a credit decision. Which two experiments do you ask for?
 
