@@ -315,6 +315,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# The change $BA$ itself grows in proportion to $r$; divided by $r$ it keeps its size, divided by $\sqrt r$ it still grows.
+
+# %% [markdown]
 # ### Is α usually 1?
 #
 # With $\alpha/r$ a change of rank needs no new learning rate. @kalajdzievski2023rank: over a whole training it is too careful
@@ -423,6 +426,9 @@ plt.show()
 
 # %%
 widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES));
+
+# %% [markdown]
+# The base: the adapter is a sliver at every rank. What LoRA removes are the gradients and Adam's averages.
 
 # %% [markdown]
 # ## Merge at inference
