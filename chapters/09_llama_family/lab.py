@@ -333,7 +333,7 @@ def visible():
 # the third.
 #
 # Queries may be fewer than keys: when decoding, we ask for the *last* $n$ of $m$ tokens, and the others come from the
-# cache. Each token sees itself and what stands before it.
+# cache. Each token sees itself and the tokens before it.
 
 # %% tags=["exercise:grouped_query_attention"]
 def grouped_query_attention(q, k, v):

@@ -366,7 +366,7 @@ def visible():
 # ## 4 · Merge
 #
 # The change is a matrix of the same shape as $W$. Add it once, and the model runs as fast as before: nothing is computed beside
-# it any more. (Adapters of the older kind are *between* the layers and cannot be folded in; @houlsby2019parameter.)
+# it any more. (Adapters of the older kind are *between* the layers and cannot be merged; @houlsby2019parameter.)
 
 # %% tags=["exercise:merge"]
 def merge(base, A, B, scaling):

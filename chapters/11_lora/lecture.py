@@ -3,9 +3,10 @@
 #
 # **Making a large model small, part two: a small change instead of a large copy** (大模型的低秩微调)
 #
-# Fine-tuning GPT-3 for one task makes 350 GB of new weights. The next task makes 350 GB more. How much of that is news?
+# Fine-tuning GPT-3 for one task makes 350 GB of new weights. The next task makes 350 GB more. How much of
+# that is really new?
 #
-# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ begins at zero and what $\alpha/r$ is
+# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ is initialized with zero and what $\alpha/r$ is
 # for, count its memory for any model, choose the matrices it goes to, and serve many tasks from one base.
 
 # %% [markdown] tags=["notes"]
@@ -278,8 +279,8 @@ plt.show()
 # %% [markdown]
 # ### What each initialization does
 #
-# - **B zero:** the model begins as it was. Only $B$ has a gradient at first; then $A$ gets one too.
-# - **Both zero:** a saddle. No gradient anywhere, for ever.
+# - **B zero:** at the start the model is what it was. Only $B$ has a gradient at first; then $A$ gets one too.
+# - **Both zero:** a saddle point. Neither matrix has a gradient, so nothing ever changes.
 # - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Here the noise
 #   happened to lower the first loss, and the accuracy after training is lower than with $B$ zero. One seed on an easy task:
 #   we cannot tell whether the initialization is the reason.)
@@ -368,7 +369,7 @@ plt.show()
 
 # %% [markdown]
 # Hardly: no line rises steadily with the rank. (On MultiNLI the ranks differ by more than the fluctuation, but up and down.)
-# Adding W_v to W_q gains more than 64 times the rank. The authors warn: a small $r$ need not do for every task;
+# Adding W_v to W_q gains more than 64 times the rank. The authors warn: a small $r$ may not be enough for every task;
 # a new *language*, say, could well need full fine-tuning.
 
 # %% [markdown]
@@ -428,7 +429,7 @@ plt.show()
 widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES));
 
 # %% [markdown]
-# The base: the adapter is a sliver at every rank. What LoRA removes are the gradients and Adam's averages.
+# Mostly the base: the adapter is small beside it. What LoRA removes are the gradients and Adam's averages.
 
 # %% [markdown]
 # ## Merge at inference
@@ -464,7 +465,7 @@ for name, m in (("base", model), ("LoRA beside", beside), ("LoRA merged", merged
     print(f"{name:<12} {milliseconds(m, lab.budget(full=12, quick=2)):.0f} ms for {ids['input_ids'].shape[1]} tokens")
 
 # %% [markdown]
-# *Adapters* (适配器) of the older kind stand between layers and cannot be folded in: on GPT-2 medium, one text of 128 tokens,
+# *Adapters* (适配器) of the older kind are layers of their own between the model's layers, and cannot be merged: on GPT-2 medium, one text of 128 tokens,
 # they cost 21 to 30 % more time [@hu2022lora, table 1].
 
 # %% [markdown]
@@ -642,7 +643,7 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # %% [markdown]
 # ## What LoRA does not do
 #
-# - **It learns less and forgets less** [@biderman2024lora]: on code and mathematics low-rank LoRA stays behind full
+# - **It learns less and forgets less** [@biderman2024lora]: on code and mathematics low-rank LoRA is worse than full
 #   fine-tuning, and keeps more of what the base could do. The true updates there had ranks 10 to 100 times those in use.
 # - **It learns differently** [@shuttleworth2025lora]: merged weights hold large new singular directions, *intruder
 #   dimensions*, where full fine-tuning has none.

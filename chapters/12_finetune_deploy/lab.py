@@ -307,7 +307,7 @@ def visible():
 # %% [markdown]
 # ## 3 · The loop
 #
-# Everything that a training program does for you stands on a few lines: take a batch, compute the loss, its gradient, keep
+# A training program is built on a few lines: take a batch, compute the loss, its gradient, keep
 # the gradient from being too long, let the optimizer make a step, move the learning rate, forget the gradient. Write them.
 # The learning rate *warms up* (预热) in a straight line and falls to zero in another: `Trainer`'s default shape.
 
@@ -858,7 +858,7 @@ plt.show()
 # ## 7 · What is in the file
 #
 # An adapter is what was learnt and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
-# the name of the layer they belong to, *without* the adapter's name, so that whoever loads it may call it as they like;
+# the name of the layer they belong to, *without* the adapter's name, so that a user may give it any name;
 # `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, can
 # run a program when you open it.)
 
@@ -999,7 +999,7 @@ print(f"{sentence!r}: positive {inside[1]:.4f} here, {outside[1]:.4f} there")
 # %% [markdown]
 # ## 8 · Which words decided?
 #
-# Whoever uses the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; @li2016understanding). Take a
+# Users of the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; @li2016understanding). Take a
 # piece out of the text and look how far the score falls. The score of a label: how much likelier it is than all others
 # together,
 # $s = \log p - \log(1 - p)$. It costs one run for each piece.

@@ -505,8 +505,8 @@ print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.
 # ### And if many come?
 #
 # One model, one request at a time, each $s$ seconds; people arrive at random, and the server is busy a share $\rho$ of the time
-# (the *load*, 负载). How long is the mean wait $W$? Who arrives waits for the rest of the request in service, on average
-# $\rho \cdot s/2$, and $s$ for each one in the queue. At $\rho / s$ arrivals per second, $W \rho / s$ people are in the queue on
+# (the *load*, 负载). How long is the mean wait $W$? A new request waits for the rest of the request in service, on average
+# $\rho \cdot s/2$, and $s$ for each request that is in the queue. At $\rho / s$ arrivals per second, $W \rho / s$ people are in the queue on
 # average (Little's law). So $W = \rho s / 2 + \rho W$, that is
 #
 # $$W = \frac{\rho\, s}{2\,(1 - \rho)}$$
