@@ -521,7 +521,7 @@ for name, threshold in (("LLM.int8(), outliers apart", 6.0), ("plain int8, no ou
 
 # %% [markdown]
 # On the course model plain int8 errs by about one per cent, although this layer has the most extreme channel of all. Why so
-# little? The error is divided by the norm of the exact outputs. The outliers are a thousand times larger than the
+# little? The error is divided by the norm of the exact outputs. The outliers are hundreds of times larger than the
 # other channels, so they make up most of that norm, and the largest of a row is coded without error. Besides, each token has
 # its own scale: only a token that contains an outlier gets a coarse step. A small error *relative to the norm* can
 # therefore hide that the ordinary channels of these tokens were rounded away. What counts in the end is the model's
@@ -982,7 +982,7 @@ table.round({"MB": 0, "tokens/s": 0, "perplexity": 1, "low": 1, "high": 1, "adde
 #
 # - Which formats can you tell from fp32 (the interval of the added nats per token excludes 0), and which not? How large is
 #   the largest of the small ones, as a factor on the perplexity?
-# - LLM.int8() adds more than your weight-only layer. That is no surprise: your layer keeps the activations in full
+# - At full budget LLM.int8() adds more than your weight-only layer. That is no surprise: your layer keeps the activations in full
 #   precision, LLM.int8() rounds them too. So this pair says nothing about outliers. Which row is missing? (The same 8-bit
 #   product with `threshold=float("inf")`: only the difference between these two shows what separating the outliers gains.)
 # - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that, and which row saves both?
