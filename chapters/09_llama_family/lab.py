@@ -11,7 +11,7 @@
 #    RoPE), *SwiGLU* (门控前馈网络) and *grouped-query attention* (分组查询注意力, GQA),
 # 2. build the decoder and compare its logits with the library's, on short and on longer texts,
 # 3. add a *KV cache* (键值缓存), show that it changes nothing but the time, and compute what it costs,
-# 4. count the weights of LLaMA 7B to 65B and Llama 2 70B from their configurations,
+# 4. count the parameters of LLaMA 7B to 65B and Llama 2 70B from their configurations,
 # 5. sample with *temperature* (温度), *top-k* and *top-p*, and chat.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
@@ -271,8 +271,9 @@ def visible():
 # %% [markdown]
 # ## 4 · SwiGLU
 #
-# Two thirds of a layer's weights are its feed-forward network. Instead of one hidden layer there are two, and one *gates*
-# the other [@shazeer2020glu]:
+# Most of a layer's parameters are its feed-forward network: two thirds in LLaMA 7B, three quarters in the course model, whose
+# attention is smaller because its keys and values are shared by groups of heads. Instead of one hidden layer there are two,
+# and one *gates* the other [@shazeer2020glu]:
 #
 # $$\text{SwiGLU}(x) = W_\text{down} \big( \text{SiLU}(W_\text{gate}\, x) \odot W_\text{up}\, x \big)$$
 #
@@ -332,7 +333,7 @@ def visible():
 # the third.
 #
 # Queries may be fewer than keys: when decoding, we ask for the *last* $n$ of $m$ tokens, and the others come from the
-# cache. Each token sees itself and what stands before it.
+# cache. Each token sees itself and the tokens before it.
 
 # %% tags=["exercise:grouped_query_attention"]
 def grouped_query_attention(q, k, v):
@@ -581,8 +582,8 @@ def visible():
 # %% [markdown]
 # ### The real weights
 #
-# Now the real thing. **Predict:** the same weights, the same formulas, other code. How far will your logits be from those
-# of `transformers`, in float32? (Logits go up to about 40 here.)
+# Now the real weights. **Predict** and write down: the same weights and formulas, other code. How far will your logits be
+# from those of `transformers`, in float32? (Logits go up to about 40 here, and a float32 has about seven digits.)
 
 # %% tags=["experiment"]
 PROMPTS = {
@@ -623,9 +624,12 @@ rows = {name: distances(tokens_of(text)) for name, text in PROMPTS.items()}
 pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused", "eager, fused"])
 
 # %% [markdown]
-# Not close: *equal*, to the last bit. The same products in the same order give the same numbers. By default `transformers`
-# takes a fused attention kernel, which adds in another order; the library's own two kernels differ by some $10^{-5}$, and
-# from the fused one you are as far as its `eager` is. All are within $10^{-4}$, and the next token is the same everywhere.
+# Differences up to a few $10^{-4}$ are what float32 allows: with logits up to 40, seven digits and thirty layers, another
+# order of additions is enough for that. So your code is right if the first column of differences is 0 *or* of this size. It
+# is exactly 0 only if your code rounds at the same places as the library. For example, $\theta^{-2i/d}$ and
+# $1/\theta^{2i/d}$ are the same number on paper, but not always in float32. By default `transformers` takes a fused attention
+# kernel, which adds in another order: compare the column "eager, fused", where the library differs from itself. A difference
+# of 0.1 or another next token would be a bug.
 #
 # ### A longer text
 #
@@ -641,8 +645,8 @@ with torch.inference_mode():
 print(f"{LONG} tokens: largest difference of the logits {off:.1e}")
 
 # %% [markdown]
-# What is a long context good for? Take the last quarter of that text, and let the model see more and more of what stands
-# before it.
+# What is a long context good for? Take the last quarter of that text, and let the model see more and more of the text
+# before it. **Predict** and write down: how many of the 768 tokens before it bring half of the gain?
 
 # %% tags=["experiment"]
 target = LONG // 4
@@ -657,15 +661,16 @@ for context in (0, 16, 64, 256, LONG - target):
 print(f"nats a token of the last {target}, by tokens before them:", rows)
 
 # %% [markdown]
-# The text is the same, the tokens to be foreseen are the same, and yet each step back helps: names that were defined far
-# above, the style of the file. Nothing in your code knows a longest length; whether the *weights* can use what is far away
-# is a matter of how they were trained (here on texts of up to 8192 tokens).
+# The text and the tokens to be predicted are the same, and the loss falls with each longer context. Most of the gain comes from
+# the nearest few dozen tokens. Possible reasons for the rest are names that were defined far above, and the style of
+# the file; we did not test which. And this is one file: another may gain more or less. Nothing in your code knows a longest
+# length; whether the *weights* can use distant tokens depends on how they were trained (here on texts of up to 8192 tokens).
 
 # %% [markdown]
 # ### What if one part is wrong?
 #
-# A wrong part need not crash. It may make a model that is somewhat worse, and nobody knows why. Five mistakes, made in the
-# weights or the configuration so that your code stays as it is. **Predict** the order, from harmless to fatal.
+# A wrong part need not crash. It may make a model that is somewhat worse, and nobody knows why. Five changes, made in the
+# weights or the configuration so that your code stays as it is. **Predict** and write down the order, from harmless to fatal.
 
 # %% tags=["experiment"]
 def edited(edit):
@@ -728,18 +733,21 @@ for name in losses:
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
-# Exchange gate and up, or forget the norms' weights, and the model is gone: a blind guess among 49,152 tokens costs 10.8
-# nats. Nobody would miss that. But a file in Meta's order of pairs costs 0.6 nats, a wrong theta next to nothing on
-# sentences as short as these: such a model still talks, only worse, and on longer texts worse again. Compare logits with a
-# reference before you believe that a port is right.
+# From harmless to fatal: theta, Meta's order of pairs, one key-value head, norms without weights, gate and up exchanged. A
+# uniform guess among 49,152 tokens has a loss of 10.8 nats per token, so the last two are worse than guessing: you would
+# notice. But Meta's order of pairs and a wrong theta cost so little on sentences as short as these that such a model still
+# writes English. (On longer texts we expect more damage; we did not measure it.) So compare logits with a reference before you
+# believe that a port is right.
 #
-# The last row is no mistake but a wish: multi-query attention, by averaging. It does not come for nothing; @ainslie2023gqa
-# average and then *train on*.
+# "One key-value head for all" is not a mistake but an attempt: multi-query attention, by averaging. Averaging alone nearly
+# destroys the model, because it was not trained so; @ainslie2023gqa average and then *train on*.
 #
 # ## 8 · The cache
 #
 # To write $t$ tokens without a cache, the whole text goes through the model $t$ times. With it, each token goes through
-# once. Two things to show: the same text comes out, and the time differs.
+# once; only attention still looks back at all earlier keys and values, so its work over the whole text stays quadratic. Two
+# things to show: the same text comes out, and the time differs. **Predict** and write down: how many times faster are 40
+# tokens, and the one token after 1024?
 
 # %% tags=["experiment"]
 @torch.inference_mode()
@@ -803,14 +811,16 @@ plt.show()
 print({name: [round(v) for v in values] for name, values in times.items()})
 
 # %% [markdown]
-# Without the cache each new token costs the whole text again, and attention over it; with it the time hardly grows. What is
-# left is reading 135 million weights from memory for one token. That is why a server lets many texts share one pass, and
-# why it then needs so many caches.
+# Without the cache each new token costs a pass over the whole text, so the time grows faster than the text. With it the time
+# grows slowly, because only attention reads the earlier keys and values. Most of what is left at short lengths does not
+# depend on the length: for every token all parameters of the model must be read from memory. That is why a server lets many
+# texts share one pass, and why it then needs so many caches.
 #
 # ## 9 · What it costs
 #
-# The cache buys time with memory. How much, and what did Llama 2 gain by grouping? Count, for any `Shape`, the weights of
-# the model and the bytes of its cache.
+# The cache saves time and costs memory. How much, and what did Llama 2 gain by grouping? Count, for any `Shape`, the
+# parameters of the model and the bytes of its cache. (`bytes_per_element` is the size of one number in the cache;
+# `shape.width` is the model's width $d$.)
 
 # %% tags=["exercise:costs"]
 def costs(shape, tokens, batch=1, bytes_per_element=2):
@@ -902,11 +912,12 @@ for name, config in LLAMAS.items():
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The library's count is met to the last weight. The papers round: LLaMA prints 6.7, 13.0, 32.5 and 65.2 billion for 6.74,
-# 13.02, 32.53 and 65.29 (the last one is cut, not rounded), and "70B" is a name for 69.
+# Your count equals the library's. The papers round: LLaMA prints 6.7, 13.0, 32.5 and 65.2 billion for 6.74, 13.02, 32.53 and
+# 65.29 (the last one is cut off, not rounded), and "70B" is a name for 69.
 #
-# **Predict:** how much memory does the cache of Llama 2 70B need at its full context of 4096 tokens, for 16 texts at once
-# in 16 bits? And how much would it need without grouping, with a key-value head for every one of its 64 query heads?
+# **Predict** and write down: how much memory does the cache of Llama 2 70B need at its full context of 4096 tokens, for 16
+# texts at once in 16 bits? And how much would it need without grouping, with a key-value head for every one of its 64 query
+# heads?
 #
 # The next cell is folded; click it to read the code. It draws the size of the cache that your `costs` gives, for up to 131,072
 # tokens, and prints it for 16 texts of 4096.
@@ -934,13 +945,13 @@ for name, s in lines.items():
     print(f"{name:<48}{costs(s, 4096, batch=16)['cache_bytes'] / 1e9:8.1f} GB for 16 texts of 4096")
 
 # %% [markdown]
-# Grouping by eight divides the cache by eight; the weights, 138 GB in 16 bits, hardly change. That is why the larger models
-# got it first: @touvron2023llama2 use it at 34B and 70B, and from Llama 3 on every size has it.
+# Compare with the first two printed lines. Grouping by eight divides the cache by eight; the parameters, 138 GB in 16 bits,
+# hardly change. @touvron2023llama2 use grouping at 34B and 70B, and from Llama 3 on every size has it.
 #
 # ## 10 · Sampling
 #
-# The likeliest token, always, makes dull and repeating text; a draw from all 49,152 lets in nonsense [@holtzman2020curious].
-# In between:
+# Always taking the likeliest token makes dull and repeating text; a draw from all 49,152 tokens lets in nonsense
+# [@holtzman2020curious]. In between:
 #
 # - *temperature* $T$: divide the logits by $T$. Below 1 the likely gets likelier,
 # - *top-k* [@fan2018hierarchical]: keep the $k$ likeliest,
@@ -1015,9 +1026,9 @@ def visible():
     return [filter_logits(example, top_p=0.75).softmax(-1)] + [filter_logits(logits, **case).softmax(-1) for case in cases]
 
 # %% [markdown]
-# What each setting buys and costs, measured on 24 continuations of one beginning. *Likelihood*: the mean log-probability,
-# by the model itself at temperature 1, of the tokens drawn. *Variety*: of all pairs of neighbouring tokens in eight texts,
-# the share that occur for the first time. **Predict:** which setting has the highest likelihood, which the most variety?
+# What each setting gains and loses, measured on continuations of one beginning. *Likelihood*: the mean log-probability, by the
+# model itself at temperature 1, of the tokens drawn. *Variety*: of all pairs of neighbouring tokens in eight texts, the share
+# that occur for the first time. **Predict** and write down: which setting has the highest likelihood, which the most variety?
 
 # %% tags=["experiment"]
 SETTINGS = {
@@ -1065,10 +1076,11 @@ for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
 pd.DataFrame(rows).T.style.set_properties(**{"text-align": "left"})
 
 # %% [markdown]
-# Read the texts beside the numbers. Likelihood and variety pull in opposite directions, and greedy text repeats itself.
-# Temperature 1.5 has all the variety there is, and no sense. Top-k and top-p cut off the long tail of unlikely tokens:
-# likelier text than at temperature 1, with nearly its variety. (Three groups of eight short texts by a small model: an
-# example, not a ranking.)
+# Read the texts beside the numbers. The highest likelihood belongs to temperature 0.5, the most variety to 1.5, whose text
+# makes no sense: the two pull in opposite directions. Top-k and top-p cut off the long tail of unlikely tokens. At full budget
+# top-k gives likelier text than temperature 1 (the intervals do not overlap); for top-p the intervals overlap, so we cannot
+# tell at this size. The differences in variety between these three are smaller than the range over the groups. (Three groups
+# of eight short texts, one beginning, a small model: an example, not a ranking.)
 #
 # ## 11 · A chat
 #
@@ -1126,7 +1138,7 @@ if talk:
 #   2's text?
 # - **Up-training.** @ainslie2023gqa average the key-value heads, as you did, and then train on for a twentieth of the
 #   original steps. How many steps of fine-tuning bring the one-head model half of the way back?
-# - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats a
+# - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats per
 #   token behind that on a GPU, and what if theta is made larger?
 # - **Padding.** Texts of different lengths in one batch: what has to change in the mask and in the positions?
 # - **A larger one**, on a T4: change `MODEL` to `"tinyllama"`, a Llama too. Do its logits match in float16, and to what

@@ -3,17 +3,19 @@
 #
 # **Open models, and what is inside one** (开源家族：LLaMA与其后继者)
 #
-# Until February 2023 a good language model was, for most people, a web address. Then researchers got LLaMA's weights, and
-# five weeks later two university teams had made chatbots of them, for a few hundred dollars each. What was in these files? Why
-# this architecture, which nearly everybody has since copied? And what may one do with them?
+# Until February 2023 most people could use a good language model only as a web service. Then researchers got LLaMA's
+# weights, and five weeks later two university teams had trained chatbots from them, for a few hundred dollars each. What was
+# in these files? Why this architecture, which many later models use too? And what may one do with the files?
 #
 # After this lecture you can read a model's configuration and say what it costs, explain *RMSNorm*, *RoPE*, *SwiGLU*, *GQA*
 # and the *KV cache*, draw the family from LLaMA to today, and say what a table of benchmarks does not show.
 
 # %% [markdown] tags=["notes"]
 # 60 minutes. The middle part (the block, the cache, grouping) prepares the lab, in which every line of it is written. Let
-# the room guess at each "Predict". The demo "one model, two rulers" is worth five minutes: it explains a puzzle in the
-# deck's own tables. Run the notebook before class; it takes about a minute.
+# the room guess at each "Predict". The demo "one model, three ways to score" is worth five minutes: it offers a hypothesis
+# for a puzzle in the slides' tables. The slide gives 63K conversations for Vicuna, calls a LLaMA both 30B and 33B, and has
+# "N/A" for Falcon on HumanEval; the lecture gives the papers' figures. In the table of Llama 2 the third column is the
+# slide's. Run the notebook before class; it takes about a minute.
 
 # %% tags=["skip"]
 import ast
@@ -35,7 +37,7 @@ lab.start("09_llama_family")
 # %% [markdown]
 # ## What open weights are good for
 #
-# With an address you can ask. With a file you can also
+# With a web service you can ask questions. With a file you can also
 #
 # - **look inside** (this lecture, the lab), measure and repeat a measurement next year,
 # - **change it**: fine-tune (chapters 2, 11), quantize (10), edit (5), align (3),
@@ -46,7 +48,7 @@ lab.start("09_llama_family")
 # %% [markdown]
 # ## Open models, 2019 to 2023
 #
-# The deck's table, row by row from @zhao2023survey and the models' papers. **Sort it.**
+# The survey's table of open models [@zhao2023survey], checked against the models' papers. **Sort it.**
 
 # %% tags=["hide-input"]
 opened = tables.load("open_models")
@@ -75,13 +77,14 @@ widgets.explorer(
 );
 
 # %% [markdown]
-# The deck's columns have slipped by one: T5 has *no* base model; T0, Tk-Instruct and Flan-T5 are tuned from **T5**, mT0
-# from mT5, BLOOMZ from BLOOM, OPT-IML from OPT. No row has RLHF. Blank: not published.
+# T0, Tk-Instruct and Flan-T5 are tuned from T5, mT0 from mT5, BLOOMZ from BLOOM, OPT-IML from OPT. All others were trained
+# from scratch. Blank: not published, or not applicable.
 
 # %% [markdown]
 # ### The same as a timeline
 #
-# **Predict:** which is the only model of the table that was trained on more than a trillion tokens?
+# **Look:** which model was the first of the table to be trained on more than a trillion tokens? (LLaMA. Choose training
+# tokens as the height to see it.)
 
 # %% tags=["hide-input"]
 def place_labels(ax, points, size=10):
@@ -129,8 +132,8 @@ widgets.explorer(timeline, height=["parameters (billion)", "training tokens (bil
 # %% [markdown]
 # ## LLaMA's bet
 #
-# @touvron2023llama: do not ask which model is best for a *training* bill; ask which is cheapest to *use*. So: smaller
-# models, more text (chapter 4), and only text that everybody can get.
+# @touvron2023llama do not ask which model is best for a given *training* compute budget. They ask which model of a given
+# quality is cheapest to *use*. So: smaller models, more text (chapter 4), and only text that is publicly available.
 
 # %% tags=["hide-input"]
 mix = tables.load("llama_data_mixture").set_index("name").iloc[::-1]
@@ -148,10 +151,10 @@ ax.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# ### What the table tells if one computes with it
+# ### How many bytes does a token hold?
 #
-# Share × 1.4 trillion tokens ÷ passes = tokens in the source; with its size on disk: bytes for one token. **Predict:**
-# where does the tokenizer need most tokens for a text, in web pages, books or code?
+# Share × 1.4 trillion tokens ÷ passes = tokens in the source; divide its size on disk by that: bytes per token. **Predict**
+# and write down: which needs the most tokens for the same number of bytes, web pages, books or code?
 
 # %%
 mix["tokens_billion"] = 1400 * mix["sampling_percent"] / 100 / mix["epochs"]
@@ -159,8 +162,10 @@ mix["bytes_a_token"] = mix["disk_gb"] / mix["tokens_billion"]
 mix.iloc[::-1][["disk_gb", "tokens_billion", "bytes_a_token", "epochs"]].round(2)
 
 # %% [markdown]
-# Web text packs best; mathematics in LaTeX (ArXiv) worst, numbers are cut into digits. Wikipedia and books are read more
-# than twice, code not even once.
+# Of the three it is books: they have the fewest bytes per token, then code, then web pages. Few people guess that, and the
+# table cannot say why. (The counts of tokens are computed from the paper's rounded shares.) Of all sources ArXiv needs the
+# most tokens; one likely reason is that LLaMA's tokenizer splits every number into digits. Wikipedia and books are read
+# more than twice, and of the code only a part is read.
 
 # %% [markdown]
 # ## Four sizes in numbers
@@ -186,13 +191,13 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# Heads of 128 numbers throughout; AdamW, batches of 4 million tokens, learning rate $3 \cdot 10^{-4}$ (7B, 13B) or $1.5
-# \cdot 10^{-4}$. (The deck calls one model once 30B and once 33B: it has 32.5 billion weights.)
+# All heads have 128 numbers. AdamW, batches of 4 million tokens, learning rate $3 \cdot 10^{-4}$ (7B, 13B) or $1.5
+# \cdot 10^{-4}$. (One model is called 30B in some texts and 33B in others: it has 32.5 billion parameters.)
 
 # %% [markdown]
 # ## What changed since 2017?
 #
-# The decoder of "Attention is all you need" with four changes, none of them Meta's own.
+# The decoder of "Attention is all you need" [@vaswani2017attention] with four changes. None of them was invented by Meta.
 
 # %% tags=["hide-input"]
 def block(ax, title, steps):
@@ -304,7 +309,8 @@ widgets.explorer(reach, log10_theta=(2.0, 5.7, 0.1), head_size=[128, 64, 16]);
 # ## The KV cache
 #
 # To write the next token, attention needs the keys and values of *all* earlier tokens, and they never change: a token does
-# not see what comes after it. So keep them (键值缓存). **Predict:** how much faster are 40 tokens?
+# not see what comes after it. So keep them (*KV cache*, 键值缓存). **Predict** and write down: how many times faster does
+# the model write 40 tokens?
 
 # %%
 seconds = {}
@@ -317,9 +323,13 @@ print(tokenizer.decode(out[0]))
 print(f"with {seconds[True]:.1f} s, without {seconds[False]:.1f} s: {seconds[False] / seconds[True]:.1f} times")
 
 # %% [markdown]
+# Compare with the printed ratio. It is far below 40, because each step must still read all the parameters from memory, and
+# because 40 tokens are short: the longer the text, the more the cache saves (the lab measures it).
+
+# %% [markdown]
 # ### What it costs
 #
-# A key and a value (2) × layers × kv heads × head size × tokens × texts × bytes a number.
+# A key and a value (2) × layers × kv heads × head size × tokens × texts × bytes per number.
 
 # %% tags=["hide-input"]
 def cache_bill(model, tokens, texts, kv_heads):
@@ -388,8 +398,9 @@ for name, scores in SCORES.items():
     print(f"{name:<12} mean {np.mean(scores):.2f}; better than multi-head in {better} of 11")
 
 # %% [markdown]
-# One run each, so small differences mean little. A fraction of the cache for no visible loss: **34B and 70B of Llama 2**
-# have it (the deck names 70B; 34B was never released), and every size of Llama 3.
+# One run each and no intervals, so we cannot tell the three apart at this size; what the table excludes is a large loss. For
+# that, the cache shrinks to a fraction. **34B and 70B of Llama 2** have GQA (34B was never released), and every size of
+# Llama 3.
 
 # %% [markdown]
 # ## Is a small model as good as a large one?
@@ -447,9 +458,8 @@ scores.assign(plus_minus=196 * np.sqrt(p * (1 - p) / questions), questions=quest
 # | text | 52K instructions with answers, written by text-davinci-003 | about 70K conversations with ChatGPT that users had shared |
 # | reported cost | below 600 dollars | about 300 dollars (13B) |
 #
-# **Errata.** The deck has 63K for Vicuna; its makers say 70K (from version 1.3 on 125K). *ShareGPT* was a browser
-# extension, not Google's. "90 % of ChatGPT's quality" was GPT-4's opinion, by its makers "a fun and non-scientific
-# evaluation".
+# Some slides give 63K conversations for Vicuna; its makers write 70K (from version 1.3 on 125K). "90 % of ChatGPT's
+# quality" was a preliminary score that GPT-4 gave; the makers themselves call the evaluation "fun and non-scientific".
 
 # %% [markdown]
 # ## Eleven models on eighteen benchmarks
@@ -480,7 +490,7 @@ widgets.explorer(abilities, shade=["rank in column", "value"], models=["all", "o
 # %% [markdown]
 # ### One model, two papers
 #
-# LLaMA 7B stands in both tables. The same model, the same test sets:
+# LLaMA 7B is in both tables. The same model, test sets of the same names:
 
 # %%
 pd.DataFrame({
@@ -490,16 +500,19 @@ pd.DataFrame({
 }, index=["ARC easy", "ARC challenge", "HellaSwag", "SIQA", "OpenBookQA"])
 
 # %% [markdown]
-# 72.8 or 4.9? Far *below* guessing? The models did not change between the papers. What did?
+# 72.8 or 4.9? Far *below* guessing? The model did not change between the papers, so the test must differ.
 #
 # - LLaMA's paper shows a question and compares the *probability of each answer's text*.
-# - A chat-style test asks for the letter of an answer, and reads what the model writes. Who writes no letter is wrong.
+# - A chat-style test asks for the letter of an answer, and reads what the model writes. An answer without a letter is marked
+#   wrong.
+#
+# Our *hypothesis*: the survey's score is of the second kind. We have not repeated its test, so this remains a hypothesis.
 
 # %% [markdown]
-# ### Try it: one model, two rulers
+# ### Try it: one model, three ways to score
 #
-# 70 questions of general knowledge (BIG-bench) for the course model. **Predict** three numbers: comparing texts; comparing
-# only the letters; the letter must be what it writes.
+# 70 questions of general knowledge (BIG-bench) for the course model. **Predict** and write down three numbers: comparing
+# texts; comparing only the letters; the letter must be what it writes.
 
 # %% tags=["hide-input"]
 quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=3)))
@@ -537,22 +550,27 @@ print(f'\nthe letter it likes best is "A" in {np.mean(chosen == 0):.0%} of the q
 print(f"shuffled, the first option is right in {first:.0%}: always saying A would have scored that")
 
 # %% [markdown]
-# One model, three scores. By the texts it knows something: twice as often right as a guess. By the letters nothing: it
-# likes "A" best, whatever stands there. And it *writes* no letter at all where one should stand, so that is 0: the survey's
-# 4.9. Had we not shuffled, always "A" would have looked better than knowing. Ask of every score: *how was it asked?*
+# One model, three scores. By the texts it is right about twice as often as a guess, and the interval excludes guessing. By
+# the letters we cannot tell it from guessing, because it gives "A" the highest probability whatever the answer is. And for
+# none of the questions is the right letter what it would *write*. (The printed interval of width 0 is wrong for 0 of 70: the
+# Wilson interval goes up to 5 %.) Had we not shuffled, always "A" would have looked better than knowledge.
+#
+# So the way of asking can move a score from clearly above guessing to nearly 0. That makes the hypothesis about the survey's
+# 4.9 possible; it does not prove it. A caution: the course model is an instruction model, and we asked without its chat
+# template. With the template the last score may be higher; we have not tested it. Ask of every score: *how was it asked?*
 
 # %% [markdown]
 # ### More that a table does not show
 #
 # - **Contamination**: were the test questions in the training text? (1.4 trillion tokens of web.)
 # - **Choice**: who chose the benchmarks, the shots, the prompt, and after how many tries?
-# - **What is missing** in the deck's half of the table: nearly all of it is English; no cost, no speed, no harm.
+# - **What is missing**: nearly all of it is English; no cost, no speed, no harm.
 # - **What is averaged**: see Llama 2's own table, in two slides.
 
 # %% [markdown]
 # ## Llama 2
 #
-# July 2023 [@touvron2023llama2]. Corrections to the deck in the third column.
+# July 2023 [@touvron2023llama2]. The last column shows what some slides print; where it differs, use the paper's figure.
 
 # %% tags=["hide-input"]
 facts = tables.load("llama2_facts").set_index("name").rename_axis("").fillna("")
@@ -590,7 +608,8 @@ heat(shown, "Open base models, July 2023 (Touvron et al. 2023b)", "per cent; few
 plt.show()
 
 # %% [markdown]
-# The deck prints "N/A" for Falcon on HumanEval; the paper has 0.0 and 0.6. And code is where Llama 2 7B loses to MPT 7B.
+# Some copies of this table print "N/A" for Falcon on HumanEval; the paper has 0.0 and 0.6. On HumanEval (code) Llama 2 7B
+# scores lower than MPT 7B.
 
 # %% [markdown]
 # ### Read tables like a referee
@@ -606,14 +625,19 @@ check = pd.DataFrame({
 check
 
 # %% [markdown]
-# For Llama 2 7B and 13B the printed "average" is GSM8K alone, 1.7 and 1.8 times too high; for all others it is the average.
-# A slip, it seems, and it has stood in one of the most cited papers since 2023.
+# For Llama 2 7B and 13B the printed "average" is GSM8K alone, which is much higher; for all others it is the average. It
+# looks like a slip. Nobody corrected it in the version we read: recompute what you cite.
 
 # %% [markdown]
 # ## The family tree
 #
 # Drawn from a table with a date and a source for each (`tables.load("llama_family")`). *Weights*: trained on from the
 # parent's file. *Architecture*: own training, the same block. Checked on 24 November 2026.
+#
+# For Meta's models the date is the release of the weights. For models of others it is often the date of the paper (Chinese
+# LLaMA, TinyLlama, DeepSeek LLM, SmolLM2, Llama-Nemotron and others); weights can be public weeks or months before the paper.
+# The tree is a selection: families with a related block but their own line (Qwen, GLM, Baichuan, InternLM, Gemma, OLMo,
+# gpt-oss) are not drawn.
 
 # %% tags=["hide-input"]
 family = tables.load("llama_family").set_index("name")
@@ -710,7 +734,7 @@ plt.show()
 
 # %% [markdown]
 # Direct users and users of users (Llama → Mistral → Mixtral …). Inheritance of code is a fact about a library, not a proof
-# that a model is "a Llama". But it shows which block the field settled on.
+# that a model is "a Llama". But it suggests which block many teams start from.
 
 # %% [markdown]
 # ## What may I do with it?
@@ -722,16 +746,16 @@ shown = family.loc[rows, ["date", "licence"]].rename_axis("").style.set_properti
 shown.set_properties(subset=["date"], **{"white-space": "nowrap"})
 
 # %% [markdown]
-# None of Meta's Llama licences is *open source* in the sense of the Open Source Initiative: fields of use and sizes of
-# users are restricted. A tuned model inherits its parent's terms **and** those of its data (Alpaca's answers came from
-# OpenAI).
+# None of Meta's Llama licences is *open source* in the sense of the Open Source Initiative, because they restrict what the
+# model is used for and how large a company may be. A tuned model inherits its parent's terms **and** those of its data
+# (Alpaca's answers came from OpenAI).
 
 # %% [markdown]
 # ## From logits to text
 #
-# Whatever the family, the last step is a draw. *Temperature* (温度) divides the logits, *top-k* keeps $k$ tokens, *top-p*
-# (nucleus, 核采样, @holtzman2020curious) the smallest set that holds $p$ of the probability. **Predict:** what does top-p keep
-# where the model is sure?
+# In every family the last step is a random draw. *Temperature* (温度) divides the logits, *top-k* keeps $k$ tokens, *top-p*
+# (nucleus, 核采样, @holtzman2020curious) the smallest set that holds $p$ of the probability. **Predict** and write down: how
+# many tokens does top-p = 0.9 keep where one token has a probability of 0.95?
 
 # %% tags=["hide-input"]
 BEGINNINGS = ["The capital of France is", "The old sailor looked at the", "My favourite colour is"]
@@ -764,11 +788,16 @@ widgets.explorer(
 );
 
 # %% [markdown]
+# One. Where the model is sure, top-p keeps a single token; where it is not, it keeps very many, as the figure's title shows.
+# Top-k keeps the same number in both cases.
+
+# %% [markdown]
 # ## What to take home
 #
-# - LLaMA: ordinary parts, well chosen (RMSNorm first, RoPE, SwiGLU; later GQA), small models, much public text.
-# - The KV cache makes writing linear; grouping divides its memory. Both follow from a configuration: compute before you
-#   rent.
+# - LLaMA: known parts, well chosen (RMSNorm first, RoPE, SwiGLU; later GQA), small models, much public text.
+# - With the KV cache each token passes through the layers once. Attention still reads all earlier keys and values, so its
+#   total work stays quadratic in the length. Grouping divides the cache's memory. Compute both from a configuration before
+#   you rent a GPU.
 # - A score is a model **and** a way of asking **and** a number of questions. Two papers, one model: 72.8 and 4.9.
 # - Open weights, open data, open source and free to use are four different things. Read the licence.
 #

@@ -59,17 +59,21 @@ distinct = torch.tensor([len(block.unique()) for block in blocks[:2000]])
 print(f"different values among 32 neighbours: at most {distinct.max()}")
 
 # %% [markdown]
-# Trained weights are all different. These are not: this model reached us in a file of type *Q4_1*, where each block of 32
-# weights keeps a scale, a minimum and sixteen levels (4 bits a weight). Somebody has quantized it before us. So
-# every loss that you measure below is *on top of* that first one, and a format that happens to have the same blocks and
-# levels could lose nothing at all. (With a hub at hand, `load_model("tinyllama")` has not been through this.)
+# In a model trained in float32 nearly all 32 would differ. These do not: this model reached us in a file of type *Q4_1*,
+# where each block of 32 weights keeps a scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers).
+# Somebody quantized it before us, and what this lab calls "fp32" is that file decoded to float32. So every loss that you
+# measure below is *on top of* that first one, which we cannot measure, and a format with the same blocks and levels would
+# lose nothing at all. (With internet access, `load_model("tinyllama")` loads a model that was not quantized before.)
 #
 # ## 1 · Absmax: one scale for all
 #
-# The deck's rule: divide by the largest magnitude, so that everything lies in [-1, 1], stretch that to [-127, 127], and
+# The simplest rule: divide by the largest magnitude, so that everything lies in [-1, 1], stretch that to [-127, 127], and
 # round. The number to multiply by on the way back is the *scale* (缩放因子). Going back is called *dequantizing* (反量化).
 #
-# **Predict:** in [0.5, -2.0, 1.0], which value gets the code -127? What would happen to the others beside a value of 200?
+# Two conventions are in use. Here, in PyTorch and in bitsandbytes the scale is absmax / 127: you divide by it to quantize.
+# Other texts call 127 / absmax the scale factor and multiply by it. The codes are the same; the tests want absmax / 127.
+#
+# **Predict** and write down: which codes would the three values of [0.5, -2.0, 1.0] get beside a fourth value of 200?
 #
 # $$ s = \frac{\max_i |x_i|}{127}, \qquad q_i = \mathrm{round}(x_i / s), \qquad \hat x_i = s\, q_i $$
 
@@ -156,8 +160,8 @@ for values in ([0.5, -2.0, 1.0], [0.5, -2.0, 1.0, 200.0]):
     print(f"{values}: step {scale:.4f}, codes {q.tolist()}")
 
 # %% [markdown]
-# Beside one large value the others share three codes. The step is set by the largest, and every error is up to half a
-# step. The rest of the lab makes steps smaller where it matters.
+# Beside one large value the others share three codes, because the largest value sets the step, and every error can be up to
+# half a step. The rest of the lab makes steps smaller where it matters.
 #
 # ## 2 · Zero point: when the values are not centred
 #
@@ -248,7 +252,7 @@ def check(got, want):
 # ## 3 · Blocks: a scale for every few weights
 #
 # One large weight makes the step coarse for the whole matrix. *Block-wise* quantization (分块量化) gives each run of
-# `block_size` values its own scale: the damage stays in its block. The price is one more number a block.
+# `block_size` values its own scale: the damage stays in its block. The price is one more number per block.
 #
 # From here on your functions are compared with [bitsandbytes](https://github.com/bitsandbytes-foundation/bitsandbytes), the
 # library that `transformers` uses for 8 and 4 bits.
@@ -329,8 +333,8 @@ def check(got, want):
     close(got, want, rtol=1e-4)
 
 # %% [markdown]
-# **Predict, then run.** Smaller blocks, smaller error: but how fast, and what do the scales cost? (A float32 scale for
-# every 64 int8 weights adds half a bit to each.)
+# A float32 scale for every 64 int8 weights adds half a bit to each. **Predict** and write down: if the blocks are 256 times
+# smaller (16 instead of 4096 weights), is the error halved, divided by 10, or divided by 100?
 
 # %%
 sizes = [16, 32, 64, 128, 256, 1024, 4096]
@@ -342,6 +346,12 @@ for n, b, e in zip(sizes, bits, rmse, strict=True):
     ax.annotate(f"{n}", (b, e), textcoords="offset points", xytext=(6, 6))
 ax.set(title="Smaller blocks cost bits and buy precision (labels: block size)", xlabel="bits a weight, scales included", ylabel="root mean square error")
 plt.show()
+
+# %% [markdown]
+# It is about halved, because the largest of 16 weights is usually not much smaller than the largest of 4096 (the weights
+# look like a bell curve). The memory grows from a little over 8 to 10 bits per weight. Spent on finer codes instead, the
+# same two bits would divide the step by four.
+#
 
 # %% [markdown]
 # ## 4 · Outliers, and how LLM.int8() multiplies
@@ -381,15 +391,15 @@ ax.set(title=f"A few channels dwarf the rest: input of {worst}", xlabel="channel
 plt.show()
 
 # %% [markdown]
-# A handful of channels is far larger than the others. One scale for such a row of activations leaves the ordinary
-# channels a few codes each. @dettmers2022int8 saw that in large models the outliers sit in the *same few channels*
-# for all tokens, and split the product:
+# A few channels are far larger than the others. One scale for such a row of activations leaves the ordinary channels a
+# few codes each. @dettmers2022int8 saw that in large models the outliers are in the *same few channels* for all tokens,
+# and split the product:
 #
 # - channels where some token reaches the threshold: multiplied as they are, in high precision;
-# - all other channels: activations in int8 with one scale a **token** (a row of x), weights in int8 with one scale an
+# - all other channels: activations in int8 with one scale per **token** (a row of x), weights in int8 with one scale per
 #   **output** (a row of w), multiplied as whole numbers, summed in int32, then scaled by both.
 #
-# **Predict, then run:** what does an int8 product of two vectors of a hundred 100s say?
+# **Predict** and write down: what is printed for the product of two vectors of a hundred 100s, when everything is int8?
 
 # %% tags=["nbval-check-output"]
 hundreds = torch.full((1, 100), 100, dtype=torch.int8)
@@ -397,7 +407,7 @@ print("added up in int8: ", (hundreds @ hundreds.T).item())
 print("added up in int32:", (hundreds.int() @ hundreds.int().T).item())
 
 # %% [markdown]
-# Whole numbers overflow without a word: the sum needs 32 bits. Now the whole product:
+# int8 keeps only the lowest eight bits of a million, without a warning. The sum needs 32 bits. Now the whole product:
 #
 # $$ x w^\top \approx x_{:,O}\, w_{:,O}^\top \;+\; s_x s_w^\top \odot \left( q_x\, q_w^\top \right) $$
 
@@ -492,7 +502,8 @@ def check(got, want):
         close(got[name], want[name], rtol=1e-3, atol=1e-2, path=name)
 
 # %% [markdown]
-# **What does it buy on this model?** The outputs of the most extreme layer, on real activations:
+# **What does it gain on this model?** The outputs of the most extreme layer, on real activations. **Predict** the error of
+# plain int8: 1 %, 10 % or 100 %?
 
 # %% tags=["experiment"]
 caught = {}
@@ -509,14 +520,23 @@ for name, threshold in (("LLM.int8(), outliers apart", 6.0), ("plain int8, no ou
     print(f"{name:30} relative error {error:.2%}")
 
 # %% [markdown]
-# The paper reports that such outliers become systematic, and fatal for plain int8, from about 6.7 billion parameters on.
-# Your numbers say how far a 135M model is from that. Keep them in mind for the table in section 7.
+# On the course model plain int8 errs by about one per cent, although this layer has the most extreme channel of all. Why so
+# little? The error is divided by the norm of the exact outputs. The outliers are hundreds of times larger than the
+# other channels, so they make up most of that norm, and the largest of a row is coded without error. Besides, each token has
+# its own scale: only a token that contains an outlier gets a coarse step. A small error *relative to the norm* can
+# therefore hide that the ordinary channels of these tokens were rounded away. What counts in the end is the model's
+# perplexity (section 7).
+#
+# The paper reports that such outliers become systematic, and ruin plain int8, from about 6.7 billion parameters on. One
+# layer of a 135M model can neither confirm nor refute that.
 #
 # ## 5 · Four bits: NormalFloat
 #
-# With 16 levels, *where* the levels are matters. Trained weights look like a bell curve, so QLoRA [@dettmers2023qlora]
-# puts the levels at quantiles of the normal distribution: dense near zero, sparse at the ends, each level used about
-# equally often. That is *NF4*; the lecture builds it. Here is the table:
+# With 16 levels we can choose *where* the levels are. Trained weights look like a bell curve, so QLoRA [@dettmers2023qlora]
+# puts the levels at quantiles of the normal distribution: dense near zero, sparse at the ends. That is *NF4*; the lecture
+# builds it. The idea is that each level is used equally often. In practice it is not so, because the values are first
+# divided by the largest of their block, which changes their distribution and depends on the block size [@yoshida2023nf4].
+# Here is the table:
 
 # %% tags=["nbval-check-output"]
 NF4 = bnb_f.get_4bit_type("nf4", device="cpu")
@@ -615,7 +635,7 @@ def check(got, want):
     close(got, want, rtol=1e-4)
 
 # %% [markdown]
-# **Predict:** half the bits of your block-wise int8; how much larger is the error?
+# **Predict** and write down: with half the bits of your block-wise int8, is the error 2, 4 or about 16 times larger?
 
 # %%
 for name, back in (
@@ -625,10 +645,13 @@ for name, back in (
     print(f"{name:20} error {(back - W).norm() / W.norm():.2%} of the weights")
 
 # %% [markdown]
+# About 16 times: each of the four missing bits doubles the step. (NF4's levels are not evenly spaced, so this is only a
+# rule of thumb; and the matrix was decoded from Q4_1, so the errors add to that first rounding.)
+#
 # ### Play with it
 #
-# The explorer runs **your** functions on a real layer. Where does 4-bit absmax put its levels, and where NF4? What does
-# the block size do to each?
+# The explorer runs **your** functions on a real layer. How does the error of int8 with one scale differ in shape and size
+# from that of block-wise int8 and of NF4? What does the block size do to each?
 #
 # The next cell is folded; click it to read the code. It lists your functions and some layers of the model, and draws two
 # histograms: of a layer's weights, and of their errors.
@@ -664,9 +687,9 @@ widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=whole);
 # %% [markdown]
 # ## 6 · An 8-bit layer of your own
 #
-# Now a layer that a model can use. It stores int8 weights, one scale an output, and the bias as it was; in `forward` it
-# turns the weights back into the activations' precision and multiplies. That is *weight-only* quantization: it saves
-# memory, not arithmetic.
+# Now a layer that a model can use. It stores int8 weights, one scale per output, and the bias as it was; in `forward` it
+# turns the weights back into the activations' precision and multiplies. That is *weight-only* quantization (仅权重量化): it
+# saves memory, not arithmetic.
 
 # %% tags=["exercise:int8_linear"]
 class Int8Linear(nn.Module):
@@ -796,8 +819,9 @@ print(f"{count} linear layers replaced: {before / 1e6:.2f} MB → {after / 1e6:.
 # %% [markdown]
 # ## 7 · What does it cost?
 #
-# *Perplexity* (困惑度) says among how many equally likely tokens a model wavers. It is the exponential of the mean
-# *negative log-likelihood* (负对数似然) of each token given those before it. You write the part that is easy to get wrong.
+# *Perplexity* (困惑度) is the effective number of equally likely tokens: a model with perplexity 20 is as uncertain as if
+# it chose among 20 equally likely ones. It is the exponential of the mean *negative log-likelihood* (负对数似然) of each
+# token given those before it. You write the part that is easy to get wrong.
 
 # %% tags=["exercise:token_nll"]
 def token_nll(logits, ids, mask):
@@ -864,8 +888,12 @@ def check(got, want):
     close(got, want, rtol=1e-3)
 
 # %% [markdown]
-# **Predict, then run.** Put these in order of perplexity: fp32, bf16, your int8 layers, bitsandbytes' int8 (LLM.int8()),
-# bitsandbytes' nf4. Which differences will be larger than the noise?
+# **Predict** and write down the order of perplexity of: fp32, bf16, your int8 layers, bitsandbytes' int8 (LLM.int8()),
+# bitsandbytes' nf4. Which differences to fp32 will be larger than the noise?
+#
+# The baseline of every row is "fp32", and with the course model that is the Q4_1 file decoded to float32. The table shows
+# what each format *adds* to that first rounding. It does not show what the format would do to the original weights, and
+# least of all for nf4: a second set of sixteen levels rarely fits the first.
 
 # %% tags=["experiment"]
 texts = sorted(sentences[: lab.budget(full=160, quick=4)], key=len)
@@ -906,8 +934,8 @@ if any(module.in_features % 64 for module in model.modules() if isinstance(modul
     del makers["bnb nf4"]
 
 # %% [markdown]
-# Sentences differ far more from each other than formats do, so the intervals of the perplexities will overlap almost
-# wholly. But every format reads the *same* sentences: compare sentence by sentence. The *paired* difference (配对差异) to
+# Sentences differ far more from each other than most formats do, so the intervals of the perplexities are wide and mostly
+# overlap. But every format reads the *same* sentences: compare sentence by sentence. The *paired* difference (配对差异) to
 # fp32 has a much narrower interval.
 
 # %% tags=["experiment"]
@@ -952,15 +980,19 @@ table.round({"MB": 0, "tokens/s": 0, "perplexity": 1, "low": 1, "high": 1, "adde
 # %% [markdown]
 # Read your own numbers before you go on:
 #
-# - Which formats can you tell from fp32 (the interval of the added nats leaves out 0), and which not?
-# - Is LLM.int8() better than your weight-only layer here, as it would have to be if outliers mattered at this size?
-# - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that?
+# - Which formats can you tell from fp32 (the interval of the added nats per token excludes 0), and which not? How large is
+#   the largest of the small ones, as a factor on the perplexity?
+# - At full budget LLM.int8() adds more than your weight-only layer. That is no surprise: your layer keeps the activations in full
+#   precision, LLM.int8() rounds them too. So this pair says nothing about outliers. Which row is missing? (The same 8-bit
+#   product with `threshold=float("inf")`: only the difference between these two shows what separating the outliers gains.)
+# - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that, and which row saves both?
 # - The embedding matrix, a fifth of this model, stays in float32. How small could the nf4 model be if it did not?
+# - The perplexities are high: single sentences give little context. Published tables use long texts, so do not compare.
 #
 # ## 8 · Will it fit my GPU?
 #
 # The weights are one part; the *KV cache* (键值缓存), keys and values of all earlier tokens, is another. Write the formula
-# that answers the question for any LLaMA of the deck's table.
+# that answers the question for any LLaMA of this table.
 
 # %%
 llamas = tables.load("llama_hyperparameters").set_index("name")
@@ -1059,7 +1091,8 @@ def check(got, want):
     close(got, want, rtol=1e-4)
 
 # %% [markdown]
-# **Predict, then run:** which is the smallest GPU for each model in each precision, with a conversation of 2048 tokens?
+# **Predict** and write down, before you run it: which is the smallest GPU for LLaMA 13B in each precision, with a
+# conversation of 2048 tokens?
 
 # %%
 gpus = tables.load("gpus").sort_values("memory_gb")
@@ -1073,7 +1106,8 @@ answer = pd.DataFrame(rows).pivot(index="model", columns="precision", values="te
 answer.loc[["LLaMA 7B", "LLaMA 13B", "LLaMA 65B", "Llama 2 70B"], ["fp32", "bf16", "int8", "nf4"]]
 
 # %% [markdown]
-# And this machine? `load_model` asks the planner before it reads a byte:
+# And this machine? `load_model` asks the planner before it reads a byte. Without a large GPU the next cell ends with an
+# error message in red. That is intended: read what it proposes.
 
 # %% tags=["raises-exception"]
 hardware.report()
@@ -1083,12 +1117,13 @@ load_model("llama-2-7b", precision="fp32", device="cuda")
 # ## What you have seen
 #
 # - One scale for all is simple, and one large value ruins it. Finer scales (rows, blocks) contain the damage.
-# - Activations have outliers in few channels; LLM.int8() multiplies those apart.
-# - With 16 levels, levels where the weights are (NF4) beat evenly spaced ones.
+# - Activations have outliers in few channels; LLM.int8() multiplies those separately.
+# - With 16 levels one can choose where they are; NF4 puts them where a bell curve has its weights. Whether that beats
+#   sixteen evenly spaced levels was not tested here.
 # - Quantizing weights saves memory at once; it saves time only where kernels use the small numbers.
-# - Compare formats on the same texts, in pairs, with an interval.
+# - Compare formats on the same texts, in pairs, with an interval; and say what the baseline was.
 #
-# **Think further** (no points): NF4's scales cost half a bit a weight. QLoRA quantizes the scales too. How many bits are
+# **Think further** (no points): NF4's scales cost half a bit per weight. QLoRA quantizes the scales too. How many bits are
 # left, and what does `blockwise_quantize` do to the 1.7 million scales of this model?
 
 # %%
@@ -1100,6 +1135,7 @@ lab.summary()
 # - [@dettmers2022int8]
 # - [@dettmers2023qlora]
 # - [@dettmers2022optimizers]
+# - [@yoshida2023nf4]: why NF4's levels are not used equally often
 # - [@jacob2018quantization]
 # - [@touvron2023llama]
 # - [@benallal2025smollm2]

@@ -12,6 +12,9 @@
 # %% [markdown] tags=["notes"]
 # 60–75 minutes with the demos. Every number on these slides is computed in the cell beside it; run the notebook before
 # class (about a minute on a laptop). The explorer near the end is worth ten minutes of the audience's guesses.
+# Two conventions: the slide multiplies by 127 / absmax and calls that 缩放因子; lecture and lab call absmax / 127 the
+# scale, as PyTorch and bitsandbytes do. Say both once. The slide's call with `load_in_8bit=` and `torch_dtype=` is shown
+# near the end, with what today's library answers.
 
 # %% tags=["skip"]
 import matplotlib.pyplot as plt
@@ -27,9 +30,9 @@ from course_utils import data, hardware, lab, load_model, plots, scoring, tables
 lab.start("10_quantization")
 
 # %% [markdown]
-# ## Why: weights are the bill
+# ## Why: the parameters fill the memory
 #
-# **Predict:** how many GB does a 7B model need, at 32, 16, 8 and 4 bits a weight?
+# **Predict** and write down: how many GB does a 7B model need, at 32, 16, 8 and 4 bits per parameter?
 
 # %% tags=["nbval-check-output"]
 for precision in hardware.PRECISIONS:
@@ -38,6 +41,9 @@ for precision in hardware.PRECISIONS:
     print(f"{precision}: weights {(plan.weights + plan.scales) / 1e9:5.1f} GB, with the cache of 2048 tokens {total:5.1f} GB")
 
 # %% [markdown]
+# Compare: the model has 6.7 billion parameters, so 32 bits need four bytes each, 16 bits two. The last two rows are
+# larger than 6.7 and 3.4 GB because the scales are stored too, and because embedding and output head stay in 16 bits.
+#
 # **Quantization** turns parameters or activations from high into low precision. The aim: less memory and cheaper
 # arithmetic, with (almost) the same answers.
 #
@@ -64,14 +70,14 @@ rows += [float_row("fp16", torch.float16, 5, 10), float_row("fp32", torch.float3
 print(pd.DataFrame(rows).to_string(index=False))
 
 # %% [markdown]
-# int4 runs from -8 to 7 and int8 from -128 to 127, as the deck says. bf16 has fp32's range with 8 bits of precision; fp16
-# has more precision and overflows at 65504. Of the two 8-bit floats [@micikevicius2022fp8], E4M3 is for weights and
-# activations, E5M2 for gradients.
+# int4 runs from -8 to 7 and int8 from -128 to 127. bf16 has fp32's range with 8 bits of precision; fp16 has more
+# precision and overflows above 65504. Of the two 8-bit floats [@micikevicius2022fp8], E4M3 is recommended for weights
+# and activations, E5M2 for gradients.
 
 # %% [markdown]
 # ### How many numbers are there?
 #
-# The deck gives float32 "about 4.3e9 real numbers". Count them.
+# Some slides say that float32 holds "about 4.3e9 real numbers". Let us count them.
 
 # %% tags=["nbval-check-output"]
 patterns = 2**32
@@ -85,7 +91,10 @@ print(f"the same for float16, counted one by one: {len(every_half[every_half.isf
 # %% [markdown]
 # ### Where are they?
 #
-# **Predict:** for which format does the *relative* distance to the next value stay the same over many magnitudes?
+# The rounded figure is right: some 17 million of the bit patterns are infinities, "not a number" or a second zero.
+#
+# **Predict** and write down: for which of these formats does the *relative* error stay the same over all magnitudes from
+# 0.00001 to 1000?
 
 # %% tags=["hide-input"]
 magnitude = torch.logspace(-5, 3, 400)
@@ -105,8 +114,10 @@ ax.legend(ncols=3, fontsize=11, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# Floats keep their relative error over the whole of their range. int8 does not: it is as good as fp8 or better near the
-# largest value, and loses everything far below it. **The scale decides.**
+# Only bf16 does. A float keeps its relative error only among its *normal* numbers. Below the smallest normal number (in
+# the table: 6.1e-05 for fp16 and E5M2, but 0.0156 for E4M3) the steps get no smaller, so the relative error grows until
+# everything is rounded to 0. int8 has the same absolute step everywhere: it is better than both 8-bit floats near its
+# largest value, and worse than E5M2 below a few hundredths of it. **The scale decides which values are coded well.**
 
 # %% [markdown]
 # ## int8 by absmax, step by step
@@ -126,14 +137,17 @@ pd.DataFrame({"weight": x, "weight / scale": x / scale, "code": codes, "dequanti
 # %% [markdown]
 # - It is noisy and it loses information: *lossy compression* (有损压缩).
 # - No error is larger than half a step, scale / 2.
-# - One number, the scale, must be kept beside the codes.
+# - One number, the scale, must be kept beside the codes. In this course the *scale* (缩放因子) is absmax / 127, and we
+#   divide by it, as PyTorch and bitsandbytes do. Some texts call its reciprocal, 127 / absmax, the scale factor and
+#   multiply by it. The codes are the same.
 #
-# **Predict:** what happens to the other five if one of them were a hundred times larger?
+# **Predict** and write down: which codes would the other five get if the largest weight were a hundred times larger?
 
 # %% [markdown]
 # ### One scale for how many weights?
 #
-# The same rule with one scale for the whole matrix, for each row, or for each block.
+# The answer: all five would get the code 0. The step would be a hundred times larger too, about 0.5, and half a step is
+# then more than any of them. So: the same rule with one scale for the whole matrix, for each row, or for each block.
 
 # %% tags=["nbval-check-output"]
 def absmax(x, dim=None, bits=8):
@@ -154,14 +168,15 @@ for name, (approximation, extra) in choices.items():
     print(f"a scale for each {name:11}  {8 + extra:5.2f} bits a weight  {sqnr(W, approximation):5.1f} dB")
 
 # %% [markdown]
-# Finer scales, less noise: 6 dB is worth one bit. The price is the scales themselves. The lab builds all of these, and
-# the *zero point* (零点) for values that are not centred.
+# Finer scales give less noise, because a large weight makes the step coarse only for its own row or block. One more bit
+# halves the step, and that is worth 6 dB. The price is the memory for the scales. The lab builds all of these, and the
+# *zero point* (零点) for values that are not centred.
 
 # %% [markdown]
 # ## What breaks it: outliers
 #
-# To *calculate* in int8, activations must be quantized too. What do they look like? Watch the inputs of every linear
-# layer while the model reads eight real sentences.
+# To *calculate* in int8, activations must be quantized too. What do they look like? We record the inputs of every linear
+# layer while the model reads a few real sentences.
 
 # %%
 sentences = list(data.movie_sentences().shuffle(seed=0)["text"])
@@ -192,15 +207,16 @@ share = np.mean([float((channels >= 6).float().mean()) for channels in largest.v
 print(f"{len(hit)} of {len(largest)} layers have a channel ≥ 6; on average {share:.2%} of a layer's channels")
 
 # %% [markdown] tags=["notes"]
-# The extreme peak sits at the first token: @sun2024massive call these massive activations and find them in models of
-# many sizes. @dettmers2022int8 count systematic outlier features, and report that they take hold of all layers at
-# about 6.7B parameters. Ours is 135M; let the number above speak.
+# @sun2024massive call such peaks massive activations, find them in models of many sizes, and often at the first token.
+# @dettmers2022int8 count systematic outlier features, and report that they appear in all layers from about 6.7B
+# parameters on. Ours has 135M: large channels, but no evidence here that they hurt. The recorded inputs include those at
+# padding tokens.
 
 # %% [markdown]
 # ### One outlier in a row
 #
-# Absmax gives a row of activations one scale. **Predict** the relative error of the ordinary values when one channel
-# is 60.
+# Absmax gives a row of activations one scale. The ordinary values are random, with a standard deviation of 1. **Predict**
+# and write down the relative error of the ordinary values when one channel is 60.
 
 # %% tags=["nbval-check-output"]
 g = torch.Generator().manual_seed(0)
@@ -213,10 +229,15 @@ for outlier in (0, 6, 60, 600):
     print(f"outlier {outlier:4}: error of the other 575 channels {error:.0%}")
 
 # %% [markdown]
-# ### LLM.int8(): multiply the outliers apart
+# The step is the outlier divided by 127. At 60 it is about half a standard deviation of the ordinary values, which is
+# coarse. At 600 most ordinary values are rounded to 0, so that nearly all of them is lost.
 #
-# @dettmers2022int8: channels with |x| ≥ 6 in high precision; the rest in int8, a scale for each token and each
-# output.
+
+# %% [markdown]
+# ### LLM.int8(): multiply the outliers separately
+#
+# @dettmers2022int8: channels with |x| ≥ 6 in high precision; the rest in int8, with one scale per token and per output.
+# The outliers in this demo are made up: two channels of random activations, multiplied by 40.
 
 # %%
 def llm_int8(x, w, threshold=6.0):
@@ -234,8 +255,10 @@ for name, threshold in (("plain int8", float("inf")), ("LLM.int8()", 6.0)):
     print(f"{name:11} relative error {(llm_int8(x, W, threshold) - exact).norm() / exact.norm():.2%}")
 
 # %% [markdown]
-# Two channels out of 576 cost the plain product most of its precision. Kept apart, they cost two columns of 16-bit
-# arithmetic. In the lab you write this with care and compare it with bitsandbytes.
+# Here two channels out of 576 cost the plain product most of its precision, because every row gets a coarse step. Computed
+# separately, they cost two columns of 16-bit arithmetic. In the lab you write this with care, compare it with bitsandbytes,
+# and meet a caution: on this model's real activations plain int8 does far better than on these made-up ones, and we have no
+# result that shows LLM.int8() to be needed at 135M parameters.
 
 # %% [markdown]
 # ## Four bits: put the levels where the weights are
@@ -281,13 +304,18 @@ def nf4(x, block=64):
 print(f"int4 absmax {sqnr(W, absmax(W.reshape(-1, 64), 1, bits=4).reshape(W.shape)):.1f} dB, NF4 {sqnr(W, nf4(W)):.1f} dB, both in blocks of 64")
 
 # %% [markdown]
-# With a float32 scale for every 64 weights, NF4 costs 4.5 bits a weight; QLoRA quantizes the scales too (*double
-# quantization*) and saves 0.37 of that half bit [@dettmers2023qlora].
+# NF4 has less noise here, but the comparison is not fair, so the places of the levels need not be the reason: the evenly
+# spaced grid has only fifteen levels (-7 to 7), NF4 has sixteen, and this matrix was quantized once before (next slide).
+# @dettmers2023qlora report a lower perplexity for NF4 than for int4, over models of four families.
+#
+# With a float32 scale for every 64 weights, NF4 costs 4.5 bits per weight; QLoRA quantizes the scales too (*double
+# quantization*, 双重量化) and saves 0.37 of that half bit [@dettmers2023qlora].
 
 # %% [markdown]
 # ## An honest look at our own model
 #
-# Trained weights are all different. **How many different values do you expect among 32 neighbours?**
+# **Predict** and write down: how many different values do you expect among 32 neighbouring float32 weights of a trained
+# model?
 
 # %% tags=["nbval-check-output"]
 for name in ("up_proj", "down_proj"):
@@ -296,9 +324,10 @@ for name in ("up_proj", "down_proj"):
     print(f"{name:9}: at most {max(counts)} different values in a block of 32")
 
 # %% [markdown]
-# This model came in a *Q4_1* file: blocks of 32 weights with a scale, a minimum and sixteen levels. It was quantized
-# before we met it. So every loss that we measure here is **in addition** to that one, and a format with the same blocks
-# could be exact:
+# In a model trained in float32 nearly all 32 would differ. This model came in a *Q4_1* file: blocks of 32 weights with a
+# scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers). Our "fp32" model is that file decoded to
+# float32, not the original. So every loss that we measure in this lecture is **in addition** to the first one, we do not
+# know the first one, and a format with the same blocks and levels loses nothing:
 
 # %%
 def four_bits_with_minimum(x, block=32):
@@ -337,8 +366,9 @@ class Classifier(nn.Module):
         return x.squeeze(1)
 
 # %% [markdown] tags=["notes"]
-# The task: is a movie sentence positive? Input: the mean of the course model's own token embeddings, 576 numbers a
-# sentence. A small problem on purpose: we want three seeds, error bars and an answer within seconds.
+# The task: is a movie sentence positive? Input: the mean of the course model's own token embeddings, 576 numbers per
+# sentence. A small problem on purpose: we want several seeds, error bars and an answer within seconds. The bars in the figure
+# are 1.96 standard errors; with five seeds a t interval is 1.4 times as wide (2.78 standard errors).
 
 # %%
 reviews = data.movie_sentences().shuffle(seed=1).select(range(lab.budget(full=6000, quick=400)))
@@ -399,14 +429,17 @@ for bits in (4, 3, 2):
     print(f"{bits} bits: QAT − PTQ = {gain * 100:+.1f} points")
 
 # %% [markdown]
-# At 2 bits three levels are left (-1, 0, 1). Training that knows about the rounding recovers most of what rounding
-# afterwards loses. For LLMs, retraining is expensive: hence PTQ with care (GPTQ, AWQ, SmoothQuant), or a frozen 4-bit
-# model with small trained adapters (QLoRA, chapter 11).
+# At 2 bits three levels are left (-1, 0, 1). There the mean of the training that knows about the rounding is higher; at 3
+# and 4 bits we cannot tell at this size. Three cautions. The printed differences have no interval. The bars use the factor 1.96; for five seeds it should be 2.78, so
+# read them as 1.4 times as long. And the opponent is the simplest PTQ there is: rounding with *one* scale per matrix. PTQ as
+# people use it (a scale per row, and methods that look at the data [@frantar2023gptq; @lin2024awq; @xiao2023smoothquant])
+# is made to lose less, so this demo shows how QAT works, not how much it gains. For LLMs retraining is expensive: hence PTQ
+# with care, or a frozen 4-bit model with small trained adapters (QLoRA, chapter 11).
 
 # %% [markdown]
-# ## Loading in 8 bits: the deck's call, today
+# ## Loading in 8 bits with today's API
 #
-# The deck loads a classifier with `load_in_8bit=` and `torch_dtype=`. **Predict** what today's transformers says.
+# Many older pages load a classifier with `load_in_8bit=` and `torch_dtype=`. **Predict** what today's transformers says.
 
 # %%
 from transformers import BitsAndBytesConfig, LlamaForSequenceClassification
@@ -418,8 +451,8 @@ except TypeError as error:
     print(f"TypeError: {error}")
 
 # %% [markdown]
-# **Erratum to the deck:** `load_in_8bit=` is no argument of `from_pretrained` any more (TypeError), and `torch_dtype=` is
-# now `dtype=`. The settings moved into a configuration object:
+# `load_in_8bit=` is no argument of `from_pretrained` any more (hence the TypeError), and `torch_dtype=` is now called
+# `dtype=`. The settings moved into a configuration object:
 
 # %%
 config = BitsAndBytesConfig(load_in_8bit=True)  # goes into from_pretrained(…, quantization_config=config)
@@ -430,13 +463,15 @@ print(f"{classifier.get_memory_footprint() / 1e6:.0f} MB, planned {hardware.plan
 del classifier
 
 # %% [markdown]
-# `load_model(…, precision="int8")` passes just this `BitsAndBytesConfig` on, after asking whether the model fits. Linear
-# layers become `Linear8bitLt`; the new classification head stays in full precision, because it is still to be trained.
+# `load_model(…, precision="int8")` first asks whether the model fits, then passes on exactly this `BitsAndBytesConfig`.
+# Linear layers become `Linear8bitLt`; the new classification head stays in full precision, because it must still be
+# trained.
 
 # %% [markdown]
 # ## What does it cost?
 #
-# Memory, *perplexity* (困惑度) on real sentences, speed. The same sentences for every format, so the difference is paired.
+# Memory, *perplexity* (困惑度, the effective number of equally likely next tokens) on real sentences, and speed. Every format
+# reads the same sentences, so we compare them in pairs. The baseline "fp32" is the model decoded from the Q4_1 file.
 
 # %%
 texts = sentences[100 : 100 + lab.budget(full=64, quick=2)]
@@ -474,9 +509,17 @@ right.set(title="Perplexity, as a multiple of fp32's", ylabel="ratio (95 % inter
 plt.show()
 
 # %% [markdown]
-# Eight bits cost little; four bits cost visibly more here. Two reasons to be careful with that last number: a 135M model
-# has less to spare than a 7B one, and this one had been through four bits already. @dettmers2023case find 4
-# bits close to the best use of a fixed memory for models from 19M to 176B.
+# The last three columns are the ratio to fp32 with its 95 % interval. Where the interval contains 1 (at full budget: bf16
+# and int8) we cannot tell the format from fp32 at this size. NF4's interval lies clearly above 1. Read that number with
+# care:
+#
+# - The baseline was itself decoded from Q4_1. The ratio says what a *second*, different 4-bit rounding adds to the first.
+#   It says little about what NF4 does to original weights.
+# - A 135M model has less to spare than a 7B one. @dettmers2023case study models from 19M to 176B and find 4 bits almost
+#   always the best use of a fixed number of total bits.
+# - The perplexities themselves are high. Single sentences give the model little context, and published perplexities are
+#   measured on long texts, so do not compare the two.
+# - The speed is one run on one machine. On a CPU, int8 and NF4 save memory; look whether they save time in your table.
 
 # %% [markdown]
 # ## Will it fit? The GPU check
@@ -542,9 +585,10 @@ widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 
 #
 # - Quantization stores weights, activations or both in fewer bits. It is lossy; the scale decides how lossy.
 # - Absmax: one scale, codes from -127 to 127. Finer scales (row, block) buy precision for a fraction of a bit.
-# - Activations have outlier channels. LLM.int8() multiplies them apart.
-# - With 16 levels their places matter: NF4 puts them at normal quantiles.
-# - After training is cheap; during training recovers more, at 2 bits visibly.
+# - Activations have outlier channels. LLM.int8() multiplies them separately.
+# - With 4 bits there are sixteen levels. NF4 puts them at quantiles of the normal distribution.
+# - Rounding after training is cheap. Training with rounding can recover more, but costs a training.
+# - A quality table needs its baseline: ours was quantized before we met it.
 # - Today's API is `BitsAndBytesConfig`; ask whether it fits *before* loading.
 
 # %% [markdown]

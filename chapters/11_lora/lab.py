@@ -10,7 +10,7 @@
 #
 # 1. count what LoRA trains, on any model,
 # 2. write the layer, put it into a model, *merge* (合并) it again, equal to PEFT's to 1e-5,
-# 3. repeat the deck's table of ranks and matrices on a real task, three seeds each,
+# 3. repeat the paper's table of ranks and matrices on a real task, three seeds each,
 # 4. look at the *singular values* (奇异值) of what full fine-tuning (全量微调) really changes,
 # 5. measure memory: full, LoRA, LoRA on an 8-bit base, on a 4-bit base (*QLoRA*),
 # 6. save an adapter that plain PEFT loads, and serve two tasks from one base.
@@ -143,7 +143,8 @@ def visible():
     ]
 
 # %% [markdown]
-# **Predict:** which share of the course model's 135 million weights does rank 8 on all matrices train? And of Llama 2 7B's?
+# **Predict** and write down: which share of the course model's 135 million parameters does rank 8 on all matrices train? And
+# of Llama 2 7B's?
 # (Nothing is downloaded: on the device "meta" weights have shapes and no memory.)
 
 # %%
@@ -161,13 +162,16 @@ for name in ("course", "llama-2-7b"):
 pd.DataFrame(rows, columns=["model", "matrices", "trained (million)", "share", "float32 MB"]).style.format(precision=2).hide()
 
 # %% [markdown]
+# Compare with the two rows "all". The share is smaller in the larger model, because $r(d + k)$ grows with the width and $dk$ with
+# its square.
+#
 # ## 2 · The layer
 #
 # $$h = Wx + \frac{\alpha}{r} BAx$$
 #
-# $W$ does not change. $A$ begins *Gaussian* (高斯初始化), $B$ begins at *zero* (零初始化), so that at the start the model is what
-# it was. **Predict:** which of the two has a gradient other than zero at the very first step? What would happen if both began
-# at zero?
+# $W$ does not change. $A$ is initialized *Gaussian* (高斯初始化), $B$ with *zero* (零初始化), so that at the start the model is what
+# it was. **Predict:** which of the two has a gradient other than zero at the very first step? What would happen if both were
+# initialized with zero?
 
 # %% tags=["exercise:lora_linear"]
 class LoRALinear(nn.Module):
@@ -266,6 +270,9 @@ def visible():
     return [before, (layer(x) - base(x)).detach(), sorted(n for n, p in layer.named_parameters() if p.requires_grad)]
 
 # %% [markdown]
+# The answer to the prediction: only $B$ has a gradient at the first step, because the gradient of $A$ contains the factor
+# $B = 0$. If both were zero, neither would have one, and nothing would ever be learnt.
+#
 # ## 3 · Into the model
 #
 # To adapt a model, find its linear layers by name and put a wrapped one in the place of each. What wraps them is given as a
@@ -358,8 +365,8 @@ def visible():
 # %% [markdown]
 # ## 4 · Merge
 #
-# The change is a matrix of the same shape as $W$. Add it once, and the model runs as fast as before: nothing stands beside
-# it any more. (Adapters of the older kind stand *between* the layers and cannot be folded in; @houlsby2019parameter.)
+# The change is a matrix of the same shape as $W$. Add it once, and the model runs as fast as before: nothing is computed beside
+# it any more. (Adapters of the older kind are *between* the layers and cannot be merged; @houlsby2019parameter.)
 
 # %% tags=["exercise:merge"]
 def merge(base, A, B, scaling):
@@ -641,8 +648,8 @@ def fit_full(task, seed):
     return fit(copy.deepcopy(base_model.model.layers[-TOP:]).requires_grad_(True), task, RATE["full"], seed)
 
 # %% [markdown]
-# **Predict** three accuracies: of the model as it is, after full fine-tuning of the two layers (7.1 million weights), and
-# with rank 4 on queries and values (15 thousand).
+# **Predict** and write down three accuracies: of the model as it is, after full fine-tuning of the two layers (7.1 million
+# parameters), and with rank 4 on queries and values (15 thousand).
 
 # %% tags=["experiment"]
 SEEDS = range(lab.budget(full=3, quick=1))
@@ -653,7 +660,10 @@ small = {seed: fit_lora(mood, CHOICES["q v"], 4, 16, seed) for seed in SEEDS}
 print("LoRA r 4, seeds ", *(f"{mood.right(layers).mean():.2f}" for layers in small.values()))
 
 # %% [markdown]
-# ### The table of the deck, on our task
+# Both ways of training help clearly. Full fine-tuning and LoRA we cannot tell apart at this size: the three seeds of each cover
+# the same range.
+#
+# ### The paper's table, on our task
 #
 # @hu2022lora, table 6: GPT-3, one to four of the attention's matrices, rank 1 to 64. Ours: the same matrices of two
 # layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*). **Predict:** what helps more, a rank of 64
@@ -693,7 +703,8 @@ plt.show()
 
 # %% [markdown]
 # Put a number on the two questions: the gain from rank 1 to the largest, and from W_q alone to W_q and W_v, with an interval over
-# the pairs of runs of the same seed.
+# the pairs of runs of the same seed. The interval is too narrow: the nine pairs come from three seeds, and all of them are
+# tested on the same 240 sentences.
 
 # %% tags=["experiment"]
 wide = sweep.pivot_table(index=["rank", "seed"], columns="targets", values="accuracy")
@@ -707,15 +718,20 @@ for name, gain in {
     print(f"{name:<16}{100 * value:+.1f} points, 95 % interval [{100 * low:+.1f}, {100 * high:+.1f}], {len(gain)} pairs")
 
 # %% [markdown]
-# With all four kinds of matrices of the attention even rank 1 does as well as training all 7.1 million weights (0.84, full: 0.83).
-# A second kind of matrix is worth +13.5 points, the other two +3.1; 64 times the rank +1.5, with an interval that reaches 0. The
-# picture is the paper's, on a model a thousand times smaller.
+# Read the printed differences. Adding W_v to W_q gains by far the most; adding k and o, and 64 times the rank, gain little or
+# nothing that these runs can show. (The intervals are too narrow, see above: believe only a gain that is many times its
+# interval.) With all four kinds even rank 1 is about as accurate as training all parameters of the two layers.
+#
+# What we cannot tell: is it the *second kind* of matrix that helps, or is it W_v? Adding W_v also trains more parameters. The
+# run with W_v alone is missing; in the paper's table 5, W_v alone is better than W_q alone on WikiSQL. The order of the curves is the
+# paper's, on a model a thousand times smaller.
 #
 # ### α: usually 1?
 #
-# The deck's code has `lora_alpha=1` with rank 4 and says that 1 is usual. The paper sets α *to the first r that we try*, so that
+# Many scripts have `lora_alpha=1` with rank 4, and some texts call 1 usual. The paper sets α *to the first r that we try*, so that
 # $\frac{\alpha}{r} = 1$, and does not tune it; PEFT's own value is 8, with r = 8. With Adam a larger α acts much like a larger
-# learning rate. **Predict** rank 4 on W_q and W_v with the learning rate that suited α = 16:
+# learning rate. **Predict** and write down the accuracy at α = 1, for rank 4 on W_q and W_v with the learning rate that suited
+# α = 16:
 
 # %% tags=["experiment"]
 for alpha in (1, 4, 16):
@@ -726,9 +742,10 @@ for alpha in (1, 4, 16):
     print(f"alpha {alpha:<3} scaling {alpha / 4:<5} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
 
 # %% [markdown]
-# So α = 1 is no mistake in itself, but it is not usual, and whoever copies it together with a learning rate from elsewhere
-# trains too slowly: 0.68 here, against 0.82. (@kalajdzievski2023rank goes the other way: at high ranks even α/r is too small,
-# and α/√r keeps the size of the update; `use_rslora=True` in PEFT.)
+# With this learning rate the accuracy rises with α in every seed. α = 1 is no mistake in itself: a larger learning rate might make
+# up for it, which we did not run. The lesson is that α and the learning rate belong together: do not copy one without the
+# other. (@kalajdzievski2023rank goes the other way: at high ranks even α/r is too small, and α/√r keeps the size of the
+# update; `use_rslora=True` in PEFT.)
 #
 # ## 6 · Is the true update low in rank?
 #
@@ -862,16 +879,18 @@ frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.i
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
 # %% [markdown]
-# The first 8 of the 192 directions of W_v hold 0.88 of the squares of its update, not a tenth; in every kind of matrix 8 hold
-# at least 0.80. And accuracy needs fewer still: cut to *two* directions in each matrix, the tuned layers lose less than a
-# point (0.82 of 0.83); with one they lose most of what they had learnt. The squares that a higher rank would add move weights,
-# but not answers. So on this task the assumption of LoRA holds. (One task, 160 sentences, two layers: @biderman2024lora find
-# updates of far higher rank after long training on code and mathematics.)
+# The table answers the first question: in every kind of matrix 8 directions hold most of the squares of the update, not a tenth.
+# The right figure answers the second: cut to *two* directions in each matrix, the tuned layers keep their accuracy; with one
+# they lose most of what they had learnt.
+#
+# But this experiment could hardly have come out otherwise. The task has two labels and a loss at one position, so the
+# gradients of all examples point in few directions, and a low rank is nearly built in. (That the curve bends at two fits this.) It shows that LoRA's assumption holds for such a task. It does not show that true updates are low in rank:
+# @biderman2024lora find updates of far higher rank after long training on code and mathematics.
 #
 # ## 7 · Memory
 #
-# Training holds the weights, a gradient for each *trained* weight, and Adam's two averages for each trained weight. (And
-# activations, which LoRA does not spare us: the gradient must go through all layers.) Count the first three on living objects.
+# Training holds the weights, a gradient for each *trainable* parameter, and Adam's two averages for each trainable parameter. (And
+# activations: with LoRA, too, the gradient must go through all layers.) Count the first three on the objects themselves.
 
 # %% tags=["exercise:memory_bytes"]
 def memory_bytes(model, optimizer):
@@ -1049,14 +1068,15 @@ for name in ratio.index[1:] if "full" in ratio.index else ():
     print(f"{name:<20} times less than full fine-tuning:", ", ".join(less))
 
 # %% [markdown]
-# Read three things.
+# Read four things.
 #
-# - **Optimizer and gradients** all but vanish with LoRA: that is the saving the paper reports, from 1.2 TB to 350 GB for GPT-3
-#   175B. (The deck says 1.5 T; the paper says 1.2 TB.) What is left are the weights themselves.
-# - **The base** is what 8 and 4 bits shrink, by the count: 538 to 220 and 167 MB. The measured peak does *not* fall: about 820 and
-#   760 MB, more than LoRA on float32 (700). On a CPU bitsandbytes makes a weight matrix a float32 one before it multiplies, the
-#   embedding (a fifth of our model) stays float32, and loading passes through larger copies. The saving is real where the
-#   kernels work on the small numbers themselves, on a GPU, and where the base is large against everything else.
+# - **Optimizer and gradients** nearly vanish with LoRA: that is the saving the paper reports, from 1.2 TB to 350 GB for GPT-3
+#   175B. What is left are the weights themselves.
+# - **The base** is what 8 and 4 bits shrink, by the count. The measured peak does *not* fall: it is higher than that of LoRA on
+#   float32. Likely reasons, which we did not separate: on a CPU bitsandbytes makes a weight matrix a float32 one before it
+#   multiplies, the embedding (a fifth of our model) stays float32, and loading passes through larger copies.
+# - **The rest**, the peak minus what we counted, is smaller with LoRA than with full fine-tuning. It holds the activations, and
+#   also the temporary memory of the optimizer and of the library. So it does not show how many activations LoRA spares.
 # - **The checkpoint** of an adapter is a small file, whatever the base is stored in.
 #
 # And for Llama 2 7B? `hardware.plan` counts the same parts from the configuration alone:
@@ -1071,12 +1091,13 @@ columns = ["training, base", "weights (GB)", "gradients (GB)", "optimizer (GB)",
 pd.DataFrame(rows, columns=columns).style.format(precision=2).hide()
 
 # %% [markdown]
-# Only the last two rows fit a T4 of Colab (16 GB). That is why QLoRA mattered [@dettmers2023qlora]: 65 billion weights
+# Only the last two rows fit a T4 of Colab (16 GB). (The rows in bf16 count Adam's averages in bf16 too, 8 bytes per trained
+# parameter in all. With float32 averages and a float32 copy of the weights it would be 16.) That is why QLoRA mattered [@dettmers2023qlora]: 65 billion weights
 # fine-tuned on one card of 48 GB, instead of the more than 780 GB that 16-bit fine-tuning takes.
 #
-# ## 8 · The deck's own configuration, today
+# ## 8 · An older configuration, today
 #
-# The deck tunes `bigscience/bloomz-560m` with these settings. Run on another model they fail, and the message helps:
+# A widely copied script tunes `bigscience/bloomz-560m` with these settings. Run on another model they fail, and the message helps:
 
 # %%
 DECK = {"r": 4, "lora_alpha": 1, "target_modules": ["query_key_value"], "lora_dropout": 0.05, "bias": "lora_only"}
@@ -1099,8 +1120,8 @@ by_hand = 24 * (4 * (1024 + 3072) + 3072)
 print(f"by hand: {by_hand:,}")
 
 # %% [markdown]
-# (`None`: the method prints by itself; the deck's `print(…)` around it prints what it returns.) Two more lines of the deck have
-# aged. What do today's transformers say?
+# (`None`: the method prints by itself; the `print(…)` around it prints what it returns.) Two more lines of the script are out of
+# date. What do today's transformers say?
 
 # %% tags=["experiment"]
 from course_utils import weights
@@ -1113,8 +1134,8 @@ except TypeError as error:
 print("today:", transformers.BitsAndBytesConfig(load_in_8bit=True).to_dict()["quant_method"], "through quantization_config=")
 
 # %% [markdown]
-# And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the deck's settings, its
-# `Trainer` and its collator, on the course model; and on the deck's own model where a hub can be reached:
+# And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the script's settings, its
+# `Trainer` and its collator, on the course model; and on bloomz-560m where a hub can be reached:
 
 # %% tags=["experiment"]
 def train_as_in_the_deck(model, tokenizer, targets, steps):
@@ -1298,7 +1319,7 @@ del plain
 # %% [markdown]
 # ## 10 · Many adapters, one base
 #
-# The deck's last point: train one adapter for each task, deploy one base. Two tasks can also share one *merged* adapter. The sum of
+# Train one adapter for each task, deploy one base. Two tasks can also share one *merged* adapter. The sum of
 # two low-rank changes, $w_1 s_1 B_1 A_1 + w_2 s_2 B_2 A_2$, has at most the sum of their ranks: it is an adapter too. Which one?
 
 # %% tags=["exercise:combine"]
@@ -1414,9 +1435,10 @@ shown = {
 pd.DataFrame(shown).T.rename_axis("adapter")
 
 # %% [markdown]
-# Each adapter does its own task. The other one it leaves where the base has it (0.55 against 0.58, 0.54 against 0.54): these two
-# tasks hardly touch, but an adapter is active for every prompt, wanted or not. The sum does both (0.82 and 0.90). Adding the A and
-# the B ("linear") adds products of one task's A with the other's B; here that costs little. Your `combine` makes the sum:
+# Each adapter does its own task. On the other task its interval overlaps the base's, so we cannot tell it from no adapter there:
+# these two tasks hardly touch. Still, an adapter is active for every prompt, wanted or not. The sum does both. Adding the A and
+# the B ("linear") adds products of one task's A with the other's B; what that costs here is within the intervals. Your
+# `combine` makes the sum:
 
 # %% tags=["experiment"]
 with torch.no_grad():
@@ -1441,14 +1463,14 @@ workshop.cleanup()
 # Nothing here is graded. Pick one.
 #
 # - **Learning rate and rank.** Repeat the sweep with α = r instead of α = 16, or with α/√r. Which curve is flat?
-# - **Start elsewhere.** Let $B$ begin Gaussian too. How much is broken before the first step, and is it repaired?
+# - **Start elsewhere.** Initialize $B$ Gaussian too. How much is broken before the first step, and is it repaired?
 # - **Start at the top.** PiSSA [@meng2024pissa] starts $A$, $B$ from the first singular directions of $W$ itself, and
 #   freezes the rest. `extract_lora(W, r)` gives them. Faster on our task?
 # - **What is forgotten?** @biderman2024lora: LoRA learns less and forgets less. Measure the perplexity of other text
 #   before and after, for LoRA and for full fine-tuning at equal accuracy.
 # - **Intruders.** @shuttleworth2025lora find new, large singular directions in LoRA's merged weights that full fine-tuning
 #   does not make. Look for them in `merge_all(small[0])`.
-# - **A larger model**, on a T4: the deck's configuration on `bloomz-560m`, with α = 4.
+# - **A larger model**, on a T4: the configuration of section 8 on `bloomz-560m`, with α = 4.
 
 # %%
 lab.summary()

@@ -3,14 +3,17 @@
 #
 # **Making a large model small, part two: a small change instead of a large copy** (大模型的低秩微调)
 #
-# Fine-tuning GPT-3 for one task makes 350 GB of new weights. The next task makes 350 GB more. How much of that is news?
+# Fine-tuning GPT-3 for one task makes 350 GB of new weights. The next task makes 350 GB more. How much of
+# that is really new?
 #
-# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ begins at zero and what $\alpha/r$ is
+# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ is initialized with zero and what $\alpha/r$ is
 # for, count its memory for any model, choose the matrices it goes to, and serve many tasks from one base.
 
 # %% [markdown] tags=["notes"]
 # 60 minutes. Give time to the two predictions that surprise: where the gradient is at the first step, and whether rank 64 beats
-# rank 1. The live runs adapt the last two layers of the course model; the lab does them with care, three seeds each.
+# rank 1. The live runs adapt the last two layers of the course model, one seed each: demonstrations, no evidence. The lab
+# repeats them with three seeds. The slide prints 1.5 T for full fine-tuning (the paper: 1.2 TB) and calls `lora_alpha=1`
+# usual; its script for bloomz-560m is shown near the end, with what today's libraries answer.
 
 # %% tags=["skip"]
 import copy
@@ -52,9 +55,9 @@ shown = pd.DataFrame(
 shown.style
 
 # %% [markdown]
-# **Erratum to the deck:** it says 1.5 T for full fine-tuning; the paper says 1.2 TB. All other figures agree.
+# The paper gives 1.2 TB for full fine-tuning; some slides print 1.5 T. The other figures agree.
 #
-# **Predict** before the next slide: 18.9 million weights of 175 billion. Which matrices, which rank, is that?
+# **Predict** before the next slide: 18.9 million parameters of 175 billion. Which matrices and which rank give that number?
 
 # %% [markdown]
 # ### Check the sums
@@ -70,13 +73,13 @@ for what, total in (("full", 1200), ("LoRA", 350)):
 
 # %% [markdown]
 # LoRA's 350 GB are the float16 weights alone: 2 bytes each. Full fine-tuning adds gradients and Adam's averages for every
-# weight. (Adam in mixed precision usually takes 16 bytes a weight, @rajbhandari2020zero; the paper does not say how it
-# came by fewer.)
+# parameter. (Adam in mixed precision usually takes 16 bytes per parameter [@rajbhandari2020zero]; the paper does not say how
+# it came by fewer. Our own plots below assume everything in bf16, Adam's averages too: 8 bytes per trained parameter.)
 
 # %% [markdown]
 # ## Must the change be large?
 #
-# A model has far more weights than a task has examples. How many *directions* does a task need?
+# A model has far more parameters than a task has examples. How many *directions* does a task need?
 #
 # @aghajanyan2021intrinsic train only $d$ numbers, spread over all weights by a fixed random projection. The smallest $d$ that
 # reaches 90 % of full fine-tuning is the *intrinsic dimension* (内在维度) of a task:
@@ -176,6 +179,11 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# The first few directions hold most of the squares; a random matrix of this size needs dozens for that. A caution: this task can
+# hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
+# directions. What a task with many labels or a language-modelling loss needs is not answered here.
+
+# %% [markdown]
 # ## The idea
 #
 # $$h = Wx + \frac{\alpha}{r} B A x, \qquad A \in \mathbb{R}^{r \times k},\; B \in \mathbb{R}^{d \times r},\; r \ll \min(d, k)$$
@@ -216,14 +224,14 @@ class LoRA(nn.Module):
 # The brackets matter: $B(Ax)$ costs $r(d + k)$ multiplications, $(BA)x$ would cost $dk$ and the making of $BA$.
 
 # %% [markdown]
-# ## Why does B begin at zero?
+# ## Why is B initialized with zero?
 #
 # The loss $\ell$ sends a gradient $g = \partial \ell / \partial h$ back. For the two matrices it is
 #
 # $$\frac{\partial \ell}{\partial B} = \frac{\alpha}{r}\, g\,(Ax)^\top, \qquad
 # \frac{\partial \ell}{\partial A} = \frac{\alpha}{r}\, B^\top g\, x^\top$$
 #
-# **Predict** for three beginnings what the model does before the first step, and which gradient is zero:
+# **Predict** for three initializations what the model does before the first step, and which gradient is zero:
 #
 # | | $A$ | $B$ |
 # |---|---|---|
@@ -246,7 +254,7 @@ def each_lora(layers):
     return [module for module in layers.modules() if isinstance(module, LoRA)]
 
 # %% [markdown]
-# ### Three beginnings, live
+# ### Three initializations, live
 
 # %%
 runs = {}
@@ -269,12 +277,13 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ### What each beginning does
+# ### What each initialization does
 #
-# - **B zero:** the model begins as it was. Only $B$ has a gradient at first; then $A$ gets one too.
-# - **Both zero:** a saddle. No gradient anywhere, for ever.
-# - **Both Gaussian:** the first output is the model plus noise, and who adapts a good model does not want that. (Here the noise
-#   happened to lower the loss, and training does not mind: one seed on an easy task shows no harm, nor rules it out.)
+# - **B zero:** at the start the model is what it was. Only $B$ has a gradient at first; then $A$ gets one too.
+# - **Both zero:** a saddle point. Neither matrix has a gradient, so nothing ever changes.
+# - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Here the noise
+#   happened to lower the first loss, and the accuracy after training is lower than with $B$ zero. One seed on an easy task:
+#   we cannot tell whether the initialization is the reason.)
 #
 # $A$ zero and $B$ Gaussian would work as well as the first. PEFT draws $A$ from a uniform distribution (Kaiming) unless told
 # `init_lora_weights="gaussian"`.
@@ -307,13 +316,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
+# The change $BA$ itself grows in proportion to $r$; divided by $r$ it keeps its size, divided by $\sqrt r$ it still grows.
+
+# %% [markdown]
 # ### Is α usually 1?
 #
 # With $\alpha/r$ a change of rank needs no new learning rate. @kalajdzievski2023rank: over a whole training it is too careful
 # at high ranks; with $\alpha/\sqrt r$ (*rsLoRA*) they pay off.
 #
-# **Erratum to the deck:** "`lora_alpha` … usually set to 1". The paper sets α to the first r that it tries, and leaves it; PEFT's
-# own setting is 8 for r = 8. With Adam, α = 1 at r = 4 just trains slowly (lab, section 5).
+# Some slides say that `lora_alpha` is "usually set to 1". The paper sets α to the first r that it tries, and leaves it; PEFT's own
+# setting is 8 for r = 8. With Adam, α = 1 at r = 4 trains slowly if the learning rate stays the same (lab, section 5).
 
 # %% [markdown]
 # ## Where to put it?
@@ -332,13 +344,15 @@ for ax, column, noise, name in ((axes[0], "wikisql_accuracy_percent", 0.5, "Wiki
 plt.show()
 
 # %% [markdown]
-# Many matrices with a low rank beat one with a high rank. The paper stops at the attention's matrices *for simplicity*; the
-# deck takes that as the rule. @dettmers2023qlora find that LoRA on **all** linear layers is needed to match full fine-tuning.
+# All four matrices with rank 2 are at the top in both tasks, and q or k alone are at the bottom. But it is not the *number* of
+# matrices alone: on WikiSQL v or o alone (rank 8) beat q and k together (rank 4) by more than the paper's fluctuation. The
+# paper stops at the attention's matrices *for simplicity*, and many texts take that as a rule. @dettmers2023qlora find that
+# LoRA on **all** linear layers is needed to match full fine-tuning.
 
 # %% [markdown]
 # ### Which rank?
 #
-# The deck's table [@hu2022lora, table 6], drawn. **Predict:** is rank 64 better than rank 1?
+# Ranks and matrices on GPT-3 [@hu2022lora, table 6], drawn. **Predict:** is rank 64 better than rank 1?
 
 # %% tags=["hide-input"]
 ranks = tables.load("lora_rank_targets")
@@ -354,11 +368,12 @@ axes[0].legend(loc="center right")
 plt.show()
 
 # %% [markdown]
-# Hardly. A second kind of matrix is worth more than sixty more ranks. The authors warn: a small $r$ need not do for every task;
+# Hardly: no line rises steadily with the rank. (On MultiNLI the ranks differ by more than the fluctuation, but up and down.)
+# Adding W_v to W_q gains more than 64 times the rank. The authors warn: a small $r$ may not be enough for every task;
 # a new *language*, say, could well need full fine-tuning.
 
 # %% [markdown]
-# ### How many weights is that?
+# ### How many parameters is that?
 #
 # Move the controls. **Predict** first: what makes the bar of LoRA high, the rank or the base?
 
@@ -414,6 +429,9 @@ plt.show()
 widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES));
 
 # %% [markdown]
+# Mostly the base: the adapter is small beside it. What LoRA removes are the gradients and Adam's averages.
+
+# %% [markdown]
 # ## Merge at inference
 #
 # $W' = W + \frac{\alpha}{r}BA$, once, and the adapter is gone (*merge*, 合并). Rank 8 beside all matrices of the course model:
@@ -447,7 +465,7 @@ for name, m in (("base", model), ("LoRA beside", beside), ("LoRA merged", merged
     print(f"{name:<12} {milliseconds(m, lab.budget(full=12, quick=2)):.0f} ms for {ids['input_ids'].shape[1]} tokens")
 
 # %% [markdown]
-# *Adapters* (适配器) of the older kind stand between layers and cannot be folded in: on GPT-2 medium, one text of 128 tokens,
+# *Adapters* (适配器) of the older kind are layers of their own between the model's layers, and cannot be merged: on GPT-2 medium, one text of 128 tokens,
 # they cost 21 to 30 % more time [@hu2022lora, table 1].
 
 # %% [markdown]
@@ -504,8 +522,8 @@ methods[list(columns)].rename(columns=columns).set_index("method").style.format(
 #
 # $$h = \text{dequantize}(W_{\text{NF4}})\,x + \tfrac{\alpha}{r} BAx$$
 #
-# - *NF4* (chapter 10): 16 levels where normal weights are; blocks of 64 with one scale each.
-# - **Double quantization** (双重量化): the scales in 8 bits too: 0.5 → 0.127 bits a weight.
+# - *NF4* (chapter 10): 16 levels at quantiles of the normal distribution; blocks of 64 with one scale each.
+# - **Double quantization** (双重量化): the scales in 8 bits too: 0.5 → 0.127 bits per weight.
 # - **Paged optimizer** (分页优化器): Adam's averages move to the CPU's memory when the card is full.
 #
 # 65 billion weights: from more than 780 GB to less than 48 GB, on one card.
@@ -625,18 +643,18 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # %% [markdown]
 # ## What LoRA does not do
 #
-# - **It learns less and forgets less** [@biderman2024lora]: on code and mathematics low-rank LoRA stays behind full
+# - **It learns less and forgets less** [@biderman2024lora]: on code and mathematics low-rank LoRA is worse than full
 #   fine-tuning, and keeps more of what the base could do. The true updates there had ranks 10 to 100 times those in use.
 # - **It learns differently** [@shuttleworth2025lora]: merged weights hold large new singular directions, *intruder
 #   dimensions*, where full fine-tuning has none.
-# - **It does not spare activations.** The gradient goes through all layers: with LLaMA 7B at batch size 1, 567 MB
-#   for the gradients of LoRA's inputs, 26 MB for the adapter; 18 MB a text if activations are computed twice (*gradient
+# - **It spares few activations.** The gradient goes through all layers: with LLaMA 7B at batch size 1, 567 MB
+#   for the gradients of LoRA's inputs, 26 MB for the adapter; 18 MB per sequence if activations are computed twice (*gradient
 #   checkpointing*; @dettmers2023qlora).
 
 # %% [markdown]
-# ## The deck's code, today
+# ## An older script, today
 #
-# `bigscience/bloomz-560m`, built without memory, with the deck's settings:
+# `bigscience/bloomz-560m`, built without memory, with the settings of a widely copied script:
 
 # %%
 with torch.device("meta"):
@@ -651,7 +669,7 @@ except TypeError as error:
     print(f"TypeError: {error}")
 
 # %% [markdown]
-# **Errata to the deck:** `load_in_8bit=` is no argument any more; it goes into a `BitsAndBytesConfig` (chapter 10). `torch_dtype=` is
+# `load_in_8bit=` is no argument any more; it goes into a `BitsAndBytesConfig` (chapter 10). `torch_dtype=` is
 # deprecated: `dtype=`. `print(model.print_trainable_parameters())` prints its numbers and then `None`. On models of the Llama kind
 # the matrices are `q_proj`, `k_proj`, `v_proj`, and `bias="lora_only"` finds no bias to train.
 
@@ -666,15 +684,16 @@ except TypeError as error:
 # | PiSSA [@meng2024pissa] | begins with the first singular directions of $W$ |
 # | DoRA [@liu2024dora] | learns the length of each column of $W$ apart from its direction |
 #
-# In PEFT each is one argument of `LoraConfig`, or a call.
+# In PEFT rsLoRA, PiSSA and DoRA are one argument of `LoraConfig` each. LoRA+ is an optimizer. AdaLoRA has a configuration class
+# of its own, and must be called at every training step to move ranks.
 
 # %% [markdown]
 # ## What to take home
 #
-# - LoRA freezes $W$ and trains $\frac{\alpha}{r}BA$: $r(d + k)$ weights instead of $dk$. $B$ begins at zero, $A$ does not.
-# - More kinds of matrices help more than a higher rank; all linear layers is a good choice.
+# - LoRA freezes $W$ and trains $\frac{\alpha}{r}BA$: $r(d + k)$ parameters instead of $dk$. $B$ is initialized with zero, $A$ is not.
+# - In the paper's tables the choice of matrices matters more than the rank; all linear layers is a good choice.
 # - $\alpha/r$ keeps the learning rate when $r$ changes. α = 1 is not usual.
-# - Gradients and Adam's averages vanish; the base stays, and QLoRA makes it four bits. Activations stay too.
+# - Gradients and Adam's averages nearly vanish; the base stays, and QLoRA makes it four bits. Most activations stay too.
 # - Merged: no cost at inference, one task. Beside: many tasks in one batch.
 #
 # **Ask yourself:** a colleague reports that LoRA is as good as full fine-tuning. Which three things do you ask about?

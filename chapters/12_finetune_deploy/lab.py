@@ -2,14 +2,14 @@
 # # Lab 12 · From a model to something that others can use
 #
 # **You have a model that writes text. Somebody wants to know whether a review is good or bad, in a browser, tomorrow.** What
-# lies between? Data that does not leak, a loop, a fair examination, files that load on another machine, and a page that says
-# no to nonsense. You will write each of these, and end with a folder that runs as a *Space* (a hosted demo).
+# has to be done? Data that does not leak, a loop, a fair test, files that load on another machine, and a page that refuses
+# nonsense. You will write each of these, and end with a folder that runs as a *Space* (a hosted demo).
 #
 # You will
 #
 # 1. split data without *leakage* (数据泄漏), and refuse input that the model should not get,
 # 2. write the *training loop* (训练循环) by hand and check it against `transformers.Trainer`,
-# 3. examine the result: *confusion matrix* (混淆矩阵), intervals, and errors read one by one,
+# 3. test the result: *confusion matrix* (混淆矩阵), intervals, and errors read one by one,
 # 4. do it again in Chinese, and see what the *tokenizer* (分词器) costs, and once more for a task of your own,
 # 5. save *adapters* (适配器) that plain PEFT loads, and ask which tokens decided,
 # 6. *serve* (部署) all three from one base model: a page, an API, a chat that streams.
@@ -76,8 +76,8 @@ for name, texts in (("films", films["text"]), ("reviews", shops["text"])):
     print(f"{name:<8}{len(texts):>7,} texts, {len(set(texts)):>7,} different ones; for example {texts[len(texts) // 3]!r}")
 
 # %% [markdown]
-# Half of the Chinese lines are there twice. **Predict:** you shuffle the lines and keep a fifth for the examination. What
-# share of the examination will the model have seen, with the answer? And what does that do to a classifier that knows nothing
+# Most of the Chinese lines occur more than once: compare the two numbers above. **Predict** and write down: you shuffle the lines
+# and keep a fifth for the test. What share of the test will the model have seen, with the answer? And what does that do to a classifier that knows nothing
 # but counts of characters?
 
 # %% tags=["exercise:split_texts"]
@@ -185,7 +185,8 @@ for name, right in results.items():
     print(f"{name:<15} accuracy {mean_of(right)}")
 
 # %% [markdown]
-# The same classifier, the same data. One of the two numbers is about new reviews. The other would have been in the slides.
+# The same classifier, the same data. Most of the test lines were seen in training, so the higher accuracy counts texts that were
+# remembered. Only the lower one says what to expect on new reviews.
 #
 # ## 2 · From a text to tokens, or to a refusal
 #
@@ -306,7 +307,7 @@ def visible():
 # %% [markdown]
 # ## 3 · The loop
 #
-# Everything that a training program does for you stands on a few lines: take a batch, compute the loss, its gradient, keep
+# A training program is built on a few lines: take a batch, compute the loss, its gradient, keep
 # the gradient from being too long, let the optimizer make a step, move the learning rate, forget the gradient. Write them.
 # The learning rate *warms up* (预热) in a straight line and falls to zero in another: `Trainer`'s default shape.
 
@@ -405,7 +406,7 @@ def visible():
 #
 # LoRA (chapter 11) in the top three of thirty layers, on queries and values, as in @hu2022lora. Below them nothing
 # learns, so what they make of a sentence never changes: compute it once, keep it, and let every epoch and every seed begin
-# there. Forward is 1 unit a layer, backward about 1 more where something learns below: for three seeds of two epochs
+# there. Forward is 1 unit per layer, backward about 1 more where something learns below: for three seeds of two epochs
 # $27 + 6 \cdot 6$ units instead of $6 \cdot 33$, less than a third.
 
 # %%
@@ -573,8 +574,8 @@ plt.show()
 
 # %% [markdown]
 # The first steps teach that the next word is one of two; only then does the loss measure sentiment (below $\ln 2 = 0.69$). The
-# base model knew most of it before: the gain is 0.02, and its interval reaches below 0. That is a result too: on a task that the
-# model knows, a few hundred sentences buy little. (Section 6 has one that it does not know.)
+# base model knew most of it before. At full budget the interval of the gain contains 0: with 200 test sentences we cannot tell
+# whether training helped. (Section 6 has a task where it clearly does.)
 #
 # ### Against `Trainer`
 #
@@ -643,7 +644,7 @@ print(f"largest difference {worst:.2%}")
 # evaluation on the way, logs. Use it when you need one of them. `course bench finetune` measures what the general path costs
 # here: it computes 49,152 logits at *every* token, and the frozen layers in every epoch.
 #
-# ## 4 · The examination
+# ## 4 · The test
 #
 # One number hides which mistakes are made. A *confusion matrix* counts answers by truth (rows) and prediction (columns);
 # *precision* (精确率): of those called c, how many are; *recall* (召回率): of those that are c, how many are found; *F1*: their
@@ -754,13 +755,13 @@ bins = pd.cut(errors["people_said"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 
 errors.groupby(bins, observed=False)["right"].agg(["mean", "size"]).rename_axis("strength of the people's score").round(2)
 
 # %% [markdown]
-# Where people were lukewarm, the model errs more often (0.72 right, but of 18 sentences only; 0.84 of 83 where they were sure):
-# part of what is called the model's error is the data's doubt.
+# Where people were lukewarm, the share of right answers is lower. But that row has very few sentences: at this size we cannot tell
+# whether their doubt is the reason.
 #
 # ## 5 · The same in Chinese
 #
-# Same model, same code, same label words. But first the bill. The tokenizer was trained on English text; what it has not seen
-# often it cuts into bytes, and a Chinese character is three bytes.
+# Same model, same code, same label words. But first the cost in tokens. The tokenizer was trained on English text; what it has not
+# seen often it cuts into bytes, and a Chinese character is three bytes.
 
 # %% tags=["experiment"]
 rows = []
@@ -805,10 +806,14 @@ table["film sentences"] = {column: mean_of(values, ".2f") for column, values in 
 pd.DataFrame(table).fillna("")
 
 # %% [markdown]
-# In English the pre-trained model is far ahead of a bag of words that saw the same sentences (0.82, 0.63). In Chinese there is no
-# such lead: the base model, either adapter and a bag of character pairs have 0.64 to 0.69, and the intervals overlap; the bag
-# needs a thousandth of the arithmetic. Fine-tuning brings out what pre-training put in; it cannot bring out what is not there. Choose the model by the text it was trained on. (And read some
-# Chinese errors: a sentence here has the label of the whole review that it was cut from.)
+# In English the pre-trained model is ahead of a bag of words that saw the same sentences: the intervals do not overlap. In
+# Chinese all four intervals overlap, so we cannot tell the model from a bag of character pairs, which needs a thousandth of the
+# arithmetic.
+#
+# Why is there no lead? One hypothesis: the model read little Chinese, and a few hundred sentences cannot replace that. But these
+# labels are also worse. A sentence here has the label of the whole review that it was cut from: read the errors below, "早餐惨不忍睹"
+# (a terrible breakfast) is labelled positive. Wrong labels hold *every* method down, so this comparison cannot separate the two
+# reasons. What would: the same test on sentences that people labelled one by one.
 
 # %% tags=["experiment"]
 logs = predict(chinese["test"], WORDS, "chinese_0")
@@ -847,15 +852,15 @@ for ax, name, adapter in zip(axes, ("Before", "After"), (None, "own"), strict=Tr
 plt.show()
 
 # %% [markdown]
-# Here fine-tuning earns its keep: macro F1 rises from 0.68 to 0.96. Before, nearly every question for a date was sorted under
-# numbers; 200 examples teach what *we* mean by the two words.
+# Compare the two titles: here fine-tuning clearly helps. Before, nearly every question for a date was put under numbers; a few
+# hundred examples teach what *we* mean by the two words. (One run on one test set: its size is in the matrix.)
 #
 # ## 7 · What is in the file
 #
 # An adapter is what was learnt and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
-# the name of the layer they belong to, *without* the adapter's name, so that whoever loads it may call it as they like;
-# `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, is a
-# program that runs when you open it.)
+# the name of the layer they belong to, *without* the adapter's name, so that a user may give it any name;
+# `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, can
+# run a program when you open it.)
 
 # %% tags=["exercise:adapter_state"]
 def adapter_state(model, adapter):
@@ -994,7 +999,7 @@ print(f"{sentence!r}: positive {inside[1]:.4f} here, {outside[1]:.4f} there")
 # %% [markdown]
 # ## 8 · Which words decided?
 #
-# Whoever uses the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; @li2016understanding). Take a
+# Users of the page will ask why. The plainest answer is an experiment: *leave one out* (留一法; @li2016understanding). Take a
 # piece out of the text and look how far the score falls. The score of a label: how much likelier it is than all others
 # together,
 # $s = \log p - \log(1 - p)$. It costs one run for each piece.
@@ -1144,7 +1149,8 @@ for ax, text in zip(axes, said, strict=True):
 plt.show()
 
 # %% [markdown]
-# Bars to the right speak for the label that won. Twelve runs for a sentence; a text of a thousand pieces would take a
+# Bars to the right speak for the label that won. Look at the words before you trust them: "funny" and "film" speak for *negative*
+# here. The bars show what this model does with a sentence that lacks a word, not what the word means. One run per piece; a text of a thousand pieces would take a
 # thousand. There is a much cheaper way, one backward pass for all: *gradient × input* (梯度乘输入; @shrikumar2016black). Scale the
 # embedding of token $i$ by $1 + \epsilon$; how fast does the score change? That is $\nabla_{e_i} s \cdot e_i$.
 #
@@ -1179,13 +1185,14 @@ for column in falls:
 print(f"rank correlation of the two {mean_of(agree, '+.2f')}")
 
 # %% [markdown]
-# Gradient × input names a token whose removal changes no more than that of a random one: in this model its colours would be
-# decoration. (Gradients say what an infinitely small change does; a word that is gone is not a small change.) So the page uses
-# the dear method, and keeps texts short.
+# Read the three intervals with care. *Leave one out* wins by construction: it names the token whose removal it has measured to matter
+# most, and this test measures removal. Gradient × input we cannot tell from a random token: on these 16 sentences their intervals
+# overlap. (Gradients say what an infinitely small change does; a word that is gone is not a small change.) So we have no
+# evidence that its colours would mean anything here, and the page uses the slower method and keeps texts short.
 #
 # ## 9 · Words as they come
 #
-# An answer of 100 tokens takes seconds; a reader wants to see it grow. Each new token is decoded and shown at once
+# An answer of 100 tokens takes seconds; a reader wants to see the first words at once. Each new token is decoded and shown at once
 # (*streaming*, 流式输出). The trap is the same as above: a token may be a third of a character. Show only what is whole.
 
 # %% tags=["exercise:stream_text"]
@@ -1443,8 +1450,10 @@ def visible():
     ]
 
 # %% [markdown]
-# `app.py` is made of the cells above: **your** functions run in the Space. It knows nothing of this notebook and nothing of
-# the course.
+# `app.py` is made of the cells above: **your** functions run in the Space. It knows nothing of this notebook and nothing of the
+# course. Only the functions themselves are copied. If one of yours needs an `import` or a helper function of your own, put it
+# *inside* that function, or the program will stop in the Space with a `NameError`. And remember which model is served: each
+# label page uses the adapter of one seed, the chat uses the base model without an adapter.
 
 # %% tags=["experiment"]
 HEAD = f'''"""One small model with several adapters: a page to classify and to chat. python app.py [BASE_MODEL]"""
@@ -1628,6 +1637,7 @@ ipywidgets.VBox([switch, screen])
 # - **A larger Chinese reader**, on a T4 with a hub: set `MODEL` to one trained on Chinese text (`"qwen3-0.6b"`). Where is the
 #   bag of characters now?
 # - **Break the page.** Find an input that is neither empty nor too long and still should be refused.
+# - **More to try.** [动手学大模型](https://github.com/Lordog/dive-into-llms) (*Dive into LLMs*) has further exercises in Chinese.
 
 # %%
 lab.summary()

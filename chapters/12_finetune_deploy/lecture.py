@@ -3,14 +3,14 @@
 #
 # **From a model to something that others can use** (预训练语言模型微调与部署)
 #
-# A trained model on your disk helps nobody. Between it and a page that answers stand choices that papers seldom speak of:
+# A trained model on your disk helps nobody. Before it becomes a page that answers, one makes choices that papers seldom discuss:
 # which model, which data, when to stop, what to save, what to refuse.
 #
 # After this lecture you can choose a model for a task, write and check a *training loop* (训练循环), judge a classifier
-# honestly, and say what belongs into a *Space*.
+# honestly, and say which files belong into a *Space*.
 
 # %% [markdown] tags=["notes"]
-# 60 minutes. The two slides to dwell on are "Half of the lines are there twice" (let the room guess both numbers) and "Why did
+# 60 minutes. The two slides to dwell on are "Most lines have a copy" (let the room guess both numbers) and "Why did
 # it say so?". Everything is computed live, on two threads in about a minute.
 
 # %% tags=["skip"]
@@ -60,9 +60,13 @@ columns = ["model", "use (GB)", "LoRA (GB)", "all weights (GB)"]
 pd.DataFrame(rows, columns=columns).style.format(precision=1, na_rep="–").hide()
 
 # %% [markdown]
+# Closer to 15: compare the row of llama-2-7b in bf16. Most of it is the frozen model itself; training all weights takes about
+# three times as much.
+
+# %% [markdown]
 # ### Choose: can it read my language?
 #
-# The course model's tokenizer learnt from English. The same meaning, twice:
+# The course model's tokenizer was trained on English text. The same meaning, twice:
 
 # %% tags=["hide-input"]
 model, tokenizer = load_model(precision="fp32")
@@ -85,7 +89,7 @@ english, chinese = counts.sum(0)
 print(f"{english} tokens in English, {chinese} in Chinese ({chinese / english:.1f} times) for {sum(map(len, SAME.values()))} characters")
 
 # %% [markdown]
-# More tokens: slower, dearer where a token is the unit of the bill, and less fits into the context. @petrov2023language find
+# More tokens: slower, more expensive where one pays per token, and less fits into the context. @petrov2023language find
 # up to 15 times between languages; @ahia2023languages what that means for those who pay by the token.
 
 # %% [markdown]
@@ -159,8 +163,10 @@ plt.show()
 print({name: round(span[0], 2) for name, span in spans.items()})
 
 # %% [markdown]
-# The first two learnt from 400 sentences; the third has seen none, but very many reviews before. In lab 12 the same comparison
-# in Chinese comes out level: there the language model has no lead. *Choose the model by the text that it was trained on.*
+# Counting words is last. Encoder and decoder we cannot tell apart: with 100 sentences their intervals overlap. The first two
+# learnt from 400 sentences; the third has seen none of them, but very many reviews before. In lab 12, in Chinese, the same
+# language model shows no lead over counts of characters that we could tell from chance. *Choose the model by the text that it
+# was trained on.*
 
 # %% [markdown]
 # ### The same question to a larger model, in 8 bits
@@ -181,7 +187,7 @@ else:
     print(f"{LARGER} in int8 needs a CUDA GPU with {need.total / 1e9:.1f} GB free, which this machine does not have.")
 
 # %% [markdown]
-# ## Data: half of the lines are there twice
+# ## Data: most lines have a copy
 #
 # 35,123 Chinese reviews, as their package brings them. Shuffle, keep a fifth, train a classifier that counts pairs of characters.
 # **Predict:** how far is the accuracy of that fifth from the truth?
@@ -207,8 +213,8 @@ for name, pairs in (("as they come", lines), ("each text once", once)):
     print("{:<15} accuracy {:.3f}; of the test, seen in training {:.0%}".format(name, *examination(pairs)))
 
 # %% [markdown]
-# *Leakage* (数据泄漏): the examination was in the textbook. We took every third line, which hides some of the copies; the lab takes
-# all. Compare letters and digits only, keep one of each, drop what has two labels, and split by *source* where there is one.
+# *Leakage* (数据泄漏): a part of the test was in the training text. Most lines of the file occur two or three times. We took every
+# third line, which hides many of the copies; the lab takes all. Compare letters and digits only, keep one of each, drop what has two labels, and split by *source* where there is one.
 
 # %% [markdown]
 # ## How does a language model classify?
@@ -277,6 +283,10 @@ plt.show()
 widgets.explorer(curves, log10_rate=(-4.0, 1.0, 0.5), batch=[20, 5, 80, 400]);
 
 # %% [markdown]
+# Move the slider to its right end and compare. Steps that are too large jump over the minimum, so the loss jumps too instead of
+# falling steadily; steps that are too small hardly move it.
+
+# %% [markdown]
 # ## What `Trainer` adds
 #
 # | | by hand | `transformers.Trainer` |
@@ -289,7 +299,7 @@ widgets.explorer(curves, log10_rate=(-4.0, 1.0, 0.5), batch=[20, 5, 80, 400]);
 #
 # Lab 12 runs both on the same batches: the losses must agree to 1 %. `course bench finetune` measures the last row.
 #
-# The deck's code (`Trainer` with `DataCollatorForLanguageModeling(mlm=False)`) asks for the loss of *every* token, the question
+# `Trainer` with `DataCollatorForLanguageModeling(mlm=False)`, a common recipe, asks for the loss of *every* token, the question
 # too. To classify, ask for one: labels are −100 elsewhere.
 
 # %% [markdown]
@@ -368,7 +378,9 @@ for n in (100, 400, 2000, 10_000):
     print(f"n = {n:>6}: 0.85 ± {1.96 * np.sqrt(0.85 * 0.15 / n):.3f}")
 
 # %% [markdown]
-# Two models on the *same* sentences need fewer: compare them pair by pair (bootstrap over the sentences), as the labs do.
+# To tell two points apart, the *difference* of two models must be known to ± 0.02. It varies more than one of them: with separate
+# test sets each needs well over 2000 sentences. Two models on the *same* sentences need fewer: compare them pair by pair
+# (bootstrap over the sentences), as the labs do.
 
 # %% [markdown]
 # ### Read the errors
@@ -387,7 +399,7 @@ wrong.reindex(wrong["log-odds"].abs().sort_values(ascending=False).index).head(6
 # %% [markdown]
 # ## Why did it say so?
 #
-# Users ask. *Leave one out* (留一法; @li2016understanding): remove a word, look how far the score falls. One run a word.
+# Users ask. *Leave one out* (留一法; @li2016understanding): remove a word, look how far the score falls. One run per word.
 # *Gradient × input* [@shrikumar2016black]: one backward pass for all. **Predict:** do they name the same words?
 
 # %% tags=["hide-input"]
@@ -423,9 +435,13 @@ plt.show()
 print(f"rank correlation {pd.Series(dear.numpy()).corr(pd.Series(cheap.numpy()), method='spearman'):+.2f}")
 
 # %% [markdown]
-# An explanation is a claim, and can be tested: if it names a word, removing that word must change the answer more than
-# removing any. Lab 12 does this on 16 sentences. (@adebayo2018sanity: some methods draw the same picture for a model with
-# random weights.)
+# They agree only in part. And look at the words: in this sentence "funny" and "film" speak *against* positive. Such bars describe
+# what this model does, not what a word means; besides, "A warm and film, …" is no sentence any more, and a model may react to
+# that rather than to the missing word.
+#
+# An explanation is a claim, and can be tested: if it names a word, removing that word must change the answer more than removing
+# a random one. Lab 12 does this on 16 sentences, which is few. (Leaving one out wins such a test by construction. @adebayo2018sanity:
+# some methods draw the same picture for a model with random weights.)
 
 # %% [markdown]
 # ## Save
@@ -448,7 +464,8 @@ print(f"base {base / 1e6:.1f} million weights, adapter of rank 8 in three layers
 # %% [markdown]
 # ### Why not pickle?
 #
-# `torch.load` of old files, and `pickle.load`, run whatever the file says:
+# `pickle.load` runs whatever the file tells it to. So did `torch.load` before PyTorch 2.6, which made `weights_only=True` the
+# default; with `weights_only=False` it still does:
 
 # %%
 class Surprise:
@@ -481,14 +498,20 @@ each = (times[-1] - times[0]) / (len(times) - 1)
 print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all")
 
 # %% [markdown]
-# *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait. With bytes as tokens, show only
-# what is a whole character.
+# Less than a tenth. *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait for the first word.
+# With bytes as tokens, show only what is a whole character.
 
 # %% [markdown]
 # ### And if many come?
 #
-# One model, one request at a time, each $s$ seconds; people arrive at random. Mean time in the queue at load $\rho$:
-# $\rho s / (2 (1 - \rho))$ (Pollaczek and Khinchine's formula, constant service time). Beside it, a simulated hour.
+# One model, one request at a time, each $s$ seconds; people arrive at random, and the server is busy a share $\rho$ of the time
+# (the *load*, 负载). How long is the mean wait $W$? A new request waits for the rest of the request in service, on average
+# $\rho \cdot s/2$, and $s$ for each request that is in the queue. At $\rho / s$ arrivals per second, $W \rho / s$ people are in the queue on
+# average (Little's law). So $W = \rho s / 2 + \rho W$, that is
+#
+# $$W = \frac{\rho\, s}{2\,(1 - \rho)}$$
+#
+# Beside it, a simulated hour.
 
 # %% tags=["hide-input"]
 def queue(seconds, people_a_minute):
@@ -589,10 +612,11 @@ for split in (False, True):
 # ## What to take home
 #
 # - Choose by the text a model was trained on; count words first.
-# - The same text on both sides makes every number worthless.
-# - The loop is four lines; `Trainer` is worth it for what stands around them.
+# - The same text in training and test makes the accuracy too high, and useless for new texts.
+# - The loop is four lines; `Trainer` is worth it for what surrounds them.
 # - Intervals, a confusion matrix, and ten errors read by hand. Test explanations like any other claim.
 # - Ship adapter, tokenizer, task and limits; run it once as a stranger would.
+# - For many users use a server that batches requests, such as vLLM [@kwon2023efficient]; we have not measured one here.
 #
 # **Ask yourself:** a colleague shows 94 % on a random fifth of scraped reviews. Which two questions do you ask?
 
@@ -611,3 +635,4 @@ for split in (False, True):
 # - [@mitchell2019model]
 # - [@abid2019gradio]
 # - [@huggingface2026hub]: Spaces Configuration Reference, Spaces Overview, ZeroGPU (August 2026)
+# - [@kwon2023efficient]
