@@ -46,7 +46,7 @@ LEARN, JUDGE = 640, 150
 WORDING_RUNS = [(0, 0), *((n, seed) for seed in range(3) for n in (1, 4))]  # (0, 0): the model as it is shipped
 
 # A base model becomes an assistant
-ITEMS, TRAINED, FORGET = 20, 160, 60
+ITEMS, TRAINED, FORGET = 20, 120, 40
 KINDS = {
     "question": ("linguistic_mappings/question_formation_json", "Turn this statement into a question: {}"),
     "past": ("linguistic_mappings/past_tense_json", 'What is the past tense of the verb "{}"?'),
