@@ -20,7 +20,8 @@ import tokenizers
 import torch
 import torch.nn.functional as F
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -50,7 +51,7 @@ def lab() -> dict[str, Any]:
     names = dict(
         math=math, random=random, np=np, torch=torch, nn=nn, F=F, tqdm=tqdm, tokenizers=tokenizers, data=data, weights=weights,
         load_model=load_model, TfidfVectorizer=TfidfVectorizer, LogisticRegression=LogisticRegression,
-        LogisticRegressionCV=LogisticRegressionCV, StandardScaler=StandardScaler, make_pipeline=make_pipeline,
+        GridSearchCV=GridSearchCV, StandardScaler=StandardScaler, make_pipeline=make_pipeline,
     )  # fmt: skip
     for cell in read(Path(__file__).with_name("lab.py")).cells:
         if "ladder" in tags(cell):

@@ -371,8 +371,7 @@ pd.DataFrame(rows).set_index("wording")
 # alone.)
 #
 # One model, one task, one set of sentences. These wordings also have different answer words, so we cannot say which of the two
-# moves the model. What follows is about measuring: an accuracy with a single wording says little. In the lab you compare
-# models that were tuned on one wording and on four.
+# moves the model. What follows is about measuring: an accuracy with a single wording says little.
 
 # %% [markdown]
 # ## Where instructions come from, 2: people (InstructGPT)
@@ -497,28 +496,6 @@ print(f"{len(tulu)} parts, {tulu['prompts'].sum():,} prompts. The data card's to
 # by DPO (its model card). What is done with preferences is chapter 3.
 
 # %% [markdown]
-# ## A base model becomes an assistant
-#
-# The course model is an assistant already. To see what SFT does, we took its instruction tuning away, as far as we could
-# (marks of the template made noise, all parameters trained on plain text), and taught it again with a few hundred conversations
-# of four kinds. The lab has the whole experiment, with a rubric and intervals. The same prompts, before and after:
-
-# %%
-told = tables.load("base_to_assistant")
-told = told[(told["seed"] == 0) & (told["item"] == 1)]
-for _, part in told.groupby("kind", sort=False):
-    part = part.set_index("stage")
-    print(f"{part['prompt'].iloc[0]!r}")
-    for stage in ("base", "tuned"):
-        row = part.loc[stage]
-        print(f"   {stage:<6}{row['answer'][:90]!r}{'' if row['ended'] else ' … (goes on)'}")
-
-# %% [markdown]
-# The "base" reads the question as the beginning of a text and goes on with more text. The tuned model answers and stops. The
-# last kind was never trained: it shows how far the *form* carries over. How much of it is right is another question, which
-# the lab counts. A caution: what this base once knew about instructions is hidden and not gone.
-
-# %% [markdown]
 # ## When it helps, and when it hurts
 #
 # - **Size.** @wei2022finetuned [Figure 7] tuned five sizes, 422 million, 2, 8, 68 and 137 billion parameters, and tested on
@@ -533,7 +510,7 @@ for _, part in told.groupby("kind", sort=False):
 #   DROP, the *alignment tax* (对齐税). Mixing in updates on pre-training text greatly reduced this [@ouyang2022training].
 #
 # How does one know? By tasks that were kept back, by the loss on conversations that were kept back, by what the model did
-# *before*, and by simple baselines. In the lab you measure all four on a model of 135 million parameters.
+# *before*, and by simple baselines. The lab asks a model before and after, in wordings and on a task that were kept back.
 
 # %% [markdown]
 # ## Summary
