@@ -309,7 +309,6 @@ axes[1].set(
     xlim=(0, 65),
     ylabel="form of training and test",
 )
-fig.tight_layout()
 plt.show()
 
 # %% [markdown]
