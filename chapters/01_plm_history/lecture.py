@@ -149,7 +149,7 @@ shapes.loc[["GPT-1", "GPT-2", "GPT-3"], ["year", "decoder_layers", "width", "hea
 # not say, or we could not check it. `active` parameters: a *mixture of experts* (混合专家) uses only some of its parameters for each
 # token. Dates: when the model or its paper was first public.
 
-# %%
+# %% tags=["subslide"]
 models = tables.load("language_models").set_index("name")
 models["chip_days"] = models["chips"] * models["days"]
 models["when"] = [int(date[:4]) + (int(date[5:]) - 1) / 12 for date in models["date"]]
@@ -164,7 +164,7 @@ shown.style.format(na_rep="", formatter={c: "{:,g}" for c in shown.select_dtypes
 # paper's table, an earlier version, the size of the text where the tokens seen are meant. Ask of each number *what* was
 # counted.
 
-# %%
+# %% tags=["subslide"]
 differs = models.loc[models["other_figures"].notna(), ["other_figures", "source"]]
 differs.style.set_properties(**{"text-align": "left"})
 
@@ -230,7 +230,7 @@ def timeline(quantity, log_axis, names):
 timeline("parameters (billions)", log_axis=True, names=True)
 plt.show()
 
-# %%
+# %% tags=["subslide"]
 widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True);
 
 # %% [markdown]
@@ -290,7 +290,7 @@ ax.set(
 ax.tick_params(axis="x", rotation=25)
 plt.show()
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # The passes did fall, from a hundred to about one; OPT and Galactica read their text more than once. But many passes are not
 # yet overfitting: the authors of XLNet write that after 64 passes it still underfits its text [@yang2019xlnet, section 3.1].
 # And about four passes cost a large model almost nothing compared with new text [@muennighoff2023scaling]. So the number of

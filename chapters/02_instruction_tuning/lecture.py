@@ -42,7 +42,7 @@ shown = lineage[["date", "parameters_billion", "after", "what_was_added", "data"
 shown = shown.rename(columns={"after": "made from"}).fillna({"made from": "–"})
 shown.style.format({"parameters_billion": "{:g}"}, na_rep="not published").set_properties(**{"text-align": "left"})
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 levels = {"text": 0, "code": 1, "instructions": 2, "dialogue": 3}
 place = {name: (i, levels[kind]) for i, (name, kind) in enumerate(lineage["kind"].items())}
 made_from = lineage["after"].replace("GPT-3.5 series", "text-davinci-002").dropna()
@@ -382,7 +382,7 @@ pd.DataFrame(rows).set_index("wording")
 # %%
 MY_SHARE = None
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 parts = tables.load("instructgpt_data").iloc[::-1]
 fig, ax = plt.subplots(figsize=(10, 2.8))
 ax.barh(parts["name"], parts["prompts_by_labelers"], color="white", edgecolor="black", hatch="//", label="by labelers")
@@ -412,7 +412,7 @@ mix[["name", "percent", "example"]].set_index("name").style.format({"percent": "
     **{"text-align": "left"}
 )
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 ordered = mix.sort_values("percent")
 fig, ax = plt.subplots(figsize=(10, 4.2))
 ax.barh(ordered["name"], ordered["percent"], color="white", edgecolor="black", hatch="//")

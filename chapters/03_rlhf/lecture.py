@@ -502,7 +502,7 @@ for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
 axes[0, 0].legend()
 plt.show()
 
-# %%
+# %% tags=["subslide"]
 for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_index(["beta", "round"]).iterrows():
     if (beta, i) in ((0.0, 0), (0.0, 10), (0.0, 20), (0.0, 60), (0.3, 60)):
         print(f"beta {beta}, round {i:2}, mean reward {row['reward']:+5.1f}: {row['text_1']}")

@@ -268,7 +268,7 @@ plt.show()
 
 # %%
 widgets.explorer(spend, log10_flops=(19.0, 25.5, 0.25), show_models=True);
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # Models to the right of the line are too large for their budget, models above and left of it read more than is best for
 # training. GPT-3 lies far to the right: too large.
 #
@@ -423,7 +423,7 @@ plt.show()
 mmlu = tables.load("mmlu_by_size")
 mmlu["flops"] = 6 * mmlu["parameters_billion"] * 1e9 * mmlu["train_tokens_trillion"] * 1e12
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
 for i, (family, part) in enumerate(mmlu.groupby("family", sort=False)):
     for ax, column in ((axes[0], "flops"), (axes[1], "parameters_billion")):
@@ -475,7 +475,7 @@ plt.show()
 
 # %%
 widgets.explorer(metric, tokens=(1, 20, 1));
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # The same models: smooth by one metric, a jump by the other.
 #
 # ### A real one
@@ -500,7 +500,7 @@ axes[0].set_ylabel("share")
 axes[0].legend()
 plt.show()
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # The strict metric exaggerates: half of the digits right is almost no answer right. But the gap between the seeds is there under
 # *both* metrics.
 #

@@ -498,7 +498,7 @@ for row in rows:
 cost = pd.DataFrame(rows).set_index("format")
 cost.round(3)
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 fig, (left, right) = plt.subplots(1, 2)
 left.bar(cost.index, cost["MB"], color="lightgrey", edgecolor="black")
 left.set(title="Memory", ylabel="model in memory (MB)", xlabel="format")
