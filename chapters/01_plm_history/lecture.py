@@ -149,7 +149,7 @@ shapes.loc[["GPT-1", "GPT-2", "GPT-3"], ["year", "decoder_layers", "width", "hea
 # not say, or we could not check it. `active` parameters: a *mixture of experts* (混合专家) uses only some of its parameters for each
 # token. Dates: when the model or its paper was first public.
 
-# %% tags=["subslide"]
+# %% tags=["skip"]
 models = tables.load("language_models").set_index("name")
 models["chip_days"] = models["chips"] * models["days"]
 models["when"] = [int(date[:4]) + (int(date[5:]) - 1) / 12 for date in models["date"]]

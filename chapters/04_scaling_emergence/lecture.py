@@ -440,7 +440,7 @@ plt.show()
 # Near chance, near chance, and then not. If that is so for other abilities, then a smooth law for the loss does not tell what a
 # model will be able to do. Where each ability appeared, by Wei et al. (table 1; 18 of its rows):
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 found = tables.load("emergent_abilities").sort_values("training_flops")
 shown = found[["ability", "prompting", "family", "parameters_billion", "training_flops"]].reset_index(drop=True)
 shown.style.format({"parameters_billion": "{:g}", "training_flops": "{:.1e}"}).hide()
