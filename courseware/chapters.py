@@ -8,7 +8,7 @@ Sources are jupytext py:percent files. A cell's tags say what it is:
                         `# because: …` beside a case says what kind of input it is; see grading/failing_cases.py
     mutant:NAME         (in mutants.py) a wrong solution that the tests must reject
     experiment          a slow cell that no graded cell needs
-    ladder              a cell that the chapter's own command (race.py, ladder.py) runs too, to make tables of trained models
+    ladder              a cell that the chapter's own command runs too, to make tables (resumable_table.py)
     hide-input          code that is folded: the reader runs it, and opens it to read it
 
 In a lecture: slide, subslide, fragment, notes, skip override where a cell stands on the slides.

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from tqdm.auto import tqdm
 
+from .chapters import read, tags
 from .files import whole
 
 
@@ -18,6 +19,17 @@ def asked_again(doc: str | None) -> bool:
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", action="store_true", help="forget what the tables hold")
     return bool(parser.parse_args().again)
+
+
+def lab_names(command: str, names: dict[str, Any], also: Callable[[Any], bool] = lambda cell: False) -> dict[str, Any]:
+    """`names`, with what the cells with the tag `ladder` of the lab beside a command's file define, and those of `also`.
+
+    What a table is made by stands in the lab only, so that they cannot disagree.
+    """
+    for cell in read(Path(command).with_name("lab.py")).cells:
+        if "ladder" in tags(cell) or also(cell):
+            exec(cell.source, names)
+    return names
 
 
 def fill(

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ from tqdm.auto import tqdm
 
 from course_utils import data, load_model, weights
 from courseware import resumable_table
-from courseware.chapters import ROOT, read, tags
+from courseware.chapters import ROOT
 
 SOURCE = "this course: chapters/01_plm_history/race.py"
 RACE, WORTH = (ROOT / "course_utils" / "csv" / f"{name}.csv" for name in ("architecture_race", "pretraining_worth"))
@@ -53,10 +52,7 @@ def lab() -> dict[str, Any]:
         load_model=load_model, TfidfVectorizer=TfidfVectorizer, LogisticRegression=LogisticRegression,
         GridSearchCV=GridSearchCV, StandardScaler=StandardScaler, make_pipeline=make_pipeline,
     )  # fmt: skip
-    for cell in read(Path(__file__).with_name("lab.py")).cells:
-        if "ladder" in tags(cell):
-            exec(cell.source, names)
-    return names
+    return resumable_table.lab_names(__file__, names)
 
 
 def race_rows(names: dict[str, Any], model: str, steps: int, rate: float, seed: int) -> list[dict[str, Any]]:

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from courseware import resumable_table
-from courseware.chapters import ROOT, read, tags
+from courseware.chapters import ROOT, tags
 
 SOURCE = "this course: chapters/03_rlhf/hacking.py"
 TABLE = ROOT / "course_utils" / "csv" / "reward_hacking.csv"
@@ -42,11 +41,11 @@ RUNS = [
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size: imports, solutions, `ladder` cells; the SFT policy and the weak reward model."""
     os.environ["COURSE_BUDGET"] = "full"
-    names: dict[str, Any] = {}
-    for cell in read(Path(__file__).with_name("lab.py")).cells:
-        needed = "ladder" in tags(cell) or any(tag.startswith("exercise:") for tag in tags(cell))
-        if needed or cell.source.startswith("import "):
-            exec(cell.source, names)
+
+    def also(cell: Any) -> bool:
+        return any(tag.startswith("exercise:") for tag in tags(cell)) or bool(cell.source.startswith("import "))
+
+    names = resumable_table.lab_names(__file__, {}, also)
     names["sft"] = names["supervised"](SFT_STEPS)
     names["weak"] = names["word_reward"](LABELS)
     return names

@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from course_utils import data
 from courseware import resumable_table
-from courseware.chapters import ROOT, read, tags
+from courseware.chapters import ROOT
 
 SOURCE = "this course: chapters/04_scaling_emergence/ladder.py"
 TABLES = {
@@ -58,10 +57,7 @@ def lab() -> dict[str, Any]:
         collections=collections, math=math, np=np, torch=torch, F=F, tqdm=tqdm, data=data,
         LlamaConfig=LlamaConfig, LlamaForCausalLM=LlamaForCausalLM,
     )  # fmt: skip
-    for cell in read(Path(__file__).with_name("lab.py")).cells:
-        if "ladder" in tags(cell):
-            exec(cell.source, names)
-    return names
+    return resumable_table.lab_names(__file__, names)
 
 
 def tuning_row(names: dict[str, Any], width: int, rate: float, beta2: float) -> dict[str, Any]:
