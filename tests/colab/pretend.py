@@ -571,6 +571,11 @@ def _install_storages() -> None:
     base.clone = clone
 
 
+def beginning(profile: str) -> str:
+    """The source that a kernel begins with to run beside such a GPU."""
+    return f"import sys\nsys.path.append({str(Path(__file__).parent)!r})\nimport pretend\npretend.install({profile!r})"
+
+
 def install(profile: str = "t4") -> None:
     """Pretend until the process ends. `profile`: "t4" (CUDA, compute capability 7.5) or "mps" (an Apple GPU)."""
     global _device

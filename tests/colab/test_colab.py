@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import nbformat
+import pretend
 import pytest
 from packaging.requirements import Requirement
 
@@ -136,20 +137,12 @@ def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
 
 
 NOTEBOOKS = [path for chapter in all_chapters() for path in (chapter.lecture, chapter.solution)]
-PRETEND = f"""
-import sys
-
-sys.path.append({str(Path(__file__).parent)!r})
-import pretend
-
-pretend.install("t4")
-"""
 
 
 @pytest.fixture(scope="session")
 def colab_kernel(colab_python: str, preloaded: Callable[..., str]) -> str:
     """The name of a kernel that runs in that environment, beside that GPU."""
-    return preloaded("colab", python=colab_python, begin=PRETEND)
+    return preloaded("colab", python=colab_python, begin=pretend.beginning("t4"))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import other_models
+import pretend
 import pytest
 
 from courseware.chapters import Chapter, all_chapters
@@ -33,12 +34,9 @@ EVERY = os.environ.get("COURSE_BUDGET") == "full"
 PAIRS = [(c, name) for i, c in enumerate(LABS) for j, name in enumerate(other_models.SHAPES) if EVERY or i % 2 == j]
 
 
-BEGIN = f'import sys\nsys.path.append({str(Path(__file__).parent)!r})\nimport pretend\npretend.install("mps")'
-
-
 @pytest.fixture(scope="session")
 def mac_kernel(preloaded: Callable[..., str]) -> str:
-    return preloaded("mac", begin=BEGIN)
+    return preloaded("mac", begin=pretend.beginning("mps"))
 
 
 @pytest.mark.parametrize(("chapter", "name"), PAIRS, ids=lambda value: getattr(value, "name", value))

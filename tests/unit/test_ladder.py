@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-import torch
-from commands import load
+from commands import load, one_thread
 
 from course_utils import tables
 from courseware.chapters import ROOT
@@ -20,15 +19,11 @@ def ladder() -> ModuleType:
 @pytest.mark.notebook
 def test_a_point_of_each_table_is_made_again(ladder: ModuleType) -> None:
     """Floating point differs between machines and training amplifies that: a loss may differ by a few hundredths."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         names = ladder.lab()
         text = ladder.scaling_row(names, 24, 1.5e10, 0)
         trial = ladder.tuning_row(names, 16, 0.1, 0.99)
         adder = ladder.emergence_row(names, 8, 2, 0)
-    finally:
-        torch.set_num_threads(threads)
     row = tables.load("scaling_ladder").set_index(["width", "budget_flops", "seed"]).loc[24, 1.5e10, 0]
     for key in ("parameters", "tokens", "rate", "beta2"):
         assert text[key] == row[key], key

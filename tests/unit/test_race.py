@@ -6,8 +6,7 @@ import re
 from types import ModuleType
 
 import pytest
-import torch
-from commands import load
+from commands import load, one_thread
 
 from course_utils import tables
 from courseware.chapters import ROOT
@@ -21,15 +20,11 @@ def race() -> ModuleType:
 @pytest.mark.notebook
 def test_a_point_of_each_table_is_made_again(race: ModuleType) -> None:
     """Floating point differs between machines and training amplifies that: a few hundredths of a nat, a few sentences."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         names = race.lab()
         made = race.race_rows(names, "encoder", race.SHORT, 0.004, 0)
         words = race.worth_row(names, "TF-IDF", 512, 0.0, 0, "test")
         network = race.worth_row(names, "fine-tuned", 64, race.best_worth_rate("fine-tuned"), 0, "test")
-    finally:
-        torch.set_num_threads(threads)
     table = tables.load("architecture_race").set_index([*race.RACE_KEYS, "task"])
     for row in made:
         wanted = table.loc[(row["model"], row["steps"], row["rate"], row["seed"], row["task"])]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 
 import pytest
-import torch
-from commands import load
+from commands import load, one_thread
 
 from course_utils import tables
 from courseware.chapters import ROOT
@@ -23,12 +22,8 @@ def test_a_run_is_made_again(hacking: ModuleType, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hacking, "ROUNDS", 10)
     monkeypatch.setattr(hacking, "WATCH", (0, 10))
     monkeypatch.setenv("COURSE_BUDGET", "full")  # the command sets it; undone after the test
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         first, later = hacking.rows(hacking.lab(), "PPO", 0.0, 1e-3, 0)
-    finally:
-        torch.set_num_threads(threads)
     table = tables.load("reward_hacking").set_index(["method", "beta", "seed", "round"]).sort_index()
     want = table.loc["PPO", 0.0, 0]
     assert first["kl"] == 0 and first["reward"] == pytest.approx(want.loc[0, "reward"], abs=0.1)
