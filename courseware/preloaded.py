@@ -159,7 +159,7 @@ def _become(control: socket.socket, connection: str, environment: dict[str, str]
 
 if __name__ == "__main__":
     main()
-else:
+else:  # not where this file is a program: its folder is in front of sys.path then, with names such as site.py
     from jupyter_client.provisioning import LocalProvisioner
     from traitlets import Unicode
 
