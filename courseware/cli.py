@@ -28,10 +28,8 @@ _LOCK_HEADER = """\
 # What torch needs for CUDA (nvidia-*, cuda-*, triton) is left out: each build of torch pins its own.
 """
 LOCK_PINS = ["torch==2.13.0"]  # the only place of this version; the lock file is written from it
-_LINUX_ONLY = tuple(
-    f"courseware/grading/{name}.py"
-    for name in ("box", "cgroup", "comparator", "feedback_page", "page_workers", "restore", "scheduler", "watch", "zygote")
-)
+_BOXES = ("box", "cgroup", "comparator", "feedback_page", "page_workers", "restore", "scheduler", "watch", "zygote")
+_LINUX_ONLY = ("courseware/preloaded.py", *(f"courseware/grading/{name}.py" for name in _BOXES))
 _NO_GRADING = """\
 Grading does not run on Windows: each submission runs in a box (bubblewrap), which Linux alone has. Two ways out:
   WSL      wsl --install; in its Ubuntu: sudo apt install make python3-venv bubblewrap, then as on Linux
@@ -124,8 +122,10 @@ def test(budget: str, pytest: tuple[str, ...]) -> int:
     what = [*pytest] if named else [*pytest, "tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
     options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
     started = time.monotonic()
-    status = 0 if pytest else _lint()
-    status = max(status, _pytest([*options, *what], budget))
+    lint = 0 if pytest else _lint()
+    status = max(lint, _pytest([*options, *what], budget))
+    if lint:  # half an hour of tests has been printed since
+        print("ruff or mypy found errors: see above the tests, or run `course check`", file=sys.stderr)
     print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
     return status
 
@@ -439,7 +439,7 @@ def _lint() -> int:
 
 
 def _check_for_windows() -> int:
-    """mypy as on Windows: nothing but the boxes of grading may use what only Linux and macOS have."""
+    """mypy as on Windows: nothing but the boxes of grading and the tests' kernels may use what only Linux and macOS have."""
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--platform", "win32"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
     )
