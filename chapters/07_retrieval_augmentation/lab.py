@@ -536,7 +536,7 @@ pd.concat([answerable.loc[hard, ["question", "sentence"]], ranks.loc[hard]], axi
 # which is cheap, with the page's title and without it. For a fair comparison we fix the number of *words* in the prompt
 # (150), not the number of chunks. **Predict:** which size finds most?
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 def found_within(docs, budget=150):
     """For each answerable question: does the sentence stand in the best chunks, as many as fit into so many words?"""
     texts_ = [words(text) for text in docs["text"]]
@@ -598,7 +598,7 @@ def pieces(ids):
     texts = [tokenizer.decode(ids[:n]).rstrip("\ufffd") for n in range(len(ids) + 1)]
     return [longer[len(text) :] for text, longer in itertools.pairwise(texts)]
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 @torch.inference_mode()
 def ask(prompts, system=FROM_TEXT, length=20, batch=26):
     """Greedy answers to many user messages: list of (text, tokens, probabilities of the tokens)."""
@@ -887,7 +887,7 @@ pd.DataFrame(table).T.rename_axis("query")
 # Then the threshold. At 0 nothing is looked up, at 1 everything is. **Predict:** draw the share of right answers against
 # the share of questions with a retrieval. Is there a threshold that does as well with fewer retrievals?
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 rows = []
 for threshold in lab.budget(full=(0.0, 0.05, 0.1, 0.15, 0.25, 1.0), quick=(0.0, 0.1, 1.0)):
     unsure = np.array([min(draft[2], default=0) < threshold for draft in drafts])
@@ -988,7 +988,7 @@ pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].h
 # Twenty questions have no answer in the knowledge base. A search finds *something* all the same. **Predict:** how often
 # does the reader say that the answer is not there, and how often if the instruction allows it?
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 ABSTAINS = (
     "not in the text|not mentioned|not provided|not given|not specified|not state|does not say|unknown|"
     "don t know|do not know"
@@ -1189,7 +1189,7 @@ results[~results["supported"]][["question", "answer", "said, best chunk", "best 
 # sentences by the new ones, compute the vectors of the chunks that changed, and ask again. No parameter of any model
 # changes. **Predict:** how many answers are the old ones, how many the new ones, before and after?
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 began = time.time()
 newer = knowledge.assign(sentence=knowledge["revised"].fillna(knowledge["sentence"]))
 docs_newer = documents(newer)

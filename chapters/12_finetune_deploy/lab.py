@@ -153,7 +153,7 @@ def visible():
         "other": split_texts(many, [0] * 100, 20, seed=1)[1] != asked,
     }
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
@@ -483,7 +483,7 @@ print(f"{learning:,} weights learn, of {everything:,}; {FROZEN} of {layers} laye
 # %% [markdown]
 # Sentences of at most 14 tokens keep the lab short. Encode, look at one, and compute the frozen part for all of them.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 def prepare(texts, labels, task, longest, train, test, seed=0):
     """A task's data: texts, places of the label words, tokens, and what the frozen layers make of them."""
     lengths = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
@@ -1351,7 +1351,7 @@ def messages_of(history, message):
         talk.append({"role": turn["role"], "content": text})
     return [*talk, {"role": "user", "content": message}]
 
-# %%
+# %% tags=["hide-input"]
 def interface(model, tokenizer, tasks):
     """The app: a tab to classify, a tab to chat."""
 
@@ -1455,7 +1455,7 @@ def visible():
 # *inside* that function, or the program will stop in the Space with a `NameError`. And remember which model is served: each
 # label page uses the adapter of one seed, the chat uses the base model without an adapter.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 HEAD = f'''"""One small model with several adapters: a page to classify and to chat. python app.py [BASE_MODEL]"""
 
 import json
@@ -1491,7 +1491,7 @@ parts = [encode, first_tokens, label_ids, label_logits, influence, judge, stream
 parts += [load_space, messages_of, interface]
 source = "\n\n".join([HEAD, *map(inspect.getsource, parts), TAIL.lstrip("\n")])
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 pages.reach_directly()  # behind a proxy too
 import gradio as gr
 import yaml
@@ -1542,7 +1542,7 @@ print((SPACE / "requirements.txt").read_text(encoding="utf-8"))
 # As a program of its own, with no access to the hub, and asked through its own API. A server that is started must be
 # stopped, whatever happens in between: that is what `with` is for.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 @contextlib.contextmanager
 def serving(folder):
     """Run folder/app.py; gives its address, and ends it on the way out."""
@@ -1565,7 +1565,7 @@ def serving(folder):
         program.wait(timeout=20)
         program.stdout.close()
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
