@@ -395,10 +395,10 @@ def _go_on(session: requests.Session, address: str, target: Path, bar: tqdm) -> 
 
 def _pip_setting(name: str) -> str:
     """What pip is told by PIP_… or its configuration files; empty where it is told nothing."""
-    said = subprocess.run(
+    listing = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, encoding="utf-8"
     ).stdout
-    values = dict(re.findall(r"^(\S+?)='(.*)'$", said, re.MULTILINE))
+    values = dict(re.findall(r"^(\S+?)='(.*)'$", listing, re.MULTILINE))
     return next((values[key] for key in (f":env:.{name}", f"install.{name}", f"global.{name}") if key in values), "")
 
 

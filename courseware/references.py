@@ -149,12 +149,12 @@ class _Markdown(Backend):  # type: ignore[misc]
 @lru_cache(maxsize=8)
 def _parsed(text: str, path: str) -> dict[str, Work]:
     try:
-        found = {key: Work(entry) for key, entry in parse_string(text, "bibtex").entries.items()}
-        for work in found.values():
+        entries = {key: Work(entry) for key, entry in parse_string(text, "bibtex").entries.items()}
+        for work in entries.values():
             Style().text(work)  # titles and names are LaTeX
     except (PybtexError, ValueError) as error:
         raise ChapterError(f"{path} cannot be read: {error}. Mend that entry.") from error
-    return found
+    return entries
 
 
 def works(folder: Path) -> dict[str, Work]:
@@ -190,24 +190,24 @@ def cited(chapter: Chapter) -> set[str]:
 
 
 def unknown(chapter: Chapter) -> list[str]:
-    """What is said of each key that the file does not have."""
+    """One sentence for each cited key that the file does not have."""
     known = works(chapter.folder.parent)
-    said = []
+    problems = []
     for key in sorted(cited(chapter) - set(known)):
         near = difflib.get_close_matches(key, known, n=1)
-        said.append(f"there is no @{key} in {FILE}" + (f"; did you mean @{near[0]}?" if near else ""))
-    return said
+        problems.append(f"there is no @{key} in {FILE}" + (f"; did you mean @{near[0]}?" if near else ""))
+    return problems
 
 
 def unlisted(chapter: Chapter) -> list[str]:
-    """What is said of each citation, by key or by hand, that no item under "Further reading" answers."""
+    """One sentence for each citation, by key or by hand, that no item under "Further reading" answers."""
     inside, known = listed(chapter), works(chapter.folder.parent)
-    said = [
+    problems = [
         f"the prose cites @{key}, which no item under Further reading names" for key in sorted(cited(chapter) - set(inside))
     ]
     mine = [known[key] for key in inside if key in known]
     by_hand = dict.fromkeys(name for cell in _cells(chapter) for name in _strangers(cell.source, mine))
-    return said + [
+    return problems + [
         f"{name} is cited by hand, and no item under Further reading is that work: "
         f"write its entry in {FILE}, `- [@key]` there, and [@key] here"
         for name in by_hand
@@ -230,8 +230,8 @@ def expand(notebook: NotebookNode, chapter: Chapter) -> None:
     Raises:
         ChapterError: a key that the file does not have.
     """
-    if said := unknown(chapter):
-        raise ChapterError(f"{chapter.name}: {'; '.join(said)}")
+    if problems := unknown(chapter):
+        raise ChapterError(f"{chapter.name}: {'; '.join(problems)}")
     known, letters = works(chapter.folder.parent), _letters(chapter)
 
     def link(key: str, before: str = ", ", after: str = "") -> str:
@@ -271,17 +271,17 @@ def untidy(chapters: Iterable[Chapter]) -> list[str]:
     chapters = list(chapters)
     known = works(chapters[0].folder.parent)
     named = {key for chapter in chapters for key in listed(chapter)}
-    said, seen = [], dict[str, str]()
+    problems, seen = [], dict[str, str]()
     for key, work in known.items():
-        said += [f"@{key} has no {part}" for part in ("people", "title", "year", "link") if not getattr(work, part)]
+        problems += [f"@{key} has no {part}" for part in ("people", "title", "year", "link") if not getattr(work, part)]
         if not re.fullmatch(r"[a-z]+\d{4}[a-z0-9]+", key) or work.year not in key:
-            said.append(f"@{key} is no key: a name, the year {work.year} and a word of the title, in small letters")
+            problems.append(f"@{key} is no key: a name, the year {work.year} and a word of the title, in small letters")
         if key not in named:
-            said.append(f"@{key} is listed by no chapter: take it out, or list it under Further reading")
+            problems.append(f"@{key} is listed by no chapter: take it out, or list it under Further reading")
         for same in {work.link, re.sub(r"\W", "", _plain(work.title))} - {""}:
             if (other := seen.setdefault(same, key)) != key:
-                said.append(f"@{other} and @{key} are the same work")
-    return said
+                problems.append(f"@{other} and @{key} are the same work")
+    return problems
 
 
 def readers(chapters: Iterable[Chapter]) -> dict[str, list[str]]:

@@ -36,7 +36,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 base, space, texts = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
-said = {}
+answered = {}
 for name, text in texts.items():
     folder = space / "adapters" / name
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder).eval()
@@ -44,9 +44,9 @@ for name, text in texts.items():
     words = [tokenizer(" " + label)["input_ids"][0] for label in task["labels"]]
     ids = [i for part in (task["before"], " " + text, task["after"]) for i in tokenizer(part)["input_ids"]]
     with torch.inference_mode():
-        said[name] = dict(zip(task["labels"], model(torch.tensor([ids])).logits[0, -1, words].softmax(-1).tolist()))
+        answered[name] = dict(zip(task["labels"], model(torch.tensor([ids])).logits[0, -1, words].softmax(-1).tolist()))
 assert "course_utils" not in sys.modules
-print(json.dumps(said))
+print(json.dumps(answered))
 """
 
 
@@ -187,8 +187,8 @@ def test_api(app: str, plain: dict[str, dict[str, float]]) -> None:
     client = gradio_client.Client(app, verbose=False)
     for name, text in TEXTS.items():
         label, tokens, named = client.predict(text, name, api_name="/classify")
-        said = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
-        assert said == pytest.approx(plain[name], abs=1e-3)
+        answered = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
+        assert answered == pytest.approx(plain[name], abs=1e-3)
         assert "".join(token["token"] for token in tokens).strip() == text and named
     for text, says in (("  \n", "empty"), ("much " * 80, "at most 64")):
         with pytest.raises(AppError, match=says):
@@ -208,6 +208,6 @@ def test_a_classification_comes_between_two_words_of_a_chat(app: str, plain: dic
     next(iter(job))
     label, _, _ = third.predict(TEXTS["own"], "own", api_name="/classify")
     assert not job.done()
-    said = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
-    assert said == pytest.approx(plain["own"], abs=1e-3)
+    answered = {entry["label"]: entry["confidence"] for entry in label["confidences"]}
+    assert answered == pytest.approx(plain["own"], abs=1e-3)
     assert job.result(timeout=120) == alone

@@ -53,12 +53,12 @@ def test_a_feedback_page(
     shared: tuple[pages.Lab, list[nbformat.NotebookNode]], tmp_path: Path, page: Page, asked: list[str],
     picture: Callable[[str], None], width: int, height: int, lang: str,
 ) -> None:  # fmt: skip
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    logged: list[str] = []
+    page.on("console", lambda message: logged.append(message.text))
     page.set_viewport_size({"width": width, "height": height})
     page.goto(write(tmp_path, shared, lang).as_uri())
     picture(f"feedback-{lang}-{width}")
-    assert len(asked) == 1 and not said, (asked, said)
+    assert len(asked) == 1 and not logged, (asked, logged)
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than the screen"
     last = page.locator(".lines > li").last.bounding_box()
     assert last and last["y"] + last["height"] < height, "score and exercises fill more than one screen"
