@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import re
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+# A process of tests gives memory back when it holds more than this: on a laptop of 8 GB two such and a kernel each must fit.
+MUCH_GB = 1.0
 # Far above what a notebook may take (CONTRIBUTING.md): a machine may be slow or busy. More than this hangs, or leaks.
 HARD_SECONDS, HARD_GB = 1200, 8.0
 
@@ -50,6 +56,15 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         peak = peak_gb(item)
         item.user_properties.append(("peak_gb", peak))
         assert peak < HARD_GB, f"{item.path.name} has taken {peak:.1f} GB"
+
+
+def pytest_runtest_logfinish() -> None:
+    """Models that a test has loaded are freed, and glibc, which keeps freed memory for later, gives it back."""
+    if sys.platform == "linux" and (found := re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())):
+        if int(found[1]) / 1e6 > MUCH_GB:
+            gc.collect()
+            with contextlib.suppress(AttributeError):  # another libc
+                ctypes.CDLL(None).malloc_trim(0)
 
 
 def costs(reporter: Any) -> dict[str, tuple[float, float]]:

@@ -99,7 +99,7 @@ def colab_python() -> str:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         subprocess.run([*pip, f"pip=={version('pip')}"], check=True)
         subprocess.run([*pip, pins[0]], check=True)
         extra = [f"{name}=={version(name)}" for name in sorted(ADDITIONS)]
