@@ -60,7 +60,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 def pytest_runtest_logfinish() -> None:
     """Models that a test has loaded are freed, and glibc, which keeps freed memory for later, gives it back."""
-    if sys.platform == "linux" and (found := re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text())):
+    if sys.platform == "linux" and (
+        found := re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+    ):
         if int(found[1]) / 1e6 > MUCH_GB:
             gc.collect()
             with contextlib.suppress(AttributeError):  # another libc
