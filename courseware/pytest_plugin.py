@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-# A process of tests gives memory back when it holds more than this: on a laptop of 8 GB two such and a kernel each must fit.
-MUCH_GB = 1.0
+# A process of tests gives memory back when it holds so much more than before: in 8 GB two such and a kernel each must fit.
+MUCH_GB = 0.3
+_kept_gb = 0.3  # what its imports take
 # Far above what a notebook may take (CONTRIBUTING.md): a machine may be slow or busy. More than this hangs, or leaks.
 HARD_SECONDS, HARD_GB = 1200, 8.0
 
@@ -60,13 +61,18 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 def pytest_runtest_logfinish() -> None:
     """Models that a test has loaded are freed, and glibc, which keeps freed memory for later, gives it back."""
-    if sys.platform == "linux" and (
-        found := re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    ):
-        if int(found[1]) / 1e6 > MUCH_GB:
-            gc.collect()
-            with contextlib.suppress(AttributeError):  # another libc
-                ctypes.CDLL(None).malloc_trim(0)
+    global _kept_gb
+    if sys.platform == "linux" and own_gb() > _kept_gb + MUCH_GB:
+        gc.collect()
+        with contextlib.suppress(AttributeError):  # another libc
+            ctypes.CDLL(None).malloc_trim(0)
+        _kept_gb = own_gb()
+
+
+def own_gb() -> float:
+    """This process's memory that is no file's."""
+    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
+    return int(found[1]) / 1e6 if found else 0.0
 
 
 def costs(reporter: Any) -> dict[str, tuple[float, float]]:
