@@ -123,11 +123,11 @@ def test(budget: str, pytest: tuple[str, ...]) -> int:
     notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
     named = any((ROOT / word.partition("::")[0]).exists() for word in pytest)
     what = [*pytest] if named else [*pytest, "tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
-    options = ["--nbval-lax", "--nbval-cell-timeout=900", "--durations=10"]
+    options = ["--nbval-lax", "--nbval-cell-timeout=900"]
     started = time.monotonic()
     lint = 0 if pytest else _lint()
     with tempfile.TemporaryDirectory() as kernels:
-        options += ["--nbval-kernel-name", preloaded.spec(Path(kernels), "nbval")]
+        options += ["--nbval-kernel-name", preloaded.spec(Path(kernels), "nbval"), "--durations=10"]
         status = max(lint, _pytest([*options, *what], budget, JUPYTER_PATH=kernels))
     if lint:  # half an hour of tests has been printed since
         print("ruff or mypy found errors: see above the tests, or run `course check`", file=sys.stderr)
