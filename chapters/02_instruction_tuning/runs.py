@@ -1,0 +1,247 @@
+"""Trains what chapter 2 shows and has no time for, and writes course_utils/csv/{instruction_wordings,base_to_assistant*}.csv.
+
+    python chapters/02_instruction_tuning/runs.py            every run that the tables do not have yet
+    python chapters/02_instruction_tuning/runs.py --again    all of them
+
+About 8 minutes on one core that multiplies in bf16 (AMX), longer elsewhere. Training, measuring and the rubric stand in the
+lab: its functions are called here, so that tables and lab cannot disagree. A run that was cut goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from course_utils import data, load_model
+from courseware import resumable_table
+from courseware.chapters import ROOT, read
+from courseware.verify import solved_namespace
+
+SOURCE = "this course: chapters/02_instruction_tuning/runs.py"
+CSV = ROOT / "course_utils" / "csv"
+Rows = list[dict[str, Any]]
+
+# One wording or four: the same sentences, the same number of steps
+WORDINGS = [
+    ("Review: {text}\nIs this review positive or negative?", {"praise": "positive", "blame": "negative"}),
+    ("{text}\nDid the critic like the film? Answer yes or no.", {"praise": "yes", "blame": "no"}),
+    ("Rate the film from this sentence as fresh or rotten: {text}", {"praise": "fresh", "blame": "rotten"}),
+    ("Say praise or blame. {text}", {"praise": "praise", "blame": "blame"}),
+]
+ASKED = {
+    "the first wording": WORDINGS[:1],
+    "new wording, same answers": [
+        ("A critic wrote: {text}\nWas the opinion negative or positive?", {"praise": "positive", "blame": "negative"})
+    ],
+    "new wording, new answers": [("{text}\nIn one word: was the film good or bad?", {"praise": "good", "blame": "bad"})],
+}
+LEARN, JUDGE = 640, 150
+WORDING_RUNS = [(0, 0), *((n, seed) for seed in range(3) for n in (1, 4))]  # (0, 0): the model as it is shipped
+
+# A base model becomes an assistant
+ITEMS, TRAINED, FORGET = 20, 160, 60
+KINDS = {
+    "question": ("linguistic_mappings/question_formation_json", "Turn this statement into a question: {}"),
+    "past": ("linguistic_mappings/past_tense_json", 'What is the past tense of the verb "{}"?'),
+    "fact": ("natural_instructions/subtask041_qasc_answer_generation", "{}\nAnswer with words of the fact."),
+    "ask": ("natural_instructions/subtask040_qasc_question_generation", "{}\nWrite a question that this fact answers."),
+    "quiz": ("general_knowledge", "{}"),  # kept back: never trained
+}
+ASSISTANT_RUNS = [(0,)]
+RATES = {"wordings": 5e-4, "forget": 3e-4, "assistant": 1e-4}
+
+
+def lab() -> dict[str, Any]:
+    """What the solved lab defines, and its model."""
+    names = solved_namespace(read(Path(__file__).with_name("lab.py")))
+    fresh_model(names)
+    return names
+
+
+def fresh_model(names: dict[str, Any]) -> Any:
+    """The course model as it is shipped, which the lab's functions use from now on."""
+    names["model"], _ = load_model(device="cpu", precision="fp32")
+    names["model"].generation_config.eos_token_id = names["STOP"]
+    return names["model"]
+
+
+def half(network: Any) -> Any:
+    """A copy for measuring: bf16, adapters merged."""
+    twin = copy.deepcopy(network)
+    if hasattr(twin, "merge_and_unload"):
+        twin = twin.merge_and_unload()
+    return twin.to(torch.bfloat16).eval()
+
+
+def sentences() -> list[dict[str, str]]:
+    """Clear sentences of film reviews; the first `JUDGE` are kept back."""
+    return [
+        {"text": row["text"], "label": "praise" if row["score"] > 0 else "blame"}
+        for row in data.movie_sentences().shuffle(seed=0)
+        if abs(row["score"]) > 1.5 and len(row["text"]) < 120
+    ]
+
+
+def wording_rows(names: dict[str, Any], wordings: int, seed: int, learn: int = LEARN) -> Rows:
+    """Fine-tuned on one wording or four (0: not at all), and asked in three ways."""
+    clear = sentences()
+    tests = {name: names["to_instructions"](clear[:JUDGE], asked) for name, asked in ASKED.items()}
+    network = fresh_model(names)
+    if wordings:
+        order = np.random.default_rng(seed).permutation(len(clear) - JUDGE)[:learn] + JUDGE
+        rows = names["to_instructions"]([clear[i] for i in order], WORDINGS[:wordings])
+        torch.manual_seed(seed)
+        network = names["adapted"](network)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            names["fine_tune"](network, [names["conversation"](row) for row in rows], RATES["wordings"], seed)
+    return [
+        dict(
+            wordings=wordings, seed=seed, test=test, items=len(part), right=int(part["right"].sum()),
+            logprob_nats=round(float(part["logprob"].mean()), 4), on_options=round(float(part["on_options"].mean()), 4),
+            source=SOURCE,
+        )
+        for test, part in names["likelihoods"](half(network), tests).groupby("test", sort=False)
+    ]  # fmt: skip
+
+
+def questions(kind: str) -> list[dict[str, Any]]:
+    """Prompts of one kind with every right answer; the first `ITEMS` are kept back."""
+    task, text = KINDS[kind]
+    made = []
+    for row in data.bigbench(task).shuffle(seed=0):
+        targets = [target.strip().rstrip(".") for target in row["targets"]]
+        answer = f"{targets[0][0].upper()}{targets[0][1:]}?" if kind == "question" else targets[0]
+        made.append({"prompt": text.format(row["input"].replace(" \n", "\n")), "answer": answer, "targets": targets})
+    return [row for row in made if len(row["prompt"]) < 160]
+
+
+def plain_text(names: dict[str, Any], length: int = 64) -> torch.Tensor:
+    """Blocks of tokens from Wikipedia's and the critics' sentences: text that nobody says to anybody."""
+    wiki = [names["example_of"](row)["premise"] for row in data.bigbench("vitaminc_fact_verification").select(range(6000))]
+    texts = list(dict.fromkeys(wiki)) + [row["text"] for row in data.movie_sentences().select(range(1500))]
+    g = np.random.default_rng(0)
+    ids = [i for t in g.permutation(len(texts)) for i in names["tokenizer"](texts[t] + "\n")["input_ids"]]
+    return torch.tensor(ids[: len(ids) // length * length]).view(-1, length)
+
+
+def forget(names: dict[str, Any], steps: int) -> tuple[Any, list[float]]:
+    """The course model without its instruction tuning, as far as we can take it away: the two marks of the template become
+    noise, and every parameter is trained on plain text."""
+    model, tokenizer = fresh_model(names), names["tokenizer"]
+    with torch.no_grad():
+        table = model.get_input_embeddings().weight
+        g = torch.Generator().manual_seed(0)
+        for mark in names["MARKS"]:
+            noise = torch.randn(table.shape[1], generator=g) * table.std(0)
+            table[tokenizer.convert_tokens_to_ids(mark)] = table.mean(0) + noise
+    blocks, losses = plain_text(names), []
+    order = np.random.default_rng(1).permutation(len(blocks))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATES["forget"], weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATES["forget"], total_steps=FORGET, pct_start=0.1)
+    model.train()
+    for step in range(steps):
+        ids = blocks[order[16 * step : 16 * step + 16]]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(input_ids=ids).logits.float()
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return model.eval(), losses
+
+
+@torch.inference_mode()
+def answers(names: dict[str, Any], network: Any, prompts: list[str], length: int = 24) -> list[tuple[str, bool]]:
+    """What a model writes, greedily, and whether it ended its turn."""
+    tokenizer = names["tokenizer"]
+    tokenizer.padding_side = "left"
+    batch = tokenizer([names["in_template"](prompt) for prompt in prompts], return_tensors="pt", padding=True)
+    out = network.generate(
+        **batch, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id, eos_token_id=names["STOP"]
+    )
+    new = out[:, batch["input_ids"].shape[1] :]
+    return [(tokenizer.decode(row, skip_special_tokens=True), names["STOP"] in row.tolist()) for row in new]
+
+
+def examined(names: dict[str, Any], network: Any, stage: str, seed: int) -> Iterator[dict[str, Any]]:
+    """Every kept-back prompt, answered and judged."""
+    twin = half(network)
+    for kind in KINDS:
+        asked = questions(kind)[:ITEMS]
+        for i, (row, (said, ended)) in enumerate(
+            zip(asked, answers(names, twin, [row["prompt"] for row in asked]), strict=True)
+        ):
+            yield dict(
+                seed=seed, stage=stage, kind=kind, item=i, prompt=row["prompt"], answer=said, ended=ended,
+                right=bool(names["rubric"](kind, said, row["targets"])), targets="|".join(row["targets"]), source=SOURCE,
+            )  # fmt: skip
+
+
+def assistant_rows(names: dict[str, Any], seed: int, curves: Rows) -> Rows:
+    """From the course model to a base model to an assistant; the losses go to `curves`."""
+    found: Rows = []
+    if seed == 0:
+        found += examined(names, fresh_model(names), "as shipped", seed)
+    if "base" not in names:
+        names["base"] = forget(names, FORGET)
+    model, losses = copy.deepcopy(names["base"])
+    if seed == 0:
+        curves += [curve(seed, "plain text", step, "training", loss) for step, loss in enumerate(losses, 1)]
+        found += examined(names, model, "base", seed)
+    g, learn, kept = np.random.default_rng(seed), [], []
+    for kind in KINDS:
+        asked = questions(kind)
+        back = {row["prompt"] for row in asked[:ITEMS]}
+        rest = [row for row in asked[ITEMS:] if row["prompt"] not in back]
+        if kind != "quiz":
+            learn += [names["conversation"](rest[i]) for i in g.permutation(len(rest))[:TRAINED]]
+            kept += [names["conversation"](row) for row in asked[:ITEMS]]
+
+    @torch.inference_mode()
+    def held_out(step: int) -> None:
+        if step % 5 == 0:
+            model.eval()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = float(names["answers_loss"](model, kept[:: max(1, len(kept) // 24)]))
+            curves.append(curve(seed, "conversations", step, "held out", loss))
+            model.train()
+
+    held_out(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        trained = names["fine_tune"](model, learn, RATES["assistant"], seed, each=held_out)
+    curves += [curve(seed, "conversations", step, "training", loss) for step, loss in enumerate(trained, 1)]
+    return found + list(examined(names, model, "tuned", seed))
+
+
+def curve(seed: int, data: str, step: int, part: str, loss: float) -> dict[str, Any]:
+    return dict(seed=seed, data=data, step=step, part=part, loss_nats=round(loss, 4), source=SOURCE)
+
+
+def main() -> None:
+    again = resumable_table.asked_again(__doc__)
+    torch.set_num_threads(1)
+    names = lab()
+
+    def both(seed: int) -> Rows:
+        curves: Rows = []
+        rows = assistant_rows(names, seed, curves)
+        resumable_table.fill(CSV / "base_to_assistant_loss.csv", ("seed",), [(seed,)], lambda _: curves, again and seed == 0)
+        return rows
+
+    wordings = partial(wording_rows, names)
+    resumable_table.fill(CSV / "instruction_wordings.csv", ("wordings", "seed"), WORDING_RUNS, wordings, again)
+    resumable_table.fill(CSV / "base_to_assistant.csv", ("seed",), ASSISTANT_RUNS, both, again)
+
+
+if __name__ == "__main__":
+    main()
