@@ -984,8 +984,8 @@ def visible():
 #
 # All parts are there. We train on four kinds of tasks and keep others back. The answers are measured in two ways, because
 # either alone misleads. *What it writes*: does the answer obey, is it right? And *what it finds likely*: the log-probability
-# (对数概率) of each allowed answer, each with the end of the turn. A model may know the answer and still write a sentence around
-# it; then only the second measure sees that it knows.
+# (对数概率) that its turn begins with each allowed answer. A model may know the answer and still write a sentence around it; then
+# only the second measure sees that it knows.
 #
 # | name | the task was trained | the wording was trained | the answer words were trained |
 # |---|---|---|---|
@@ -1038,9 +1038,12 @@ def batches_of(rows, size, seed):
 def fine_tune(network, rows, rate, seed=0, size=16, each=None):
     """One pass over the rows. `each(step)` is called after every step. Returns the training losses."""
     batches, losses = batches_of(rows, size, seed), []
+    steps, warm = len(batches), max(1, len(batches) // 10)
     weights_of = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(weights_of, lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=len(batches), pct_start=0.1)
+    optimizer = torch.optim.AdamW(weights_of, lr=rate, weight_decay=0.0, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm, (steps - step) / (steps - warm + 1))
+    )
     network.train()
     for step, part in enumerate(tqdm(batches, desc="SFT", leave=False), 1):
         loss = answers_loss(network, part)
@@ -1075,18 +1078,19 @@ def in_template(prompt):
 
 
 def likelihoods(network, tests):
-    """One row per question: the likeliest option, whether it is the right one, and log-probabilities."""
+    """One row per question: the likeliest option, whether it is the right one, and log-probabilities.
+
+    An answer may begin with the option as it is or with a capital letter: the probabilities of the two are added.
+    """
     rows = []
     for name, asked in tests.items():
-        endings = [[option + MARKS[1] for option in row["options"]] for row in asked]
-        scored = scoring.loglikelihood(
-            network, tokenizer, [in_template(row["prompt"]) for row in asked], endings, progress=False
-        )
-        for i, part in scored.groupby("context"):
-            found, options = part["loglikelihood"].to_numpy(), asked[i]["options"]
-            right = options.index(asked[i]["answer"])
-            rows.append((name, i, int(found.argmax()) == right, found[right], float(np.exp(found).sum())))
-    return pd.DataFrame(rows, columns=["test", "item", "right", "logprob", "on_options"])
+        forms = [[form for option in row["options"] for form in (option, option.capitalize())] for row in asked]
+        prompts = [in_template(row["prompt"]) for row in asked]
+        for i, part in scoring.loglikelihood(network, tokenizer, prompts, forms, progress=False).groupby("context"):
+            found = np.logaddexp(*part["loglikelihood"].to_numpy().reshape(-1, 2).T)
+            right, said = asked[i]["options"].index(asked[i]["answer"]), int(found.argmax())
+            rows.append((name, i, said == right, found[right], float(np.exp(found).sum()), said))
+    return pd.DataFrame(rows, columns=["test", "item", "right", "logprob", "on_options", "said"])
 
 # %% [markdown]
 # ### A rubric
@@ -1136,8 +1140,6 @@ def verdict(low, high):
 # fact. They are there because a model that only ever says yes and no forgets how to say anything else.
 
 # %% tags=["experiment"]
-NEEDED = ("nli_templates", "to_instructions", "chat_text", "answer_labels", "collate", "sft_loss", "parse_answer")
-lab.needs(*NEEDED)
 SEED, WRITTEN, JUDGED = 0, lab.budget(full=24, quick=3), lab.budget(full=50, quick=4)
 TRAIN = lab.budget(full=512, quick=32)
 some = vitaminc.select(range(lab.budget(full=len(vitaminc), quick=4000)))
@@ -1155,6 +1157,8 @@ SENTIMENT = [
 MEANT = [{"talk": r["input"], "label": r["targets"][0]} for r in data.bigbench("implicatures").shuffle(seed=0)]
 
 # %% tags=["experiment"]
+NEEDED = ("nli_templates", "to_instructions", "chat_text", "answer_labels", "collate", "sft_loss", "parse_answer")
+lab.needs(*NEEDED)
 ASK_SENTIMENT = [
     ("Review: {text}\nIs this review positive or negative?", {"praise": "positive", "blame": "negative"}),
     ("{text}\nDid the critic like the film? Answer yes or no.", {"praise": "yes", "blame": "no"}),
@@ -1224,7 +1228,8 @@ def majority(examples):
 def pair(example):
     return f"{example['premise']} {example['hypothesis']}"
 
-
+# %% tags=["experiment"]
+lab.needs(*NEEDED)
 nli_words = word_counts(NLI[JUDGED : JUDGED + TRAIN // 4], NLI[:JUDGED], pair)
 film_words = word_counts(SENTIMENT[JUDGED : JUDGED + TRAIN // 2], SENTIMENT[:JUDGED], lambda e: e["text"])
 BASELINES = pd.DataFrame(
@@ -1419,56 +1424,56 @@ Markdown("\n".join((["*A small run: do not read this as a result.*\n"] if QUICK 
 #
 # So far we tuned a model that its makers had already made an assistant. What does SFT do to a *base model* (基座模型), one that was
 # only pre-trained? The course model comes from PyPI, and its base is only on the model hub, so we made a stand-in:
-# `chapters/02_instruction_tuning/runs.py` takes the instruction tuning away, as far as it can. The two marks of the chat
-# template become noise in the table of embeddings, and all parameters are trained on plain text, sentences of Wikipedia and of
-# film critics. Then it fine-tunes this model, all of its parameters, with your functions' solutions, on conversations of
-# four kinds. A fifth kind, the quiz, is kept back. (With a hub, `load_model("HuggingFaceTB/SmolLM2-135M")` is the true base.)
+# `chapters/02_instruction_tuning/runs.py` takes the instruction tuning away, as far as it can. The embeddings of the two marks
+# of the chat template become noise, and all parameters are trained on plain text, sentences of Wikipedia and of film critics.
+# Then it fine-tunes this model, all of its parameters, by the functions of this lab, on 640 conversations of four kinds. A fifth
+# kind, the quiz, is kept back. There are three such trainings, each on other conversations. (With a hub,
+# `load_model("HuggingFaceTB/SmolLM2-135M")` is the true base.)
 #
-# Be careful with the conclusion: what the stand-in once learnt from instructions is hidden and not gone. A true base model
-# may need more conversations than ours.
+# Be careful with the conclusion: what the course model once learnt from instructions is hidden in the stand-in and not gone. A
+# true base model may need more conversations than ours.
 #
 # **Predict:** the question is "What is the past tense of the verb …?", in the template. How does the base answer, and
-# how the tuned model? And will the tuned model answer quiz questions, which it was never trained on?
+# how the tuned model? And will the tuned model answer quiz questions, a kind that it was not trained on?
 
 # %%
 MY_ANSWER_BASE, MY_ANSWER_TUNED, MY_ANSWER_QUIZ = "…", "…", "…"
 
 # %% tags=["experiment"]
-told = tables.load("base_to_assistant")
-STAGES = [stage for stage in ("as shipped", "base", "tuned") if stage in set(told["stage"])]
-for kind in told["kind"].unique():
-    part = told[(told["kind"] == kind) & (told["item"] == 1) & (told["seed"] == 0)].set_index("stage")
+told = tables.load("base_to_assistant").fillna({"answer": ""})
+kinds = list(told["kind"].unique())
+for kind in kinds:
+    part = told[(told["kind"] == kind) & (told["item"] == 1) & (told["seed"] == 0)]
     print(f"{kind}: {part['prompt'].iloc[0]!r}")
-    for stage in STAGES:
-        row = part.loc[stage]
-        print(f"   {stage:<11}{row['answer'][:90]!r}{'' if row['ended'] else ' … (goes on)'}{'  ✓' if row['right'] else ''}")
+    for row in part.itertuples():
+        print(f"   {row.stage:<11}{row.answer[:90]!r}{'' if row.ended else ' … (goes on)'}{'  ✓' if row.right else ''}")
 
 # %% [markdown]
-# The same prompts, as many of each kind, judged by `rubric`. The verdicts in the table must be those of the rubric above: the cell
-# judges every stored answer again.
+# One prompt of each kind shows what can happen. How often does it happen? The table holds the answers to as many prompts of each
+# kind, all kept back, and their verdicts by `rubric`. The cell judges every answer again, so that you need not trust the table.
 
-# %% tags=["experiment"]
-again = [rubric(row.kind, str(row.answer), row.targets.split("|")) for row in told.itertuples()]
+# %% tags=["experiment", "hide-input"]
+again = [rubric(row.kind, row.answer, row.targets.split("|")) for row in told.itertuples()]
 assert again == told["right"].tolist(), "the table was judged by another rubric"
-first = told[told["seed"] == 0]
-kinds = list(first["kind"].unique())
-fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
+models = list(told[["stage", "seed"]].drop_duplicates().itertuples(index=False, name=None))
+looks = {"as shipped": ("^", "grey"), "base": ("o", "black"), "tuned": ("s", plots.COLORS[0])}
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True)
 for ax, what in zip(axes, ("ended", "right"), strict=True):
-    for place, (stage, marker) in enumerate(zip(STAGES, "^os", strict=False)):
-        groups = [first[(first["kind"] == kind) & (first["stage"] == stage)][what] for kind in kinds]
-        spans = np.array([scoring.proportion(int(group.sum()), len(group)) for group in groups])
+    for place, (stage, seed) in enumerate(models):
+        groups = told[(told["stage"] == stage) & (told["seed"] == seed)].groupby("kind")[what]
+        spans = np.array([scoring.proportion(int(groups.get_group(k).sum()), len(groups.get_group(k))) for k in kinds])
         ax.errorbar(
             spans[:, 0],
-            np.arange(len(kinds)) + 0.18 * (place - 1),
+            np.arange(len(kinds)) + 0.14 * (place - len(models) // 2),
             xerr=[spans[:, 0] - spans[:, 1], spans[:, 2] - spans[:, 0]],
-            fmt=marker,
-            color=("grey", "black", plots.COLORS[0])[place],
-            label=stage,
+            fmt=looks[stage][0],
+            color=looks[stage][1],
+            label=None if stage == "tuned" and seed else f"{stage}, each seed" if stage == "tuned" else stage,
             capsize=3,
         )
     ax.set(
         title={"ended": "Ends its turn within 24 tokens", "right": "Right by the rubric"}[what],
-        xlabel=f"share of {first['item'].nunique()} answers, with Wilson's 95 % interval",
+        xlabel=f"share of {told['item'].nunique()} answers, with Wilson's 95 % interval",
         xlim=(-0.05, 1.05),
     )
 axes[0].set(yticks=range(len(kinds)), yticklabels=[f"{k} (kept back)" if k == "quiz" else k for k in kinds], ylabel="kind")
@@ -1476,31 +1481,34 @@ axes[0].invert_yaxis()
 axes[1].legend(loc="best", fontsize=9)
 plt.show()
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 loss = tables.load("base_to_assistant_loss")
-loss = loss[loss["seed"] == 0]
 fig, axes = plt.subplots(1, 2, figsize=(12, 3.4))
-for ax, text in zip(axes, ("plain text", "conversations"), strict=True):
-    for part, style in (("training", "."), ("held out", "s-")):
-        rows = loss[(loss["data"] == text) & (loss["part"] == part)]
-        if len(rows):
-            ax.plot(rows["step"], rows["loss_nats"], style, label=part, color="grey" if part == "training" else "black")
-    ax.set(title=f"Loss on {text}", xlabel="step (16 texts)", ylabel="nats per token", ylim=(0, None))
+for ax, stage, text in zip(axes, ("base", "tuned"), ("Plain text, for the base", "Conversations, for the assistant"), strict=True):
+    for (part, seed), rows in loss[loss["stage"] == stage].groupby(["part", "seed"], sort=False):
+        if part == "held out":
+            ax.plot(rows["step"], rows["loss_nats"], "s-", color="black", markersize=4, label=None if seed else "held out, each seed")
+        elif not seed:
+            ax.plot(rows["step"], rows["loss_nats"], ".", color="grey", label="training, one batch")
+    ax.set(title=text, xlabel="step (16 texts)", ylabel="nats per token", ylim=(0, None))
     ax.legend()
 plt.show()
 
 # %% tags=["experiment"]
 lines = []
 for kind in kinds:
-    old, new = (
-        first[(first["kind"] == kind) & (first["stage"] == stage)].sort_values("item") for stage in ("base", "tuned")
-    )
-    value, low, high = share_gain(new["right"], old["right"])
+    part = told[told["kind"] == kind].sort_values("item").groupby(["stage", "seed"])
+    old, news = part.get_group(("base", 0)), [rows for (stage, _), rows in part if stage == "tuned"]
+    changes = [share_gain(new["right"], old["right"]) for new in news]
+    agreed = {verdict(low, high) for _, low, high in changes}
+    right, ended = (", ".join(f"{new[what].mean():.2f}" for new in news) for what in ("right", "ended"))
     lines.append(
-        f"- **{kind}**: right {old['right'].mean():.2f} → {new['right'].mean():.2f} "
-        f"({value:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict(low, high)}), ends its turn {old['ended'].mean():.2f} → {new['ended'].mean():.2f}"
+        f"- **{kind}**: right {old['right'].mean():.2f} → {right}; "
+        f"change {', '.join(f'{value:+.2f} [{low:+.2f}, {high:+.2f}]' for value, low, high in changes)}: "
+        f"{agreed.pop() + ' in each training' if len(agreed) == 1 else 'the trainings do not agree'}. "
+        f"Ends its turn {old['ended'].mean():.2f} → {ended}"
     )
-Markdown("\n".join(["From the base to the tuned model, on the same prompts, in one training run:\n", *lines]))
+Markdown("\n".join(["From the base to the tuned models, on the same prompts, three trainings:\n", *lines]))
 
 # %% [markdown]
 # ## 9 · One wording or four?
@@ -1510,10 +1518,11 @@ Markdown("\n".join(["From the base to the tuned model, on the same prompts, in o
 # in a new wording with its answer words, positive and negative; and in a new wording with new words, good and bad. All
 # sentences asked about are kept back.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 wordings = tables.load("instruction_wordings")
 wordings["share"] = wordings["right"] / wordings["items"]
-asked_in = list(wordings["test"].unique())
+asked_in, items = list(wordings["test"].unique()), int(wordings["items"].iloc[0])
+film_words_640 = word_counts(SENTIMENT[items : items + 640], SENTIMENT[:items], lambda e: e["text"])
 fig, ax = plt.subplots(figsize=(9, 4))
 for number, marker, color, label in ((1, "o", "grey", "one wording"), (4, "s", plots.COLORS[0], "four wordings")):
     rows = wordings[wordings["wordings"] == number]
@@ -1521,38 +1530,39 @@ for number, marker, color, label in ((1, "o", "grey", "one wording"), (4, "s", p
     ax.plot(rows["share"], places, marker, color=color, label=f"tuned on {label}, one seed", linestyle="none")
 shipped = wordings[wordings["wordings"] == 0].set_index("test")["share"]
 ax.plot(shipped[asked_in], range(len(asked_in)), "|", color="black", markersize=24, label="as shipped", linestyle="none")
-ax.axvline(0.5, color="black", linestyle=":", label="chance")
+ax.axvline(film_words_640, color="black", linestyle="--", label="TF-IDF, as many sentences")
+ax.axvline(majority(SENTIMENT[:items]), color="black", linestyle=":", label="majority class")
 ax.set(
     title="Film sentences judged rightly by the likelier answer",
-    xlabel=f"share of {wordings['items'].iloc[0]} sentences that were kept back",
+    xlabel=f"share of {items} sentences that were kept back",
     yticks=range(len(asked_in)),
     yticklabels=asked_in,
     ylabel="asked in",
 )
 ax.invert_yaxis()
-ax.legend(fontsize=9)
+ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% tags=["experiment"]
 lines = []
 for test in asked_in:
-    one, four = (
-        wordings[(wordings["wordings"] == n) & (wordings["test"] == test)].sort_values("seed") for n in (1, 4)
-    )
+    rows = wordings[wordings["test"] == test].sort_values("seed").groupby("wordings")
+    none, one, four = (rows.get_group(n) for n in (0, 1, 4))
     value, low, high = scoring.paired(four["share"].to_numpy(), one["share"].to_numpy())
     better = "four are better" if low > 0 else "one is better" if high < 0 else "we cannot tell at this size"
     lines.append(
-        f"- **{test}**: one {one['share'].mean():.2f}, four {four['share'].mean():.2f}; "
-        f"difference {value:+.2f} [{low:+.2f}, {high:+.2f}], {len(one)} seeds: {better}. Probability on the allowed answers: "
-        f"one {one['on_options'].mean():.2f}, four {four['on_options'].mean():.2f}"
+        f"- **{test}**: right as shipped {none['share'].mean():.2f}, one {one['share'].mean():.2f}, four "
+        f"{four['share'].mean():.2f}; four against one {value:+.2f} [{low:+.2f}, {high:+.2f}], {len(one)} seeds: {better}. "
+        "Probability on the allowed answers "
+        + ", ".join(f"{name} {part['on_options'].mean():.2f}" for name, part in (("as shipped", none), ("one", one), ("four", four)))
     )
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# The last number of each line is the format: how much probability the model puts on the allowed answers together, each
-# followed by the end of the turn. The first numbers are the content. @wei2022finetuned [Appendix B.1] found the number of
-# templates per data set to matter little in FLAN, much less than the number of data sets; @sanh2022multitask found that more
-# prompts per data set help, and make a model less sensitive to the wording.
+# The last numbers of each line are the format: how much probability the model gives to the allowed answers together, as the
+# beginning of its turn. The first numbers are the content. @wei2022finetuned [Appendix B.1] found the number of templates per
+# data set to matter little in FLAN, much less than the number of data sets; @sanh2022multitask found that more prompts per data
+# set help, and make a model less sensitive to the wording.
 
 # %% [markdown]
 # ## 10 · Open questions

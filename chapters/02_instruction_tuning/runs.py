@@ -3,8 +3,8 @@
     python chapters/02_instruction_tuning/runs.py            every run that the tables do not have yet
     python chapters/02_instruction_tuning/runs.py --again    all of them
 
-About 8 minutes on one core that multiplies in bf16 (AMX), longer elsewhere. Training, measuring and the rubric stand in the
-lab: its functions are called here, so that tables and lab cannot disagree. A run that was cut goes on where it stopped.
+Training, measuring and the rubric stand in the lab: its functions are called here, so that tables and lab cannot disagree. A
+command that was cut goes on where it stopped; the base model is kept beside the course's files meanwhile.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ import torch
 import torch.nn.functional as F
 
 from course_utils import data, load_model
+from course_utils.weights import cache_dir
 from courseware import resumable_table
 from courseware.chapters import ROOT, read
+from courseware.files import whole
 from courseware.verify import solved_namespace
 
 SOURCE = "this course: chapters/02_instruction_tuning/runs.py"
@@ -54,7 +56,7 @@ KINDS = {
     "ask": ("natural_instructions/subtask040_qasc_question_generation", "{}\nWrite a question that this fact answers."),
     "quiz": ("general_knowledge", "{}"),  # kept back: never trained
 }
-ASSISTANT_RUNS = [(0,)]
+ASSISTANT_RUNS = [("as shipped", 0), ("base", 0), *(("tuned", seed) for seed in range(3))]
 RATES = {"wordings": 5e-4, "forget": 3e-4, "assistant": 1e-4}
 
 
@@ -70,6 +72,11 @@ def fresh_model(names: dict[str, Any]) -> Any:
     names["model"], _ = load_model(device="cpu", precision="fp32")
     names["model"].generation_config.eos_token_id = names["STOP"]
     return names["model"]
+
+
+def in_bf16() -> Any:
+    """Multiply in bf16. Without the cache: it would keep the parameters as they were at the first step, for as long as it lasts."""
+    return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
 
 
 def half(network: Any) -> Any:
@@ -99,11 +106,12 @@ def wording_rows(names: dict[str, Any], wordings: int, seed: int, learn: int = L
         rows = names["to_instructions"]([clear[i] for i in order], WORDINGS[:wordings])
         torch.manual_seed(seed)
         network = names["adapted"](network)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with in_bf16():
             names["fine_tune"](network, [names["conversation"](row) for row in rows], RATES["wordings"], seed)
     return [
         dict(
             wordings=wordings, seed=seed, test=test, items=len(part), right=int(part["right"].sum()),
+            said_the_first=int((part["said"] == 0).sum()),
             logprob_nats=round(float(part["logprob"].mean()), 4), on_options=round(float(part["on_options"].mean()), 4),
             source=SOURCE,
         )
@@ -143,12 +151,12 @@ def forget(names: dict[str, Any], steps: int) -> tuple[Any, list[float]]:
             table[tokenizer.convert_tokens_to_ids(mark)] = table.mean(0) + noise
     blocks, losses = plain_text(names), []
     order = np.random.default_rng(1).permutation(len(blocks))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATES["forget"], weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATES["forget"], weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATES["forget"], total_steps=FORGET, pct_start=0.1)
     model.train()
     for step in range(steps):
         ids = blocks[order[16 * step : 16 * step + 16]]
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with in_bf16():
             logits = model(input_ids=ids).logits.float()
         loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
         optimizer.zero_grad()
@@ -187,17 +195,21 @@ def examined(names: dict[str, Any], network: Any, stage: str, seed: int) -> Iter
             )  # fmt: skip
 
 
-def assistant_rows(names: dict[str, Any], seed: int, curves: Rows) -> Rows:
-    """From the course model to a base model to an assistant; the losses go to `curves`."""
-    found: Rows = []
-    if seed == 0:
-        found += examined(names, fresh_model(names), "as shipped", seed)
-    if "base" not in names:
-        names["base"] = forget(names, FORGET)
-    model, losses = copy.deepcopy(names["base"])
-    if seed == 0:
-        curves += [curve(seed, "plain text", step, "training", loss) for step, loss in enumerate(losses, 1)]
-        found += examined(names, model, "base", seed)
+def base_model(names: dict[str, Any]) -> tuple[Any, list[float]]:
+    """The base model and its training losses, made once."""
+    kept = cache_dir() / "chapter-02-base.pt"
+    if not kept.exists():
+        model, losses = forget(names, FORGET)
+        with whole(kept) as scratch:
+            torch.save((model.state_dict(), losses), scratch)
+    state, losses = torch.load(kept)
+    model = fresh_model(names)
+    model.load_state_dict(state)
+    return model, losses
+
+
+def conversations(names: dict[str, Any], seed: int) -> tuple[list[Any], list[Any]]:
+    """What is trained, drawn by the seed, and what is kept back: six of each kind."""
     g, learn, kept = np.random.default_rng(seed), [], []
     for kind in KINDS:
         asked = questions(kind)
@@ -205,42 +217,55 @@ def assistant_rows(names: dict[str, Any], seed: int, curves: Rows) -> Rows:
         rest = [row for row in asked[ITEMS:] if row["prompt"] not in back]
         if kind != "quiz":
             learn += [names["conversation"](rest[i]) for i in g.permutation(len(rest))[:TRAINED]]
-            kept += [names["conversation"](row) for row in asked[:ITEMS]]
+            kept += [names["conversation"](row) for row in asked[:6]]
+    return learn, kept
+
+
+def assistant_rows(names: dict[str, Any], stage: str, seed: int) -> tuple[Rows, Rows]:
+    """The answers at one stage, from the course model to a base model to an assistant, and the losses on the way there."""
+    if stage == "as shipped":
+        return list(examined(names, fresh_model(names), stage, seed)), []
+    model, losses = base_model(names)
+    if stage == "base":
+        curves = [curve(stage, seed, step, "training", loss) for step, loss in enumerate(losses, 1)]
+        return list(examined(names, model, stage, seed)), curves
+    learn, kept = conversations(names, seed)
+    curves = []
 
     @torch.inference_mode()
     def held_out(step: int) -> None:
         if step % 5 == 0:
-            model.eval()
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                loss = float(names["answers_loss"](model, kept[:: max(1, len(kept) // 24)]))
-            curves.append(curve(seed, "conversations", step, "held out", loss))
-            model.train()
+            curves.append(curve(stage, seed, step, "held out", float(names["answers_loss"](model, kept))))
 
-    held_out(0)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with in_bf16():
+        held_out(0)
         trained = names["fine_tune"](model, learn, RATES["assistant"], seed, each=held_out)
-    curves += [curve(seed, "conversations", step, "training", loss) for step, loss in enumerate(trained, 1)]
-    return found + list(examined(names, model, "tuned", seed))
+    curves += [curve(stage, seed, step, "training", loss) for step, loss in enumerate(trained, 1)]
+    return list(examined(names, model, stage, seed)), curves
 
 
-def curve(seed: int, data: str, step: int, part: str, loss: float) -> dict[str, Any]:
-    return dict(seed=seed, data=data, step=step, part=part, loss_nats=round(loss, 4), source=SOURCE)
+def curve(stage: str, seed: int, step: int, part: str, loss: float) -> dict[str, Any]:
+    return dict(stage=stage, seed=seed, step=step, part=part, loss_nats=round(loss, 4), source=SOURCE)
 
 
 def main() -> None:
     again = resumable_table.asked_again(__doc__)
     torch.set_num_threads(1)
     names = lab()
+    keys = ("stage", "seed")
 
-    def both(seed: int) -> Rows:
-        curves: Rows = []
-        rows = assistant_rows(names, seed, curves)
-        resumable_table.fill(CSV / "base_to_assistant_loss.csv", ("seed",), [(seed,)], lambda _: curves, again and seed == 0)
+    def answers_and_losses(stage: str, seed: int) -> Rows:
+        rows, curves = assistant_rows(names, stage, seed)
+        if curves:
+            resumable_table.fill(CSV / "base_to_assistant_loss.csv", keys, [(stage, seed)], lambda *_: curves)
         return rows
 
+    if again:
+        for old in (cache_dir() / "chapter-02-base.pt", CSV / "base_to_assistant_loss.csv"):
+            old.unlink(missing_ok=True)
+    resumable_table.fill(CSV / "base_to_assistant.csv", keys, ASSISTANT_RUNS, answers_and_losses, again)
     wordings = partial(wording_rows, names)
     resumable_table.fill(CSV / "instruction_wordings.csv", ("wordings", "seed"), WORDING_RUNS, wordings, again)
-    resumable_table.fill(CSV / "base_to_assistant.csv", ("seed",), ASSISTANT_RUNS, both, again)
 
 
 if __name__ == "__main__":
