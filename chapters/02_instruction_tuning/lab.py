@@ -258,13 +258,6 @@ def visible():
         [{"text": t, "label": label} for t, label in (("Fine.", "pos"), ("Dull.", "neg"), ("Long.", "neg"))], asked
     )
 
-# %% [markdown]
-# One data set, several instructions. **Predict:** a model is trained on *one* wording only. Will it be worse on another wording
-# than a model that was trained on four? Write `yes`, `no` or `cannot tell` here; section 9 has the answer.
-
-# %%
-MY_ANSWER_WORDINGS = "…"
-
 # %% tags=["experiment"]
 lab.needs("nli_templates", "to_instructions")
 for row in to_instructions(nli[:3], nli_templates()):
@@ -1351,6 +1344,8 @@ for test in TESTS:
         "gain": gain(old, new, "right"),
         "log p(right answer), gain": gain(old, new, "logprob"),
         "obeys, gain": gain(wrote, writes, "obeyed"),
+        "commonest option, before": f"{old['said'].value_counts(normalize=True).iloc[0]:.2f}",
+        "commonest, after": f"{new['said'].value_counts(normalize=True).iloc[0]:.2f}",
     }
 results = pd.DataFrame(table).T
 results
@@ -1375,7 +1370,8 @@ axes[1].legend(loc="lower left", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Read it in this order, and compare with your guesses above.
+# Read it in this order, and compare with your guesses above. The last two columns say how often the likeliest option is the
+# commonest one, counted by its place in the template: near 1, the model no longer looks at the question.
 #
 # 1. *The loss on conversations that are kept back*, and the gain in log p(right answer): did the model learn anything at all?
 # 2. *Format*: does it write one of the allowed answers and nothing else, in wordings and tasks that it never saw, too?
@@ -1392,7 +1388,7 @@ pd.crosstab(after["test"], after["said"].str.strip().str.slice(0, 20)).T.assign(
 ).nlargest(12, "total")
 
 # %% [markdown]
-# If one word fills a column, the model has collapsed to one answer, and its accuracy there is that of the majority class. If
+# If one word fills a column, the model has collapsed to one answer, and its accuracy there is that of one class. If
 # the column of *new words* holds other words than correct, incorrect and neither, the model does not read which words are
 # allowed: it writes words that it was trained on.
 #
@@ -1416,7 +1412,9 @@ for test, row in results.iterrows():
     format_ = {"up": "keeps to the format more often", "down": "keeps to it less often"}.get(
         row["obeys, gain"].split("] ")[1], "keeps to the format about as often as before, as far as we can tell"
     )
-    lines.append(f"- **{test}**: the tuned model {format_}, and its likeliest option {content}.")
+    one = float(row["commonest, after"])
+    collapse = f" For {one:.0%} of the questions it is the same option: nearly a collapse." if one >= 0.9 else ""
+    lines.append(f"- **{test}**: the tuned model {format_}, and its likeliest option {content}.{collapse}")
 Markdown("\n".join((["*A small run: do not read this as a result.*\n"] if QUICK else []) + lines))
 
 # %% [markdown]
@@ -1511,64 +1509,13 @@ for kind in kinds:
 Markdown("\n".join(["From the base to the tuned models, on the same prompts, three trainings:\n", *lines]))
 
 # %% [markdown]
-# ## 9 · One wording or four?
-#
-# The question from section 1. `runs.py` fine-tuned the course model on the *same* film sentences for the same number of steps,
-# with one wording or with four, which have four pairs of answer words; three seeds each. Both are asked in the first wording;
-# in a new wording with its answer words, positive and negative; and in a new wording with new words, good and bad. All
-# sentences asked about are kept back.
-
-# %% tags=["experiment", "hide-input"]
-wordings = tables.load("instruction_wordings")
-wordings["share"] = wordings["right"] / wordings["items"]
-asked_in, items = list(wordings["test"].unique()), int(wordings["items"].iloc[0])
-film_words_640 = word_counts(SENTIMENT[items : items + 640], SENTIMENT[:items], lambda e: e["text"])
-fig, ax = plt.subplots(figsize=(9, 4))
-for number, marker, color, label in ((1, "o", "grey", "one wording"), (4, "s", plots.COLORS[0], "four wordings")):
-    rows = wordings[wordings["wordings"] == number]
-    places = [asked_in.index(test) + (0.08 if number == 4 else -0.08) for test in rows["test"]]
-    ax.plot(rows["share"], places, marker, color=color, label=f"tuned on {label}, one seed", linestyle="none")
-shipped = wordings[wordings["wordings"] == 0].set_index("test")["share"]
-ax.plot(shipped[asked_in], range(len(asked_in)), "|", color="black", markersize=24, label="as shipped", linestyle="none")
-ax.axvline(film_words_640, color="black", linestyle="--", label="TF-IDF, as many sentences")
-ax.axvline(majority(SENTIMENT[:items]), color="black", linestyle=":", label="majority class")
-ax.set(
-    title="Film sentences judged rightly by the likelier answer",
-    xlabel=f"share of {items} sentences that were kept back",
-    yticks=range(len(asked_in)),
-    yticklabels=asked_in,
-    ylabel="asked in",
-)
-ax.invert_yaxis()
-ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
-plt.show()
-
-# %% tags=["experiment"]
-lines = []
-for test in asked_in:
-    rows = wordings[wordings["test"] == test].sort_values("seed").groupby("wordings")
-    none, one, four = (rows.get_group(n) for n in (0, 1, 4))
-    value, low, high = scoring.paired(four["share"].to_numpy(), one["share"].to_numpy())
-    better = "four are better" if low > 0 else "one is better" if high < 0 else "we cannot tell at this size"
-    lines.append(
-        f"- **{test}**: right as shipped {none['share'].mean():.2f}, one {one['share'].mean():.2f}, four "
-        f"{four['share'].mean():.2f}; four against one {value:+.2f} [{low:+.2f}, {high:+.2f}], {len(one)} seeds: {better}. "
-        "Probability on the allowed answers "
-        + ", ".join(f"{name} {part['on_options'].mean():.2f}" for name, part in (("as shipped", none), ("one", one), ("four", four)))
-    )
-Markdown("\n".join(lines))
-
-# %% [markdown]
-# The last numbers of each line are the format: how much probability the model gives to the allowed answers together, as the
-# beginning of its turn. The first numbers are the content. @wei2022finetuned [Appendix B.1] found the number of templates per
-# data set to matter little in FLAN, much less than the number of data sets; @sanh2022multitask found that more prompts per data
-# set help, and make a model less sensitive to the wording.
-
-# %% [markdown]
-# ## 10 · Open questions
+# ## 9 · Open questions
 #
 # Nothing here is graded. Pick one.
 #
+# - **One wording or four?** Write one template only, then four, and train on the same number of examples. FLAN found that the
+#   number of templates per data set matters little [@wei2022finetuned, Appendix B.1]; @sanh2022multitask found that more prompts
+#   per data set help. Three seeds each: can you tell the two apart at this size?
 # - **Does it read the options?** Give every training example answer words of its own, drawn at random ("say blue if it is
 #   true, else green"). Does *new words* rise in the table of section 7?
 # - **The trap in the data.** Take the line out that shuffles `NLI`, train, and look at "seen wording". What has the model

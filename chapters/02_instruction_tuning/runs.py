@@ -1,4 +1,4 @@
-"""Trains what chapter 2 shows and has no time for, and writes course_utils/csv/{instruction_wordings,base_to_assistant*}.csv.
+"""Trains what chapter 2 shows and has no time for, and writes course_utils/csv/base_to_assistant{,_loss}.csv.
 
     python chapters/02_instruction_tuning/runs.py            every run that the tables do not have yet
     python chapters/02_instruction_tuning/runs.py --again    all of them
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +29,6 @@ SOURCE = "this course: chapters/02_instruction_tuning/runs.py"
 CSV = ROOT / "course_utils" / "csv"
 Rows = list[dict[str, Any]]
 
-# One wording or four: the same sentences, the same number of steps
-WORDINGS = [
-    ("Review: {text}\nIs this review positive or negative?", {"praise": "positive", "blame": "negative"}),
-    ("{text}\nDid the critic like the film? Answer yes or no.", {"praise": "yes", "blame": "no"}),
-    ("Rate the film from this sentence as fresh or rotten: {text}", {"praise": "fresh", "blame": "rotten"}),
-    ("Say praise or blame. {text}", {"praise": "praise", "blame": "blame"}),
-]
-ASKED = {
-    "the first wording": WORDINGS[:1],
-    "new wording, same answers": [
-        ("A critic wrote: {text}\nWas the opinion negative or positive?", {"praise": "positive", "blame": "negative"})
-    ],
-    "new wording, new answers": [("{text}\nIn one word: was the film good or bad?", {"praise": "good", "blame": "bad"})],
-}
-LEARN, JUDGE = 640, 150
-WORDING_RUNS = [(0, 0), *((n, seed) for seed in range(3) for n in (1, 4))]  # (0, 0): the model as it is shipped
-
 # A base model becomes an assistant
 ITEMS, TRAINED, FORGET = 20, 160, 60
 KINDS = {
@@ -57,7 +39,7 @@ KINDS = {
     "quiz": ("general_knowledge", "{}"),  # kept back: never trained
 }
 ASSISTANT_RUNS = [("as shipped", 0), ("base", 0), *(("tuned", seed) for seed in range(3))]
-RATES = {"wordings": 5e-4, "forget": 3e-4, "assistant": 1e-4}
+RATES = {"forget": 3e-4, "assistant": 1e-4}
 
 
 def lab() -> dict[str, Any]:
@@ -80,43 +62,8 @@ def in_bf16() -> Any:
 
 
 def half(network: Any) -> Any:
-    """A copy for measuring: bf16, adapters merged."""
-    twin = copy.deepcopy(network)
-    if hasattr(twin, "merge_and_unload"):
-        twin = twin.merge_and_unload()
-    return twin.to(torch.bfloat16).eval()
-
-
-def sentences() -> list[dict[str, str]]:
-    """Clear sentences of film reviews; the first `JUDGE` are kept back."""
-    return [
-        {"text": row["text"], "label": "praise" if row["score"] > 0 else "blame"}
-        for row in data.movie_sentences().shuffle(seed=0)
-        if abs(row["score"]) > 1.5 and len(row["text"]) < 120
-    ]
-
-
-def wording_rows(names: dict[str, Any], wordings: int, seed: int, learn: int = LEARN) -> Rows:
-    """Fine-tuned on one wording or four (0: not at all), and asked in three ways."""
-    clear = sentences()
-    tests = {name: names["to_instructions"](clear[:JUDGE], asked) for name, asked in ASKED.items()}
-    network = fresh_model(names)
-    if wordings:
-        order = np.random.default_rng(seed).permutation(len(clear) - JUDGE)[:learn] + JUDGE
-        rows = names["to_instructions"]([clear[i] for i in order], WORDINGS[:wordings])
-        torch.manual_seed(seed)
-        network = names["adapted"](network)
-        with in_bf16():
-            names["fine_tune"](network, [names["conversation"](row) for row in rows], RATES["wordings"], seed)
-    return [
-        dict(
-            wordings=wordings, seed=seed, test=test, items=len(part), right=int(part["right"].sum()),
-            said_the_first=int((part["said"] == 0).sum()),
-            logprob_nats=round(float(part["logprob"].mean()), 4), on_options=round(float(part["on_options"].mean()), 4),
-            source=SOURCE,
-        )
-        for test, part in names["likelihoods"](half(network), tests).groupby("test", sort=False)
-    ]  # fmt: skip
+    """A copy for measuring, in bf16."""
+    return copy.deepcopy(network).to(torch.bfloat16).eval()
 
 
 def questions(kind: str) -> list[dict[str, Any]]:
@@ -264,8 +211,6 @@ def main() -> None:
         for old in (cache_dir() / "chapter-02-base.pt", CSV / "base_to_assistant_loss.csv"):
             old.unlink(missing_ok=True)
     resumable_table.fill(CSV / "base_to_assistant.csv", keys, ASSISTANT_RUNS, answers_and_losses, again)
-    wordings = partial(wording_rows, names)
-    resumable_table.fill(CSV / "instruction_wordings.csv", ("wordings", "seed"), WORDING_RUNS, wordings, again)
 
 
 if __name__ == "__main__":
