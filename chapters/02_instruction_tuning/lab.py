@@ -1509,6 +1509,16 @@ for kind in kinds:
 Markdown("\n".join(["From the base to the tuned models, on the same prompts, three trainings:\n", *lines]))
 
 # %% [markdown]
+# *Why?* The base does not end its turn, because plain text has no turns, and the marks of the template mean nothing to it. SFT
+# teaches both in a few dozen steps. The loss on conversations that were kept back falls, too, so the tuned models did not only
+# learn answers by heart. For *question*, *fact* and *ask* the words of the answer are in the prompt; what is learnt is what to do
+# with them. The quiz shows a limit: there the models answer in the form that they were taught, short and ended. What they know
+# about the world they have from pre-training, and nothing in these conversations adds to it.
+#
+# How sure is this? All trainings were asked the same prompts, so three trainings are not three times as many questions, and a
+# small change in the quiz would not be seen with so few.
+
+# %% [markdown]
 # ## 9 · Open questions
 #
 # Nothing here is graded. Pick one.
