@@ -1102,8 +1102,9 @@ def rubric(kind, answer, targets):
     said, wanted = words_of(answer), [words_of(target) for target in targets]
     if kind in ("question", "past"):  # the same words in the same order
         return said in wanted
-    if kind == "ask":  # a question that has at least two words of the expected one
-        return answer.strip().endswith("?") and any(len(set(said) & set(want)) >= 2 for want in wanted)
+    if kind == "ask":  # a question with two words of the expected one at least; "what is the" would be in any question
+        telling = {word for word in said if len(word) > 3} - {"what", "which", "when", "where", "does", "have", "this", "that"}
+        return answer.strip().endswith("?") and any(len(telling & set(want)) >= 2 for want in wanted)
     if kind == "quiz":  # the right words are in the answer
         return any(f" {' '.join(want)} " in f" {' '.join(said)} " for want in wanted)
     overlaps = [sum((collections.Counter(said) & collections.Counter(want)).values()) for want in wanted]
@@ -1120,7 +1121,7 @@ def share_gain(new, old):
     new, old = np.asarray(new, dtype=bool), np.asarray(old, dtype=bool)
     n, up, down = len(new) + 2, (new & ~old).sum() + 0.5, (old & ~new).sum() + 0.5
     middle, half = (up - down) / n, 1.96 * np.sqrt(up + down - (up - down) ** 2 / n) / n
-    return float(new.mean() - old.mean()), float(middle - half), float(middle + half)
+    return float(new.mean() - old.mean()), max(-1.0, float(middle - half)), min(1.0, float(middle + half))
 
 
 def verdict(low, high):
