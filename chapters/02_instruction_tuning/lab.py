@@ -1507,7 +1507,7 @@ for kind in kinds:
         f"{agreed.pop() + ' in each training' if len(agreed) == 1 else 'the trainings do not agree'}. "
         f"Ends its turn {old['ended'].mean():.2f} → {ended}"
     )
-Markdown("\n".join(["From the base to the tuned models, on the same prompts, three trainings:\n", *lines]))
+Markdown("\n".join(["From the base to the tuned models, on the same prompts, in each training:\n", *lines]))
 
 # %% [markdown]
 # *Why?* The base does not end its turn, because plain text has no turns, and the marks of the template mean nothing to it. SFT
@@ -1515,6 +1515,9 @@ Markdown("\n".join(["From the base to the tuned models, on the same prompts, thr
 # learn answers by heart. For *question*, *fact* and *ask* the words of the answer are in the prompt; what is learnt is what to do
 # with them. The quiz shows a limit: there the models answer in the form that they were taught, short and ended. What they know
 # about the world they have from pre-training, and nothing in these conversations adds to it.
+#
+# The rubric is strict: for *past* and *question* it wants these words and no others. The model as shipped writes a whole sentence
+# around the verb, which a person may call right, so its zero is about form and not about knowledge.
 #
 # How sure is this? All trainings were asked the same prompts, so three trainings are not three times as many questions, and a
 # small change in the quiz would not be seen with so few.
