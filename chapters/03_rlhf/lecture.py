@@ -498,7 +498,9 @@ for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
         ax.plot(some["round"], some[what], linestyle="none", alpha=0.4, **style)
         means = some.groupby("round")[what].mean()
         ax.plot(means.index, means, linestyle=plots.LINES[i], label=f"beta {beta}", **style)
-    ax.set(title=title, ylabel=unit, xlabel="round of PPO (pale: each of 3 seeds; line: mean)")
+    ax.set(title=title, ylabel=unit)
+for ax in axes[1]:
+    ax.set_xlabel("round of PPO (pale: each of 3 seeds; line: mean)")
 axes[0, 0].legend()
 plt.show()
 
