@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 import random
+import textwrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import tokenizers
 import torch
 import torch.nn.functional as F
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -34,8 +34,8 @@ SOURCE = "this course: chapters/01_plm_history/race.py"
 RACE, WORTH = (ROOT / "course_utils" / "csv" / f"{name}.csv" for name in ("architecture_race", "pretraining_worth"))
 RACE_KEYS = ("model", "steps", "rate", "seed")
 KINDS = ("encoder-decoder", "encoder", "decoder")
-RATES = (0.0016, 0.004, 0.01)
-SHORT, LONG, SEEDS = 400, 1600, 3  # steps of the runs that choose a rate, and of those that count
+RATES = (0.002, 0.005, 0.0125, 0.03)
+SHORT, LONG, SEEDS = 400, 2400, 3  # steps of the runs that choose a rate, and of those that count
 WORTH_KEYS = ("classifier", "labels", "rate", "seed", "part")
 STARTS, BASELINES, LABELS = ("fine-tuned", "from scratch"), ("TF-IDF", "linear probe"), (64, 512, 4096, 9000)
 WORTH_RATES = (5e-5, 2e-4, 8e-4)
@@ -48,7 +48,7 @@ Run = tuple[Any, ...]
 def lab() -> dict[str, Any]:
     """The names that the lab's `ladder` cells define."""
     names = dict(
-        math=math, random=random, np=np, torch=torch, nn=nn, F=F, tqdm=tqdm, tokenizers=tokenizers, data=data, weights=weights,
+        math=math, random=random, np=np, torch=torch, nn=nn, F=F, tqdm=tqdm, textwrap=textwrap, data=data, weights=weights,
         load_model=load_model, TfidfVectorizer=TfidfVectorizer, LogisticRegression=LogisticRegression,
         GridSearchCV=GridSearchCV, StandardScaler=StandardScaler, make_pipeline=make_pipeline,
     )  # fmt: skip
