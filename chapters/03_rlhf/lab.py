@@ -1253,8 +1253,8 @@ plt.show()
 
 # %% [markdown]
 # The loss asks only for a larger *difference*, and both lines may fall: the chosen texts become less likely too, only
-# more slowly than the rejected ones. Two reasons. The loss allows it, and it has been reported for large models (Pal et
-# al. 2024). And here part of it is forced: all our pairs are samples of the SFT policy, and over all its samples the mean
+# more slowly than the rejected ones. Two reasons. The loss allows it, and it has been reported for large models
+# [@pal2024smaug]. And here part of it is forced: all our pairs are samples of the SFT policy, and over all its samples the mean
 # of log π − log π_ref is −KL(π_ref ‖ π), never above 0. The probability that the pairs lose goes to texts that are in no
 # pair, and DPO never looks at them.
 #
@@ -1451,7 +1451,6 @@ lab.summary()
 # - [@shah2025comedy]
 # - [@shao2024deepseekmath]
 # - [@liu2025understanding]
-# - [@schulman2020approximating]
 # - [@pal2024smaug]
 # - [@gao2023scaling]
 # - [@askell2021general]

@@ -557,8 +557,8 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
 # ## Is it better? Evaluating chat models
 #
 # - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion parameters to those of GPT-3 with
-#   175 [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et
-#   al. 2024).
+#   175 [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above
+#   [@chiang2024chatbot].
 # - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each
 #   other, and have their own faults: they favour the first answer, the longer one, and their own [@zheng2023judging].
 # - **Tests.** @qin2023chatgpt ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic
