@@ -430,7 +430,7 @@ def check(got, want):
 # the places. (T5's cross-attention has no places: it must learn to find a gap by its sentinel.)
 
 # %% tags=["ladder"]
-WIDTH, HEADS, LENGTH = 64, 4, 64  # a sentence has at most LENGTH tokens
+WIDTH, HEADS, LENGTH = 64, 4, 64  # a line has at most LENGTH tokens
 
 
 class Near(nn.Module):
@@ -544,16 +544,16 @@ for kind in KINDS:
 
 # %% tags=["ladder"]
 def rows_of(sentences):
-    """The sentences in lines of at most LENGTH tokens: BEGIN, letters, END."""
+    """The sentences, cut into lines of at most LENGTH tokens: BEGIN, letters, END."""
     lines = [line for text in sentences for line in textwrap.wrap(text, LENGTH - 2)]
     return [[BEGIN, *(NUMBER[letter] for letter in line if letter in NUMBER), END] for line in lines]
 
 
 def plan(ids, rng):
-    """A sentence, whole or cut short, and its missing spans: (ids, [(start, length), …])."""
+    """A line, whole or cut short, and its missing spans: (ids, [(start, length), …])."""
     cut = rng.random() < 0.5 and len(ids) > 8
     ids = ids[: rng.randrange(8, len(ids))] if cut else ids
-    last = len(ids) if cut else len(ids) - 1  # a whole sentence keeps its END
+    last = len(ids) if cut else len(ids) - 1  # a whole line keeps its END
     count = 1 if rng.random() < 0.3 else max(1, round(0.15 * len(ids)))
     edges = [1 + (last - 1) * k // count for k in range(count + 1)]
     spans = []
@@ -586,7 +586,7 @@ def causal_batch(texts, places):
 
 
 def gaps(plans):
-    """(source, target) of each plan, and the place in the sentence of each of their tokens; a sentinel's: before its gap."""
+    """(source, target) of each plan, and the places of their tokens; a sentinel's is just before its gap."""
     texts = [span_denoising(ids, spans, SENTINELS) for ids, spans in plans]
     marks = [[start - 1 for start, _ in spans] + [0] for _, spans in plans]
     places = [span_denoising(list(range(len(ids))), spans, mark) for (ids, spans), mark in zip(plans, marks, strict=True)]
@@ -601,7 +601,7 @@ def both_batch(plans):
 
 
 def decoder_batch(plans):
-    """Inputs and labels: a whole sentence has its gaps moved to the end, one that was cut is read as it is."""
+    """Inputs and labels: a whole line has its gaps moved to the end, one that was cut short is read as it is."""
     texts, places = [ids for ids, _ in plans], [list(range(len(ids))) for ids, _ in plans]
     for i, moved in enumerate(zip(*gaps(plans), strict=True)):
         if texts[i][-1] == END:
@@ -649,7 +649,7 @@ TASKS = ["fill in 1 letter", "fill in 3 letters", "continue by 3"]
 
 
 def cut(ids, task):
-    """One sentence (BEGIN, letters, END) and what is missing: (ids, [(start, length)])."""
+    """One line (BEGIN, letters, END) and what is missing: (ids, [(start, length)])."""
     length = 1 if task == "fill in 1 letter" else 3
     if task == "continue by 3":
         end = 3 * len(ids) // 4  # far from the end of the line, which must not be a hint
@@ -789,7 +789,20 @@ ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=11)
 plt.show()
 
 # %% [markdown]
-# The models of one seed saw the same sentences, and all of them took the same exam. So compare them in pairs, seed by seed, with
+# First: has each learnt anything? A model that reads both sides should beat the table of neighbouring letters that sees both
+# sides, one that reads the left side the table that sees the left letter.
+
+# %% tags=["experiment"]
+rows = []
+for (task, form), part in long.groupby(["task", "form"]):
+    known = "left letter" if "left" in form or task == "continue by 3" else "letters on both sides"
+    nats, low, high = scoring.mean(list(part["exam_nats"]))
+    verdict = "has learnt more" if high < by_count[task, known] else "has learnt less" if low > by_count[task, known] else "cannot tell"
+    rows.append({"exam": task, "model": form, "nats": nats, "from": low, "to": high, "counted": by_count[task, known], "so": verdict})
+pd.DataFrame(rows).set_index(["exam", "model"]).round(2)
+
+# %% [markdown]
+# The models of one seed saw the same lines, and all of them took the same exam. So compare them in pairs, seed by seed, with
 # the t interval of the difference. GPT as it is usually trained, with the left side only, is what we compare to.
 
 # %% tags=["experiment"]
@@ -806,25 +819,29 @@ pd.DataFrame(rows).set_index(["exam", "model"]).round(2)
 # %% [markdown]
 # What could make a difference, and does it show in the table? "Cannot tell" is an answer, too.
 #
-# - **What is on the right.** Inside a sentence the text after the gap says something about it. The same decoder takes these exams
+# - **What is on the right.** Inside a line the text after the gap says something about it. The same decoder takes these exams
 #   with and without it, so the row "decoder" measures what the right side is worth, with everything else equal.
-# - **How many questions.** The decoder is asked at every token in training, the encoder and the encoder-decoder at about a third
-#   of them (the legend of your loss curves counts them). The three have the same sentences, steps and parameters, but not the
+# - **How many questions.** The decoder is asked at every letter in training, the encoder and the encoder-decoder at about a third
+#   of them (the legend of your loss curves counts them). The three have the same lines, steps and parameters, but not the
 #   same number of questions: that is part of what the architectures are.
-# - **All at once or in turn.** With three missing tokens the encoder predicts each without knowing the other two. The others write
-#   one after the other.
+# - **All at once or in turn.** With three missing letters the encoder predicts each without knowing the other two. The others write
+#   one after the other. With one missing letter this makes no difference.
 #
-# Before you conclude anything about *architectures*, look at how much each has learnt. A model whose points lie near "guess by
-# frequency" has learnt little more than which tokens are common: at this budget the encoder-decoder on every exam, and the
-# decoder with both sides before it where one token is missing. Of the three learning rates that we tried, the largest was
-# the best for encoder and decoder, and for the encoder-decoder it hardly mattered. So the comparison that can be made here is
-# narrow: in 1,600 steps of 16 sentences next-token training learns most, and the encoder comes close on the one exam that asks
-# what it was trained on. Whether a decoder can use the right side, and what an encoder-decoder can do, this budget does not
-# show.
+# And was each trained as well as it can be?
+
+# %% tags=["experiment"]
+for kind, part in runs[(runs["steps"] < LONG) & ~runs["left_only"]].groupby("model"):
+    by_rate = part.groupby("rate")["choice_nats"].mean()
+    edge = " (at the edge of what was tried)" if BEST[kind] in (by_rate.index.min(), by_rate.index.max()) else ""
+    tried = ", ".join(f"{rate}: {nats:.2f}" for rate, nats in by_rate.items())
+    print(f"{kind:<16} mean nats of its exams after {part['steps'].max()} steps, by learning rate: {tried}; taken: {BEST[kind]}{edge}")
+
+# %% [markdown]
+# CONCLUSION
 #
-# Nor can it say which one wins with a hundred million times as much text and compute. T5's authors compared the
-# architectures at 34 billion tokens and found the encoder-decoder best after fine-tuning [@raffel2020exploring, section 3.2];
-# @wang2022language found the decoder best without it.
+# All of this is about spelling, a million letters of text and models that fit into a phone's cache. It does not say which
+# architecture wins at another scale. T5's authors compared them at 34 billion tokens and found the encoder-decoder best after
+# fine-tuning [@raffel2020exploring, section 3.2]; @wang2022language found the decoder best without it.
 #
 # And written out? The encoder fills all of a gap at once, the encoder-decoder and the decoder write one letter after the other.
 # (Your models, after the short race.)
@@ -1163,7 +1180,7 @@ def check(got, want):
     close(got, want)
 
 # %% [markdown]
-# Our own models have read half a million tokens; what a *word* means takes more text. So we take an encoder that has read
+# Our own models have read some million letters; what a *word* means takes more text. So we take an encoder that has read
 # more: MiniLM, six layers, 22.7 million parameters, BERT's architecture (84 MB, fetched once). Be exact about what it has
 # learnt from: it was distilled from a larger model that was pre-trained on plain text [@wang2020minilm], and then tuned as a
 # sentence encoder [@reimers2019sentence] on about a billion *pairs* of texts that belong together: by its model card
