@@ -837,9 +837,21 @@ for kind, part in runs[(runs["steps"] < LONG) & ~runs["left_only"]].groupby("mod
     print(f"{kind:<16} mean nats of its exams after {part['steps'].max()} steps, by learning rate: {tried}; taken: {BEST[kind]}{edge}")
 
 # %% [markdown]
-# All of this is about spelling: one letter at a time, a million letters of text, models of two hundred thousand parameters. It does
-# not say which architecture wins at another scale. T5's authors compared them at 34 billion tokens and found the encoder-decoder
-# best after fine-tuning [@raffel2020exploring, section 3.2]; @wang2022language found the decoder best without it.
+# What we read in the tables:
+#
+# - **Inside, one letter:** the encoder is best, the encoder-decoder second. Both beat the decoder that sees the left side only: what
+#   is on the right is worth a lot.
+# - **Inside, three letters:** the encoder has lost its lead. It fits that it must guess all three at once; we have not tested this
+#   (a control: let it fill in one letter, then ask again with that letter in place).
+# - **At the end:** the decoder is far ahead. It has been asked for the next letter at every place, the others at the gaps only.
+# - **The decoder with both sides** does worse than the same model without the right side. It has learnt more than the table of
+#   neighbouring letters, so it uses what it reads, but a gap after the line is a new situation in which few of its questions were
+#   asked. @bavarian2022efficient find that large decoders learn to fill in without loss; how long ours would need, we do not know.
+#
+# No form is best at everything, and each is best at what most of its training asked. All of this is about spelling: a million
+# letters of text, models of two hundred thousand parameters, one number of steps for all. It does not say which architecture wins
+# at another scale. T5's authors compared them at 34 billion tokens and found the encoder-decoder best after fine-tuning
+# [@raffel2020exploring, section 3.2]; @wang2022language found the decoder best without it.
 #
 # And written out? The encoder fills all of a gap at once, the encoder-decoder and the decoder write one letter after the other.
 # (Your models, after the short race.)
