@@ -844,7 +844,7 @@ for kind, part in runs[(runs["steps"] < LONG) & ~runs["left_only"]].groupby("mod
 # - **Inside, three letters:** the encoder has lost its lead. It fits that it must guess all three at once; we have not tested this
 #   (a control: let it fill in one letter, then ask again with that letter in place).
 # - **At the end:** the decoder is far ahead. It has been asked for the next letter at every place, the others at the gaps only.
-# - **The decoder with both sides** does worse than the same model without the right side. It has learnt more than the table of
+# - **The decoder with both sides** does not gain from the right side: in all three seeds it is worse with it. It has learnt more than the table of
 #   neighbouring letters, so it uses what it reads, but a gap after the line is a new situation in which few of its questions were
 #   asked. @bavarian2022efficient find that large decoders learn to fill in without loss; how long ours would need, we do not know.
 #
