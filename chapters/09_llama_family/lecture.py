@@ -12,7 +12,7 @@
 
 # %% [markdown] tags=["notes"]
 # 60 minutes. The middle part (the block, the cache, grouping) prepares the lab, in which every line of it is written. Let
-# the room guess at each "Predict". The demo "one model, three ways to score" is worth five minutes: it offers a hypothesis
+# the room guess at each "Predict". The demo "one model, five ways to score" is worth five minutes: it offers a hypothesis
 # for a puzzle in the slides' tables. The slide gives 63K conversations for Vicuna, calls a LLaMA both 30B and 33B, and has
 # "N/A" for Falcon on HumanEval; the lecture gives the papers' figures. In the table of Llama 2 the third column is the
 # slide's. Run the notebook before class; it takes about a minute.
@@ -158,8 +158,8 @@ plt.show()
 
 # %%
 mix["tokens_billion"] = 1400 * mix["sampling_percent"] / 100 / mix["epochs"]
-mix["bytes_a_token"] = mix["disk_gb"] / mix["tokens_billion"]
-mix.iloc[::-1][["disk_gb", "tokens_billion", "bytes_a_token", "epochs"]].round(2)
+mix["bytes_per_token"] = mix["disk_gb"] / mix["tokens_billion"]
+mix.iloc[::-1][["disk_gb", "tokens_billion", "bytes_per_token", "epochs"]].round(2)
 
 # %% [markdown]
 # Of the three it is books: they have the fewest bytes per token, then code, then web pages. Few people guess that, and the
@@ -172,17 +172,17 @@ mix.iloc[::-1][["disk_gb", "tokens_billion", "bytes_a_token", "epochs"]].round(2
 
 # %% tags=["hide-input"]
 llamas = tables.load("llama_hyperparameters")
-llamas["tokens_a_weight"] = 1000 * llamas["train_tokens_trillion"] / llamas["parameters_billion"]
+llamas["tokens_per_parameter"] = 1000 * llamas["train_tokens_trillion"] / llamas["parameters_billion"]
 fig, axes = plt.subplots(1, 3, figsize=(13, 4.3))
 panels = {
-    "dimension": ("Width", "numbers a token"), "layers": ("Depth", "layers"),
-    "tokens_a_weight": ("Reading", "training tokens a weight"),
+    "dimension": ("Width", "numbers per token"), "layers": ("Depth", "layers"),
+    "tokens_per_parameter": ("Text", "training tokens per parameter"),
 }
 for ax, (column, (title, label)) in zip(axes, panels.items(), strict=True):
     for i, (family, part) in enumerate(llamas.groupby(llamas["name"].str.startswith("Llama 2"))):
         ax.plot(part["parameters_billion"], part[column], marker=plots.MARKERS[i], linestyle=plots.LINES[i],
                 label="Llama 2" if family else "LLaMA")
-    ax.set(title=title, xlabel="weights (billion)", ylabel=label, xscale="log")
+    ax.set(title=title, xlabel="parameters (billion)", ylabel=label, xscale="log")
     ax.set_xticks([7, 13, 33, 70], ["7", "13", "33", "70"])
     ax.minorticks_off()
 axes[2].axhline(20, color="grey", linestyle=":", marker="")
@@ -332,7 +332,7 @@ print(f"with {seconds[True]:.1f} s, without {seconds[False]:.1f} s: {seconds[Fal
 # A key and a value (2) × layers × kv heads × head size × tokens × texts × bytes per number.
 
 # %% tags=["hide-input"]
-def cache_bill(model, tokens, texts, kv_heads):
+def cache_memory(model, tokens, texts, kv_heads):
     row = llamas.set_index("name").loc[model]
     heads = {"as published": row["kv_heads"], "one for each query head": row["heads"], "one": 1}[kv_heads]
     cache = 2 * row["layers"] * heads * row["dimension"] / row["heads"] * tokens * texts * 2 / 1e9
@@ -351,12 +351,12 @@ def cache_bill(model, tokens, texts, kv_heads):
     ax.legend(loc="lower left", ncols=2, frameon=True)
 
 
-cache_bill("Llama 2 70B", 4096, 16, "one for each query head")
+cache_memory("Llama 2 70B", 4096, 16, "one for each query head")
 plt.show()
 
 # %%
 widgets.explorer(
-    cache_bill, model=list(llamas["name"]), tokens=[4096, 2048, 1024, 512], texts=(1, 64, 1),
+    cache_memory, model=list(llamas["name"]), tokens=[4096, 2048, 1024, 512], texts=(1, 64, 1),
     kv_heads=["as published", "one for each query head", "one"],
 );
 
@@ -509,10 +509,10 @@ pd.DataFrame({
 # Our *hypothesis*: the survey's score is of the second kind. We have not repeated its test, so this remains a hypothesis.
 
 # %% [markdown]
-# ### Try it: one model, three ways to score
+# ### Try it: one model, five ways to score
 #
 # 70 questions of general knowledge (BIG-bench) for the course model. **Predict** and write down three numbers: comparing
-# texts; comparing only the letters; the letter must be what it writes.
+# texts; comparing only the letters; the letter must be what it writes. The last two again, with the model's chat template.
 
 # %% tags=["hide-input"]
 quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=3)))
@@ -535,29 +535,43 @@ def hits(frame, value):
     return best["continuation"].to_numpy() == right
 
 
-written = letters["is_greedy"].to_numpy() & (letters["continuation"].to_numpy() == right[letters["context"]])
-results = pd.DataFrame({
+def says(frame):
+    """Is the right letter what greedy decoding writes?"""
+    written = frame["is_greedy"] & (frame["continuation"].to_numpy() == right[frame["context"]])
+    return written.groupby(frame["context"]).any().to_numpy()
+
+
+def asked(text):
+    order = text.removesuffix("\nAnswer:") + "\nReply with the letter of the right answer only."
+    return tokenizer.apply_chat_template([{"role": "user", "content": order}], tokenize=False, add_generation_prompt=True)
+
+
+chat = scoring.loglikelihood(model, tokenizer, [asked(text) for text in lettered],
+                             [list(ascii_uppercase[: len(shown)]) for shown in options], progress=False)
+results = {
     "text of the answer": hits(texts, texts["loglikelihood"] / texts["tokens"]),
     "letter, only letters compared": hits(letters, letters["loglikelihood"]),
-    "letter, written": pd.Series(written).groupby(letters["context"]).any().to_numpy(),
-    "guessing": [1 / len(shown) for shown in options],
-})
-for name in results:
-    value, low, high = scoring.bootstrap(results, lambda f, c=name: float(f[c].mean()))
+    "letter, written": says(letters),
+    "chat template, letters compared": hits(chat, chat["loglikelihood"]),
+    "chat template, letter written": says(chat),
+}
+for name, correct in results.items():
+    value, low, high = scoring.proportion(correct.sum(), len(correct))
     print(f"{name:<32}{value:6.1%}  [{low:.1%}, {high:.1%}]")
+print(f"{'guessing':<32}{np.mean([1 / len(shown) for shown in options]):6.1%}")
 chosen = letters.sort_values("loglikelihood").groupby("context").last()["continuation"]
 print(f'\nthe letter it likes best is "A" in {np.mean(chosen == 0):.0%} of the questions; in the file\'s own order, before we')
 print(f"shuffled, the first option is right in {first:.0%}: always saying A would have scored that")
 
 # %% [markdown]
-# One model, three scores. By the texts it is right about twice as often as a guess, and the interval excludes guessing. By
-# the letters we cannot tell it from guessing, because it gives "A" the highest probability whatever the answer is. And for
-# none of the questions is the right letter what it would *write*. (The printed interval of width 0 is wrong for 0 of 70: the
-# Wilson interval goes up to 5 %.) Had we not shuffled, always "A" would have looked better than knowledge.
+# One model, five scores. At full budget: by the texts it is right about twice as often as a guess, and the interval (Wilson)
+# excludes guessing. By the letters we cannot tell it from guessing, because it prefers one letter whatever the answer is. And
+# without the chat template the right letter is never what it would *write*: 0 of 70 is compatible with up to 5 %. Had we not
+# shuffled, always "A" would have looked better than knowledge.
 #
-# So the way of asking can move a score from clearly above guessing to nearly 0. That makes the hypothesis about the survey's
-# 4.9 possible; it does not prove it. A caution: the course model is an instruction model, and we asked without its chat
-# template. With the template the last score may be higher; we have not tested it. Ask of every score: *how was it asked?*
+# An instruction model should be asked with its *chat template* (对话模板): compare the last two rows with the two above them. So
+# the way of asking can move a score from clearly above guessing to nearly 0. That makes the hypothesis about the survey's 4.9
+# possible; it does not prove it. Ask of every score: *how was it asked?*
 
 # %% [markdown]
 # ### More that a table does not show
@@ -574,7 +588,7 @@ print(f"shuffled, the first option is right in {first:.0%}: always saying A woul
 
 # %% tags=["hide-input"]
 facts = tables.load("llama2_facts").set_index("name").rename_axis("").fillna("")
-facts = facts[["llama_1", "llama_2", "deck"]].set_axis(["LLaMA", "Llama 2", "the deck says"], axis=1)
+facts = facts[["llama_1", "llama_2", "slides"]].set_axis(["LLaMA", "Llama 2", "some slides print"], axis=1)
 narrow = {"text-align": "left", "max-width": "300px", "white-space": "normal"}
 facts.style.set_properties(**narrow)
 
@@ -602,7 +616,7 @@ print(f"the rows add up to {prefer['comparisons'].sum():,}; the paper's own tota
 
 # %% tags=["hide-input"]
 llama2 = tables.load("llama2_results").set_index("name")
-shown = llama2.drop(columns=["family", "parameters_billion", "math_average_in_table_3_percent", "deck", "source"])
+shown = llama2.drop(columns=["family", "parameters_billion", "math_average_in_table_3_percent", "slides", "source"])
 shown.columns = ["MMLU", "TriviaQA", "NaturalQ", "GSM8K", "MATH", "HumanEval", "AGIEval"]
 heat(shown, "Open base models, July 2023 (Touvron et al. 2023b)", "per cent; few-shot as in the paper", size=(11, 4.4))
 plt.show()
