@@ -542,56 +542,45 @@ def token_nll(logits, ids, mask):
     each = -logp.gather(2, ids[:, 1:, None]).squeeze(2)
     return (each * mask[:, 1:]).sum(dim=1), mask[:, 1:].sum(dim=1)
 
-# %% tags=["mutant:memory"]
-# k and v as large as q: no grouped-query attention
-def llama_parameters(config):
-    d, layers = config["dimension"], config["layers"]
-    linear = layers * (4 * d * d + 3 * d * config["intermediate"])
-    return int(linear), int(2 * config["vocabulary"] * d + 2 * layers * d + d)
+# %% tags=["mutant:calibrated"]
+# rounds to nearest and never looks at the inputs
+def calibrated(w, x, block=32):
+    return round_to_nearest(w, block)
 
-# %% tags=["mutant:memory"]
-# input embedding and head counted as one
-def llama_parameters(config):
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    linear = layers * (2 * d * d + 2 * d * kv + 3 * d * config["intermediate"])
-    return int(linear), int(config["vocabulary"] * d + 2 * layers * d + d)
+# %% tags=["mutant:calibrated"]
+# uses all sixteen levels, but never looks at the inputs
+def calibrated(w, x, block=32):
+    blocks = w.reshape(len(w), -1, block)
+    scales = blocks.abs().amax(2) / 7.5
+    return (blocks / scales[..., None]).round().clamp(-8, 7).to(torch.int8).reshape(w.shape), scales
 
-# %% tags=["mutant:memory"]
-# the last norm is forgotten
-def llama_parameters(config):
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    linear = layers * (2 * d * d + 2 * d * kv + 3 * d * config["intermediate"])
-    return int(linear), int(2 * config["vocabulary"] * d + 2 * layers * d)
+# %% tags=["mutant:calibrated"]
+# picks each block's scale by the error of the weights, not of the output
+def calibrated(w, x, block=32):
+    blocks = w.reshape(len(w), -1, block)
+    scales, least = torch.ones(blocks.shape[:2]), torch.full(blocks.shape[:2], float("inf"))
+    for factor in torch.linspace(0.6, 1, 21):
+        tried = blocks.abs().amax(2) / 7 * factor
+        error = ((blocks / tried[..., None]).round().clamp(-8, 7) * tried[..., None] - blocks).square().sum(2)
+        scales, least = torch.where(error < least, tried, scales), torch.minimum(error, least)
+    return (blocks / scales[..., None]).round().clamp(-8, 7).to(torch.int8).reshape(w.shape), scales
 
-# %% tags=["mutant:memory"]
-# everything shrinks to int8, embeddings too, and scales are free
-def llama_bytes(config, precision, batch=1, context=2048):
-    linear, others = llama_parameters(config)
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    bytes_per_parameter = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 0.5}[precision]
-    return int((linear + others) * bytes_per_parameter + 2 * layers * kv * context * batch * (4 if precision == "fp32" else 2))
+# %% tags=["mutant:calibrated"]
+# codes of eight bits: a small error, and not the format
+def calibrated(w, x, block=32):
+    blocks = w.reshape(len(w), -1, block)
+    scales = blocks.abs().amax(2) / 127
+    return (blocks / scales[..., None]).round().to(torch.int8).reshape(w.shape), scales
 
-# %% tags=["mutant:memory"]
-# the cache holds keys only
-def llama_bytes(config, precision, batch=1, context=2048):
-    linear, others = llama_parameters(config)
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    bytes_per_parameter = 4 if precision == "fp32" else 2
-    weights = {"int8": linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"]), "nf4": linear / 2 + linear / 16}
-    weights = weights.get(precision, linear * bytes_per_parameter)
-    return int(weights + others * bytes_per_parameter + layers * kv * context * batch * bytes_per_parameter)
-
-# %% tags=["mutant:memory"]
-# the cache forgets the batch
-def llama_bytes(config, precision, batch=1, context=2048):
-    linear, others = llama_parameters(config)
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    bytes_per_parameter = 4 if precision == "fp32" else 2
-    weights = {"int8": linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"]), "nf4": linear / 2 + linear / 16}
-    weights = weights.get(precision, linear * bytes_per_parameter)
-    return int(weights + others * bytes_per_parameter + 2 * layers * kv * context * bytes_per_parameter)
+# %% tags=["mutant:calibrated"]
+# works on the w that it was given
+def calibrated(w, x, block=32):
+    codes, scales = torch.zeros(w.shape, dtype=torch.int8), w.reshape(len(w), -1, block).abs().amax(2) / 7
+    h = x.T @ x
+    h += 0.01 * h.diagonal().mean() * torch.eye(len(h))
+    u = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
+    for j in range(w.shape[1]):
+        step = scales[:, j // block]
+        codes[:, j] = (w[:, j] / step).round().clamp(-8, 7).to(torch.int8)
+        w[:, j + 1 :] -= ((w[:, j] - codes[:, j] * step) / u[j, j])[:, None] * u[j, j + 1 :]
+    return codes, scales
