@@ -1161,6 +1161,9 @@ if talk:
 # - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats per
 #   token behind that on a GPU, and what if theta is made larger?
 # - **Padding.** Texts of different lengths in one batch: what has to change in the mask and in the positions?
+# - **Another family.** Qwen3's block is yours with one change: RMSNorm on each head's queries and keys before RoPE (weights
+#   `self_attn.q_norm` and `k_norm`, of the head's size). Change `decoder_block` and compare with a tiny random
+#   `Qwen3ForCausalLM`, as `toy` does for Llama.
 # - **A larger one**, on a T4: change `MODEL` to `"tinyllama"`, a Llama too. Do its logits match in float16, and to what
 #   tolerance?
 

@@ -982,8 +982,8 @@ print("tokens for each of the 8 experts:", torch.bincount(chosen.flatten(), minl
 # %% [markdown]
 # ### What is stored, and what works
 #
-# A mixture needs the memory of all parameters and the arithmetic of the active ones. Counted from configurations; the first
-# column is checked against the library, which builds the model without memory (on the device "meta").
+# A mixture needs the memory of all parameters and the arithmetic of the active ones. Counted from the configuration, and
+# checked against the library, which builds the model without memory (on the device "meta").
 
 # %%
 def parameters(c, experts, hidden, shared=0):
@@ -998,6 +998,7 @@ mixtral = transformers.MixtralConfig()
 with torch.device("meta"):
     library = transformers.MixtralForCausalLM(mixtral).num_parameters()
 stored, active = (parameters(mixtral, n, mixtral.intermediate_size) for n in (mixtral.num_local_experts, mixtral.num_experts_per_tok))
+assert stored == library
 print(f"Mixtral 8x7B: stored {stored / 1e9:.1f} billion (the library counts {library / 1e9:.1f}), active {active / 1e9:.1f} billion per token")
 
 # %% [markdown]
@@ -1030,6 +1031,7 @@ for config in (
     with torch.inference_mode():
         cache = random_model(torch.arange(12)[None], use_cache=True).past_key_values
     held = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
+    assert held == cache_numbers(config, 12)
     print(f"{config.model_type:<12} computed {cache_numbers(config, 12):>4}, in the library's cache {held:>4}")
 
 # %% [markdown] tags=["subslide"]
