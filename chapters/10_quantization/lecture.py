@@ -457,7 +457,7 @@ print(f"{few_channels} of {W.shape[1]} channels kept: five random choices {min(b
 # %%
 def awq(w, x, bits=4):
     best = None
-    for alpha in torch.linspace(0, 1, 21):
+    for alpha in torch.linspace(0, 1, 11):
         s = x.abs().mean(0).clamp(min=1e-4) ** alpha
         s = s / (s.max() * s.min()).sqrt()
         approximation = rtn(w * s, bits) / s  # the division goes into what computes x
@@ -664,7 +664,8 @@ asked = tables.load("retrieval_questions").dropna(subset=["sentence"])[: lab.bud
 docs = list(dict.fromkeys([*asked["sentence"], *tables.load("knowledge_base")["sentence"]]))[: lab.budget(full=260, quick=16)]
 truth = [docs.index(sentence) for sentence in asked["sentence"]]
 texts = [*docs, *asked["question"]]
-LINEAR = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.Linear) and "pooler" not in name}
+DEPTH = tuple(f"encoder.layer.{i}." for i in range(lab.budget(full=encoder.config.num_hidden_layers, quick=1)))
+LINEAR = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.Linear) and name.startswith(DEPTH)}
 ORIGINAL = {name: module.weight.detach().clone() for name, module in LINEAR.items()}
 
 
@@ -700,7 +701,7 @@ PLANS = {  # name → weights, bits per weight, bits of the activations
     "int4, GPTQ": (lambda w, name: gptq(w, CALIBRATION[name]), 4.5, None),
     "int3, blocks of 64": (lambda w, name: rtn(w, bits=3), 3.5, None),
 }
-CALIBRATION = {name: inputs_of(name, sentences[:few])[: lab.budget(full=600, quick=300)] for name in LINEAR}
+CALIBRATION = {name: inputs_of(name, sentences[:few])[: lab.budget(full=2000, quick=300)] for name in LINEAR}
 rows, hits, base = {}, {}, None
 for name, (approximate, bits, activation_bits) in tqdm(PLANS.items(), leave=False):
     set_weights(approximate)
