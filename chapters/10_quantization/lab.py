@@ -972,7 +972,7 @@ def check(got, want):
 
 # %% tags=["experiment"]
 pages = tables.load("knowledge_base").groupby("page", sort=False)["sentence"].agg(" ".join)
-texts = sorted((text for text in pages if len(text.split()) >= 100), key=len)[: lab.budget(full=20, quick=3)]
+texts = sorted((text for text in pages if len(text.split()) >= lab.budget(full=100, quick=8)), key=len)[: lab.budget(full=20, quick=2)]
 
 
 def score(model, batch_size=4):
