@@ -718,8 +718,8 @@ pd.DataFrame(rows).T
 
 # %% [markdown]
 # - The baseline of every row is the float32 file as it was trained.
-# - The vectors move in order of the bits, and at equal bits the calibrated methods move them least. Whether *answers* change is
-#   another question: where the last column's interval contains 0 we cannot tell the format from fp32 with this many questions.
+# - Compare the four rows with 4.5 bits per weight: which of them moves the vectors least? Whether *answers* change is another
+#   question: where the last column's interval contains 0 we cannot tell the format from fp32 with this many questions.
 # - MiniLM has 22.7 million parameters and is an encoder. For LLMs, @dettmers2023case study models from 19M to 176B and find 4
 #   bits almost always the best use of a fixed number of total bits.
 # - Memory is that of the linear layers, from the bits per weight. Speed is the next slide.
