@@ -823,8 +823,8 @@ def probe():
     torch.manual_seed(60)
     linear, plain_linear = nn.Linear(24, 10), nn.Linear(24, 10, bias=False)
     with torch.no_grad():
-        linear.weight[3] = 0.0
-        linear.weight[4] *= 100
+        linear.weight[2] = 0.0
+        linear.weight[7] *= 100
         linear.bias += 5
     x = torch.randn(4, 24)
     layer, without = Int8Linear(linear), Int8Linear(plain_linear)
