@@ -309,8 +309,9 @@ def nf4(x, block=64):
     """There and back again."""
     blocks = x.reshape(-1, block)
     top = blocks.abs().amax(1, keepdim=True).clamp(min=1e-12)
-    nearest = torch.bucketize(blocks / top, (NF4[1:] + NF4[:-1]) / 2)
-    return (NF4[nearest] * top).reshape(x.shape)
+    levels = NF4.to(x.device)
+    nearest = torch.bucketize(blocks / top, (levels[1:] + levels[:-1]) / 2)
+    return (levels[nearest] * top).reshape(x.shape)
 
 
 used = torch.bucketize(relative, (NF4[1:] + NF4[:-1]) / 2).bincount(minlength=16) / len(relative)
@@ -337,6 +338,7 @@ FP4 = torch.cat([-FP4.flip(0), FP4])
 
 
 def nearest(x, levels):
+    levels = levels.to(x.device)
     return levels[torch.bucketize(x, (levels[1:] + levels[:-1]) / 2)]
 
 
