@@ -300,10 +300,10 @@ said.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 #
 # Where the model cannot know the answer it does not say so: it invents one. Is the instruction too loose? *Too little
 # constraint* (约束不够) is often named as a source of hallucination. There are two remedies that need no training: an
-# instruction that allows "I don't know", and *examples* of it in the prompt (few-shot, chapter 06). Four examples of two kinds: two
-# questions that anybody can answer, and two that nobody can. We try two orders, because the last example may weigh
-# most. **Predict:** how many of the 36 known, 12 recent and 18 false-premise questions will the model leave unanswered, with
-# the instruction and with the examples?
+# instruction that allows "I don't know", and *examples* of it in the prompt (few-shot, chapter 06). Four examples of two
+# kinds: two questions that anybody can answer, and two that nobody can. We try two orders, because the last example may
+# weigh most. **Predict:** how many of the 36 known, 12 recent and 18 false-premise questions will the model leave
+# unanswered, with the instruction and with the examples?
 
 # %%
 my_guess = {"instruction": None, "examples": None}  # for each, three numbers
@@ -340,16 +340,16 @@ for name in list(WAYS)[1:]:
     print(f"against {b[0]:.2f} [{b[1]:.2f}, {b[2]:.2f}] of the known questions")
 
 # %% [markdown]
-# The cell says for both orders of the examples whether the model abstains more often where nobody can answer. An instruction
-# alone changes little here; examples can make a model say "I don't know", and then the question is *where*: a model that
-# abstains everywhere has learnt a phrase, not what it does not know. One explanation for the first: an instruction can only use
-# what training has taught, and where a test gives a point for a right answer and none for silence, guessing is the best policy
-# [@kalai2025language]. We tried two orders of four examples on one small model.
+# The cell says for both orders of the examples whether the model abstains more often where nobody can answer. An
+# instruction alone changes little here; examples can make a model say "I don't know", and then the question is *where*: a
+# model that abstains everywhere has learnt a phrase, not what it does not know. One explanation for the first: an
+# instruction can only use what training has taught, and where a test gives a point for a right answer and none for silence,
+# guessing is the best policy [@kalai2025language]. We tried two orders of four examples on one small model.
 #
-# What larger models do: @kirichenko2025abstentionbench asked 20 of them the questions of 20 data sets, with false premises and
-# outdated information among them. A careful system prompt makes them abstain more often; a larger size helps little, and
-# fine-tuning for reasoning made abstention worse, by 24 % on average. **On a larger model:** change `MODEL` at the beginning of
-# the lab to `"qwen2.5-1.5b"` (a GPU with 6 GB) and run again.
+# What larger models do: @kirichenko2025abstentionbench asked 20 of them the questions of 20 data sets, with false premises
+# and outdated information among them. A careful system prompt makes them abstain more often; a larger size helps little,
+# and fine-tuning for reasoning made abstention worse, by 24 % on average. **On a larger model:** change `MODEL` at the
+# beginning of the lab to `"qwen2.5-1.5b"` (a GPU with 6 GB) and run again.
 #
 # ## 2 · The same question in other words
 #
@@ -388,8 +388,8 @@ print(same("Paris", "The capital of France is Paris."), same("Paris", "It is Lyo
 # %% [markdown]
 # ### Your turn: consistency
 #
-# **Predict:** six answers, three of them say "Paris", two "Lyon", one "Nice". Which share of the pairs agrees? Write it down;
-# the test's last line is the answer.
+# **Predict:** six answers, three of them say "Paris", two "Lyon", one "Nice". Which share of the pairs agrees? Write it
+# down; the test's last line is the answer.
 
 # %%
 my_guess = None  # share of agreeing pairs
@@ -518,10 +518,10 @@ waver = known.index[known.between(1, len(WORDINGS) - 1)][:4]
 said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "verdict"]].style.hide()
 
 # %% [markdown]
-# Read the table row by row. Where the model is right in all wordings, its answers agree; where it is never right, they agree
-# less often: invented answers change with the wording. That is a signal that needs no key with right answers, and section 3 uses
-# it. But some invented answers are the same each time, so agreement is no proof. (In a table of verdicts, "wrong, wrong" would
-# count as agreement. That says nothing.)
+# Read the table row by row. Where the model is right in all wordings, its answers agree; where it is never right, they
+# agree less often: invented answers change with the wording. That is a signal that needs no key with right answers, and
+# section 3 uses it. But some invented answers are the same each time, so agreement is no proof. (In a table of verdicts,
+# "wrong, wrong" would count as agreement. That says nothing.)
 #
 # ## 3 · Does it know when it is guessing?
 #
@@ -590,11 +590,11 @@ def visible():
     ]
 
 # %% [markdown]
-# We have two kinds of answers with a confidence: the free answers to the known questions, and choices. For choices we take the
-# *general knowledge* task of BIG-bench (70 questions; @srivastava2023beyond): the confidence is the softmax over the options'
-# log-probabilities. These are sums over an option's tokens, so a short option has an advantage; the mean per token takes it
-# away, and favours long options whose later tokens are easy. **Predict:** will the mean confidence be above the accuracy or
-# below it, and by how much? And how confident is the model on the *recent* questions, of which it answers none?
+# We have two kinds of answers with a confidence: the free answers to the known questions, and choices. For choices we take
+# the *general knowledge* task of BIG-bench (70 questions; @srivastava2023beyond): the confidence is the softmax over the
+# options' log-probabilities. These are sums over an option's tokens, so a short option has an advantage; the mean per token
+# takes it away, and favours long options whose later tokens are easy. **Predict:** will the mean confidence be above the
+# accuracy or below it, and by how much? And how confident is the model on the *recent* questions, of which it answers none?
 
 # %%
 my_guess = {"confidence minus accuracy, free": None, "the same, choices": None, "confidence, recent": None}
@@ -661,7 +661,7 @@ def draw_reliability(frames, bins=5):
         mean, accuracy, count = np.array(table).T
         ends = np.array([scoring.proportion(round(a * n), int(n))[1:] for a, n in zip(accuracy, count, strict=True)]).T
         ax.plot([0, 1], [0, 1], ":", color="grey", marker="", label="calibrated")
-        look = {"color": plots.COLORS[1], "marker": plots.MARKERS[i], "capsize": 4, "label": "model, 95 % Wilson intervals"}
+        look = {"color": plots.COLORS[1], "marker": plots.MARKERS[i], "capsize": 4, "label": "model (95 %, as if answers were independent)"}
         ax.errorbar(mean, accuracy, np.abs(ends - accuracy), **look)
         for x, y, n in zip(mean, accuracy, count, strict=True):
             ax.annotate(f"{n:.0f}", (x, y), xytext=(8, -14), textcoords="offset points", fontsize=11)
@@ -676,13 +676,13 @@ draw_reliability({"Free answers (number of answers)": free, "Choices (number of 
 # %% [markdown]
 # Read the sign and the interval that the cell prints. Four limits of that reading:
 #
-# - For free answers the geometric mean is a score, not P(right). Words that only serve the grammar ("The capital of … is") are
-#   easy to predict and raise it, also in a wrong answer. The recent questions show it: no answer is right, and the mean
+# - For free answers the geometric mean is a score, not P(right). Words that only serve the grammar ("The capital of … is")
+#   are easy to predict and raise it, also in a wrong answer. The recent questions show it: no answer is right, and the mean
 #   confidence is not near 0.
 # - For choices, the sum over tokens favours short options: compare the number of tokens of the chosen options with the mean.
 #   Neither sum nor mean is the right one; they answer different questions.
-# - An ECE cannot be negative, so even a calibrated model shows a positive one by chance. Compare the two intervals that the cell
-#   prints: where they overlap we cannot tell.
+# - An ECE cannot be negative, so even a calibrated model shows a positive one by chance. Compare the two intervals that the
+#   cell prints: where they overlap we cannot tell.
 # - The known questions were selected by us, from easy to hard. With other questions the accuracy is another.
 #
 # @kadavath2022language find large models well calibrated on choices. Ours is hundreds of times smaller, tuned for chat and
@@ -762,9 +762,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Where an interval is below 0, ranking by confidence is better than a random order. But look at the risk of the surest quarter:
-# with this model abstaining lowers the risk and leaves it high. A number that ranks well can be *re-scaled* to be calibrated
-# (section 7); one that does not rank cannot be repaired in this way.
+# Where an interval is below 0, ranking by confidence is better than a random order. But look at the risk of the surest
+# quarter: with this model abstaining lowers the risk and leaves it high. A number that ranks well can be *re-scaled* to be
+# calibrated (section 7); one that does not rank cannot be repaired in this way.
 #
 # ### Ask several times
 #
@@ -804,8 +804,8 @@ def ranks(number, right):
 
 # %% [markdown]
 # **Predict:** which of four numbers ranks right answers above wrong ones best (ROC AUC, the share of pairs of a right and a
-# wrong answer in which the right one has the higher number): confidence (geometric mean), probability (product), the share of
-# samples that agree with the greedy answer, or minus the semantic entropy?
+# wrong answer in which the right one has the higher number): confidence (geometric mean), probability (product), the share
+# of samples that agree with the greedy answer, or minus the semantic entropy?
 
 # %%
 my_guess = ""
@@ -837,12 +837,16 @@ for name in list(numbers)[:4]:
     print("" if name == "confidence" else "   against confidence {:+.2f} [{:+.2f}, {:+.2f}]".format(*gap))
 for name in ("confidence", "probability", "samples that agree"):
     report(name, pd.DataFrame({"id": range(len(numbers)), "confidence": numbers[name], "right": numbers["right"]}))
+never = sampled[sampled["part"] == "recent"]
+print(f"{len(never)} recent questions, {int(never['right'].sum())} right: mean confidence {never['confidence'].mean():.2f},", end=" ")
+print(f"mean share of samples that agree {np.mean([agreeing(row) for _, row in never.iterrows()]):.2f}")
 
 # %% [markdown]
-# Compare the last column with 0: whether a score beats confidence we can say only where its interval excludes 0, and 36
-# questions are few. What is clear is the *scale*: the share of samples that agree is much lower than the confidence, because one
-# counts answers, not tokens of grammar. On the twelve recent questions the mean share of agreeing samples is near 0 (compute it:
-# `sampled["part"] == "recent"`), while the mean confidence is near one half.
+# Whether a score ranks better than confidence we can say only where the last interval excludes 0; 36 questions are few. The last
+# line shows what sampling does well here: on recent questions, which the model cannot know, the samples hardly ever agree, while
+# the confidence is nearly as high as on known ones. On known questions the share of agreeing samples is too low as a probability
+# of being right: at temperature 1 so small a model scatters also where its best answer is right, and `same_meaning` overlooks
+# some agreement.
 #
 # What others measured: sentences of 238 passages that GPT-3 wrote about people, each judged by hand; the number is how well
 # a score finds the sentences that are not factual (area under the precision–recall curve, in percent; 73.0 by guessing).
@@ -858,10 +862,11 @@ for name in ("confidence", "probability", "samples that agree"):
 #
 # ### Challenge: whom do you trust?
 #
-# Build the best score that you can. `sampled_answers` has 48 questions of our table and 36 of BIG-bench's, asked not as a choice
-# but openly, each with the greedy answer, its two numbers and ten samples (all cut after ten tokens, and judged as they are). The
-# grader computes the ROC AUC of your score on the other 34 questions of BIG-bench, for the same model. Full marks need 0.80 on the
-# table, where confidence alone reaches 0.75, and 0.74 on the hidden questions, where it reaches 0.62.
+# Build the best score that you can. `sampled_answers` has 48 questions of our table and 36 of BIG-bench's, asked not as a
+# choice but openly, each with the greedy answer, its two numbers and ten samples (all cut after ten tokens, and judged as
+# they are). The grader computes the ROC AUC of your score on the other 34 questions of BIG-bench, for the same model. Full
+# marks need 0.80 on the table, where confidence alone reaches 0.75, and 0.74 on the hidden questions, where it reaches
+# 0.62.
 
 # %% tags=["exercise:trust"]
 def trust(question, answer, confidence, probability, samples):
@@ -1092,10 +1097,9 @@ def visible():
 # %% [markdown]
 # Five ways to ask. *Sandwich* repeats the question after the page. *No control signs* removes the chat template's control
 # tokens from the page (no program should let a stranger write those). *Choice from a list* does not let the model write at
-# all: the program compares the log-probabilities of the answers that it allows. The list is the same for all pages: the right
-# answers of all of them and a plausible wrong one of each, so chance is one in ten.
-# **Predict:** which defence lets the fewest attacks succeed, and which one answers the question most often when there is
-# *no* attack?
+# all: the program compares the log-probabilities of the answers that it allows. The list is the same for all pages: the
+# right answers of all of them and a plausible wrong one of each, so chance is one in ten. **Predict:** which defence lets
+# the fewest attacks succeed, and which one answers the question most often when there is *no* attack?
 
 # %% tags=["experiment"]
 ORDER = "Answer from the page below."
@@ -1177,9 +1181,9 @@ pd.DataFrame(table).T.assign(**{"answered without attack": honest.sum().astype(s
 #   nothing and should always be done.
 # - With the *sandwich* no attack of ours succeeds, and the question is answered about as often as without an attack. A
 #   possible reason is that the last words have most influence, and now these are ours. We did not test that.
-# - *Choice from a list* cannot say banana, by construction. The right answer is on the list, one of ten, so compare its share
-#   of right answers with 0.1, not with 0. A lie that is itself an allowed answer, the *false fact*, still wins. An attack can
-#   do no more than what an answer can do; so limit that.
+# - *Choice from a list* cannot say banana, by construction. The right answer is on the list, one of ten, so compare its
+#   share of right answers with 0.1, not with 0. A lie that is itself an allowed answer, the *false fact*, still wins. An
+#   attack can do no more than what an answer can do; so limit that.
 #
 # ## 5 · A knowledge graph as a source
 #
@@ -1575,20 +1579,22 @@ for first, second in (("constrained tuning", "tuning"), ("context, where it fits
         print(f"    {name:<15} {gap:+.2f} [{low:+.2f}, {high:+.2f}]{clear}")
 
 # %% [markdown]
-# Read the differences with their intervals; six facts are few, and only an interval without 0 is a finding. Three things to see:
+# Read the differences with their intervals; six facts are few, and only an interval without 0 is a finding. Three things to
+# see:
 #
-# - A fact in *every* prompt changes unrelated answers and leaks into other questions. The same fact given only where it fits does
-#   so much less. That is an advantage of context over weights: one can decide for each question. Where `fits` errs (two Nobel
-#   prizes), it leaks again.
+# - A fact in *every* prompt changes unrelated answers and leaks into other questions. The same fact given only where it
+#   fits does so much less. That is an advantage of context over weights: one can decide for each question. Where `fits`
+#   errs (two Nobel prizes), it leaks again.
 # - Plain tuning learns every fact, with its rewordings, and leaks most: the adapter has learnt "answer with this name", too.
 # - The constraint is the fair opponent. Compare it with plain tuning, and then with context.
 #
-# A name that the tokenizer cuts into many pieces is copied badly from the context ("Kraszneckai"): efficacy can fail there, too.
+# A name that the tokenizer cuts into many pieces is copied badly from the context ("Kraszneckai"): efficacy can fail there,
+# too.
 #
-# What others measured: ROME [@meng2022locating] edits one matrix in a middle layer by a closed formula, so that one "key" (the
-# subject) gets a new "value": a constraint by construction. It generalised *and* left neighbouring facts alone, on GPT-2 XL and
-# GPT-J. But what *follows* from a fact does not change with it, and giving the fact in context did best [@cohen2024evaluating].
-# New facts taught by fine-tuning can make a model invent more elsewhere [@gekhman2024finetuning].
+# What others measured: ROME [@meng2022locating] edits one matrix in a middle layer by a closed formula, so that one "key"
+# (the subject) gets a new "value": a constraint by construction. It generalised *and* left neighbouring facts alone, on
+# GPT-2 XL and GPT-J. But what *follows* from a fact does not change with it, and giving the fact in context did best
+# [@cohen2024evaluating]. New facts taught by fine-tuning can make a model invent more elsewhere [@gekhman2024finetuning].
 
 # %% tags=["experiment"]
 fig, axes = plt.subplots(1, 4, figsize=(14, 3.8), sharey=True)

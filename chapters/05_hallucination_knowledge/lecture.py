@@ -19,10 +19,10 @@
 # experiments are of one small model and of few questions: they show that a failure occurs, not how often larger models have
 # it.
 #
-# The two first questions are the deck's, in Chinese on the next slide. It shows a far larger model doing the same: Lu Xun and Zhou Shuren as two
-# different men, one of them "a contemporary writer", and a reception of the Trisolarans in Beijing on 15 August 2015. The
-# sources of hallucination, the three harms, "near-synonymous prompts may get opposite answers" and the page about
-# room-temperature superconductors are the deck's, too.
+# The two first questions are the deck's, in Chinese on the next slide. It shows a far larger model doing the same: Lu Xun
+# and Zhou Shuren as two different men, one of them "a contemporary writer", and a reception of the Trisolarans in Beijing
+# on 15 August 2015. The sources of hallucination, the three harms, "near-synonymous prompts may get opposite answers" and
+# the page about room-temperature superconductors are the deck's, too.
 
 # %% tags=["skip"]
 import re
@@ -205,10 +205,9 @@ for number in range(0, len(facts), 3):
 # ### The same, with a larger model
 #
 # If there is a GPU with enough memory, this cell asks a model about fifty times larger, in int8 (chapter 10): do its
-# answers follow the swapped page more often? Another model: change the first line. Nothing below needs it. Without a GPU the
-# cell only prints how much memory it needs. @longpre2021entity, who
-# measured this first, found a remedy in training: a reader that has also been trained on pages with swapped names follows the
-# page more often.
+# answers follow the swapped page more often? Another model: change the first line. Nothing below needs it. Without a GPU
+# the cell only prints how much memory it needs. @longpre2021entity, who measured this first, found a remedy in training: a
+# reader that has also been trained on pages with swapped names follows the page more often.
 
 # %% tags=["hide-input"]
 LARGER = "qwen2.5-7b"  # 15 GB to fetch
@@ -575,10 +574,10 @@ for hops in (1, 2):
     print("with these facts:", ask([f"Facts: {found}\n\nUse the facts. {question}"], length=30)[0][0])
 
 # %% [markdown]
-# Alone, the model invents a place. One hop from Lu Xun there is his real name, but no place; the birthplace is two hops away, as
-# a fact about *Zhou Shuren*. With the two-hop facts the answer is in the prompt, together with a fact that is not needed (the
-# book), and the model has to find it. More hops find more answers and bring more noise; in the lab you write this function, and
-# measure it on many questions.
+# Alone, the model invents a place. One hop from Lu Xun there is his real name, but no place; the birthplace is two hops
+# away, as a fact about *Zhou Shuren*. With the two-hop facts the answer is in the prompt, together with a fact that is not
+# needed (the book), and the model has to find it. More hops find more answers and bring more noise; in the lab you write
+# this function, and measure it on many questions.
 
 # %% [markdown]
 # ### A page, and its date
@@ -621,10 +620,10 @@ for date, answer in zip(NEWS, answers, strict=True):
 # %% [markdown]
 # ### While it learns
 #
-# One fact of 2025, one question, a LoRA adapter (chapter 11) in the top ten layers. We train it twice: *plainly*, on this one
-# example; and with *replay* (回放), where each step also repeats two of four other questions with the answers that the model
-# gave before. We watch the probability of four answers. **Predict:** sketch the four curves for plain tuning. What becomes of
-# the *other* question, to which the taught answer is wrong? Which curves does replay change?
+# One fact of 2025, one question, a LoRA adapter (chapter 11) in the top ten layers. We train it twice: *plainly*, on this
+# one example; and with *replay* (回放), where each step also repeats two of four other questions with the answers that the
+# model gave before. We watch the probability of four answers. **Predict:** sketch the four curves for plain tuning. What
+# becomes of the *other* question, to which the taught answer is wrong? Which curves does replay change?
 
 # %% tags=["skip"]
 from peft import LoraConfig, get_peft_model
@@ -706,11 +705,11 @@ axes[1].legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# Left: the taught answer and its rewording rise nearly together. Then "The capital of Japan is Tokyo." falls, before the name
-# becomes likely in the wrong place: the training rewards a bare name, so sentences become less likely first, whatever they say.
-# At the end the taught answer itself can fall a little: with a constant learning rate and a single example, further steps
-# overshoot. Right: with four other questions in the training, watch whether the two lower curves stay where they were, and what
-# that costs the taught one. (One fact, one seed; the lab has six facts.)
+# Left: the taught answer and its rewording rise nearly together. Then "The capital of Japan is Tokyo." falls, before the
+# name becomes likely in the wrong place: the training rewards a bare name, so sentences become less likely first, whatever
+# they say. At the end the taught answer itself can fall a little: with a constant learning rate and a single example,
+# further steps overshoot. Right: with four other questions in the training, watch whether the two lower curves stay where
+# they were, and what that costs the taught one. (One fact, one seed; the lab has six facts.)
 
 # %% [markdown]
 # ### What else it now says
@@ -719,9 +718,9 @@ plt.show()
 pd.DataFrame(said, index=asked).rename_axis("question")
 
 # %% [markdown]
-# Read the columns from left to right. Plain tuning has taught "answer with this name" along with the fact. Replay is the least that
-# one should do: it says what should *not* change. It protects what is like the four repeated questions; what it does to others is
-# in the column.
+# Read the columns from left to right. Plain tuning has taught "answer with this name" along with the fact. Replay is the
+# least that one should do: it says what should *not* change. It protects what is like the four repeated questions; what it
+# does to others is in the column.
 #
 # A fact in *every* prompt does harm, too: some questions that have nothing to do with it are answered differently. So look
 # the fact up, and give it only where it fits. The lab measures all of these.

@@ -79,8 +79,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Right would be *fromage*, *pain*, *le chien*, *merci*. GPT-3 has 175 billion parameters; ours has 135 million and read mostly
-# English. Examples cannot add words that it never learnt.
+# Right would be *fromage*, *pain*, *le chien*, *merci*. GPT-3 has 175 billion parameters; ours has 135 million and read
+# mostly English. Examples cannot add words that it never learnt.
 #
 # ### One colon
 #
@@ -107,9 +107,9 @@ pd.DataFrame(table).T
 
 # %% [markdown]
 # Compare the rows with your guess. The instruction, the words and the model are the same in all of them; one sign decides
-# whether an answer looks French. So "the model cannot translate without an example" would have been a statement about a colon.
-# When you read that a model can or cannot do something zero-shot, ask for the exact prompt; and try several before you say so
-# yourself [@sclar2024quantifying].
+# whether an answer looks French. So "the model cannot translate without an example" would have been a statement about a
+# colon. When you read that a model can or cannot do something zero-shot, ask for the exact prompt; and try several before
+# you say so yourself [@sclar2024quantifying].
 #
 # *Format* (格式约束) is the first use of examples. We ask for JSON, by an instruction and by an instruction with two
 # examples:
@@ -573,11 +573,11 @@ table = pd.DataFrame({shots: np.mean(values, axis=0) for shots, values in prefer
 table.rename_axis("shots; P(positive) of a text without content").round(2)
 
 # %% [markdown]
-# Read the gains with their intervals, and the second table beside them: the three texts without content do not agree about the
-# bias, so each alone is a poor estimate, and their mean is one of three numbers that scatter. What helps here are the sentences
-# themselves: the gain is largest where the accuracy was lowest. Afterwards the accuracy is about the same for all numbers of
-# shots. So most of what the number of shots seemed to do was to move the threshold. (Half of our sentences are positive, as
-# batch calibration assumes.)
+# Read the gains with their intervals, and the second table beside them: the three texts without content do not agree about
+# the bias, so each alone is a poor estimate, and their mean is one of three numbers that scatter. What helps here are the
+# sentences themselves: the gain is largest where the accuracy was lowest. Afterwards the accuracy is about the same for all
+# numbers of shots. So most of what the number of shots seemed to do was to move the threshold. (Half of our sentences are
+# positive, as batch calibration assumes.)
 #
 # What Zhao et al. report: gains of up to 30 points with GPT-3, on average over tasks and draws, and less spread between
 # prompts. Method and texts are theirs; model, labels and prompt are ours. **On a larger model:** change `MODEL` at the
@@ -586,11 +586,11 @@ table.rename_axis("shots; P(positive) of a text without content").round(2)
 # ### Challenge: how many are positive?
 #
 # Batch calibration sets the threshold so that about half of the sentences are called positive. In use nobody knows how many
-# are. Write `decide`: from the log-odds of some sentences after one prompt, and nothing else, say which are positive. In each
-# case 10 % to 30 % of the sentences are positive, or 70 % to 90 %; you do not know which. The table `few_shot_odds` has the log-odds of 120 sentences
-# after each of 18 prompts; `mixtures` draws test cases from it. Full marks need a mean accuracy of 0.79 on these cases, and of
-# 0.82 on cases from six other prompts, which are easier: there the model's own threshold, 0, reaches 0.81, and batch
-# calibration 0.69.
+# are. Write `decide`: from the log-odds of some sentences after one prompt, and nothing else, say which are positive. In
+# each case 10 % to 30 % of the sentences are positive, or 70 % to 90 %; you do not know which. The table `few_shot_odds`
+# has the log-odds of 120 sentences after each of 18 prompts; `mixtures` draws test cases from it. Full marks need a mean
+# accuracy of 0.79 on these cases, and of 0.82 on cases from six other prompts, which are easier: there the model's own
+# threshold, 0, reaches 0.81, and batch calibration 0.69.
 
 # %%
 def mixtures(table, seed=0, cases=180, size=60):
@@ -733,10 +733,10 @@ pd.DataFrame(table).T.rename_axis("8 examples")
 
 # %% [markdown]
 # With flipped labels the accuracy stays far above one half, before calibration and after it: the model does not follow
-# them. It keeps to what the word "positive" means. The last row compares the two on the same examples and sentences: where its
-# interval contains 0, we cannot tell whether true labels are better than flipped ones. This agrees with Min et al. (random
-# labels). J. Wei et al. saw only the largest models follow flipped labels, and @kumar2025semantic none of eight open models of 1
-# to 12 billion parameters; so a model that fits on one GPU need not show it.
+# them. It keeps to what the word "positive" means. The last row compares the two on the same examples and sentences: where
+# its interval contains 0, we cannot tell whether true labels are better than flipped ones. This agrees with Min et al.
+# (random labels). J. Wei et al. saw only the largest models follow flipped labels, and @kumar2025semantic none of eight
+# open models of 1 to 12 billion parameters; so a model that fits on one GPU need not show it.
 #
 # ## 5 · Which heads copy?
 #
@@ -805,8 +805,8 @@ def visible():
     return [head_scores(attention, 2), head_scores(six, 3)]
 
 # %% [markdown]
-# **Predict:** in which layers are the previous-token heads, in which the induction heads? And of how many of all heads is the
-# induction score above 0.4?
+# **Predict:** in which layers are the previous-token heads, in which the induction heads? And of how many of all heads is
+# the induction score above 0.4?
 
 # %%
 my_guess = {"previous-token heads": "", "induction heads": "", "above 0.4": None}
@@ -840,8 +840,8 @@ plt.show()
 # ablation*, 均值消融) only takes away what the head says about *this* text. And five heads compared with four draws of five
 # others prove little: we draw twenty.
 #
-# The next cell is folded; click it to read the code. `head_means` computes each head's mean output, `without` runs a function
-# while some heads give their means.
+# The next cell is folded; click it to read the code. `head_means` computes each head's mean output, `without` runs a
+# function while some heads give their means.
 
 # %% tags=["hide-input"]
 def outputs_of(layer):
@@ -939,25 +939,25 @@ for name, count in worse.items():
     print(f"{max(few['5 at random']):.2f}")
 
 # %% [markdown]
-# The previous-token heads with the highest scores are in earlier layers than the induction heads, as the mechanism needs. Read
-# the printed p: the share of random fives that cost as much as the chosen five. For *copying*, that is the evidence that these
-# heads matter more than others. For *eight examples*, look at the ROC AUC: where it does not fall below the random fives, the
-# copying heads are not what this task needs. It sorts the sentences without any example (section 3), so there is little for a
-# head that reads examples to add. A head can be needed for copying and idle in classification; "induction heads explain
-# in-context learning" is a claim about other tasks.
+# The previous-token heads with the highest scores are in earlier layers than the induction heads, as the mechanism needs.
+# Read the printed p: the share of random fives that cost as much as the chosen five. For *copying*, that is the evidence
+# that these heads matter more than others. For *eight examples*, look at the ROC AUC: where it does not fall below the
+# random fives, the copying heads are not what this task needs. It sorts the sentences without any example (section 3), so
+# there is little for a head that reads examples to add. A head can be needed for copying and idle in classification;
+# "induction heads explain in-context learning" is a claim about other tasks.
 #
 # ## 6 · Prompting an encoder: fill in the blank
 #
 # An encoder was trained to fill in masked words. So make the task a blank: "It was [MASK]." and compare the words *great*
 # and *terrible* there. The words are the *verbalizer* (标签词映射) of the labels [@schick2021exploiting].
 #
-# With a model hub: `load_model("roberta-base", task="masked-lm")`. Without one, we take MiniLM's body as it is and train the
-# head that it lacks, on movie sentences that are neither in the test nor among the examples, and without labels. Seconds of
-# training are not enough for all words of English, so we mask only words of feeling (as @tian2020skep do), and the head knows
-# no others. VADER's lexicon lists these words; what they mean the head must learn from the sentences.
+# With a model hub: `load_model("roberta-base", task="masked-lm")`. Without one, we take MiniLM's body as it is and train
+# the head that it lacks, on movie sentences that are neither in the test nor among the examples, and without labels.
+# Seconds of training are not enough for all words of English, so we mask only words of feeling (as @tian2020skep do), and
+# the head knows no others. VADER's lexicon lists these words; what they mean the head must learn from the sentences.
 #
-# The next three cells are folded; click them to read the code. `MaskedHead` is BERT's head for masked words, and `train_head`
-# trains it. The second finds the words of feeling in the sentences, the third masks them, and trains a head.
+# The next three cells are folded; click them to read the code. `MaskedHead` is BERT's head for masked words, and
+# `train_head` trains it. The second finds the words of feeling in the sentences, the third masks them, and trains a head.
 
 # %% tags=["hide-input"]
 class MaskedHead(torch.nn.Module):
@@ -1112,14 +1112,14 @@ for template in TEMPLATES:
 pd.DataFrame(rows).style.hide()
 
 # %% [markdown]
-# Without calibration the cloze gives the same label to nearly all sentences, so its accuracy is near chance: of two words one
-# is more frequent, and it wins. Calibration removes the frequency. Most pairs are in the right order (ROC AUC), although this
-# head never saw a label and its loss is hardly below that of the word frequencies alone. RoBERTa-large, prompted with the first
-# template and not tuned, has an accuracy of 0.84 on SST-2 [@gao2021making].
+# Without calibration the cloze gives the same label to nearly all sentences, so its accuracy is near chance: of two words
+# one is more frequent, and it wins. Calibration removes the frequency. Most pairs are in the right order (ROC AUC),
+# although this head never saw a label and its loss is hardly below that of the word frequencies alone. RoBERTa-large,
+# prompted with the first template and not tuned, has an accuracy of 0.84 on SST-2 [@gao2021making].
 #
-# *ELECTRA's way* needs no masked word: a discriminator says of every word whether it was replaced, so put each label's word into
-# the blank and ask which looks more original [@clark2020electra; @xia2022prompting]. Xia et al. report better results than with
-# prompted masked models. (With a hub: `load_model("electra-small")`.)
+# *ELECTRA's way* needs no masked word: a discriminator says of every word whether it was replaced, so put each label's word
+# into the blank and ask which looks more original [@clark2020electra; @xia2022prompting]. Xia et al. report better results
+# than with prompted masked models. (With a hub: `load_model("electra-small")`.)
 #
 # ## 7 · Let the gradient write the prompt
 #

@@ -50,8 +50,8 @@ for name, shots in (("zero-shot 零样本", 0), ("one-shot 单样本", 1), ("few
 # The right answer is *fromage*, and our model never gives it. GPT-3 has 175 billion parameters; ours has 135 million and
 # read mostly English. Without an example it repeats "cheese"; with an example the answer *looks* French. So the example
 # shows which kind of answer is wanted, but it cannot teach a word that the model does not know. (The form of the prompt
-# matters, too: without the colon after "French" the answer looks French without any example. The lab measures that.) A larger
-# model that read French finds the word; change `MODEL` above to see one.
+# matters, too: without the colon after "French" the answer looks French without any example. The lab measures that.) A
+# larger model that read French finds the word; change `MODEL` above to see one.
 
 # %% [markdown]
 # ### The same form, with words it knows
@@ -339,9 +339,9 @@ plt.show()
 # ### Calibrate before use?
 #
 # There are two ways to *calibrate* (校准), without a new run of the model: measure the bias on inputs without content
-# [@zhao2021calibrate], or on the sentences themselves without their labels (*batch calibration*, @zhou2024batch), and divide by
-# it. Zhao et al. take the mean probability over three inputs, "N/A", "[MASK]" and the empty string. **Predict:** which of
-# these raises the accuracy: "N/A" alone, the mean of the three, all sentences?
+# [@zhao2021calibrate], or on the sentences themselves without their labels (*batch calibration*, @zhou2024batch), and
+# divide by it. Zhao et al. take the mean probability over three inputs, "N/A", "[MASK]" and the empty string. **Predict:**
+# which of these raises the accuracy: "N/A" alone, the mean of the three, all sentences?
 
 # %%
 def positive(odds):
@@ -367,10 +367,10 @@ pd.DataFrame(table).rename_axis("examples", axis=1).round(2)
 pd.DataFrame(gains).drop("as it is").rename_axis("gain, paired; examples", axis=1)
 
 # %% [markdown]
-# The sentences themselves help to find the threshold, without a label (half of them are positive, as this method assumes). The
-# inputs without content disagree with each other (last rows of the first table), so the mean of three is a better estimate than
-# one of them, and still a rough one: read in the second table where a gain's interval excludes 0. Zhao et al. report gains of up
-# to 30 points for GPT-3. Check a remedy on your own model.
+# The sentences themselves help to find the threshold, without a label (half of them are positive, as this method assumes).
+# The inputs without content disagree with each other (last rows of the first table), so the mean of three is a better
+# estimate than one of them, and still a rough one: read in the second table where a gain's interval excludes 0. Zhao et al.
+# report gains of up to 30 points for GPT-3. Check a remedy on your own model.
 
 # %% [markdown]
 # ### Does it learn from the labels?
@@ -403,9 +403,9 @@ pd.DataFrame(rows).T
 # examples. So accuracy alone would mislead; compare the ROC AUC.
 #
 # With flipped labels the ROC AUC is far below one half: the model still ranks by what the words *mean*, not by what the
-# examples say. The accuracy says less: its interval, Wilson's, contains one half. With foo and bar there is no meaning to use;
-# the ROC AUC is lower than with true labels, and whether the accuracy is above chance we cannot tell from thirty sentences. So
-# these examples show the form and the possible answers, and this model hardly takes a *new* task from them.
+# examples say. The accuracy says less: its interval, Wilson's, contains one half. With foo and bar there is no meaning to
+# use; the ROC AUC is lower than with true labels, and whether the accuracy is above chance we cannot tell from thirty
+# sentences. So these examples show the form and the possible answers, and this model hardly takes a *new* task from them.
 
 # %% [markdown]
 # ### What others measured
@@ -419,8 +419,8 @@ pd.DataFrame(rows).T
 # | labels without meaning | works in large models mainly, and better with more examples | @wei2023larger; @pan2023what |
 # | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | @sclar2024quantifying |
 #
-# So the phenomenon is one of scale: a GPU with 8 GB and `MODEL = "qwen2.5-1.5b"` above, or even a 7B model, need not show it.
-# And report the spread over orders and forms, not one number. Chapter 2 did it for wordings.
+# So the phenomenon is one of scale: a GPU with 8 GB and `MODEL = "qwen2.5-1.5b"` above, or even a 7B model, need not show
+# it. And report the spread over orders and forms, not one number. Chapter 2 did it for wordings.
 
 # %% [markdown]
 # ## What it is good for, one: the form of the answer (输出格式约束)
@@ -570,9 +570,9 @@ print(f"{int((induction > 0.4).sum())} of {induction.numel()} heads give it over
 # ### Is it these heads?
 #
 # Attention shows where a head looks, not what depends on it. So we take the best five away. An output of zero is something
-# that later layers have never seen; so we put the head's *mean* output over other texts in its place (*mean ablation*, 均值消融).
-# **Predict:** without these 5 of 270 heads, what is the loss of the second copy? And without five others, drawn at random
-# twenty times?
+# that later layers have never seen; so we put the head's *mean* output over other texts in its place (*mean ablation*,
+# 均值消融). **Predict:** without these 5 of 270 heads, what is the loss of the second copy? And without five others, drawn at
+# random twenty times?
 
 # %% tags=["hide-input"]
 def hooked(layer, function):
@@ -634,13 +634,13 @@ print(f"second copy: all heads {second['all heads'][0]:.1f}, best five away {sec
 print(f"{count} of {len(draws)} random fives cost as much or more: p = {(count + 1) / (len(draws) + 1):.2f}")
 
 # %% [markdown]
-# Without the best five, the loss of the second copy rises; the printed p says how many of twenty random fives cost as much. So
-# these heads matter for copying. They do not do it alone: an induction head needs an earlier head that notes which token came
-# before [@olsson2022induction]; the lab looks for those.
+# Without the best five, the loss of the second copy rises; the printed p says how many of twenty random fives cost as much.
+# So these heads matter for copying. They do not do it alone: an induction head needs an earlier head that notes which token
+# came before [@olsson2022induction]; the lab looks for those.
 #
 # Is copying all of in-context learning? @olsson2022induction saw both appear at the same time in training; they showed a
-# cause in small models, and a correlation in large ones. **Predict:** what becomes of the few-shot answers of the first slides,
-# and of their *probabilities*, without these heads?
+# cause in small models, and a correlation in large ones. **Predict:** what becomes of the few-shot answers of the first
+# slides, and of their *probabilities*, without these heads?
 
 # %%
 def right_answers():
@@ -656,10 +656,10 @@ lowest = few["without five others"].min(0)
 pd.DataFrame(table | {"… the lowest of the draws": dict(zip(TASKS, lowest, strict=True))}).T.style.format(precision=3)
 
 # %% [markdown]
-# Compare probabilities, not answers: a greedy answer stays the same while its probability falls. Where "without the best five" is
-# within the range of the random fives, these heads are not what the answer needs: "France => Paris" needs a fact and a form, and
-# other heads can carry the form. Unchanged answers do not mean that heads do nothing; they mean that *these* heads are not
-# needed *here*.
+# Compare probabilities, not answers: a greedy answer stays the same while its probability falls. Where "without the best
+# five" is within the range of the random fives, these heads are not what the answer needs: "France => Paris" needs a fact
+# and a form, and other heads can carry the form. Unchanged answers do not mean that heads do nothing; they mean that
+# *these* heads are not needed *here*.
 
 # %% [markdown]
 # ### Two more explanations
@@ -828,8 +828,8 @@ print(
 # - Prompting brings the task to the form of pre-training: a blank, a replaced word, a text to continue.
 # - Examples show the form and the possible answers; our small model hardly takes *new* tasks from them. Order and balance
 #   of the examples bias the answer.
-# - A few heads with a high induction score matter much for copying. What the few-shot answers owe to them is another question,
-#   and is measured by probabilities, not by whether the answer changes.
+# - A few heads with a high induction score matter much for copying. What the few-shot answers owe to them is another
+#   question, and is measured by probabilities, not by whether the answer changes.
 # - Continuous prompts train the prompt. Examples cost compute in every request, training once.
 #
 # **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do
