@@ -324,8 +324,9 @@ first = said[said["wording"] == "question"].reset_index(drop=True)
 careful = {"no such instruction": first}
 for name, examples in WAYS.items():
     told = ask(model, tokenizer, list(first["prompt"]), system=CAREFUL, examples=examples)
+    quiet = [verdict(answer, "|".join(ABSTAINS)) == "right" for answer in told["answer"]]  # "don't" alone is no abstaining
     marks = [verdict(a, b) for a, b in zip(told["answer"], first["accepted"], strict=True)]
-    careful[name] = first.assign(answer=told["answer"], verdict=marks)
+    careful[name] = first.assign(answer=told["answer"], verdict=np.where(quiet, "abstains", marks))
 draw_rates(careful, "abstains", 'Who says "I don\'t know"? (95 % intervals)', "share of questions left unanswered")
 counts = {name: frame.groupby("kind")["verdict"].value_counts() for name, frame in careful.items()}
 pd.DataFrame(counts).fillna(0).astype(int).reindex(KINDS, level=0)
@@ -419,7 +420,7 @@ def consistency(answers, same):
     n, sizes = len(answers), np.array([len(group) for group in groups])
     return {
         "pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))),
-        "entropy": float(-(sizes / n * np.log(sizes / n)).sum()),
+        "entropy": float((sizes / n * np.log(n / sizes)).sum()),
         "answer": groups[int(sizes.argmax())][0],
     }
     ### END SOLUTION
@@ -503,13 +504,13 @@ for _, part in said.groupby("id"):
 agree = pd.DataFrame([(kind, right, got["pairs"]) for kind, right, got in rows], columns=["kind", "right", "pairs"])
 agree["group"] = agree["right"].map({0: "never right", len(WORDINGS): "always right"}).fillna("depends on the wording")
 table = {}
-for group, part in agree[agree["kind"] == "known"].groupby("group"):
-    value, low, high = scoring.mean(part["pairs"])
-    table[f"known, {group}"] = {"questions": len(part), "pairs that agree": f"{value:.2f} [{low:.2f}, {high:.2f}]"}
-for kind in ("recent", "false premise"):
-    part = agree[agree["kind"] == kind]
-    value, low, high = scoring.mean(part["pairs"])
-    table[kind] = {"questions": len(part), "pairs that agree": f"{value:.2f} [{low:.2f}, {high:.2f}]"}
+agree.loc[agree["kind"] != "known", "group"] = "all"
+for (kind, group), part in agree.groupby(["kind", "group"], sort=False):
+    same = int((part["pairs"] == 1).sum())
+    table[f"{kind}, {group}"] = {
+        "questions": len(part), "pairs that agree": f"{part['pairs'].mean():.2f}", "all three agree": same,
+        "share": "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(same, len(part))),
+    }  # fmt: skip
 pd.DataFrame(table).T
 
 # %% tags=["experiment"]
@@ -1546,7 +1547,7 @@ if unrelated.empty:
 keep = list(zip(KEEP, ask(model, tokenizer, KEEP)["answer"], strict=True))
 texts = data.movie_sentences()[: lab.budget(full=8, quick=4)]["text"]
 shown = {}
-for way in tqdm(WAYS_IN, desc="ways", leave=False):
+for way in tqdm(lab.budget(full=WAYS_IN, quick=WAYS_IN[::3]), desc="ways", leave=False):
     scores, answers, model = update(
         model, tokenizer, way, fact, others, unrelated, keep, lab.budget(full=40, quick=1), texts
     )
@@ -1564,8 +1565,8 @@ SCORES = ["efficacy", "generalisation", "specificity", "leak", "perplexity"]
 table = {}
 for way in WAYS_IN:
     part = updates[updates["way"] == way]
-    table[way] = {name: "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.mean(part[name])) for name in SCORES}
-print(f"{updates['id'].nunique()} facts; mean and 95 % t interval. Perplexity of unrelated sentences: times what it was before.")
+    table[way] = {name: f"{part[name].mean():.2f} ({part[name].min():.2f} to {part[name].max():.2f})" for name in SCORES}
+print(f"{updates['id'].nunique()} facts: mean (lowest to highest). Perplexity of unrelated sentences: times what it was before.")
 pd.DataFrame(table).T
 
 # %% tags=["experiment"]
@@ -1574,9 +1575,11 @@ for first, second in (("constrained tuning", "tuning"), ("context, where it fits
                       ("constrained tuning", "context, where it fits")):  # fmt: skip
     print(f"{first}, minus {second}:")
     for name in SCORES[:4]:
-        gap, low, high = scoring.paired(by_way[name][first], by_way[name][second])
+        ours, theirs = by_way[name][first], by_way[name][second]
+        gap, low, high = scoring.paired(ours, theirs)
         clear = "" if low <= 0 <= high else "   (the interval excludes 0)"
-        print(f"    {name:<15} {gap:+.2f} [{low:+.2f}, {high:+.2f}]{clear}")
+        found = f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]{clear}" if high > low else f"{gap:+.2f}, on every fact the same"
+        print(f"    {name:<15} {found}")
 
 # %% [markdown]
 # Read the differences with their intervals; six facts are few, and only an interval without 0 is a finding. Three things to
