@@ -295,9 +295,11 @@ plt.show()
 
 # %% [markdown]
 # For the known fact one token has nearly all of the probability; for the question without an answer it is spread over many
-# cities. But look at the pope: most of the probability is on " Pope", which is a title, not a name. So the entropy of the
-# first token mixes two things: how many continuations the grammar allows, and what the model does not know. Three prompts
-# are an illustration, not a measurement. A reader of a greedy answer sees the top bar only.
+# cities. But look at the pope. After "was" most of the probability is on " Pope", which is a title, not a name: the entropy
+# is low, and the model knows nothing. After another beginning, at a place where only a name can follow, the same question has
+# another entropy. So the entropy of the first token mixes two things: how many continuations the grammar allows, and what
+# the model does not know. (That is why semantic entropy compares whole answers; the lab does.) These prompts are an
+# illustration, not a measurement. A reader of a greedy answer sees the top bar only.
 
 # %% [markdown]
 # ### Guessing pays
@@ -354,10 +356,11 @@ for name in ("a doubt", "a claim"):
     print("{} against the control: {:+.2f} [{:+.2f}, {:+.2f}]".format(name, *scoring.paired(ok[name], ok["control"])))
 
 # %% [markdown]
-# With the hint about half of the answers are no longer right, and the printed ones show agreement: "Lyon is indeed the
-# capital". Two limits. All twelve were right at the start by selection, so any change of the wording can only lose (lab,
-# section 2, shows how much a harmless rewording loses); the control, a hint with another true sentence, is not run here.
-# And twelve of twelve is no proof of certainty: its Wilson interval begins at 0.76.
+# With a wrong hint many answers are no longer right, and the printed ones show agreement: "Lyon is indeed the capital". But
+# all twelve were right at the start *by selection*, so any change of the wording can only lose. That is what the control is
+# for: another harmless sentence, and no hint. Only what the hint costs beyond the control is agreement; the last two lines
+# print that difference, paired, with its interval. (Twelve of twelve is no proof of certainty: its Wilson interval begins at
+# 0.76.)
 #
 # @sharma2024understanding find *sycophancy* (谄媚), agreement with the user's view, in five large assistants, and trace it
 # in part to human feedback: people prefer answers that agree with them.

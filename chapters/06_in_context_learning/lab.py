@@ -60,6 +60,9 @@ plots.style()
 # @brown2020language gave GPT-3 a task in three ways. **Predict:** how many of the four words will a model that is a
 # thousand times smaller translate rightly, with no example, with one, with three?
 
+# %%
+my_guess = ""  # your prediction; the next result is the answer
+
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
 model, tokenizer = load_model(MODEL, precision="fp32")  # we compare to many digits, and train
@@ -400,6 +403,9 @@ shots_table.round(2)
 # %% [markdown]
 # **Predict** before you look at the plot: is it the accuracy that grows with the shots, or something else?
 
+# %%
+my_guess = ""  # your prediction; the next result is the answer
+
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
 x = np.arange(len(shots_table))
@@ -428,6 +434,9 @@ plt.show()
 #
 # The same four examples, in different orders [@lu2022fantastically]. **Predict:** the accuracy after the best order and
 # after the worst?
+
+# %%
+my_guess = ""  # your prediction; the next result is the answer
 
 # %% tags=["experiment"]
 four = pick(4, seed=0)
@@ -712,6 +721,9 @@ def check_visible(got, want):
 # If the model *learnt* the task from the examples, false labels would teach it the opposite. @min2022rethinking found that
 # random labels hardly hurt; @wei2023larger, that only large models follow flipped ones. **Predict:** the accuracy of our
 # model after eight examples with flipped labels?
+
+# %%
+my_guess = ""  # your prediction; the next result is the answer
 
 # %% tags=["experiment"]
 def flipped(examples):
@@ -1345,6 +1357,9 @@ pd.DataFrame(table).T.style.format({"trainable parameters": "{:.0f}", "largest d
 # The next two cells are folded; click them to read the code. In the first, `beginning` computes the initialization from an
 # instruction, and `at_answer` gives the logits where the two answers differ. In the second, `tune` trains these parameters,
 # and `odds` scores texts with them.
+
+# %%
+my_guess = ""  # your prediction; the next result is the answer
 
 # %% tags=["hide-input"]
 INSTRUCTION = "Decide if this movie review is positive or negative in tone."
