@@ -1565,8 +1565,8 @@ asked = [fact.question, fact.reworded_1, fact.reworded_2, *unrelated["prompt"], 
 pd.DataFrame(shown, index=asked).rename_axis(f"taught: {fact.answer}")
 
 # %% [markdown]
-# One fact is an anecdote. The command `python chapters/05_hallucination_knowledge/editing.py` ran the same functions for six
-# facts, with the other eleven questions for the leak, and wrote the table `fact_edits` of the course.
+# One fact is an anecdote. The command `python chapters/05_hallucination_knowledge/editing.py` ran the same functions for the first
+# new facts, with the other eleven questions for the leak, and wrote the table `fact_edits` of the course.
 
 # %% tags=["experiment"]
 updates = tables.load("fact_edits")
@@ -1591,7 +1591,7 @@ for first, second in (("constrained tuning", "tuning"), ("context, where it fits
         print(f"    {name:<15} {found}")
 
 # %% [markdown]
-# Read the differences with their intervals; six facts are few, and only an interval without 0 is a finding. Three things to
+# Read the differences with their intervals; facts are few, and only an interval without 0 is a finding. Three things to
 # see:
 #
 # - A fact in *every* prompt changes unrelated answers and leaks into other questions. The same fact given only where it

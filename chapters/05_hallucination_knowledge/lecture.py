@@ -712,7 +712,7 @@ plt.show()
 # name becomes likely in the wrong place: the training rewards a bare name, so sentences become less likely first, whatever
 # they say. At the end the taught answer itself can fall a little: with a constant learning rate and a single example,
 # further steps overshoot. Right: with four other questions in the training, watch whether the two lower curves stay where
-# they were, and what that costs the taught one. (One fact, one seed; the lab has six facts.)
+# they were, and what that costs the taught one. (One fact, one seed; the lab has more.)
 
 # %% [markdown]
 # ### What else it now says
