@@ -40,7 +40,8 @@ def test_every_fact_was_put_in_in_every_way(editing: ModuleType) -> None:
 def test_greedy_answers_are_made_again(sampling: ModuleType) -> None:
     table = tables.load("sampled_answers").head(sampling.TOGETHER)
     names = sampling.lab()
-    again = names["ask"](names["model"], names["tokenizer"], list(table["question"]), length=sampling.LENGTH, examples=names["SHORT"])
+    asked = list(table["question"])
+    again = names["ask"](names["model"], names["tokenizer"], asked, length=sampling.LENGTH, examples=names["SHORT"])
     assert again["answer"].tolist() == table["answer"].tolist()
     assert again["confidence"].tolist() == pytest.approx(table["confidence"].tolist(), abs=1e-3)
 
