@@ -951,7 +951,8 @@ for name, count in worse.items():
     print(f"{max(few['5 at random']):.2f}")
 
 # %% [markdown]
-# The previous-token heads with the highest scores are in earlier layers than the induction heads, as the mechanism needs.
+# Compare the two lists: nearly all of the best previous-token heads are in earlier layers than the induction heads, as the
+# mechanism needs.
 # Read the printed p: the share of random fives that cost as much as the chosen five. For *copying*, that is the evidence
 # that these heads matter more than others. For *eight examples*, look at the ROC AUC: where it does not fall below the
 # random fives, the copying heads are not what this task needs. It sorts the sentences without any example (section 3), so
