@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import re
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -45,10 +44,13 @@ def peak_gb(item: Any) -> float:
     """The most memory that the kernel of a notebook's cell has had so far; 0 where the system does not tell."""
     kernel = item.parent.kernel
     pid = getattr(kernel.km.provisioner, "pid", None) if kernel else None
-    status = Path(f"/proc/{pid}/status")
-    if not pid or not status.exists():
-        return 0.0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+    return status_gb(pid, "VmHWM") if pid else 0.0
+
+
+def status_gb(process: int | str, field: str) -> float:
+    """A field of what Linux says of a process; 0 where the system does not tell."""
+    status = Path(f"/proc/{process}/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
     return int(found[1]) / 1e6 if found else 0.0
 
 
@@ -62,17 +64,11 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 def pytest_runtest_logfinish() -> None:
     """Models that a test has loaded are freed, and glibc, which keeps freed memory for later, gives it back."""
     global _kept_gb
-    if sys.platform == "linux" and own_gb() > _kept_gb + MUCH_GB:
+    if status_gb("self", "RssAnon") > _kept_gb + MUCH_GB:  # memory that is no file's
         gc.collect()
         with contextlib.suppress(AttributeError):  # another libc
             ctypes.CDLL(None).malloc_trim(0)
-        _kept_gb = own_gb()
-
-
-def own_gb() -> float:
-    """This process's memory that is no file's."""
-    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    return int(found[1]) / 1e6 if found else 0.0
+        _kept_gb = status_gb("self", "RssAnon")
 
 
 def costs(reporter: Any) -> dict[str, tuple[float, float]]:

@@ -16,7 +16,7 @@ import torch
 
 from course_utils import data, load_model, tables
 from courseware import resumable_table
-from courseware.chapters import ROOT, tags
+from courseware.chapters import ROOT
 
 SOURCE = "this course: chapters/05_hallucination_knowledge/editing.py"
 TABLE = ROOT / "course_utils" / "csv" / "fact_edits.csv"
@@ -30,11 +30,7 @@ RUNS = [(int(number), way) for number in NEW["id"].head(FACTS) for way in WAYS]
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size, with the model, and with the questions that it answers rightly before any update."""
     os.environ["COURSE_BUDGET"] = "full"
-
-    def also(cell: Any) -> bool:
-        return bool(cell.source.startswith("import ")) and "ladder" not in tags(cell)
-
-    names = resumable_table.lab_names(__file__, {}, also)
+    names = resumable_table.lab_names(__file__, {}, resumable_table.imports)
     names["model"], names["tokenizer"] = load_model(device="cpu", precision="fp32")
     ask = names["ask"]
     known = ITEMS[ITEMS["kind"] == "known"].rename(columns={"question": "prompt"}).reset_index(drop=True)

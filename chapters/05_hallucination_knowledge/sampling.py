@@ -16,7 +16,7 @@ import torch
 
 from course_utils import data, load_model, tables
 from courseware import resumable_table
-from courseware.chapters import ROOT, tags
+from courseware.chapters import ROOT
 
 SOURCE = "this course: chapters/05_hallucination_knowledge/sampling.py"
 TABLE = ROOT / "course_utils" / "csv" / "sampled_answers.csv"
@@ -45,11 +45,7 @@ RUNS = [(group,) for group in range(-(-len(QUESTIONS) // TOGETHER))]
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size, and the model."""
     os.environ["COURSE_BUDGET"] = "full"
-
-    def also(cell: Any) -> bool:
-        return bool(cell.source.startswith("import ")) and "ladder" not in tags(cell)
-
-    names = resumable_table.lab_names(__file__, {}, also)
+    names = resumable_table.lab_names(__file__, {}, resumable_table.imports)
     names["model"], names["tokenizer"] = load_model(device="cpu", precision="fp32")
     return names
 
