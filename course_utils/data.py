@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from . import weights
@@ -12,6 +13,7 @@ from .errors import UnknownNameError
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from torch import Tensor
 
 _VADER = weights.PinnedFile(
     requirement="vaderSentiment==3.3.2",
@@ -176,3 +178,18 @@ def bigbench(task: str) -> Dataset:
             }
         )
     return Dataset.from_list(rows, info=DatasetInfo(description=content["description"]))
+
+
+def checkpoint(name: str) -> dict[str, Tensor]:
+    """The weights of a small model that the course trained itself, fp16, as `load_state_dict` takes them.
+
+    Raises:
+        UnknownNameError: there is no such checkpoint.
+    """
+    from safetensors.torch import load
+
+    folder = files(__package__).joinpath("checkpoints")
+    names = sorted(entry.name.removesuffix(".safetensors") for entry in folder.iterdir())
+    if name not in names:
+        raise UnknownNameError.of("checkpoint", name, names)
+    return load(folder.joinpath(f"{name}.safetensors").read_bytes())
