@@ -37,16 +37,22 @@ BASE = ROOT / "course_utils" / "checkpoints" / "reasoning_base.safetensors"
 KEYS, HACK_KEYS = ("method", "rate", "seed"), ("reward", "beta", "seed")
 SHOWN = ("base", "GRPO", "STaR", "SFT, chains")  # the methods whose problems are kept
 TOKENS = 400_000  # that are sampled (or, by SFT, shown) in each run
-WATCH, SEARCH_WATCH = (0, 25_000, 50_000, 100_000, 200_000, TOKENS), (TOKENS // 2, TOKENS)
+WATCH, SEARCH_WATCH = (0, 12_500, 25_000, 50_000, 100_000, 200_000, TOKENS), (TOKENS // 2, TOKENS)
 MANY, VOTES = 64, (1, 2, 4, 8, 16, 32, 64)
 HACK_WATCH, HACK_RATE, HACK_SPARE = (0, 25_000, 50_000, 100_000, 200_000, 400_000), 3e-4, 24
-RATES = (1e-4, 3e-4, 1e-3)
+RATES, IMITATION = (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)  # what is imitated bears larger steps
 METHODS = (
     "GRPO", "GRPO, no std", "Dr. GRPO", "GRPO, KL", "REINFORCE, batch baseline", "REINFORCE, no baseline", "STaR",
     "rejection sampling", "SFT, chains", "SFT, as the base",
 )  # fmt: skip
 SEEDS, SEARCHED = range(5), 100
-SEARCH = [(method, rate, SEARCHED) for rate in RATES for method in METHODS]
+SEARCH = [
+    (method, rate, SEARCHED)
+    for method in METHODS
+    for rate in (
+        IMITATION if method.startswith("SFT") else (*RATES, 3e-3) if method in ("STaR", "rejection sampling") else RATES
+    )
+]
 RAW = [("base", temperature, 0) for temperature in (1.0, 0.5, 0.1)]  # sampled as it is; in place of a rate
 HACKS = [(reward, 0.0, seed) for seed in range(3) for reward in ("pays_for_steps", "only_right")]
 
