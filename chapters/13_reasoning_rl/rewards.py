@@ -36,10 +36,10 @@ CSV, PARTS = ROOT / "course_utils" / "csv", ROOT / "build" / "rewards"
 BASE = ROOT / "course_utils" / "checkpoints" / "reasoning_base.safetensors"
 KEYS, HACK_KEYS = ("method", "rate", "seed"), ("reward", "beta", "seed")
 SHOWN = ("base", "GRPO", "STaR", "SFT, chains")  # the methods whose problems are kept
-TOKENS = 400_000  # that are sampled (or, by SFT, shown) in each run
+TOKENS = 320_000  # that are sampled (or, by SFT, shown) in each run
 WATCH, SEARCH_WATCH = (0, 12_500, 25_000, 50_000, 100_000, 200_000, TOKENS), (TOKENS // 2, TOKENS)
 MANY, VOTES = 64, (1, 2, 4, 8, 16, 32, 64)
-HACK_WATCH, HACK_RATE, HACK_SPARE = (0, 25_000, 50_000, 100_000, 200_000, 400_000), 3e-4, 24
+HACK_WATCH, HACK_RATE, HACK_SPARE = (0, 25_000, 50_000, 100_000, 200_000, 300_000), 3e-4, 24
 RATES, IMITATION = (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)  # what is imitated bears larger steps
 METHODS = (
     "GRPO", "GRPO, no std", "Dr. GRPO", "GRPO, KL", "REINFORCE, batch baseline", "REINFORCE, no baseline", "STaR",
