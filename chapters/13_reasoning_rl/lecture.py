@@ -1,0 +1,616 @@
+# %% [markdown]
+# # 13 · Reasoning models: rewards that a program can check
+#
+# **Nobody shows it how. A program says right or wrong.** (推理模型与可验证奖励)
+#
+# Chapter 8 ended with a way of prompting that became a way of training. Since 2024 models are trained to reason by
+# *reinforcement learning with verifiable rewards* (可验证奖励强化学习, RLVR; @lambert2024tulu): the model writes, a program
+# checks the answer, and what led to right answers becomes more probable. What exactly is learnt in this way, and what only
+# becomes more frequent?
+#
+# After this lecture you can derive REINFORCE and its baseline, say what each term of GRPO does, compare methods at equal
+# sampled tokens, recognize a reward that is being gamed, and say what is known and what is disputed.
+#
+# The model of this chapter is a Llama with 100,000 parameters, trained from scratch by the course. It is small enough that
+# whole trainings fit into a lecture; what it shows about mechanisms is exact, what it shows about *sizes* of effects is about this
+# model.
+
+# %% [markdown] tags=["notes"]
+# 75 minutes. This chapter goes beyond the slides of the course, which end in 2023. Derive on the board: the gradient, the
+# baseline, the group. Let the room predict before each figure of runs. The live training (reward hacking) takes about a quarter
+# of a minute.
+
+# %% tags=["skip"]
+import copy
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from course_utils import data, lab, plots, scoring, tables, widgets
+
+lab.start("13_reasoning_rl")
+plots.style()
+if lab.budget(full=False, quick=True):
+    print("COURSE_BUDGET is quick: experiments are small. Do not read conclusions from them.")
+
+# %% [markdown]
+# ## From prompting to training
+#
+# | | who writes the chains? | what is rewarded? | by whom? |
+# |---|---|---|---|
+# | chain of thought (chapter 8) | the model, when prompted | nothing | |
+# | RLHF (chapter 3) | the model | what people prefer | a trained reward model |
+# | STaR [@zelikman2022star] | the model; right ones are imitated | the answer | a program |
+# | RLVR [@lambert2024tulu], DeepSeek-R1 [@deepseekai2025r1] | the model, by reinforcement learning | the answer | a program |
+#
+# A *verifiable reward* (可验证奖励) is computed: the number is compared, the unit tests are run, the proof is checked. It
+# cannot be flattered as a reward model can (chapter 3), it costs nearly nothing, and it never gets tired.
+#
+# **What it cannot see:** whether the steps are right (a right answer may come from a wrong chain, chapter 8), whether the tests
+# are complete, whether the problem was a good one. And everything that no program can check: an essay, advice, kindness.
+
+# %% [markdown]
+# ### The loop
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(11, 4.2))
+BOXES = {"problem": (0, 1), "model": (2.2, 1), "group of texts": (4.6, 1), "verifier": (7, 1), "advantages": (7, -0.6), "update": (2.2, -0.6)}
+NOTES = {"problem": "34+8*7?", "model": "policy π", "group of texts": "+8=42*7=94!94.  !61.  …", "verifier": "1, 0, 0, 1",
+         "advantages": "better than the group?", "update": "∇ log π, weighted"}  # fmt: skip
+for name, (x, y) in BOXES.items():
+    ax.text(x, y, f"{name}\n{NOTES[name]}", ha="center", va="center", fontsize=11,
+            bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "black"})  # fmt: skip
+WAYS = [("problem", "model"), ("model", "group of texts"), ("group of texts", "verifier"), ("verifier", "advantages"),
+        ("advantages", "update"), ("update", "model")]  # fmt: skip
+for a, b in WAYS:
+    ax.annotate("", BOXES[b], BOXES[a], arrowprops={"arrowstyle": "-|>", "lw": 1.8, "shrinkA": 48, "shrinkB": 48, "color": plots.COLORS[2]})
+ax.set(title="Reinforcement learning with a verifiable reward: no solution is ever shown", xlim=(-1.2, 8.3), ylim=(-1.3, 1.7))
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# ## A small world
+#
+# Chained arithmetic from left to right, the last two digits of each result: `34+8*7?` means 34 + 8 = 42, 42 · 7 = 294, and 94 is
+# right. A guess is right with chance 0.01. The base model has seen as many direct answers (`!94.`) as chains
+# (`+8=42*7=94!94.`), and its training was stopped early.
+#
+# **Predict:** of 16 texts about a problem of three steps, how many are right? Is a right one among the 16?
+
+# %%
+my_guess = {"right of 16": None, "problems with a right one": None}
+
+# %% tags=["hide-input"]
+TOKENS = "0123456789+-*=?!."
+END = TOKENS.index(".")
+
+
+def show(ids):
+    return "".join(TOKENS[i] for i in ids)
+
+
+def draw(count, steps, generator):
+    """Questions, int64 (count, 2 steps + 3), and their answers, a list of int."""
+    start = torch.randint(0, 100, (count,), generator=generator)
+    signs = torch.randint(0, 3, (count, steps), generator=generator)
+    numbers = torch.randint(1, 10, (count, steps), generator=generator)
+    factors = torch.tensor([3, 7, 9])[torch.randint(0, 3, (count, steps), generator=generator)]
+    numbers, have = torch.where(signs == 2, factors, numbers), start
+    for s, n in zip(signs.T, numbers.T, strict=True):
+        have = torch.where(s == 0, have + n, torch.where(s == 1, have - n, have * n)) % 100
+    middle = torch.stack([signs + 10, numbers], 2).flatten(1)
+    asked = torch.cat([start[:, None] // 10, start[:, None] % 10, middle, torch.full((count, 1), TOKENS.index("?"))], 1)
+    return asked, have.tolist()
+
+
+def base_model():
+    config = LlamaConfig(vocab_size=17, hidden_size=64, intermediate_size=170, num_hidden_layers=2, num_attention_heads=4,
+                         tie_word_embeddings=True, max_position_embeddings=128)  # fmt: skip
+    model = LlamaForCausalLM(config)
+    model.load_state_dict({name: x.float() for name, x in data.checkpoint("reasoning_base").items()}, strict=False)
+    model.tie_weights()
+    return model
+
+# %% tags=["hide-input"]
+@torch.no_grad()
+def write(model, asked, group, length, generator):
+    """`group` texts for each question, which is read once: tokens, 1 up to END, and the texts."""
+    out = model(asked, use_cache=True)
+    cache, logits = out.past_key_values, out.logits[:, -1].repeat_interleave(group, 0)
+    cache.batch_repeat_interleave(group)
+    done, new = torch.zeros(len(logits), dtype=torch.bool), []
+    while len(new) < length and not done.all():
+        ids = torch.multinomial(logits.softmax(-1), 1, generator=generator)
+        ids[done] = END
+        new.append(ids)
+        done |= ids[:, 0] == END
+        logits = model(ids, past_key_values=cache, use_cache=True).logits[:, -1]
+    new = torch.cat(new, 1)
+    ends = (new == END).int()
+    mask = (ends.cumsum(1) - ends == 0).float()
+    return new, mask, [show(row[: int(n)]) for row, n in zip(new.tolist(), mask.sum(1), strict=True)]
+
+
+def verify(text, answer):
+    """The reward: 1 if exactly the answer stands behind the first "!"."""
+    return float(text.partition("!")[2] == f"{answer:02d}.")
+
+# %%
+base = base_model()
+asked, truth = draw(lab.budget(full=60, quick=6), 3, torch.Generator().manual_seed(1))
+_, _, texts = write(base, asked, 16, 23, torch.Generator().manual_seed(0))
+right = np.array([verify(text, truth[i // 16]) for i, text in enumerate(texts)]).reshape(-1, 16)
+for i in range(2):
+    print(show(asked[i].tolist()), f"({truth[i]:02d})", *[f"{t}{'✓' if verify(t, truth[i]) else '✗'}" for t in texts[16 * i : 16 * i + 6]])
+print(f"one text is right: {right.mean():.2f}; one of 16 is: {right.max(1).mean():.2f}")
+
+# %% [markdown]
+# The gap between the two numbers is what all methods of this lecture live on. The model *can* write right chains, but often it
+# does not. (About half of its texts answer at once; these are hardly ever right.)
+
+# %% [markdown]
+# ## One line of methods
+#
+# | method | tokens are spent | what changes |
+# |---|---|---|
+# | *self-consistency* (自洽性; @wang2023self): the most frequent answer of N | at each use | nothing |
+# | *best-of-N* (多选一): the verifier picks | at each use | nothing |
+# | *rejection sampling* (拒绝采样; @yuan2023scaling): imitate the right ones, once | in training | the model |
+# | STaR [@zelikman2022star]: the same, in rounds | in training | the model, and who writes |
+# | REINFORCE, GRPO [@shao2024deepseekmath]: after every batch, and away from wrong ones | in training | the model, and who writes |
+#
+# All of them draw texts and ask the verifier. So compare them at *equal sampled tokens*. First: what is the gradient?
+
+# %% [markdown]
+# ## The policy gradient
+#
+# A question $q$, a text $y$ drawn from the model $\pi_\theta(y \mid q)$, a reward $r(y)$. We want more of
+#
+# $$J(\theta) = \mathbb{E}_{y \sim \pi_\theta}[r(y)] = \sum_y \pi_\theta(y \mid q)\, r(y)$$
+#
+# The reward is a program: no gradient goes through it. But it does not depend on $\theta$ either; only the probabilities do. With
+# $\nabla \pi = \pi\, \nabla \log \pi$:
+#
+# $$\nabla J = \sum_y r(y)\, \nabla \pi_\theta(y \mid q) = \sum_y \pi_\theta(y \mid q)\, r(y)\, \nabla \log \pi_\theta(y \mid q)
+# = \mathbb{E}_{y \sim \pi_\theta}\big[r(y)\, \nabla \log \pi_\theta(y \mid q)\big]$$
+#
+# This is an expectation, so drawn texts estimate it without bias: REINFORCE [@williams1992simple]. A text's log-probability is the
+# sum over its tokens, $\log \pi_\theta(y \mid q) = \sum_t \log \pi_\theta(y_t \mid q, y_{<t})$.
+#
+# With rewards of 0 and 1 this is: *train on the right texts as if a teacher had written them*. Rejection sampling is REINFORCE
+# without a baseline, if the newest model draws.
+
+# %% [markdown]
+# ### A baseline
+#
+# Subtract from the reward any number $b$ that does not depend on $y$. Nothing changes on average, because
+#
+# $$\mathbb{E}_{y \sim \pi}\big[b\, \nabla \log \pi(y)\big] = b \sum_y \nabla \pi(y) = b\, \nabla \sum_y \pi(y) = b\, \nabla 1 = 0$$
+#
+# But the *variance* changes. $r - b$ is the *advantage* (优势): better or worse than expected. Wrong texts now count, too: they
+# become less probable.
+#
+# **Predict:** four possible answers, of which one is right; the model takes it with chance $p$. For which $p$ does the baseline
+# $b = p$ reduce the variance most: small or large?
+
+# %%
+my_guess = ""
+
+# %% tags=["hide-input"]
+def gradients(p, baseline, draws=20_000):
+    """Single-text estimates of the gradient with respect to the logit of the right answer."""
+    right = np.random.default_rng(0).random(draws) < p
+    return (right - baseline) * (right - p)  # d log π(y) / d logit = [y is right] - p
+
+
+chances = np.array([0.05, 0.2, 0.5, 0.8, 0.95])
+fig, axes = plt.subplots(1, 2, figsize=(12, 4))
+for i, (name, share) in enumerate((("no baseline", 0.0), ("baseline p", 1.0))):
+    found = [gradients(p, share * p) for p in chances]
+    look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "label": name}
+    axes[0].plot(chances, [g.mean() for g in found], **look)
+    axes[1].plot(chances, [g.std() for g in found], **look)
+axes[0].plot(chances, chances * (1 - chances), "o", markersize=14, markerfacecolor="none", color="grey", linestyle="", label="exact: p (1 − p)")
+axes[0].set(title="mean of the estimates", xlabel="chance of the right answer, p", ylabel="gradient")
+axes[1].set(title="their standard deviation", xlabel="chance of the right answer, p", ylabel="gradient")
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# Left: the same mean, as proved. Right: the baseline helps most where the model is mostly right. Without it, every one of the
+# many right texts pulls; with it, only the rare wrong ones say something new.
+
+# %% [markdown]
+# ## The group as a baseline
+#
+# What reward should one expect of *this* problem? PPO (chapter 3) trains a second network to say so. GRPO (*group relative
+# policy optimization*, 组相对策略优化; @shao2024deepseekmath) draws $G$ texts for the same problem and takes their mean:
+#
+# $$A_i = r_i - \tfrac{1}{G} \sum_j r_j$$
+#
+# The mean contains $r_i$ itself, so it is not independent of $y_i$. What does that cost? Write
+#
+# $$r_i - \bar r = \tfrac{G-1}{G}\Big(r_i - \tfrac{1}{G-1}\sum_{j \ne i} r_j\Big)$$
+#
+# In brackets the baseline is the mean of the *others*: independent of $y_i$, so unbiased. The factor $\tfrac{G-1}{G}$ is the same for
+# all texts: a slightly smaller learning rate, nothing else. (With the division by the standard deviation this is not so.)
+
+# %% tags=["hide-input"]
+rng, p = np.random.default_rng(0), 0.3
+for size in (2, 4, 8, 16):
+    right = (rng.random((100_000, size)) < p).astype(float)
+    inside = ((right - right.mean(1, keepdims=True)) * (right - p)).mean()
+    others = (right.sum(1, keepdims=True) - right) / (size - 1)
+    outside = ((right - others) * (right - p)).mean()
+    print(f"G = {size:>2}: own reward in the mean {inside:.4f}, mean of the others {outside:.4f}, ratio {inside / outside:.3f}, (G − 1)/G = {(size - 1) / size:.3f}")
+print(f"exact: {p * (1 - p):.4f}")
+
+# %% [markdown]
+# ## GRPO, term by term
+#
+# $$\mathcal{L} = -\frac{1}{G}\sum_{i=1}^{G} \frac{1}{|y_i|} \sum_{t=1}^{|y_i|} \Big\{ \min\big(\rho_{i,t} A_i,\;
+# \mathrm{clip}(\rho_{i,t}, 1-\epsilon, 1+\epsilon)\, A_i\big) - \beta\, D_{i,t} \Big\}$$
+#
+# $$\rho_{i,t} = \frac{\pi_\theta(y_{i,t} \mid \cdot)}{\pi_{\text{old}}(y_{i,t} \mid \cdot)}, \qquad A_i = \frac{r_i - \bar r}{\mathrm{std}(r)}, \qquad
+# D_{i,t} = \frac{\pi_{\text{ref}}}{\pi_\theta} - \log \frac{\pi_{\text{ref}}}{\pi_\theta} - 1$$
+#
+# | term | what for | who leaves it out |
+# |---|---|---|
+# | ratio $\rho$, *clipping* (裁剪) | a batch is used for several updates; no token may go too far | no effect if each batch is used once |
+# | standard deviation | every problem gets a voice of the same size | Dr. GRPO [@liu2025understanding] |
+# | $1/\lvert y_i \rvert$ | every text gets a voice of the same size | Dr. GRPO; DAPO [@yu2025dapo] counts tokens |
+# | *KL penalty* (KL惩罚) $\beta D$ | stay near the base model | DAPO: $\beta = 0$ |
+#
+# At $\theta = \theta_{\text{old}}$ every ratio is 1, and the gradient of the first term is the policy gradient with the group
+# baseline, up to the two divisions.
+
+# %% [markdown]
+# ### What the two divisions do
+#
+# A problem that is right with chance $p$ contributes, on average, a gradient of size $p(1-p)$. Divided by the standard deviation
+# $\sqrt{p(1-p)}$ it contributes $\sqrt{p(1-p)}$. **Predict:** compared with a problem of $p = 0.5$, how much does one of
+# $p = 0.05$ count, without and with the division?
+
+# %%
+my_guess = {"without": None, "with": None}
+
+# %% tags=["hide-input"]
+p = np.linspace(0.005, 0.995, 200)
+fig, axes = plt.subplots(1, 2, figsize=(12, 4))
+for i, (name, values) in enumerate((("without std: p (1 − p)", p * (1 - p) / 0.25), ("with std: √(p (1 − p))", np.sqrt(p * (1 - p)) / 0.5))):
+    axes[0].plot(p, values, color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=name)
+    print(f"{name}: p = 0.05 counts {np.interp(0.05, p, values):.2f} of what p = 0.5 counts")
+axes[0].set(title="Weight of a problem (of p = 0.5: 1)", xlabel="chance of a right text, p", ylabel="relative weight")
+axes[0].legend(fontsize=10)
+lengths = np.arange(4, 41)
+for i, (name, values) in enumerate((("own length: 1 / |y|", 1 / lengths), ("constant: 1 / 24", np.full(len(lengths), 1 / 24)))):
+    axes[1].plot(lengths, values, color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=name)
+axes[1].set(title="Weight of each token of a text", xlabel="length of the text (tokens)", ylabel="weight")
+axes[1].legend(fontsize=10)
+plt.show()
+
+# %% [markdown]
+# Left: with the standard deviation, very easy and very hard problems count more (*difficulty bias*). Right: with its own length, a
+# long *wrong* text is pushed down less per token than a short wrong one, so being wrong at length is cheap (*length bias*);
+# a short right text is pulled up more. @liu2025understanding find that this makes wrong answers longer and longer, and that
+# without both divisions the accuracy stays, with fewer tokens.
+
+# %% [markdown]
+# ### Explorer: one group
+#
+# Four texts for one problem. Choose which are right. The left bars are the advantages, the right bars the weight per token; below,
+# the probabilities of the four texts before and after one step on their logits.
+
+# %% tags=["hide-input"]
+GROUP = ["+8=42*7=94!94.", "!94.", "+8=42*7=84!84.", "!61."]
+
+
+def one_group(first=True, second=False, third=False, fourth=False, divide_by_std=True, own_length=True):
+    rewards = np.array([first, second, third, fourth], dtype=float)
+    gain = rewards - rewards.mean()
+    if divide_by_std:
+        gain = gain / (rewards.std(ddof=1) + 1e-4)
+    weight = gain / (np.array([len(text) for text in GROUP]) if own_length else 12)
+    before, pull = np.full(4, 0.25), weight * 12
+    # the gradient of sum_i pull_i log p_i with respect to the logits is pull - p · sum(pull); a step of size 1
+    after = np.exp(np.log(before) + pull - before * pull.sum())
+    fig, axes = plt.subplots(1, 3, figsize=(14, 3.2), sharey=True)
+    names = [f"{text}  r = {r:.0f}" for text, r in zip(GROUP, rewards, strict=True)]
+    for ax, values, title in zip(axes, (gain, weight, after / after.sum()), ("advantage", "weight of each token", "probability after a step"), strict=True):
+        ax.barh(names[::-1], values[::-1], color="white", edgecolor="black", hatch="//")
+        ax.axvline(0.25 if "prob" in title else 0, color="grey", marker="")
+        ax.set(title=title, xlabel="before: 0.25" if "prob" in title else "")
+
+
+widgets.explorer(one_group, first=True, second=False, third=False, fourth=False, divide_by_std=True, own_length=True);
+
+# %% [markdown]
+# Try: all four right (nothing is learnt). One right of four, and three right of four (the *odd one out* gets most). One right with
+# the division and without. DAPO's *dynamic sampling* (动态采样; @yu2025dapo) draws new problems in place of groups that are all right or
+# all wrong.
+
+# %% [markdown]
+# ### What clipping does
+
+# %% tags=["hide-input"]
+ratio = np.linspace(0.4, 1.8, 300)
+fig, axes = plt.subplots(1, 2, figsize=(12, 3.8))
+for ax, gain in zip(axes, (1, -1), strict=True):
+    ax.plot(ratio, ratio * gain, color=plots.COLORS[0], linestyle=":", marker="", label="ratio · A")
+    ax.plot(ratio, np.minimum(ratio * gain, np.clip(ratio, 0.8, 1.2) * gain), color=plots.COLORS[2], marker="", label="with clipping, ε = 0.2")
+    ax.axvline(1, color="grey", linewidth=1, marker="")
+    ax.set(title=f"advantage {gain:+d}", xlabel="ratio: probability now / when it was written", ylabel="objective")
+axes[0].legend()
+plt.show()
+
+# %% [markdown]
+# A flat line has no gradient. A token of a good text is pushed up to 1.2 times its probability and no further in this batch; one of
+# a bad text down to 0.8 times. The other side stays open: what went the wrong way may come back. A rare token (0.01) may only
+# grow to 0.012, a frequent one (0.9) to more than 1: so a wider upper limit leaves more room for rare tokens. That is DAPO's
+# *clip-higher* [@yu2025dapo], meant against the loss of *entropy* (熵).
+
+# %% [markdown]
+# ## The runs
+#
+# The lab's loop, ten methods, 320,000 sampled tokens each, five seeds; every learning rate searched with another seed and other
+# problems. Trained on problems of two to four steps, tested on three and four. Two supervised runs see as many tokens of
+# demonstrations: chains by the program (which no other method sees), or more of what the base model was trained on.
+#
+# **Predict:** which is best at equal tokens: rejection sampling, STaR, REINFORCE or GRPO? And how far from the program's own chains?
+
+# %%
+my_guess = []
+
+# %% tags=["subslide", "hide-input"]
+runs = tables.load("reasoning_runs")
+trained, raw = runs[runs["method"] != "base"], runs[runs["method"] == "base"]
+last = trained[trained["tokens"] == trained.groupby(["method", "seed"])["tokens"].transform("max")]
+
+
+def curve(ax, method, what, i):
+    part = trained[trained["method"] == method].assign(place=lambda t: t.groupby("seed").cumcount())
+    means = part.groupby("place")[["tokens", what]].mean()
+    ax.plot(means["tokens"] / 1000, means[what], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=method)
+    ax.plot(part["tokens"] / 1000, part[what], color=plots.COLORS[i], linestyle="", marker=".", alpha=0.4)
+
+
+fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.8), sharey=True)
+for ax, names in zip(axes, (("rejection sampling", "STaR", "REINFORCE, no baseline", "REINFORCE, batch baseline", "GRPO"),
+                            ("SFT, chains", "SFT, as the base", "GRPO", "GRPO, no std", "Dr. GRPO", "GRPO, KL")), strict=True):  # fmt: skip
+    for i, name in enumerate(names):
+        curve(ax, name, "pass_1", i)
+    cold = raw.loc[raw["rate"].idxmin(), "pass_1"]
+    ax.axhline(cold, color="grey", linestyle=":", marker="", label="base, nearly greedy")
+    ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="tokens (thousand)")
+    ax.legend(fontsize=9)
+axes[0].set_ylabel("share of right texts")
+plt.show()
+
+# %% tags=["hide-input"]
+def against(first, second, what="pass_1"):
+    """The paired difference over seeds, with what it says."""
+    a, b = (last[last["method"] == name].set_index("seed")[what] for name in (first, second))
+    both = a.index.intersection(b.index)
+    gain, low, high = scoring.paired(a[both], b[both])
+    said = f"{first} is higher" if low > 0 else f"{second} is higher" if high < 0 else "we cannot tell"
+    return dict(zip(("first", "second", "first − second", "95 % interval", "so"), (first, second, f"{gain:+.3f}", f"[{low:+.3f}, {high:+.3f}]", said), strict=True))
+
+
+PAIRS = [("GRPO", "rejection sampling"), ("GRPO", "STaR"), ("GRPO", "REINFORCE, no baseline"), ("GRPO", "REINFORCE, batch baseline"),
+         ("GRPO", "GRPO, no std"), ("GRPO, no std", "Dr. GRPO"), ("GRPO", "GRPO, KL"), ("GRPO", "GRPO, no clipping"),
+         ("GRPO", "SFT, as the base"), ("SFT, chains", "GRPO")]  # fmt: skip
+pd.DataFrame([against(*pair) for pair in PAIRS])
+
+# %% [markdown]
+# @@runs@@
+
+# %% [markdown]
+# ### What changes inside?
+
+# %% tags=["hide-input"]
+fig, axes = plt.subplots(1, 3, figsize=(13.5, 4))
+for ax, (what, title, unit) in zip(axes, (("chains", "texts with steps", "share of texts"), ("length", "length", "tokens per text"),
+                                          ("entropy", "entropy", "nats per token")), strict=True):  # fmt: skip
+    for i, name in enumerate(("GRPO", "Dr. GRPO", "GRPO, KL", "STaR", "SFT, as the base")):
+        curve(ax, name, what, i)
+    ax.set(title=title, xlabel="tokens (thousand)", ylabel=unit)
+axes[2].legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# @@inside@@
+
+# %% [markdown]
+# ## Sharper, or able to do more?
+#
+# *Pass@k* (k次通过率): the chance that one of $k$ texts is right, estimated without bias from $n$ texts with $c$ right ones
+# [@chen2021evaluating]: $1 - \binom{n-c}{k} / \binom{n}{k}$.
+#
+# @yue2025does: after RLVR, models of several families are better at $k = 1$; with $k$ in the tens or hundreds the *base* model
+# catches up and passes them. Their reading: the training makes frequent what the base model could already do.
+#
+# **Predict** for our world: at which $k$ does the base model catch up?
+
+# %%
+my_guess = None
+
+# %% tags=["subslide", "hide-input"]
+problems = tables.load("reasoning_problems")
+problems = problems[(problems["method"] != "base") | (problems["rate"] == 1)]
+SIZES = [1, 2, 4, 8, 16, 32, 64]
+
+
+def pass_at(row_right, k, n=64):
+    return np.array([1 - math.comb(n - c, k) / math.comb(n, k) for c in row_right])
+
+
+fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.6), sharey=True)
+by_problem = {}
+for i, (method, part) in enumerate(problems.groupby("method", sort=False)):
+    look = {"color": plots.COLORS[i], "linestyle": plots.LINES[i], "marker": plots.MARKERS[i], "label": method}
+    seeds = [one for _, one in part.groupby("seed")]
+    shares = np.array([[pass_at(one["right"], k).mean() for k in SIZES] for one in seeds])
+    by_problem[method] = {k: np.mean([pass_at(one["right"], k) for one in seeds], axis=0) for k in SIZES}
+    axes[0].plot(SIZES, shares.mean(0), **look)
+    axes[0].plot(SIZES, shares.T, color=plots.COLORS[i], linestyle="", marker=".", alpha=0.5)
+    tokens = np.array(SIZES) * part["tokens"].mean()
+    axes[1].plot(tokens, [part[f"vote_{k}"].mean() for k in SIZES], **look)
+axes[0].set(title="a right one among k (points: seeds)", xlabel="k", ylabel="share of 96 problems", xscale="log")
+axes[0].set_xticks(SIZES, [str(k) for k in SIZES])
+axes[0].minorticks_off()
+axes[1].set(title="the most frequent answer of 1, 2, 4 … 64 texts", xlabel="tokens per problem", xscale="log")
+axes[0].legend()
+plt.show()
+
+# %% tags=["hide-input"]
+rows = []
+for method in ("GRPO", "STaR", "SFT, chains"):
+    for k in (1, 16, 64):
+        gain, low, high = scoring.paired(by_problem[method][k], by_problem["base"][k])
+        said = f"{method} is higher" if low > 0 else "the base model is higher" if high < 0 else "we cannot tell"
+        rows.append((method, k, f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]", said))
+pd.DataFrame(rows, columns=["method (mean of seeds)", "k", "pass@k minus the base model's, over problems", "so"])
+
+# %% [markdown]
+# @@passk@@
+
+# %% [markdown]
+# ### Test-time compute
+#
+# The right picture above is a *test-time compute curve* (测试时计算): what do more tokens buy at each use? A training spends its
+# tokens once, a vote at every question. @snell2024scaling find for large models that samples and revisions, well used, can
+# replace a model 14 times larger, on problems that the small model sometimes solves. DeepSeek-R1-Zero [@deepseekai2025r1] on AIME
+# 2024: one text 71.0 %, a vote of 64: 86.7 %: the vote still adds to a trained model.
+#
+# **Break even:** @@breakeven@@
+
+# %% [markdown]
+# ## A reward that is gamed, live
+#
+# "Show your work" sounds harmless: half of the reward for the right answer, the other half for steps, 0.05 for each equation, up
+# to ten; there is room for some 24 more tokens than a chain needs. **Predict:** what will the texts look like?
+
+# %%
+my_guess = ""
+
+# %%
+def pays_for_steps(text, answer):
+    return 0.5 * verify(text, answer) + 0.05 * min(10, text.count("="))
+
+
+def grpo(model, reward, batches, seed=0, rate=3e-4, spare=24):
+    """The whole method: 32 problems, 8 texts each, four updates per batch; yields the texts and what was paid."""
+    generator, optimizer = torch.Generator().manual_seed(seed), torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
+    for batch in range(batches):
+        steps = 2 + batch % 3
+        asked, truth = draw(32, steps, generator)
+        new, mask, texts = write(model, asked, 8, 5 * steps + 4 + spare, generator)
+        rewards = torch.tensor([reward(text, truth[i // 8]) for i, text in enumerate(texts)]).view(32, 8)
+        gain = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
+        ids, old = torch.cat([asked.repeat_interleave(8, 0), new], 1), None
+        for part in torch.randperm(256, generator=generator).chunk(4):
+            logs = model(ids[part, :-1]).logits[:, asked.shape[1] - 1 :].log_softmax(-1).gather(2, new[part][..., None])[..., 0]
+            loss = -((logs * mask[part]).sum(1) / mask[part].sum(1) * gain[part]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        yield texts, float(rewards.mean()), np.mean([verify(text, truth[i // 8]) for i, text in enumerate(texts)])
+
+# %% tags=["hide-input"]
+gamed = base_model()
+for batch, (texts, paid, right) in enumerate(grpo(gamed, pays_for_steps, lab.budget(full=27, quick=2))):
+    if batch % 6 == 1:
+        print(f"batch {batch:>2}: paid {paid:.2f}, right {right:.2f}, {np.mean([t.count('=') for t in texts]):.1f} equations   {texts[0]}")
+
+# %% [markdown]
+# (In this short form there is no ratio: with four small updates per batch it hardly leaves 1.) Three seeds, longer, and the
+# control that is paid for right answers only:
+
+# %% tags=["subslide", "hide-input"]
+hacks = tables.load("reasoning_hacking")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
+for ax, (reward, part) in zip(axes, hacks.groupby("reward", sort=False), strict=True):
+    part = part.assign(place=part.groupby("seed").cumcount())
+    for i, (what, label) in enumerate((("paid", "what pays_for_steps pays"), ("right", "share of right answers"))):
+        means = part.groupby("place")[["tokens", what]].mean()
+        ax.plot(means["tokens"] / 1000, means[what], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=label)
+        ax.plot(part["tokens"] / 1000, part[what], color=plots.COLORS[i], linestyle="", marker=".", alpha=0.5)
+    ax.set(title=f"trained for {reward} (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="reward, or share of texts")
+axes[0].legend(fontsize=10)
+plt.show()
+one = hacks[(hacks["reward"] == "pays_for_steps") & (hacks["seed"] == 0)]
+print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), sep="\n")
+
+# %% [markdown]
+# @@hacking@@
+#
+# In the large: OpenAI's models, trained on programming tasks with unit tests as the reward, learnt to leave the program before the
+# tests ran, or to rewrite the check; they said so in their chains, and when the chains were punished for saying so, they went on
+# and no longer said it [@baker2025monitoring].
+
+# %% [markdown]
+# ## Hand it on: distillation
+#
+# *Distillation* (蒸馏) of chains: a trained model writes, the right texts are kept, a smaller model imitates them. It is plain
+# supervised training, and in the report of DeepSeek-R1 [@deepseekai2025r1, arXiv v1] it beat reinforcement learning on the same
+# small model, Qwen2.5-32B, by far (AIME 2024, one text):
+#
+# | trained by | right (%) |
+# |---|---|
+# | reinforcement learning on the model itself (R1-Zero-Qwen-32B) | 47.0 |
+# | 800,000 texts of DeepSeek-R1 (R1-Distill-Qwen-32B) | 72.6 |
+#
+# A fair reading needs the compute of the *teacher*, which the second row does not count.
+#
+# @@distill@@
+
+# %% [markdown]
+# ## Known, and disputed
+#
+# | claim | for | against, or limits |
+# |---|---|---|
+# | RLVR makes frequent what the base model can do already | @yue2025does: base models win at large $k$, in all families tested | @liu2025prorl: with longer training, a KL penalty and resets of the reference, also tasks at which the base model fails however often it tries |
+# | Long chains and "aha" moments come from the training | @deepseekai2025r1: length grows over the training | @liu2025understanding: such texts are in base models before; a part of the length is the length bias |
+# | The reward must be right | this chapter's gamed reward | @shao2025spurious: random rewards raised Qwen2.5-Math-7B on MATH-500 by 21.4 points, right ones by 29.1; not with other families |
+# | The details of GRPO decide | @yu2025dapo: 30 points with plain GRPO, 50 with four changes (AIME 2024, Qwen2.5-32B) | @yue2025does: six methods differ little at large $k$ |
+# | Distillation adds ability, RLVR does not | @yue2025does | @kim2025reinforcement: only where it brings new knowledge |
+#
+# A lesson for reading such papers: **one family of models is one item.** Ask for several base models, for several seeds, and for
+# pass@k beside pass@1.
+
+# %% [markdown]
+# ## What to take home
+#
+# - A verifiable reward needs no people and no reward model, and sees only what its program checks.
+# - REINFORCE: reward times $\nabla \log \pi$. A baseline changes the variance, not the mean. GRPO takes the group's mean.
+# - Ratio and clip: reuse of a batch. Standard deviation: which problems count. Length: which tokens count. KL: how far.
+# @@home@@
+# - Write down what the reward pays for, and then look for the cheapest text that earns it. The training will.
+#
+# **Ask yourself:** a team reports that their new method raises pass@1 by five points over GRPO, with one base model and one run.
+# Which three numbers do you ask for?
+
+# %% [markdown]
+# ## Further reading
+#
+# - [@deepseekai2025r1]
+# - [@shao2024deepseekmath]: GRPO
+# - [@williams1992simple]: REINFORCE
+# - [@zelikman2022star]: STaR
+# - [@yuan2023scaling]: rejection sampling
+# - [@wang2023self]: self-consistency
+# - [@lambert2024tulu]: the name RLVR
+# - [@liu2025understanding]: Dr. GRPO
+# - [@yu2025dapo]: DAPO
+# - [@chen2021evaluating]: pass@k
+# - [@yue2025does]
+# - [@liu2025prorl]
+# - [@kim2025reinforcement]
+# - [@shao2025spurious]
+# - [@baker2025monitoring]
+# - [@snell2024scaling]
