@@ -1,27 +1,79 @@
 # %% [markdown]
-# # Lab 13 · Can a model teach itself to reason, if a program checks its answers?
+# # Lab 13 · Can a model teach itself, if a program checks its answers?
+#
+# **A small model gets about a quarter of its problems right. Nobody shows it one more solution: it writes, a program says
+# "right" or "wrong", and that is all.** How much better can it become? What exactly is learnt? And what happens if the
+# program can be fooled?
+#
+# You will
+#
+# 1. write the program that checks: a *verifiable reward* (可验证奖励),
+# 2. draw many texts for each question and read each question only once,
+# 3. measure one try and many tries: *pass@k*, with an unbiased estimator,
+# 4. let the model imitate its own right answers: *rejection sampling* (拒绝采样) and STaR,
+# 5. compute *advantages* (优势) and the loss of *GRPO* (组相对策略优化), and check it against the library TRL,
+# 6. compare ten methods at equal sampled tokens, over five seeds, and see a reward being gamed,
+# 7. (challenge) get the most out of 30,000 sampled tokens.
+#
+# The exercises, from easy (★) to hard (★★★): `verify` ★, `advantages` ★, `pass_at_k` ★★, `kept` ★★, `log_probs` ★★,
+# `sample_group` ★★★, `policy_loss` ★★★, and the challenge `improve` ★★★.
+#
+# Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
+# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, write
+# your guess into the cell before you run on.
 
 # %%
 import copy
+import importlib.util
 import math
+import re
+import tempfile
 import time
-from collections import Counter
 
+import datasets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
+import transformers
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils import data, lab, plots, scoring, tables
+from course_utils import data, hardware, lab, load_model, plots, scoring, tables
+from course_utils.errors import CourseError
 
 lab.start(
     "13_reasoning_rl",
-    exercises=["verify", "pass_at_k", "sample_group", "log_probs", "advantages", "policy_loss"],
+    exercises=[
+        "verify",
+        "sample_group",
+        "pass_at_k",
+        "kept",
+        "advantages",
+        "log_probs",
+        "policy_loss",
+        "improve",
+    ],
 )
 plots.style()
+if lab.budget(full=False, quick=True):
+    print("COURSE_BUDGET is quick: experiments are small. Do not read conclusions from them.")
+
+# %% [markdown]
+# ## 1 · Problems that a program can check
+#
+# Chained arithmetic as in chapter 8, from left to right, but of each result the last *two* digits are kept: a guess is right
+# with chance 0.01 only. A model may answer at once, or write its steps first:
+#
+# | style | text |
+# |---|---|
+# | direct | `34+8*7?` `!94.` |
+# | chain | `34+8*7?` `+8=42` `*7=94` `!94.` |
+#
+# Each step of a chain repeats an operation and writes its result: 34 + 8 = 42, then 42 · 7 = 294, of which 94 is kept. "!"
+# announces the answer and "." ends the text. The next cell is folded: it makes problems and texts and loads the *base model*,
+# a Llama of two layers and 100,000 parameters. It was trained for 2,500 steps on as many direct answers as chains, of one to
+# six steps, and then stopped *early*: it can do some of this, not all (`rewards.py` beside this lab made it).
 
 # %% tags=["ladder", "hide-input"]
 TOKENS = "0123456789+-*=?!."
@@ -97,6 +149,24 @@ def base_model():
     model.tie_weights()
     return model
 
+# %%
+base = base_model()
+some = draw(3, 3, torch.Generator().manual_seed(13))
+for asked, right in zip(questions(*some).tolist(), running(*some)[:, -1].tolist(), strict=True):
+    print(f"{show(asked)} right: {right:02d}")
+print(f"{base.num_parameters():,} parameters")
+
+# %% [markdown]
+# ### The verifier
+#
+# A *verifiable reward* (可验证奖励) is computed by a program, without a reward model and without people. It decides what is
+# learnt, so its rules must be exact. What about a text that gives two answers? Or none? Or the right number in the middle of
+# its chain? Each door that you leave open will be found (section 9).
+#
+# <details><summary>Hint 1</summary>Cut the text at its first "!". What must the rest be, exactly?</details>
+# <details><summary>Hint 2</summary><code>text.partition("!")</code> gives three parts; <code>f"{answer:02d}"</code> is "05" for 5.</details>
+# <details><summary>Hint 3</summary>If the rest is exactly the two digits and ".", a second "!" cannot be in it.</details>
+
 # %% tags=["exercise:verify"]
 def verify(text, answer):
     """The reward of one text: 1.0 if its answer is right, else 0.0.
@@ -111,6 +181,65 @@ def verify(text, answer):
     said, sign, after = text.partition("!")
     return float(sign == "!" and after == f"{answer:02d}.")
     ### END SOLUTION
+
+# %% tags=["tests:verify:1"]
+with lab.test("verify"):
+    for text, answer, want, why in (
+        ("+8=42*7=94!94.", 94, 1.0, "a chain and its right answer"),
+        ("!94.", 94, 1.0, "an answer without a chain"),
+        ("+8=42*7=94!95.", 94, 0.0, "the answer is 95; 94 stands in the chain only"),
+        ("+8=42*7=90!94.", 94, 1.0, "a wrong chain, but the right answer: only the answer counts"),
+        ("!05.", 5, 1.0, "two digits: 5 is written 05"),
+        ("!5.", 5, 0.0, "one digit where two are asked for"),
+        ("!94", 94, 0.0, "no end: the text was cut"),
+        ("!95.!94.", 94, 0.0, "two answers"),
+        ("!94!94.", 94, 0.0, "two answers, even if both are right"),
+        ("+8=42*7=94.", 94, 0.0, "no answer: nothing is announced by !"),
+        ("!942.", 42, 0.0, "three digits"),
+        ("", 0, 0.0, "an empty text"),
+    ):
+        got = verify(text, answer)
+        assert got == want, f"verify({text!r}, {answer}) should be {want} ({why}), but it is {got}"
+        assert isinstance(got, float), f"return a float, not {type(got).__name__}"
+
+# %% tags=["hidden:verify:2"]
+def probe():
+    texts = ["!07.", "!7.", "+1=07!07.", "!70.", "!07.07.", "!07", "07.", "!!07.", "!07!07.", "=07", "!+7.", "!007.", "!0 7.", "."]
+    return {
+        "small": [verify(text, 7) for text in texts],  # because: an answer below 10
+        "zero": [verify(text, 0) for text in ("!00.", "!0.", "!.", "", "!000.")],  # because: the answer 0
+        "large": [verify(text, 89) for text in ("!89.", "+2=89!88.", "!8989.", "!89.!89.", "*3=89!89.")],  # because: two digits
+        "type": type(verify("!07.", 7)).__name__,  # because: the type of the reward
+    }
+
+
+def visible():
+    return [
+        verify("+8=42*7=94!94.", 94), verify("!5.", 5), verify("!05.", 5), verify("!95.!94.", 94), verify("!94", 94),
+        verify("+8=42*7=94.", 94), verify("!942.", 42),
+    ]  # fmt: skip
+
+# %% [markdown]
+# ## 2 · Many texts, one reading
+#
+# All that follows draws many texts for each question: eight here, often 16 to 64 for a large model. The question is the
+# same for all of a group. So its keys and values (the *cache*, 缓存; chapter 9) are computed once and then shared.
+#
+# **Predict:** for a group of 8, questions of 11 tokens and texts of about 20: what share of the tokens that go through the
+# model is saved?
+
+# %%
+my_guess = None  # a share
+
+# %% [markdown]
+# Hints for `sample_group`:
+#
+# <details><summary>Hint 1</summary>One pass over the prompts with <code>use_cache=True</code>. Then repeat the cache and the last
+# logits, and draw token by token, giving the model only the newest token.</details>
+# <details><summary>Hint 2</summary><code>out.past_key_values.batch_repeat_interleave(group)</code> repeats each row of the cache in its
+# place; <code>logits.repeat_interleave(group, 0)</code> does the same to a tensor.</details>
+# <details><summary>Hint 3</summary><code>torch.multinomial(probabilities.cpu(), 1, generator=generator)</code> draws; a row that is done gets
+# END whatever was drawn. Keep a tensor <code>done</code> of bools.</details>
 
 # %% tags=["exercise:sample_group"]
 @torch.inference_mode()
@@ -145,20 +274,192 @@ def sample_group(model, prompts, group, length, generator, temperature=1.0):
     return torch.cat(new, 1), torch.cat(logs, 1)
     ### END SOLUTION
 
-# %% tags=["exercise:log_probs"]
-def log_probs(model, prompts, new):
-    """Log-probabilities of tokens behind prompts, with gradient.
+# %%
+class Watched:
+    """A model that notes how many rows and columns of tokens it is given at each call."""
 
-    prompts: int64 (n, m). new: int64 (n, k), what was written behind them. Returns float32 (n, k): the natural logarithm of
-    the probability of new[i, j], given prompts[i] and new[i, :j]. One pass of the model.
+    def __init__(self, model):
+        self.model, self.calls = model, []
 
-    Example: exp(log_probs(model, prompts, new))[:, 0] is the probability of each first new token.
+    def __call__(self, input_ids=None, **options):
+        self.calls.append(tuple(input_ids.shape))
+        return self.model(input_ids, **options)
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
+
+
+@torch.no_grad()
+def read_again(model, prompts, new, temperature=1.0):
+    """Log-probabilities of all drawn tokens, computed without a cache."""
+    ids = torch.cat([prompts.repeat_interleave(len(new) // len(prompts), 0), new], 1)
+    logs = (model(ids[:, :-1]).logits[:, prompts.shape[1] - 1 :] / temperature).log_softmax(-1)
+    return logs.gather(2, new[..., None])[..., 0]
+
+
+def ends_well(new):
+    """Does only END stand behind the first END of each row?"""
+    return bool((new[written(new) == 0] == END).all())
+
+# %% tags=["tests:sample_group:2"]
+with lab.test("sample_group"):
+    asked, watched = questions(*draw(3, 3, torch.Generator().manual_seed(1))), Watched(base_model())
+    new, logs = sample_group(watched, asked, 4, 40, torch.Generator().manual_seed(0))
+    new, logs = new.clone(), logs.clone()
+    assert new.shape == logs.shape and len(new) == 12, f"3 prompts, 4 texts each: 12 rows, but new has {tuple(new.shape)}"
+    assert new.dtype == torch.int64, f"new should be int64, but it is {new.dtype}"
+    assert new.shape[1] < 40, "all texts ended long before 40 tokens: stop when each row has its END"
+    assert ends_well(new), "behind the first END of a row only ENDs may stand"
+    used, counts = sum(rows * columns for rows, columns in watched.calls), written(new) > 0
+    assert used <= 3 * asked.shape[1] + 12 * new.shape[1], (
+        f"the model was given {used} tokens; with each prompt read once, {3 * asked.shape[1] + 12 * new.shape[1]} are enough"
+    )
+    lab.expect_close(logs[counts], read_again(base_model(), asked, new)[counts], "logs (computed again without a cache)", 1e-3, 1e-4)
+    torch.manual_seed(5)
+    again, _ = sample_group(base_model(), asked, 4, 40, torch.Generator().manual_seed(0))
+    assert torch.equal(again, new), "the same generator should give the same texts: draw with `generator` only"
+    other, _ = sample_group(base_model(), asked, 4, 40, torch.Generator().manual_seed(1))
+    assert other.shape != new.shape or not torch.equal(other, new), "another generator should give other texts"
+    cold, _ = sample_group(base_model(), asked, 4, 40, torch.Generator().manual_seed(0), temperature=1e-4)
+    assert (cold.view(3, 4, -1) == cold.view(3, 4, -1)[:, :1]).all(), "at temperature 0.0001 the texts of a group are all the same"
+    new, logs = (x.clone() for x in sample_group(base_model(), asked, 4, 3, torch.Generator().manual_seed(0), temperature=2.0))
+    assert new.shape[1] <= 3, f"at most `length` = 3 tokens, but there are {new.shape[1]}"
+    lab.expect_close(logs, read_again(base_model(), asked, new, 2.0), "logs at temperature 2, with which the tokens were drawn", 1e-3, 1e-4)
+
+# %% tags=["hidden:sample_group:4"]
+def outcome(count, group, length, temperature):
+    asked, model = questions(*draw(count, 2, torch.Generator().manual_seed(9))), Watched(base_model())
+    new, logs = (x.clone() for x in sample_group(model, asked, group, length, torch.Generator().manual_seed(3), temperature))
+    again = read_again(base_model(), asked, new, temperature)
+    mask = written(new) > 0
+    off = (logs - again)[mask].abs().max()
+    used = sum(rows * columns for rows, columns in model.calls)
+    return {
+        "rows": len(new), "at most": new.shape[1] <= length, "ends": ends_well(new), "logs": bool(off < 1e-3),
+        "read once": used <= count * asked.shape[1] + count * group * new.shape[1],
+        "early": new.shape[1] < 60,
+    }  # fmt: skip
+
+
+def probe():
+    return {
+        "usual": outcome(5, 3, 30, 1.0),  # because: several prompts with a group each
+        "one prompt": outcome(1, 6, 30, 1.0),  # because: one prompt
+        "group of one": outcome(4, 1, 30, 1.0),  # because: a group of one text
+        "warm": outcome(4, 3, 30, 1.5),  # because: a temperature above 1
+        "cold": outcome(4, 3, 30, 0.5),  # because: a temperature below 1
+        "short": outcome(4, 3, 1, 1.0),  # because: one token only
+        "long": outcome(2, 2, 60, 0.2),  # because: much room that no text needs
+    }
+
+
+def visible():
+    return outcome(3, 4, 40, 1.0)
+
+# %% [markdown]
+# What does sharing save? Both ways draw the same 256 texts.
+
+# %% tags=["experiment"]
+lab.needs("sample_group")
+asked = questions(*draw(lab.budget(full=32, quick=4), 4, torch.Generator().manual_seed(2)))
+for name, prompts, group in (("each question read once", asked, 8), ("read for each text", asked.repeat_interleave(8, 0), 1)):
+    watched, begin = Watched(base), time.perf_counter()
+    sample_group(watched, prompts, group, room(4), torch.Generator().manual_seed(0))
+    used = sum(rows * columns for rows, columns in watched.calls)
+    print(f"{name:<24}{used:>7,} tokens through the model, {time.perf_counter() - begin:.2f} s")
+
+# %% [markdown]
+# About a quarter is saved here, where questions are short. A large model reads a question of hundreds of tokens, in a pass
+# that the whole group shares; what remains are the new tokens, one pass each.
+#
+# Now look at what the base model writes.
+
+# %% tags=["experiment"]
+lab.needs("sample_group", "verify")
+asked = draw(4, 3, torch.Generator().manual_seed(4))
+new, _ = sample_group(base, questions(*asked), 6, room(3), torch.Generator().manual_seed(0))
+texts, truth = texts_of(new), running(*asked)[:, -1].tolist()
+for i, question in enumerate(questions(*asked).tolist()):
+    marks = [f"{text} {'✓' if verify(text, truth[i]) else '✗'}" for text in texts[6 * i : 6 * i + 6]]
+    print(f"{show(question)} ({truth[i]:02d})  " + "   ".join(marks))
+
+# %% [markdown]
+# About half of the texts answer at once, and are nearly always wrong. The chains are right more often, and where they fail,
+# it is mostly in a tens digit of a later step.
+#
+# ## 3 · One try or many
+#
+# *Pass@k* (k次通过率): the chance that at least one of $k$ texts is right. Drawing exactly $k$ texts and looking gives a noisy
+# estimate. @chen2021evaluating draw $n > k$ texts once, count the right ones, $c$, and ask: if $k$ of these $n$ are drawn,
+# without putting one back, how often is a right one among them? Of all $\binom{n}{k}$ choices, $\binom{n-c}{k}$ have none:
+#
+# $$\widehat{\text{pass@}k} = 1 - \binom{n-c}{k} \Big/ \binom{n}{k}$$
+#
+# <details><summary>Hint 1</summary>Fewer than k wrong texts: then every choice has a right one.</details>
+# <details><summary>Hint 2</summary><code>math.comb(n, k)</code> is exact for whole numbers of any size.</details>
+# <details><summary>Hint 3</summary>Or a product: the first is wrong with chance (n-c)/n, the second with (n-c-1)/(n-1), …</details>
+
+# %% tags=["exercise:pass_at_k"]
+def pass_at_k(n, right, k):
+    """The chance that at least one of k texts is right, estimated from n texts of which `right` were right.
+
+    n, right, k: int, 0 ≤ right ≤ n, 1 ≤ k ≤ n. The k are drawn from the n without putting one back. Returns float.
+
+    Example: pass_at_k(4, 1, 2) is 0.5: of the six pairs out of four texts, three have the right one.
     """
     ### BEGIN SOLUTION
-    ids = torch.cat([prompts, new], 1)
-    logits = model(ids[:, :-1]).logits[:, prompts.shape[1] - 1 :].float()
-    return logits.log_softmax(-1).gather(2, new[..., None])[..., 0]
+    if n - right < k:
+        return 1.0
+    return 1.0 - math.prod((n - right - i) / (n - i) for i in range(k))
     ### END SOLUTION
+
+# %% tags=["tests:pass_at_k:1"]
+with lab.test("pass_at_k"):
+    for n, right, k, want in ((4, 1, 2, 0.5), (10, 3, 1, 0.3), (5, 0, 3, 0.0), (5, 5, 5, 1.0), (6, 4, 3, 1.0), (64, 1, 64, 1.0)):
+        lab.expect_close(pass_at_k(n, right, k), want, f"pass_at_k({n}, {right}, {k})")
+    lab.expect_close(pass_at_k(2000, 10, 100), 1 - 0.5979, "pass_at_k(2000, 10, 100)", 1e-3)
+    assert isinstance(pass_at_k(4, 1, 2), float), "return a float"
+
+# %% tags=["hidden:pass_at_k:2"]
+def probe():
+    return {
+        "usual": [pass_at_k(16, c, k) for c in (1, 3, 9) for k in (2, 4, 8)],  # because: some right, some wrong
+        "one": [pass_at_k(16, c, 1) for c in (0, 5, 16)],  # because: k of one
+        "all": [pass_at_k(12, c, 12) for c in (0, 1, 12)],  # because: all texts are taken
+        "few wrong": [pass_at_k(12, 10, k) for k in (2, 3)],  # because: fewer wrong texts than k
+        "large": [pass_at_k(3000, 7, 400)],  # because: thousands of texts
+    }
+
+
+def visible():
+    return [pass_at_k(4, 1, 2), pass_at_k(10, 3, 1), pass_at_k(5, 0, 3), pass_at_k(6, 4, 3), pass_at_k(2000, 10, 100)]
+
+# %% [markdown]
+# A tempting shortcut is $1 - (1 - c/n)^k$. **Predict:** is it too high or too low on average? Suppose every text is right
+# with chance 0.1; then pass@8 is $1 - 0.9^8$. Draw 16 texts, estimate in both ways, 20,000 times.
+
+# %%
+my_guess = ""  # "too high" or "too low"
+
+# %% tags=["experiment"]
+lab.needs("pass_at_k")
+found = np.random.default_rng(0).binomial(16, 0.1, 20_000)
+unbiased, shortcut = (np.array([f(c) for c in range(17)])[found] for f in (lambda c: pass_at_k(16, c, 8), lambda c: 1 - (1 - c / 16) ** 8))
+for name, values in (("unbiased", unbiased), ("shortcut", shortcut)):
+    print("{:<9} mean {:.3f} [{:.3f}, {:.3f}]".format(name, *scoring.mean(values)), f"(right: {1 - 0.9**8:.3f})")
+
+# %% [markdown]
+# The shortcut is too low: with $c$ random, $(1 - c/n)^k$ is on average larger than $(1 - p)^k$, because the power is a convex
+# function (Jensen's inequality). The other estimator is right on average for every $p$.
+#
+# ## 4 · Learn from your own right answers
+#
+# The simplest method: draw texts, keep the right ones, train on them as if a teacher had written them. This is *rejection
+# sampling* (拒绝采样); repeated in rounds, each with the model of the last one, it is STaR [@zelikman2022star]. Two details
+# decide how well it works [@yuan2023scaling]: repeated texts teach nothing new, and easy problems would crowd out the hard ones.
+#
+# <details><summary>Hint 1</summary>Go through the groups one after another; for each remember which texts you have kept.</details>
+# <details><summary>Hint 2</summary>A <code>set</code> of this group's kept texts says what repeats, and its size how many there are.</details>
 
 # %% tags=["exercise:kept"]
 def kept(texts, rewards, group, most):
@@ -183,6 +484,50 @@ def kept(texts, rewards, group, most):
     return places
     ### END SOLUTION
 
+# %% tags=["tests:kept:1"]
+with lab.test("kept"):
+    got = kept(["a", "b", "a", "c", "b", "d"], [1, 1, 1, 0, 1, 1], 3, 2)
+    assert list(got) == [0, 1, 4, 5], f"the example should give [0, 1, 4, 5], but it gives {got}"
+    got = kept(["a", "a", "b", "c"], [1.0, 1.0, 1.0, 1.0], 4, 2)
+    assert list(got) == [0, 2], f"first leave out what repeats, then count to `most`: [0, 2], not {got}"
+    got = kept(["a", "a"], [0.0, 1.0], 2, 1)
+    assert list(got) == [1], f"a wrong text does not count as an earlier one: [1], not {got}"
+    assert list(kept(["a", "b"], [0.0, 0.0], 2, 4)) == [], "nothing right: nothing kept"
+
+# %% tags=["hidden:kept:2"]
+def probe():
+    words = list("abacabadabacabae")
+    return {
+        "usual": kept(words, [1, 0, 1, 1, 1, 1, 0, 1] * 2, 4, 2),  # because: four problems, some texts wrong, some repeated
+        "many": kept(words, [1] * 16, 8, 8),  # because: room for all that differ
+        "one": kept(words, [0, 1] * 8, 4, 1),  # because: one text per problem
+        "same text": kept(["x"] * 6, [1] * 6, 2, 2),  # because: one text for all problems
+        "wrong first": kept(list("xxyxzxyz"), [0, 1, 1, 1, 0, 0, 1, 1], 4, 3),  # because: the same text, once not rewarded
+        "none": kept(words, [0] * 16, 4, 2),  # because: nothing is right
+    }
+
+
+def visible():
+    return [kept(["a", "b", "a", "c", "b", "d"], [1, 1, 1, 0, 1, 1], 3, 2), kept(["a", "a", "b", "c"], [1.0] * 4, 4, 2)]
+
+# %% [markdown]
+# ## 5 · Better than expected
+#
+# Rejection sampling learns from right texts only. *REINFORCE* (策略梯度) [@williams1992simple] also learns from wrong ones: it
+# raises the log-probability of each text in proportion to its *advantage* (优势), the reward minus what was expected (the
+# lecture derives it). What to expect is what methods differ in. GRPO [@shao2024deepseekmath] takes the mean of the group: a
+# problem's own difficulty drops out.
+#
+# **Predict:** a group of four has the rewards 1, 0, 0, 0; another 1, 1, 1, 1. Which texts of which group are changed most by
+# GRPO, with the standard deviation and without it?
+
+# %%
+my_guess = ""
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which dimension is the group? Keep it while you take the mean, so that the shapes fit.</details>
+# <details><summary>Hint 2</summary><code>rewards.mean(1, keepdim=True)</code>, <code>rewards.std(1, keepdim=True)</code>.</details>
+
 # %% tags=["exercise:advantages"]
 def advantages(rewards, kind):
     """How much better than expected was each text?
@@ -204,6 +549,134 @@ def advantages(rewards, kind):
     centred = rewards - rewards.mean(1, keepdim=True)
     return centred / (rewards.std(1, keepdim=True) + 1e-4) if kind == "group, std" else centred
     ### END SOLUTION
+
+# %% tags=["tests:advantages:1"]
+with lab.test("advantages"):
+    rewards = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
+    before = rewards.clone()
+    for kind, want in (
+        ("reward", rewards),
+        ("batch", rewards - 7 / 12),
+        ("group", torch.tensor([[0.75, -0.25, -0.25, -0.25], [0.0] * 4, [0.5, 0.5, -0.5, -0.5]])),
+        ("group, std", torch.tensor([[1.4997, -0.4999, -0.4999, -0.4999], [0.0] * 4, [0.8659, 0.8659, -0.8659, -0.8659]])),
+    ):
+        lab.expect_close(advantages(rewards, kind), want, f'advantages of kind "{kind}"', 1e-3, 1e-4)
+    got = advantages(rewards, "reward")
+    got += 1
+    assert torch.equal(rewards, before), "the rewards that you were given must stay as they are: return a new tensor"
+
+# %% tags=["hidden:advantages:2"]
+def untouched():
+    given = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    for kind in ("reward", "batch", "group", "group, std"):
+        got = advantages(given, kind)
+        got += 1
+    return given
+
+
+def probe():
+    g = torch.Generator().manual_seed(2)
+    shares, coins = torch.rand(4, 6, generator=g), (torch.rand(5, 3, generator=g) < 0.4).float()
+    kinds = ("reward", "batch", "group", "group, std")
+    return {
+        "shares": [advantages(shares, kind) for kind in kinds],  # because: rewards between 0 and 1
+        "coins": [advantages(coins, kind) for kind in kinds],  # because: rewards of 0 and 1, not as many texts as problems
+        "equal": [advantages(torch.ones(2, 4), kind) for kind in kinds],  # because: equal rewards everywhere
+        "one problem": [advantages(shares[:1], kind) for kind in kinds],  # because: one problem
+        "given": untouched(),  # because: the tensor you were given, which must stay as it was
+    }
+
+
+def visible():
+    rewards = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
+    return [advantages(rewards, kind) for kind in ("reward", "batch", "group", "group, std")]
+
+# %% [markdown]
+# A group whose texts are all right, or all wrong, teaches nothing: the advantages are 0. Without the standard deviation, a
+# group of one right text among four moves more (0.75) than one of two (0.5) for its rare right text. With it, both differences
+# grow, the rare one most: 1.50 against 0.87. That is the *difficulty bias* (难度偏差) which @liu2025understanding describe.
+#
+# ## 6 · The loss
+#
+# First the log-probabilities of what was written, this time with gradient.
+#
+# <details><summary>Hint 1</summary>The logits at a position are about the <i>next</i> token.</details>
+# <details><summary>Hint 2</summary>With m prompt tokens, the first new token is predicted at position m - 1.</details>
+# <details><summary>Hint 3</summary><code>logits.log_softmax(-1).gather(2, new[..., None])[..., 0]</code></details>
+
+# %% tags=["exercise:log_probs"]
+def log_probs(model, prompts, new):
+    """Log-probabilities of tokens behind prompts, with gradient.
+
+    prompts: int64 (n, m). new: int64 (n, k), what was written behind them. Returns float32 (n, k): the natural logarithm of
+    the probability of new[i, j], given prompts[i] and new[i, :j]. One pass of the model.
+
+    Example: exp(log_probs(model, prompts, new))[:, 0] is the probability of each first new token.
+    """
+    ### BEGIN SOLUTION
+    ids = torch.cat([prompts, new], 1)
+    logits = model(ids[:, :-1]).logits[:, prompts.shape[1] - 1 :].float()
+    return logits.log_softmax(-1).gather(2, new[..., None])[..., 0]
+    ### END SOLUTION
+
+# %% tags=["tests:log_probs:1"]
+with lab.test("log_probs"):
+    asked, model = questions(*draw(2, 2, torch.Generator().manual_seed(1))), base_model()
+    new = demonstrations(draw(2, 2, torch.Generator().manual_seed(1)), "chain")[:, asked.shape[1] :]
+    got = log_probs(model, asked, new)
+    assert got.shape == new.shape, f"one number for each new token: {tuple(new.shape)}, not {tuple(got.shape)}"
+    assert got.requires_grad, "the loss needs a gradient: no torch.no_grad() and no detach()"
+    want = torch.stack([model(torch.cat([asked, new[:, :j]], 1)).logits[:, -1].log_softmax(-1)[[0, 1], new[:, j]]
+                        for j in range(new.shape[1])], 1)  # fmt: skip
+    lab.expect_close(got.detach(), want.detach(), "log_probs, against one pass for each token", 1e-4, 1e-4)
+
+# %% tags=["hidden:log_probs:2"]
+def probe():
+    torch.manual_seed(3)
+    g, model = torch.Generator().manual_seed(4), decoder()
+
+    def some(rows, before, behind):
+        return [torch.randint(0, len(TOKENS), (rows, n), generator=g) for n in (before, behind)]
+
+    cases = {
+        "usual": log_probs(model, *some(3, 7, 9)),  # because: several rows
+        "one token": log_probs(model, *some(3, 7, 1)),  # because: one new token
+        "one row": log_probs(model, *some(1, 1, 5)),  # because: a prompt of one token
+    }
+    return {name: got.detach() for name, got in cases.items()} | {"gradient": cases["usual"].requires_grad}  # because: gradient
+
+
+def visible():
+    asked = questions(*draw(2, 2, torch.Generator().manual_seed(1)))
+    new = demonstrations(draw(2, 2, torch.Generator().manual_seed(1)), "chain")[:, asked.shape[1] :]
+    return log_probs(base_model(), asked, new).detach()
+
+
+def near(got, want):
+    assert got.shape == want.shape and np.abs(got - want).max() < 1e-3
+
+
+def check(got, want):
+    assert got["gradient"] is True
+    for name in ("usual", "one token", "one row"):
+        near(got[name], want[name])
+
+
+check_visible = near
+
+# %% [markdown]
+# Now the loss. A batch of texts is used for several updates, so the model that is trained has moved away from the one that
+# wrote them: the *ratio* corrects for that, and the *clipping* (裁剪; PPO, chapter 3) takes the gradient of a token away when
+# its ratio has gone far enough in the direction that its advantage asks for. The KL penalty (KL惩罚) pulls back to the base
+# model, by the estimator of @schulman2020approximating that is never negative.
+#
+# Note what is divided by what. GRPO divides each text's sum by the text's *own length*: a token of a short text weighs more
+# than one of a long text. Dr. GRPO [@liu2025understanding] divides by a constant.
+#
+# <details><summary>Hint 1</summary>Everything up to the sum is (texts, tokens); make the advantage a column first.</details>
+# <details><summary>Hint 2</summary>The minimum is taken of the two <i>products</i>, not of the ratios: for a negative advantage the
+# other one is smaller.</details>
+# <details><summary>Hint 3</summary><code>torch.minimum(ratio * a, ratio.clamp(1 - low, 1 + high) * a)</code></details>
 
 # %% tags=["exercise:policy_loss"]
 def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), reference=None, beta=0.0):
@@ -229,19 +702,134 @@ def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), referen
     return (each / (mask.sum(1) if length is None else length)).mean()
     ### END SOLUTION
 
-# %% tags=["exercise:pass_at_k"]
-def pass_at_k(n, right, k):
-    """The chance that at least one of k texts is right, estimated from n texts of which `right` were right.
+# %% tags=["tests:policy_loss:2"]
+with lab.test("policy_loss"):
+    new = torch.tensor([[-1.0, -0.5], [-2.0, -1.0]])
+    gain, all_count = torch.tensor([1.0, -1.0]), torch.ones(2, 2)
+    lab.expect_close(policy_loss(new, new, gain, all_count), torch.tensor(0.0), "new = old, advantages 1 and -1")
+    up = new + torch.tensor([[0.5, 0.0], [0.0, 0.0]])
+    got = policy_loss(up, new, torch.tensor([1.0, 0.0]), all_count)
+    lab.expect_close(got, torch.tensor(-(1.2 + 1.0) / 4), "a ratio of 1.65 with advantage 1 counts as 1.2")
+    got = policy_loss(up, new, torch.tensor([-1.0, 0.0]), all_count)
+    lab.expect_close(got, torch.tensor((1.64872 + 1.0) / 4), "a ratio of 1.65 with advantage -1 counts in full")
+    got = policy_loss(up, new, torch.tensor([1.0, 0.0]), all_count, clip=(0.2, 0.4))
+    lab.expect_close(got, torch.tensor(-(1.4 + 1.0) / 4), "clip (0.2, 0.4): up to 1.4, down to 0.8")
+    half = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    got = policy_loss(new, new, torch.tensor([1.0, 3.0]), half)
+    lab.expect_close(got, torch.tensor(-2.0), "texts of one and two tokens: each divided by its own length, then the mean")
+    got = policy_loss(new, new, torch.tensor([1.0, 3.0]), half, length=4)
+    lab.expect_close(got, torch.tensor(-(1 / 4 + 6 / 4) / 2), "length=4: each text's sum divided by 4")
+    got = policy_loss(new, new, torch.zeros(2), all_count, reference=new + 0.5, beta=2.0)
+    lab.expect_close(got, torch.tensor(2 * (math.exp(0.5) - 1.5)), "the KL term where the reference gives 0.5 nats more")
+    moving = new.clone().requires_grad_()
+    policy_loss(moving, new - 0.5, torch.tensor([1.0, -1.0]), all_count).backward()
+    assert moving.grad[0].abs().sum() == 0, "beyond the clip, in the direction that the advantage asks for: no gradient"
+    assert (moving.grad[1] > 0).all(), "a text with a negative advantage becomes less probable: its gradient is positive"
 
-    n, right, k: int, 0 ≤ right ≤ n, 1 ≤ k ≤ n. The k are drawn from the n without putting one back. Returns float.
+# %% tags=["hidden:policy_loss:4"]
+def probe():
+    g = torch.Generator().manual_seed(6)
+    new, old, anchor = (-3 * torch.rand(5, 7, generator=g) for _ in range(3))
+    gain, mask = torch.randn(5, generator=g), (torch.arange(7) < torch.tensor([[7], [3], [1], [5], [6]])).float()
 
-    Example: pass_at_k(4, 1, 2) is 0.5: of the six pairs out of four texts, three have the right one.
-    """
-    ### BEGIN SOLUTION
-    if n - right < k:
-        return 1.0
-    return 1.0 - math.prod((n - right - i) / (n - i) for i in range(k))
-    ### END SOLUTION
+    def slope(**more):
+        moving = new.clone().requires_grad_()
+        policy_loss(moving, old, gain, mask, **more).backward()
+        return moving.grad
+
+    return {
+        "grpo": [policy_loss(new, old, gain, mask), slope()],  # because: texts of different lengths
+        "constant": [policy_loss(new, old, gain, mask, length=9)],  # because: a constant length
+        "wide": [policy_loss(new, old, gain, mask, clip=(0.1, 0.6))],  # because: two different limits
+        "penalty": [policy_loss(new, old, gain, mask, reference=anchor, beta=0.3), slope(reference=anchor, beta=0.3)],  # because: a KL penalty
+        "both": [policy_loss(new, old, gain, mask, length=9, clip=(0.3, 0.1), reference=anchor, beta=1.5)],  # because: all together
+    }
+
+
+def visible():
+    new = torch.tensor([[-1.0, -0.5], [-2.0, -1.0]])
+    up, half = new + torch.tensor([[0.5, 0.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    return [
+        policy_loss(up, new, torch.tensor([1.0, 0.0]), torch.ones(2, 2)), policy_loss(up, new, torch.tensor([-1.0, 0.0]), torch.ones(2, 2)),
+        policy_loss(new, new, torch.tensor([1.0, 3.0]), half), policy_loss(new, new, torch.tensor([1.0, 3.0]), half, length=4),
+        policy_loss(new, new, torch.zeros(2), torch.ones(2, 2), reference=new + 0.5, beta=2.0),
+    ]  # fmt: skip
+
+# %% [markdown]
+# ### The same loss from TRL
+#
+# TRL's trainer, a model that has moved a little, one batch of texts: its loss and yours, for GRPO and for Dr. GRPO, with two
+# limits of the clip and with the KL penalty.
+
+# %% tags=["experiment", "hide-input"]
+def letters():
+    """Our signs as a tokenizer, which the trainer asks for."""
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({sign: i for i, sign in enumerate(TOKENS)}, unk_token="."))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("."), "isolated")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=".", pad_token=".")
+
+
+def by_trl(model, batch, kind, folder):
+    """TRL's loss of a batch, and the model that it made it with."""
+    settings = dict(loss_type=kind, beta=0.0, use_bias_correction_kl=False, epsilon=0.2, epsilon_high=0.28, max_completion_length=room(3), num_generations=4)
+    quiet = dict(per_device_train_batch_size=16, report_to="none", bf16=False, dataloader_pin_memory=False)
+    trainer = GRPOTrainer(
+        model, lambda completions, **more: [0.0] * len(completions), args=GRPOConfig(folder, **settings, **quiet),
+        train_dataset=datasets.Dataset.from_list([{"prompt": "34+8*7?"}] * 16), processing_class=letters(),
+    )  # fmt: skip
+    trainer.current_gradient_accumulation_steps, trainer.beta = 1, 0.04  # set here: else it looks for the reference on a hub
+    return float(trainer._compute_loss(trainer.model, batch)), trainer.model
+
+# %% tags=["experiment"]
+lab.needs("sample_group", "advantages", "log_probs", "policy_loss")
+if importlib.util.find_spec("trl"):
+    import tokenizers
+    from trl import GRPOConfig, GRPOTrainer
+
+    datasets.disable_progress_bars()
+    asked = questions(*draw(4, 3, torch.Generator().manual_seed(0)))
+    new, old = (x.clone() for x in sample_group(base, asked, 4, room(3), torch.Generator().manual_seed(0)))
+    asked, mask = asked.repeat_interleave(4, 0), written(new)
+    gain = advantages(torch.rand(4, 4, generator=torch.Generator().manual_seed(1)), "group, std").flatten()
+    anchor = log_probs(base, asked, new).detach()
+    batch = dict(
+        prompt_ids=asked, prompt_mask=torch.ones_like(asked), completion_ids=new, completion_mask=mask.long(), advantages=gain,
+        old_per_token_logps=old, ref_per_token_logps=anchor, num_items_in_batch=mask.sum(),
+    )  # fmt: skip
+    for kind, length in (("grpo", None), ("dr_grpo", room(3))):
+        moved = base_model()
+        with torch.no_grad():
+            _ = [weights.mul_(1.02) for weights in moved.parameters()]
+        with tempfile.TemporaryDirectory() as folder:
+            theirs, moved = by_trl(moved, batch, kind, folder)
+        with torch.no_grad():
+            yours = float(policy_loss(log_probs(moved, asked, new), old, gain, mask, length, (0.2, 0.28), anchor, 0.04))
+        print(f"{kind:<8} yours {yours:+.7f}, TRL {theirs:+.7f}")
+        assert abs(yours - theirs) < 1e-5
+else:
+    print("TRL is not installed here: nothing to compare with.")
+
+# %% [markdown]
+# Equal to the last digits of 32-bit numbers. (The cell sets `use_bias_correction_kl=False`: by default TRL multiplies the KL
+# term by the ratio, as DeepSeek-V3.2 does, so that its gradient is that of the KL divergence itself; our loss is the older,
+# plain form.)
+#
+# ## 7 · Ten methods, one loop
+#
+# Everything is there. The next two cells are folded. `METHODS` says how ten methods differ, and `train` is one loop for all:
+# draw 256 texts about 32 problems of two, three or four steps, reward them, and update four times on a quarter of them each.
+#
+# | method | texts by | weight of a text | divided by |
+# |---|---|---|---|
+# | rejection sampling | the base model | 1 if kept | a constant |
+# | STaR, 4 rounds | the last round's model | 1 if kept | a constant |
+# | REINFORCE, no baseline | the newest model | reward | a constant |
+# | REINFORCE, batch baseline | the newest model | reward − mean of the batch | a constant |
+# | Dr. GRPO | the newest model | reward − mean of the group | a constant |
+# | GRPO, no std | the newest model | reward − mean of the group | own length |
+# | GRPO | the newest model | (reward − mean of the group) / std | own length |
+#
+# and GRPO with a KL penalty, or without clipping.
 
 # %% tags=["ladder", "hide-input"]
 def written(new):
@@ -276,20 +864,20 @@ METHODS = {  # kind of advantage, and what differs from: own policy samples, con
     "Dr. GRPO": dict(kind="group"),
     "GRPO, KL": dict(kind="group, std", own_length=True, beta=0.04),
     "GRPO, no clipping": dict(kind="group, std", own_length=True, clip=(1.0, 1e9)),
-    "GRPO, one update": dict(kind="group, std", own_length=True, updates=1),
 }
 TRAINED = (2, 3, 4)  # steps of the problems that methods are trained on, in turn
 PROBLEMS, GROUP, ROUNDS, MOST = 32, 8, 4, 4
 
 
-def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_right, spare=4, **changes):
+def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_right, spare=4, writer=None, **changes):
     """The base model, trained with a method until `budget` tokens have been sampled, PROBLEMS · GROUP texts at a time.
 
+    `writer`: another model that writes in place of the base model, for methods that do not write themselves.
     `watch(tokens, model, log)` is called before the first batch and after each one; `log` has the batch's texts and rewards.
     """
     plan = dict(own_length=False, beta=0.0, sampler="policy", clip=(0.2, 0.2), updates=4) | METHODS[method] | changes
     model, generator, tokens, batch, rounds = base_model(), torch.Generator().manual_seed(seed), 0, 0, 0
-    reference, sampler = base_model(), model if plan["sampler"] == "policy" else base_model()
+    reference, sampler = base_model(), model if plan["sampler"] == "policy" else writer or base_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.0)
     watch(0, model, {})
     while tokens < budget:
@@ -325,3 +913,467 @@ def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_rig
             optimizer.step()
         watch(tokens, model, {"texts": texts, "rewards": rewards})
     return model
+
+# %% [markdown]
+# ### Live: what do the first 60,000 tokens change?
+#
+# Three methods, one seed, about a quarter of a minute each. **Predict:** what changes first, the share of texts with steps or
+# the share of right answers among the texts with steps?
+
+# %%
+my_guess = ""
+
+# %% tags=["experiment"]
+lab.needs("verify", "sample_group", "kept", "advantages", "log_probs", "policy_loss")
+rows = []
+for method in ("rejection sampling", "REINFORCE, no baseline", "GRPO"):
+
+    def note(tokens, model, log, method=method):
+        if log:
+            chains = [text for text in log["texts"] if "=" in text]
+            right = [r for r, text in zip(log["rewards"].tolist(), log["texts"], strict=True) if "=" in text]
+            rows.append((method, tokens, len(chains) / len(log["texts"]), sum(right) / max(1, len(right)), float(log["rewards"].mean())))
+
+    train(method, 3e-4, 0, lab.budget(full=60_000, quick=6_000), note)
+live = pd.DataFrame(rows, columns=["method", "sampled tokens", "with steps", "right, of those with steps", "reward"])
+fig, axes = plt.subplots(1, 3, figsize=(13, 3.8), sharey=True)
+for ax, what in zip(axes, ("with steps", "right, of those with steps", "reward"), strict=True):
+    for i, (method, part) in enumerate(live.groupby("method", sort=False)):
+        ax.plot(part["sampled tokens"], part[what].rolling(3, min_periods=1).mean(), label=method, color=plots.COLORS[i],
+                linestyle=plots.LINES[i], marker=plots.MARKERS[i])  # fmt: skip
+    ax.set(title=f"share of texts: {what}", xlabel="sampled tokens", ylim=(0, 1.02))
+axes[0].set_ylabel("share of the batch (mean of three)")
+axes[0].legend(fontsize=10)
+plt.show()
+
+# %% [markdown]
+# ## 8 · What five seeds say
+#
+# One seed and 60,000 tokens are an anecdote. `rewards.py` beside this lab ran the same loop for 320,000 sampled tokens, with
+# five seeds for each method. Each method's learning rate was searched first, with a seed of its own and on problems that are
+# used for nothing else. Two supervised runs see as many tokens of *demonstrations*, which no other method sees: chains by the
+# program, or the base model's own mixture of direct answers and chains. All are tested on the same 96 problems of three
+# and four steps, with 16 texts each.
+#
+# **Predict:** write the methods from best to worst by pass@1. Is any of them better than GRPO?
+
+# %%
+my_guess = []
+
+# %% tags=["experiment"]
+runs = tables.load("reasoning_runs")
+untrained = runs["method"].str.startswith("base")
+trained, raw = runs[~untrained], runs[untrained]  # of the base model the column "rate" has the temperature
+last = trained[trained["tokens"] == trained.groupby(["method", "seed"])["tokens"].transform("max")]
+rows = {}
+for method, part in last.groupby("method", sort=False):
+    rows[method] = {"rate": f"{part['rate'].iloc[0]:g}", "seeds": len(part)}
+    for what in ("pass_1", "pass_16", "longer", "length", "entropy"):
+        digits_ = 1 if what == "length" else 2
+        rows[method][what] = "{:.{d}f} [{:.{d}f}, {:.{d}f}]".format(*scoring.mean(part[what]), d=digits_)
+for (method, temperature), part in raw.groupby(["method", "rate"]):
+    one = part.iloc[0]
+    rows[f"{method}, temperature {temperature:g}"] = {"rate": "", "seeds": ""} | {
+        what: f"{one[what]:.{1 if what == 'length' else 2}f}" for what in ("pass_1", "pass_16", "longer", "length", "entropy")
+    }
+pd.DataFrame(rows).T.sort_values("pass_1", ascending=False)
+
+# %% [markdown]
+# *pass_1* and *pass_16* are about problems of three and four steps; *longer* is pass@1 on problems of five and six steps, which
+# the methods' training does not contain (the base model's did); *length* is in tokens per text, *entropy* in nats per token.
+# Brackets: 95 % t intervals over seeds. They say how much a *run* varies; the 96 problems are the same for all.
+
+# %% tags=["experiment"]
+fig, axes = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
+groups = (
+    ["rejection sampling", "STaR", "REINFORCE, no baseline", "REINFORCE, batch baseline", "GRPO"],
+    ["SFT, chains", "SFT, as the base", "GRPO", "Dr. GRPO", "GRPO, KL"],
+)
+for ax, names in zip(axes, groups, strict=True):
+    for i, name in enumerate(names):
+        part = trained[trained["method"] == name].copy()
+        part["place"] = part.groupby("seed").cumcount()
+        means = part.groupby("place")[["tokens", "pass_1"]].mean()
+        ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=name)
+        ax.plot(part["tokens"] / 1000, part["pass_1"], color=plots.COLORS[i], linestyle="", marker=".", alpha=0.4)
+    for name, temperature in (("base", 0.1), ("base, chain begun", 1.0)):
+        level = raw[(raw["method"] == name) & (raw["rate"] == temperature)]["pass_1"].iloc[0]
+        ax.axhline(level, color="grey", linestyle=":", marker="")
+        ax.text(322, level + 0.004, f"{name}, temperature {temperature:g}", ha="right", fontsize=10)
+    ax.set(title="pass@1 at equal tokens (points: seeds)", xlabel="sampled tokens (thousand)")
+    ax.legend(fontsize=10)
+axes[0].set_ylabel("pass@1, three and four steps")
+plt.show()
+
+# %% tags=["experiment"]
+def against(first, second, what="pass_1"):
+    """Paired difference over seeds of two methods, in words."""
+    a, b = (last[last["method"] == name].set_index("seed")[what].sort_index() for name in (first, second))
+    both = a.index.intersection(b.index)
+    gain, low, high = scoring.paired(a[both], b[both])
+    verdict = "the first is higher" if low > 0 else "the second is higher" if high < 0 else "we cannot tell"
+    return f"{first} − {second}: {gain:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}"
+
+
+for pair in (
+    ("GRPO", "rejection sampling"), ("GRPO", "STaR"), ("GRPO", "REINFORCE, no baseline"), ("GRPO", "REINFORCE, batch baseline"),
+    ("GRPO", "GRPO, no std"), ("GRPO, no std", "Dr. GRPO"), ("GRPO", "GRPO, KL"), ("GRPO", "GRPO, no clipping"),
+    ("GRPO", "SFT, as the base"), ("SFT, chains", "GRPO"),
+):  # fmt: skip
+    print(against(*pair))
+
+# %% [markdown]
+# Read the table from the bottom, then the printed differences.
+#
+# - **It is not simply more training.** As many tokens of the base model's own kind of demonstrations help far less than
+#   GRPO. (That curve first falls, at the large rate that was best for it, and still rises at its end.)
+# - **Who writes matters.** Rejection sampling from the base model is below STaR, and STaR below the methods whose newest model
+#   writes; these intervals exclude 0.
+# - **Which policy gradient, we cannot tell.** Baseline or none, standard deviation or none, own length or a constant, clipping or
+#   none: the intervals contain 0, and they are narrow: a difference of five points would have been seen. Only the KL penalty,
+#   at the strength of @shao2024deepseekmath, has a price here.
+# - **A demonstration says more than a bit.** The program's chains teach most by far. But look at *longer*: on five and six
+#   steps, of which these demonstrations show none, that model falls *below* the base model, while GRPO's rises above it. (The two
+#   also differ in learning rate, tenfold; with the smaller rates of `reasoning_search` the loss is smaller. So we cannot say
+#   that imitation as such is the cause.)
+# - **The cheapest baseline is the strongest.** *Chain begun*: the untrained base model, to which the first sign of the chain is
+#   given with the question, so that it cannot answer at once. One token in the prompt does about what 320,000 tokens of GRPO did,
+#   and nearly greedy it does more.
+#
+# So what have the rewards taught? Mostly *which of two habits to follow*: begin with a step. That is a prompt turned into
+# parameters. The arithmetic inside the chains has hardly improved; the next figure, and the longer run below it, say more.
+#
+# ### What changes inside?
+
+# %% tags=["experiment"]
+fig, axes = plt.subplots(1, 3, figsize=(13.5, 4))
+for ax, (what, unit) in zip(axes, (("chains", "share of texts with steps"), ("length", "tokens per text"), ("entropy", "nats per token")), strict=True):
+    for i, name in enumerate(("GRPO", "Dr. GRPO", "GRPO, KL", "STaR", "SFT, as the base")):
+        part = trained[trained["method"] == name].copy()
+        part["place"] = part.groupby("seed").cumcount()
+        means = part.groupby("place")[["tokens", what]].mean()
+        ax.plot(means["tokens"] / 1000, means[what], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=name)
+    ax.set(title=f"{what}, mean of the seeds", xlabel="sampled tokens (thousand)", ylabel=unit)
+axes[2].legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# Within about 100,000 tokens nearly all texts have steps, and the length follows: it grows because the model decides to
+# write steps, and then stays, as each problem has so many steps and no more. The entropy falls to less than half, least with the
+# KL penalty. A part of that is the first token, which had two answers; the rest is that every token became surer.
+#
+# ### Longer, and three controls
+#
+# A run three times as long; a run with *random* rewards, a coin for each text; and *distillation* (蒸馏): the base model imitates
+# right texts of a model that GRPO has trained. **Predict:** which of the three raises pass@1?
+
+# %%
+my_guess = []
+
+# %% tags=["experiment"]
+extra = tables.load("reasoning_extra")
+fig, ax = plt.subplots(figsize=(9, 4.4))
+for i, (name, part) in enumerate(extra.groupby("method", sort=False)):
+    part = part.assign(place=part.groupby("seed").cumcount())
+    means = part.groupby("place")[["tokens", "pass_1"]].mean()
+    label = f"{name} ({part['seed'].nunique()} seeds)"
+    ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=label)
+    ax.plot(part["tokens"] / 1000, part["pass_1"], color=plots.COLORS[i], linestyle="", marker=plots.MARKERS[i], alpha=0.6)
+level = raw[(raw["method"] == "base, chain begun") & (raw["rate"] == 1)]["pass_1"].iloc[0]
+ax.axhline(level, color="grey", linestyle=":", marker="")
+ax.text(1000, level + 0.004, "base, chain begun", ha="right", fontsize=10)
+ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="share of right texts")
+ax.legend(fontsize=10)
+plt.show()
+
+# %% [markdown]
+# @@read_extra@@
+#
+# ## 9 · Sharper, or able to do more?
+#
+# A large model after reinforcement learning beats its base model at pass@1; at pass@k with a large $k$ the base model often
+# catches up or wins [@yue2025does]. Is that so here? 96 other problems, 64 texts for each.
+#
+# **Predict:** at which $k$ do the two curves meet, if they do?
+
+# %%
+my_guess = None
+
+# %% tags=["experiment"]
+lab.needs("pass_at_k")
+problems = tables.load("reasoning_problems")
+problems = problems[~problems["method"].str.startswith("base") | (problems["rate"] == 1)]
+SIZES = [1, 2, 4, 8, 16, 32, 64]
+curves = {
+    (method, seed): np.array([[pass_at_k(64, c, k) for k in SIZES] for c in part["right"]])
+    for (method, seed), part in problems.groupby(["method", "seed"], sort=False)
+}
+fig, ax = plt.subplots(figsize=(8, 4.4))
+for i, method in enumerate(("base", "base, chain begun", "GRPO", "STaR", "SFT, chains")):
+    means = np.array([curve.mean(0) for (name, _), curve in curves.items() if name == method])
+    ax.plot(SIZES, means.mean(0), color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=method)
+    ax.plot(SIZES, means.T, color=plots.COLORS[i], linestyle="", marker=".", alpha=0.5)
+ax.set(title="pass@k of 96 problems, 64 texts each (points: seeds)", xlabel="k", ylabel="pass@k", xscale="log")
+ax.set_xticks(SIZES, [str(k) for k in SIZES])
+ax.minorticks_off()
+ax.legend(loc="lower right")
+plt.show()
+for k in (1, 16, 64):
+    place = SIZES.index(k)
+    after = np.mean([curve[:, place] for (name, _), curve in curves.items() if name == "GRPO"], axis=0)
+    gain, low, high = scoring.paired(after, curves["base", 0][:, place])
+    verdict = "GRPO is higher" if low > 0 else "the base model is higher" if high < 0 else "we cannot tell"
+    print(f"pass@{k}, GRPO (mean of seeds) − base, over problems: {gain:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
+
+# %% [markdown]
+# The same picture as in large models: GRPO is far ahead with one text, the lead shrinks with $k$, and with 64 texts the *base
+# model* is ahead. Among its many and varied texts there is a right one for nearly every problem; GRPO's texts have become alike.
+# STaR gives up less variety. The program's chains brought something that the base model's texts do not contain: that model
+# is ahead at every $k$ up to 16 (at 64 all are near 1).
+#
+# Note the unit of these intervals: problems, 96 of them. And note how @yue2025does must be read: a lower pass@64 does not mean that a
+# problem *cannot* be solved any more, but that it is solved less often.
+#
+# ## 10 · A reward that can be gamed
+#
+# "Show your work" sounds like a good idea: half of the reward for the right answer, the other half for steps, 0.05 for each
+# equation, up to ten. GRPO, the same rate, three seeds, and room for about eight equations. **Predict:** draw two curves over the training: what is paid, and
+# what is right.
+
+# %%
+my_guess = ""
+
+# %% tags=["experiment"]
+hacks = tables.load("reasoning_hacking")
+fig, axes = plt.subplots(1, 2, figsize=(12, 4.2), sharey=True)
+for ax, (reward, part) in zip(axes, hacks.groupby("reward", sort=False), strict=True):
+    part = part.assign(place=part.groupby("seed").cumcount())
+    for i, (what, label) in enumerate((("paid", "what pays_for_steps pays"), ("right", "right answers"))):
+        means = part.groupby("place")[["tokens", what]].mean()
+        ax.plot(means["tokens"] / 1000, means[what], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=label)
+        ax.plot(part["tokens"] / 1000, part[what], color=plots.COLORS[i], linestyle="", marker=".", alpha=0.5)
+    ax.set(title=f"trained for {reward}", xlabel="sampled tokens (thousand)")
+axes[0].set_ylabel("reward, or share of texts")
+axes[0].legend(fontsize=10)
+plt.show()
+gamed = hacks[hacks["reward"] == "pays_for_steps"]
+for tokens, part in gamed[gamed["seed"] == 0].groupby("tokens"):
+    print(f"after {tokens:>7,} tokens, {part['equations'].iloc[0]:.1f} equations per text:  {part['text_0'].iloc[0]}")
+
+# %% [markdown]
+# First both curves rise: steps help. Then the reward goes on rising, and the right answers *fall*, back to where the base model
+# was. Read the texts: the model found that the program counts the sign "=", not equations, and writes rows of it. Nobody
+# intended that, and nobody told it; 0.05 for each "=" was enough. The control, paid for right answers only, stays.
+#
+# Two lessons. The format reward was right *at first*, so a look at the first thousand tokens would not have shown the fault. And the
+# curve of the reward alone looks like success: plot what you *want* beside what you *pay*.
+#
+# ## 11 · Challenge: 30,000 tokens
+#
+# Your budget: 30,000 sampled tokens, about 2,000 short texts. Get the best pass@1 on new problems of three and four steps.
+# Anything that learns from *what the model itself wrote* is allowed: which problems are asked, how many texts for each, which
+# weights, which learning rate and schedule, how often a batch is used. (Demonstrations by the program are not: this is about
+# rewards.) You get the base model and a `Budget`, which draws texts, rewards and counts.
+#
+# Your score: pass@1, computed anew by the grader with another seed and other problems. The base model has about 0.2. Full
+# points from 0.36. Post your score.
+#
+# <details><summary>Hint 1</summary>The loop of <code>train</code>, with a budget in place of its own sampling, is a beginning.</details>
+# <details><summary>Hint 2</summary>Which problems teach most: those that are nearly never right, always right, or between?</details>
+# <details><summary>Hint 3</summary>With so few batches use each of them more than once; the clip is there for that.</details>
+
+# %%
+ALLOWED = 30_000
+
+
+class Budget:
+    """Draws texts of a model about new problems, rewards them, and counts their tokens."""
+
+    def __init__(self, tokens, seed):
+        self.left, self.generator = tokens, torch.Generator().manual_seed(seed)
+
+    def ask(self, model, steps, problems, group):
+        """`group` texts about each of some problems of so many steps, as a dict; None when the budget is spent.
+
+        prompts, new, old, mask: a row for each text (`old`: log-probabilities of what was drawn; `mask`: 1 up to END).
+        texts: list of str. rewards: float32 (problems, group).
+        """
+        if self.left <= 0:
+            return None
+        asked = draw(problems, steps, self.generator)
+        new, old = (x.clone() for x in sample_group(model, questions(*asked), group, room(steps), self.generator))
+        texts, truth = texts_of(new), running(*asked)[:, -1].repeat_interleave(group).tolist()
+        rewards = torch.tensor([verify(text, answer) for text, answer in zip(texts, truth, strict=True)])
+        self.left -= int(written(new).sum())
+        prompts = questions(*asked).repeat_interleave(group, 0)
+        return dict(prompts=prompts, new=new, old=old, mask=written(new), texts=texts, rewards=rewards.view(problems, group))
+
+# %% tags=["exercise:improve"]
+def improve(model, budget):
+    """Train a model with what it writes itself, until the budget is spent.
+
+    model: the base model. budget: a Budget; `budget.ask(model, steps, problems, group)` gives a batch, or None at the end.
+    Returns the trained model (the same or another one).
+    """
+    ### BEGIN SOLUTION
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
+    turn = 0
+    while (batch := budget.ask(model, (2, 3, 4)[turn % 3], 16, 8)) is not None:
+        turn += 1
+        gain = advantages(batch["rewards"], "group, std").flatten()
+        used = gain.nonzero()[:, 0]
+        for _ in range(2):
+            for part in used[torch.randperm(len(used), generator=budget.generator)].tensor_split(2):
+                if len(part) == 0:
+                    continue
+                logs = log_probs(model, batch["prompts"][part], batch["new"][part])
+                loss = policy_loss(logs, batch["old"][part], gain[part], batch["mask"][part])
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+    return model
+    ### END SOLUTION
+
+# %%
+def pass_1(model, seed):
+    """Share of right texts: 64 new problems of three steps and 64 of four, eight texts each."""
+    budget = Budget(10**9, seed)
+    return float(torch.stack([budget.ask(model, steps, 64, 8)["rewards"].mean() for steps in (3, 4)]).mean())
+
+# %% tags=["tests:improve:1"]
+with lab.test("improve"):
+    budget = Budget(ALLOWED, seed=1)
+    better = improve(base_model(), budget)
+    assert budget.left <= 0, f"{budget.left:,} tokens of the budget are left: ask until it gives None"
+    mine, before = pass_1(better, 10), pass_1(base_model(), 10)
+    print(f"pass@1: yours {mine:.3f}, the base model {before:.3f}")
+    assert mine >= 0.33, f"pass@1 is {mine:.3f}; you need 0.33, and the base model has {before:.3f}"
+
+# %% tags=["hidden:improve:3"]
+def probe():
+    budget = Budget(ALLOWED, seed=2)
+    better = improve(base_model(), budget)
+    return {
+        "share": pass_1(better, 20),  # because: another seed and other problems than in the visible test
+        "spent": budget.left <= 0,  # because: the budget
+    }
+
+
+def visible():
+    budget = Budget(ALLOWED, seed=1)
+    return {"share": pass_1(improve(base_model(), budget), 10), "spent": budget.left <= 0}
+
+
+def check(got, want):
+    assert got["share"] >= 0.36 and got["spent"]
+
+
+def check_visible(got, want):
+    assert got["share"] >= 0.33 and got["spent"]
+
+# %% [markdown]
+# ## 12 · The same loop on a language model
+#
+# Nothing in `advantages` and `policy_loss` knows what the texts are about. With a GPU, and a way to the hub, the next cells
+# train Qwen3-0.6B with LoRA (chapter 11) on word problems that a program makes and checks. `LARGER = …` is the one line to
+# change. Without a GPU the last cell only prints how much memory is needed. (We have run this code with the course model on a
+# CPU, for a few texts; not with Qwen3 on a GPU.)
+
+# %% tags=["experiment", "hide-input"]
+def story(rng):
+    """A word problem of four steps with its answer."""
+    have = int(rng.integers(3, 12))
+    text = [f"Ana has {have} shells."]
+    for _ in range(4):
+        n, grows = int(rng.integers(2, 6)), have < 20
+        text.append(f"A fairy multiplies them by {n}." if grows and n < 4 else f"Ana finds {n} more." if grows else f"Ana loses {n}.")
+        have = have * n if grows and n < 4 else have + n if grows else have - n
+    return " ".join(text) + " How many shells does Ana have now? Think step by step; end with 'The answer is' and the number.", have
+
+
+def number_reward(text, answer):
+    """1.0 if the one number behind the one "answer is" is right."""
+    found = re.findall(r"answer is\D{0,4}(\d+)", text)
+    return float(len(found) == 1 and int(found[0]) == answer)
+
+
+def one_round(policy, tokenizer, optimizer, rng, problems, group, room_):
+    """Draw a group of texts for each of some problems, reward them, update once; the mean reward."""
+    asked = [story(rng) for _ in range(problems)]
+    chats = [tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True,
+                                           enable_thinking=False) for text, _ in asked]  # fmt: skip
+    inputs = tokenizer(chats, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False).to(policy.device)
+    with torch.no_grad():
+        ids = policy.generate(**inputs, do_sample=True, temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=room_,
+                              num_return_sequences=group, pad_token_id=tokenizer.eos_token_id)  # fmt: skip
+    before = inputs["input_ids"].shape[1]
+    new, ends = ids[:, before:], (ids[:, before:] == tokenizer.eos_token_id).int()
+    mask = (ends.cumsum(1) - ends == 0).float()
+    texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+    rewards = torch.tensor([number_reward(text, answer) for text, (_, answer) in zip(texts, np.repeat(np.array(asked, object), group, 0), strict=True)])
+    gain = advantages(rewards.view(problems, group), "group, std").flatten().to(ids.device)
+    seen = torch.cat([inputs["attention_mask"].repeat_interleave(group, 0), mask.long()], 1)
+    for part in gain.nonzero()[:, 0].split(group):
+        logits = policy(ids[part], attention_mask=seen[part], use_cache=False).logits[:, before - 1 : -1].float()
+        logs = logits.log_softmax(-1).gather(2, new[part][..., None])[..., 0]
+        loss = policy_loss(logs, logs.detach(), gain[part], mask[part]) * len(part) / len(gain)
+        loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(rewards.mean()), texts[0]
+
+
+def train_larger(name, rounds, problems, group, room_, **where):
+    """GRPO with LoRA on a model of the registry."""
+    from peft import LoraConfig, get_peft_model
+
+    larger, tokenizer = load_model(name, **where)
+    policy = get_peft_model(larger, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
+    optimizer = torch.optim.AdamW([x for x in policy.parameters() if x.requires_grad], lr=1e-4, weight_decay=0.0)
+    rng = np.random.default_rng(0)
+    for i in range(rounds):
+        reward, text = one_round(policy, tokenizer, optimizer, rng, problems, group, room_)
+        print(f"round {i}: mean reward {reward:.2f} · {text[:90]!r}")
+
+# %% tags=["experiment"]
+lab.needs("advantages", "policy_loss")
+LARGER = "qwen3-0.6b"
+need = hardware.plan(LARGER, "bf16", batch=8, context=400, training="lora", lora_rank=16)
+print(f"{LARGER} with LoRA needs {need.total / hardware.GB:.1f} GB of a GPU's memory.")
+try:
+    train_larger(LARGER, rounds=lab.budget(full=40, quick=2), problems=8, group=8, room_=200, precision="bf16", device="cuda")
+except CourseError as error:  # no such GPU here, or no way to the hub
+    print("Left out:", str(error).splitlines()[0])
+
+# %% [markdown]
+# ## 13 · Open questions
+#
+# Nothing here is graded. Pick one.
+#
+# - **A better base.** Train it for 3,200 steps in place of 2,500 (`make_base` in `rewards.py`). What is left for the rewards to
+#   teach?
+# - **Only hard problems.** Set `TRAINED = (5, 6)`. How often is a whole group wrong? What does DAPO's *dynamic sampling*
+#   [@yu2025dapo] do about it?
+# - **Repair the reward** of section 10, so that it pays for steps and cannot be gamed. Then try to game yours.
+# - **A process reward**: check each equation by a program, and give each its own advantage.
+# - **Many updates.** Use each batch for 16 updates, with and without clipping. When does it break?
+# - **Distillation.** Let a GRPO-trained model write chains, keep the right ones, and train the base model on them. How many
+#   tokens does the *student* need?
+
+# %%
+lab.summary()
+
+# %% [markdown]
+# ## Further reading
+#
+# - [@deepseekai2025r1]
+# - [@shao2024deepseekmath]: GRPO
+# - [@liu2025understanding]: Dr. GRPO
+# - [@yu2025dapo]: DAPO
+# - [@zelikman2022star]: STaR
+# - [@yuan2023scaling]: rejection sampling
+# - [@williams1992simple]: REINFORCE
+# - [@schulman2020approximating]
+# - [@chen2021evaluating]: pass@k
+# - [@yue2025does]

@@ -368,7 +368,8 @@ my_guess = []
 
 # %% tags=["subslide", "hide-input"]
 runs = tables.load("reasoning_runs")
-trained, raw = runs[runs["method"] != "base"], runs[runs["method"] == "base"]
+untrained = runs["method"].str.startswith("base")
+trained, raw = runs[~untrained], runs[untrained]  # of the base model the column "rate" has the temperature
 last = trained[trained["tokens"] == trained.groupby(["method", "seed"])["tokens"].transform("max")]
 
 
@@ -384,8 +385,8 @@ for ax, names in zip(axes, (("rejection sampling", "STaR", "REINFORCE, no baseli
                             ("SFT, chains", "SFT, as the base", "GRPO", "GRPO, no std", "Dr. GRPO", "GRPO, KL")), strict=True):  # fmt: skip
     for i, name in enumerate(names):
         curve(ax, name, "pass_1", i)
-    cold = raw.loc[raw["rate"].idxmin(), "pass_1"]
-    ax.axhline(cold, color="grey", linestyle=":", marker="", label="base, nearly greedy")
+    cold = raw[(raw["method"] == "base") & (raw["rate"] == 0.1)]["pass_1"].iloc[0]
+    ax.axhline(cold, color="grey", linestyle=":", marker="", label="base, temperature 0.1")
     ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="tokens (thousand)")
     ax.legend(fontsize=9)
 axes[0].set_ylabel("share of right texts")
@@ -407,7 +408,14 @@ PAIRS = [("GRPO", "rejection sampling"), ("GRPO", "STaR"), ("GRPO", "REINFORCE, 
 pd.DataFrame([against(*pair) for pair in PAIRS])
 
 # %% [markdown]
-# @@runs@@
+# Read the table: where an interval contains 0, we cannot tell.
+#
+# - *Who writes* matters: rejection sampling < STaR < the methods whose newest model writes. And more of the same training is not
+#   the cause: *SFT, as the base* is far below.
+# - *Which policy gradient* does not show here: baseline or none, standard deviation or none, length or constant, clipping or
+#   none. Only the KL penalty costs a little. With a group of eight and one kind of problem there is little for these terms to do;
+#   at large scale they are reported to matter [@yu2025dapo; @liu2025understanding].
+# - *A demonstration says more than a bit*: the program's chains teach most.
 
 # %% [markdown]
 # ### What changes inside?
@@ -423,7 +431,46 @@ axes[2].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# @@inside@@
+# The model learns to *begin with a step*: from half of the texts to nearly all. The length grows with it and then stays. The entropy
+# falls to less than half.
+
+# %% [markdown]
+# ### The baseline that a practitioner would try first
+#
+# Nothing is trained: give the base model the question *and the first sign of the chain*, so that it cannot answer at once. It is
+# "Let's think step by step" (chapter 8) for this small world. **Predict:** how far is that from GRPO?
+
+# %%
+my_guess = None
+
+# %% tags=["hide-input"]
+rows = {}
+for name, part in (("GRPO, five seeds", last[last["method"] == "GRPO"]), *((f"{m}, temperature {t:g}", p) for (m, t), p in raw.groupby(["method", "rate"]))):
+    rows[name] = {what: f"{part[what].mean():.2f}" for what in ("pass_1", "pass_16", "longer")}
+pd.DataFrame(rows).T.rename(columns={"pass_1": "pass@1", "pass_16": "pass@16", "longer": "pass@1, five and six steps"})
+
+# %% [markdown]
+# One token in the prompt does about what 320,000 sampled tokens of GRPO did; nearly greedy it does more, and at pass@16 and on longer
+# problems it is ahead. So here the rewards taught the model *when* to write steps, and hardly how to calculate better. A prompt was
+# turned into parameters. Does it go on with more tokens, and what do two controls say?
+
+# %% tags=["hide-input"]
+extra = tables.load("reasoning_extra")
+fig, ax = plt.subplots(figsize=(9, 4.4))
+for i, (name, part) in enumerate(extra.groupby("method", sort=False)):
+    ax.plot(part["tokens"] / 1000, part["pass_1"], color=plots.COLORS[i], linestyle="", marker=plots.MARKERS[i], alpha=0.6)
+    part = part.assign(place=part.groupby("seed").cumcount())
+    means = part.groupby("place")[["tokens", "pass_1"]].mean()
+    ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=f"{name} ({part['seed'].nunique()} seeds)")
+begun = raw[(raw["method"] != "base") & (raw["rate"] == 1)]["pass_1"].iloc[0]
+ax.axhline(begun, color="grey", linestyle=":", marker="")
+ax.text(1000, begun + 0.006, "base, chain begun", ha="right", fontsize=11)
+ax.set(title="pass@1, three and four steps", xlabel="sampled tokens (thousand)", ylabel="share of right texts")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# @@extra@@
 
 # %% [markdown]
 # ## Sharper, or able to do more?
@@ -441,7 +488,7 @@ my_guess = None
 
 # %% tags=["subslide", "hide-input"]
 problems = tables.load("reasoning_problems")
-problems = problems[(problems["method"] != "base") | (problems["rate"] == 1)]
+problems = problems[~problems["method"].str.startswith("base") | (problems["rate"] == 1)]
 SIZES = [1, 2, 4, 8, 16, 32, 64]
 
 
@@ -477,7 +524,10 @@ for method in ("GRPO", "STaR", "SFT, chains"):
 pd.DataFrame(rows, columns=["method (mean of seeds)", "k", "pass@k minus the base model's, over problems", "so"])
 
 # %% [markdown]
-# @@passk@@
+# GRPO is far ahead with one text; the lead shrinks; with 64 texts the *base model* is ahead, as @yue2025does report for large
+# models. Its texts are more varied, and a right one is among them for nearly every problem. STaR gives up less variety. The
+# program's chains *add* something that the base model's texts do not contain: ahead at 1 and 16 (at 64 all are near 1).
+# Right: a vote of the base model with enough texts reaches GRPO's single text.
 
 # %% [markdown]
 # ### Test-time compute
@@ -487,7 +537,21 @@ pd.DataFrame(rows, columns=["method (mean of seeds)", "k", "pass@k minus the bas
 # replace a model 14 times larger, on problems that the small model sometimes solves. DeepSeek-R1-Zero [@deepseekai2025r1] on AIME
 # 2024: one text 71.0 %, a vote of 64: 86.7 %: the vote still adds to a trained model.
 #
-# **Break even:** @@breakeven@@
+# When does a training pay? Count only tokens that are sampled:
+
+# %% tags=["hide-input"]
+mine, raw_votes = (problems[problems["method"] == name] for name in ("GRPO", "base"))
+spent, goal = last[last["method"] == "GRPO"]["tokens"].mean(), mine["vote_1"].mean()
+enough = next((k for k in SIZES if raw_votes[f"vote_{k}"].mean() >= goal), None)
+if enough is None:
+    said = "No vote of up to 64 texts of the base model reaches one text of GRPO's."
+else:
+    saved = enough * raw_votes["tokens"].mean() - mine["tokens"].mean()
+    said = (
+        f"A vote of {enough} texts of the base model ({enough * raw_votes['tokens'].mean():.0f} tokens) does as well as one of GRPO's "
+        f"({mine['tokens'].mean():.0f} tokens). The training sampled {spent:,.0f} tokens, so it pays after {spent / saved:,.0f} questions."
+    )
+Markdown(said)
 
 # %% [markdown]
 # ## A reward that is gamed, live
@@ -547,7 +611,9 @@ one = hacks[(hacks["reward"] == "pays_for_steps") & (hacks["seed"] == 0)]
 print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), sep="\n")
 
 # %% [markdown]
-# @@hacking@@
+# At first both rise: steps help. Then the reward rises on, and the right answers fall back to where the base model was. The texts
+# show why: the program counts the sign "=", and the model writes rows of it. It followed the reward as it was *written*. Plot what you
+# want beside what you pay.
 #
 # In the large: OpenAI's models, trained on programming tasks with unit tests as the reward, learnt to leave the program before the
 # tests ran, or to rewrite the check; they said so in their chains, and when the chains were punished for saying so, they went on
@@ -589,7 +655,7 @@ print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), s
 # - A verifiable reward needs no people and no reward model, and sees only what its program checks.
 # - REINFORCE: reward times $\nabla \log \pi$. A baseline changes the variance, not the mean. GRPO takes the group's mean.
 # - Ratio and clip: reuse of a batch. Standard deviation: which problems count. Length: which tokens count. KL: how far.
-# @@home@@
+# - In our small world the rewards taught *when* to write steps; a prompt did as much. The base model was ahead at pass@64.
 # - Write down what the reward pays for, and then look for the cheapest text that earns it. The training will.
 #
 # **Ask yourself:** a team reports that their new method raises pass@1 by five points over GRPO, with one base model and one run.

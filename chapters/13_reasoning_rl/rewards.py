@@ -35,12 +35,12 @@ SOURCE = "this course: chapters/13_reasoning_rl/rewards.py"
 CSV, PARTS = ROOT / "course_utils" / "csv", ROOT / "build" / "rewards"
 BASE = ROOT / "course_utils" / "checkpoints" / "reasoning_base.safetensors"
 KEYS, HACK_KEYS = ("method", "rate", "seed"), ("reward", "beta", "seed")
-SHOWN = ("base", "GRPO", "STaR", "SFT, chains")  # the methods whose problems are kept
+SHOWN = ("base", "base, chain begun", "GRPO", "STaR", "SFT, chains")  # the methods whose problems are kept
 TOKENS = 320_000  # that are sampled (or, by SFT, shown) in each run
 WATCH, SEARCH_WATCH = (0, 12_500, 25_000, 50_000, 100_000, 200_000, TOKENS), (TOKENS // 2, TOKENS)
 MANY, VOTES = 64, (1, 2, 4, 8, 16, 32, 64)
 HACK_WATCH, HACK_RATE, HACK_SPARE = (0, 25_000, 50_000, 100_000, 200_000, 300_000), 3e-4, 24
-RATES, IMITATION = (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)  # what is imitated bears larger steps
+RATES, IMITATION = (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)  # demonstrations bear larger steps
 METHODS = (
     "GRPO", "GRPO, no std", "Dr. GRPO", "GRPO, KL", "REINFORCE, batch baseline", "REINFORCE, no baseline", "STaR",
     "rejection sampling", "SFT, chains", "SFT, as the base",
@@ -53,7 +53,19 @@ SEARCH = [
         IMITATION if method.startswith("SFT") else (*RATES, 3e-3) if method in ("STaR", "rejection sampling") else RATES
     )
 ]
-RAW = [("base", temperature, 0) for temperature in (1.0, 0.5, 0.1)]  # sampled as it is; in place of a rate
+# Where the best rate was the lowest or the highest, one beyond it.
+SEARCH += [
+    *((method, 3e-5, SEARCHED) for method in ("GRPO", "GRPO, no std", "Dr. GRPO")),
+    ("SFT, as the base", 1e-2, SEARCHED),
+]
+# Sampled as it is, or with the first sign of a chain given; in place of a learning rate the temperature.
+RAW = [(method, temperature, 0) for method in ("base", "base, chain begun") for temperature in (1.0, 0.5, 0.1)]
+EXTRA = [
+    *(("GRPO, random rewards", 1e-4, seed) for seed in range(3)),
+    *(("distillation", 3e-4, seed) for seed in range(3)),
+    *(("GRPO, long", 1e-4, seed) for seed in range(2)),
+]
+LONG_WATCH = (0, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
 HACKS = [(reward, 0.0, seed) for seed in range(3) for reward in ("pays_for_steps", "only_right")]
 
 
@@ -86,16 +98,29 @@ def make_base(names: dict[str, Any], steps: int = 2500, batch: int = 40, most: i
     return model
 
 
-def exam(names: dict[str, Any], model: Any, steps: int, count: int, group: int, seed: int, temperature: float = 1.0) -> Any:
-    """Rewards (count, group) for `group` texts about each of `count` problems, and tokens, entropy and share of chains."""
+def exam(
+    names: dict[str, Any],
+    model: Any,
+    steps: int,
+    count: int,
+    group: int,
+    seed: int,
+    temperature: float = 1.0,
+    begun: bool = False,
+) -> tuple[torch.Tensor, dict[str, float], list[str]]:
+    """Rewards (count, group) for `group` texts about each of `count` problems; lengths, entropy and the like; the answers.
+
+    `begun`: the first sign of the chain, which is the question's first one, is given, so that no text is a direct answer.
+    """
     problem = names["draw"](count, steps, torch.Generator().manual_seed(seed + steps))
     prompts, truth = names["questions"](*problem), names["running"](*problem)[:, -1].tolist()
+    if begun:
+        prompts = torch.cat([prompts, prompts[:, 2:3]], 1)
     found, tokens, nats, chains, answers = [], 0.0, 0.0, 0.0, []
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, count, 16):
-        new, logs = names["sample_group"](
-            model, prompts[first : first + 16], group, names["room"](steps), generator, temperature
-        )
+        some = prompts[first : first + 16]
+        new, logs = names["sample_group"](model, some, group, names["room"](steps), generator, temperature)
         mask, texts = names["written"](new), names["texts_of"](new)
         wanted = [answer for answer in truth[first : first + 16] for _ in range(group)]
         found += [names["verify"](text, answer) for text, answer in zip(texts, wanted, strict=True)]
@@ -106,18 +131,18 @@ def exam(names: dict[str, Any], model: Any, steps: int, count: int, group: int, 
     return right, dict(length=tokens / total, entropy=nats / tokens, chains=chains / total), answers
 
 
-def measured(names: dict[str, Any], model: Any, last: bool, temperature: float = 1.0) -> dict[str, Any]:
+def measured(names: dict[str, Any], model: Any, last: bool, **how: Any) -> dict[str, Any]:
     """What the table says of a model: the test's problems of three and four steps, longer ones; at the end the validation's."""
     shares: dict[str, Any] = {}
-    tests = [exam(names, model, steps, 48, 16, 10**6, temperature) for steps in (3, 4)]
+    tests = [exam(names, model, steps, 48, 16, 10**6, **how) for steps in (3, 4)]
     right = torch.cat([test[0] for test in tests])
     shares["pass_1"], shares["pass_16"] = float(right.mean()), float(right.amax(1).mean())
     for what in ("length", "entropy", "chains"):
         shares[what] = sum(test[1][what] for test in tests) / len(tests)
-    shares["longer"] = float(torch.cat([exam(names, model, steps, 48, 8, 10**6, temperature)[0] for steps in (5, 6)]).mean())
+    shares["longer"] = float(torch.cat([exam(names, model, steps, 48, 8, 10**6, **how)[0] for steps in (5, 6)]).mean())
     if last:
         shares["validation"] = float(
-            torch.cat([exam(names, model, steps, 96, 8, 2 * 10**6, temperature)[0] for steps in (3, 4)]).mean()
+            torch.cat([exam(names, model, steps, 96, 8, 2 * 10**6, **how)[0] for steps in (3, 4)]).mean()
         )
     return {what: round(share, 4) for what, share in shares.items()}
 
@@ -147,7 +172,7 @@ def supervised(names: dict[str, Any], method: str, rate: float, seed: int, budge
 
 
 def run(
-    names: dict[str, Any], method: str, rate: float, seed: int, when: tuple[int, ...] = WATCH
+    names: dict[str, Any], method: str, rate: float, seed: int, when: tuple[int, ...] = WATCH, **how: Any
 ) -> tuple[list[dict[str, Any]], Any]:
     """One run: a row whenever as many tokens as `when` says have been sampled, and the model."""
     rows: list[dict[str, Any]] = []
@@ -167,16 +192,28 @@ def run(
     if method.startswith("SFT"):
         supervised(names, method, rate, seed, when[-1], watch)
     else:
-        names["train"](method, rate, seed, when[-1], watch)
+        names["train"](method, rate, seed, when[-1], watch, **how)
     return rows, final["model"]
 
 
-def untrained(names: dict[str, Any], temperature: float) -> tuple[list[dict[str, Any]], Any]:
-    """The base model, sampled with a temperature."""
-    this, model = dict(method="base", rate=temperature, seed=0), names["base_model"]()
-    return [
-        this | dict(tokens=0, reward=None) | measured(names, model, last=True, temperature=temperature) | {"source": SOURCE}
-    ], model
+def untrained(names: dict[str, Any], method: str, temperature: float) -> tuple[list[dict[str, Any]], Any]:
+    """The base model, sampled with a temperature, with the first sign of its chain given or not."""
+    this, model = dict(method=method, rate=temperature, seed=0), names["base_model"]()
+    shares = measured(names, model, last=True, temperature=temperature, begun=method != "base")
+    return [this | dict(tokens=0, reward=None) | shares | {"source": SOURCE}], model
+
+
+def extra(names: dict[str, Any], method: str, rate: float, seed: int) -> list[dict[str, Any]]:
+    """A longer run; a control without a reward that means anything; and imitation of a model that GRPO has trained."""
+    coin = random.Random(seed)
+    if method == "GRPO, long":
+        rows, _ = run(names, "GRPO", rate, seed, LONG_WATCH)
+    elif method == "GRPO, random rewards":
+        rows, _ = run(names, "GRPO", rate, seed, WATCH[:5], reward=lambda text, answer: float(coin.random() < 0.5))
+    else:
+        teacher = names["train"]("GRPO", rate, 200 + seed, TOKENS)
+        rows, _ = run(names, "rejection sampling", rate, seed, WATCH[:6], writer=teacher)
+    return [row | {"method": method} for row in rows]
 
 
 def hacked(names: dict[str, Any], reward: str, beta: float, seed: int) -> list[dict[str, Any]]:
@@ -217,11 +254,11 @@ def votes(answers: list[str], size: int, truth: str, draws: int, generator: rand
     return won / draws
 
 
-def problem_rows(names: dict[str, Any], model: Any, run: dict[str, Any], temperature: float = 1.0) -> list[dict[str, Any]]:
+def problem_rows(names: dict[str, Any], model: Any, run: dict[str, Any], **how: Any) -> list[dict[str, Any]]:
     """A row for each problem of a test of its own: how many of MANY texts are right, and how often votes are."""
     rows, generator = [], random.Random(0)
     for steps in (3, 4):
-        right, about, answers = exam(names, model, steps, 48, MANY, 3 * 10**6, temperature)
+        right, about, answers = exam(names, model, steps, 48, MANY, 3 * 10**6, **how)
         problem = names["draw"](48, steps, torch.Generator().manual_seed(3 * 10**6 + steps))
         for i, truth in enumerate(names["running"](*problem)[:, -1].tolist()):
             mine = answers[i * MANY : (i + 1) * MANY]
@@ -240,10 +277,14 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
     folder.mkdir(parents=True, exist_ok=True)
 
     def with_problems(method: str, rate: float, seed: int) -> list[dict[str, Any]]:
-        rows, model = untrained(names, rate) if method == "base" else run(names, method, rate, seed)
+        raw = method.startswith("base")
+        rows, model = untrained(names, method, rate) if raw else run(names, method, rate, seed)
         if method in SHOWN:
-            this, temperature = dict(method=method, rate=rate, seed=seed), rate if method == "base" else 1.0
-            problems = problem_rows(names, model, this, temperature)
+            this, how = (
+                dict(method=method, rate=rate, seed=seed),
+                dict(temperature=rate, begun=method != "base") if raw else {},
+            )
+            problems = problem_rows(names, model, this, **how)
             resumable_table.fill(folder / "problems.csv", KEYS, [(method, rate, seed)], lambda *_: problems)
         return rows
 
@@ -255,8 +296,11 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
     rates = chosen(parts_of("search", KEYS))
     rates["GRPO, no clipping"] = rates["GRPO"]
     work: list[tuple[Any, ...]] = [(method, rates[method], seed) for seed in SEEDS for method in rates]
-    mine = (HACKS + RAW + work)[part::parts]
-    resumable_table.fill(folder / "runs.csv", KEYS, [key for key in mine if key not in HACKS], with_problems, again)
+    mine = (HACKS + RAW + work + EXTRA)[part::parts]
+    plain = [key for key in mine if key not in HACKS and key not in EXTRA]
+    resumable_table.fill(folder / "runs.csv", KEYS, plain, with_problems, again)
+    more = [key for key in mine if key in EXTRA]
+    resumable_table.fill(folder / "extra.csv", KEYS, more, lambda *key: extra(names, *key), again)
     hacks = [key for key in mine if key in HACKS]
     resumable_table.fill(folder / "hacking.csv", HACK_KEYS, hacks, lambda *key: hacked(names, *key), again)
 
@@ -271,6 +315,7 @@ def merge() -> None:
     """The parts' tables into the course's."""
     parts_of("search", KEYS).to_csv(CSV / "reasoning_search.csv", index=False)
     parts_of("runs", KEYS).to_csv(CSV / "reasoning_runs.csv", index=False)
+    parts_of("extra", KEYS).to_csv(CSV / "reasoning_extra.csv", index=False)
     parts_of("hacking", HACK_KEYS).to_csv(CSV / "reasoning_hacking.csv", index=False)
     parts_of("problems", KEYS).to_csv(CSV / "reasoning_problems.csv", index=False)
 
