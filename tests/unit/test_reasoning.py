@@ -38,12 +38,15 @@ def test_the_tables_hold_every_run_and_no_other(rewards: ModuleType) -> None:
     rates["GRPO, no clipping"] = rates["GRPO"]
     have = set(tables.load("reasoning_runs")[["method", "rate", "seed"]].itertuples(index=False, name=None))
     assert have == {*rewards.RAW, *((method, rate, seed) for method, rate in rates.items() for seed in rewards.SEEDS)}
+    have = set(tables.load("reasoning_extra")[["method", "rate", "seed"]].itertuples(index=False, name=None))
+    assert have == set(rewards.EXTRA)
     hacks = tables.load("reasoning_hacking")
     assert set(hacks[["reward", "beta", "seed"]].itertuples(index=False, name=None)) == set(rewards.HACKS)
 
 
 def test_every_run_spends_its_tokens(rewards: ModuleType) -> None:
-    runs = tables.load("reasoning_runs").query("method != 'base'")
+    runs = tables.load("reasoning_runs")
+    runs = runs[~runs["method"].str.startswith("base")]
     for key, part in runs.groupby(["method", "seed"]):
         assert len(part) == len(rewards.WATCH), key
         assert 0 <= part["tokens"].max() - rewards.TOKENS < 20_000, key
