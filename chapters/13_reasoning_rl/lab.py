@@ -131,6 +131,18 @@ def room(steps, spare=4):
     return 5 * steps + 4 + spare
 
 
+def written(new):
+    """1.0 for each token up to the first END and with it, 0.0 behind it."""
+    ends = (new == END).int()
+    return (ends.cumsum(1) - ends == 0).float()
+
+
+def texts_of(new):
+    """What was written, as str, up to the first END and with it."""
+    lengths = written(new).sum(1).int().tolist()
+    return [show(row[:length]) for row, length in zip(new.tolist(), lengths, strict=True)]
+
+
 def decoder():
     """A Llama of two layers and about 100,000 parameters, random."""
     return LlamaForCausalLM(
@@ -831,18 +843,6 @@ else:
 # and GRPO with a KL penalty, or without clipping.
 
 # %% tags=["ladder", "hide-input"]
-def written(new):
-    """1.0 for each token up to the first END and with it, 0.0 behind it."""
-    ends = (new == END).int()
-    return (ends.cumsum(1) - ends == 0).float()
-
-
-def texts_of(new):
-    """What was written, as str, up to the first END and with it."""
-    lengths = written(new).sum(1).int().tolist()
-    return [show(row[:length]) for row, length in zip(new.tolist(), lengths, strict=True)]
-
-
 def only_right(text, answer):
     """The reward of this chapter: 1 for a right answer, else 0."""
     return verify(text, answer)
@@ -1078,8 +1078,7 @@ for i, (name, part) in enumerate(extra.groupby("method", sort=False)):
     ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=label)
     ax.plot(part["tokens"] / 1000, part["pass_1"], color=plots.COLORS[i], linestyle="", marker=plots.MARKERS[i], alpha=0.6)
 level = raw[(raw["method"] == "base, chain begun") & (raw["rate"] == 1)]["pass_1"].iloc[0]
-ax.axhline(level, color="grey", linestyle=":", marker="")
-ax.text(1000, level + 0.004, "base, chain begun", ha="right", fontsize=10)
+ax.axhline(level, color="grey", linestyle=":", marker="", label="base, chain begun")
 ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="share of right texts")
 ax.legend(fontsize=10)
 plt.show()
@@ -1341,7 +1340,7 @@ LARGER = "qwen3-0.6b"
 need = hardware.plan(LARGER, "bf16", batch=8, context=400, training="lora", lora_rank=16)
 print(f"{LARGER} with LoRA needs {need.total / hardware.GB:.1f} GB of a GPU's memory.")
 try:
-    train_larger(LARGER, rounds=lab.budget(full=40, quick=2), problems=8, group=8, room_=200, precision="bf16", device="cuda")
+    train_larger(LARGER, rounds=lab.budget(full=40, quick=2), problems=8, group=8, room_=200, device="cuda")
 except CourseError as error:  # no such GPU here, or no way to the hub
     print("Left out:", str(error).splitlines()[0])
 

@@ -465,8 +465,7 @@ for i, (name, part) in enumerate(extra.groupby("method", sort=False)):
     means = part.groupby("place")[["tokens", "pass_1"]].mean()
     ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=f"{name} ({part['seed'].nunique()} seeds)")
 begun = raw[(raw["method"] != "base") & (raw["rate"] == 1)]["pass_1"].iloc[0]
-ax.axhline(begun, color="grey", linestyle=":", marker="")
-ax.text(1000, begun + 0.006, "base, chain begun", ha="right", fontsize=11)
+ax.axhline(begun, color="grey", linestyle=":", marker="", label="base, chain begun")
 ax.set(title="pass@1, three and four steps", xlabel="sampled tokens (thousand)", ylabel="share of right texts")
 ax.legend()
 plt.show()
