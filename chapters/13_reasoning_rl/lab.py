@@ -1060,31 +1060,31 @@ plt.show()
 # write steps, and then stays, as each problem has so many steps and no more. The entropy falls to less than half, least with the
 # KL penalty. A part of that is the first token, which had two answers; the rest is that every token became surer.
 #
-# ### Longer, and three controls
+# ### A control: a coin's rewards
 #
-# A run three times as long; a run with *random* rewards, a coin for each text; and *distillation* (蒸馏): the base model imitates
-# right texts of a model that GRPO has trained. **Predict:** which of the three raises pass@1?
+# @shao2025spurious found that *random* rewards, a coin for each text, raised the accuracy of one family of models nearly as much
+# as right ones. **Predict:** what do they do here?
 
 # %%
-my_guess = []
+my_guess = ""
 
 # %% tags=["experiment"]
-extra = tables.load("reasoning_extra")
-fig, ax = plt.subplots(figsize=(9, 4.4))
-for i, (name, part) in enumerate(extra.groupby("method", sort=False)):
-    part = part.assign(place=part.groupby("seed").cumcount())
-    means = part.groupby("place")[["tokens", "pass_1"]].mean()
+fig, ax = plt.subplots(figsize=(8, 4))
+coin = tables.load("reasoning_coin")
+for i, (name, part) in enumerate((("GRPO, right rewards", trained[trained["method"] == "GRPO"]), ("GRPO, random rewards", coin))):
+    part = part[part["tokens"] < 120_000]
+    means = part.assign(place=part.groupby("seed").cumcount()).groupby("place")[["tokens", "pass_1"]].mean()
     label = f"{name} ({part['seed'].nunique()} seeds)"
     ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=label)
     ax.plot(part["tokens"] / 1000, part["pass_1"], color=plots.COLORS[i], linestyle="", marker=plots.MARKERS[i], alpha=0.6)
-level = raw[(raw["method"] == "base, chain begun") & (raw["rate"] == 1)]["pass_1"].iloc[0]
-ax.axhline(level, color="grey", linestyle=":", marker="", label="base, chain begun")
-ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="share of right texts")
+ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="share of right texts", ylim=(0, 0.6))
 ax.legend(fontsize=10)
 plt.show()
 
 # %% [markdown]
-# @@read_extra@@
+# Nothing good: with two seeds pass@1 stays about where it was, or falls a little. So here it is the content of the reward that
+# teaches. In @shao2025spurious the coin worked with Qwen2.5-Math and hardly with other families: another reason to try more than
+# one base model.
 #
 # ## 9 · Sharper, or able to do more?
 #
@@ -1356,8 +1356,9 @@ except CourseError as error:  # no such GPU here, or no way to the hub
 # - **Repair the reward** of section 10, so that it pays for steps and cannot be gamed. Then try to game yours.
 # - **A process reward**: check each equation by a program, and give each its own advantage.
 # - **Many updates.** Use each batch for 16 updates, with and without clipping. When does it break?
-# - **Distillation.** Let a GRPO-trained model write chains, keep the right ones, and train the base model on them. How many
-#   tokens does the *student* need?
+# - **Distillation** (蒸馏). Let a model that GRPO has trained write the texts: `train("rejection sampling", …, writer=teacher)`. How
+#   many tokens does the *student* need?
+# - **Ten times the tokens.** The curve of GRPO still rises a little at its end. Does the arithmetic inside the chains improve?
 
 # %%
 lab.summary()

@@ -64,12 +64,7 @@ RAW = [
     ("base, chain begun", 1.0, 0),
     ("base, chain begun", 0.1, 0),
 ]
-EXTRA = [
-    *(("GRPO, random rewards", 1e-4, seed) for seed in range(3)),
-    *(("distillation", 3e-4, seed) for seed in range(2)),
-    ("GRPO, long", 1e-4, 0),
-]
-LONG_WATCH = (0, 200_000, 400_000, 600_000)
+COINS = [("GRPO, random rewards", 1e-4, seed) for seed in range(2)]
 HACKS = [(reward, 0.0, seed) for seed in range(3) for reward in ("pays_for_steps", "only_right")]
 
 
@@ -207,17 +202,11 @@ def untrained(names: dict[str, Any], method: str, temperature: float) -> tuple[l
     return [this | dict(tokens=0, reward=None) | shares | {"source": SOURCE}], model
 
 
-def extra(names: dict[str, Any], method: str, rate: float, seed: int) -> list[dict[str, Any]]:
-    """A longer run; a control without a reward that means anything; and imitation of a model that GRPO has trained."""
+def without_meaning(names: dict[str, Any], rate: float, seed: int) -> list[dict[str, Any]]:
+    """The control: GRPO with a coin's rewards."""
     coin = random.Random(seed)
-    if method == "GRPO, long":
-        rows, _ = run(names, "GRPO", rate, seed, LONG_WATCH)
-    elif method == "GRPO, random rewards":
-        rows, _ = run(names, "GRPO", rate, seed, WATCH[:5], reward=lambda text, answer: float(coin.random() < 0.5))
-    else:
-        teacher = names["train"]("GRPO", rate, 200 + seed, TOKENS)
-        rows, _ = run(names, "rejection sampling", rate, seed, WATCH[:6], writer=teacher)
-    return [row | {"method": method} for row in rows]
+    rows, _ = run(names, "GRPO", rate, seed, WATCH[:5], reward=lambda text, answer: float(coin.random() < 0.5))
+    return [row | {"method": "GRPO, random rewards"} for row in rows]
 
 
 def hacked(names: dict[str, Any], reward: str, beta: float, seed: int) -> list[dict[str, Any]]:
@@ -300,11 +289,11 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
     rates = chosen(parts_of("search", KEYS))
     rates["GRPO, no clipping"] = rates["GRPO"]
     work: list[tuple[Any, ...]] = [(method, rates[method], seed) for seed in SEEDS for method in rates]
-    mine = (HACKS + RAW + work + EXTRA)[part::parts]
-    plain = [key for key in mine if key not in HACKS and key not in EXTRA]
+    mine = (HACKS + RAW + work + COINS)[part::parts]
+    plain = [key for key in mine if key not in HACKS and key not in COINS]
     resumable_table.fill(folder / "runs.csv", KEYS, plain, with_problems, again)
-    more = [key for key in mine if key in EXTRA]
-    resumable_table.fill(folder / "extra.csv", KEYS, more, lambda *key: extra(names, *key), again)
+    more = [key for key in mine if key in COINS]
+    resumable_table.fill(folder / "coin.csv", KEYS, more, lambda _, *key: without_meaning(names, *key), again)
     hacks = [key for key in mine if key in HACKS]
     resumable_table.fill(folder / "hacking.csv", HACK_KEYS, hacks, lambda *key: hacked(names, *key), again)
 
@@ -319,7 +308,7 @@ def merge() -> None:
     """The parts' tables into the course's."""
     parts_of("search", KEYS).to_csv(CSV / "reasoning_search.csv", index=False)
     parts_of("runs", KEYS).to_csv(CSV / "reasoning_runs.csv", index=False)
-    parts_of("extra", KEYS).to_csv(CSV / "reasoning_extra.csv", index=False)
+    parts_of("coin", KEYS).to_csv(CSV / "reasoning_coin.csv", index=False)
     parts_of("hacking", HACK_KEYS).to_csv(CSV / "reasoning_hacking.csv", index=False)
     parts_of("problems", KEYS).to_csv(CSV / "reasoning_problems.csv", index=False)
 

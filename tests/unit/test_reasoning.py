@@ -38,8 +38,8 @@ def test_the_tables_hold_every_run_and_no_other(rewards: ModuleType) -> None:
     rates["GRPO, no clipping"] = rates["GRPO"]
     have = set(tables.load("reasoning_runs")[["method", "rate", "seed"]].itertuples(index=False, name=None))
     assert have == {*rewards.RAW, *((method, rate, seed) for method, rate in rates.items() for seed in rewards.SEEDS)}
-    have = set(tables.load("reasoning_extra")[["method", "rate", "seed"]].itertuples(index=False, name=None))
-    assert have == set(rewards.EXTRA)
+    have = set(tables.load("reasoning_coin")[["method", "rate", "seed"]].itertuples(index=False, name=None))
+    assert have == set(rewards.COINS)
     hacks = tables.load("reasoning_hacking")
     assert set(hacks[["reward", "beta", "seed"]].itertuples(index=False, name=None)) == set(rewards.HACKS)
 
