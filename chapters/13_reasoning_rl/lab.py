@@ -1025,7 +1025,7 @@ for pair in (
 # Read the table from the bottom, then the printed differences.
 #
 # - **It is not simply more training.** As many tokens of the base model's own kind of demonstrations help far less than
-#   GRPO. (That curve first falls, at the large rate that was best for it, and still rises at its end.)
+#   GRPO. (Its best rate was the largest that was tried; at that rate the curve first falls, and still rises at its end.)
 # - **Who writes matters.** Rejection sampling from the base model is below STaR, and STaR below the methods whose newest model
 #   writes; these intervals exclude 0.
 # - **Which policy gradient, we cannot tell.** Baseline or none, standard deviation or none, own length or a constant, clipping or
