@@ -783,7 +783,7 @@ def letters():
 def by_trl(model, batch, kind, folder):
     """TRL's loss of a batch, and the model that it made it with."""
     settings = dict(loss_type=kind, beta=0.0, use_bias_correction_kl=False, epsilon=0.2, epsilon_high=0.28, max_completion_length=room(3), num_generations=4)
-    quiet = dict(per_device_train_batch_size=16, report_to="none", bf16=False, dataloader_pin_memory=False)
+    quiet = dict(per_device_train_batch_size=16, report_to="none", use_cpu=True, bf16=False, dataloader_pin_memory=False)
     trainer = GRPOTrainer(
         model, lambda completions, **more: [0.0] * len(completions), args=GRPOConfig(folder, **settings, **quiet),
         train_dataset=datasets.Dataset.from_list([{"prompt": "34+8*7?"}] * 16), processing_class=letters(),
@@ -1174,7 +1174,7 @@ for tokens, part in gamed[gamed["seed"] == 0].groupby("tokens"):
 # rewards.) You get the base model and a `Budget`, which draws texts, rewards and counts.
 #
 # Your score: pass@1, computed anew by the grader with another seed and other problems. The base model has about 0.2. Full
-# points from 0.36. Post your score.
+# points from 0.30. Post your score.
 #
 # <details><summary>Hint 1</summary>The loop of <code>train</code>, with a budget in place of its own sampling, is a beginning.</details>
 # <details><summary>Hint 2</summary>Which problems teach most: those that are nearly never right, always right, or between?</details>
@@ -1246,7 +1246,7 @@ with lab.test("improve"):
     assert budget.left <= 0, f"{budget.left:,} tokens of the budget are left: ask until it gives None"
     mine, before = pass_1(better, 10), pass_1(base_model(), 10)
     print(f"pass@1: yours {mine:.3f}, the base model {before:.3f}")
-    assert mine >= 0.33, f"pass@1 is {mine:.3f}; you need 0.33, and the base model has {before:.3f}"
+    assert mine >= 0.29, f"pass@1 is {mine:.3f}; you need 0.29, and the base model has {before:.3f}"
 
 # %% tags=["hidden:improve:3"]
 def probe():
@@ -1264,11 +1264,11 @@ def visible():
 
 
 def check(got, want):
-    assert got["share"] >= 0.36 and got["spent"]
+    assert got["share"] >= 0.3 and got["spent"]
 
 
 def check_visible(got, want):
-    assert got["share"] >= 0.33 and got["spent"]
+    assert got["share"] >= 0.29 and got["spent"]
 
 # %% [markdown]
 # ## 12 · The same loop on a language model
