@@ -1056,9 +1056,10 @@ axes[2].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Within about 100,000 tokens nearly all texts have steps, and the length follows: it grows because the model decides to
-# write steps, and then stays, as each problem has so many steps and no more. The entropy falls to less than half, least with the
-# KL penalty. A part of that is the first token, which had two answers; the rest is that every token became surer.
+# Within about 200,000 tokens nearly all texts of the reinforcement methods have steps, and the length follows: it grows because
+# the model decides to write steps, and then stays, as each problem has so many steps and no more. Their entropy falls to less than
+# half, a little less far with the KL penalty. A part of that is the first token, which had two answers; the rest is that other
+# tokens became surer, too. STaR keeps more of it.
 #
 # ### A control: a coin's rewards
 #

@@ -434,7 +434,7 @@ plt.show()
 
 # %% [markdown]
 # The model learns to *begin with a step*: from half of the texts to nearly all. The length grows with it and then stays. The entropy
-# falls to less than half.
+# falls to less than half with the policy-gradient methods; STaR keeps more.
 
 # %% [markdown]
 # ### The baseline that a practitioner would try first
