@@ -12,7 +12,7 @@
 # 3. measure one try and many tries: *pass@k*, with an unbiased estimator,
 # 4. let the model imitate its own right answers: *rejection sampling* (拒绝采样) and STaR,
 # 5. compute *advantages* (优势) and the loss of *GRPO* (组相对策略优化), and check it against the library TRL,
-# 6. compare ten methods at equal sampled tokens, over five seeds, and see a reward being gamed,
+# 6. compare nine methods at equal sampled tokens, over five seeds, and see a reward being gamed,
 # 7. (challenge) get the most out of 30,000 sampled tokens.
 #
 # The exercises, from easy (★) to hard (★★★): `verify` ★, `advantages` ★, `pass_at_k` ★★, `kept` ★★, `log_probs` ★★,
@@ -825,9 +825,9 @@ else:
 # term by the ratio, as DeepSeek-V3.2 does, so that its gradient is that of the KL divergence itself; our loss is the older,
 # plain form.)
 #
-# ## 7 · Ten methods, one loop
+# ## 7 · Nine methods, one loop
 #
-# Everything is there. The next two cells are folded. `METHODS` says how ten methods differ, and `train` is one loop for all:
+# Everything is there. The next two cells are folded. `METHODS` says how nine methods differ, and `train` is one loop for all:
 # draw 256 texts about 32 problems of two, three or four steps, reward them, and update four times on a quarter of them each.
 #
 # | method | texts by | weight of a text | divided by |

@@ -359,7 +359,7 @@ plt.show()
 # %% [markdown]
 # ## The runs
 #
-# The lab's loop, ten methods, 320,000 sampled tokens each, five seeds; every learning rate searched with another seed and other
+# The lab's loop, nine methods, 320,000 sampled tokens each, five seeds; every learning rate searched with another seed and other
 # problems. Trained on problems of two to four steps, tested on three and four. Two supervised runs see as many tokens of
 # demonstrations: chains by the program (which no other method sees), or more of what the base model was trained on.
 #
