@@ -783,13 +783,14 @@ def letters():
 def by_trl(model, batch, kind, folder):
     """TRL's loss of a batch, and the model that it made it with."""
     settings = dict(loss_type=kind, beta=0.0, use_bias_correction_kl=False, epsilon=0.2, epsilon_high=0.28, max_completion_length=room(3), num_generations=4)
-    quiet = dict(per_device_train_batch_size=16, report_to="none", use_cpu=True, bf16=False, dataloader_pin_memory=False)
+    quiet = dict(per_device_train_batch_size=16, report_to="none", use_cpu=True, bf16=False,
+                 activation_checkpointing=False, dataloader_pin_memory=False)  # fmt: skip
     trainer = GRPOTrainer(
         model, lambda completions, **more: [0.0] * len(completions), args=GRPOConfig(folder, **settings, **quiet),
         train_dataset=datasets.Dataset.from_list([{"prompt": "34+8*7?"}] * 16), processing_class=letters(),
     )  # fmt: skip
     trainer.current_gradient_accumulation_steps, trainer.beta = 1, 0.04  # set here: else it looks for the reference on a hub
-    return float(trainer._compute_loss(trainer.model, batch)), trainer.model
+    return trainer._compute_loss(trainer.model, batch).item(), trainer.model
 
 # %% tags=["experiment"]
 lab.needs("sample_group", "advantages", "log_probs", "policy_loss")
@@ -1313,7 +1314,8 @@ def one_round(policy, tokenizer, optimizer, rng, problems, group, room_):
     rewards = torch.tensor([number_reward(text, answer) for text, (_, answer) in zip(texts, np.repeat(np.array(asked, object), group, 0), strict=True)])
     gain = advantages(rewards.view(problems, group), "group, std").flatten().to(ids.device)
     seen = torch.cat([inputs["attention_mask"].repeat_interleave(group, 0), mask.long()], 1)
-    for part in gain.nonzero()[:, 0].split(group):
+    useful = gain.nonzero()[:, 0]
+    for part in useful.split(group) if len(useful) else ():
         logits = policy(ids[part], attention_mask=seen[part], use_cache=False).logits[:, before - 1 : -1].float()
         logs = logits.log_softmax(-1).gather(2, new[part][..., None])[..., 0]
         loss = policy_loss(logs, logs.detach(), gain[part], mask[part]) * len(part) / len(gain)
