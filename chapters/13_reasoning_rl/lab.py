@@ -996,10 +996,10 @@ for ax, names in zip(axes, groups, strict=True):
         means = part.groupby("place")[["tokens", "pass_1"]].mean()
         ax.plot(means["tokens"] / 1000, means["pass_1"], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=name)
         ax.plot(part["tokens"] / 1000, part["pass_1"], color=plots.COLORS[i], linestyle="", marker=".", alpha=0.4)
-    for name, temperature in (("base", 0.1), ("base, chain begun", 1.0)):
+    for name, temperature, x, side in (("base", 0.1, 322, "right"), ("base, chain begun", 1.0, 5, "left")):
         level = raw[(raw["method"] == name) & (raw["rate"] == temperature)]["pass_1"].iloc[0]
         ax.axhline(level, color="grey", linestyle=":", marker="")
-        ax.text(322, level + 0.004, f"{name}, temperature {temperature:g}", ha="right", fontsize=10)
+        ax.text(x, level + 0.004, f"{name}, temperature {temperature:g}", ha=side, fontsize=10)
     ax.set(title="pass@1 at equal tokens (points: seeds)", xlabel="sampled tokens (thousand)")
     ax.legend(fontsize=10)
 axes[0].set_ylabel("pass@1, three and four steps")
