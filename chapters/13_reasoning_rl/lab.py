@@ -1175,8 +1175,8 @@ for tokens, part in gamed[gamed["seed"] == 0].groupby("tokens"):
 # weights, which learning rate and schedule, how often a batch is used. (Demonstrations by the program are not: this is about
 # rewards.) You get the base model and a `Budget`, which draws texts, rewards and counts.
 #
-# Your score: pass@1, computed anew by the grader with another seed and other problems. The base model has about 0.2. Full
-# points from 0.30. Post your score.
+# Your score: by how much pass@1 rises above the base model's on the same problems, computed anew by the grader with another seed and
+# other problems. Full points from 0.04: that is a modest rise, as one run of so few tokens depends on chance. Post your score.
 #
 # <details><summary>Hint 1</summary>The loop of <code>train</code>, with a budget in place of its own sampling, is a beginning.</details>
 # <details><summary>Hint 2</summary>Which problems teach most: those that are nearly never right, always right, or between?</details>
@@ -1218,20 +1218,18 @@ def improve(model, budget):
     ### BEGIN SOLUTION
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
     turn = 0
-    while (batch := budget.ask(model, (2, 3, 4)[turn % 3], 16, 8)) is not None:
+    while (batch := budget.ask(model, TRAINED[turn % 3], PROBLEMS, GROUP)) is not None:
         turn += 1
-        gain = advantages(batch["rewards"], "group, std").flatten()
-        used = gain.nonzero()[:, 0]
-        for _ in range(2):
-            for part in used[torch.randperm(len(used), generator=budget.generator)].tensor_split(2):
-                if len(part) == 0:
-                    continue
-                logs = log_probs(model, batch["prompts"][part], batch["new"][part])
-                loss = policy_loss(logs, batch["old"][part], gain[part], batch["mask"][part])
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
+        places = torch.tensor(kept(batch["texts"], batch["rewards"].flatten().tolist(), GROUP, MOST))
+        for part in places[torch.randperm(len(places), generator=budget.generator)].tensor_split(4):
+            if len(part) == 0:
+                continue
+            logs = log_probs(model, batch["prompts"][part], batch["new"][part])
+            loss = policy_loss(logs, logs.detach(), torch.ones(len(part)), batch["mask"][part])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
     return model
     ### END SOLUTION
 
@@ -1247,30 +1245,30 @@ with lab.test("improve"):
     better = improve(base_model(), budget)
     assert budget.left <= 0, f"{budget.left:,} tokens of the budget are left: ask until it gives None"
     mine, before = pass_1(better, 10), pass_1(base_model(), 10)
-    print(f"pass@1: yours {mine:.3f}, the base model {before:.3f}")
-    assert mine >= 0.29, f"pass@1 is {mine:.3f}; you need 0.29, and the base model has {before:.3f}"
+    print(f"pass@1: yours {mine:.3f}, the base model {before:.3f}: {mine - before:+.3f}")
+    assert mine - before >= 0.03, f"pass@1 is {mine:.3f}, and the base model has {before:.3f}: it should rise by 0.03 or more"
 
 # %% tags=["hidden:improve:3"]
-def probe():
-    budget = Budget(ALLOWED, seed=2)
+def rise(seed):
+    budget = Budget(ALLOWED, seed)
     better = improve(base_model(), budget)
-    return {
-        "share": pass_1(better, 20),  # because: another seed and other problems than in the visible test
-        "spent": budget.left <= 0,  # because: the budget
-    }
+    return {"rise": pass_1(better, 10 * seed) - pass_1(base_model(), 10 * seed), "spent": budget.left <= 0}
+
+
+def probe():
+    return rise(2)  # because: another seed and other problems than in the visible test
 
 
 def visible():
-    budget = Budget(ALLOWED, seed=1)
-    return {"share": pass_1(improve(base_model(), budget), 10), "spent": budget.left <= 0}
+    return rise(1)
 
 
 def check(got, want):
-    assert got["share"] >= 0.3 and got["spent"]
+    assert got["rise"] >= 0.04 and got["spent"]
 
 
 def check_visible(got, want):
-    assert got["share"] >= 0.29 and got["spent"]
+    assert got["rise"] >= 0.03 and got["spent"]
 
 # %% [markdown]
 # ## 12 · The same loop on a language model
