@@ -43,7 +43,6 @@ import torch
 from tqdm.auto import tqdm
 
 from course_utils import hardware, lab, load_model, plots, scoring, tables, weights
-from course_utils.errors import CourseError
 
 lab.start(
     "07_retrieval_augmentation",
@@ -705,12 +704,9 @@ for label in labels[1:3]:
 # %% tags=["experiment"]
 MODEL = "course"  # the one line to change for a larger reader; what it needs is printed below
 model, tokenizer = load_model(MODEL)
-for name, precision in (("HuggingFaceTB/SmolLM2-1.7B-Instruct", "fp16"), ("qwen2.5-7b", "int8")):
-    try:
-        need = hardware.plan(name, precision, batch=26, context=512).total / hardware.GB
-        print(f'MODEL = "{name}" in {precision} needs {need:.1f} GB of a GPU, and a way to the hub')
-    except CourseError:  # the hub has the configuration, and there is no way to it
-        print(f'MODEL = "{name}": see its page on the hub for what it needs')
+for name, precision in (("qwen2.5-1.5b", "fp16"), ("qwen2.5-7b", "int8")):
+    need = hardware.plan(name, precision, batch=26, context=512).total / hardware.GB
+    print(f'MODEL = "{name}" in {precision} needs {need:.1f} GB of a GPU and a way to the hub')
 FROM_TEXT = "You answer questions from the text in a few words."
 CLOSED = "You answer questions in a few words."
 known_answers = {}  # the same prompt has the same answer: nothing is computed twice
