@@ -413,3 +413,46 @@ def corrupt(start, operations, numbers, step, shift):
     if step == k:
         return ids, ids[:, -1].clone()
     return ids, running(ids[:, -1], operations[:, step:], numbers[:, step:])[:, -1]
+
+
+# %% tags=["mutant:vote"]
+# of equals the first of a set wins
+def vote(answers):
+    given = [answer for answer in answers if answer is not None]
+    return max(set(given), key=given.count) if given else None
+
+
+# %% tags=["mutant:vote"]
+# the first answer, whatever the others say
+def vote(answers):
+    return next((answer for answer in answers if answer is not None), None)
+
+
+# %% tags=["mutant:best_of"]
+# a vote: the first chain with the most frequent answer
+def best_of(question, chains):
+    given = [extract(text) for text in chains]
+    return given.index(vote(given)) if vote(given) is not None else 0
+
+
+# %% tags=["mutant:best_of"]
+# always the first
+def best_of(question, chains):
+    return 0
+
+
+# %% tags=["mutant:best_of"]
+# the longest chain
+def best_of(question, chains):
+    return max(range(len(chains)), key=lambda i: len(chains[i]))
+
+
+# %% tags=["mutant:best_of"]
+# the first chain whose equations are all true, whatever they are about
+def best_of(question, chains):
+    def true(text):
+        steps = re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)", text)
+        results = [{"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign] == int(c) for a, sign, b, c in steps]
+        return bool(steps) and all(results)
+
+    return next((i for i, text in enumerate(chains) if true(text)), 0)
