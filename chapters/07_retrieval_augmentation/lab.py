@@ -232,7 +232,7 @@ docs[docs["page"] == "Birmingham"][["ids", "text"]].style.hide()
 def bm25(query, texts, k1=1.5, b=0.75):
     """BM25 scores of a query for every text, in Lucene's variant.
 
-    query: list of words; one that stands twice in it counts twice. texts: list of n lists of words, not all empty.
+    query: list of words; one that occurs twice in it counts twice. texts: list of n lists of words, not all empty.
     Returns a float64 array (n,). Words that no text has count nothing.
 
     Example: query ["c"], texts [["a", "b"], ["b", "c", "c"], ["d"]]: ln(1 + 2.5 / 1.5) = 0.981 times
@@ -263,7 +263,7 @@ with lab.test("bm25"):
     small = [["a", "b"], ["b", "c", "c"], ["d"]]
     got = bm25(["c"], small)
     assert np.allclose(got, [0, 0.48287, 0], atol=1e-4), f"the example should give [0, 0.483, 0], but it gives {got}"
-    assert np.allclose(bm25(["c", "c"], small), 2 * got), "a word that stands twice in the query counts twice"
+    assert np.allclose(bm25(["c", "c"], small), 2 * got), "a word that occurs twice in the query counts twice"
     assert np.allclose(bm25(["zebra"], small), 0), "a word that no text has counts nothing"
     chinese = [words(text) for text in ("萨尔茨堡是莫扎特的出生地。", "尼罗河在埃及。")]
     assert bm25(words("莫扎特出生在哪里"), chinese).argmax() == 0, "Chinese characters are words here, too"
@@ -278,7 +278,7 @@ def probe():
     queries = [words(q) for q in questions["question"][:6]]
     return {
         "questions": [bm25(query, texts) for query in queries],  # because: whole questions, on texts of different lengths
-        "twice": bm25(["the", "the", "city"], texts),  # because: a word that stands twice in the query
+        "twice": bm25(["the", "the", "city"], texts),  # because: a word that occurs twice in the query
         "empty": bm25([], texts),  # because: a query without words
         "unknown": bm25(["zzz"], texts),  # because: a word that no text has
         "k1 and b": bm25(queries[0], texts, k1=0.6, b=1.0),  # because: other values of k1 and b
@@ -315,7 +315,7 @@ my_guess = ""  # "Netscape", "fighter", "both" or "neither"
 
 # %% tags=["experiment"]
 def top(scores, k=3):
-    """Positions of the k largest scores, best first; equal ones in the order they stand."""
+    """Positions of the k largest scores, best first; equal ones in the order given."""
     return np.argsort(-np.asarray(scores), kind="stable")[:k]
 
 
@@ -691,7 +691,7 @@ for label in labels[1:3]:
 
 # %% [markdown]
 # At full size: with embeddings a chunk of 480 words finds far fewer paragraphs than one of 60 (the interval of the paired
-# difference is far from 0). There are two reasons: one vector must stand for ten paragraphs, and MiniLM reads only the first
+# difference is far from 0). There are two reasons: one vector must represent ten paragraphs, and MiniLM reads only the first
 # 256 tokens of a text, so most of a long chunk is never seen. BM25 reads everything and loses less. Which of the smaller
 # sizes is best we cannot tell from 52 questions: look at the intervals in the figure. So the right size depends on the
 # retriever; find out how much your encoder reads before you choose.
@@ -910,7 +910,7 @@ def flare(question, generate, retrieve, threshold, most=4):
 
 # %%
 class Scripted:
-    """A model and a search engine that say what they are told, and remember what they were asked."""
+    """A model and a search engine that repeat a script, and remember what they were asked."""
 
     def __init__(self, memory, informed):
         self.memory, self.informed, self.asked = memory, informed, []
@@ -1112,13 +1112,13 @@ for threshold, _, ok in rows[1:]:
 # - *one search*: the four best chunks for the question;
 # - *two searches*: the two best for the question, then the two best for "release notes added …", with a name that comes from
 #   the best chunk: by a *rule* (the first word that looks like code), or from the *reader*, which is asked for it;
-# - *told*: the same with the right name, as an upper limit.
+# - *name given*: the same with the right name, as an upper limit.
 #
 # We search with BM25: names of classes are rare words. **Predict:** in what share of the questions do four chunks contain
-# both paragraphs: with one search, with two, and when told?
+# both paragraphs: with one search, with two, and when the name is given?
 
 # %%
-my_guess = {"one search": None, "two, by rule": None, "two, by the reader": None, "two, told": None}
+my_guess = {"one search": None, "two, by rule": None, "two, by the reader": None, "two, name given": None}
 
 # %% tags=["experiment", "hide-input"]
 hops = manual_questions[manual_questions["kind"] == "two hops"].iloc[:: lab.budget(full=1, quick=8)].reset_index(drop=True)
@@ -1133,7 +1133,7 @@ asks = [f"{base['text'][order[0]]}\n\nQuestion: What is the name of the class or
 by_reader = [text for text, _, _ in ask(asks)]
 
 both = {"one search": [bool(a & set(o[:4])) and bool(b & set(o[:4])) for a, b, o in zip(first, second, start, strict=True)]}
-for way, names in (("two, by rule", by_rule), ("two, by the reader", by_reader), ("two, told", hops["bridge"])):
+for way, names in (("two, by rule", by_rule), ("two, by the reader", by_reader), ("two, name given", hops["bridge"])):
     after = by_words(base, [f"release notes added {name}" for name in names])
     both[way] = []
     for a, b, order, row in zip(first, second, start, after, strict=True):
@@ -1149,7 +1149,7 @@ shown.iloc[:: lab.budget(full=5, quick=2)].style.hide()
 # %% [markdown]
 # Here iteration pays, at equal cost: one search hardly ever finds both paragraphs, since the question's words point to the
 # first one only. Two searches find both in a large part of the questions, even with a simple rule in place of a reader, and
-# the paired differences of rule and *told* are far from 0. The gap between *told* and the others is the price of reading the
+# the paired differences of rule and *name given* are far from 0. The gap between these two is the price of reading the
 # name wrongly, or of a first search that found another page. With larger models, on true multi-hop questions:
 #
 # | method, reader, data | one retrieval | iterative |
@@ -1467,7 +1467,7 @@ docs_newer = documents(newer)
 changed = [i for i, (old, new) in enumerate(zip(docs["text"], docs_newer["text"], strict=True)) if old != new]
 vectors_newer = vectors.clone()
 vectors_newer[changed] = embed(docs_newer["text"][changed].tolist())
-print(f"{len(changed)} of {len(docs)} chunks changed; the new index took {time.time() - began:.1f} s, the weights 0 steps")
+print(f"{len(changed)} of {len(docs)} chunks changed; the new index took {time.time() - began:.1f} s, no training step")
 revised = answerable[answerable["kind"] == "revised"].iloc[:: lab.budget(full=1, quick=6)]
 found = (embed(revised["question"].tolist()) @ vectors_newer.T).argmax(1).tolist()
 prompts = [prompt_with(q, [docs_newer["text"][c]]) for q, c in zip(revised["question"], found, strict=True)]

@@ -3,7 +3,7 @@
     python chapters/08_chain_of_thought/chains.py            every part that the table does not have yet
     python chapters/08_chain_of_thought/chains.py --again    all of them
 
-The course model answers 120 word problems of one and two steps, eight times each, with temperature 0.7. The first 60 are the
+The course model answers 60 word problems of one and two steps, eight times each, with temperature 0.7. The first 30 are the
 lab's; the grader has the others. Problems, prompt and sampling are the lab's own code, so that table and lab cannot disagree.
 """
 
@@ -20,13 +20,14 @@ from courseware.verify import solved_namespace
 
 SOURCE = "this course: chapters/08_chain_of_thought/chains.py"
 TABLE = ROOT / "course_utils" / "csv" / "chain_samples.csv"
-PARTS = [(part,) for part in range(8)]  # of 15 problems
-EACH, CHAINS, LENGTH, TEMPERATURE = 15, 8, 60, 0.7
+PARTS = [(part,) for part in range(6)]  # of 10 problems
+EACH, CHAINS, LENGTH, TEMPERATURE = 10, 8, 60, 0.7
 
 
 def lab() -> dict[str, Any]:
-    """The names of the solved lab, with the course model, its examples and the sampling."""
+    """The names of the solved lab before its challenge (which needs this table), with course model, examples and sampling."""
     notebook = read(Path(__file__).with_name("lab.py"))
+    notebook.cells = notebook.cells[: next(i for i, cell in enumerate(notebook.cells) if "Challenge: find" in cell.source)]
     names = solved_namespace(notebook)
     for cell in notebook.cells:
         if any(begin in cell.source for begin in ("model, tokenizer = load_model", "def draw_problems", "def continue_all")):
@@ -35,8 +36,8 @@ def lab() -> dict[str, Any]:
 
 
 def problems(names: dict[str, Any]) -> list[dict[str, Any]]:
-    """60 problems of one step and 60 of two, mixed, so that each part has both."""
-    one, two = (names["draw_problems"](4 * EACH, steps, seed=800 + steps) for steps in (1, 2))
+    """30 problems of one step and 30 of two, mixed, so that each part has both."""
+    one, two = (names["draw_problems"](3 * EACH, steps, seed=800 + steps) for steps in (1, 2))
     return [problem for pair in zip(one, two, strict=True) for problem in pair]
 
 

@@ -621,7 +621,7 @@ def draw_curves(curves, sizes, title, ax):
 
 # %% tags=["experiment"]
 SIZES = lab.budget(full=[1, 2, 4, 8], quick=[1, 2])
-drawn = tables.load("chain_samples").head(lab.budget(full=480, quick=80))  # of the course model, made by chains.py
+drawn = tables.load("chain_samples").head(lab.budget(full=240, quick=80))  # of the course model, made by chains.py
 ballots = [[extract(text) for text in part["text"]] for _, part in drawn.groupby("problem", sort=False)]
 answers_ = drawn.groupby("problem", sort=False)["answer"].first().tolist()
 curve = vote_curve(ballots, answers_, SIZES)
@@ -1196,7 +1196,7 @@ for name in ("97 at the end", "97 before the last"):
 # The course model has written eight chains for each problem (temperature 0.7). A vote takes the most frequent answer. A
 # *verifier* looks *into* each chain: *best-of-N* (多选一). In large models the verifier is a trained network
 # [@cobbe2021training]; here a program can do much. Write one: which of the eight chains would you trust? Your score: the share
-# of right answers among the problems for which at least one of the eight is right, on 60 problems that you do not see. A vote
+# of right answers among the problems for which at least one of the eight is right, on 30 problems that you do not see. A vote
 # reaches about %VOTE% there; full points from %BAR%. Post your score.
 #
 # Use the chains and the question, but do not solve the problem in their place: that would be a solver, and there is none for
@@ -1258,7 +1258,7 @@ def by_vote(question, chains):
     return given.index(vote(given)) if vote(given) is not None else 0
 
 
-SEEN = samples[samples["problem"] < 60]
+SEEN = samples[samples["problem"] < 30]
 
 # %% tags=["tests:best_of:1"]
 with lab.test("best_of"):
@@ -1274,7 +1274,7 @@ with lab.test("best_of"):
 def probe():
     return {
         # because: chains for problems that you have not seen
-        "right": [bool(ok) for ok in verified(best_of, samples[samples["problem"] >= 60])],
+        "right": [bool(ok) for ok in verified(best_of, samples[samples["problem"] >= 30])],
         "no answer": best_of("Tom has 4 pens. How many?", ["", "none"]) in (0, 1),  # because: chains without an answer
     }
 
@@ -1314,7 +1314,7 @@ def check_visible(got, want):
 # - **Least-to-most** [@zhou2023least]: give the course model one step at a time, each as a question of its own.
 # - **Self-refinement.** Give the course model its own chain and ask it to find the mistake. How often does a right answer
 #   become a wrong one?
-# - **Auto-CoT** [@zhang2023automatic]: put the 60 questions of the challenge into four groups by their embeddings (chapter 07),
+# - **Auto-CoT** [@zhang2023automatic]: put the questions of the challenge into four groups by their embeddings (chapter 07),
 #   let the model write a chain for one question of each, and use these as examples.
 
 # %%

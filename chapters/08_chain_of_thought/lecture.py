@@ -361,7 +361,7 @@ plt.show()
 # no better. The chain stays far above both up to five steps. Beyond the lengths of the training it fails, too.
 #
 # Note that the chain differs from the dots in *two* ways. Its tokens carry results to the answer, and in training each of
-# them is a target: the chain model is told every step, the others only the last digit. This comparison cannot separate the
+# them is a target: the chain model learns every step, the others only the last digit. This comparison cannot separate the
 # two.
 
 # %% [markdown]
