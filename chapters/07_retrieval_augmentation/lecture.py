@@ -393,7 +393,7 @@ plt.show()
 for other in ("BM25", "embeddings"):
     print("MRR, fused − {}: {:+.2f} [{:+.2f}, {:+.2f}]".format(other, *scoring.paired(1 / places["fused"], 1 / places[other])))
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # Read the paired differences below the figure: where the interval contains 0, we cannot tell. Fusion need not be the best of
 # the three, and here it is not: we wrote many of our questions on purpose without the page's words; there BM25 is often far off, and with one
 # vote each it lowers the fused rank (the lab shows this by groups of questions). Fusion helps when both retrievers are good,
@@ -438,7 +438,7 @@ plt.show()
 # %%
 my_guess = None  # a share
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 generator = torch.Generator().manual_seed(0)
 centres = VECTORS[torch.randperm(len(VECTORS), generator=generator)[:20]].clone()
 for _ in range(10):  # k-means: each vector to its nearest centre, each centre to the mean of its vectors
@@ -460,7 +460,7 @@ ax.set(title="IVF with 20 cells: 1, 2, …, 20 cells searched", xlabel="vectors 
 plt.show()
 print(f"1 cell: {kept[0][0]:.2f} found with {compared[0]:.2f} of the comparisons; 4 cells: {kept[3][0]:.2f} with {compared[3]:.2f}")
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # An approximate index buys speed with recall, and the number of cells searched is the knob. *HNSW* [@malkov2020efficient]
 # does it with a graph: each vector knows some near neighbours, and a search walks from neighbour to neighbour; it is fast
 # and needs more memory. *Product quantization* [@jegou2011product] makes the vectors themselves small. What is lost here no

@@ -88,7 +88,7 @@ for tail, length in (
 #
 # @wei2022chain: eight examples, each with its chain. Ours has four, of 3, 2, 3 and 2 steps; here the last of them:
 
-# %%
+# %% tags=["hide-input"]
 NAMES, THINGS = ["Tom", "Ana", "Li"], ["cards", "pens", "stamps"]
 SAY = {"+": "{} buys {} more.", "-": "{} loses {}.", "*": "A fairy multiplies them by {1}."}
 
@@ -126,7 +126,7 @@ print("…" + few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li hav
 # %%
 my_guess = {"kind": "", "points": None}
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 triggers = tables.load("zero_shot_triggers").sort_values("multiarith_percent")
 fig, ax = plt.subplots(figsize=(10.5, 5.6))
 kinds = ["none", "irrelevant", "misleading", "instructive"]
@@ -203,7 +203,7 @@ wrote, table = both_styles(model, tokenizer)
 print("a chain:", problems[-1][0], "→", wrote[True][-1].strip(), f"(right: {problems[-1][2]})")
 table
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # Read the verdict that the cell prints. What the table shows besides: the number of equations follows our *examples* (3, 2, 3,
 # 2 steps), and hardly the question. So for this model a few-shot chain is mostly a *form* that it fills in; with examples of
 # one step it writes one equation (lab 08 runs both). To see chains *help*, we need a larger model (next slides) or one that
@@ -339,7 +339,7 @@ plt.show()
 # %%
 my_guess = {"direct": [None] * 7, "chain": [None] * 7, "dots": [None] * 7}
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 race = lab.budget(full=tables.load("chain_steps"), quick=tables.load("chain_steps").query("steps <= 2"))
 fig, ax = plt.subplots(figsize=(9.5, 4.6))
 for i, (style, part) in enumerate(race.groupby("style", sort=False)):
@@ -493,7 +493,7 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # %%
 my_guess = {"right": None, "mistake": None, "control": None}
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 CHAIN = [" 10 friends play.", " 7 quit, so 10 - 7 = {left} are left.", " Each has 8 lives, so {left} * 8 = {total}."]
 COSTS = " The game costs 15 dollars."
 SHOTS = few_shot(FRIENDS, chain=True)
@@ -525,7 +525,7 @@ said = max(last, key=last.get)
 verdict = {24: "It follows the chain here.", 15: "It copies the last number."}.get(said, "Neither of the two.")
 Markdown(f"With the control the likeliest answer is {said} (P = {last[said]:.2f}; 24: {last[24]:.2f}, 15: {last[15]:.2f}). {verdict}")
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # Without a chain, 24 is unlikely; with it the answer is the last result, with the mistake the wrong one. The first two panels
 # alone cannot tell a model that *follows the chain* from one that repeats the *last number it has read*. The third can. One
 # problem is an anecdote: lab 08 does the same with all its chains, and with models that were trained on chains.
