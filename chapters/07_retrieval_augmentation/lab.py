@@ -857,8 +857,8 @@ for name in ("re-ranked", "both fused"):
 
 # %% [markdown]
 # Read the paired differences: where the interval contains 0, these questions do not tell. Our reader is small and was tuned
-# for chat. @sachan2022improving do the same with a model of 3 billion parameters: strong unsupervised retrievers gain 6 to 18
-# points in top-20 accuracy, supervised ones up to 12 (abstract). What it costs: this re-ranker reads every candidate chunk
+# for chat. @sachan2022improving do the same with larger models: strong unsupervised retrievers gain 6 to 18 points in top-20
+# accuracy, supervised ones up to 12 (abstract). What it costs: this re-ranker reads every candidate chunk
 # with the whole question, so its cost per question grows with the number of candidates; a dot product costs next to nothing.
 #
 # ## 6 · Retrieve while decoding
@@ -1150,7 +1150,8 @@ shown.iloc[:: lab.budget(full=5, quick=2)].style.hide()
 # Here iteration pays, at equal cost: one search hardly ever finds both paragraphs, since the question's words point to the
 # first one only. Two searches find both in a large part of the questions, even with a simple rule in place of a reader, and
 # the paired differences of rule and *name given* are far from 0. The gap between these two is the price of reading the
-# name wrongly, or of a first search that found another page. With larger models, on true multi-hop questions:
+# name wrongly, or of a first search that found another page. Our small reader pays most: it often names something else, and
+# the interval of its difference reaches 0. With larger models, on true multi-hop questions:
 #
 # | method, reader, data | one retrieval | iterative |
 # |---|---|---|

@@ -621,7 +621,7 @@ def draw_curves(curves, sizes, title, ax):
 
 # %% tags=["experiment"]
 SIZES = lab.budget(full=[1, 2, 4, 8], quick=[1, 2])
-drawn = tables.load("chain_samples").head(lab.budget(full=240, quick=80))  # of the course model, made by chains.py
+drawn = tables.load("chain_samples").head(lab.budget(full=240, quick=40))  # of the course model, made by chains.py
 ballots = [[extract(text) for text in part["text"]] for _, part in drawn.groupby("problem", sort=False)]
 answers_ = drawn.groupby("problem", sort=False)["answer"].first().tolist()
 curve = vote_curve(ballots, answers_, SIZES)
@@ -637,8 +637,8 @@ print("a right chain is among the eight: {:.2f} [{:.2f}, {:.2f}]".format(*scorin
 # The eight chains of each problem were drawn once, with temperature 0.7 (`chains.py` beside this lab makes the table). Read
 # the printed difference: where its interval contains 0, we cannot tell. A vote finds the most frequent answer. It helps on
 # problems where the right answer is more frequent than each wrong one; where a wrong answer is the most frequent, more votes
-# make the error nearly certain. The last line shows what a vote leaves: a right chain is often *there*, in the minority.
-# Section 7 asks you to find it.
+# make the error nearly certain. The last line shows what a vote can leave: problems for which a right chain is *there*, in
+# the minority. Section 7 asks you to find it, among chains of a model that is right more often.
 #
 # The stronger setting: @wang2023self report for PaLM 540B with 40 chains a gain of 17.9 points on GSM8K (12.2 on AQuA, 3.9 on
 # the ARC challenge).
@@ -1193,23 +1193,23 @@ for name in ("97 at the end", "97 before the last"):
 #
 # ## 7 · Challenge: find the right chain
 #
-# The course model has written eight chains for each problem (temperature 0.7). A vote takes the most frequent answer. A
-# *verifier* looks *into* each chain: *best-of-N* (多选一). In large models the verifier is a trained network
-# [@cobbe2021training]; here a program can do much. Write one: which of the eight chains would you trust? Your score: the share
-# of right answers among the problems for which at least one of the eight is right, on 30 problems that you do not see. A vote
-# reaches about %VOTE% there; full points from %BAR%. Post your score.
+# One of the small models of section 5 (chain, seed 0) has written eight chains for each of 102 problems of four to six steps,
+# with temperature 1; six steps are longer than its training. A vote takes the most frequent answer. A *verifier* (验证器)
+# looks *into* each chain: *best-of-N* (多选一). In large models the verifier is a trained network [@cobbe2021training], or it
+# judges each single step [@lightman2024verify]; here a program can do much. Write one: which of the eight would you trust?
 #
-# Use the chains and the question, but do not solve the problem in their place: that would be a solver, and there is none for
-# problems that people write.
+# Your score: the share of right answers among the problems for which at least one of the eight is right, on problems that
+# your visible test does not use. A vote reaches about %VOTE% there; full points from %BAR%. Post your score. (A program could
+# also *solve* these problems. Check the chains all the same: problems that people write have no solver, but they have steps.)
 #
 # <details><summary>Hint 1</summary>A chain whose equation is false is wrong, or right by luck.</details>
-# <details><summary>Hint 2</summary>Does each equation begin with the result of the one before, and the first with the question's first number?</details>
-# <details><summary>Hint 3</summary>Which numbers of the question does a chain use, and which does it invent? Where several chains are
-# equally good, let them vote.</details>
+# <details><summary>Hint 2</summary>Does each equation begin with the result of the one before, and the first with the question's first digit?</details>
+# <details><summary>Hint 3</summary>Are the signs and numbers those of the question, in its order, all of them? Count what is wrong, and
+# where several chains are equally good, let them vote.</details>
 
 # %%
-samples = tables.load("chain_samples")
-shown = samples[samples["problem"] == 1]
+samples = tables.load("digit_chains")
+shown = samples[samples["problem"] == samples["problem"].iloc[-1]]
 print(shown["question"].iloc[0], "· right:", shown["answer"].iloc[0])
 print(*shown["text"], sep="\n")
 
@@ -1217,79 +1217,80 @@ print(*shown["text"], sep="\n")
 def best_of(question, chains):
     """Which of some chains would you trust?
 
-    question: str. chains: list of str, each a chain with its answer, as a model wrote it: "4 * 2 = 8. The answer is 8.";
-    some have no equation, or no answer. Returns int, the place of one of them in the list. The same arguments must give the
-    same answer.
+    question: str, "3+5*7?". chains: list of str, what a model wrote after it: "3+5=88*7=6!6" (equations of five signs, last
+    digit only; then "!" and the answer). A chain may be anything: too short, without equations, without "!".
+    Returns int, the place of one of them in the list. The same arguments must give the same answer.
 
-    Example: question "Tom has 4 pens. Tom loses 1. How many pens does Tom have now?", chains ["4 - 1 = 2. The answer is 2.",
-    "4 - 1 = 3. The answer is 3."]: 1.
+    Example: question "3+5*7?", chains ["3+5=88*7=3!3", "3+5=88*7=6!6"]: 1, as 8 · 7 = 56 ends in 6.
     """
     ### BEGIN SOLUTION
-    wanted = re.findall(r"\d+", question)
-    operations = {"+": "buys", "-": "loses", "*": "multiplies", "/": "divides"}
-    answers = [extract(text) for text in chains]
+    asked = re.findall(r"([-+*])(\d)", question)
+    answers = [text.partition("!")[2][:1] for text in chains]
 
-    def trust(text, answer):
-        steps = re.findall(r"(\d+) ([-+*/]) (\d+) = (\d+)", text)
-        points, have = 0.0, wanted[0]
+    def wrong(text, answer):
+        steps, have, faults = re.findall(r"(\d)([-+*])(\d)=(\d)", text), question[0], 0
         for before, sign, n, after in steps:
-            true = {"+": int(before) + int(n), "-": int(before) - int(n), "*": int(before) * int(n)}.get(sign) == int(after)
-            points += true + (before == have) + (n in wanted[1:]) + (operations[sign] in question) - 3.5
+            a, b = int(before), int(n)
+            faults += {"+": a + b, "-": a - b, "*": a * b}[sign] % 10 != int(after)
+            faults += before != have
             have = after
-        points += 2 * ([n for _, _, n, _ in steps] == wanted[1:]) + (answer is not None and have == str(int(answer)))
-        return points + 0.1 * answers.count(answer)
+        said = [(sign, n) for _, sign, n, _ in steps]
+        return faults + sum(a != b for a, b in zip(said, asked, strict=False)) + abs(len(said) - len(asked)) + (answer != have)
 
-    return max(range(len(chains)), key=lambda i: trust(chains[i], answers[i]))
+    return min(range(len(chains)), key=lambda i: (wrong(chains[i], answers[i]), -answers.count(answers[i])))
     ### END SOLUTION
 
 # %%
+def said_in(text):
+    """The answer of a chain of digits, or None."""
+    found = re.search(r"!(\d)", text)
+    return float(found[1]) if found else None
+
+
 def verified(choose, rows):
     """Per problem that has a right chain: is the chosen one right?"""
     found = []
     for _, part in rows.groupby("problem", sort=False):
-        texts_, truth = part["text"].fillna("").tolist(), part["answer"].iloc[0]
-        if truth in [extract(text) for text in texts_]:
-            found.append(extract(texts_[choose(part["question"].iloc[0], texts_)]) == truth)
+        texts_, truth = part["text"].tolist(), part["answer"].iloc[0]
+        if truth in [said_in(text) for text in texts_]:
+            found.append(said_in(texts_[choose(part["question"].iloc[0], texts_)]) == truth)
     return found
 
 
 def by_vote(question, chains):
-    given = [extract(text) for text in chains]
+    given = [said_in(text) for text in chains]
     return given.index(vote(given)) if vote(given) is not None else 0
-
-
-SEEN = samples[samples["problem"] < 30]
 
 # %% tags=["tests:best_of:1"]
 with lab.test("best_of"):
-    pens = "Tom has 4 pens. Tom loses 1. How many pens does Tom have now?"
-    got = best_of(pens, ["4 - 1 = 2. The answer is 2.", "4 - 1 = 3. The answer is 3."])
-    assert got == 1, f"4 - 1 = 2 is false, so the second chain (1) is better, but you choose {got}"
-    assert best_of(pens, ["", "I cannot tell."]) in (0, 1), "chains without an answer: any place will do, but it must be one"
-    mine, plain, first = (np.mean(verified(choose, SEEN)) for choose in (best_of, by_vote, lambda q, chains: 0))
+    got = best_of("3+5*7?", ["3+5=88*7=3!3", "3+5=88*7=6!6"])
+    assert got == 1, f"8 · 7 does not end in 3, so the second chain (1) is better, but you choose {got}"
+    assert best_of("3+5*7?", ["", "!", "=!!5+"]) in (0, 1, 2), "chains without equations: any place will do, but it must be one"
+    seen = samples[samples["problem"] % 2 == 0]
+    mine, plain, first = (np.mean(verified(choose, seen)) for choose in (best_of, by_vote, lambda q, chains: 0))
     print(f"right, where a right chain is there: yours {mine:.2f}, vote {plain:.2f}, always the first {first:.2f}")
-    assert mine >= 0.8, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need 0.80"
+    assert mine >= BAR_SEEN, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need BAR_SEEN"
 
 # %% tags=["hidden:best_of:2"]
 def probe():
     return {
-        # because: chains for problems that you have not seen
-        "right": [bool(ok) for ok in verified(best_of, samples[samples["problem"] >= 30])],
-        "no answer": best_of("Tom has 4 pens. How many?", ["", "none"]) in (0, 1),  # because: chains without an answer
+        # because: chains for problems that the visible test does not use
+        "right": [bool(ok) for ok in verified(best_of, samples[samples["problem"] % 2 == 1])],
+        "nothing": best_of("4-1?", ["", "none"]) in (0, 1),  # because: chains without equations and without an answer
     }
 
 
 def visible():
-    return [bool(ok) for ok in verified(best_of, SEEN)]
+    return [bool(ok) for ok in verified(best_of, samples[samples["problem"] % 2 == 0])]
 
 
 def check(got, want):
-    assert got["no answer"] and len(got["right"]) == len(want["right"])
-    assert np.mean(got["right"]) >= 0.8
+    assert got["nothing"] and len(got["right"]) == len(want["right"])
+    assert sum(got["right"]) >= BAR_HIDDEN * len(got["right"])
 
 
 def check_visible(got, want):
-    assert len(got) == len(want) and np.mean(got) >= 0.8
+    assert len(got) == len(want) and sum(got) >= BAR_SEEN * len(got)
 
 # %% [markdown]
 # What a verifier costs: eight chains in place of one, and the check. @cobbe2021training report that a trained verifier over

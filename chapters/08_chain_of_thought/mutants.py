@@ -431,8 +431,8 @@ def vote(answers):
 # %% tags=["mutant:best_of"]
 # a vote: the first chain with the most frequent answer
 def best_of(question, chains):
-    given = [extract(text) for text in chains]
-    return given.index(vote(given)) if vote(given) is not None else 0
+    given = [text.partition("!")[2][:1] for text in chains]
+    return max(range(len(chains)), key=lambda i: given.count(given[i]))
 
 
 # %% tags=["mutant:best_of"]
@@ -451,8 +451,8 @@ def best_of(question, chains):
 # the first chain whose equations are all true, whatever they are about
 def best_of(question, chains):
     def true(text):
-        steps = re.findall(r"(\d+) ([-+*]) (\d+) = (\d+)", text)
-        results = [{"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign] == int(c) for a, sign, b, c in steps]
+        steps = re.findall(r"(\d)([-+*])(\d)=(\d)", text)
+        results = [{"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[s] % 10 == int(c) for a, s, b, c in steps]
         return bool(steps) and all(results)
 
     return next((i for i, text in enumerate(chains) if true(text)), 0)
