@@ -1193,14 +1193,15 @@ for name in ("97 at the end", "97 before the last"):
 #
 # ## 7 · Challenge: find the right chain
 #
-# One of the small models of section 5 (chain, seed 0) has written eight chains for each of 102 problems of four to six steps,
-# with temperature 1; six steps are longer than its training. A vote takes the most frequent answer. A *verifier* (验证器)
-# looks *into* each chain: *best-of-N* (多选一). In large models the verifier is a trained network [@cobbe2021training], or it
-# judges each single step [@lightman2024verify]; here a program can do much. Write one: which of the eight would you trust?
+# One of the small models of section 5 (chain, seed 0) has written eight chains for each of 68 problems of four and five steps,
+# with temperature 1 (`chains.py` made the table). A vote takes the most frequent answer. A *verifier* (验证器) looks *into*
+# each chain: *best-of-N* (多选一). In large models the verifier is a trained network [@cobbe2021training]; here a program can
+# do much. Write one: which of the eight would you trust?
 #
 # Your score: the share of right answers among the problems for which at least one of the eight is right, on problems that
-# your visible test does not use. A vote reaches about %VOTE% there; full points from %BAR%. Post your score. (A program could
-# also *solve* these problems. Check the chains all the same: problems that people write have no solver, but they have steps.)
+# your visible test does not use. A vote reaches about 0.94 there, always the first chain 0.85; full points from 0.96. Post
+# your score. (A program could also *solve* these problems. Check the chains all the same: problems that people write have no
+# solver, but they have steps.)
 #
 # <details><summary>Hint 1</summary>A chain whose equation is false is wrong, or right by luck.</details>
 # <details><summary>Hint 2</summary>Does each equation begin with the result of the one before, and the first with the question's first digit?</details>
@@ -1208,7 +1209,8 @@ for name in ("97 at the end", "97 before the last"):
 # where several chains are equally good, let them vote.</details>
 
 # %%
-samples = tables.load("digit_chains")
+all_samples = tables.load("digit_chains")
+samples = all_samples[all_samples["steps"] <= 5]
 shown = samples[samples["problem"] == samples["problem"].iloc[-1]]
 print(shown["question"].iloc[0], "· right:", shown["answer"].iloc[0])
 print(*shown["text"], sep="\n")
@@ -1269,7 +1271,7 @@ with lab.test("best_of"):
     seen = samples[samples["problem"] % 2 == 0]
     mine, plain, first = (np.mean(verified(choose, seen)) for choose in (best_of, by_vote, lambda q, chains: 0))
     print(f"right, where a right chain is there: yours {mine:.2f}, vote {plain:.2f}, always the first {first:.2f}")
-    assert mine >= BAR_SEEN, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need BAR_SEEN"
+    assert mine >= 0.95, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need 0.95"
 
 # %% tags=["hidden:best_of:2"]
 def probe():
@@ -1286,13 +1288,40 @@ def visible():
 
 def check(got, want):
     assert got["nothing"] and len(got["right"]) == len(want["right"])
-    assert sum(got["right"]) >= BAR_HIDDEN * len(got["right"])
+    assert sum(got["right"]) >= 0.96 * len(got["right"])
 
 
 def check_visible(got, want):
-    assert len(got) == len(want) and sum(got) >= BAR_SEEN * len(got)
+    assert len(got) == len(want) and sum(got) >= 0.95 * len(got)
 
 # %% [markdown]
+# Problems of *six* steps are longer than the model's training; there only a tenth of the drawn chains has the right answer.
+# **Predict:** how many of these few have six right steps?
+
+# %%
+my_guess = None  # a share
+
+# %%
+def all_steps_right(question, text):
+    """Does the chain do the question's steps, in its order and without an error?"""
+    have, chain = int(question[0]), ""
+    for sign, n in re.findall(r"([-+*])(\d)", question):
+        after = WORKS[sign](have, int(n)) % 10
+        chain, have = f"{chain}{have}{sign}{n}={after}", after
+    return text == f"{chain}!{have}"
+
+
+WORKS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
+for steps, part in all_samples.groupby("steps"):
+    lucky = part[[said_in(text) == answer for text, answer in zip(part["text"], part["answer"], strict=True)]]
+    whole = [all_steps_right(question, text) for question, text in zip(lucky["question"], lucky["text"], strict=True)]
+    print(f"{steps} steps: {len(lucky)} of {len(part)} answers right; of these, {sum(whole)} with every step right")
+
+# %% [markdown]
+# A right answer need not come from right steps: with ten possible answers, a tenth is right by luck. A reward for the *answer*
+# rewards these chains, too; a check of each *step* does not. @lightman2024verify compare the two for large models, and the
+# check of steps wins.
+#
 # What a verifier costs: eight chains in place of one, and the check. @cobbe2021training report that a trained verifier over
 # many samples gives a 6-billion model about what thirty times more parameters give. What about asking the model *itself* to
 # check and improve its answer? *Self-refinement* (自我修正; @madaan2023self) improved seven tasks by about 20 points on
@@ -1330,6 +1359,7 @@ lab.summary()
 # - [@zhou2023least]
 # - [@nye2021show]
 # - [@cobbe2021training]: GSM8K
+# - [@lightman2024verify]
 # - [@feng2023revealing]
 # - [@pfau2024think]
 # - [@lanham2023measuring]
