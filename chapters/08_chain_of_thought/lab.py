@@ -1249,14 +1249,20 @@ def said_in(text):
     return float(found[1]) if found else None
 
 
-def verified(choose, rows):
-    """Per problem that has a right chain: is the chosen one right?"""
+def chosen(choose, rows):
+    """Per problem that has a right chain: the answer of the chain that is chosen (-1: none), and the right one."""
     found = []
     for _, part in rows.groupby("problem", sort=False):
-        texts_, truth = part["text"].tolist(), part["answer"].iloc[0]
+        texts_, truth = part["text"].tolist(), int(part["answer"].iloc[0])
         if truth in [said_in(text) for text in texts_]:
-            found.append(said_in(texts_[choose(part["question"].iloc[0], texts_)]) == truth)
+            answer = said_in(texts_[choose(part["question"].iloc[0], texts_)])
+            found.append((-1 if answer is None else int(answer), truth))
     return found
+
+
+def verified(choose, rows):
+    """Per problem that has a right chain: is the chosen one right?"""
+    return [answer == truth for answer, truth in chosen(choose, rows)]
 
 
 def by_vote(question, chains):
@@ -1277,22 +1283,27 @@ with lab.test("best_of"):
 def probe():
     return {
         # because: chains for problems that the visible test does not use
-        "right": [bool(ok) for ok in verified(best_of, samples[samples["problem"] % 2 == 1])],
-        "nothing": best_of("4-1?", ["", "none"]) in (0, 1),  # because: chains without equations and without an answer
+        "answers": [list(pair) for pair in chosen(best_of, samples[samples["problem"] % 2 == 1])],
+        "nothing": int(best_of("4-1?", ["", "none"])),  # because: chains without equations and without an answer
     }
 
 
 def visible():
-    return [bool(ok) for ok in verified(best_of, samples[samples["problem"] % 2 == 0])]
+    return [list(pair) for pair in chosen(best_of, samples[samples["problem"] % 2 == 0])]
+
+
+def right_in(got, want):
+    assert len(got) == len(want)
+    return sum(answer == truth for (answer, _), (_, truth) in zip(got, want, strict=True)) / len(want)
 
 
 def check(got, want):
-    assert got["nothing"] and len(got["right"]) == len(want["right"])
-    assert sum(got["right"]) >= 0.96 * len(got["right"])
+    assert got["nothing"] in (0, 1)
+    assert right_in(got["answers"], want["answers"]) >= 0.96
 
 
 def check_visible(got, want):
-    assert len(got) == len(want) and sum(got) >= 0.95 * len(got)
+    assert right_in(got, want) >= 0.95
 
 # %% [markdown]
 # Problems of *six* steps are longer than the model's training; there only a tenth of the drawn chains has the right answer.
