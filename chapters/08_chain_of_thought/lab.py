@@ -425,7 +425,7 @@ def as_chat(question):
 
 
 # tokens: of free text, of a chain like the examples
-FREE, CHAIN = lab.budget(full=100, quick=5), lab.budget(full=60, quick=24)
+FREE, CHAIN = lab.budget(full=100, quick=4), lab.budget(full=60, quick=16)
 STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
     "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
     "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
@@ -1146,7 +1146,7 @@ my_guess = {"the chain's result": None, "97": None}
 
 # %% tags=["experiment", "hide-input"]
 rows, prompts, ODD = [], [], "The box has 97 sides."
-for question, text in zip(asked["question"], asked["chain, few-shot"], strict=True):
+for question, text in asked[["question", "chain, few-shot"]].head(lab.budget(full=36, quick=1)).itertuples(index=False):
     found = list(EQUATION.finditer(text))
     before = extract(text)
     if not found or before is None:
@@ -1193,15 +1193,15 @@ for name in ("97 at the end", "97 before the last"):
 #
 # ## 7 · Challenge: find the right chain
 #
-# One of the small models of section 5 (chain, seed 0) has written eight chains for each of 68 problems of four and five steps,
-# with temperature 1 (`chains.py` made the table). A vote takes the most frequent answer. A *verifier* (验证器) looks *into*
+# One of the small models of section 5 (chain, seed 1: the one with most errors) has written eight chains for each of 300
+# problems of four and five steps, with temperature 1 (`chains.py` made the table). A vote takes the most frequent answer. A *verifier* (验证器) looks *into*
 # each chain: *best-of-N* (多选一). In large models the verifier is a trained network [@cobbe2021training]; here a program can
 # do much. Write one: which of the eight would you trust?
 #
 # Your score: the share of right answers among the problems for which at least one of the eight is right, on problems that
-# your visible test does not use. A vote reaches about 0.94 there, always the first chain 0.85; full points from 0.96. Post
-# your score. (A program could also *solve* these problems. Check the chains all the same: problems that people write have no
-# solver, but they have steps.)
+# your visible test does not use; full points from 0.82, which a vote does not reach. (The visible test's problems are easier;
+# there you need 0.89.) Post your score. (A program could also *solve* these problems. Check the chains all the same: problems
+# that people write have no solver, but they have steps.)
 #
 # <details><summary>Hint 1</summary>A chain whose equation is false is wrong, or right by luck.</details>
 # <details><summary>Hint 2</summary>Does each equation begin with the result of the one before, and the first with the question's first digit?</details>
@@ -1277,7 +1277,7 @@ with lab.test("best_of"):
     seen = samples[samples["problem"] % 2 == 0]
     mine, plain, first = (np.mean(verified(choose, seen)) for choose in (best_of, by_vote, lambda q, chains: 0))
     print(f"right, where a right chain is there: yours {mine:.2f}, vote {plain:.2f}, always the first {first:.2f}")
-    assert mine >= 0.95, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need 0.95"
+    assert mine >= 0.89, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need 0.89: compare the chains with the question"
 
 # %% tags=["hidden:best_of:2"]
 def probe():
@@ -1299,11 +1299,11 @@ def right_in(got, want):
 
 def check(got, want):
     assert got["nothing"] in (0, 1)
-    assert right_in(got["answers"], want["answers"]) >= 0.96
+    assert right_in(got["answers"], want["answers"]) >= 0.82
 
 
 def check_visible(got, want):
-    assert right_in(got, want) >= 0.95
+    assert right_in(got, want) >= 0.89
 
 # %% [markdown]
 # Problems of *six* steps are longer than the model's training; there only a tenth of the drawn chains has the right answer.

@@ -456,3 +456,39 @@ def best_of(question, chains):
         return bool(steps) and all(results)
 
     return next((i for i, text in enumerate(chains) if true(text)), 0)
+
+
+# %% tags=["mutant:best_of"]
+# only chains whose equations are all true vote
+def best_of(question, chains):
+    def true(text):
+        steps = re.findall(r"(\d)([-+*])(\d)=(\d)", text)
+        results = [{"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[s] % 10 == int(c) for a, s, b, c in steps]
+        return bool(steps) and all(results)
+
+    kept = [i for i, text in enumerate(chains) if true(text)] or list(range(len(chains)))
+    given = {i: chains[i].partition("!")[2][:1] for i in kept}
+    return max(kept, key=lambda i: list(given.values()).count(given[i]))
+
+
+# %% tags=["mutant:best_of"]
+# equations must be true and begin with the result of the one before, but may leave steps of the question out
+def best_of(question, chains):
+    def sound(text):
+        have = question[0]
+        for a, s, b, c in re.findall(r"(\d)([-+*])(\d)=(\d)", text):
+            if a != have or {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[s] % 10 != int(c):
+                return False
+            have = c
+        return text.partition("!")[2][:1] == have
+
+    return next((i for i, text in enumerate(chains) if sound(text)), 0)
+
+
+# %% tags=["mutant:best_of"]
+# only chains with as many equations as the question has steps vote
+def best_of(question, chains):
+    steps = len(re.findall(r"[-+*]\d", question))
+    kept = [i for i, text in enumerate(chains) if text.count("=") == steps] or list(range(len(chains)))
+    given = {i: chains[i].partition("!")[2][:1] for i in kept}
+    return max(kept, key=lambda i: list(given.values()).count(given[i]))
