@@ -640,8 +640,8 @@ print("a right chain is among the eight: {:.2f} [{:.2f}, {:.2f}]".format(*scorin
 # make the error nearly certain. The last line shows what a vote can leave: problems for which a right chain is *there*, in
 # the minority. Section 7 asks you to find it, among chains of a model that is right more often.
 #
-# The stronger setting: @wang2023self report for PaLM 540B with 40 chains a gain of 17.9 points on GSM8K (12.2 on AQuA, 3.9 on
-# the ARC challenge).
+# The stronger setting: @wang2023self [tables 2 and 3] report for PaLM 540B a rise from 56.5 % (one greedy chain) to 74.4 % (40
+# votes) on GSM8K, from 35.8 to 48.3 on AQuA, and from 85.2 to 88.7 on the ARC challenge.
 #
 # ## 5 · A model that has nothing but arithmetic
 #
