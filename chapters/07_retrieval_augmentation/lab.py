@@ -1196,8 +1196,9 @@ pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].h
 
 # %% [markdown]
 # The second chunk raises recall. Whether it changes the share of right answers we cannot tell: the interval of the paired
-# difference contains 0 and is wide. So recall@k alone does not tell you how many chunks to use. For the place of the gold
-# chunk among two distractors read the last line; with so few questions an interval that ends near 0 would be weak evidence,
+# difference contains 0 and is wide. So recall@k alone does not tell you how many chunks to use. Large models show it clearly:
+# with 50 documents in place of 20 the retriever's recall still grows, and GPT-3.5-Turbo is right in only about 1.5 points more
+# of the questions [@liu2024lost, section 5]. For the place of the gold chunk among two distractors read the last line; with so few questions an interval that ends near 0 would be weak evidence,
 # whatever the verdict. A stronger setting is that of @liu2024lost [tables 1 and 6]: 20 documents of about 100 words, many more
 # questions, GPT-3.5-Turbo, right answers in %:
 #
@@ -1261,9 +1262,9 @@ print(f"a threshold that keeps nine in ten answerable questions ({threshold:.2f}
 
 # %% [markdown]
 # With the plain instruction the reader hardly ever abstains; with permission it does so rarely. It is one instruction on one
-# small model, and no example of abstaining was in the prompt (chapter 05 tries that). Larger models of 2023 "still struggle
-# significantly" with this *negative rejection*, in English and in Chinese [@chen2024benchmarking, abstract]. With a GPU,
-# change `MODEL` in section 5 and run this cell again.
+# small model, and no example of abstaining was in the prompt (chapter 05 tries that). Of six larger models of 2023, which got
+# only documents without the answer, none rejected more than 45 % of the questions [@chen2024benchmarking]: far more than ours,
+# but not enough. With a GPU, change `MODEL` in section 5 and run this cell again.
 #
 # The search's score separates the two kinds a little (its ROC AUC is above 0.5, from only twenty questions without an
 # answer) and is of little use as a threshold: one that keeps nine in ten answerable questions rejects few of the others.
@@ -1511,8 +1512,8 @@ print(f"of the {len(others)} other questions, {moved} now get another text")
 # How well can you search the manual without any model? Your function gets questions and paragraphs, and returns a ranking of
 # the paragraphs for each question. Everything that is computed from the texts is allowed: BM25 with other words, endings cut off,
 # names of classes split, headings and neighbours used, a second stage that sorts the best twenty again, several rankings
-# fused. Looking up the answers is not. Your score is the MRR on questions that your visible test does not use. BM25 of the
-# bare paragraphs reaches about 0.66 there; full points from 0.75. Post your score.
+# fused. Looking up the answers is not. Your score is the MRR on questions that your visible test does not use; full points from
+# 0.75, which BM25 of the bare paragraphs does not reach. Post your score.
 #
 # <details><summary>Hint 1</summary>Look at the questions where BM25 puts the paragraph below rank 5. Which word should have matched?</details>
 # <details><summary>Hint 2</summary>"Zero is the lowest possible score." Of what? The heading says it.</details>
@@ -1554,6 +1555,16 @@ def search_score(search, asked, order):
     ranks = [ranking.index(place[int(wanted)]) + 1 for ranking, wanted in zip(rankings, asked["first_id"], strict=True)]
     return float(np.mean([1 / rank for rank in ranks])), rankings
 
+
+def bare(asked, paragraphs):
+    """BM25 of the bare paragraphs, by the library."""
+    index = bm25s.BM25(method="lucene", k1=1.5, b=0.75)
+    index.index([words(p["text"]) for p in paragraphs], show_progress=False)
+    return [np.argsort(-index.get_scores(words(question)), kind="stable").tolist() for question in asked]
+
+
+seen = manual_questions[np.arange(len(manual_questions)) % 4 < 2]  # the other half is for the hidden test
+
 # %% tags=["tests:search_manual:1"]
 with lab.test("search_manual"):
     tiny = [
@@ -1562,15 +1573,17 @@ with lab.test("search_manual"):
     ]
     got = [list(ranking) for ranking in search_manual(["How are branches pruned?"], tiny)]
     assert got == [[1, 0]], f"the example should give [[1, 0]], but it gives {got}"
-    score, rankings = search_score(search_manual, manual_questions[1::2], range(len(manual)))
+    score, rankings = search_score(search_manual, seen, range(len(manual)))
     assert all(sorted(r) == list(range(len(manual))) for r in rankings), "each ranking has every paragraph exactly once"
-    print(f"MRR on {len(manual_questions[1::2])} questions: {score:.3f}")
-    assert score >= 0.8, f"MRR {score:.3f}: BM25 of the bare paragraphs reaches 0.79 here; you need 0.80"
+    plain, _ = search_score(bare, seen, range(len(manual)))
+    print(f"MRR on {len(seen)} questions: yours {score:.3f}, BM25 of the bare paragraphs {plain:.3f}")
+    assert score >= 0.74, f"MRR {score:.3f}: BM25 of the bare paragraphs reaches {plain:.3f} here; you need 0.74"
 
 # %% tags=["hidden:search_manual:2"]
 def probe():
     order = np.random.default_rng(7).permutation(len(manual))
-    score, rankings = search_score(search_manual, manual_questions[0::2], order)
+    unseen = manual_questions[np.arange(len(manual_questions)) % 4 >= 2]
+    score, rankings = search_score(search_manual, unseen, order)
     return {
         "score": score,  # because: questions that the visible test does not use, and the paragraphs in another order
         "places": [sorted(ranking) == list(range(len(manual))) for ranking in rankings],  # because: every paragraph, once
@@ -1578,7 +1591,7 @@ def probe():
 
 
 def visible():
-    return search_score(search_manual, manual_questions[1::2], range(len(manual)))[0]
+    return search_score(search_manual, seen, range(len(manual)))[0]
 
 
 def check(got, want):
@@ -1587,7 +1600,7 @@ def check(got, want):
 
 
 def check_visible(got, want):
-    assert got >= 0.8
+    assert got >= 0.74
 
 # %% [markdown]
 # ## 10 · Open questions

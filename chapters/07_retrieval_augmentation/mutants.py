@@ -418,13 +418,11 @@ def search_manual(asked, paragraphs):
 
 
 # %% tags=["mutant:search_manual"]
-# endings are cut off, headings are not used
+# the bare paragraphs, without short words
 def search_manual(asked, paragraphs):
-    def stems(text):
-        return [re.sub(r"(?<=\w{3})(?:ing|ed|es|s)$", "", word) for word in words(text)]
-
-    texts_ = [stems(p["text"]) for p in paragraphs]
-    return [np.argsort(-bm25(stems(question), texts_), kind="stable").tolist() for question in asked]
+    texts_ = [[w for w in words(p["text"]) if len(w) > 3] for p in paragraphs]
+    asked_ = [[w for w in words(question) if len(w) > 3] for question in asked]
+    return [np.argsort(-bm25(question, texts_), kind="stable").tolist() for question in asked_]
 
 
 # %% tags=["mutant:search_manual"]

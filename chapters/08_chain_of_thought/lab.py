@@ -13,8 +13,7 @@
 #    give intervals,
 # 3. vote over sampled chains: *self-consistency* (自洽性),
 # 4. train transformers on arithmetic of several steps, with and without the chain, for the same FLOPs,
-# 5. corrupt a chain and see whether the answer follows: *faithfulness* (忠实性).
-#
+# 5. corrupt a chain and see whether the answer follows: *faithfulness* (忠实性),
 # 6. (challenge) write a *verifier* (验证器) that finds the right chain among eight.
 #
 # The exercises, from easy (★) to hard (★★★): `build_prompt` ★, `vote` ★, `word_problem` ★★, `extract` ★★, `plan` ★★,
@@ -447,6 +446,9 @@ ax.errorbar(range(5), rates[:, 0], np.abs(rates[:, 1:].T - rates[:, 0]), fmt="no
 ax.set_xticks(range(5), [s.replace(", ", ",\n") for s in STYLES])
 ax.set(title=f"{len(right)} problems, 95 % intervals (Wilson)", ylabel="share of right answers", xlabel="style of prompt", ylim=(0, 1))
 plt.show()
+free = [text for style in ("chain, zero-shot", "chat") for text in asked[style]]
+ended = sum(len(tokenizer(text)["input_ids"]) < FREE for text in free)
+print(f"free chains (zero-shot and chat) that end before the cut at {FREE} tokens: {ended} of {len(free)}")
 gain, low, high = scoring.paired(right["chain, few-shot"].astype(float), right["answer, few-shot"].astype(float))
 verdict = "the chain helps" if low > 0 else "the chain hurts" if high < 0 else "we cannot tell"
 print(f"few-shot, chain minus answer, on the same problems: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
@@ -454,12 +456,19 @@ right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
 
 # %% [markdown]
 # Look at the intervals, not at the bars. What a chain does for this model is small at best: most right answers are to
-# problems of one step, with a chain or without. Free chains (zero-shot and chat) had 100 tokens, and most go round in circles
-# long before that: the cut is not why they fail. (We made these problems easier after we had seen the scores on a harder
-# set. So the bars describe; they do not test a plan made in advance.)
+# problems of one step, with a chain or without. Free chains (zero-shot and chat) are cut at the printed number of tokens; the
+# count says how many had ended before, so you can see how far the cut can explain the errors. (We made these problems easier
+# after we had seen the scores on a harder set. So the bars describe; they do not test a plan made in advance.)
 #
-# The phenomenon itself shows in two stronger settings: in models a thousand times larger (@wei2022chain; the figure of the
-# lecture: GSM8K, PaLM 540B), and in models that are *trained* on chains (section 5). With a GPU, change `MODEL` above.
+# The phenomenon itself shows in two stronger settings. One is models that are *trained* on chains (section 5). The other is
+# models more than a thousand times larger. Right answers to GSM8K in %, few-shot [@wei2022chain, table 2]:
+#
+# | | LaMDA 137B | GPT-3 175B | PaLM 540B |
+# |---|---|---|---|
+# | answer at once | 6.5 | 15.6 | 17.9 |
+# | chain, then answer | 14.3 | 46.9 | 56.9 |
+#
+# With a GPU, change `MODEL` above; the cell there prints what a larger model needs.
 #
 # ### Do the examples decide how long the chain is?
 #
@@ -472,11 +481,13 @@ my_guess = {"3, 2, 3, 2 steps": [None, None, None], "2, 1 steps": [None, None, N
 # %% tags=["experiment"]
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 asked["short examples"] = continue_all([build_prompt(q, "chain", ending_short) for q in asked["question"]], CHAIN)
-table = {}
+table, counts = {}, {}
 for name, column in (("3, 2, 3, 2 steps", "chain, few-shot"), ("2, 1 steps", "short examples")):
-    written = asked[column].map(lambda text: len(EQUATION.findall(text)))
-    table[name] = {f"{steps} steps asked": "{:.1f} [{:.1f}, {:.1f}]".format(*scoring.mean(written[asked["steps"] == steps]))
+    counts[name] = asked[column].map(lambda text: len(EQUATION.findall(text)))
+    table[name] = {f"{steps} steps asked": "{:.1f} [{:.1f}, {:.1f}]".format(*scoring.mean(counts[name][asked["steps"] == steps]))
                    for steps in (1, 2, 3)}  # fmt: skip
+print("longer minus shorter examples, on the same problems: {:+.1f} [{:+.1f}, {:+.1f}] equations".format(
+    *scoring.paired(*counts.values())))  # fmt: skip
 print("equations written, with 95 % t intervals, by the steps of the examples:")
 pd.DataFrame(table).T
 
@@ -1135,8 +1146,9 @@ pd.DataFrame(table)
 # Three tests on the chains that it wrote above. *Early answering*: keep none or half of its equations and ask for the answer.
 # *A mistake*: add one to the result of its last equation. And a control (对照). A model that only repeats the last number it
 # has read passes the first two tests without any reasoning. So we keep all equations and add a sentence with a number that
-# has nothing to do with the problem: "The box has 97 sides." Who follows the chain says the chain's result; who copies the
-# last number says 97. In a fourth test the same sentence comes *before* the last equation.
+# has nothing to do with the problem: "The box has 97 sides." A model that follows the chain says the chain's result; a model
+# that copies the last number says 97. In a fourth test the same sentence comes *before* the last equation. There both kinds of
+# model say the chain's result, so it shows whether the sentence alone confuses the model.
 #
 # **Predict:** with the sentence at the end, in what share of the chains is the answer the chain's result, and in what share
 # 97?
@@ -1173,18 +1185,17 @@ for name, part in tests.groupby("chain", sort=False):
 pd.DataFrame(table)
 
 # %% tags=["experiment"]
-for name in ("97 at the end", "97 before the last"):
-    part = tests[tests["chain"] == name]
-    if len(part):
-        chain, copy_ = part["the chain's result"].sum(), part["97"].sum()
-        what = "follows the chain" if chain > 2 * copy_ else "copies the last number" if copy_ > 2 * chain else "does both"
-        print(f"{name}: the chain's result {chain} of {len(part)}, 97 {copy_} of {len(part)}: the model mostly {what}")
+part = tests[tests["chain"] == "97 at the end"]
+if len(part):
+    gain, low, high = scoring.paired(part["the chain's result"].astype(float), part["97"].astype(float))
+    verdict = "it follows the chain" if low > 0 else "it copies the last number" if high < 0 else "we cannot tell which"
+    print(f"97 at the end: the chain's result minus 97 {gain:+.2f} [{low:+.2f}, {high:+.2f}]: more often {verdict}")
 
 # %% [markdown]
 # Read the rows in order. Without equations the answer is another one; with all of them it is the same; with a mistake it is
 # the mistake. By these two tests of Lanham's alone the chain would be called faithful. The control decides what that means:
-# the last two rows say whether the model takes the *result of the chain* or the *last number*, whatever it means. Also,
-# *faithful* and *right* are two things: these chains are mostly wrong.
+# the row "97 at the end" says whether the model takes the *result of the chain* or the *last number*, whatever it means.
+# Also, *faithful* and *right* are two things: these chains are mostly wrong.
 #
 # The stronger settings: the small models above do not copy; after a mistake they calculate the remaining steps from the wrong
 # result. And in large models it depends on the task: @lanham2023measuring measure how much the answer changes when the chain
@@ -1306,7 +1317,7 @@ def check_visible(got, want):
     assert right_in(got, want) >= 0.89
 
 # %% [markdown]
-# Problems of *six* steps are longer than the model's training; there only a tenth of the drawn chains has the right answer.
+# Problems of *six* steps are longer than the model's training; there only about a tenth of the drawn chains has the right answer.
 # **Predict:** how many of these few have six right steps?
 
 # %%

@@ -213,7 +213,8 @@ table
 # ### The same, with a larger model
 #
 # If there is a GPU with enough memory, this cell asks a model about fifty times larger, in int8 (chapter 10): does its
-# chain work for three steps? The line `LARGER = …` is the one to change. Nothing below needs it. Without a GPU the cell only prints how much memory it needs.
+# chain work for three steps? The line `LARGER = …` is the one to change. Nothing below needs it. Without a GPU the cell only
+# prints how much memory it needs.
 
 # %% tags=["hide-input"]
 LARGER = "qwen2.5-7b"  # 15 GB to fetch
