@@ -1252,7 +1252,7 @@ bins = np.arange(0.2, 1.0, 0.05)
 for i, (name, scores) in enumerate((("answer there", there), ("no answer there", none_))):
     ax.hist(scores, bins, density=True, histtype="step", color=plots.COLORS[i + 1], linestyle=plots.LINES[i], linewidth=2.5,
             label=f"{name} ({len(scores)})")  # fmt: skip
-ax.set(title=f"Best cosine of a question: ROC area {separated:.2f}", xlabel="cosine of question and best chunk",
+ax.set(title=f"Best cosine of a question: ROC AUC {separated:.2f}", xlabel="cosine of question and best chunk",
        ylabel="density (1 / cosine)")  # fmt: skip
 ax.legend()
 plt.show()

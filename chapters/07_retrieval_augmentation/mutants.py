@@ -418,11 +418,10 @@ def search_manual(asked, paragraphs):
 
 
 # %% tags=["mutant:search_manual"]
-# the bare paragraphs, without short words
+# only the headings
 def search_manual(asked, paragraphs):
-    texts_ = [[w for w in words(p["text"]) if len(w) > 3] for p in paragraphs]
-    asked_ = [[w for w in words(question) if len(w) > 3] for question in asked]
-    return [np.argsort(-bm25(question, texts_), kind="stable").tolist() for question in asked_]
+    texts_ = [words(f"{p['page']} {p['section']}") for p in paragraphs]
+    return [np.argsort(-bm25(words(question), texts_), kind="stable").tolist() for question in asked]
 
 
 # %% tags=["mutant:search_manual"]

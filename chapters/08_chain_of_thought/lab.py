@@ -337,11 +337,17 @@ def build_prompt(question, style, shots=()):
 # %% tags=["tests:build_prompt:1"]
 with lab.test("build_prompt"):
     shot = {"question": "1 and 2?", "chain": "1 + 2 = 3.", "answer": 3}
+    second = {"question": "4 and 4?", "chain": "4 + 4 = 8.", "answer": 8}
     for style, shots, want in (
         ("answer", [], "Q: How many?\nA: The answer is"),
         ("chain", [], "Q: How many?\nA: Let's think step by step."),
         ("answer", [shot], "Q: 1 and 2?\nA: The answer is 3.\n\nQ: How many?\nA: The answer is"),
         ("chain", [shot], "Q: 1 and 2?\nA: 1 + 2 = 3. The answer is 3.\n\nQ: How many?\nA:"),
+        (
+            "answer",
+            [shot, second],
+            "Q: 1 and 2?\nA: The answer is 3.\n\nQ: 4 and 4?\nA: The answer is 8.\n\nQ: How many?\nA: The answer is",
+        ),
     ):
         got = build_prompt("How many?", style, shots)
         assert got == want, f"{style}, {len(shots)} shots: should be\n{want!r}, but is\n{got!r}"
@@ -367,7 +373,9 @@ def probe():
 
 def visible():
     shot = {"question": "1 and 2?", "chain": "1 + 2 = 3.", "answer": 3}
-    return [build_prompt("How many?", style, shots) for style in ("answer", "chain") for shots in ([], [shot])]
+    second = {"question": "4 and 4?", "chain": "4 + 4 = 8.", "answer": 8}
+    prompts = [build_prompt("How many?", style, shots) for style in ("answer", "chain") for shots in ([], [shot])]
+    return [*prompts, build_prompt("How many?", "answer", [shot, second])]
 
 # %% [markdown]
 # We ask for many answers at once. All our few-shot prompts begin alike, so the model reads that part once and keeps its
@@ -566,6 +574,7 @@ def vote(answers):
 with lab.test("vote"):
     for answers, want in (
         ([24.0, 80.0, 24.0], 24.0),
+        ([8.0, 3.0, 3.0], 3.0),
         ([80.0, 24.0, None, 24.0, 80.0, None, None], 80.0),
         ([None, None, 3.0], 3.0),
         ([None, None], None),
@@ -593,7 +602,7 @@ def probe():
 
 
 def visible():
-    ballots = [[24.0, 80.0, 24.0], [80.0, 24.0, None, 24.0, 80.0, None, None], [None, None, 3.0], [None, None], []]
+    ballots = [[24.0, 80.0, 24.0], [8.0, 3.0, 3.0], [80.0, 24.0, None, 24.0, 80.0, None, None], [None, None, 3.0], [None, None], []]
     ties = [[5.0, 3.0, 3.0, 5.0], [3.0, 5.0, 5.0, 3.0], [7.0, 1.0], [1.0, 7.0], [0.0, None, 7.0, 0.0]]
     return [vote(ballot) for ballot in ballots + ties]
 
@@ -1366,7 +1375,7 @@ for steps, part in all_samples.groupby("steps"):
 # - **Least-to-most** [@zhou2023least]: give the course model one step at a time, each as a question of its own.
 # - **Self-refinement.** Give the course model its own chain and ask it to find the mistake. How often does a right answer
 #   become a wrong one?
-# - **Auto-CoT** [@zhang2023automatic]: put the questions of the challenge into four groups by their embeddings (chapter 07),
+# - **Auto-CoT** [@zhang2023automatic]: put the word problems of section 1 into four groups by their embeddings (chapter 07),
 #   let the model write a chain for one question of each, and use these as examples.
 
 # %%
