@@ -21,6 +21,7 @@
 # ability" and the gain in interpretability are the deck's.
 
 # %% tags=["skip"]
+import os
 import re
 
 import matplotlib.pyplot as plt
@@ -172,10 +173,17 @@ def number_in(text):
 
 @torch.inference_mode()
 def answers(prompts, length, model=model, tokenizer=tokenizer):
-    inputs = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    out = model.generate(**inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    texts = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [text.split("\n")[0] for text in texts]
+    """Continuations, to the end of the line. What all prompts begin with (the examples) is computed once."""
+    rows, fill = [tokenizer(prompt)["input_ids"] for prompt in prompts], tokenizer.pad_token_id
+    shared, longest = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1), max(map(len, rows))
+    ids = [row[:shared] + [fill] * (longest - len(row)) + row[shared:] for row in rows]
+    mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in rows]
+    ids, mask = torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+    cache = model(ids[:1, :shared], use_cache=True, logits_to_keep=1).past_key_values
+    cache.batch_repeat_interleave(len(rows))
+    out = model.generate(ids, attention_mask=mask, past_key_values=cache, max_new_tokens=length, do_sample=False,
+                         pad_token_id=fill)  # fmt: skip
+    return [text.split("\n")[0] for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
 
 
 def both_styles(model, tokenizer):
