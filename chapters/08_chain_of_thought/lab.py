@@ -463,10 +463,10 @@ print(f"few-shot, chain minus answer, on the same problems: {gain:+.2f} [{low:+.
 right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
 
 # %% [markdown]
-# Look at the intervals, not at the bars. What a chain does for this model is small at best: most right answers are to
-# problems of one step, with a chain or without. Free chains (zero-shot and chat) are cut at the printed number of tokens; the
-# count says how many had ended before, so you can see how far the cut can explain the errors. (We made these problems easier
-# after we had seen the scores on a harder set. So the bars describe; they do not test a plan made in advance.)
+# Look at the intervals, not at the bars: the printed verdict says whether the chain makes a difference that we can see, and
+# the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at the printed number of tokens;
+# the count says how many had ended before, so you can see how far the cut can explain the errors. (We made these problems
+# easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan made in advance.)
 #
 # The phenomenon itself shows in two stronger settings. One is models that are *trained* on chains (section 5). The other is
 # models more than a thousand times larger. Right answers to GSM8K in %, few-shot [@wei2022chain, table 2]:
@@ -496,13 +496,18 @@ for name, column in (("3, 2, 3, 2 steps", "chain, few-shot"), ("2, 1 steps", "sh
                    for steps in (1, 2, 3)}  # fmt: skip
 print("longer minus shorter examples, on the same problems: {:+.1f} [{:+.1f}, {:+.1f}] equations".format(
     *scoring.paired(*counts.values())))  # fmt: skip
+one = asked["steps"] == 1
+short = [extract(text) == answer for text, answer in zip(asked["short examples"], asked["answer"], strict=True)]
+gain = scoring.paired(np.array(short, float)[one], right["chain, few-shot"].astype(float)[one])
+print("right answers to problems of one step, shorter minus longer examples: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
 print("equations written, with 95 % t intervals, by the steps of the examples:")
 pd.DataFrame(table).T
 
 # %% [markdown]
 # The examples decide, the question hardly does: with longer examples the chains have more equations, also where the question
-# has one step. So "it leaves steps out" would be the wrong conclusion from the second row alone: it is what the prompt
-# showed. The model copies the *form* of a chain.
+# has one step. So "it leaves steps out" would be the wrong conclusion from the second row alone, and "it does too much" from
+# the first: it is what the prompt showed. The model copies the *form* of a chain. This also decides what is *right*: a chain of
+# two steps is wrong for a problem of one. So a share of right answers belongs to a model *with* its examples.
 #
 # ### Where do the chains break? A program checks
 #
