@@ -1511,7 +1511,7 @@ print(f"of the {len(others)} other questions, {moved} now get another text")
 #
 # How well can you search the manual without any model? Your function gets questions and paragraphs, and returns a ranking of
 # the paragraphs for each question. Everything that is computed from the texts is allowed: BM25 with other words, endings cut off,
-# names of classes split, headings and neighbours used, a second stage that sorts the best twenty again, several rankings
+# names of classes split, headings and neighbours used, a re-ranker that sorts the best twenty again, several rankings
 # fused. Looking up the answers is not. Your score is the MRR on questions that your visible test does not use; full points from
 # 0.75, which BM25 of the bare paragraphs does not reach. Post your score.
 #

@@ -515,7 +515,7 @@ COSTS = " The game costs 15 dollars."
 SHOTS = few_shot(FRIENDS, chain=True)
 
 
-def told(kept, left=3, end=""):
+def prompt_after(kept, left=3, end=""):
     """The prompt with so many sentences of the chain."""
     return SHOTS + "".join(CHAIN[:kept]).format(left=left, total=left * 8) + end + " The answer is"
 
@@ -529,7 +529,7 @@ def chances(prompts, options):
 kept = lab.budget(full=[0, 1, 2, 3], quick=[3])
 versions = {"a right chain": (3, ""), "a mistake: 10 - 7 = 4": (4, ""), "right, then “The game costs 15 dollars.”": (3, COSTS)}
 table = chances(
-    [told(n, left, end if n == 3 else "") for left, end in versions.values() for n in kept], [3, 4, 10, 15, 24, 32, 80]
+    [prompt_after(n, left, end if n == 3 else "") for left, end in versions.values() for n in kept], [3, 4, 10, 15, 24, 32, 80]
 )
 fig, axes = plt.subplots(1, 3, figsize=(13.5, 4), sharey=True)
 for row, (ax, title) in enumerate(zip(axes, versions, strict=True)):
@@ -556,7 +556,7 @@ Markdown(f"With the control the likeliest answer is {said} (P = {last[said]:.2f}
 
 # %% tags=["hide-input"]
 def interfere(kept, left):
-    got = chances([told(kept, left)], sorted({3, 10, 24, 80, left, left * 8})).iloc[0]
+    got = chances([prompt_after(kept, left)], sorted({3, 10, 24, 80, left, left * 8})).iloc[0]
     fig, ax = plt.subplots(figsize=(9, 3.4))
     ax.bar([str(n) for n in got.index], got, color="white", edgecolor="black", hatch="//")
     text = "".join(CHAIN[:kept]).format(left=left, total=left * 8).strip() or "(no chain)"
