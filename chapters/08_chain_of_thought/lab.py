@@ -432,7 +432,7 @@ def as_chat(question):
 
 
 # tokens: of free text, of a chain like the examples
-FREE, CHAIN = lab.budget(full=100, quick=4), lab.budget(full=60, quick=16)
+FREE, CHAIN = lab.budget(full=80, quick=4), lab.budget(full=60, quick=16)
 STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
     "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
     "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
