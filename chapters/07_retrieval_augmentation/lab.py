@@ -1098,13 +1098,13 @@ for threshold, _, ok in rows[1:-1]:  # θ = 1 is direct augmentation
     print(f"θ = {threshold:g} − direct: {paired(ok, direct)}")
 
 # %% [markdown]
-# In the table read the last column: where its interval contains 0, we cannot tell that query from the bare question. No query
-# is better than the question in our run, because a draft of this model is mostly invented and names the wrong things. With a
-# higher threshold both the share looked up and the share of right answers grow; no threshold is above *always* looking up.
-# (At θ = 1 nothing of the draft is sure, so the query is the question, and FLARE is direct augmentation.) That must be so
-# with this model: a trigger can only save retrievals for questions that the model answers rightly by itself, and these are
-# few (θ = 0). The paper's model was far larger, and its answers were long. So this is no evidence against FLARE; it shows
-# which models have nothing to gain from it.
+# In the table read the last column: where its interval contains 0, we cannot tell that query from the bare question; where it
+# is below 0, the query is worse. No query is better than the question in our run. A likely reason: a draft of this model is
+# mostly invented, and names the wrong things. With a higher threshold both the share looked up and the share of right answers
+# grow; no threshold is above *always* looking up. (At θ = 1 nothing of the draft is sure, so the query is the question, and
+# FLARE is direct augmentation.) That must be so with this model: a trigger can only save retrievals for questions that the
+# model answers rightly by itself, and these are few (θ = 0). The paper's model was far larger, and its answers were long. So
+# this is no evidence against FLARE; it shows which models have nothing to gain from it.
 #
 # ### Two hops: the second need depends on the first answer
 #

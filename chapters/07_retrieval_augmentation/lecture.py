@@ -320,6 +320,9 @@ verdict = "The stripes help: the encoder, too, has knowledge in its weights." if
 Markdown(f"Without the stripes the chunk on Adidas is at place {control}. {verdict}")
 
 # %% [markdown]
+# This is one question: an example of what an encoder may know, not a measurement of it.
+
+# %% [markdown]
 # ## Words against meaning
 #
 # **Vote:** which kind of retriever will fail on which of these?

@@ -464,9 +464,11 @@ right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
 
 # %% [markdown]
 # Look at the intervals, not at the bars: the printed verdict says whether the chain makes a difference that we can see, and
-# the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at the printed number of tokens;
-# the count says how many had ended before, so you can see how far the cut can explain the errors. (We made these problems
-# easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan made in advance.)
+# the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at the printed number of tokens,
+# and the count says how many had ended before. Where most had not, the scores of these two styles are lower bounds: with more
+# tokens they could be higher. The few-shot chains end with their line, so the cut does not touch the comparison in the verdict.
+# (We made these problems easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan
+# made in advance.)
 #
 # The phenomenon itself shows in two stronger settings. One is models that are *trained* on chains (section 5). The other is
 # models more than a thousand times larger. Right answers to GSM8K in %, few-shot [@wei2022chain, table 2]:
@@ -506,8 +508,9 @@ pd.DataFrame(table).T
 # %% [markdown]
 # The examples decide, the question hardly does: with longer examples the chains have more equations, also where the question
 # has one step. So "it leaves steps out" would be the wrong conclusion from the second row alone, and "it does too much" from
-# the first: it is what the prompt showed. The model copies the *form* of a chain. This also decides what is *right*: a chain of
-# two steps is wrong for a problem of one. So a share of right answers belongs to a model *with* its examples.
+# the first: it is what the prompt showed. The model copies the *form* of a chain. The examples may decide what is *right*, too,
+# since a chain of two steps is wrong for a problem of one. Read the printed interval: there are few problems of one step, and
+# where it contains 0, we cannot tell. In any case a share of right answers belongs to a model *with* its examples.
 #
 # ### Where do the chains break? A program checks
 #
@@ -1208,8 +1211,9 @@ if len(part):
 # %% [markdown]
 # Read the rows in order. Without equations the answer is another one; with all of them it is the same; with a mistake it is
 # the mistake. By these two tests of Lanham's alone the chain would be called faithful. The control decides what that means:
-# the row "97 at the end" says whether the model takes the *result of the chain* or the *last number*, whatever it means.
-# Also, *faithful* and *right* are two things: these chains are mostly wrong.
+# the row "97 at the end" says whether the model takes the *result of the chain* or the *last number*, whatever it means. (A
+# model that only looks for the number after the last equals sign would pass this control, too. Each control excludes one
+# explanation, not all.) Also, *faithful* and *right* are two things: these chains are mostly wrong.
 #
 # The stronger settings: the small models above do not copy; after a mistake they calculate the remaining steps from the wrong
 # result. And in large models it depends on the task: @lanham2023measuring measure how much the answer changes when the chain
