@@ -1378,8 +1378,7 @@ for rate, part in [*retuned.groupby("rate"), ("all", retuned)]:
 # At the ladder's learning rate we see no effect of the width with one head, and one with two heads. So the jump of the first
 # figure was the second head, at one size; at the sizes around it, the same jump can be had or avoided without a single parameter
 # more. But a second head is no condition. At half the rate a run with one head has learnt to add, too, and at no rate do all runs
-# with two: the head changes the *chance*, and so does the rate. Five runs at one rate are too few to tell one chance from another;
-# the last line, with all rates, has more.
+# with two: the head changes the *chance*. Five runs at one rate leave wide intervals; the last line, of all rates, is narrower.
 #
 # We have *not* tested why two heads help (a guess: to add two digits, a model must look at two places at once), and a head of
 # width 8 with two heads has only four dimensions, which may be what holds the narrow models back.
