@@ -31,6 +31,7 @@
 # %%
 import itertools
 import math
+import os
 import re
 import time
 from collections import Counter
@@ -665,7 +666,7 @@ for label, options in {"BM25": {}, "BM25, no headings": {"headings": False}, "BM
         cut_up = manual_chunks(size, **options)
         found[label, size] = found_within(cut_up, by_words(cut_up, asked_manual), wanted)
 manual_docs, manual_vectors = {}, {}
-for size in lab.budget(full=[60, 240, 480], quick=[]):
+for size in lab.budget(full=[60, 480], quick=[]):
     manual_docs[size] = manual_chunks(size)
     manual_vectors[size] = embed(manual_docs[size]["text"].tolist())
     scores = (embed(asked_manual) @ manual_vectors[size].T).numpy()
@@ -728,14 +729,25 @@ def pieces(ids):
     return [longer[len(text) :] for text, longer in itertools.pairwise(texts)]
 
 # %% tags=["experiment", "hide-input"]
+def read_once(heads):
+    """Tokens of texts for `generate`. What all begin with is read once; after that comes the padding."""
+    rows, fill = [tokenizer(head)["input_ids"] for head in heads], tokenizer.pad_token_id
+    shared, longest = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1), max(map(len, rows))
+    ids = [row[:shared] + [fill] * (longest - len(row)) + row[shared:] for row in rows]
+    mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in rows]
+    ids, mask = torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+    cache = model(ids[:1, :shared], use_cache=True, logits_to_keep=1).past_key_values
+    cache.batch_repeat_interleave(len(rows))
+    return {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
+
+
 @torch.inference_mode()
 def ask(prompts, system=FROM_TEXT, length=20, batch=26):
     """Greedy answers to many user messages: list of (text, tokens, probabilities of the tokens)."""
     new = sorted({prompt for prompt in prompts if (system, prompt) not in known_answers}, key=len)
     for start in tqdm(range(0, len(new), batch), desc="asking", leave=False, disable=len(new) <= batch):
         part = new[start : start + batch]
-        heads = [chat_text(prompt, system) for prompt in part]
-        inputs = tokenizer(heads, padding=True, padding_side="left", return_tensors="pt").to(model.device)
+        inputs = read_once([chat_text(prompt, system) for prompt in part])
         out = model.generate(
             **inputs, max_new_tokens=lab.budget(full=length, quick=4), do_sample=False, pad_token_id=tokenizer.pad_token_id,
             return_dict_in_generate=True, output_logits=True,
