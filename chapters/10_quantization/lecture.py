@@ -485,17 +485,16 @@ print(f"AWQ: alpha {alpha:.2f}, error {output_error(scaled):.2%} (round to neare
 # %%
 def gptq(w, x, bits=4, block=64):
     top = 2 ** (bits - 1) - 1
-    w, scales = w.clone(), w.reshape(len(w), -1, block).abs().amax(2) / top
+    scales = w.reshape(len(w), -1, block).abs().amax(2) / top
     h = x.T @ x
     h += 0.01 * h.diagonal().mean() * torch.eye(len(h))  # so that it can be inverted
     u = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
-    done = torch.zeros_like(w)
-    for j in range(w.shape[1]):
+    columns, done = w.T.contiguous(), torch.zeros(w.T.shape)  # a copy; in this order memory is read in one go
+    for j, column in enumerate(columns):
         step = scales[:, j // block]
-        done[:, j] = (w[:, j] / step).round().clamp(-top, top) * step
-        error = (w[:, j] - done[:, j]) / u[j, j]
-        w[:, j + 1 :] -= error[:, None] * u[j, j + 1 :]
-    return done
+        done[j] = (column / step).round().clamp(-top, top) * step
+        columns[j + 1 :] -= u[j, j + 1 :, None] * (column - done[j]) / u[j, j]
+    return done.T
 
 
 for name, approximation in (("round to nearest", rtn(W)), ("AWQ", scaled), ("GPTQ", gptq(W, seen_x))):
