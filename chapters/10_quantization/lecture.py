@@ -674,8 +674,8 @@ del classifier
 # format have as many right answers as fp32, and still give another answer to every tenth question?
 
 # %%
-asked = tables.load("retrieval_questions").dropna(subset=["sentence"])[: lab.budget(full=200, quick=12)]
-docs = list(dict.fromkeys([*asked["sentence"], *tables.load("knowledge_base")["sentence"]]))[: lab.budget(full=260, quick=16)]
+asked = tables.load("retrieval_questions").dropna(subset=["sentence"])[: lab.budget(full=200, quick=6)]
+docs = list(dict.fromkeys([*asked["sentence"], *tables.load("knowledge_base")["sentence"]]))[: lab.budget(full=260, quick=8)]
 truth = [docs.index(sentence) for sentence in asked["sentence"]]
 texts = [*docs, *asked["question"]]
 DEPTH = tuple(f"encoder.layer.{i}." for i in range(lab.budget(full=encoder.config.num_hidden_layers, quick=1)))
@@ -689,7 +689,7 @@ def vectors(activation_bits=None):
     hooks = [m.register_forward_pre_hook(lambda module, args: (absmax(args[0], -1, activation_bits),)) for m in LINEAR.values() if activation_bits]
     out, order = torch.zeros(len(texts), encoder.config.hidden_size), np.argsort([len(text) for text in texts])
     for chosen in np.array_split(order, max(1, len(order) // 48)):
-        batch = encode([texts[i] for i in chosen], return_tensors="pt", padding=True, truncation=True, max_length=64).to(encoder.device)
+        batch = encode([texts[i] for i in chosen], return_tensors="pt", padding=True, truncation=True, max_length=lab.budget(full=64, quick=16)).to(encoder.device)
         states, mask = encoder(**batch).last_hidden_state, batch["attention_mask"][..., None]
         out[torch.as_tensor(chosen)] = F.normalize((states * mask).sum(1), dim=1).cpu()
     for hook in hooks:
