@@ -430,7 +430,7 @@ LAYER = "encoder.layer.3.intermediate.dense"
 few = lab.budget(full=64, quick=16)
 seen_x, new_x = (inputs_of([LAYER], part)[LAYER] for part in (sentences[:few], sentences[few : 2 * few]))  # to calibrate; to judge
 
-
+# %%
 def rtn(w, bits=4, block=64):
     """Round to nearest, a scale per block."""
     return absmax(w.reshape(-1, block), 1, bits).reshape(w.shape)
