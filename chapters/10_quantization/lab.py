@@ -1009,7 +1009,8 @@ def score(model, batch_size=4):
 # %% [markdown]
 # The next cell is folded; click it to read the code. `W8A8` is a linear layer that rounds its inputs (a scale per token) and its
 # weights (a scale per output) to whole numbers and multiplies these; it can keep outlier channels apart, or divide the inputs by
-# SmoothQuant's factors [@xiao2023smoothquant], $\sqrt{\max|x_j| / \max|w_j|}$ with the largest activations of section 4.
+# SmoothQuant's factors [@xiao2023smoothquant], $\sqrt{\max|x_j| / \max|w_j|}$ with the largest activations of section 4, so
+# calibrated on sentences about films.
 
 # %% tags=["experiment", "hide-input"]
 def whole(x):
@@ -1120,7 +1121,7 @@ for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("
 # - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the third what
 #   SmoothQuant gains. Section 4 found a loss of one per cent in the worst layer. Does the model agree that this is little?
 # - `bnb int8` is LLM.int8(), too: which of your rows should it be compared with?
-# - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that, and which row saves both?
+# - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that? Does any row save both?
 # - The embedding matrix, a fifth of this model, stays in float32. How small could the nf4 model be if it did not?
 
 # %% [markdown]

@@ -302,8 +302,8 @@ relative = (blocks / blocks.abs().amax(1, keepdim=True)).flatten()
 fig, ax = plt.subplots()
 ax.hist(relative, bins=120, density=True, color="lightgrey")
 ax.vlines(NF4, 0, 0.9, color=plots.COLORS[1], linewidth=2, label="NF4")
-ax.vlines(torch.linspace(-1, 1, 15), -0.25, -0.02, color=plots.COLORS[2], linestyle="--", linewidth=2, label="int4, evenly spaced")
-ax.set(title="Weights divided by their block's largest, and sixteen levels for them", xlabel="weight / largest magnitude of its block of 64", ylabel="density", ylim=(-0.3, 1.5))
+ax.vlines(torch.linspace(-1, 1, 15), -0.25, -0.02, color=plots.COLORS[2], linestyle="--", linewidth=2, label="int4, evenly spaced (15 levels)")
+ax.set(title="Weights divided by their block's largest, and the levels of two formats", xlabel="weight / largest magnitude of its block of 64", ylabel="density", ylim=(-0.3, 1.5))
 ax.legend()
 plt.show()
 
@@ -456,7 +456,7 @@ print(f"{few_channels} of {W.shape[1]} channels kept: five random choices {min(b
 # %% [markdown] tags=["subslide"]
 # ### AWQ: scale instead of keeping
 #
-# Random channels hardly help, the *salient* ones do. But a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
+# Random channels hardly help; those with the largest inputs, the *salient* (显著) ones, do. But a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
 # salient channel's weights by $s > 1$ before rounding and divide its inputs by $s$: its relative error shrinks, at the same bits.
 # $s = \text{mean}|x|^\alpha$, with $\alpha$ chosen by trying.
 
