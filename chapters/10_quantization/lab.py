@@ -741,7 +741,6 @@ def draw(scheme, layer, block):
 
 
 # %% tags=["experiment"]
-lab.needs("absmax", "zero_point", "blockwise", "nf4")
 whole = [block for block in BLOCKS if all(w.numel() % block == 0 for w in LAYERS.values())]
 widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=whole);
 
@@ -1105,7 +1104,6 @@ draw_costs(table)
 table.round({"MB": 0, "tokens/s": 0, "perplexity": 1, "low": 1, "high": 1, "added nats": 4, "from": 4, "to": 4})
 
 # %% tags=["experiment"]
-lab.needs("int8_linear", "token_nll")
 print("difference in nats per token over the same passages [95 % t interval]:")
 for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("W8A8, SmoothQuant", "W8A8")):
     per_token = scores[first]["tokens"].mean()
