@@ -114,6 +114,12 @@ with lab.test("adapter_size"):
     for targets in ({"q_proj", "v_proj"}, {"up_proj", "down_proj"}):
         got, (want, _) = adapter_size(small_llama(), targets, 4)["trained"], counted_by_peft(small_llama(), targets, 4)
         assert got == want, f"{sorted(targets)}, rank 4: PEFT trains {want:,} numbers, you count {got:,}"
+    near = nn.ModuleDict({"q_proj": nn.ModuleDict({"inner": nn.Linear(3, 3)}), "q_proj_2": nn.Linear(2, 2)})
+    got = adapter_size(near, {"q_proj"}, 1)["trained"]
+    assert got == 0, f"no nn.Linear is called 'q_proj' in a model of {[path for path, _ in near.named_modules()][1:]}; you count {got}"
+    tied = small_llama(tied=True)
+    got, want = adapter_size(tied, {"q_proj"}, 1), sum(p.numel() for p in tied.parameters())
+    lab.expect_close(got["share"], got["trained"] / want, "share of a model whose output matrix is its embedding (count it once)")
 
 # %% tags=["hidden:adapter_size:2"]
 def probe():
@@ -148,7 +154,7 @@ def visible():
 # (Nothing is downloaded: on the device "meta" weights have shapes and no memory.)
 
 # %%
-CHOICES = {"q": {"q_proj"}, "q v": {"q_proj", "v_proj"}, "q k v o": {"q_proj", "k_proj", "v_proj", "o_proj"}}
+CHOICES = {"q": {"q_proj"}, "v": {"v_proj"}, "q v": {"q_proj", "v_proj"}, "q k v o": {"q_proj", "k_proj", "v_proj", "o_proj"}}
 CHOICES["all"] = CHOICES["q k v o"] | {"gate_proj", "up_proj", "down_proj"}
 
 # %% tags=["experiment"]
@@ -218,6 +224,14 @@ with lab.test("lora_linear"):
     lab.expect_close(layer(x).detach(), want.detach(), "the output with another B", rtol=1e-4, atol=1e-4)
     layer(x).sum().backward()
     assert base.weight.grad is None, "base should be frozen, but its weight has a gradient"
+    layer, x = LoRALinear(nn.Linear(64, 3), r=2, alpha=2, dropout=0.5), torch.eye(64)  # input i is the number i alone
+    with torch.no_grad():
+        layer.B.copy_(torch.randn(3, 2))
+        noisy, change = layer.train()(x) - layer.base(x), 2 * layer.scaling * x @ layer.A.T @ layer.B.T  # 2: dropout scales up
+    dropped = noisy.abs().amax(1) < 1e-6
+    assert 0 < dropped.sum() < 64, f"dropout 0.5 of 64 inputs on the way to A: {int(dropped.sum())} rows have no change"
+    kept = torch.where(dropped[:, None], torch.zeros_like(change), change)
+    lab.expect_close(noisy, kept, "with dropout, output minus base(x) (an input is dropped for A, never for base)", atol=1e-4)
 
 # %% tags=["hidden:lora_linear:3"]
 def probe():
@@ -271,7 +285,7 @@ def visible():
 
 # %% [markdown]
 # The answer to the prediction: only $B$ has a gradient at the first step, because the gradient of $A$ contains the factor
-# $B = 0$. If both were zero, neither would have one, and nothing would ever be learnt.
+# $B = 0$. If both were zero, neither would have one, and nothing would ever be learned.
 #
 # ## 3 · Into the model
 #
@@ -284,7 +298,7 @@ def inject(model, targets, wrap):
 
     model: nn.Module. targets: set of str. wrap: a function, nn.Linear → nn.Module.
     First every parameter that the model has is frozen. Then each nn.Linear whose own name (last part of its path) is in
-    targets is replaced, where it stands, by wrap(it). Returns the list of paths of the replaced layers, in the order of
+    targets is replaced in its place by wrap(it). Returns the list of paths of the replaced layers, in the order of
     model.named_modules().
 
     Example: inject(model, {"q_proj"}, lambda linear: LoRALinear(linear, 4, 4)).
@@ -327,6 +341,9 @@ with lab.test("inject"):
     lab.expect_close(toy(ids).logits.detach(), before, "the model's logits (Louder begins at 1)")
     trained = [name for name, p in toy.named_parameters() if p.requires_grad]
     assert trained == [f"{path}.gain" for path in paths], f"only the wrappers' own numbers should be trained, not {trained[:3]}"
+    near = nn.ModuleDict({"o_proj_2": nn.Linear(2, 2), "o_proj": nn.ModuleDict({"inner": nn.Linear(2, 2)}), "norm": nn.LayerNorm(2)})
+    got = inject(near, {"o_proj", "norm"}, Louder)
+    assert got == [], f"no nn.Linear has a target as its whole last name here, but you replaced {got}"
 
 # %% tags=["hidden:inject:2"]
 def probe():
@@ -345,7 +362,7 @@ def probe():
     return {
         # because: names that only resemble a target, layers that are not linear, and layers deep inside others
         "paths": paths,
-        # because: what stands in the model after the calls
+        # because: what is in the model after the calls
         "kinds": {path: type(module).__name__ for path, module in odd.named_modules()},
         "second call": twice,  # because: a second call, on a model that has wrapped layers already
         # because: which parameters are still trained after the calls
@@ -392,6 +409,11 @@ with lab.test("merge"):
     assert isinstance(merged, nn.Linear), f"merge should return an nn.Linear, not a {type(merged).__name__}"
     lab.expect_close(merged(x).detach(), (base(x) + 0.5 * x @ A.T @ B.T).detach(), "what the merged layer does", atol=1e-5)
     lab.expect_close(base.weight.detach(), kept, "base.weight after merge (it must not change)")
+    assert merged.bias is not base.bias, "the merged layer shares its bias with base: who changes one changes the other"
+    lab.expect_close(merged.bias.detach(), base.bias.detach(), "bias of the merged layer")
+    plain = merge(nn.Linear(6, 4, bias=False).to(torch.bfloat16), A, B, 0.5)
+    assert plain.bias is None, "base has no bias, but the merged layer has one"
+    assert plain.weight.dtype == torch.bfloat16, f"base.weight is bfloat16, the merged weight {plain.weight.dtype}"
 
 # %% tags=["hidden:merge:2"]
 def probe():
@@ -514,7 +536,7 @@ del ours, theirs, library, here, there
 #
 # The next two cells are folded; click them to read the code. In the first, `through` and `at_last` run some of the model's
 # layers. In the second, a `Task` reads its prompts through the frozen layers once, gives the logits of the possible answers,
-# and says which prompts of its test are answered right.
+# says which prompts of its test are answered right, and, for section 6, how well each next token of a prompt is predicted.
 
 # %% tags=["hide-input"]
 def through(layers, h):
@@ -567,6 +589,9 @@ class Task:
         if len(set(self.words)) < len(options):
             print(f"{MODEL} begins two of {options} with the same token and cannot tell them apart: read no accuracy below.")
         self.head = base_model.lm_head.weight[self.words]
+        # for next_token_losses: the tokens that occur in these prompts, and how many at the end are the same in all of them
+        self.vocabulary = self.ids.unique()
+        self.frame = next(n for n in range(longest) if len({ids[i][-1 - n] for i in kept}) > 1)
         core, self.train = base_model.model, train
         with torch.no_grad():
             parts = tqdm(self.ids.split(60), desc=f"{len(core.layers) - TOP} frozen layers", leave=False)
@@ -577,11 +602,27 @@ class Task:
         h = through(layers[:-1], self.states[rows])
         return base_model.model.norm(at_last(layers[-1], h, self.last[rows])) @ self.head.T
 
+    def loss(self, layers, rows):
+        """Cross-entropy of the right option: one place in each prompt, few labels."""
+        return F.cross_entropy(self.logits(layers, rows), self.labels[rows])
+
+    def next_token_losses(self, layers, rows):
+        """Float (rows,): mean loss of every next token of a prompt (without the end that all prompts share), among all
+        tokens that occur in the task's prompts."""
+        ids, h = self.ids[rows], base_model.model.norm(through(layers, self.states[rows]))
+        logits = h[:, :-1] @ base_model.lm_head.weight[self.vocabulary].T
+        wanted = torch.searchsorted(self.vocabulary, ids[:, 1:].contiguous())
+        real = torch.arange(1, ids.shape[1], device=ids.device) <= (self.last[rows] - self.frame)[:, None]
+        losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="none")
+        return (losses * real).sum(1) / real.sum(1)
+
+    def test_rows(self):
+        return torch.arange(self.train, len(self.ids), device=self.ids.device)
+
     @torch.no_grad()
     def right(self, layers):
         """Bool (test prompts,): is the likeliest option the right one?"""
-        rows = torch.arange(self.train, len(self.ids), device=self.ids.device)
-        found = torch.cat([self.logits(layers, part).argmax(1) for part in rows.split(120)])
+        found = torch.cat([self.logits(layers, part).argmax(1) for part in self.test_rows().split(120)])
         return (found == self.labels[self.train :]).cpu().numpy()
 
 # %% tags=["experiment"]
@@ -606,16 +647,12 @@ print(f"difference to the whole model's logits: {float((shortcut - known).abs().
 # with your `LoRALinear`, and `fit_full` trains every weight. `interval` is the share of right answers with its interval.
 
 # %% tags=["hide-input"]
-def rows_to_frame(right):
-    return pd.DataFrame({"right": np.asarray(right, float)})
-
-
 def interval(right):
-    """Share of right answers with its 95 % interval over prompts."""
-    return scoring.bootstrap(rows_to_frame(right), lambda f: float(f["right"].mean()))
+    """Share of right answers with its 95 % interval over prompts (Wilson)."""
+    return scoring.proportion(int(np.sum(right)), len(right))
 
 
-def fit(layers, task, rate, seed, passes=3, size=16):
+def fit(layers, task, rate, seed, passes=3, size=16, loss_of=Task.loss):
     """Train what is trainable in `layers`: AdamW, a short warm-up, then straight down. Returns the layers."""
     parameters = [p for p in layers.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
@@ -624,7 +661,7 @@ def fit(layers, task, rate, seed, passes=3, size=16):
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: min(1, (s + 1) / 4) * (1 - s / len(order)))
     for rows in order:
         rows = rows.to(task.ids.device)
-        loss = F.cross_entropy(task.logits(layers, rows), task.labels[rows])
+        loss = loss_of(task, layers, rows)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -635,17 +672,18 @@ def fit(layers, task, rate, seed, passes=3, size=16):
 RATE = {"lora": 1e-2, "full": 5e-4}
 
 
-def fit_lora(task, targets, r, alpha, seed):
+def fit_lora(task, targets, r, alpha, seed, rate=RATE["lora"]):
     """The last layers, adapted."""
     torch.manual_seed(seed)
     layers = copy.deepcopy(base_model.model.layers[-TOP:])
     inject(layers, targets, lambda linear: LoRALinear(linear, r, alpha))
-    return fit(layers, task, RATE["lora"], seed)
+    return fit(layers, task, rate, seed)
 
 
-def fit_full(task, seed):
-    """The last layers, every weight trained."""
-    return fit(copy.deepcopy(base_model.model.layers[-TOP:]).requires_grad_(True), task, RATE["full"], seed)
+def fit_full(task, seed, loss_of=Task.loss):
+    """The last layers, every parameter trained."""
+    layers = copy.deepcopy(base_model.model.layers[-TOP:]).requires_grad_(True)
+    return fit(layers, task, RATE["full"], seed, loss_of=loss_of)
 
 # %% [markdown]
 # **Predict** and write down three accuracies: of the model as it is, after full fine-tuning of the two layers (7.1 million
@@ -655,38 +693,47 @@ def fit_full(task, seed):
 SEEDS = range(lab.budget(full=3, quick=1))
 print("as it is         {:.2f} [{:.2f}, {:.2f}]".format(*interval(mood.right(base_model.model.layers[-TOP:]))))
 full = {seed: fit_full(mood, seed) for seed in SEEDS}
-print("full, seeds     ", *(f"{mood.right(layers).mean():.2f}" for layers in full.values()))
 small = {seed: fit_lora(mood, CHOICES["q v"], 4, 16, seed) for seed in SEEDS}
-print("LoRA r 4, seeds ", *(f"{mood.right(layers).mean():.2f}" for layers in small.values()))
+answers = {name: np.stack([mood.right(layers) for layers in runs.values()]) for name, runs in (("full", full), ("LoRA r 4", small))}
+for name, right in answers.items():
+    print(f"{name + ', seeds':<17}", *(f"{one.mean():.2f}" for one in right))
+gap, low, high = scoring.paired(answers["LoRA r 4"].mean(0), answers["full"].mean(0))
+verdict = "we cannot tell them apart" if low <= 0 <= high else f"{'LoRA' if low > 0 else 'full fine-tuning'} is ahead"
+print(f"LoRA minus full, over sentences: {100 * gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]: {verdict}")
 
 # %% [markdown]
-# Both ways of training help clearly. Full fine-tuning and LoRA we cannot tell apart at this size: the three seeds of each cover
-# the same range.
+# Both ways of training help clearly. The last line compares them sentence by sentence: each sentence is one item, its value the
+# mean over the seeds.
 #
 # ### The paper's table, on our task
 #
 # @hu2022lora, table 6: GPT-3, one to four of the attention's matrices, rank 1 to 64. Ours: the same matrices of two
-# layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*). **Predict:** what helps more, a rank of 64
-# instead of 1, or a second kind of matrix?
+# layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*), and $W_v$ alone, which table 6 leaves out.
+# **Predict** and write down: what helps more, a rank of 64 instead of 1, or a second kind of matrix? And which of $W_q$, $W_v$ alone
+# is better?
 
 # %% tags=["experiment"]
-RANKS = lab.budget(full=(1, 4, 64), quick=(1, 4))
+RANKS = lab.budget(full=(1, 64), quick=(1, 4))
 runs = []
-for label in tqdm(("q", "q v", "q k v o"), desc="sweep", leave=False):
+for label in tqdm(("q", "v", "q v", "q k v o"), desc="sweep", leave=False):
     for r in RANKS:
         for seed in SEEDS:
-            layers = small[seed] if (label, r) == ("q v", 4) else fit_lora(mood, CHOICES[label], r, 16, seed)
+            layers = fit_lora(mood, CHOICES[label], r, 16, seed)
             trained = sum(p.numel() for p in layers.parameters() if p.requires_grad)
-            runs.append({"targets": label, "rank": r, "seed": seed, "trained": trained, "accuracy": mood.right(layers).mean()})
+            runs.append({"targets": label, "rank": r, "seed": seed, "trained": trained, "right": mood.right(layers)})
 sweep = pd.DataFrame(runs)
-full_accuracy = float(np.mean([mood.right(layers).mean() for layers in full.values()]))
-sweep.pivot_table(index="targets", columns="rank", values="accuracy", sort=False).style.format("{:.3f}")
+sweep["accuracy"] = sweep["right"].map(np.mean)
+full_accuracy = float(answers["full"].mean())
+sweep.pivot_table(index="targets", columns="rank", values=["accuracy", "trained"], sort=False).style.format("{:,.3f}").format(
+    "{:,.0f}", subset=["trained"]
+)
 
 # %% tags=["experiment"]
 paper = tables.load("lora_rank_targets")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.6))
-for i, (label, part) in enumerate(paper[paper["data"] == "WikiSQL"].groupby("targets", sort=False)):
+for i, label in enumerate(sweep["targets"].unique()):
     style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "label": label}
+    part = paper[(paper["data"] == "WikiSQL") & (paper["targets"] == label)]
     axes[0].plot(part["rank"], part["accuracy_percent"], **style)
     cells = sweep[sweep["targets"] == label].groupby("rank")["accuracy"]
     low, high = cells.mean() - cells.min(), cells.max() - cells.mean()
@@ -695,56 +742,79 @@ axes[1].axhline(100 * full_accuracy, color="grey", linestyle=":")
 axes[0].set(title="GPT-3, WikiSQL (Hu et al. 2022)", ylabel="accuracy (%)")
 axes[1].set(title=f"Ours, moods ({len(SEEDS)} seeds: mean, range)", ylabel="accuracy (%)")
 for ax in axes:
-    ax.set(xlabel="rank r", xscale="log", xticks=RANKS, xticklabels=RANKS)
+    ax.set(xlabel="rank r", xscale="log", xticks=(1, 4, 16, 64), xticklabels=(1, 4, 16, 64))
     ax.minorticks_off()
 axes[0].legend(loc="center right", title="matrices")
 axes[1].text(1, 100 * full_accuracy + 0.3, "full fine-tuning", fontsize=11, color="dimgrey")
 plt.show()
 
 # %% [markdown]
-# Put a number on the two questions: the gain from rank 1 to the largest, and from W_q alone to W_q and W_v, with an interval over
-# the pairs of runs of the same seed. The interval is too narrow: the nine pairs come from three seeds, and all of them are
-# tested on the same 240 sentences.
+# Put a number on the questions. Many runs answer the *same* 240 sentences, so a sentence is one item, however many runs answered it:
+# take each sentence's mean over the runs, and then the paired difference over sentences. That interval knows nothing of other
+# training runs; for these look at the difference of each seed. We speak of a gain only if the interval excludes 0 *and* all seeds agree.
 
 # %% tags=["experiment"]
-wide = sweep.pivot_table(index=["rank", "seed"], columns="targets", values="accuracy")
-by_rank = sweep.pivot_table(index=["targets", "seed"], columns="rank", values="accuracy")
-for name, gain in {
-    f"rank 1 → {RANKS[-1]}": by_rank[RANKS[-1]] - by_rank[1],
-    "q → q v": wide["q v"] - wide["q"],
-    "q v → q k v o": wide["q k v o"] - wide["q v"],
-}.items():
-    value, low, high = scoring.bootstrap(gain.reset_index(name="gain"), lambda f: float(f["gain"].mean()))
-    print(f"{name:<16}{100 * value:+.1f} points, 95 % interval [{100 * low:+.1f}, {100 * high:+.1f}], {len(gain)} pairs")
+def compare(name, before, after):
+    """Print what is gained from the runs `before` to the runs `after`: over sentences, and seed by seed."""
+    gain, low, high = scoring.paired(*(np.stack(list(part["right"])).mean(axis=0) for part in (after, before)))
+    by_seed = [after[after["seed"] == s]["accuracy"].mean() - before[before["seed"] == s]["accuracy"].mean() for s in SEEDS]
+    verdict = "gain" if min(low, *by_seed) > 0 else "loss" if max(high, *by_seed) < 0 else "we cannot tell"
+    seeds = " ".join(f"{100 * d:+.1f}" for d in by_seed)
+    print(f"{name:<14}{100 * gain:+5.1f} points, over sentences [{100 * low:+.1f}, {100 * high:+.1f}]; by seed {seeds}: {verdict}")
+
+
+compare(f"rank 1 → {RANKS[-1]}", sweep[sweep["rank"] == 1], sweep[sweep["rank"] == RANKS[-1]])
+for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o")):
+    compare(f"{first} → {second}", sweep[sweep["targets"] == first], sweep[sweep["targets"] == second])
 
 # %% [markdown]
-# Read the printed differences. Adding W_v to W_q gains by far the most; adding k and o, and 64 times the rank, gain little or
-# nothing that these runs can show. (The intervals are too narrow, see above: believe only a gain that is many times its
-# interval.) With all four kinds even rank 1 is about as accurate as training all parameters of the two layers.
+# Compare the lines `q → v` and `v → q v`. The first changes the matrix and not their number; it even trains *fewer* parameters, because
+# $W_v$ has fewer outputs in this model. The second adds a kind of matrix. If the first gains and of the second we cannot tell, then it
+# is $W_v$ that helps, not the number of kinds. In the paper's table 5, too, $W_v$ alone is better than $W_q$ alone on WikiSQL.
 #
-# What we cannot tell: is it the *second kind* of matrix that helps, or is it W_v? Adding W_v also trains more parameters. The
-# run with W_v alone is missing; in the paper's table 5, W_v alone is better than W_q alone on WikiSQL. The order of the curves is the
-# paper's, on a model a thousand times smaller.
+# ### Was the learning rate fair to each rank?
+#
+# All runs above had one learning rate. The paper's $\alpha/r$ is meant to make that fair. Check it: three rates, the lowest and the
+# highest rank, $W_q$ and $W_v$. **Predict:** does the larger rank want a smaller rate?
+
+# %% tags=["experiment"]
+runs = []
+for r in RANKS:
+    for rate in lab.budget(full=(RATE["lora"] / 3, RATE["lora"] * 3), quick=(RATE["lora"] * 3,)):
+        for seed in SEEDS:
+            right = mood.right(fit_lora(mood, CHOICES["q v"], r, 16, seed, rate))
+            runs.append({"rank": r, "rate": rate, "seed": seed, "right": right, "accuracy": right.mean()})
+fair = pd.concat([sweep[sweep["targets"] == "q v"].assign(rate=RATE["lora"]), pd.DataFrame(runs)])
+best = {r: part.groupby("rate")["accuracy"].mean().idxmax() for r, part in fair.groupby("rank")}
+for r, rate in best.items():
+    print(f"rank {r:<3} is best at the learning rate {rate:.1e}")
+first, last = (fair[(fair["rank"] == r) & (fair["rate"] == best[r])] for r in (RANKS[0], RANKS[-1]))
+compare(f"rank {RANKS[0]} → {RANKS[-1]}", first, last)
+fair.groupby(["rank", "rate"])["accuracy"].agg(["mean", "min", "max"]).style.format("{:.3f}")
+
+# %% [markdown]
+# The last line compares the two ranks again, each at its own best rate. (Both rates were chosen on the test sentences, which flatters
+# both ranks alike.)
 #
 # ### α: usually 1?
 #
 # Many scripts have `lora_alpha=1` with rank 4, and some texts call 1 usual. The paper sets α *to the first r that we try*, so that
-# $\frac{\alpha}{r} = 1$, and does not tune it; PEFT's own value is 8, with r = 8. With Adam a larger α acts much like a larger
-# learning rate. **Predict** and write down the accuracy at α = 1, for rank 4 on W_q and W_v with the learning rate that suited
-# α = 16:
+# $\frac{\alpha}{r} = 1$, and does not tune it; PEFT's own value is 8, with r = 8. One step of Adam moves every entry of $B$ by about
+# the learning rate, whatever α is; then the output moves by α/r times that. **Predict** and write down the accuracy at α = 1, for rank 4 on
+# W_q and W_v: with the learning rate that suited α = 16, with four times that rate, and with sixteen times.
 
 # %% tags=["experiment"]
-for alpha in (1, 4, 16):
+for alpha, rate in ((1, RATE["lora"]), (1, 4 * RATE["lora"]), (1, 16 * RATE["lora"]), (16, RATE["lora"])):
     accuracies = []
     for seed in SEEDS:
-        layers = small[seed] if alpha == 16 else fit_lora(mood, CHOICES["q v"], 4, alpha, seed)
+        layers = small[seed] if alpha == 16 else fit_lora(mood, CHOICES["q v"], 4, alpha, seed, rate)
         accuracies.append(mood.right(layers).mean())
-    print(f"alpha {alpha:<3} scaling {alpha / 4:<5} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
+    print(f"alpha {alpha:<3} learning rate {rate:<5.2f} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
 
 # %% [markdown]
-# With this learning rate the accuracy rises with α in every seed. α = 1 is no mistake in itself: a larger learning rate might make
-# up for it, which we did not run. The lesson is that α and the learning rate belong together: do not copy one without the
-# other. (@kalajdzievski2023rank goes the other way: at high ranks even α/r is too small, and α/√r keeps the size of the
+# α and the learning rate belong together: α = 1 is no mistake in itself, and with the rate of α = 16 it trains too slowly. They are not
+# quite the same thing: a larger rate also moves $A$ faster, which a larger α does not. So do not copy one without the other.
+# (@kalajdzievski2023rank goes the other way: at high ranks even α/r is too small, and α/√r keeps the size of the
 # update; `use_rslora=True` in PEFT.)
 #
 # ## 6 · Is the true update low in rank?
@@ -759,14 +829,16 @@ def extract_lora(delta, rank):
 
     delta: float32 (out, in). rank: int, 1 … min(out, in). Returns (A, B, kept): A float32 (rank, in) and B float32
     (out, rank), both on the device of delta, so that B A is the matrix of that rank with the smallest sum of squared
-    differences to delta; kept, float, the share of delta's sum of squares that B A has.
+    differences to delta; kept, float, the share of delta's sum of squares that B A has. Of a delta that is all zero
+    nothing is lost: kept is 1.0.
 
     Example: delta [[3., 0.], [0., 1.]], rank 1: B A = [[3., 0.], [0., 0.]], kept 0.9.
     Hint: U, S, Vh = torch.linalg.svd(delta, full_matrices=False); the sum of squares of a matrix is that of its S.
     """
     ### BEGIN SOLUTION
     U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
-    return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].square().sum() / S.square().sum())
+    whole = float(S.square().sum())
+    return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].square().sum()) / whole if whole else 1.0
     ### END SOLUTION
 
 # %% tags=["tests:extract_lora:1"]
@@ -779,6 +851,7 @@ with lab.test("extract_lora"):
     A, B, kept = extract_lora(thin, 2)
     assert A.shape == (2, 7) and B.shape == (9, 2), f"A should be (2, 7) and B (9, 2), not {tuple(A.shape)}, {tuple(B.shape)}"
     lab.expect_close(B @ A, thin, "B A for a matrix that has rank 2", atol=1e-4)
+    lab.expect_close(extract_lora(torch.zeros(3, 2), 1)[2], 1.0, "kept for a delta that is all zero")
 
 # %% tags=["hidden:extract_lora:2"]
 def probe():
@@ -801,6 +874,7 @@ def probe():
             "B": list(B.shape),  # because: the shape of B
             "same": bool(torch.equal(delta, copy_)),  # because: the matrix you were given, which must stay as it was
         }
+    results["zero"] = {"kept": extract_lora(torch.zeros(4, 6), 2)[2]}  # because: a change that is zero everywhere
     return results
 
 
@@ -840,16 +914,20 @@ generator = torch.Generator().manual_seed(0)
 noise = torch.linalg.svdvals(torch.randn(change(full[0], linears[0]).shape, generator=generator)).square()
 
 # %% tags=["experiment"]
+def thinner(tuned, ranks):
+    """For each rank: the base layers plus the first directions of what full fine-tuning changed in each matrix."""
+    found = {path: extract_lora(change(tuned, path), min(max(ranks), *change(tuned, path).shape)) for path in linears}
+    for r in ranks:
+        thin = copy.deepcopy(base_layers)
+        for path, (A, B, _) in found.items():  # directions come in order: the first r of them are the best r
+            thin.get_submodule(path).weight.data += B[:, :r] @ A[:r]
+        yield r, thin
+
+
 KEPT = lab.budget(full=(1, 2, 4, 8, 64), quick=(8,))
 rows = []
-for r in KEPT:
-    for seed, layers in full.items():
-        thin = copy.deepcopy(base_layers)
-        for path in linears:
-            delta = change(layers, path)
-            A, B, _ = extract_lora(delta, min(r, *delta.shape))
-            thin.get_submodule(path).weight.data += B @ A
-        rows.append({"rank": r, "seed": seed, "accuracy": mood.right(thin).mean()})
+for seed, layers in full.items():
+    rows += [{"rank": r, "seed": seed, "accuracy": mood.right(thin).mean()} for r, thin in thinner(layers, KEPT)]
 cut = pd.DataFrame(rows)
 
 # %% tags=["experiment"]
@@ -879,13 +957,62 @@ frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.i
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
 # %% [markdown]
-# The table answers the first question: in every kind of matrix 8 directions hold most of the squares of the update, not a tenth.
-# The right figure answers the second: cut to *two* directions in each matrix, the tuned layers keep their accuracy; with one
-# they lose most of what they had learnt.
+# The table answers the first question: compare its row for 8 directions with a tenth. The right figure answers the second: cut to
+# *two* directions in each matrix, the tuned layers keep their accuracy; with one they lose most of what they had learnt.
 #
 # But this experiment could hardly have come out otherwise. The task has two labels and a loss at one position, so the
-# gradients of all examples point in few directions, and a low rank is nearly built in. (That the curve bends at two fits this.) It shows that LoRA's assumption holds for such a task. It does not show that true updates are low in rank:
-# @biderman2024lora find updates of far higher rank after long training on code and mathematics.
+# gradients of all examples point in few directions, and a low rank is nearly built in. (That the curve bends at two fits this.)
+#
+# ### The control: a loss that could fail
+#
+# The same sentences, layers, steps and learning rate, but another loss: predict *every* next token of the sentence, among all tokens that
+# occur in these sentences. Many labels, many places. **Predict:** how many directions hold 90 % of the squares now, and how much of what
+# was learnt do 8 directions keep?
+
+# %% tags=["experiment"]
+def next_token(task, layers, rows):
+    return task.next_token_losses(layers, rows).mean()
+
+
+def directions(matrix, share=0.9):
+    """How many of its first directions hold this share of a matrix's squares."""
+    squares = torch.linalg.svdvals(matrix).square()
+    return int((squares.cumsum(0) / squares.sum() < share).sum()) + 1
+
+
+wide = {seed: fit_full(mood, seed, next_token) for seed in SEEDS}
+with torch.no_grad():
+    learnt_on = torch.arange(mood.train, device=mood.ids.device)
+    print(f"{len(mood.vocabulary):,} labels; loss in nats, before and after training (each seed)")
+    for name, rows in (("test", mood.test_rows()), ("training", learnt_on)):
+        start, *end = (next_token(mood, layers, rows).item() for layers in (base_layers, *wide.values()))
+        print(f"  {name:<9} {start:.2f} →", *(f"{loss:.2f}" for loss in end))
+    for r, thin in thinner(wide[0], KEPT):
+        regained = (start - next_token(mood, thin, learnt_on).item()) / (start - end[0])
+        print(f"  the first {r:>2} directions of each matrix alone: {regained:.0%} of seed 0's gain in training loss")
+
+# %% tags=["experiment"]
+kinds = {path.split(".")[-1]: path for path in linears}  # of the last layer
+generator = torch.Generator().manual_seed(0)
+table = {}
+for name, path in kinds.items():
+    shape = change(full[0], path).shape
+    table[name] = {
+        "two labels, one place": np.mean([directions(change(layers, path)) for layers in full.values()]),
+        "every next token": np.mean([directions(change(layers, path)) for layers in wide.values()]),
+        "random matrix": directions(torch.randn(shape, generator=generator)),
+        "of": min(shape),
+    }
+table = pd.DataFrame(table).T
+times = (table["every next token"] / table["two labels, one place"]).median()
+print(f"90 % of the squares: the next-token change needs {times:.0f} times as many directions (median over the matrices)")
+table.style.format("{:.0f}").set_caption("Directions that hold 90 % of the squares (last layer, mean of the seeds)")
+
+# %% [markdown]
+# So how low the rank of a change is depends on the task and the loss, not on fine-tuning as such. LoRA's assumption is a claim about
+# *your* task: it holds for a label with few values, and the next-token change is spread over far more directions, though it is still
+# far from random. @biderman2024lora find the same at scale: after long training on code and mathematics the true updates have ranks
+# 10 to 100 times those that LoRA commonly uses.
 #
 # ## 7 · Memory
 #
@@ -929,6 +1056,9 @@ with lab.test("memory_bytes"):
     optimizer.step()
     got, want = memory_bytes(toy, optimizer), {"frozen": 0, "trained": 44, "gradients": 44, "optimizer": 96}
     assert got == want, f"after one step of AdamW: {want}, not {got}"
+    tied = small_llama(tied=True).to(torch.bfloat16)  # two bytes each; the output matrix is the embedding
+    got, want = memory_bytes(tied, torch.optim.SGD(tied.parameters(), lr=0.1)), 2 * sum(p.numel() for p in tied.parameters())
+    assert got["trained"] == want, f"a model in bfloat16 whose output matrix is its embedding: {want} bytes, not {got['trained']}"
 
 # %% tags=["hidden:memory_bytes:2"]
 def probe():
@@ -967,7 +1097,8 @@ def visible():
 # reads the memory.
 #
 # The next cell is folded; click it to read the code. `measure` loads the model, trains it for some steps, and prints the memory,
-# the time and the losses as JSON.
+# the time and the losses as JSON. "Activations" are counted too: PyTorch calls a hook for every tensor that it keeps for the
+# backward pass, and we add up those that are no parameters.
 
 # %% tags=["hide-input"]
 def measure(name, kind, steps):
@@ -994,6 +1125,17 @@ def measure(name, kind, steps):
         model = get_peft_model(model, config)
     batch = tokenizer(["A film about a man and his dog, and not a bad one."] * 2, return_tensors="pt")
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    kept, parameters = {}, {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        loss = model(**batch, labels=batch["input_ids"]).loss
+    activations = sum(size for place, size in kept.items() if place not in parameters)
+    del loss
+    largest = max(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     peak, done = [0], threading.Event()
 
     def watch():
@@ -1015,7 +1157,7 @@ def measure(name, kind, steps):
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         checkpoint = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
-    counted = memory_bytes(model, optimizer)
+    counted = {**memory_bytes(model, optimizer), "activations": activations, "largest trained matrix": largest}
     print(json.dumps({**counted, "peak": peak[0] - before, "checkpoint": checkpoint, "seconds": seconds, "losses": losses}))
 
 # %% tags=["experiment"]
@@ -1048,15 +1190,17 @@ for kind in tqdm(kinds, desc="one process each", leave=False):
     answer = subprocess.run([sys.executable, "-c", program + call], env=at_once, capture_output=True, encoding="utf-8", check=True)
     found[kind] = json.loads(answer.stdout.splitlines()[-1])
 held = pd.DataFrame(found).T.rename(index=WAYS)
-parts = ["frozen", "trained", "gradients", "optimizer", "peak", "checkpoint"]
-(held[parts].astype(float) / 1e6).assign(seconds_a_step=held["seconds"].astype(float)).style.format("{:.1f}")
+parts = ["frozen", "trained", "gradients", "optimizer", "activations", "peak", "largest trained matrix", "checkpoint"]
+shown = held[parts].astype(float) / 1e6
+shown.insert(6, "peak minus all of these", shown["peak"] - shown[parts[:5]].sum(axis=1))
+shown.assign(**{"seconds per step": held["seconds"].astype(float)}).style.format("{:.1f}").set_caption("MB, and seconds")
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(10, 4.4))
 bottom = np.zeros(len(held))
-for i, part in enumerate(("frozen", "trained", "gradients", "optimizer")):
-    values = held[part].astype(float).to_numpy() / 1e6
-    ax.bar(held.index, values, 0.55, bottom=bottom, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
+for i, part in enumerate(("frozen", "trained", "gradients", "optimizer", "activations")):
+    values, look = held[part].astype(float).to_numpy() / 1e6, {"edgecolor": plots.COLORS[i], "hatch": plots.HATCHES[i]}
+    ax.bar(held.index, values, 0.55, bottom=bottom, color="white", label=part, **look)
     bottom += values
 ax.plot(held.index, held["peak"].astype(float) / 1e6, "D", color="black", linestyle="", label="measured peak")
 ax.set(title=f"Fine-tuning the {MODEL} model (AdamW)", ylabel="MB", xlabel="what is trained, on what")
@@ -1068,15 +1212,19 @@ for name in ratio.index[1:] if "full" in ratio.index else ():
     print(f"{name:<20} times less than full fine-tuning:", ", ".join(less))
 
 # %% [markdown]
-# Read four things.
+# Read five things.
 #
 # - **Optimizer and gradients** nearly vanish with LoRA: that is the saving the paper reports, from 1.2 TB to 350 GB for GPT-3
 #   175B. What is left are the weights themselves.
 # - **The base** is what 8 and 4 bits shrink, by the count. The measured peak does *not* fall: it is higher than that of LoRA on
 #   float32. Likely reasons, which we did not separate: on a CPU bitsandbytes makes a weight matrix a float32 one before it
 #   multiplies, the embedding (a fifth of our model) stays float32, and loading passes through larger copies.
-# - **The rest**, the peak minus what we counted, is smaller with LoRA than with full fine-tuning. It holds the activations, and
-#   also the temporary memory of the optimizer and of the library. So it does not show how many activations LoRA spares.
+# - **The activations** are about as many with LoRA as with full fine-tuning, or more: compare the column. The gradient must come
+#   down through all layers, and $A$ needs the input of its layer as $W$ would; $Ax$ comes on top.
+# - **The rest**, the peak minus all that we counted, is much smaller with LoRA all the same. So it is not the activations that make
+#   the difference. It is temporary memory, which grows with the largest *trained* matrix: the embedding with full fine-tuning, a thin
+#   $A$ or $B$ with LoRA. (AdamW makes copies of the matrix that it is updating, and the two gradients of the shared embedding are
+#   added up.)
 # - **The checkpoint** of an adapter is a small file, whatever the base is stored in.
 #
 # And for Llama 2 7B? `hardware.plan` counts the same parts from the configuration alone:
@@ -1092,7 +1240,7 @@ pd.DataFrame(rows, columns=columns).style.format(precision=2).hide()
 
 # %% [markdown]
 # Only the last two rows fit a T4 of Colab (16 GB). (The rows in bf16 count Adam's averages in bf16 too, 8 bytes per trained
-# parameter in all. With float32 averages and a float32 copy of the weights it would be 16.) That is why QLoRA mattered [@dettmers2023qlora]: 65 billion weights
+# parameter in all. With float32 averages and a float32 copy of the weights it would be 16.) That is why QLoRA mattered [@dettmers2023qlora]: 65 billion parameters
 # fine-tuned on one card of 48 GB, instead of the more than 780 GB that 16-bit fine-tuning takes.
 #
 # ## 8 · An older configuration, today
@@ -1100,12 +1248,12 @@ pd.DataFrame(rows, columns=columns).style.format(precision=2).hide()
 # A widely copied script tunes `bigscience/bloomz-560m` with these settings. Run on another model they fail, and the message helps:
 
 # %%
-DECK = {"r": 4, "lora_alpha": 1, "target_modules": ["query_key_value"], "lora_dropout": 0.05, "bias": "lora_only"}
+SCRIPT = {"r": 4, "lora_alpha": 1, "target_modules": ["query_key_value"], "lora_dropout": 0.05, "bias": "lora_only"}
 with torch.device("meta"):
     llama = transformers.AutoModelForCausalLM.from_config(models.resolve("course")[1])
     bloomz = transformers.AutoModelForCausalLM.from_config(models.resolve("bloomz-560m")[1])
 try:
-    get_peft_model(llama, LoraConfig(**DECK, task_type="CAUSAL_LM"))
+    get_peft_model(llama, LoraConfig(**SCRIPT, task_type="CAUSAL_LM"))
 except ValueError as error:
     print(f"ValueError: {error}"[:150])
 
@@ -1114,8 +1262,8 @@ except ValueError as error:
 # too: BLOOM has them, Llama has none. **Predict** the number that PEFT prints for bloomz-560m, 24 layers, 1024 → 3072:
 
 # %%
-deck_model = get_peft_model(bloomz, LoraConfig(**DECK, task_type="CAUSAL_LM"))
-print(deck_model.print_trainable_parameters())
+adapted_bloomz = get_peft_model(bloomz, LoraConfig(**SCRIPT, task_type="CAUSAL_LM"))
+print(adapted_bloomz.print_trainable_parameters())
 by_hand = 24 * (4 * (1024 + 3072) + 3072)
 print(f"by hand: {by_hand:,}")
 
@@ -1135,12 +1283,14 @@ print("today:", transformers.BitsAndBytesConfig(load_in_8bit=True).to_dict()["qu
 
 # %% [markdown]
 # And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the script's settings, its
-# `Trainer` and its collator, on the course model; and on bloomz-560m where a hub can be reached:
+# `Trainer` and its collator, on the course model; and on bloomz-560m where a hub can be reached. Where none can, we make a small
+# BLOOM with random parameters: it has the same parts (one matrix for queries, keys and values, with a bias), so the script runs
+# line by line, and its loss says nothing but that it falls.
 
 # %% tags=["experiment"]
-def train_as_in_the_deck(model, tokenizer, targets, steps):
-    """The deck's Trainer; returns the losses of its steps and the model."""
-    config = LoraConfig(**{**DECK, "target_modules": targets}, task_type="CAUSAL_LM")
+def train_with_script(model, tokenizer, targets, steps):
+    """The script's Trainer and settings; returns the losses of its steps and the model."""
+    config = LoraConfig(**{**SCRIPT, "target_modules": targets}, task_type="CAUSAL_LM")
     model = get_peft_model(model, config)
     texts = [f"Review: {text}" for text in data.movie_sentences().shuffle(seed=1)["text"][: 4 * steps]]
     rows = [tokenizer(text, truncation=True, max_length=32) for text in texts]
@@ -1167,14 +1317,20 @@ def hub_has(name):
 
 # %% tags=["experiment"]
 STEPS = lab.budget(full=6, quick=1)
-losses, tuned = train_as_in_the_deck(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
+losses, tuned = train_with_script(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
 print(f"{MODEL} model, loss of each step:", np.round(losses, 2).tolist())
 tuned.print_trainable_parameters()
 if hub_has("bloomz-560m") and lab.budget(full=True, quick=False):
-    losses, tuned = train_as_in_the_deck(*load_model("bloomz-560m", precision="fp32"), ["query_key_value"], STEPS)
+    losses, tuned = train_with_script(*load_model("bloomz-560m", precision="fp32"), ["query_key_value"], STEPS)
     print("bloomz-560m, loss of each step:", np.round(losses, 2).tolist())
 else:
-    print("bloomz-560m: no hub here; its numbers are those of the skeleton above")
+    torch.manual_seed(0)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 64, "n_layer": 2, "n_head": 4}
+    toy_bloom = transformers.BloomForCausalLM(transformers.BloomConfig(**sizes)).to(base_model.device)
+    losses, tuned = train_with_script(toy_bloom, tokenizer, ["query_key_value"], STEPS)
+    print("a small BLOOM with random parameters (no hub here), loss of each step:", np.round(losses, 2).tolist())
+    trained = sorted({name.split(".", 5)[-1] for name, p in tuned.named_parameters() if p.requires_grad})
+    print("trained in it:", ", ".join(trained))
 del tuned
 
 # %% [markdown]
@@ -1246,6 +1402,9 @@ with lab.test("save_adapter"):
         assert names == ["adapter_config.json", "adapter_model.safetensors"], f"the folder holds {names}"
         settings = json.loads(Path(folder, "adapter_config.json").read_text(encoding="utf-8"))
         assert settings["r"] == 2 and settings["lora_alpha"] == 6.0, f"r should be 2, lora_alpha 6: {settings}"
+        assert settings["target_modules"] == sorted(adapter), (
+            f"target_modules should be the whole paths, or PEFT adapts layers that were not saved: {settings['target_modules']}"
+        )
         stored = sorted(load_file(Path(folder, "adapter_model.safetensors")))
         assert stored[0] == "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", f"the first name is {stored[0]}"
         got = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(ids).logits.detach()
@@ -1406,6 +1565,33 @@ SORT = f"{workshop.name}/sort"
 export(sorter, SORT);
 
 # %% [markdown]
+# ### What was forgotten?
+#
+# @biderman2024lora: LoRA learns less and forgets less. Test the second half here: how well do the layers that learnt *moods* still predict
+# the next tokens of *questions*, a text they were not tuned on? **Predict** which loses more, full fine-tuning or LoRA, and by how many
+# nats per token. (`sort.next_token_losses(layers, rows)` from section 5 gives the loss of each question.)
+
+# %% tags=["experiment"]
+with torch.no_grad():
+    rows = sort.test_rows()
+    before = sort.next_token_losses(base_layers, rows).cpu().numpy()
+    after = {
+        name: np.mean([sort.next_token_losses(layers, rows).cpu().numpy() for layers in runs.values()], axis=0)
+        for name, runs in (("full fine-tuning", full), ("LoRA, q v, rank 4", small))
+    }
+print(f"base: {before.mean():.2f} nats per token of a question (among the {len(sort.vocabulary):,} tokens that occur)")
+for name, losses in after.items():
+    print("{:<18} {:+.3f} [{:+.3f}, {:+.3f}]".format(name, *scoring.paired(losses, before)))
+gap, low, high = scoring.paired(*after.values())
+verdict = "we cannot tell" if low <= 0 <= high else "LoRA forgot less" if low > 0 else "LoRA forgot more"
+print(f"full minus LoRA    {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
+
+# %% [markdown]
+# One item is one question, its value the mean over the seeds. This compares the two as we trained them, one learning rate each; at another
+# rate, or at equal accuracy, the order may change: that is the exercise in section 11.
+#
+# ### Served together
+#
 # One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are.
 
 # %% tags=["experiment"]
@@ -1442,11 +1628,11 @@ pd.DataFrame(shown).T.rename_axis("adapter")
 
 # %% tags=["experiment"]
 with torch.no_grad():
-    mine, his = whole_paths(small[0]), whole_paths(sorter)
+    moods_, sorts_ = whole_paths(small[0]), whole_paths(sorter)
     both = copy.deepcopy(base_layers)
     worst = 0.0
-    for path, layer in mine.items():
-        A, B = combine([(layer.A, layer.B, layer.scaling), (his[path].A, his[path].B, his[path].scaling)], [1.0, 1.0])
+    for path in moods_:
+        A, B = combine([(each[path].A, each[path].B, each[path].scaling) for each in (moods_, sorts_)], [1.0, 1.0])
         place = f"{int(path.split('.')[2]) - (base_model.config.num_hidden_layers - TOP)}.{path.split('.', 3)[3]}"
         linear = both.get_submodule(place)
         library = served.base_model.model.get_submodule(path)
@@ -1462,12 +1648,16 @@ workshop.cleanup()
 #
 # Nothing here is graded. Pick one.
 #
-# - **Learning rate and rank.** Repeat the sweep with α = r instead of α = 16, or with α/√r. Which curve is flat?
+# - **Learning rate and rank.** Repeat the sweep of learning rates with α = r instead of α = 16, or with α/√r. Which is flat in r?
 # - **Start elsewhere.** Initialize $B$ Gaussian too. How much is broken before the first step, and is it repaired?
 # - **Start at the top.** PiSSA [@meng2024pissa] starts $A$, $B$ from the first singular directions of $W$ itself, and
 #   freezes the rest. `extract_lora(W, r)` gives them. Faster on our task?
-# - **What is forgotten?** @biderman2024lora: LoRA learns less and forgets less. Measure the perplexity of other text
-#   before and after, for LoRA and for full fine-tuning at equal accuracy.
+# - **Forgetting at equal accuracy.** Draw a curve: for several learning rates of full fine-tuning and of LoRA, accuracy on moods against
+#   the loss on questions. Whose curve is better at the same accuracy?
+#   <details><summary>First idea</summary>A point for each run: x is what it learnt, y is what it forgot.</details>
+#   <details><summary>How</summary><code>fit</code> has an argument <code>rate</code>; give <code>fit_full</code> one as <code>fit_lora</code> has it.</details>
+#   <details><summary>Almost the line</summary><code>mood.right(layers).mean()</code> and
+#   <code>sort.next_token_losses(layers, sort.test_rows()).mean().item()</code> for each rate and seed.</details>
 # - **Intruders.** @shuttleworth2025lora find new, large singular directions in LoRA's merged weights that full fine-tuning
 #   does not make. Look for them in `merge_all(small[0])`.
 # - **A larger model**, on a T4: the configuration of section 8 on `bloomz-560m`, with α = 4.

@@ -154,6 +154,21 @@ def inject(model, targets, wrap):
 
 
 # %% tags=["mutant:inject"]
+# a target anywhere in the path counts
+def inject(model, targets, wrap):
+    model.requires_grad_(False)
+    paths = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(target in path for target in targets)
+    ]
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, wrap(model.get_submodule(path)))
+    return paths
+
+
+# %% tags=["mutant:inject"]
 # frozen afterwards, adapters and all
 def inject(model, targets, wrap):
     paths = [
@@ -248,6 +263,16 @@ def merge(base, A, B, scaling):
 
 
 # %% tags=["mutant:merge"]
+# the bias is base's own, not a copy
+def merge(base, A, B, scaling):
+    merged = nn.Linear(base.in_features, base.out_features, bias=False, dtype=base.weight.dtype)
+    with torch.no_grad():
+        merged.weight.copy_(base.weight + scaling * (B @ A))
+    merged.bias = base.bias
+    return merged
+
+
+# %% tags=["mutant:merge"]
 # the sum is left in float32
 def merge(base, A, B, scaling):
     merged = copy.deepcopy(base)
@@ -267,6 +292,13 @@ def extract_lora(delta, rank):
 def extract_lora(delta, rank):
     U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
     return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].sum() / S.sum())
+
+
+# %% tags=["mutant:extract_lora"]
+# 0/0 for a change that is all zero
+def extract_lora(delta, rank):
+    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
+    return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].square().sum() / S.square().sum())
 
 
 # %% tags=["mutant:extract_lora"]
