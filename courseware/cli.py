@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Sequence
@@ -116,14 +117,18 @@ def test(budget: str, pytest: tuple[str, ...]) -> int:
     course test tests/notebooks -k 10_quantization
     course test --budget full
     """
+    from . import preloaded
+
     _fetch(everything=True)
     notebooks = [p for c in all_chapters() for p in (c.lecture, c.solution) if p.exists()]
     named = any((ROOT / word.partition("::")[0]).exists() for word in pytest)
     what = [*pytest] if named else [*pytest, "tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
-    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=900", "--durations=10"]
+    options = ["--nbval-lax", "--nbval-cell-timeout=900"]
     started = time.monotonic()
     lint = 0 if pytest else _lint()
-    status = max(lint, _pytest([*options, *what], budget))
+    with tempfile.TemporaryDirectory() as kernels:
+        options += ["--nbval-kernel-name", preloaded.spec(Path(kernels), "nbval"), "--durations=10"]
+        status = max(lint, _pytest([*options, *what], budget, JUPYTER_PATH=kernels))
     if lint:  # half an hour of tests has been printed since
         print("ruff or mypy found errors: see above the tests, or run `course check`", file=sys.stderr)
     print(f"{(time.monotonic() - started) / 60:.1f} minutes at COURSE_BUDGET={budget}")
@@ -368,12 +373,18 @@ def _boxes_only() -> None:
         raise ChapterError(_NO_GRADING)
 
 
-def _pytest(arguments: Sequence[str], budget: str) -> int:
+def _pytest(arguments: Sequence[str], budget: str, **variables: str) -> int:
     """Tests, on as many processes as this machine bears."""
     workers = _workers()
     options = ["-p", "courseware.pytest_plugin", *([f"-n{workers}", "--no-loadscope-reorder"] if workers > 1 else [])]
     threads = str(max(1, (os.cpu_count() or 1) // workers))  # two processes with all the cores each are slower than one
-    environment = {**os.environ, "COURSE_BUDGET": budget, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    environment = {
+        **os.environ,
+        **variables,
+        "COURSE_BUDGET": budget,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+    }
     environment["PYTHONIOENCODING"] = "utf-8"  # what a test's own programs print is read as UTF-8, on Windows too
     return _run([sys.executable, "-m", "pytest", *options, *arguments], cwd=ROOT, env=environment)
 

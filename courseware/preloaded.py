@@ -1,9 +1,9 @@
 """Kernels for tests that need not import: a process that has torch and transformers forks one for each notebook.
 
 Importing what a notebook imports takes six to nine seconds of a processor, and the tests start some eighty kernels. One
-process for each worker of the tests imports once; its forks are kernels. Only where Linux can copy a process; elsewhere,
-and for nbval, which shows that a notebook runs as a reader runs it, kernels start as ever. grading/zygote.py does the same
-for boxes.
+process for each worker of the tests imports once; its forks are kernels. Only where Linux can copy a process; elsewhere
+kernels start as ever, as they do wherever a notebook is built (`course notebooks`): a module that a notebook uses and does
+not import is noticed there. grading/zygote.py does the same for boxes.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import re
 from collections import defaultdict
 from pathlib import Path
@@ -9,6 +12,9 @@ from typing import Any
 
 import pytest
 
+# A process of tests gives memory back when it holds so much more than before: in 8 GB two such and a kernel each must fit.
+MUCH_GB = 0.3
+_kept_gb = 0.3  # what its imports take
 # Far above what a notebook may take (CONTRIBUTING.md): a machine may be slow or busy. More than this hangs, or leaks.
 HARD_SECONDS, HARD_GB = 1200, 8.0
 
@@ -38,10 +44,13 @@ def peak_gb(item: Any) -> float:
     """The most memory that the kernel of a notebook's cell has had so far; 0 where the system does not tell."""
     kernel = item.parent.kernel
     pid = getattr(kernel.km.provisioner, "pid", None) if kernel else None
-    status = Path(f"/proc/{pid}/status")
-    if not pid or not status.exists():
-        return 0.0
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
+    return status_gb(pid, "VmHWM") if pid else 0.0
+
+
+def status_gb(process: int | str, field: str) -> float:
+    """A field of what Linux says of a process; 0 where the system does not tell."""
+    status = Path(f"/proc/{process}/status")
+    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
     return int(found[1]) / 1e6 if found else 0.0
 
 
@@ -50,6 +59,16 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         peak = peak_gb(item)
         item.user_properties.append(("peak_gb", peak))
         assert peak < HARD_GB, f"{item.path.name} has taken {peak:.1f} GB"
+
+
+def pytest_runtest_logfinish() -> None:
+    """Models that a test has loaded are freed, and glibc, which keeps freed memory for later, gives it back."""
+    global _kept_gb
+    if status_gb("self", "RssAnon") > _kept_gb + MUCH_GB:  # memory that is no file's
+        gc.collect()
+        with contextlib.suppress(AttributeError):  # another libc
+            ctypes.CDLL(None).malloc_trim(0)
+        _kept_gb = status_gb("self", "RssAnon")
 
 
 def costs(reporter: Any) -> dict[str, tuple[float, float]]:

@@ -21,6 +21,11 @@ def asked_again(doc: str | None) -> bool:
     return bool(parser.parse_args().again)
 
 
+def imports(cell: Any) -> bool:
+    """Is it the cell with which a lab begins?"""
+    return bool(cell.source.startswith("import "))
+
+
 def lab_names(command: str, names: dict[str, Any], also: Callable[[Any], bool] = lambda cell: False) -> dict[str, Any]:
     """`names`, with what the cells with the tag `ladder` of the lab beside a command's file define, and those of `also`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
     folder = tmp_path_factory.mktemp("jupyter")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JUPYTER_PATH", str(folder))
+        patch.setenv("JUPYTER_PATH", str(folder), prepend=os.pathsep)
         yield lambda name, **options: spec(folder, name, **options)
 
 

@@ -204,7 +204,8 @@ def label_points(ax, points):
         dx, dy = min(places, key=crowd)
         boxes.append((px + dx, py + dy, px + dx + wide, py + dy + high))
         style = {"arrowstyle": "-", "color": "grey", "linewidth": 0.8} if abs(dy) > 20 else None
-        ax.annotate(name, (x, y), (dx * 0.72, dy * 0.72), textcoords="offset points", fontsize=9, arrowprops=style)
+        side, dx = ("right", dx + wide) if dx < -wide else ("center", 0) if dx < 0 else ("left", dx)
+        ax.annotate(name, (x, y), (dx * 0.72, dy * 0.72), textcoords="offset points", fontsize=9, ha=side, arrowprops=style)
 
 # %% tags=["hide-input"]
 def timeline(quantity, log_axis, names):
@@ -278,7 +279,7 @@ fig, ax = plt.subplots(figsize=(10, 4.3))
 hatches = ["//" if era == "small" else "" for era in read["era"]]
 ax.bar(read.index, read["passes"], color="white", edgecolor="black", hatch=hatches, linewidth=1.5)
 for i, passes in enumerate(read["passes"]):
-    ax.text(i, passes * 1.12, f"{passes:g}", ha="center")
+    ax.text(i, passes * 1.15, f"{passes:g}", ha="center", va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
 ax.axhline(1, color=plots.COLORS[2], linestyle="--")
 ax.set(
     title="How often each model read its text (hatched: below 10 billion parameters)",

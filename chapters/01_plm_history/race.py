@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 import random
+import textwrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import tokenizers
 import torch
 import torch.nn.functional as F
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -34,8 +34,8 @@ SOURCE = "this course: chapters/01_plm_history/race.py"
 RACE, WORTH = (ROOT / "course_utils" / "csv" / f"{name}.csv" for name in ("architecture_race", "pretraining_worth"))
 RACE_KEYS = ("model", "steps", "rate", "seed")
 KINDS = ("encoder-decoder", "encoder", "decoder")
-RATES = (0.0016, 0.004, 0.01)
-SHORT, LONG, SEEDS = 400, 1600, 3  # steps of the runs that choose a rate, and of those that count
+RATES = (0.006, 0.012)  # the first two; then halved or doubled until that makes it worse
+SHORT, LONG, SEEDS = 400, 2000, 3  # steps of the runs that choose a rate, and of those that count
 WORTH_KEYS = ("classifier", "labels", "rate", "seed", "part")
 STARTS, BASELINES, LABELS = ("fine-tuned", "from scratch"), ("TF-IDF", "linear probe"), (64, 512, 4096, 9000)
 WORTH_RATES = (5e-5, 2e-4, 8e-4)
@@ -48,7 +48,7 @@ Run = tuple[Any, ...]
 def lab() -> dict[str, Any]:
     """The names that the lab's `ladder` cells define."""
     names = dict(
-        math=math, random=random, np=np, torch=torch, nn=nn, F=F, tqdm=tqdm, tokenizers=tokenizers, data=data, weights=weights,
+        math=math, random=random, np=np, torch=torch, nn=nn, F=F, tqdm=tqdm, textwrap=textwrap, data=data, weights=weights,
         load_model=load_model, TfidfVectorizer=TfidfVectorizer, LogisticRegression=LogisticRegression,
         GridSearchCV=GridSearchCV, StandardScaler=StandardScaler, make_pipeline=make_pipeline,
     )  # fmt: skip
@@ -72,10 +72,17 @@ def race_rows(names: dict[str, Any], model: str, steps: int, rate: float, seed: 
     return rows
 
 
-def best_rate(table: pd.DataFrame, model: str) -> float:
-    """The rate whose short run was best on the sentences kept for that choice, over the three exams."""
+def by_rate(table: pd.DataFrame, model: str) -> pd.Series:
+    """What each rate gives in a short run: mean nats over the three exams, on the sentences kept for that choice."""
     runs = table[(table.model == model) & (table.steps == SHORT) & ~table.left_only]
-    return float(runs.groupby("rate")["choice_nats"].mean().idxmin())
+    return runs.groupby("rate")["choice_nats"].mean()
+
+
+def next_rate(table: pd.DataFrame, model: str) -> float | None:
+    """The rate to be tried next; None when the best one has a worse one on both sides."""
+    tried = by_rate(table, model)
+    best = float(tried.idxmin())
+    return best / 2 if best == tried.index.min() else best * 2 if best == tried.index.max() else None
 
 
 def frozen_vectors(names: dict[str, Any]) -> dict[int, Any]:
@@ -104,14 +111,19 @@ def worth_row(names: dict[str, Any], classifier: str, labels: int, rate: float, 
     )  # fmt: skip
 
 
-def short_runs() -> list[Run]:
+def short_runs(table: pd.DataFrame | None = None) -> list[Run]:
     """One for each model and rate: they choose the rate."""
-    return [(model, SHORT, rate, 0) for model in KINDS for rate in RATES]
+    first = [(model, SHORT, rate, 0) for model in KINDS for rate in RATES]
+    if table is None:
+        return first
+    have = table[table.steps == SHORT]
+    more = [(model, SHORT, rate, 0) for model in KINDS for rate in sorted(set(have[have.model == model].rate) - {*RATES})]
+    return first + more + [(model, SHORT, rate, 0) for model in KINDS if (rate := next_rate(table, model))]
 
 
 def long_runs(table: pd.DataFrame) -> list[Run]:
     """Three seeds for each model, at the rate that the short runs chose."""
-    return [(model, LONG, best_rate(table, model), seed) for seed in range(SEEDS) for model in KINDS]
+    return [(model, LONG, float(by_rate(table, model).idxmin()), seed) for seed in range(SEEDS) for model in KINDS]
 
 
 def best_worth_rate(start: str, table: pd.DataFrame | None = None) -> float:
@@ -141,7 +153,9 @@ def fill_race(names: dict[str, Any], again: bool) -> None:
         return race_rows(names, *run)
 
     resumable_table.fill(RACE, RACE_KEYS, short_runs(), make, again)
-    resumable_table.fill(RACE, RACE_KEYS, [*short_runs(), *long_runs(pd.read_csv(RACE))], make)
+    while any(next_rate(table := pd.read_csv(RACE), model) for model in KINDS):
+        resumable_table.fill(RACE, RACE_KEYS, short_runs(table), make)
+    resumable_table.fill(RACE, RACE_KEYS, [*short_runs(table), *long_runs(table)], make)
 
 
 def fill_worth(names: dict[str, Any], again: bool) -> None:

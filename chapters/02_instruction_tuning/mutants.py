@@ -167,6 +167,18 @@ def answer_labels(ids, header, end):
     return labels
 
 
+# %% tags=["mutant:answer_labels"]
+# writes -100 into the tokens themselves: labels and ids are one list
+def answer_labels(ids, header, end):
+    labels, inside = ids, False
+    tokens = list(ids)
+    for i, token in enumerate(tokens):
+        inside = inside or (i >= len(header) and tokens[i - len(header) : i] == list(header))
+        labels[i] = token if inside else -100
+        inside = inside and token != end
+    return labels
+
+
 # %% tags=["mutant:collate"]
 # the mask is where the token is not the padding token, so a real one with that number is lost
 def collate(rows, pad):
@@ -214,65 +226,85 @@ def collate(rows, pad):
     return batch
 
 
+# %% tags=["mutant:collate"]
+# fills the rows themselves up with padding
+def collate(rows, pad):
+    longest = max(len(row["ids"]) for row in rows)
+    masks = [[1] * len(row["ids"]) + [0] * (longest - len(row["ids"])) for row in rows]
+    for row in rows:
+        missing = longest - len(row["ids"])
+        row["ids"] += [pad] * missing
+        row["labels"] += [-100] * missing
+    return {
+        "input_ids": torch.tensor([row["ids"] for row in rows]),
+        "labels": torch.tensor([row["labels"] for row in rows]),
+        "attention_mask": torch.tensor(masks),
+    }
+
+
 # %% tags=["mutant:pack"]
-# first fit: the earliest row with room, not the tightest
+# best fit decreasing: right, but not better than the library
 def pack(lengths, room):
     rows, left = [], []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        for row in range(len(rows)):
-            if left[row] >= lengths[i]:
+        fitting = [row for row in range(len(rows)) if left[row] >= lengths[i]]
+        best = min(fitting, key=lambda row: left[row]) if fitting else len(rows)
+        if not fitting:
+            rows.append([])
+            left.append(room)
+        rows[best].append(i)
+        left[best] -= lengths[i]
+    return rows
+
+
+# %% tags=["mutant:pack"]
+# in the order given, each into the first row with room
+def pack(lengths, room):
+    rows = []
+    for i, length in enumerate(lengths):
+        for row in rows:
+            if sum(lengths[j] for j in row) + length <= room:
+                row.append(i)
                 break
         else:
-            row = len(rows)
-            rows.append([])
-            left.append(room)
-        rows[row].append(i)
-        left[row] -= lengths[i]
+            rows.append([i])
     return rows
 
 
 # %% tags=["mutant:pack"]
-# in the order given, not the longest first
+# cuts the stream of tokens into rows, so a conversation is in the row where it begins and goes over its end
 def pack(lengths, room):
-    rows, left = [], []
-    for i in range(len(lengths)):
-        fitting = [row for row in range(len(rows)) if left[row] >= lengths[i]]
-        best = min(fitting, key=lambda row: left[row]) if fitting else len(rows)
-        if not fitting:
-            rows.append([])
-            left.append(room)
-        rows[best].append(i)
-        left[best] -= lengths[i]
+    rows, begun = {}, 0
+    for i, length in enumerate(lengths):
+        rows.setdefault(begun // room, []).append(i)
+        begun += length
+    return list(rows.values())
+
+
+# %% tags=["mutant:pack"]
+# returns the lengths, not their indices
+def pack(lengths, room):
+    rows = []
+    for length in sorted(lengths, reverse=True):
+        row = next((row for row in rows if sum(row) + length <= room), None)
+        if row is None:
+            rows.append([length])
+        else:
+            row.append(length)
     return rows
 
 
 # %% tags=["mutant:pack"]
-# a row must keep one token free
+# sorts the lengths it was given, so the indices are those of another list
 def pack(lengths, room):
-    rows, left = [], []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        fitting = [row for row in range(len(rows)) if left[row] > lengths[i]]
-        best = min(fitting, key=lambda row: left[row]) if fitting else len(rows)
-        if not fitting:
-            rows.append([])
-            left.append(room)
-        rows[best].append(i)
-        left[best] -= lengths[i]
-    return rows
-
-
-# %% tags=["mutant:pack"]
-# of equal ones the last first
-def pack(lengths, room):
-    rows, left = [], []
-    for i in sorted(range(len(lengths)), key=lambda i: (lengths[i], i), reverse=True):
-        fitting = [row for row in range(len(rows)) if left[row] >= lengths[i]]
-        best = min(fitting, key=lambda row: left[row]) if fitting else len(rows)
-        if not fitting:
-            rows.append([])
-            left.append(room)
-        rows[best].append(i)
-        left[best] -= lengths[i]
+    lengths.sort(reverse=True)
+    rows = []
+    for i, length in enumerate(lengths):
+        row = next((row for row in rows if sum(lengths[j] for j in row) + length <= room), None)
+        if row is None:
+            rows.append([i])
+        else:
+            row.append(i)
     return rows
 
 
@@ -323,4 +355,18 @@ def parse_answer(text, options):
 # any punctuation at the end is forgiven
 def parse_answer(text, options):
     said = text.strip().rstrip(".!?,;: ").lower()
+    return next((option for option in options if option.strip().lower() == said), None)
+
+
+# %% tags=["mutant:parse_answer"]
+# any number of full stops at the end is forgiven
+def parse_answer(text, options):
+    said = text.strip().rstrip(".").strip().lower()
+    return next((option for option in options if option.strip().lower() == said), None)
+
+
+# %% tags=["mutant:parse_answer"]
+# white space before the full stop is not forgiven
+def parse_answer(text, options):
+    said = text.strip().removesuffix(".").lower()
     return next((option for option in options if option.strip().lower() == said), None)

@@ -43,7 +43,7 @@ def lab() -> dict[str, Any]:
     os.environ["COURSE_BUDGET"] = "full"
 
     def also(cell: Any) -> bool:
-        return any(tag.startswith("exercise:") for tag in tags(cell)) or bool(cell.source.startswith("import "))
+        return any(tag.startswith("exercise:") for tag in tags(cell)) or resumable_table.imports(cell)
 
     names = resumable_table.lab_names(__file__, {}, also)
     names["sft"] = names["supervised"](SFT_STEPS)

@@ -16,6 +16,9 @@
 #
 # The slides this course grew from give "about 10 tokens per parameter" beside Chinchilla's 1:20, and "140T" tokens for Chinchilla;
 # table 3 of Hoffmann et al. has 20 and more for all sizes, and the paper 1.4T. We know no paper with 10.
+#
+# Two figures are curves whose numbers we found nowhere, so they are not redrawn: LLaMA's training curves (figures 1 and 2 of the paper;
+# Pythia's checkpoints are shown in their place), and seven of the eight tasks of figure 2 of Wei et al. (MMLU is shown).
 
 # %% tags=["skip"]
 import matplotlib.pyplot as plt

@@ -10,7 +10,7 @@ def verdict(answer, accepted):
 # %% tags=["mutant:verdict"]
 # the words of an accepted string may stand anywhere
 def verdict(answer, accepted):
-    said = re.findall(r"[\w']+", answer.lower())
+    said = re.findall(r"\w+(?:'\w+)*", answer.lower().replace("’", "'"))
     if any(all(word in said for word in option.split()) for option in accepted.split("|")):
         return "right"
     text = " ".join(said)
@@ -21,7 +21,7 @@ def verdict(answer, accepted):
 # abstaining is looked at first
 def verdict(answer, accepted):
     def words(text):
-        return " " + " ".join(re.findall(r"[\w']+", text.lower())) + " "
+        return " " + " ".join(re.findall(r"\w+(?:'\w+)*", text.lower().replace("’", "'"))) + " "
 
     said = words(answer)
     if any(words(phrase) in said for phrase in ABSTAINS):
@@ -42,63 +42,155 @@ def verdict(answer, accepted):
 # abstaining phrases found inside words
 def verdict(answer, accepted):
     def words(text):
-        return " " + " ".join(re.findall(r"[\w']+", text.lower())) + " "
+        return " " + " ".join(re.findall(r"\w+(?:'\w+)*", text.lower().replace("’", "'"))) + " "
 
     if any(words(option) in words(answer) for option in accepted.split("|")):
         return "right"
     return "abstains" if any(phrase in words(answer) for phrase in ABSTAINS) else "wrong"
 
 
-# %% tags=["mutant:consistency"]
-# the share of questions on which all wordings agree
-def consistency(right):
-    right = np.asarray(right, bool)
-    observed = float(np.mean(right.all(1) | ~right.any(1)))
-    p = float(right.mean())
-    chance = p**2 + (1 - p) ** 2
-    return {"observed": observed, "chance": chance, "kappa": (observed - chance) / (1 - chance) if chance < 1 else float("nan")}
+# %% tags=["mutant:verdict"]
+# the typographic apostrophe cuts the word: "don’t" is "don" and "t"
+def verdict(answer, accepted):
+    def words(text):
+        return " " + " ".join(re.findall(r"\w+(?:'\w+)*", text.lower())) + " "
+
+    said = words(answer)
+    if any(words(option) in said for option in accepted.split("|")):
+        return "right"
+    return "abstains" if any(words(phrase) in said for phrase in ABSTAINS) else "wrong"
+
+
+# %% tags=["mutant:verdict"]
+# a quotation mark around a word belongs to the word
+def verdict(answer, accepted):
+    def words(text):
+        return " " + " ".join(re.findall(r"[\w']+", text.lower().replace("’", "'"))) + " "
+
+    said = words(answer)
+    if any(words(option) in said for option in accepted.split("|")):
+        return "right"
+    return "abstains" if any(words(phrase) in said for phrase in ABSTAINS) else "wrong"
 
 
 # %% tags=["mutant:consistency"]
-# a wording is paired with itself too
-def consistency(right):
-    right = np.asarray(right, bool)
-    share = right.mean(1)
-    observed = float(np.mean(share**2 + (1 - share) ** 2))
-    p = float(right.mean())
-    chance = p**2 + (1 - p) ** 2
-    return {"observed": observed, "chance": chance, "kappa": (observed - chance) / (1 - chance) if chance < 1 else float("nan")}
+# answers are the same only if they are the same text
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if group[0] == answer:
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": groups[int(sizes.argmax())][0]}
 
 
 # %% tags=["mutant:consistency"]
-# only pairs that are both right agree
-def consistency(right):
-    right = np.asarray(right, bool)
-    w, r = right.shape[1], right.sum(1)
-    observed = float(np.mean(r * (r - 1) / (w * (w - 1))))
-    p = float(right.mean())
-    chance = p**2 + (1 - p) ** 2
-    return {"observed": observed, "chance": chance, "kappa": (observed - chance) / (1 - chance) if chance < 1 else float("nan")}
+# an answer is compared with the last member of a group
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if same(group[-1], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": groups[int(sizes.argmax())][0]}
 
 
 # %% tags=["mutant:consistency"]
-# chance is a half, whatever the accuracy
-def consistency(right):
-    right = np.asarray(right, bool)
-    w, r = right.shape[1], right.sum(1)
-    observed = float(np.mean((r * (r - 1) + (w - r) * (w - r - 1)) / (w * (w - 1))))
-    return {"observed": observed, "chance": 0.5, "kappa": 2 * observed - 1}
+# an answer is compared with all members of a group
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if any(same(member, answer) for member in group):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": groups[int(sizes.argmax())][0]}
 
 
 # %% tags=["mutant:consistency"]
-# kappa is 0 where it says nothing
-def consistency(right):
-    right = np.asarray(right, bool)
-    w, r = right.shape[1], right.sum(1)
-    observed = float(np.mean((r * (r - 1) + (w - r) * (w - r - 1)) / (w * (w - 1))))
-    p = float(right.mean())
-    chance = p**2 + (1 - p) ** 2
-    return {"observed": observed, "chance": chance, "kappa": (observed - chance) / (1 - chance) if chance < 1 else 0.0}
+# an answer is paired with itself too
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if same(group[0], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * sizes).sum() / (n * n)), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": groups[int(sizes.argmax())][0]}
+
+
+# %% tags=["mutant:consistency"]
+# the share of the largest group, not of the pairs
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if same(group[0], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float(sizes.max() / n), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": groups[int(sizes.argmax())][0]}
+
+
+# %% tags=["mutant:consistency"]
+# entropy in bits
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if same(group[0], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))), "entropy": float(-(sizes / n * np.log2(sizes / n)).sum()), "answer": groups[int(sizes.argmax())][0]}
+
+
+# %% tags=["mutant:consistency"]
+# of equally large groups the last one counts
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if same(group[0], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": groups[len(groups) - 1 - int(sizes[::-1].argmax())][0]}
+
+
+# %% tags=["mutant:consistency"]
+# the first answer of all, whichever group is the largest
+def consistency(answers, same):
+    groups = []
+    for answer in answers:
+        for group in groups:
+            if same(group[0], answer):
+                group.append(answer)
+                break
+        else:
+            groups.append([answer])
+    n, sizes = len(answers), np.array([len(group) for group in groups])
+    return {"pairs": float((sizes * (sizes - 1)).sum() / (n * (n - 1))), "entropy": float(-(sizes / n * np.log(sizes / n)).sum()), "answer": answers[0]}
 
 
 # %% tags=["mutant:reliability"]
@@ -191,6 +283,31 @@ def risk_coverage(confidence, right):
     return k / len(order), np.cumsum(np.asarray(right, bool)[order]) / k
 
 
+# %% tags=["mutant:trust"]
+# confidence alone
+def trust(question, answer, confidence, probability, samples):
+    return confidence
+
+
+# %% tags=["mutant:trust"]
+# probability alone
+def trust(question, answer, confidence, probability, samples):
+    return probability
+
+
+# %% tags=["mutant:trust"]
+# the share of samples with the same text
+def trust(question, answer, confidence, probability, samples):
+    return sum(sample == answer for sample in samples) / len(samples)
+
+
+# %% tags=["mutant:trust"]
+# the wrong way round: higher is less likely right
+def trust(question, answer, confidence, probability, samples):
+    same = same_meaning(question)
+    return -float(np.mean([same(answer, sample) for sample in samples])) - 0.5 * confidence
+
+
 # %% tags=["mutant:spotlight"]
 # a forger's marks stay in
 def spotlight(text, mark="^"):
@@ -279,6 +396,18 @@ def lookup(graph, question, hops=1):
     for _ in range(hops - 1):
         nodes |= {end for (a, b), _ in edges if a in nodes or b in nodes for end in (a, b)}
     return [f"{a} {r} {b}." for (a, b), r in edges if a in nodes or b in nodes]
+
+
+# %% tags=["mutant:lookup"]
+# the facts in the order in which the hops find them
+def lookup(graph, question, hops=1):
+    nodes = {node for node in graph if verdict(question, node) == "right"}
+    found = []
+    for _ in range(hops):
+        new = [e for e in graph.edges(data="relation") if (e[0] in nodes or e[1] in nodes) and e not in found]
+        found += new
+        nodes |= {end for a, b, _ in new for end in (a, b)}
+    return [f"{a} {relation} {b}." for a, b, relation in found]
 
 
 # %% tags=["mutant:edit_scores"]

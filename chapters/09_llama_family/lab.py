@@ -163,6 +163,8 @@ with lab.test("rms_norm"):
     lab.expect_close(got, torch.tensor([[0.848528, 2.262742]]), "the example")
     x, w = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0)), torch.rand(8)
     lab.expect_close(rms_norm(x, w, 1e-5), F.rms_norm(x, (8,), w, 1e-5), "rms_norm of a batch")
+    small = x * 1e-3  # so small that eps counts, which is added under the root
+    lab.expect_close(rms_norm(small, w, 1e-2), F.rms_norm(small, (8,), w, 1e-2), "rms_norm of small numbers, with eps = 0.01")
     half = rms_norm(torch.full((1, 4), 300.0, dtype=torch.float16), torch.ones(4, dtype=torch.float16), 1e-5)
     lab.expect_close(half, torch.ones(1, 4, dtype=torch.float16), "300 in float16 (its square is not a float16)", rtol=1e-3)
 
@@ -189,8 +191,9 @@ def check(got, want):
 
 def visible():
     x, w = torch.arange(80.0).view(2, 5, 8) % 7 - 3, torch.arange(8.0) / 8
+    small = rms_norm(x * 1e-3, w, 1e-2)
     wide = rms_norm(torch.full((1, 4), 300.0, dtype=torch.float16), torch.ones(4, dtype=torch.float16), 1e-5)
-    return [rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 2.0]), 0.0), rms_norm(x, w, 1e-5), wide]
+    return [rms_norm(torch.tensor([[3.0, 4.0]]), torch.tensor([1.0, 2.0]), 0.0), rms_norm(x, w, 1e-5), small, wide]
 
 # %% [markdown]
 # ## 3 · Rotary positions
@@ -241,6 +244,9 @@ with lab.test("rope"):
     for start in (0, 5):
         want = rotated_by_transformers(x, start, 10_000.0)
         lab.expect_close(rope(x, start, 10_000.0), want, f"rope from {start}", atol=1e-5)
+    half = rope(x.half(), 4000, 10_000.0)
+    want = rope(x.half().float(), 4000, 10_000.0).half()
+    lab.expect_close(half, want, "rope of float16 queries from 4000 (angles are float32)", rtol=1e-2, atol=1e-2)
     query, key = x[:1, :1, :1], x[:1, :1, 1:2]
     near = rope(query, 13, 100.0) @ rope(key, 11, 100.0).transpose(-1, -2)
     far = rope(query, 93, 100.0) @ rope(key, 91, 100.0).transpose(-1, -2)
@@ -266,7 +272,13 @@ def check(got, want):
 
 def visible():
     x = torch.arange(336.0).view(2, 3, 7, 8) % 11 - 5
-    return [rope(torch.tensor([[[[1.0, 0.0]]]]), 2, 10_000.0), rope(x, 0, 10_000.0), rope(x, 5, 10_000.0)]
+    return [rope(torch.tensor([[[[1.0, 0.0]]]]), 2, 10_000.0), rope(x, 0, 10_000.0), rope(x, 5, 10_000.0),
+            rope(x.half(), 4000, 10_000.0).float()]
+
+
+def check_visible(got, want):
+    close(got[:3], want[:3], rtol=1e-3, atol=3e-4)
+    close(got[3], want[3], rtol=2e-2, atol=2e-2)
 
 # %% [markdown]
 # ## 4 · SwiGLU
@@ -450,6 +462,10 @@ with lab.test("decoder_block"), torch.no_grad():
     rest, (longer, _) = decoder_block(states[0][:, 6:], w, 0, s, past)
     assert longer.shape == (2, 2, 9, 4), f"with 6 in the past and 3 new, keys of 9 tokens, not {longer.shape[-2]}"
     lab.expect_close(rest, states[1][:, 6:], "tokens 6 to 8, with the first six from the past", rtol=1e-4, atol=1e-4)
+    random_model, s, w = toy(num_attention_heads=4, num_key_value_heads=1, head_dim=10)
+    states = random_model(ids, output_hidden_states=True).hidden_states
+    got, _ = decoder_block(states[0], w, 0, s)
+    lab.expect_close(got, states[1], "a block whose 4 heads of 10 are wider than its 24", rtol=1e-4, atol=1e-4)
 
 # %% tags=["hidden:decoder_block:3"]
 def probe():
@@ -486,7 +502,8 @@ def visible():
     x = torch.arange(2 * 9 * 24.0).view(2, 9, 24) % 13 / 6 - 1
     whole, _ = decoder_block(x, w, 0, s)
     _, past = decoder_block(x[:, :6], w, 0, s)
-    return [whole, decoder_block(x, w, 1, s)[0], decoder_block(x[:, 6:], w, 0, s, past)[0]]
+    _, wide, other = toy(num_attention_heads=4, num_key_value_heads=1, head_dim=10)
+    return [whole, decoder_block(x, w, 1, s)[0], decoder_block(x[:, 6:], w, 0, s, past)[0], decoder_block(x, other, 0, wide)[0]]
 
 # %% [markdown]
 # ## 7 · The whole model
@@ -658,7 +675,7 @@ for context in (0, 16, 64, 256, LONG - target):
             logits, _ = llama_logits(part[:, :-1], weights, shape)
         nats = F.cross_entropy(logits[0, -target + 1 :], part[0, -target + 1 :])
         rows[context] = round(nats.item(), 2)
-print(f"nats a token of the last {target}, by tokens before them:", rows)
+print(f"nats per token of the last {target}, by tokens before them:", rows)
 
 # %% [markdown]
 # The text and the tokens to be predicted are the same, and the loss falls with each longer context. Most of the gain comes from
@@ -715,7 +732,7 @@ texts = data.movie_sentences()[: lab.budget(full=20, quick=1)]["text"]
 
 
 @torch.inference_mode()
-def nats_a_token(weights, shape):
+def nats_per_token(weights, shape):
     """Mean loss of each text."""
     losses = []
     for text in texts:
@@ -725,11 +742,11 @@ def nats_a_token(weights, shape):
     return np.array(losses)
 
 
-losses = pd.DataFrame({name: nats_a_token(*case) for name, case in tqdm(WRONG.items(), desc="variants", leave=False)})
+losses = pd.DataFrame({name: nats_per_token(*case) for name, case in tqdm(WRONG.items(), desc="variants", leave=False)})
 rows = {}
 for name in losses:
-    extra = scoring.bootstrap(losses, lambda f, c=name: float((f[c] - f["as it should be"]).mean()))
-    rows[name] = {"nats a token": losses[name].mean(), "added": extra[0], "from": extra[1], "to": extra[2]}
+    extra = scoring.paired(losses[name], losses["as it should be"])
+    rows[name] = {"nats per token": losses[name].mean(), "added": extra[0], "from": extra[1], "to": extra[2]}
 pd.DataFrame(rows).T.round(2)
 
 # %% [markdown]
@@ -824,11 +841,11 @@ print({name: [round(v) for v in values] for name, values in times.items()})
 
 # %% tags=["exercise:costs"]
 def costs(shape, tokens, batch=1, bytes_per_element=2):
-    """Weights of a Llama, and bytes of its KV cache.
+    """Parameters of a Llama, and bytes of its KV cache.
 
-    shape: a Shape. tokens: how many are in the cache, for each of `batch` texts. width: bytes of one number in the cache
-    (2 for 16-bit floats). Returns a dict of two ints:
-        "parameters": all weights of the model: embedding, blocks (four attention matrices, three of the feed-forward
+    shape: a Shape. tokens: how many are in the cache, for each of `batch` texts. bytes_per_element: bytes of one number in
+    the cache (2 for 16-bit floats). Returns a dict of two ints:
+        "parameters": all parameters of the model: embedding, blocks (four attention matrices, three of the feed-forward
             network, two norms; no biases), last norm, and the output matrix, unless it is tied.
         "cache_bytes": a key and a value for every layer, key-value head, text and token.
 
@@ -868,11 +885,14 @@ with lab.test("costs"):
     small = Shape(4, 1, 2, 2, 2, 6, 10, 1e4, 1e-5, True)
     got = costs(small, 3)
     assert got == {"parameters": 188, "cache_bytes": 48}, f"the example has 188 parameters and 48 bytes; you have {got}"
+    wide = costs(Shape(4, 1, 2, 1, 3, 6, 10, 1e4, 1e-5, True), 3)
+    want = {"parameters": 196, "cache_bytes": 36}  # q and o are 4 × 6 each, k and v 4 × 3
+    assert wide == want, f"2 heads of size 3 and 1 kv head at width 4 make {want}; you have {wide}"
     for name in ("LLaMA 7B", "Llama 2 70B"):
         want, got = counted_by_transformers(LLAMAS[name]), costs(shape_of(LLAMAS[name]), 1)["parameters"]
         assert got == want, f"{name} has {want:,} parameters; you count {got:,}"
     got = costs(shape_of(LLAMAS["LLaMA 7B"]), 2048, batch=4)["cache_bytes"]
-    assert got == 4 * 2**30, f"LLaMA 7B keeps half a MiB a token, so 4 GiB for 4 texts of 2048; you have {got / 2**30} GiB"
+    assert got == 4 * 2**30, f"LLaMA 7B keeps half a MiB per token, so 4 GiB for 4 texts of 2048; you have {got / 2**30} GiB"
 
 # %% tags=["hidden:costs:2"]
 def probe():
@@ -890,6 +910,7 @@ def probe():
 def visible():
     return [
         costs(Shape(4, 1, 2, 2, 2, 6, 10, 1e4, 1e-5, True), 3),
+        costs(Shape(4, 1, 2, 1, 3, 6, 10, 1e4, 1e-5, True), 3),
         costs(shape_of(LLAMAS["LLaMA 7B"]), 2048, batch=4),
         costs(shape_of(LLAMAS["Llama 2 70B"]), 1)["parameters"],
     ]
@@ -901,7 +922,7 @@ def visible():
 held = sum(t.numel() * t.element_size() for pair in long_cache for t in pair)
 computed = costs(shape, long_cache[0][0].shape[-2], bytes_per_element=4)
 assert held == computed["cache_bytes"] and computed["parameters"] == model.num_parameters()
-print(f"{MODEL}: {computed['parameters']:,} weights; a cache of {LONG} tokens holds {held / 1e6:.1f} MB in float32")
+print(f"{MODEL}: {computed['parameters']:,} parameters; a cache of {LONG} tokens holds {held / 1e6:.1f} MB in float32")
 printed = tables.load("llama_hyperparameters").set_index("name")["parameters_billion"]
 rows = {}
 for name, config in LLAMAS.items():
@@ -1067,8 +1088,7 @@ rows = {}
 for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
     record = []
     texts = decode(STORY.expand(COUNT, -1), LENGTH, sampler(options, record=record))[:, STORY.shape[1] :]
-    logs = pd.DataFrame({"likelihood": torch.cat(record, 1).mean(1).cpu().numpy()})
-    mean, low, high = scoring.bootstrap(logs, lambda f: float(f["likelihood"].mean()))
+    mean, low, high = scoring.mean(torch.cat(record, 1).mean(1).tolist())
     groups = [variety(texts[i : i + 8].tolist()) for i in range(0, COUNT, 8)]
     rows[name] = {"likelihood (nats)": f"{mean:.2f} [{low:.2f}, {high:.2f}]",
                   "variety": f"{np.mean(groups):.2f} ({min(groups):.2f} to {max(groups):.2f})",
@@ -1141,6 +1161,9 @@ if talk:
 # - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats per
 #   token behind that on a GPU, and what if theta is made larger?
 # - **Padding.** Texts of different lengths in one batch: what has to change in the mask and in the positions?
+# - **Another family.** Qwen3's block is yours with one change: RMSNorm on each head's queries and keys before RoPE (weights
+#   `self_attn.q_norm` and `k_norm`, of the head's size). Change `decoder_block` and compare with a tiny random
+#   `Qwen3ForCausalLM`, as `toy` does for Llama.
 # - **A larger one**, on a T4: change `MODEL` to `"tinyllama"`, a Llama too. Do its logits match in float16, and to what
 #   tolerance?
 

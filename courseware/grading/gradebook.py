@@ -9,17 +9,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from alembic.script import ScriptDirectory
 from filelock import FileLock, Timeout
-from nbgrader import api
+from nbgrader import api, dbutil
 from nbgrader.utils import is_grade, is_locked, is_solution
-from sqlalchemy import URL
+from sqlalchemy import URL, create_engine, inspect, text
 
 from course_utils.errors import CourseError
 
@@ -282,8 +282,19 @@ def opened(folder: Path) -> api.Gradebook:
     """The gradebook of an output folder; a context manager."""
     # not a string: in one a ? in the folder's name would end the file's, and a % begin a code
     url = URL.create("sqlite", database=str(folder / "gradebook.db"), query={"timeout": str(_PATIENCE)})
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return api.Gradebook(url)  # which calls the program `alembic`
+    _say_its_version(url)
+    return api.Gradebook(url)
+
+
+def _say_its_version(url: URL) -> None:
+    """Write into a new gradebook which form it has, or nbgrader starts a program, a second long, to find that out."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        if not inspect(connection).get_table_names():
+            version = ScriptDirectory(dbutil.ALEMBIC_DIR).get_current_head()
+            connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)"))
+            connection.execute(text("INSERT INTO alembic_version VALUES (:version)"), {"version": version})
+    engine.dispose()
 
 
 def kept(path: Path) -> Result | None:

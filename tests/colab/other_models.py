@@ -16,10 +16,10 @@ SHAPES: dict[str, tuple[dict[str, Any], str]] = {
     "wide": (  # grouped heads, an output head of its own
         {
             "model_type": "llama",
-            "hidden_size": 2048,
-            "intermediate_size": 3072,
+            "hidden_size": 768,
+            "intermediate_size": 1280,
             "num_hidden_layers": 2,
-            "num_attention_heads": 32,
+            "num_attention_heads": 24,
             "num_key_value_heads": 4,
             "tie_word_embeddings": False,
         },

@@ -99,7 +99,7 @@ def colab_python() -> str:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         subprocess.run([*pip, f"pip=={version('pip')}"], check=True)
         subprocess.run([*pip, pins[0]], check=True)
         extra = [f"{name}=={version(name)}" for name in sorted(ADDITIONS)]
@@ -122,8 +122,8 @@ def test_it_holds_colab_s_versions(colab_python: str) -> None:
 
 
 def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
-    """The helper's own tests, in that environment."""
-    tests = ["test_models.py", "test_hardware.py", "test_lab.py", "test_scoring_data_tables.py", "test_weights.py"]
+    """The helper's own tests of what those packages do for it, in that environment; fetching asks pip and a server."""
+    tests = ["test_models.py", "test_hardware.py", "test_lab.py", "test_scoring_data_tables.py"]
     done = subprocess.run(
         [colab_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests/unit" / test) for test in tests)],
         capture_output=True,

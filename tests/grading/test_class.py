@@ -23,7 +23,7 @@ from tiny_class import QUICK, RIGHT, TINY, WRONG, handed_in, needs_box, result_o
 from traitlets.config import PyFileConfigLoader
 
 from course_utils.errors import CourseError
-from courseware.grading import box, intake, scheduler
+from courseware.grading import box, intake, scheduler, verdict
 
 pytestmark = needs_box
 
@@ -138,16 +138,25 @@ def test_a_box_in_which_no_python_starts_is_refused(monkeypatch: pytest.MonkeyPa
     box.check.cache_clear()
 
 
-def command(submitted: Path, out: Path) -> list[str]:
+def command(submitted: Path, out: Path, prepared: verdict.Lab | None = None) -> list[str]:
+    """A program that grades a class of the tiny lab; on one worker and without a canary where the lab is prepared."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from tiny_class import QUICK, TINY; from courseware.grading import scheduler\n"
+        "from tiny_class import QUICK, TINY; from courseware.grading import scheduler, verdict\n"
+        "options = scheduler.Options(workers=2, limits=QUICK)\n"
+        "if len(sys.argv) > 4:\n"
+        "    lab = verdict.Lab.loads(Path(sys.argv[4]).read_text(encoding='utf-8'))\n"
+        "    verdict.prepare, options.workers, options.canary = lambda source, cache: lab, 1, False\n"
         "if __name__ == '__main__':\n"
-        "    scheduler.grade_class(TINY, Path(sys.argv[2]), Path(sys.argv[3]), scheduler.Options(workers=2, limits=QUICK))\n"
+        "    scheduler.grade_class(TINY, Path(sys.argv[2]), Path(sys.argv[3]), options)\n"
     )
-    script = out.parent / "grade_tiny.py"
+    script, lab = out.parent / "grade_tiny.py", out.parent / "lab.json"
     script.write_text(code, encoding="utf-8")
-    return [sys.executable, str(script), str(Path(__file__).parent), str(submitted), str(out)]
+    words = [sys.executable, str(script), str(Path(__file__).parent), str(submitted), str(out)]
+    if prepared:
+        lab.write_text(prepared.dumps(), encoding="utf-8")
+        words.append(str(lab))
+    return words
 
 
 def started_with(process: psutil.Process) -> str:
@@ -158,13 +167,13 @@ def started_with(process: psutil.Process) -> str:
 
 
 @pytest.mark.parametrize("victim", ["run", "worker", "nursery", "kernel"])
-def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
+def test_a_kill_loses_nothing(tmp_path: Path, victim: str, prepared: verdict.Lab) -> None:
     submitted, out = tmp_path / "submitted", tmp_path / "graded"
     submitted.mkdir()
-    for n in range(8):
+    for n in range(5):
         slow = handed_in(RIGHT, before=f"import time\ntime.sleep({0 if n < 2 else 1.5})  # {n}")
         (submitted / f"s{n}.ipynb").write_text(json.dumps(slow), encoding="utf-8")
-    process = subprocess.Popen(command(submitted, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command(submitted, out, prepared), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     kept: dict[str, float] = {}
     end = time.monotonic() + 300
     while len(kept) < 2:
@@ -175,7 +184,12 @@ def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         until(lambda: not running(str(tmp_path)))
-        assert subprocess.run(command(submitted, out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
+        assert (
+            subprocess.run(
+                command(submitted, out, prepared), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            ).returncode
+            == 0
+        )
         assert all(os.stat(p).st_mtime_ns == when for p, when in kept.items()), "a finished grade was made again"
     else:
         sign = "spawn_main" if victim == "worker" else "zygote.py"  # a kernel is a child of the nursery, which is a worker's
@@ -186,7 +200,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, victim: str) -> None:
             hit = [p for p in found if (p.parent() in found) == (victim == "kernel")]
         hit[-1].send_signal(signal.SIGKILL)
         assert process.wait(600) == 0
-    assert [scores(out, f"s{n}") for n in range(8)] == [(3, 3)] * 8
+    assert [scores(out, f"s{n}") for n in range(5)] == [(3, 3)] * 5
 
 
 def test_a_full_disk_keeps_what_was_finished(grade: Grade, right: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

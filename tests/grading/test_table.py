@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, get_alembic_version
+from sqlalchemy import text
 from tiny_class import QUICK, RIGHT, TINY, handed_in
 
 from course_utils.errors import CourseError
@@ -95,12 +97,14 @@ def test_columns(grade: Grade, submitted: Path) -> None:
     assert (cy["score"], "no notebook" in cy["note"]) == ("0.0", True)
 
 
-def test_names_reach_the_gradebook(grade: Grade, submitted: Path, tmp_path: Path) -> None:
+def test_names_reach_the_gradebook(grade: Grade, submitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # alembic is there
     hand_in(submitted, "Ann Lee_101_assignsubmission_file_/a.ipynb")
     hand_in(submitted, "a?b.ipynb")
     assert set(grade(submitted)) == {"101", "a?b"}
     with Gradebook(f"sqlite:///{tmp_path / 'graded' / 'gradebook.db'}") as book:
         assert {(s.id, s.last_name) for s in book.students} == {("Ann Lee_101", "Ann Lee"), ("a%3Fb", "a?b")}
+        assert book.db.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == [get_alembic_version()]
     assert {path.name for path in (tmp_path / "graded" / "feedback").iterdir()} == {"Ann Lee_101.html", "a%3Fb.html"}
 
 

@@ -186,3 +186,14 @@ def test_gpu_benchmark_without_a_gpu() -> None:
         pytest.skip("there is a GPU: run `course bench gpu` itself")
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / "gpu.py"], capture_output=True, text=True, encoding="utf-8")
     assert done.returncode == 0 and "needs a CUDA GPU" in done.stdout
+
+
+def test_no_command_reads_a_grammar_of_addresses() -> None:
+    """It takes longer than all else that a command imports; notebooks are checked without it all the same."""
+    code = (
+        "import courseware.cli, courseware.grading.autograde, nbformat, sys\n"
+        "nbformat.validate(nbformat.v4.new_notebook())\n"
+        "print('lark' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert done.stdout.strip() == "False"

@@ -187,6 +187,13 @@ def test_every_row_has_a_source(name: str) -> None:
         assert table["name"].is_unique
 
 
+def test_every_model_of_the_tree_has_a_date_and_a_parent() -> None:
+    family, others = tables.load("llama_family"), tables.load("llama_successors")
+    for table in (family, others):
+        assert table[["released", "paper"]].notna().any(axis=1).all()
+    assert set(family["after"].dropna()) <= set(family["name"])
+
+
 def test_unknown_table() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'gpus'"):
         tables.load("gpu")
