@@ -3,15 +3,16 @@
 #
 # **A fine-tuned copy of a model is as large as the model. Must it be?** @hu2022lora freeze every weight matrix $W$ and learn
 # a *low-rank* (低秩) change beside it, $\frac{\alpha}{r}BA$: two thin matrices instead of a large one. You will write this
-# *adapter* (适配器), prove that it is what the library PEFT does, and ask what the paper asked: which matrices, which rank,
-# how much memory, and how low the rank of a true update is.
+# *adapter* (适配器), check that it does what the library PEFT does, and ask what the paper asked: which matrices, which rank,
+# how much memory, and how low is the rank of a true update.
 #
 # You will
 #
 # 1. count what LoRA trains, on any model,
 # 2. write the layer, put it into a model, *merge* (合并) it again, equal to PEFT's to 1e-5,
 # 3. repeat the paper's table of ranks and matrices on a real task, three seeds each,
-# 4. look at the *singular values* (奇异值) of what full fine-tuning (全量微调) really changes,
+# 4. look at the *singular values* (奇异值) of what full fine-tuning (全量微调) really changes, and, as a challenge, share out
+#    a budget of parameters between the matrices,
 # 5. measure memory: full, LoRA, LoRA on an 8-bit base, on a 4-bit base (*QLoRA*),
 # 6. save an adapter that plain PEFT loads, and serve two tasks from one base.
 #
@@ -19,8 +20,10 @@
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
 # %%
+import contextlib
 import copy
 import inspect
+import io
 import json
 import os
 import subprocess
@@ -53,9 +56,9 @@ lab.start(
         "inject",
         "merge",
         "extract_lora",
+        "share_ranks",
         "memory_bytes",
         "save_adapter",
-        "combine",
     ],
 )
 plots.style()
@@ -78,7 +81,6 @@ def adapter_size(model, targets, rank):
 
     Example: one nn.Linear(10, 20) named "q_proj" beside an nn.Linear(10, 5) named "head", rank 2: 60 trained, of
     10 · 20 + 20 + 10 · 5 + 5 = 275: share 0.218.
-    Hint: model.named_modules() gives the paths; model.parameters() gives a tied weight once.
     """
     ### BEGIN SOLUTION
     trained = sum(
@@ -88,6 +90,13 @@ def adapter_size(model, targets, rank):
     )
     return {"trained": trained, "share": trained / sum(p.numel() for p in model.parameters())}
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two sums: one over the linear layers that get an adapter, one over all parameters. How many numbers has A beside a layer
+# with k inputs? And B?</details>
+# <details><summary>Hint 2</summary><code>model.named_modules()</code> gives pairs of path and module; <code>path.split(".")[-1]</code> is the own name.
+# <code>model.parameters()</code> gives a tied weight once.</details>
+# <details><summary>Hint 3</summary><code>rank * (module.in_features + module.out_features)</code> for each module that <code>isinstance(module, nn.Linear)</code>.</details>
 
 # %%
 def small_llama(seed=0, tied=False):
@@ -158,6 +167,7 @@ CHOICES = {"q": {"q_proj"}, "v": {"v_proj"}, "q v": {"q_proj", "v_proj"}, "q k v
 CHOICES["all"] = CHOICES["q k v o"] | {"gate_proj", "up_proj", "down_proj"}
 
 # %% tags=["experiment"]
+lab.needs("adapter_size")
 rows = []
 for name in ("course", "llama-2-7b"):
     with torch.device("meta"):
@@ -168,8 +178,8 @@ for name in ("course", "llama-2-7b"):
 pd.DataFrame(rows, columns=["model", "matrices", "trained (million)", "share", "float32 MB"]).style.format(precision=2).hide()
 
 # %% [markdown]
-# Compare with the two rows "all". The share is smaller in the larger model, because $r(d + k)$ grows with the width and $dk$ with
-# its square.
+# Compare with the two rows "all". The share is smaller in the larger model, because the adapter of a matrix, $r(d + k)$, grows with the
+# width, and the matrix, $dk$, with its square.
 #
 # ## 2 · The layer
 #
@@ -207,6 +217,13 @@ class LoRALinear(nn.Module):
         ### BEGIN SOLUTION
         return self.base(x) + self.scaling * (self.dropout(x) @ self.A.T @ self.B.T)
         ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Who is trained? Freeze <code>base</code>, and make A and B <code>nn.Parameter</code>. What a module is asked to keep must be an
+# attribute of it, or nobody finds it.</details>
+# <details><summary>Hint 2</summary><code>base.requires_grad_(False)</code>; <code>torch.randn(r, base.in_features)</code> has standard deviation 1.
+# <code>x</code> has its inputs in the last dimension, so A acts as <code>x @ A.T</code>.</details>
+# <details><summary>Hint 3</summary><code>self.base(x) + self.scaling * (self.dropout(x) @ self.A.T @ self.B.T)</code>. Why is <code>(BA)x</code> more expensive?</details>
 
 # %% tags=["tests:lora_linear:2"]
 with lab.test("lora_linear"):
@@ -302,8 +319,6 @@ def inject(model, targets, wrap):
     model.named_modules().
 
     Example: inject(model, {"q_proj"}, lambda linear: LoRALinear(linear, 4, 4)).
-    Hint: collect the paths before you replace anything, or you may wrap what is already wrapped. model.get_submodule(path)
-    gives a module, also the parent ("" is the model itself); setattr(parent, name, new) puts another in.
     """
     ### BEGIN SOLUTION
     model.requires_grad_(False)
@@ -317,6 +332,13 @@ def inject(model, targets, wrap):
         setattr(model.get_submodule(parent), name, wrap(model.get_submodule(path)))
     return paths
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>In which order? If you freeze last, you freeze what should learn. If you replace while you walk through the modules, you meet
+# your own wrappers, and the linear layers inside them.</details>
+# <details><summary>Hint 2</summary><code>model.requires_grad_(False)</code> first, then make the list of paths, then replace. <code>model.get_submodule(path)</code>
+# gives a module, also the parent (<code>""</code> is the model itself).</details>
+# <details><summary>Hint 3</summary><code>parent, _, name = path.rpartition(".")</code>, then <code>setattr(model.get_submodule(parent), name, wrap(…))</code>.</details>
 
 # %%
 class Louder(nn.Module):
@@ -383,7 +405,8 @@ def visible():
 # ## 4 · Merge
 #
 # The change is a matrix of the same shape as $W$. Add it once, and the model runs as fast as before: nothing is computed beside
-# it any more. (Adapters of the older kind are *between* the layers and cannot be merged; @houlsby2019parameter.)
+# it any more. (Adapters of the older kind are small networks *between* the layers, with a nonlinearity inside, and cannot be merged;
+# @houlsby2019parameter.)
 
 # %% tags=["exercise:merge"]
 def merge(base, A, B, scaling):
@@ -399,6 +422,11 @@ def merge(base, A, B, scaling):
         merged.weight += (scaling * (B @ A)).to(base.weight.dtype)
     return merged
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>What must the new layer not share with the old one? Think of a bias that somebody changes later.</details>
+# <details><summary>Hint 2</summary><code>copy.deepcopy(base)</code> copies weight, bias and dtype. Change its weight where no gradient is recorded.</details>
+# <details><summary>Hint 3</summary><code>with torch.no_grad(): merged.weight += (scaling * (B @ A)).to(base.weight.dtype)</code></details>
 
 # %% tags=["tests:merge:1"]
 with lab.test("merge"):
@@ -486,12 +514,15 @@ texts = ["What a strange and lovely film.", "It never finds its feet, and neithe
 batch = tokenizer(texts, padding=True, return_tensors="pt").to(base_model.device)
 batch["labels"] = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
 
+# %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 ours = copy.deepcopy(base_model)
 inject(ours, CHOICES["all"], lambda linear: LoRALinear(linear, r=8, alpha=16))
 peft_config = LoraConfig(r=8, lora_alpha=16, target_modules=sorted(CHOICES["all"]), task_type="CAUSAL_LM")
 theirs = get_peft_model(copy.deepcopy(base_model), peft_config)
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 generator = torch.Generator().manual_seed(0)
 with torch.no_grad():
     for path, layer in adapters_of(ours).items():
@@ -516,6 +547,7 @@ for path, layer in adapters_of(ours).items():
     gaps["gradients of B"] = max(gaps["gradients of B"], apart(layer.B.grad, twin.lora_B["default"].weight.grad))
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "merge")
 with torch.no_grad():
     unmerged, library = here.logits.detach(), theirs.merge_and_unload()
     merged = merge_all(ours)(**batch).logits
@@ -535,7 +567,7 @@ del ours, theirs, library, here, there
 # layers only: what the 28 below them make of a sentence never changes, so it is computed once.
 #
 # The next two cells are folded; click them to read the code. In the first, `through` and `at_last` run some of the model's
-# layers. In the second, a `Task` reads its prompts through the frozen layers once, gives the logits of the possible answers,
+# layers. In the second, a `Task` computes once what the frozen layers make of its prompts; it gives the logits of the possible answers,
 # says which prompts of its test are answered right, and, for section 6, how well each next token of a prompt is predicted.
 
 # %% tags=["hide-input"]
@@ -606,14 +638,16 @@ class Task:
         """Cross-entropy of the right option: one place in each prompt, few labels."""
         return F.cross_entropy(self.logits(layers, rows), self.labels[rows])
 
-    def next_token_losses(self, layers, rows):
+    def next_token_losses(self, layers, rows, middle=False):
         """Float (rows,): mean loss of every next token of a prompt (without the end that all prompts share), among all
-        tokens that occur in the task's prompts."""
+        tokens that occur in the task's prompts; or the loss of the one token in the middle of each prompt."""
         ids, h = self.ids[rows], base_model.model.norm(through(layers, self.states[rows]))
         logits = h[:, :-1] @ base_model.lm_head.weight[self.vocabulary].T
         wanted = torch.searchsorted(self.vocabulary, ids[:, 1:].contiguous())
         real = torch.arange(1, ids.shape[1], device=ids.device) <= (self.last[rows] - self.frame)[:, None]
         losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="none")
+        if middle:
+            return losses[torch.arange(len(rows)), real.sum(1) // 2]
         return (losses * real).sum(1) / real.sum(1)
 
     def test_rows(self):
@@ -690,20 +724,31 @@ def fit_full(task, seed, loss_of=Task.loss):
 # parameters), and with rank 4 on queries and values (15 thousand).
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 SEEDS = range(lab.budget(full=3, quick=1))
-print("as it is         {:.2f} [{:.2f}, {:.2f}]".format(*interval(mood.right(base_model.model.layers[-TOP:]))))
+untuned = mood.right(base_model.model.layers[-TOP:])
+print("as it is         {:.2f} [{:.2f}, {:.2f}]".format(*interval(untuned)))
 full = {seed: fit_full(mood, seed) for seed in SEEDS}
 small = {seed: fit_lora(mood, CHOICES["q v"], 4, 16, seed) for seed in SEEDS}
 answers = {name: np.stack([mood.right(layers) for layers in runs.values()]) for name, runs in (("full", full), ("LoRA r 4", small))}
 for name, right in answers.items():
     print(f"{name + ', seeds':<17}", *(f"{one.mean():.2f}" for one in right))
-gap, low, high = scoring.paired(answers["LoRA r 4"].mean(0), answers["full"].mean(0))
-verdict = "we cannot tell them apart" if low <= 0 <= high else f"{'LoRA' if low > 0 else 'full fine-tuning'} is ahead"
-print(f"LoRA minus full, over sentences: {100 * gap:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]: {verdict}")
+
+
+def paired(name, first, second, more, less):
+    """Print the mean of first minus second, item by item, with its interval, and what follows."""
+    gap, low, high = (100 * value for value in scoring.paired(np.asarray(first, float), np.asarray(second, float)))
+    verdict = more if low > 0 else less if high < 0 else "we cannot tell them apart"
+    print(f"{name:<22} {gap:+.1f} points [{low:+.1f}, {high:+.1f}]: {verdict}")
+
+
+for name, right in answers.items():
+    paired(f"{name} minus untrained", right.mean(0), untuned, "training helped", "training made it worse")
+paired("LoRA minus full", answers["LoRA r 4"].mean(0), answers["full"].mean(0), "LoRA is ahead", "full fine-tuning is ahead")
 
 # %% [markdown]
-# Both ways of training help clearly. The last line compares them sentence by sentence: each sentence is one item, its value the
-# mean over the seeds.
+# The last three lines compare sentence by sentence: each sentence is one item, its value the mean over the seeds. If the interval excludes
+# 0, a difference of this sign would be seen on other sentences of this kind, too.
 #
 # ### The paper's table, on our task
 #
@@ -713,6 +758,7 @@ print(f"LoRA minus full, over sentences: {100 * gap:+.1f} points [{100 * low:+.1
 # is better?
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 RANKS = lab.budget(full=(1, 64), quick=(1, 4))
 runs = []
 for label in tqdm(("q", "v", "q v", "q k v o"), desc="sweep", leave=False):
@@ -778,6 +824,7 @@ for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o")
 # highest rank, $W_q$ and $W_v$. **Predict:** does the larger rank want a smaller rate?
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 runs = []
 for r in RANKS:
     for rate in lab.budget(full=(RATE["lora"] / 3, RATE["lora"] * 3), quick=(RATE["lora"] * 3,)):
@@ -804,6 +851,7 @@ fair.groupby(["rank", "rate"])["accuracy"].agg(["mean", "min", "max"]).style.for
 # W_q and W_v: with the learning rate that suited α = 16, with four times that rate, and with sixteen times.
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 for alpha, rate in ((1, RATE["lora"]), (1, 4 * RATE["lora"]), (1, 16 * RATE["lora"]), (16, RATE["lora"])):
     accuracies = []
     for seed in SEEDS:
@@ -812,7 +860,8 @@ for alpha, rate in ((1, RATE["lora"]), (1, 4 * RATE["lora"]), (1, 16 * RATE["lor
     print(f"alpha {alpha:<3} learning rate {rate:<5.2f} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
 
 # %% [markdown]
-# α and the learning rate belong together: α = 1 is no mistake in itself, and with the rate of α = 16 it trains too slowly. They are not
+# Compare the first line with the last: the same learning rate, another α. Then see which rate makes up for the smaller α. The two belong
+# together: α = 1 is no mistake in itself, but it wants another learning rate. They are not
 # quite the same thing: a larger rate also moves $A$ faster, which a larger α does not. So do not copy one without the other.
 # (@kalajdzievski2023rank goes the other way: at high ranks even α/r is too small, and α/√r keeps the size of the
 # update; `use_rslora=True` in PEFT.)
@@ -833,13 +882,19 @@ def extract_lora(delta, rank):
     nothing is lost: kept is 1.0.
 
     Example: delta [[3., 0.], [0., 1.]], rank 1: B A = [[3., 0.], [0., 0.]], kept 0.9.
-    Hint: U, S, Vh = torch.linalg.svd(delta, full_matrices=False); the sum of squares of a matrix is that of its S.
     """
     ### BEGIN SOLUTION
     U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
     whole = float(S.square().sum())
     return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].square().sum()) / whole if whole else 1.0
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The nearest matrix of rank r is the sum of the first r terms of the singular value decomposition (SVD). Each term is a column
+# times a row.</details>
+# <details><summary>Hint 2</summary><code>U, S, Vh = torch.linalg.svd(delta, full_matrices=False)</code>; the sum of squares of a matrix is that of its S. Put S
+# into one of the two matrices, not into both.</details>
+# <details><summary>Hint 3</summary><code>Vh[:rank]</code>, <code>U[:, :rank] * S[:rank]</code>. And what is 0/0?</details>
 
 # %% tags=["tests:extract_lora:1"]
 with lab.test("extract_lora"):
@@ -914,20 +969,31 @@ generator = torch.Generator().manual_seed(0)
 noise = torch.linalg.svdvals(torch.randn(change(full[0], linears[0]).shape, generator=generator)).square()
 
 # %% tags=["experiment"]
-def thinner(tuned, ranks):
-    """For each rank: the base layers plus the first directions of what full fine-tuning changed in each matrix."""
-    found = {path: extract_lora(change(tuned, path), min(max(ranks), *change(tuned, path).shape)) for path in linears}
-    for r in ranks:
+def thinner(tuned, choices):
+    """For each choice of ranks, {path: rank}: the base layers plus the first directions of what full fine-tuning changed."""
+    most = {path: max(choice[path] for choice in choices) for path in linears}
+    found = {path: extract_lora(change(tuned, path), max(1, rank)) for path, rank in most.items()}
+    for choice in choices:
         thin = copy.deepcopy(base_layers)
         for path, (A, B, _) in found.items():  # directions come in order: the first r of them are the best r
+            r = choice[path]
             thin.get_submodule(path).weight.data += B[:, :r] @ A[:r]
-        yield r, thin
+        yield thin
 
 
+def everywhere(r):
+    """The same rank for every matrix."""
+    return {path: min(r, *change(full[0], path).shape) for path in linears}
+
+
+# %% tags=["experiment"]
+lab.needs("extract_lora")
 KEPT = lab.budget(full=(1, 2, 4, 8, 64), quick=(8,))
 rows = []
 for seed, layers in full.items():
-    rows += [{"rank": r, "seed": seed, "accuracy": mood.right(thin).mean()} for r, thin in thinner(layers, KEPT)]
+    for r, thin in zip(KEPT, thinner(layers, [everywhere(r) for r in KEPT]), strict=True):
+        right = mood.right(thin)
+        rows.append({"rank": r, "seed": seed, "right": right, "accuracy": right.mean()})
 cut = pd.DataFrame(rows)
 
 # %% tags=["experiment"]
@@ -947,6 +1013,8 @@ axes[1].set(title="Full fine-tuning, cut", xlabel="rank kept", ylabel="accuracy 
 axes[1].minorticks_off()
 axes[1].legend(loc="lower right")
 plt.show()
+for r, part in cut.groupby("rank"):
+    paired(f"rank {r} minus not cut", np.stack(list(part["right"])).mean(0), answers["full"].mean(0), "the cut helps", "the cut costs accuracy")
 
 # %% tags=["experiment"]
 ranks = [1, 8, 64]
@@ -957,21 +1025,26 @@ frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.i
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
 # %% [markdown]
-# The table answers the first question: compare its row for 8 directions with a tenth. The right figure answers the second: cut to
-# *two* directions in each matrix, the tuned layers keep their accuracy; with one they lose most of what they had learnt.
+# The table answers the first question: compare its column for 8 directions with a tenth. The lines above it answer the second: see from
+# which rank on the cut no longer costs accuracy that we could tell.
 #
-# But this experiment could hardly have come out otherwise. The task has two labels and a loss at one position, so the
-# gradients of all examples point in few directions, and a low rank is nearly built in. (That the curve bends at two fits this.)
+# But this experiment could hardly have come out otherwise. The task has two labels and a loss at one place of each sentence, so the
+# gradients of all examples point in few directions, and a low rank is nearly built in.
 #
 # ### The control: a loss that could fail
 #
-# The same sentences, layers, steps and learning rate, but another loss: predict *every* next token of the sentence, among all tokens that
-# occur in these sentences. Many labels, many places. **Predict:** how many directions hold 90 % of the squares now, and how much of what
-# was learnt do 8 directions keep?
+# The same sentences, layers, steps and learning rate, but other losses. *Every next token* of a sentence, among all tokens that
+# occur in these sentences: many labels, many places. That changes two things at once, so a third loss stands between: the *one* token in the
+# middle of each sentence (many labels, one place). **Predict** for each: how many directions hold 90 % of the squares now? And how much of
+# what was learnt from every next token do 8 directions keep?
 
 # %% tags=["experiment"]
 def next_token(task, layers, rows):
     return task.next_token_losses(layers, rows).mean()
+
+
+def middle_token(task, layers, rows):
+    return task.next_token_losses(layers, rows, middle=True).mean()
 
 
 def directions(matrix, share=0.9):
@@ -980,14 +1053,16 @@ def directions(matrix, share=0.9):
     return int((squares.cumsum(0) / squares.sum() < share).sum()) + 1
 
 
+lab.needs("extract_lora")
 wide = {seed: fit_full(mood, seed, next_token) for seed in SEEDS}
+one_place = {seed: fit_full(mood, seed, middle_token) for seed in SEEDS}
 with torch.no_grad():
     learnt_on = torch.arange(mood.train, device=mood.ids.device)
     print(f"{len(mood.vocabulary):,} labels; loss in nats, before and after training (each seed)")
     for name, rows in (("test", mood.test_rows()), ("training", learnt_on)):
         start, *end = (next_token(mood, layers, rows).item() for layers in (base_layers, *wide.values()))
         print(f"  {name:<9} {start:.2f} →", *(f"{loss:.2f}" for loss in end))
-    for r, thin in thinner(wide[0], KEPT):
+    for r, thin in zip(KEPT, thinner(wide[0], [everywhere(r) for r in KEPT]), strict=True):
         regained = (start - next_token(mood, thin, learnt_on).item()) / (start - end[0])
         print(f"  the first {r:>2} directions of each matrix alone: {regained:.0%} of seed 0's gain in training loss")
 
@@ -999,20 +1074,191 @@ for name, path in kinds.items():
     shape = change(full[0], path).shape
     table[name] = {
         "two labels, one place": np.mean([directions(change(layers, path)) for layers in full.values()]),
+        "many labels, one place": np.mean([directions(change(layers, path)) for layers in one_place.values()]),
         "every next token": np.mean([directions(change(layers, path)) for layers in wide.values()]),
         "random matrix": directions(torch.randn(shape, generator=generator)),
         "of": min(shape),
     }
 table = pd.DataFrame(table).T
-times = (table["every next token"] / table["two labels, one place"]).median()
-print(f"90 % of the squares: the next-token change needs {times:.0f} times as many directions (median over the matrices)")
+for name in ("many labels, one place", "every next token"):
+    times = (table[name] / table["two labels, one place"]).median()
+    share = (table[name] / table["random matrix"]).median()
+    print(f"{name:<23} {times:4.1f} times the directions of two labels; {share:.0%} of a random matrix's (medians over the matrices)")
 table.style.format("{:.0f}").set_caption("Directions that hold 90 % of the squares (last layer, mean of the seeds)")
 
 # %% [markdown]
-# So how low the rank of a change is depends on the task and the loss, not on fine-tuning as such. LoRA's assumption is a claim about
-# *your* task: it holds for a label with few values, and the next-token change is spread over far more directions, though it is still
-# far from random. @biderman2024lora find the same at scale: after long training on code and mathematics the true updates have ranks
-# 10 to 100 times those that LoRA commonly uses.
+# So how low the rank of a change is depends on the task and the loss, not on fine-tuning as such. The two printed lines say what many labels
+# alone do, and what many places add to it. LoRA's assumption is a claim about *your* task. @biderman2024lora find the same at scale: after
+# long training on code and mathematics the true updates have ranks 10 to 100 times those that LoRA commonly uses.
+#
+# ### Challenge: where should the rank go?
+#
+# One rank for every matrix is a habit. Some changes are large, some are small; some lie in a few directions; and a direction of a large
+# matrix is more expensive ($d + k$ parameters) than one of a small matrix. You have a budget of trainable parameters. Which rank does each
+# matrix get?
+#
+# Your score is the share of all squares that your directions hold, divided by an upper limit that no choice can exceed. The grader
+# recomputes it on other changes and budgets, and asks for a mean of **at least 0.98**. How near to 1 do you get? Post your score.
+
+# %%
+def made_up_changes(seed):
+    """{name: change} of four small matrices: other shapes, sizes and singular values in each."""
+    g = torch.Generator().manual_seed(seed)
+    deltas = {}
+    for name, (d, k) in {"v": (16, 48), "q": (48, 48), "up": (144, 48), "embedding": (480, 48)}.items():
+        fall, size = torch.rand(2, generator=g)
+        values = torch.arange(1, min(d, k) + 1) ** -(0.2 + 1.2 * fall)  # how fast the singular values fall
+        U, V = (torch.linalg.qr(torch.randn(n, min(d, k), generator=g))[0] for n in (d, k))
+        deltas[name] = (0.5 + size) * (U * values) @ V.T
+    return deltas
+
+
+def parameters_of(deltas, ranks):
+    """Trainable parameters of adapters of these ranks."""
+    return sum(rank * sum(deltas[name].shape) for name, rank in ranks.items())
+
+
+def squares_held(deltas, ranks):
+    """Share of the squares of all matrices together that the first directions of each hold."""
+    squares = {name: torch.linalg.svdvals(delta).square() for name, delta in deltas.items()}
+    held = sum(float(squares[name][:rank].sum()) for name, rank in ranks.items())
+    return held / sum(float(part.sum()) for part in squares.values())
+
+
+def upper_limit(deltas, budget):
+    """As `squares_held`, if one could buy a part of a direction: no choice of whole directions is better."""
+    items = [(float(s) ** 2, sum(delta.shape)) for delta in deltas.values() for s in torch.linalg.svdvals(delta)]
+    held, left = 0.0, budget
+    for square, price in sorted(items, key=lambda item: -item[0] / item[1]):
+        held += square * min(1.0, left / price)
+        left = max(0, left - price)
+    return held / sum(square for square, _ in items)
+
+# %% tags=["exercise:share_ranks"]
+def share_ranks(deltas, budget):
+    """Share a budget of trainable parameters out between matrices.
+
+    deltas: dict {name: float32 (out, in)}, what full fine-tuning changed in each matrix. budget: int. An adapter of rank r
+    beside a matrix (out, in) has r · (out + in) parameters; all adapters together may have at most `budget`.
+    Returns a dict with an int for every name: its rank, from 0 (no adapter) to min(out, in). Make squares_held(deltas,
+    ranks) as large as you can. deltas stays as it is.
+
+    Example: deltas {"a": [[3., 0.], [0., 2.]], "b": [[1., 0.], [0., 1.]]}, budget 8: {"a": 2, "b": 0}.
+    """
+    ### BEGIN SOLUTION
+    items = []
+    for name, delta in deltas.items():
+        price = sum(delta.shape)
+        items += [(float(s) ** 2 / price, price, name) for s in torch.linalg.svdvals(delta)]
+    ranks, closed = dict.fromkeys(deltas, 0), set()
+    for _, price, name in sorted(items, key=lambda item: -item[0]):
+        if price > budget:
+            closed.add(name)  # a later direction of this matrix may not take the place of this one
+        elif name not in closed:
+            ranks[name] += 1
+            budget -= price
+    return ranks
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>What does one more direction of a matrix bring, and what does it cost? Think of the next direction of every
+# matrix as goods in a shop, each with a value and a price.</details>
+# <details><summary>Hint 2</summary><code>torch.linalg.svdvals(delta)</code> gives the singular values, the largest first; the square of the i-th is
+# what direction i brings. Its price is <code>sum(delta.shape)</code>.</details>
+# <details><summary>Hint 3</summary>Sort all directions of all matrices by value divided by price, and buy until nothing fits any more.</details>
+
+# %% tags=["tests:share_ranks:1"]
+with lab.test("share_ranks"):
+    two = {"a": torch.tensor([[3.0, 0.0], [0.0, 2.0]]), "b": torch.eye(2)}
+    got = share_ranks(two, 8)
+    assert got == {"a": 2, "b": 0}, f"the example gives {{'a': 2, 'b': 0}}, not {got}"
+    scores = []
+    for seed, budget in ((1, 1500), (2, 3000), (3, 2600), (4, 5000)):
+        deltas = made_up_changes(seed)
+        ranks = share_ranks({name: delta.clone() for name, delta in deltas.items()}, budget)
+        assert set(ranks) == set(deltas), f"a rank for each of {sorted(deltas)}, not for {sorted(ranks)}"
+        for name, rank in ranks.items():
+            most = min(deltas[name].shape)
+            assert 0 <= rank <= most, f"{name} is {tuple(deltas[name].shape)}: its rank can be 0 to {most}, not {rank}"
+        spent = parameters_of(deltas, ranks)
+        assert spent <= budget, f"{ranks} has {spent} trainable parameters; the budget is {budget}"
+        scores.append(squares_held(deltas, ranks) / upper_limit(deltas, budget))
+        print(f"budget {budget:>5}: {ranks}, {scores[-1]:.3f} of the upper limit")
+    score = sum(scores) / len(scores)
+    print(f"score: {score:.3f}")
+    assert score >= 0.98, (
+        f"your score is {score:.3f}; at least 0.98 is asked for. Compare what the next direction of each matrix brings *for each parameter*"
+    )
+
+# %% tags=["hidden:share_ranks:2"]
+def shared(deltas, budget):
+    """The ranks, and what a score of them is computed from."""
+    return {
+        "ranks": share_ranks({name: delta.clone() for name, delta in deltas.items()}, budget),
+        "squares": {name: torch.linalg.svdvals(delta).square().tolist() for name, delta in deltas.items()},
+        "prices": {name: sum(delta.shape) for name, delta in deltas.items()},
+        "budget": budget,
+        "limit": upper_limit(deltas, budget),
+    }
+
+
+def probe():
+    return {
+        "few": shared(made_up_changes(11), 1500),  # because: a budget for few directions
+        "most": shared(made_up_changes(12), 6000),  # because: a budget for many directions
+        "sizes": shared(made_up_changes(13), 3000),  # because: matrices whose changes differ in size
+        "spectra": shared(made_up_changes(14), 4000),  # because: matrices whose singular values fall differently
+        "third": shared(made_up_changes(15), 2000),  # because: other changes of the same shapes
+        "fourth": shared(made_up_changes(16), 5000),  # because: other changes of the same shapes
+        "nothing": shared({"a": torch.eye(3)}, 5),  # because: a budget that is too small for any direction
+    }
+
+
+def visible():
+    return {str(seed): shared(made_up_changes(seed), budget) for seed, budget in ((1, 1500), (2, 3000), (3, 2600), (4, 5000))}
+
+
+def check(got, want):
+    scores = []
+    for name, case in want.items():
+        ranks, squares = got[name]["ranks"], case["squares"]
+        assert set(ranks) == set(squares), "a rank for each matrix"
+        assert all(0 <= rank <= len(squares[each]) for each, rank in ranks.items()), "ranks that a matrix cannot have"
+        spent = sum(rank * case["prices"][each] for each, rank in ranks.items())
+        assert spent <= case["budget"], f"{spent} trainable parameters; the budget was {case['budget']}"
+        held = sum(sum(squares[each][:rank]) for each, rank in ranks.items()) / sum(map(sum, squares.values()))
+        if case["budget"] > 5:
+            scores.append(held / case["limit"])
+    score = sum(scores) / len(scores)
+    assert score >= 0.98, f"score: {score:.3f} of the upper limit; at least 0.98 is asked for"
+
+
+def check_visible(got, want):
+    check(got, want)
+
+# %% [markdown]
+# Now the real changes: those of the next-token loss, with the parameters that rank 8 everywhere has. **Predict:** which matrices get
+# more than 8? And do more squares mean that more of what was learnt is kept?
+
+# %% tags=["experiment"]
+lab.needs("extract_lora", "share_ranks")
+rows = {}
+with torch.no_grad():
+    start = next_token(mood, base_layers, learnt_on).item()
+    for seed, layers in wide.items():
+        deltas = {path: change(layers, path) for path in linears}
+        choices = {"rank 8 everywhere": everywhere(8)}
+        choices["shared out"] = share_ranks(deltas, parameters_of(deltas, choices["rank 8 everywhere"]))
+        whole = start - next_token(mood, layers, learnt_on).item()
+        for (name, ranks), thin in zip(choices.items(), thinner(layers, list(choices.values())), strict=True):
+            regained = (start - next_token(mood, thin, learnt_on).item()) / whole
+            rows[seed, name] = {"squares held": squares_held(deltas, ranks), "gain in training loss kept": regained}
+print({path: rank for path, rank in choices["shared out"].items() if path.startswith("1.")})
+pd.DataFrame(rows).T.rename_axis(["seed", "ranks"]).style.format("{:.3f}")
+
+# %% [markdown]
+# The first column must be larger for the shared-out ranks: that is what you maximized. The second need not be: squares of weights are not
+# loss. @zhang2023adalora (*AdaLoRA*) share ranks out while training, and therefore rank the directions by what they do to the loss.
 #
 # ## 7 · Memory
 #
@@ -1029,7 +1275,6 @@ def memory_bytes(model, optimizer):
 
     Example: nn.Linear(10, 1) in float32 after one step of AdamW: frozen 0, trained 44, gradients 44, optimizer 96: two
     averages of 11 numbers, and a step counter of 4 bytes for each of the two parameters.
-    Hint: tensor.numel() * tensor.element_size(); optimizer.state is {parameter: {name: value}}, not every value a tensor.
     """
     ### BEGIN SOLUTION
     def size(tensors):
@@ -1044,6 +1289,12 @@ def memory_bytes(model, optimizer):
         "optimizer": size(kept),
     }
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Four sums of the same kind, over four lists of tensors. Which of them may be empty before the first step?</details>
+# <details><summary>Hint 2</summary><code>tensor.numel() * tensor.element_size()</code> are the bytes of a tensor. <code>optimizer.state</code> is
+# <code>{parameter: {name: value}}</code>, and not every value is a tensor.</details>
+# <details><summary>Hint 3</summary><code>[v for state in optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]</code></details>
 
 # %% tags=["tests:memory_bytes:1"]
 with lab.test("memory_bytes"):
@@ -1161,8 +1412,7 @@ def measure(name, kind, steps):
     print(json.dumps({**counted, "peak": peak[0] - before, "checkpoint": checkpoint, "seconds": seconds, "losses": losses}))
 
 # %% tags=["experiment"]
-toy = nn.Linear(4, 4)
-print("a warm-up:", memory_bytes(toy, torch.optim.AdamW(toy.parameters())))
+lab.needs("memory_bytes")
 program = f"import torch\n\n{inspect.getsource(memory_bytes)}\n\n{inspect.getsource(measure)}\n\n"
 WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on nf4 (QLoRA)"}
 
@@ -1180,15 +1430,23 @@ def possible(kind):
     return fits and (kind != "nf4" or whole)
 
 
+def last_line(program):
+    """What a program prints last, in a process of its own. (With the quick budget in this one: to start takes longer than to train.)"""
+    if lab.budget(full=False, quick=True):
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(program, {})
+        return printed.getvalue().splitlines()[-1]
+    at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}  # Linux: memory that is freed is given back at once
+    done = subprocess.run([sys.executable, "-c", program], env=at_once, capture_output=True, encoding="utf-8", check=True)
+    return done.stdout.splitlines()[-1]
+
+
 # %% tags=["experiment"]
+lab.needs("memory_bytes")
 found = {}
-# Linux: memory that is freed is given back at once
-at_once = {**os.environ, "MALLOC_MMAP_THRESHOLD_": lab.budget(full="65536", quick="33554432")}
-kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("full", "nf4")) if possible(kind)]
+kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("full", "lora")) if possible(kind)]
 for kind in tqdm(kinds, desc="one process each", leave=False):
-    call = f"measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"
-    answer = subprocess.run([sys.executable, "-c", program + call], env=at_once, capture_output=True, encoding="utf-8", check=True)
-    found[kind] = json.loads(answer.stdout.splitlines()[-1])
+    found[kind] = json.loads(last_line(f"{program}measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"))
 held = pd.DataFrame(found).T.rename(index=WAYS)
 parts = ["frozen", "trained", "gradients", "optimizer", "activations", "peak", "largest trained matrix", "checkpoint"]
 shown = held[parts].astype(float) / 1e6
@@ -1212,21 +1470,32 @@ for name in ratio.index[1:] if "full" in ratio.index else ():
     print(f"{name:<20} times less than full fine-tuning:", ", ".join(less))
 
 # %% [markdown]
-# Read five things.
+# Read five things; the next cell puts numbers to them.
 #
 # - **Optimizer and gradients** nearly vanish with LoRA: that is the saving the paper reports, from 1.2 TB to 350 GB for GPT-3
 #   175B. What is left are the weights themselves.
-# - **The base** is what 8 and 4 bits shrink, by the count. The measured peak does *not* fall: it is higher than that of LoRA on
-#   float32. Likely reasons, which we did not separate: on a CPU bitsandbytes makes a weight matrix a float32 one before it
+# - **The base** is what 8 and 4 bits shrink, by the count. Does the measured peak fall, too? On a CPU it need not. Likely reasons, which we
+#   did not separate: bitsandbytes makes a weight matrix a float32 one before it
 #   multiplies, the embedding (a fifth of our model) stays float32, and loading passes through larger copies.
-# - **The activations** are about as many with LoRA as with full fine-tuning, or more: compare the column. The gradient must come
+# - **The activations** hardly become fewer with LoRA. The gradient must come
 #   down through all layers, and $A$ needs the input of its layer as $W$ would; $Ax$ comes on top.
-# - **The rest**, the peak minus all that we counted, is much smaller with LoRA all the same. So it is not the activations that make
-#   the difference. It is temporary memory, which grows with the largest *trained* matrix: the embedding with full fine-tuning, a thin
+# - **The rest**, the peak minus all that we counted, is where full fine-tuning and LoRA differ besides.
+#   It is temporary memory, which grows with the largest *trained* matrix: the embedding with full fine-tuning, a thin
 #   $A$ or $B$ with LoRA. (AdamW makes copies of the matrix that it is updating, and the two gradients of the shared embedding are
-#   added up.)
+#   added up.) So "LoRA saves activations", which a measured peak seems to say, would be the wrong conclusion.
 # - **The checkpoint** of an adapter is a small file, whatever the base is stored in.
-#
+
+# %% tags=["experiment"]
+megabytes = shown.to_dict("index")
+if {WAYS["full"], WAYS["lora"]} <= set(megabytes):
+    whole, low = megabytes[WAYS["full"]], megabytes[WAYS["lora"]]
+    print("LoRA as a share of full fine-tuning:", ", ".join(f"{part} {low[part] / whole[part]:.0%}" for part in (*parts[2:6], "peak minus all of these")))
+for name in (WAYS["int8"], WAYS["nf4"]):
+    if name in megabytes and WAYS["lora"] in megabytes:
+        less = megabytes[WAYS["lora"]]["peak"] - megabytes[name]["peak"]
+        print(f"{name}: the measured peak is {abs(less):.0f} MB {'lower' if less > 0 else 'higher'} than that of LoRA on float32")
+
+# %% [markdown]
 # And for Llama 2 7B? `hardware.plan` counts the same parts from the configuration alone:
 
 # %%
@@ -1234,14 +1503,15 @@ rows = []
 for precision, training in (("fp32", "full"), ("bf16", "full"), ("bf16", "lora"), ("int8", "lora"), ("nf4", "lora")):
     plan = hardware.plan("llama-2-7b", precision, batch=1, context=512, training=training, lora_rank=8)
     parts = (plan.weights + plan.scales, plan.gradients, plan.optimizer, plan.activations, plan.total)
-    rows.append((f"{training}, {precision}", *(part / 1e9 for part in parts)))
+    rows.append((f"{training}, {precision}", *(part / 1e9 for part in parts), "yes" if plan.total < 15e9 else "no"))
 columns = ["training, base", "weights (GB)", "gradients (GB)", "optimizer (GB)", "activations, estimate (GB)", "total (GB)"]
+columns.append("fits a T4 (15 GB usable)")
 pd.DataFrame(rows, columns=columns).style.format(precision=2).hide()
 
 # %% [markdown]
-# Only the last two rows fit a T4 of Colab (16 GB). (The rows in bf16 count Adam's averages in bf16 too, 8 bytes per trained
-# parameter in all. With float32 averages and a float32 copy of the weights it would be 16.) That is why QLoRA mattered [@dettmers2023qlora]: 65 billion parameters
-# fine-tuned on one card of 48 GB, instead of the more than 780 GB that 16-bit fine-tuning takes.
+# (The rows in bf16 count Adam's averages in bf16 too, 8 bytes per trained
+# parameter in all. With float32 averages and a float32 copy of the weights it would be 16.) QLoRA [@dettmers2023qlora] made this known:
+# 65 billion parameters fine-tuned on one card of 48 GB, instead of the more than 780 GB that 16-bit fine-tuning takes.
 #
 # ## 8 · An older configuration, today
 #
@@ -1269,7 +1539,7 @@ print(f"by hand: {by_hand:,}")
 
 # %% [markdown]
 # (`None`: the method prints by itself; the `print(…)` around it prints what it returns.) Two more lines of the script are out of
-# date. What do today's transformers say?
+# date. What does today's `transformers` say?
 
 # %% tags=["experiment"]
 from course_utils import weights
@@ -1279,7 +1549,7 @@ try:
     transformers.AutoModelForCausalLM.from_pretrained(folder, load_in_8bit=True)
 except TypeError as error:
     print(f"TypeError: {error}")
-print("today:", transformers.BitsAndBytesConfig(load_in_8bit=True).to_dict()["quant_method"], "through quantization_config=")
+print("today: quantization_config=BitsAndBytesConfig(load_in_8bit=True), quantized by", transformers.BitsAndBytesConfig().quant_method.value)
 
 # %% [markdown]
 # And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the script's settings, its
@@ -1351,9 +1621,6 @@ def save_adapter(folder, adapters, alpha, base_name):
     "lora_dropout": 0.0, "bias": "none", "target_modules": the sorted list of all paths, "base_model_name_or_path":
     base_name, "inference_mode": true;
     adapter_model.safetensors: each A and B under its name (see above), in its dtype. Returns nothing.
-
-    Hint: json.dumps, Path(folder, "…").write_text; save_file({name: tensor}, path) wants tensors that are detached,
-    contiguous, and share no memory: tensor.detach().clone().contiguous().
     """
     ### BEGIN SOLUTION
     settings = {
@@ -1375,6 +1642,14 @@ def save_adapter(folder, adapters, alpha, base_name):
     }
     save_file(tensors, Path(folder, "adapter_model.safetensors"))
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two files, two small steps: a dict of settings as JSON, a dict of tensors. The rank is written nowhere in the arguments;
+# which shape tells it?</details>
+# <details><summary>Hint 2</summary><code>Path(folder, "adapter_config.json").write_text(json.dumps(…), encoding="utf-8")</code>; <code>save_file({name:
+# tensor}, path)</code> wants tensors that are contiguous and share no memory.</details>
+# <details><summary>Hint 3</summary><code>f"base_model.model.{path}.lora_A.weight": A.detach().clone().contiguous()</code>. <code>target_modules</code> are the whole
+# paths: with last parts alone PEFT adapts layers that you did not save.</details>
 
 # %%
 def random_adapter(model, r, seed):
@@ -1448,6 +1723,9 @@ def visible():
 # layers. Are its logits those of your own layers?
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "save_adapter")
+
+
 def whole_paths(layers):
     """{path in the whole model: its LoRALinear} of adapted last layers."""
     first = base_model.config.num_hidden_layers - TOP
@@ -1479,69 +1757,9 @@ del plain
 # ## 10 · Many adapters, one base
 #
 # Train one adapter for each task, deploy one base. Two tasks can also share one *merged* adapter. The sum of
-# two low-rank changes, $w_1 s_1 B_1 A_1 + w_2 s_2 B_2 A_2$, has at most the sum of their ranks: it is an adapter too. Which one?
-
-# %% tags=["exercise:combine"]
-def combine(adapters, shares):
-    """One adapter for the weighted sum of several, beside the same linear layer.
-
-    adapters: list of (A, B, scaling); A: (r_i, in), B: (out, r_i), scaling: float; the ranks may differ. shares: list of
-    float, as many. Returns (A, B), A: (sum of the r_i, in), B: (out, sum of the r_i), with
-    B A = sum over i of shares[i] · scaling_i · B_i A_i. The result is used with scaling 1. The arguments stay as they are.
-
-    Hint: put the matrices side by side (torch.cat). The sum of the A times the sum of the B is something else.
-    """
-    ### BEGIN SOLUTION
-    A = torch.cat([A for A, _, _ in adapters], dim=0)
-    B = torch.cat([share * scaling * B for share, (_, B, scaling) in zip(shares, adapters, strict=True)], dim=1)
-    return A, B
-    ### END SOLUTION
-
-# %% tags=["tests:combine:1"]
-with lab.test("combine"):
-    g = torch.Generator().manual_seed(0)
-    pairs = [(torch.randn(r, 6, generator=g), torch.randn(5, r, generator=g), s) for r, s in ((2, 0.5), (3, 2.0))]
-    A, B = combine(pairs, [1.0, -0.5])
-    assert A.shape == (5, 6) and B.shape == (5, 5), f"A should be (5, 6) and B (5, 5), not {tuple(A.shape)} and {tuple(B.shape)}"
-    want = 0.5 * pairs[0][1] @ pairs[0][0] - 1.0 * pairs[1][1] @ pairs[1][0]
-    lab.expect_close(B @ A, want, "B A", atol=1e-5)
-
-# %% tags=["hidden:combine:2"]
-def probe():
-    g = torch.Generator().manual_seed(9)
-    pairs = [(torch.randn(r, 7, generator=g), torch.randn(4, r, generator=g), s) for r, s in ((2, 4.0), (2, 0.25), (1, 3.0))]
-    kept = [pair[0].clone() for pair in pairs] + [pair[1].clone() for pair in pairs]
-    cases = {
-        "several": (pairs, [0.5, 2.0, -1.0]),  # because: several adapters, with different ranks, scalings and shares
-        "two": (pairs[:2], [1.0, 1.0]),  # because: two adapters of the same rank
-        "no share": (pairs[2:], [0.0]),  # because: one adapter alone, with a share of zero
-        "negative": (pairs[:1], [-2.0]),  # because: one adapter alone, with a negative share
-    }
-    results = {}
-    for name, (some, shares) in cases.items():
-        A, B = combine(some, shares)
-        results[name] = {
-            "B A": B @ A,
-            "A": list(A.shape),  # because: the shape of A
-            "B": list(B.shape),  # because: the shape of B
-        }
-    now = [pair[0] for pair in pairs] + [pair[1] for pair in pairs]
-    # because: the adapters you were given, which must stay as they were
-    results["same"] = all(torch.equal(a, b) for a, b in zip(kept, now, strict=True))
-    return results
-
-
-def check(got, want):
-    close(got, want, rtol=1e-4, atol=1e-4)
-
-
-def visible():
-    g = torch.Generator().manual_seed(0)
-    pairs = [(torch.randn(r, 6, generator=g), torch.randn(5, r, generator=g), s) for r, s in ((2, 0.5), (3, 2.0))]
-    A, B = combine(pairs, [1.0, -0.5])
-    return [list(A.shape), list(B.shape), B @ A]
-
-# %% [markdown]
+# two low-rank changes, $s_1 B_1 A_1 + s_2 B_2 A_2$, has at most the sum of their ranks, so it is an adapter too: the matrices side by side.
+# The sum of the $A$ times the sum of the $B$ is something else. **Predict:** what?
+#
 # The second task: what kind of answer does a question want, a person, a number, a date or a place? (Questions of SQuAD with
 # types, from Natural Instructions; @wang2022super.)
 
@@ -1559,6 +1777,7 @@ sort = Task(
     train=TRAIN,
     longest=16,
 )
+lab.needs("lora_linear", "inject", "save_adapter")
 sorter = fit_lora(sort, CHOICES["q v"], 4, 16, seed=0)
 print(f"question types: {sort.right(base_layers).mean():.2f} before, {sort.right(sorter).mean():.2f} after")
 SORT = f"{workshop.name}/sort"
@@ -1572,6 +1791,7 @@ export(sorter, SORT);
 # nats per token. (`sort.next_token_losses(layers, rows)` from section 5 gives the loss of each question.)
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 with torch.no_grad():
     rows = sort.test_rows()
     before = sort.next_token_losses(base_layers, rows).cpu().numpy()
@@ -1587,14 +1807,16 @@ verdict = "we cannot tell" if low <= 0 <= high else "LoRA forgot less" if low > 
 print(f"full minus LoRA    {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
 
 # %% [markdown]
-# One item is one question, its value the mean over the seeds. This compares the two as we trained them, one learning rate each; at another
-# rate, or at equal accuracy, the order may change: that is the exercise in section 11.
+# One item is one question, its value the mean over the seeds. A negative change says that the layers predict questions *better* after the
+# moods: then nothing was forgotten of what this loss measures. And this compares the two as we trained them, one learning rate each; at
+# another rate, or at equal accuracy, the order may change: see section 11.
 #
 # ### Served together
 #
 # One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are.
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "save_adapter")
 served = PeftModel.from_pretrained(copy.deepcopy(base_model), MOOD, adapter_name="mood")
 served.load_adapter(SORT, adapter_name="sort")
 served.add_weighted_adapter(["mood", "sort"], [1.0, 1.0], "sum", combination_type="cat")
@@ -1621,25 +1843,38 @@ shown = {
 pd.DataFrame(shown).T.rename_axis("adapter")
 
 # %% [markdown]
-# Each adapter does its own task. On the other task its interval overlaps the base's, so we cannot tell it from no adapter there:
-# these two tasks hardly touch. Still, an adapter is active for every prompt, wanted or not. The sum does both. Adding the A and
-# the B ("linear") adds products of one task's A with the other's B; what that costs here is within the intervals. Your
-# `combine` makes the sum:
+# Intervals of the same prompts are compared in pairs:
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "save_adapter")
+for task, own, other in ((0, "mood", "sort"), (1, "sort", "mood")):
+    print("moods" if task == 0 else "question types")
+    for name, against in ((own, "none"), (other, "none"), ("sum", own), ("sum of A, sum of B", "sum")):
+        paired(f"  {name} minus {against}", by_adapter[name][task], by_adapter[against][task], "better", "worse")
+
+# %% [markdown]
+# An adapter is active for every prompt, wanted or not: the second line of each task says what that did here. "Sum of A, sum of B" (PEFT calls
+# it *linear*) adds the products of one task's $A$ with the other's $B$; the last line says whether that can be seen here. (These are two small
+# tasks in two layers: on other tasks adapters may disturb each other more.)
+#
+# The sum by hand, merged into the weights:
+
+# %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "save_adapter")
 with torch.no_grad():
     moods_, sorts_ = whole_paths(small[0]), whole_paths(sorter)
     both = copy.deepcopy(base_layers)
     worst = 0.0
     for path in moods_:
-        A, B = combine([(each[path].A, each[path].B, each[path].scaling) for each in (moods_, sorts_)], [1.0, 1.0])
+        A = torch.cat([each[path].A for each in (moods_, sorts_)])
+        B = torch.cat([each[path].scaling * each[path].B for each in (moods_, sorts_)], dim=1)
         place = f"{int(path.split('.')[2]) - (base_model.config.num_hidden_layers - TOP)}.{path.split('.', 3)[3]}"
         linear = both.get_submodule(place)
         library = served.base_model.model.get_submodule(path)
         theirs = library.lora_B["sum"].weight @ library.lora_A["sum"].weight * library.scaling["sum"]
         worst = max(worst, apart(B @ A, theirs))
         linear.weight.add_(B @ A)
-print(f"your sum and PEFT's ('cat') differ by {worst:.1e} of the largest entry")
+print(f"this sum and PEFT's ('cat') differ by {worst:.1e} of the largest entry")
 print(f"merged into the weights: moods {mood.right(both).mean():.2f}, question types {sort.right(both).mean():.2f}")
 workshop.cleanup()
 
@@ -1676,6 +1911,7 @@ lab.summary()
 # - [@biderman2024lora]
 # - [@shuttleworth2025lora]
 # - [@meng2024pissa]
+# - [@zhang2023adalora]
 # - [@eckart1936approximation]
 # - [@wang2022super]
 # - [@pang2005seeing]
