@@ -12,7 +12,7 @@
 # 3. test the result: *confusion matrix* (混淆矩阵), intervals, and errors read one by one,
 # 4. do it again in Chinese, and see what the *tokenizer* (分词器) costs, and once more for a task of your own,
 # 5. save *adapters* (适配器) that plain PEFT loads, and ask which tokens decided,
-# 6. *serve* (部署) all three from one base model: a page, an API, a chat that streams.
+# 6. *serve* (部署) all three from one base model: a page, an API, a chat that streams, and, as a challenge, a queue.
 #
 # Time: three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each one tests
 # your answer at once. Grading runs further, hidden tests of the same functions.
@@ -21,10 +21,12 @@
 import ast
 import contextlib
 import copy
+import io
 import itertools
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -40,7 +42,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 
 from course_utils import data, lab, load_model, pages, plots, programs, scoring, weights
@@ -54,10 +56,10 @@ lab.start(
         "encode",
         "fit",
         "confusion",
-        "adapter_state",
         "influence",
         "stream_text",
         "third_party",
+        "next_batch",
     ],
 )
 plots.style()
@@ -94,7 +96,6 @@ def split_texts(texts, labels, test, seed=0):
 
     Example: texts ["Good!", "bad", "good", "So-so", "so so", "!!"], labels [1, 0, 1, 0, 1, 1], test 1: kept are 0 and 1,
     one of them is the test.
-    Hint: re.sub(r"[\\W_]", "", text.lower()) is the key of a text. Collect the positions of each key first.
     """
     ### BEGIN SOLUTION
     places = {}
@@ -104,6 +105,13 @@ def split_texts(texts, labels, test, seed=0):
     order = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))]
     return order[test:], order[:test]
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>When can you know that a text is kept: when you meet it, or when you have seen all of them?</details>
+# <details><summary>Hint 2</summary>Give each text a key that is equal for texts that are the same, and collect the positions of each key in a dict. Then look at the
+# labels of each key.</details>
+# <details><summary>Hint 3</summary><code>re.sub(r"[\W_]", "", text.lower())</code> is a key: <code>\W</code> is every sign that is no letter, digit or underscore,
+# in all languages. <code>np.random.default_rng(seed).permutation(len(kept))</code> is an order.</details>
 
 # %% tags=["tests:split_texts:1"]
 with lab.test("split_texts"):
@@ -165,10 +173,17 @@ from sklearn.pipeline import make_pipeline
 
 def mean_of(values, form=".3f"):
     """Mean of a column with its 95 % interval, as text: Wilson's for right or wrong, Student's t for other numbers."""
-    values = np.asarray(values, float)
-    yes_or_no = np.isin(values, (0, 1)).all()
+    values = np.asarray(values)
+    yes_or_no = values.dtype == bool or (values.dtype == float and np.isin(values, (0, 1)).all() and form[0] != "+")
     spread = scoring.proportion(int(values.sum()), len(values)) if yes_or_no else scoring.mean(values)
     return "{:{f}} [{:{f}}, {:{f}}]".format(*spread, f=form)
+
+
+def compared(name, first, second, more, less):
+    """Print the mean of first minus second on the same items, with its interval, and what follows."""
+    gap, low, high = scoring.paired(np.asarray(first, float), np.asarray(second, float))
+    verdict = more if low > 0 else less if high < 0 else "we cannot tell them apart"
+    print(f"{name}: {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
 
 
 def bag(train, test, analyzer):
@@ -179,6 +194,7 @@ def bag(train, test, analyzer):
     return classifier.predict(texts) == np.array(truth)
 
 
+lab.needs("split_texts")
 pairs = list(zip(shops["text"], shops["positive"], strict=True))[:: lab.budget(full=1, quick=100)]
 shuffled = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
 fifth = len(pairs) // 5
@@ -191,8 +207,8 @@ for name, right in results.items():
     print(f"{name:<15} accuracy {mean_of(right)}")
 
 # %% [markdown]
-# The same classifier, the same data. Most of the test lines were seen in training, so the higher accuracy counts texts that were
-# remembered. Only the lower one says what to expect on new reviews.
+# The same classifier, the same data. Where test lines were seen in training, the accuracy counts texts that were
+# remembered. Only the second one says what to expect on new reviews.
 #
 # ## 2 · From a text to tokens, or to a refusal
 #
@@ -237,7 +253,6 @@ def encode(tokenizer, text, task):
     (its message has both numbers, how many and how many are allowed). The limit is for the text, not for the frame.
 
     Example: before "A", after "B", text " x  y\\n": the tokens of "A", " x y" and "B" in a row.
-    Hint: " ".join(text.split()).
     """
     ### BEGIN SOLUTION
     text = " ".join(text.split())
@@ -250,6 +265,13 @@ def encode(tokenizer, text, task):
         raise ValueError(f"The text has {len(inside)} tokens; at most {task['limit']} are allowed. Please shorten it.")
     return [*before, *inside, *after], len(before), len(before) + len(inside)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Refuse first, then work. Which of the two refusals can be decided before anything is tokenized?</details>
+# <details><summary>Hint 2</summary><code>" ".join(text.split())</code> makes every run of white space one space. <code>tokenizer(string,
+# add_special_tokens=False, split_special_tokens=True)["input_ids"]</code> for the text.</details>
+# <details><summary>Hint 3</summary>The text begins at <code>len(before)</code> and ends at <code>len(before) + len(inside)</code>. Why must the three strings be tokenized one
+# by one? Try <code>course_tokenizer.tokenize("very quickly")</code>.</details>
 
 # %% tags=["tests:encode:1"]
 with lab.test("encode"):
@@ -331,7 +353,6 @@ def fit(parameters, batches, loss_of, rate, warmup=0, clip=1.0):
 
     Example: parameter 0.0, two batches, loss = 3 · parameter, rate 0.1, no warmup: Adam's first steps have the size of
     the learning rate, so 0 → -0.1 → -0.15, and the losses are 0 and -0.3.
-    Hint: torch.nn.utils.clip_grad_norm_; for group in optimizer.param_groups: group["lr"] = …
     """
     ### BEGIN SOLUTION
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
@@ -348,6 +369,13 @@ def fit(parameters, batches, loss_of, rate, warmup=0, clip=1.0):
         losses.append(loss.item())
     return losses
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Seven lines in the order of the text above the exercise. What goes wrong if the gradient is forgotten only after the loop?</details>
+# <details><summary>Hint 2</summary><code>torch.nn.utils.clip_grad_norm_(parameters, clip)</code> takes all parameters at once. <code>for group in
+# optimizer.param_groups: group["lr"] = …</code> sets the rate before a step.</details>
+# <details><summary>Hint 3</summary><code>share = step / warmup if step &lt; warmup else (n - step) / (n - warmup)</code>; <code>optimizer.zero_grad()</code> sets every
+# <code>p.grad</code> to None; <code>loss.item()</code> is a float.</details>
 
 # %%
 def path_of(fit, batches, **options):
@@ -500,9 +528,13 @@ learning, everything = tuned.get_nb_trainable_parameters()
 print(f"{learning:,} parameters are trained, of {everything:,}; {FROZEN} of {layers} layers are the same for every task")
 
 # %% [markdown]
-# Sentences of at most 14 tokens keep the lab short. Encode, look at one, and compute the frozen part for all of them.
+# Sentences of at most 14 tokens keep the lab short. The next cell is folded: `prepare` chooses short texts, splits them with your
+# `split_texts`, encodes them with your `encode`, and computes the frozen part of each once.
 
 # %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode")
+
+
 def prepare(texts, labels, task, longest, train, test, seed=0):
     """A task's data: texts, places of the label words, tokens, and what the frozen layers make of them."""
     lengths = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
@@ -568,6 +600,7 @@ def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
     return fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate, warmup=len(batches) // 10)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 SEEDS = range(lab.budget(full=3, quick=1))
 EPOCHS = lab.budget(full=2, quick=1)
 truth = english["test"]["frame"]["label"].to_numpy()
@@ -580,7 +613,7 @@ print(f"{len(SEEDS)} adapters in {time.perf_counter() - started:.0f} s")
 right["after"] = right[[f"seed {seed}" for seed in SEEDS]].mean(axis=1)
 for column in right:
     print(f"{column:<8} {mean_of(right[column])}")
-print(f"gain, mean of the seeds: {mean_of(right['after'] - right['before'], '+.3f')}")
+compared("gain, mean of the seeds", right["after"], right["before"], "training helped", "training made it worse")
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 3.8))
@@ -592,9 +625,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The first steps teach that the next word is one of two; only then does the loss measure sentiment (below $\ln 2 = 0.69$). The
-# base model knew most of it before. At full budget the interval of the gain contains 0: with 200 test sentences we cannot tell
-# whether training helped. (Section 6 has a task where it clearly does.)
+# The first steps teach that the next word is one of two; only then does the loss measure sentiment (below $\ln 2 = 0.69$). So a loss that
+# falls steeply does not say that accuracy rises: the last printed line does, sentence by sentence. If its interval contains 0, this test set
+# is too small to tell whether training helped, or the base model knew it before.
 #
 # ### Against `Trainer`
 #
@@ -624,6 +657,7 @@ class InOrder(Trainer):
         return DataLoader(range(8 * STEPS), batch_size=8, collate_fn=with_labels)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 few = {key: value[: 8 * STEPS] for key, value in english["train"].items()}
 torch.manual_seed(0)
 tuned.add_adapter("trainer", LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
@@ -679,7 +713,6 @@ def confusion(truth, predicted, classes):
 
     Example: truth [0, 0, 1], predicted [0, 1, 1], 2 classes: matrix [[1, 1], [0, 1]], accuracy 2/3, precision [1, 0.5],
     recall [0.5, 1], f1 [2/3, 2/3].
-    Hint: np.add.at(matrix, (truth, predicted), 1); np.maximum(x, 1) for a denominator that may be 0.
     """
     ### BEGIN SOLUTION
     matrix = np.zeros((classes, classes), np.int64)
@@ -695,6 +728,12 @@ def confusion(truth, predicted, classes):
         "macro_f1": float(f1.mean()),
     }
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Everything follows from the matrix: what is the sum of a row, what that of a column, what is on the diagonal?</details>
+# <details><summary>Hint 2</summary><code>matrix[truth, predicted] += 1</code> counts a pair that occurs twice only once; <code>np.add.at(matrix, (truth, predicted),
+# 1)</code> counts every one. <code>np.maximum(x, 1)</code> is a denominator that is never 0.</details>
+# <details><summary>Hint 3</summary>F1 is <code>2 * hits / (row sum + column sum)</code>: the harmonic mean, written without precision and recall.</details>
 
 # %% tags=["tests:confusion:1"]
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
@@ -749,6 +788,7 @@ def draw_confusion(ax, matrix, labels, title):
     ax.grid(False)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.4))
 for ax, name, adapter in zip(axes, ("Before", "After (seed 0)"), (None, "english_0"), strict=True):
     logs = predict(english["test"], WORDS, adapter)
@@ -771,11 +811,11 @@ wrong[["text", "people_score", "p_positive"]].style.format({"people_score": "{:+
 # %% tags=["experiment"]
 errors["right"] = errors["label"] == errors["predicted"]
 bins = pd.cut(errors["people_score"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
-errors.groupby(bins, observed=False)["right"].agg(["mean", "size"]).rename_axis("strength of the people's score").round(2)
+pd.DataFrame({part: [mean_of(rows["right"], ".2f"), len(rows)] for part, rows in errors.groupby(bins, observed=True)}, ["right", "sentences"]).T
 
 # %% [markdown]
-# Where people were lukewarm, the share of right answers is lower. But that row has very few sentences: at this size we cannot tell
-# whether their doubt is the reason.
+# Is the model wrong more often where people were lukewarm? Compare the intervals, and the numbers of sentences: rows with few sentences
+# can show a difference that is not there. (The course leaves out scores below 0.5, where people themselves disagree most.)
 #
 # ## 5 · The same in Chinese
 #
@@ -796,6 +836,7 @@ print([tokenizer.decode(i) for i in tokenizer("服务很好，下次还来！")[
 pd.DataFrame(rows, columns=columns).set_index("text").round(2)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 started = time.perf_counter()
 size = lab.budget(full=(200, 120), quick=(16, 12))
 chinese = prepare(
@@ -822,23 +863,29 @@ columns = ("base model", "English adapter", "Chinese adapter", "pairs of charact
 table = {"Chinese reviews": {column: mean_of(marks[column], ".2f") for column in columns}}
 found = {"base model": right["before"], "English adapter": right["after"], "pairs of words": words_right}
 table["film sentences"] = {column: mean_of(values, ".2f") for column, values in found.items()}
+compared("English: adapter minus pairs of words", right["after"], words_right, "the model leads", "counting leads")
+compared("Chinese: adapter minus pairs of characters", marks["Chinese adapter"], marks["pairs of characters"], "the model leads", "counting leads")
+compared("Chinese: Chinese adapter minus base model", marks["Chinese adapter"], marks["base model"], "training helped", "training made it worse")
 pd.DataFrame(table).fillna("")
 
 # %% [markdown]
-# In English the pre-trained model is ahead of a bag of words that saw the same sentences: the intervals do not overlap. In
-# Chinese all four intervals overlap, so we cannot tell the model from a bag of character pairs, which needs a thousandth of the
-# arithmetic.
+# Read the lines that compare the model with counting, one for each language. Counting needs a thousandth of the arithmetic or less, so the
+# model has to be *better*, not equal.
 #
-# Why is there no lead? One hypothesis: the model read little Chinese, and a few hundred sentences cannot replace that. But these
-# labels are also worse. A sentence here has the label of the whole review that it was cut from: read the errors below, "早餐惨不忍睹"
-# (a terrible breakfast) is labelled positive. Wrong labels hold *every* method down, so this comparison cannot separate the two
-# reasons. What would: the same test on sentences that people labelled one by one.
+# If the model leads in one language only: why? One hypothesis: it read little Chinese, and a few hundred sentences cannot replace that. But
+# these labels are also worse. A sentence here has the label of the whole review that it was cut from, and the next cell looks for one that
+# says the opposite. Wrong labels hold *every* method down, so this comparison cannot separate the two
+# reasons. What could: the same test on sentences that people labelled one by one.
 
 # %% tags=["experiment"]
 logs = predict(chinese["test"], WORDS, "chinese_0")
 errors = chinese["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy())
 errors["sure"] = (errors["p_positive"] - 0.5).abs()
 wrong = errors[errors["label"] != logs.argmax(1).numpy()].nlargest(8, "sure")
+terrible = [(text, label) for text, label in zip(shops["text"], shops["positive"], strict=True) if "惨不忍睹" in text]
+print("惨不忍睹 (too terrible to look at) is in these texts, labelled:")
+for text, label in sorted(set(terrible), key=lambda pair: (-pair[1], len(pair[0])))[:4]:
+    print(f"  {'positive' if label else 'negative'}: {text[:40]}")
 wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hide()
 
 # %% [markdown]
@@ -849,6 +896,7 @@ wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hi
 # places in `labels`) from a file, or write sixty examples by hand and lower `train` and `test`.
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 OWN = {"before": "Question:", "after": "\nThe answer is a", "labels": ["person", "date", "number", "place"], "limit": 64}
 words = first_tokens(tokenizer, OWN)
 if alike := [label for i, label in enumerate(OWN["labels"]) if words[i] in words[:i]]:
@@ -868,116 +916,36 @@ for ax, name, adapter in zip(axes, ("Before", "After"), (None, "own"), strict=Tr
     answers, truth_ = predict(own["test"], OWN_WORDS, adapter).argmax(1).numpy(), own["test"]["frame"]["label"].to_numpy()
     got, own_right = confusion(truth_, answers, len(OWN["labels"])), answers == truth_
     draw_confusion(ax, got["matrix"], OWN["labels"], f"{name}: macro F1 {got['macro_f1']:.2f}")
+    if not adapter:
+        own_before = own_right
 plt.show()
+compared("share right, after minus before", own_right, own_before, "training helped", "training made it worse")
 
 # %% [markdown]
-# Compare the two titles: here fine-tuning clearly helps. Before, nearly every question for a date was put under numbers; a few
-# hundred examples teach what *we* mean by the two words. (One run on one test set: its size is in the matrix.)
+# Read the left matrix: which label takes the questions of another? The model has never been told where *we* draw the line between, say, a
+# date and a number; examples teach that. (One run on one test set: the interval is over questions, not over trainings.)
 #
 # ## 7 · What is in the file
 #
-# An adapter holds what was learned and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
-# the name of the layer they belong to, *without* the adapter's name, so that a user may give it any name;
-# `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, can
-# run a program when you open it.)
-
-# %% tags=["exercise:adapter_state"]
-def adapter_state(model, adapter):
-    """The weights of one LoRA adapter, under the names that PEFT's files have.
-
-    model: a PeftModel with one or more LoRA adapters. adapter: str, the name of one of them.
-    Returns a dict {name: tensor}. model.named_parameters() has names like
-    "base_model.model.model.layers.0.self_attn.q_proj.lora_A.english.weight"; of the adapter "english" it becomes
-    "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". All lora_A and lora_B of this adapter, whether it is
-    active and learning at the moment or not, and nothing else. The tensors are copies, on the CPU, without a gradient.
-
-    Hint: split the name at "."; the adapter's name is the part after lora_A or lora_B. "english" is not "english_2".
-    """
-    ### BEGIN SOLUTION
-    state = {}
-    for name, parameter in model.named_parameters():
-        *front, kind, owner, last = name.split(".")
-        if kind in ("lora_A", "lora_B") and owner == adapter:
-            state[".".join([*front, kind, last])] = parameter.detach().cpu().clone()
-    return state
-    ### END SOLUTION
-
-# %%
-def small_peft(names, seed=0):
-    """A tiny Llama with several adapters of random weights."""
-    torch.manual_seed(seed)
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 30}
-    base = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=1))
-    made = get_peft_model(base, LoraConfig(**{**LORA, "r": 2}), adapter_name=names[0])
-    for name in names[1:]:
-        made.add_adapter(name, LoraConfig(**{**LORA, "r": 2}))
-    for name, parameter in made.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(parameter)
-    return made
-
-# %% tags=["tests:adapter_state:1"]
-with lab.test("adapter_state"):
-    small = small_peft(["english", "english_2"])
-    for adapter in ("english", "english_2"):
-        got, want = adapter_state(small, adapter), get_peft_model_state_dict(small, adapter_name=adapter)
-        extra, missing = set(got) - set(want), set(want) - set(got)
-        assert not extra, f"{adapter}: these names should not be there: {sorted(extra)[:2]}"
-        assert not missing, f"{adapter}: these names are missing: {sorted(missing)[:2]}"
-        for name, tensor in want.items():
-            assert torch.equal(got[name], tensor), f"{adapter}: the values of {name} are not those of this adapter"
-        assert not any(tensor.requires_grad for tensor in got.values()), "detach the tensors"
-    got = adapter_state(small, "english")
-    before = {name: tensor.clone() for name, tensor in got.items()}
-    with torch.no_grad():
-        for parameter in small.parameters():
-            parameter.add_(1.0)
-    assert all(torch.equal(got[name], before[name]) for name in before), "your tensors change when the model does: they are no copies"
-
-# %% tags=["hidden:adapter_state:2"]
-def probe():
-    zoo = small_peft(["nah", "lora_B", "weight"], seed=4)
-    zoo.set_adapter("weight")
-    states = {
-        "nah": adapter_state(zoo, "nah"),  # because: an adapter that is not active
-        "lora_B": adapter_state(zoo, "lora_B"),  # because: an adapter that is not active, called like another part of the path
-        "weight": adapter_state(zoo, "weight"),  # because: the active adapter, called like another part of the path
-    }
-    kept = {name: float(t.sum()) for name, t in states["weight"].items()}
-    with torch.no_grad():
-        for p in zoo.parameters():
-            p.add_(1.0)
-    same = all(abs(float(states["weight"][name].sum()) - value) < 1e-6 for name, value in kept.items())
-    grads = any(t.requires_grad for state in states.values() for t in state.values())
-    return {
-        # because: the names and values of each adapter's matrices
-        "states": {name: {k: v.detach() for k, v in state.items()} for name, state in states.items()},
-        "copies": same,  # because: the tensors that you gave, which must stay as they were when the model changes
-        "grads": grads,  # because: tensors that still want a gradient
-        "none": len(adapter_state(zoo, "na")),  # because: a name that is only the beginning of an adapter's name
-    }
-
-
-def visible():
-    small = small_peft(["english", "english_2"])
-    states = [adapter_state(small, name) for name in ("english", "english_2")]
-    plain_ = [{k: v.detach() for k, v in state.items()} for state in states]
-    return [plain_, any(t.requires_grad for state in states for t in state.values())]
-
-# %% [markdown]
+# An adapter holds what was learned and nothing else (lab 11, section 9): `adapter_model.safetensors` holds the matrices A and B under
+# the name of the layer they belong to, `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle*
+# file, the older way, can run a program when you open it.)
+#
 # Save the three adapters, each with its tokenizer and its task. PEFT writes the path of the base model into the configuration:
 # a folder of this machine. Others need the model's public name.
 
 # %% tags=["experiment"]
 from safetensors.torch import save_file
 
+lab.needs("split_texts", "encode", "fit")
 SPACE = Path("build", "space")
 
 
 def save(adapter, task, folder):
     """Everything that somebody with the base model needs: adapter, its configuration, tokenizer, task."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(adapter_state(tuned, adapter), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    state = {name: tensor.cpu().contiguous() for name, tensor in get_peft_model_state_dict(tuned, adapter_name=adapter).items()}
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = copy.deepcopy(tuned.peft_config[adapter])
     config.base_model_name_or_path, config.inference_mode = HUB_ID, True
     config.save_pretrained(folder)
@@ -993,9 +961,11 @@ for file in sorted((SPACE / "adapters" / "english").iterdir()):
 print(f"{'the base model, for all':<28}{base_mb:8.0f} MB")
 
 # %% [markdown]
-# Does it load where nobody has heard of this course? A fresh Python, plain `transformers` and `peft`:
+# Does it load where nobody has heard of this course? A fresh Python, plain `transformers` and `peft`. (With the quick budget the same program
+# runs in this process: to start another one takes longer than all the rest.)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 PLAIN = """
 import json, sys, torch
 from pathlib import Path
@@ -1013,12 +983,19 @@ with torch.inference_mode():
     logits = model(torch.tensor([ids], device=model.device)).logits[0, -1, words]
 print(json.dumps([logits.softmax(-1).tolist(), "course_utils" in sys.modules]))
 """
+FRESH = lab.budget(full=True, quick=False)
 sentence = english["test"]["frame"]["text"][0]
-command = [sys.executable, "-c", PLAIN, str(BASE), str(SPACE / "adapters" / "english"), " ".join(sentence.split())]
-done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-outside, seen = json.loads(done.stdout.splitlines()[-1])
+arguments = [str(BASE), str(SPACE / "adapters" / "english"), " ".join(sentence.split())]
+if FRESH:
+    done = subprocess.run([sys.executable, "-c", PLAIN, *arguments], capture_output=True, encoding="utf-8", check=True)
+    printed = done.stdout
+else:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(PLAIN.replace("sys.argv[1:]", repr(arguments)), {})
+    printed = out.getvalue()
+outside, seen = json.loads(printed.splitlines()[-1])
 inside = predict(english["test"], WORDS, "english_0")[0].exp().tolist()
-assert not seen and np.allclose(outside, inside, atol=1e-3), (outside, inside)
+assert seen is not FRESH and np.allclose(outside, inside, atol=1e-3), (seen, outside, inside)
 print(f"{sentence!r}: positive {inside[1]:.4f} here, {outside[1]:.4f} there")
 
 # %% [markdown]
@@ -1045,7 +1022,6 @@ def influence(ids, start, end, decode, score):
     Returns a list of (text, influence): str, the decoded piece, and float.
 
     Example: ids = bytes of "<你b>", start 1, end 5, score = the number of tokens of each row: [("你", 3.0), ("b", 1.0)].
-    Hint: make the list of pairs (from, to) first.
     """
     ### BEGIN SOLUTION
     spans, at = [], start
@@ -1057,6 +1033,13 @@ def influence(ids, start, end, decode, score):
     scores = score([ids, *(ids[:a] + ids[b:] for a, b in spans)])
     return [(decode(ids[a:b]), float(scores[0] - left)) for (a, b), left in zip(spans, scores[1:], strict=True)]
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two problems: where does a piece begin and end, and what does the score say without it? Solve them one after the other.</details>
+# <details><summary>Hint 2</summary>Walk through the text with the place where the piece began. A piece ends at token i if <code>decode(ids[began : i + 1])</code> is
+# whole and not only white space, or if i is the last.</details>
+# <details><summary>Hint 3</summary><code>score([ids, *(ids[:a] + ids[b:] for a, b in pieces)])</code>: the first row is the whole, so the influence of a piece is
+# <code>scores[0] - scores[1 + its number]</code>.</details>
 
 # %%
 def from_bytes(ids):
@@ -1156,6 +1139,9 @@ def judge(model, tokenizer, tasks, name, text):
     return dict(zip(tasks[name]["labels"], found[0].exp().tolist(), strict=True)), shown
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "influence")
+
+
 def bars(ax, shown, title):
     words, values = zip(*shown, strict=True)
     colors = [plots.COLORS[1] if value > 0 else plots.COLORS[2] for value in values]
@@ -1201,6 +1187,7 @@ def gradient_times_input(ids, words):
     return (gradient * leaf.detach())[0].sum(-1).cpu(), best
 
 
+lab.needs("split_texts", "encode", "fit")
 SUBSTITUTES = 3
 sentences = english["test"]["frame"]["text"][: lab.budget(full=24, quick=2)]
 tuned.set_adapter("english_0")
@@ -1249,7 +1236,6 @@ def stream_text(tokens, decode):
     used up, a text that ends with "\\ufffd" is yielded after all, if it is the last. Nothing is yielded for an empty text.
 
     Example: for the bytes of "a你b" as tokens: "a", "a你", "a你b".
-    Hint: decode all tokens so far, not the new one alone: two tokens may make one character.
     """
     ### BEGIN SOLUTION
     ids, shown, text = [], "", ""
@@ -1262,6 +1248,11 @@ def stream_text(tokens, decode):
     if text != shown:
         yield text
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>What is shown is the whole text so far. So what do you decode: the new token, or all of them?</details>
+# <details><summary>Hint 2</summary>Keep what was shown last. Yield only if the text differs from it and does not end with <code>"\ufffd"</code>.</details>
+# <details><summary>Hint 3</summary>After the loop: <code>if text != shown: yield text</code>. Why is <code>"\ufffd" in text</code> the wrong test?</details>
 
 # %% tags=["tests:stream_text:1"]
 with lab.test("stream_text"):
@@ -1352,6 +1343,7 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
     yield from stream_text(tokens(), tokenizer.decode)
 
 # %% tags=["experiment"]
+lab.needs("stream_text")
 question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=3)
 started, shown = time.perf_counter(), []
 try:
@@ -1450,7 +1442,6 @@ def third_party(source, beside=()):
     count. Each name once.
 
     Example: "import os\\nfrom torch.nn import Linear\\nimport torch" gives ["torch"].
-    Hint: ast.walk(ast.parse(source)); nodes ast.Import and ast.ImportFrom; sys.stdlib_module_names.
     """
     ### BEGIN SOLUTION
     names = set()
@@ -1461,6 +1452,13 @@ def third_party(source, beside=()):
             names.add(node.module.split(".")[0])
     return sorted(names - set(sys.stdlib_module_names) - set(beside))
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Lines that begin with <code>import</code> are not enough: imports inside functions count, and the same words in a string do
+# not. Who can tell the difference?</details>
+# <details><summary>Hint 2</summary><code>ast.walk(ast.parse(source))</code> gives every node of a program, also inside functions; look for <code>ast.Import</code> and
+# <code>ast.ImportFrom</code>. <code>sys.stdlib_module_names</code> is what comes with Python.</details>
+# <details><summary>Hint 3</summary><code>node.level</code> of an <code>ast.ImportFrom</code> is the number of its dots: more than 0 is a relative import.</details>
 
 # %% tags=["tests:third_party:1"]
 with lab.test("third_party"):
@@ -1541,6 +1539,7 @@ if __name__ == "__main__":
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, direct))  # Gradio asks its own page
     interface(*load_space(here, base)).launch(ssr_mode=False)
 """
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 parts = [encode, first_tokens, label_ids, label_logits, influence, judge, stream_text, next_token, reply]
 parts += [load_space, messages_of, interface]
 source = programs.program(HEAD, parts, TAIL)
@@ -1600,12 +1599,21 @@ print((SPACE / "requirements.txt").read_text(encoding="utf-8"))
 # ### Run it as a stranger would
 #
 # As a program of its own, with no access to the hub, and asked through its own API. A server that is started must be
-# stopped, whatever happens in between: that is what `with` is for.
+# stopped, whatever happens in between: that is what `with` is for. The next two cells are folded: the first starts and stops the program, the
+# second asks it for labels, tries two inputs that it must refuse, chats, and sends several texts at the same time.
 
 # %% tags=["experiment", "hide-input"]
 @contextlib.contextmanager
 def serving(folder):
     """Run folder/app.py; gives its address, and ends it on the way out."""
+    if not FRESH:
+        app = runpy.run_path(str(folder / "app.py"))  # it sees nothing of this notebook either
+        page = app["interface"](*app["load_space"](folder, BASE))
+        try:
+            yield page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)[1]
+        finally:
+            page.close(verbose=False)
+        return
     settings = {"BASE_MODEL": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     program = subprocess.Popen(
         [sys.executable, "app.py"], cwd=folder, env={**os.environ, **settings}, text=True,
@@ -1643,6 +1651,10 @@ with serving(SPACE) as address:
             client.predict(text, "english", api_name="/classify")
         except AppError as refusal:
             log.append(f"{text[:10]!r:<12} refused: {refusal}")
+    started = time.perf_counter()
+    jobs = [client.submit(ASK["english"], "english", api_name="/classify") for _ in range(lab.budget(full=6, quick=2))]
+    ended = [job.result() and time.perf_counter() - started for job in jobs]
+    log.append(f"{len(jobs)} texts at the same time: answered after {', '.join(f'{seconds:.1f}' for seconds in ended)} s")
     try:
         job = client.submit("Name three colours.", api_name="/chat")
         answers = list(itertools.islice(job, lab.budget(full=24, quick=2)))
@@ -1653,14 +1665,17 @@ with serving(SPACE) as address:
 print(*log, sep="\n")
 
 # %% [markdown]
+# Read the last line of numbers: the app takes one request at a time (`LOCK`), so those that came together wait for each other.
+#
 # ### Several at once
 #
-# The app takes one request at a time (`LOCK`). Its `label_logits` takes many rows, though. **Predict:** how many times as many texts per
-# second does it classify in batches of 16?
+# `label_logits` takes many rows, though. **Predict:** how many times as many texts per second does it classify in batches of 16? And what if
+# one text of the batch is ten times as long as the others?
 
 # %% tags=["experiment"]
-rows, speed = lab.budget(full=english["test"]["rows"][:32], quick=english["test"]["rows"][:8]), {}
-for size in lab.budget(full=(1, 4, 16), quick=(1, 8)):
+lab.needs("split_texts", "encode", "fit")
+rows, speed = lab.budget(full=english["test"]["rows"][:32], quick=english["test"]["rows"][:4]), {}
+for size in lab.budget(full=(1, 4, 16), quick=(1, 4)):
     started = time.perf_counter()
     for first in range(0, len(rows), size):
         label_logits(tuned, rows[first : first + size], WORDS).argmax(1).tolist()
@@ -1669,8 +1684,182 @@ for size in lab.budget(full=(1, 4, 16), quick=(1, 8)):
 
 # %% [markdown]
 # A batch reads each weight once for all its rows. That helps as long as reading the weights takes longer than the arithmetic: on a GPU for
-# dozens of rows; on a CPU with few cores soon the arithmetic is the limit. A server that collects requests for some milliseconds and
-# answers them as one batch does this for you: vLLM does it token by token, so that a new request need not wait for the longest answer.
+# dozens of rows; on a CPU with few cores soon the arithmetic is the limit. And every row is padded to the longest: a batch with one long
+# text costs as if all were long.
+#
+# ### Challenge: whom do you answer first?
+#
+# While the model works, requests arrive and wait. When it is free, your function chooses the next batch. A batch of $n$ texts, the longest
+# of $m$ tokens, takes $a + b\,n\,m$ seconds; your function can ask `cost` for that. All texts of a batch are answered when the whole
+# batch is. Mean time from arrival to answer should be small: on a CPU ($a$ small), on a GPU ($b$ small), and between the two.
+#
+# The score: your mean time, divided by that of a server that always takes what waits, up to 16; the mean over several machines. The grader
+# recomputes it with other traffic and other machines, and asks for **at most 0.40**. How low do you get? Post your score.
+
+# %%
+MOST = 16  # texts in a batch
+
+
+def traffic(seed, per_second, count=200):
+    """Requests as (seconds, tokens): arrivals at random, a few texts much longer than most."""
+    rng = np.random.default_rng(seed)
+    seconds = rng.exponential(1 / per_second, count).cumsum()
+    tokens = np.clip(rng.lognormal(3.0, 0.7, count), 4, 200).astype(int)
+    return list(zip(seconds.tolist(), tokens.tolist(), strict=True))
+
+
+def machine(fixed, per_token):
+    """cost(lengths): the seconds that a batch takes, every text padded to the longest."""
+    return lambda lengths: fixed + per_token * len(lengths) * max(lengths)
+
+
+def simulate(policy, requests, cost):
+    """(seconds from arrival to answer of each request, the batches): the server never waits while somebody is there."""
+    waiting, batches, took, now, come = [], [], [0.0] * len(requests), 0.0, 0
+    while come < len(requests) or waiting:
+        if not waiting:
+            now = max(now, requests[come][0])
+        while come < len(requests) and requests[come][0] <= now:
+            waiting.append(come)
+            come += 1
+        chosen = policy([requests[i][1] for i in waiting], [now - requests[i][0] for i in waiting], cost)
+        if not chosen or len(chosen) > MOST or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(waiting))):
+            raise ValueError(f"{len(waiting)} texts wait: choose 1 to {MOST} different positions of them, not {chosen}")
+        batches.append([waiting[place] for place in chosen])
+        now += cost([requests[i][1] for i in batches[-1]])
+        for i in batches[-1]:
+            took[i] = now - requests[i][0]
+        waiting = [i for i in waiting if i not in set(batches[-1])]
+    return took, batches
+
+
+def all_that_wait(lengths, waited, cost):
+    return list(range(min(MOST, len(lengths))))
+
+
+MACHINES = {"CPU": (1, 4.5, 0.02, 0.005), "GPU": (2, 60, 0.05, 0.0003), "between": (3, 8, 0.1, 0.003)}  # seed, per second, a, b
+
+# %% tags=["exercise:next_batch"]
+def next_batch(lengths, waited, cost):
+    """Which of the texts that wait are answered next, in one batch?
+
+    lengths: list of int, the tokens of each text that waits, in order of arrival; at least one. waited: list of float, the
+    seconds that each has waited. cost: function; cost([12, 30]) is the seconds that a batch of a text of 12 and a text of 30
+    tokens takes. Returns a list of 1 to 16 different positions in lengths. The same arguments must give the same answer.
+
+    Example: lengths [90, 10], cost(lengths) = 0.1 * len(lengths) * max(lengths): [1] is good: the short text is answered
+    after 1 second, and the long one 9 seconds later. [0, 1] takes 18 seconds for both.
+    """
+    ### BEGIN SOLUTION
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    batches = [order[:k] for k in range(1, min(16, len(order)) + 1)]
+    return max(batches, key=lambda batch: len(batch) / cost([lengths[i] for i in batch]))
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two texts, one short and one long, one by one: in which order is the *mean* time smaller? Now let sixteen
+# wait.</details>
+# <details><summary>Hint 2</summary>If only short texts are in a batch, little is padded. So look at batches of the k shortest, for k = 1, 2, …, 16.
+# Which k?</details>
+# <details><summary>Hint 3</summary>Many answers per second are good: <code>len(batch) / cost([lengths[i] for i in batch])</code>.</details>
+
+# %% tags=["tests:next_batch:1"]
+with lab.test("next_batch"):
+    got = next_batch([90, 10], [0.0, 0.0], machine(0.0, 0.1))
+    assert list(got) == [1], f"the example: [1], not {got}"
+    ratios = []
+    for name, (seed, per_second, fixed, per_token) in MACHINES.items():
+        requests, cost = traffic(seed, per_second), machine(fixed, per_token)
+        took, usual = (np.array(simulate(policy, requests, cost)[0]) for policy in (next_batch, all_that_wait))
+        ratios.append(took.mean() / usual.mean())
+        print(f"{name:<8} mean {took.mean():6.2f} s, the slowest {took.max():6.1f} s; all that wait: {usual.mean():6.2f} and {usual.max():6.1f} s")
+    print(f"score: {np.mean(ratios):.3f}")
+    assert np.mean(ratios) <= 0.40, (
+        f"your score is {np.mean(ratios):.2f}; at most 0.40 is asked for. The three machines: {np.round(ratios, 2)}. What does padding cost, "
+        "and what does a batch save, on each?"
+    )
+
+# %% tags=["hidden:next_batch:2"]
+def answered(seed, per_second, fixed, per_token):
+    """The batches, and what a score of them is computed from."""
+    requests, cost = traffic(seed, per_second), machine(fixed, per_token)
+    usual = simulate(all_that_wait, requests, cost)[0]
+    return {
+        "batches": simulate(next_batch, requests, cost)[1],
+        "requests": [list(request) for request in requests],
+        "machine": [fixed, per_token],
+        "usual": sum(usual) / len(usual),
+    }
+
+
+def probe():
+    return {
+        "cpu": answered(11, 4.5, 0.02, 0.005),  # because: a machine on which batches save little
+        "gpu": answered(12, 60, 0.06, 0.0003),  # because: a machine on which batches save much
+        "between": answered(13, 9, 0.1, 0.0025),  # because: a machine between the two
+        "slow": answered(14, 2.5, 0.3, 0.008),  # because: a slow machine
+    }
+
+
+def visible():
+    return {name: answered(*case) for name, case in MACHINES.items()}
+
+
+def check(got, want):
+    ratios = []
+    for name, case in want.items():
+        fixed, per_token = case["machine"]
+        requests, left, now, took = case["requests"], set(range(len(case["requests"]))), 0.0, []
+        for batch in got[name]["batches"]:
+            assert 1 <= len(batch) == len(set(batch)) <= 16 and set(batch) <= left, "a batch of texts that do not wait"
+            first = min(requests[i][0] for i in left)
+            now = max(now, first)
+            assert all(requests[i][0] <= now + 1e-9 for i in batch), "a text was answered before it came"
+            now += fixed + per_token * len(batch) * max(requests[i][1] for i in batch)
+            took += [now - requests[i][0] for i in batch]
+            left -= set(batch)
+        assert not left, f"{len(left)} texts were never answered"
+        ratios.append(sum(took) / len(took) / case["usual"])
+    score = sum(ratios) / len(ratios)
+    assert score <= 0.40, f"score: {score:.3f}; at most 0.40 is asked for"
+
+
+def check_visible(got, want):
+    check(got, want)
+
+# %% [markdown]
+# Look at the slowest request, too: who answers the short ones first lets long ones wait. Is that fair? (An open question: the best mean under
+# the condition that nobody waits longer than twice the slowest of the usual server.)
+#
+# Now this machine. How well does $a + b\,n\,m$ describe it? And what would your rule change here, at a traffic that keeps a server of one text
+# at a time busy for 80 % of the time?
+
+# %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "next_batch")
+word = english["train"]["rows"][0][0]
+measured = []
+for n, m in lab.budget(full=((1, 8), (1, 64), (4, 8), (4, 64), (16, 8), (16, 32)), quick=((1, 4), (2, 8))):
+    times = []
+    for _ in range(lab.budget(full=3, quick=1)):
+        started = time.perf_counter()
+        label_logits(tuned, [[word] * m] * n, WORDS).argmax(1).tolist()
+        times.append(time.perf_counter() - started)
+    measured.append((n, m, float(np.median(times))))
+n, m, seconds = np.array(measured).T
+a, b = np.linalg.lstsq(np.stack([1 / seconds, n * m / seconds], 1), np.ones(len(n)), rcond=None)[0]  # least relative error
+print(f"a = {1000 * a:.0f} ms, b = {1000 * b:.2f} ms per token; the fit is off by up to {np.abs((a + b * n * m) / seconds - 1).max():.0%}")
+here = machine(max(a, 1e-4), max(b, 1e-6))
+tokens = [length for _, length in traffic(5, 1)]
+requests = traffic(5, 0.8 / np.mean([here([length]) for length in tokens]))
+table = {}
+for name, policy in (("one by one", lambda lengths, waited, cost: [0]), ("all that wait", all_that_wait), ("yours", next_batch)):
+    took = np.array(simulate(policy, requests, here)[0])
+    table[name] = {"mean (s)": took.mean(), "95 of 100 within (s)": np.quantile(took, 0.95), "slowest (s)": took.max()}
+pd.DataFrame(table).T.round(2)
+
+# %% [markdown]
+# This is a simulation with one measured cost, and one draw of traffic. A server for language models goes further: vLLM forms a new batch
+# after every *token*, so that a request need not wait for the longest answer of its batch.
 #
 # ### Now you
 #
