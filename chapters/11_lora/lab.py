@@ -163,6 +163,9 @@ def visible():
 # (Nothing is downloaded: on the device "meta" weights have shapes and no memory.)
 
 # %%
+my_guess = {"course": None, "llama-2-7b": None}  # share of the parameters that rank 8 on all matrices trains
+
+# %%
 CHOICES = {"q": {"q_proj"}, "v": {"v_proj"}, "q v": {"q_proj", "v_proj"}, "q k v o": {"q_proj", "k_proj", "v_proj", "o_proj"}}
 CHOICES["all"] = CHOICES["q k v o"] | {"gate_proj", "up_proj", "down_proj"}
 
@@ -188,6 +191,9 @@ pd.DataFrame(rows, columns=["model", "matrices", "trained (million)", "share", "
 # $W$ does not change. $A$ is initialized *Gaussian* (高斯初始化), $B$ with *zero* (零初始化), so that at the start the model is what
 # it was. **Predict:** which of the two has a gradient other than zero at the very first step? What would happen if both were
 # initialized with zero?
+
+# %%
+my_guess = {"gradient at the first step": "", "both zero": ""}  # "A" or "B"; what happens
 
 # %% tags=["exercise:lora_linear"]
 class LoRALinear(nn.Module):
@@ -723,6 +729,9 @@ def fit_full(task, seed, loss_of=Task.loss):
 # **Predict** and write down three accuracies: of the model as it is, after full fine-tuning of the two layers (7.1 million
 # parameters), and with rank 4 on queries and values (15 thousand).
 
+# %%
+my_guess = {"as it is": None, "full": None, "LoRA": None}  # accuracies
+
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
 SEEDS = range(lab.budget(full=3, quick=1))
@@ -756,6 +765,9 @@ paired("LoRA minus full", answers["LoRA r 4"].mean(0), answers["full"].mean(0), 
 # layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*), and $W_v$ alone, which table 6 leaves out.
 # **Predict** and write down: what helps more, a rank of 64 instead of 1, or a second kind of matrix? And which of $W_q$, $W_v$ alone
 # is better?
+
+# %%
+my_guess = {"helps more": "", "better alone": ""}  # "rank" or "matrices"; "q" or "v"
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -823,6 +835,9 @@ for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o")
 # All runs above had one learning rate. The paper's $\alpha/r$ is meant to make that fair. Check it: three rates, the lowest and the
 # highest rank, $W_q$ and $W_v$. **Predict:** does the larger rank want a smaller rate?
 
+# %%
+my_guess = ""  # "yes" or "no"
+
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
 runs = []
@@ -849,6 +864,9 @@ fair.groupby(["rank", "rate"])["accuracy"].agg(["mean", "min", "max"]).style.for
 # $\frac{\alpha}{r} = 1$, and does not tune it; PEFT's own value is 8, with r = 8. One step of Adam moves every entry of $B$ by about
 # the learning rate, whatever α is; then the output moves by α/r times that. **Predict** and write down the accuracy at α = 1, for rank 4 on
 # W_q and W_v: with the learning rate that suited α = 16, with four times that rate, and with sixteen times.
+
+# %%
+my_guess = {"1 ×": None, "4 ×": None, "16 ×": None}  # accuracy with α = 1, for each learning rate
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -948,6 +966,9 @@ def visible():
 # **Predict:** of the update of W_v, 192 × 576, which share of the squares do the first 8 of its 192 directions hold? (A random
 # matrix of that shape: about a tenth.) And if only those 8 are kept, in every matrix, what is left of the accuracy?
 
+# %%
+my_guess = {"share in 8 directions": None, "accuracy": None}
+
 # %% tags=["experiment"]
 base_layers = base_model.model.layers[-TOP:]
 linears = [path for path, module in base_layers.named_modules() if isinstance(module, nn.Linear)]
@@ -1037,6 +1058,9 @@ frame.rename_axis("directions").T.style.format("{:.2f}")
 # occur in these sentences: many labels, many places. That changes two things at once, so a third loss stands between: the *one* token in the
 # middle of each sentence (many labels, one place). **Predict** for each: how many directions hold 90 % of the squares now? And how much of
 # what was learnt from every next token do 8 directions keep?
+
+# %%
+my_guess = {"one place": None, "every place": None, "gain kept by 8": None}  # directions of W_v, directions of W_v, a share
 
 # %% tags=["experiment"]
 def next_token(task, layers, rows):
@@ -1239,6 +1263,9 @@ def check_visible(got, want):
 # %% [markdown]
 # Now the real changes: those of the next-token loss, with the parameters that rank 8 everywhere has. **Predict:** which matrices get
 # more than 8? And do more squares mean that more of what was learnt is kept?
+
+# %%
+my_guess = {"more than 8": [], "keeps more of the gain": ""}  # for example ["up_proj"]; "everywhere" or "shared out"
 
 # %% tags=["experiment"]
 lab.needs("extract_lora", "share_ranks")
@@ -1444,7 +1471,7 @@ def last_line(program):
 # %% tags=["experiment"]
 lab.needs("memory_bytes")
 found = {}
-kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("full", "lora")) if possible(kind)]
+kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("lora",)) if possible(kind)]
 for kind in tqdm(kinds, desc="one process each", leave=False):
     found[kind] = json.loads(last_line(f"{program}measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"))
 held = pd.DataFrame(found).T.rename(index=WAYS)
@@ -1530,6 +1557,9 @@ except ValueError as error:
 # %% [markdown]
 # BLOOM has one matrix for queries, keys and values; Llama has three. `bias="lora_only"` trains the biases of the adapted layers
 # too: BLOOM has them, Llama has none. **Predict** the number that PEFT prints for bloomz-560m, 24 layers, 1024 → 3072:
+
+# %%
+my_guess = None  # trainable parameters
 
 # %%
 adapted_bloomz = get_peft_model(bloomz, LoraConfig(**SCRIPT, task_type="CAUSAL_LM"))
@@ -1763,6 +1793,9 @@ del plain
 # The second task: what kind of answer does a question want, a person, a number, a date or a place? (Questions of SQuAD with
 # types, from Natural Instructions; @wang2022super.)
 
+# %%
+my_guess = ""
+
 # %% tags=["experiment"]
 KINDS = {"Humans.": " person", "Quantity.": " number", "Date.": " date", "Location.": " place"}
 questions = [
@@ -1789,6 +1822,9 @@ export(sorter, SORT);
 # @biderman2024lora: LoRA learns less and forgets less. Test the second half here: how well do the layers that learnt *moods* still predict
 # the next tokens of *questions*, a text they were not tuned on? **Predict** which loses more, full fine-tuning or LoRA, and by how many
 # nats per token. (`sort.next_token_losses(layers, rows)` from section 5 gives the loss of each question.)
+
+# %%
+my_guess = {"full": None, "LoRA": None}  # nats per token
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")

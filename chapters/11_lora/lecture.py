@@ -6,7 +6,7 @@
 # Fine-tuning GPT-3 for one task makes 350 GB of new parameters. The next task makes 350 GB more. How much of
 # that is really new?
 #
-# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ is initialized with zero and what $\alpha/r$ is
+# After this lecture you can write a *low-rank adapter* (低秩适配器) in ten lines, say why $B$ is initialized with zero and what $\alpha/r$ is
 # for, count its memory for any model, choose the matrices it goes to, and serve many tasks from one base.
 
 # %% [markdown] tags=["notes"]
@@ -59,6 +59,9 @@ shown.style
 #
 # **Predict** before the next slide: 18.9 million parameters of 175 billion. Which matrices and which rank give that number?
 
+# %%
+my_guess = {"matrices": "", "rank": None}
+
 # %% [markdown]
 # ### Check the sums
 #
@@ -74,7 +77,7 @@ for what, total in (("full", 1200), ("LoRA", 350)):
 # %% [markdown]
 # LoRA's 350 GB are the float16 weights alone: 2 bytes each. Full fine-tuning adds gradients and Adam's averages for every
 # parameter. (Adam in mixed precision usually takes 16 bytes per parameter [@rajbhandari2020zero]; the paper does not say how
-# it came by fewer. Our own plots below assume everything in bf16, Adam's averages too: 8 bytes per trained parameter.)
+# it came by fewer. Each plot below says what it counts: 16, or 8 if everything is in bf16, Adam's averages too.)
 
 # %% [markdown]
 # ## Must the change be large?
@@ -96,7 +99,7 @@ core, TOP = model.model, 2
 
 
 def through(core, layers, h):
-    """Hidden states after some layers. Padding on the right is not seen by what stands before it."""
+    """Hidden states after some layers. Padding on the right is not seen by what is before it."""
     places = torch.arange(h.shape[1], device=h.device)[None]
     turns = core.rotary_emb(h, places)
     for layer in layers:
@@ -157,6 +160,9 @@ mood = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 12
 # (奇异值) of what was added to a matrix. **Predict** the curve for a random matrix.
 
 # %%
+my_guess = None  # of the 192 directions of a random matrix, how many hold 90 % of the squares?
+
+# %%
 before = core.layers[-TOP:]
 full = copy.deepcopy(before).requires_grad_(True)
 fit(full, mood, rate=5e-4)
@@ -165,6 +171,9 @@ curves = {"random, 192 × 576": torch.randn(192, 576, generator=torch.Generator(
 for name in ("v_proj", "o_proj", "q_proj"):
     new, old = (layers[1].self_attn.get_submodule(name).weight.detach() for layers in (full, before))
     curves[f"change of {name}"] = (new - old).cpu()
+for name, matrix in curves.items():
+    squares = torch.linalg.svdvals(matrix).square()
+    print(f"{name:<18} {int((squares.cumsum(0) < 0.9 * squares.sum()).sum()) + 1:>3} of {len(squares)} directions hold 90 % of the squares")
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
@@ -179,9 +188,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The first few directions hold most of the squares; a random matrix of this size needs dozens for that. A caution: this task can
-# hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
-# directions. Lab 11 runs the control: the same sentences with the loss of every next token, whose change is spread over many more.
+# Compare the printed numbers: a few directions hold most of a true change, a random matrix needs most of its directions. A caution: this
+# task can hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
+# directions. Lab 11 runs the control: the same sentences with the loss of one middle token, and of every next token.
 
 # %% [markdown]
 # ## The idea
@@ -239,6 +248,9 @@ class LoRA(nn.Module):
 # | 2 | zero | zero |
 # | 3 | Gaussian | Gaussian |
 
+# %%
+my_guess = {1: "", 2: "", 3: ""}  # which gradient is zero at the first step: "A", "B", both, none
+
 # %% tags=["skip"]
 def adapted(names=("q_proj", "v_proj"), r=4, alpha=16, seed=0):
     """The last two layers, with LoRA beside some matrices."""
@@ -281,9 +293,9 @@ plt.show()
 #
 # - **B zero:** at the start the model is what it was. Only $B$ has a gradient at first; then $A$ gets one too.
 # - **Both zero:** a saddle point. Neither matrix has a gradient, so nothing ever changes.
-# - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Here the noise
-#   happened to lower the first loss, and the accuracy after training is lower than with $B$ zero. One seed on an easy task:
-#   we cannot tell whether the initialization is the reason.)
+# - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Look at its first loss above:
+#   on an easy task noise may even lower it. One seed: of the accuracies after training we cannot tell whether the initialization is the
+#   reason.)
 #
 # $A$ zero and $B$ Gaussian would work as well as the first. PEFT draws $A$ from a uniform distribution (Kaiming) unless told
 # `init_lora_weights="gaussian"`.
@@ -293,6 +305,9 @@ plt.show()
 #
 # $BA x$ is a sum of $r$ terms. With more of them, each step changes the output more. One Adam step moves every entry of $B$ by
 # the learning rate. **Predict** how the size of the change grows with $r$:
+
+# %%
+my_guess = None  # how many times as large is the change at rank 256 as at rank 1?
 
 # %%
 generator, steps = torch.Generator().manual_seed(0), {}
@@ -333,6 +348,9 @@ plt.show()
 # Same budget, 18 million trainable parameters of GPT-3 [@hu2022lora, table 5]: one kind of matrix with rank 8, two with 4, four with 2.
 # **Predict** the best.
 
+# %%
+my_guess = ""  # for example "q v"
+
 # %% tags=["hide-input"]
 budget = tables.load("lora_budget_targets")
 budget["label"] = budget["targets"] + "\nr = " + budget["rank"].astype(str)
@@ -353,6 +371,9 @@ plt.show()
 # ### Which rank?
 #
 # Ranks and matrices on GPT-3 [@hu2022lora, table 6], drawn. **Predict:** is rank 64 better than rank 1?
+
+# %%
+my_guess = ""  # "yes" or "no"
 
 # %% tags=["hide-input"]
 ranks = tables.load("lora_rank_targets")
@@ -377,6 +398,9 @@ plt.show()
 #
 # Move the controls. **Predict** first: what makes the bar of LoRA high, the rank or the base?
 
+# %%
+my_guess = ""  # "rank" or "base"
+
 # %% tags=["skip"]
 def linear_shapes(name):
     """{own name of the matrices: (inputs, outputs, how many)} and the number of all parameters of a model."""
@@ -397,6 +421,7 @@ def linear_shapes(name):
 SHAPES = {name: linear_shapes(name) for name in ("course", "tinyllama", "llama-2-7b", "GPT-3 175B")}
 MATRICES = {"q": "q", "q v": "qv", "q k v o": "qkvo", "all linear": "qkvogud"}
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 4.5 / 8}  # nf4: a float32 scale for every 64 weights
+FULL = {"mixed precision": (2, 2, 12), "all bf16": (2, 2, 4), "all fp32": (4, 4, 8)}  # weights, gradients, Adam: bytes per parameter
 
 
 def trainable(name, matrices, rank):
@@ -404,13 +429,12 @@ def trainable(name, matrices, rank):
     return sum(n * rank * (k + d) for own, (k, d, n) in shapes.items() if own[0] in MATRICES[matrices])
 
 # %% tags=["hide-input"]
-def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
+def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16", full_fine_tuning="mixed precision"):
     total, trained = SHAPES[name][1], trainable(name, matrices, rank)
-    bytes_per_parameter = max(BYTES[base], 2)  # full fine-tuning needs floats
-    full = np.array([1, 1, 2]) * bytes_per_parameter * total / 1e9
+    full = np.array(FULL[full_fine_tuning]) * total / 1e9
     low = np.array([BYTES[base] * total + 4 * trained, 4 * trained, 8 * trained]) / 1e9
     fig, ax = plt.subplots(figsize=(9, 4))
-    for i, part in enumerate(("weights", "gradients", "Adam's averages")):
+    for i, part in enumerate(("weights", "gradients", "Adam's averages (mixed: and float32 weights)")):
         left = [full[:i].sum(), low[:i].sum()]
         ax.barh(["full", "LoRA"], [full[i], low[i]], left=left, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
     for gpu in tables.load("gpus").drop_duplicates("memory_gb").itertuples():
@@ -419,14 +443,15 @@ def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
     ax.set(title=f"{name}: {trained / 1e6:,.1f} million trained ({trained / total:.3%})", xlabel="GB while training, without activations (dashed: memory of common cards)", ylabel="")
     ax.set_ylabel("fine-tuning")
     ax.legend(loc="upper right")
-    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {bytes_per_parameter * total / 1e9:,.1f} GB")
+    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {full[0]:,.1f} GB")
+    print(f"full fine-tuning: {full.sum():,.0f} GB, {sum(FULL[full_fine_tuning])} bytes per parameter; LoRA: {low.sum():,.1f} GB")
 
 
 budget_of()
 plt.show()
 
 # %%
-widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES));
+widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES), full_fine_tuning=list(FULL));
 
 # %% [markdown]
 # Mostly the base: the adapter is small beside it. What LoRA removes are the gradients and Adam's averages.
@@ -659,6 +684,9 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # [@peft2026comparison]. **Predict:** with about 9 million trainable parameters, is the attention or the MLP the better place? How much
 # memory does LoRA save?
 
+# %%
+my_guess = {"place": "", "memory saved": None}  # "attention" or "MLP"; a share of that of full fine-tuning
+
 # %% tags=["hide-input"]
 scale = tables.load("lora_at_scale")
 share, low, high = zip(*(scoring.proportion(round(a * 1319), 1319) for a in scale["gsm8k_accuracy"]), strict=True)
@@ -720,7 +748,7 @@ except TypeError as error:
 # | rsLoRA [@kalajdzievski2023rank] | $\alpha/\sqrt r$ |
 # | LoRA+ [@hayou2024lora] | a larger learning rate for $B$ than for $A$ |
 # | AdaLoRA [@zhang2023adalora] | ranks shared out between matrices while training |
-# | PiSSA [@meng2024pissa] | begins with the first singular directions of $W$ |
+# | PiSSA [@meng2024pissa] | starts from the first singular directions of $W$ |
 # | DoRA [@liu2024dora] | learns the length of each column of $W$ apart from its direction |
 #
 # In PEFT rsLoRA, PiSSA and DoRA are one argument of `LoraConfig` each. LoRA+ is an optimizer. AdaLoRA has a configuration class

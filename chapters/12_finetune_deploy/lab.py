@@ -84,6 +84,9 @@ for name, texts in (("films", films["text"]), ("reviews", shops["text"])):
 # and keep a fifth for the test. What share of the test will the model have seen, with the answer? And what does that do to a classifier that knows nothing
 # but counts of characters?
 
+# %%
+my_guess = {"seen in training": None, "accuracy, shuffled": None, "accuracy, no leakage": None}  # three shares
+
 # %% tags=["exercise:split_texts"]
 def split_texts(texts, labels, test, seed=0):
     """Two lists of positions in `texts`, for training and for the test, with nothing in common.
@@ -174,8 +177,7 @@ from sklearn.pipeline import make_pipeline
 def mean_of(values, form=".3f"):
     """Mean of a column with its 95 % interval, as text: Wilson's for right or wrong, Student's t for other numbers."""
     values = np.asarray(values)
-    yes_or_no = values.dtype == bool or (values.dtype == float and np.isin(values, (0, 1)).all() and form[0] != "+")
-    spread = scoring.proportion(int(values.sum()), len(values)) if yes_or_no else scoring.mean(values)
+    spread = scoring.proportion(int(values.sum()), len(values)) if values.dtype == bool else scoring.mean(values)
     return "{:{f}} [{:{f}}, {:{f}}]".format(*spread, f=form)
 
 
@@ -565,6 +567,9 @@ print(repr(tokenizer.decode(english["train"]["rows"][0])))
 # %% [markdown]
 # **Predict:** what share will the model get right before it is trained, only by the two label words? (Chance is
 # near one half.) And after 240 sentences?
+
+# %%
+my_guess = {"before": None, "after": None}  # shares right
 
 # %% tags=["experiment"]
 WORDS = torch.tensor(label_ids(tokenizer, ENGLISH), device=model.device)
@@ -1177,6 +1182,9 @@ plt.show()
 # it wins by construction. A judge that neither has seen: *replace* the token by tokens drawn from other sentences, and take the mean fall.
 # **Predict** the six numbers, three for each judge.
 
+# %%
+my_guess = {"removed": [None, None, None], "replaced": [None, None, None]}  # nats: leave one out, gradient × input, random
+
 # %% tags=["experiment"]
 def gradient_times_input(ids, words):
     """(tokens,): how fast the log-odds of the likelier of two labels change with the scale of each token's embedding."""
@@ -1610,7 +1618,7 @@ def serving(folder):
         app = runpy.run_path(str(folder / "app.py"))  # it sees nothing of this notebook either
         page = app["interface"](*app["load_space"](folder, BASE))
         try:
-            yield page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)[1]
+            yield page.launch(inline=False, prevent_thread_lock=True, quiet=True, ssr_mode=False)[1]
         finally:
             page.close(verbose=False)
         return
@@ -1671,6 +1679,9 @@ print(*log, sep="\n")
 #
 # `label_logits` takes many rows, though. **Predict:** how many times as many texts per second does it classify in batches of 16? And what if
 # one text of the batch is ten times as long as the others?
+
+# %%
+my_guess = {"batch of 16": None, "with one long text": None}  # times as many texts per second
 
 # %% tags=["experiment"]
 lab.needs("split_texts", "encode", "fit")

