@@ -1123,8 +1123,11 @@ table.style.format("{:.0f}").set_caption("Directions that hold 90 % of the squar
 #
 # Your score is the share of all squares that your directions hold, divided by an upper limit that no choice can exceed. The grader
 # recomputes it on other changes and budgets, and asks for a mean of **at least 0.98**. How near to 1 do you get? Post your score.
+#
+# The next cell is folded; click it to read the code. `made_up_changes` gives you matrices to try; `parameters_of` and `squares_held` say what
+# your ranks cost and hold, and `upper_limit` what could be held at most.
 
-# %%
+# %% tags=["hide-input"]
 def made_up_changes(seed):
     """{name: change} of four small matrices: other shapes, sizes and singular values in each."""
     g = torch.Generator().manual_seed(seed)
@@ -1374,8 +1377,8 @@ def visible():
 # holds. Each way runs in a *process of its own*, or the memory of one would be counted for the next; while it trains, a thread
 # reads the memory.
 #
-# The next cell is folded; click it to read the code. `measure` loads the model, trains it for some steps, and prints the memory,
-# the time and the losses as JSON. "Activations" are counted too: PyTorch calls a hook for every tensor that it keeps for the
+# The next two cells are folded; click them to read the code. `measure` loads the model, trains it for some steps, and prints the memory,
+# the time and the losses as JSON; the cell after it starts it as a program of its own. "Activations" are counted too: PyTorch calls a hook for every tensor that it keeps for the
 # backward pass, and we add up those that are no parameters.
 
 # %% tags=["hide-input"]
@@ -1438,7 +1441,7 @@ def measure(name, kind, steps):
     counted = {**memory_bytes(model, optimizer), "activations": activations, "largest trained matrix": largest}
     print(json.dumps({**counted, "peak": peak[0] - before, "checkpoint": checkpoint, "seconds": seconds, "losses": losses}))
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("memory_bytes")
 program = f"import torch\n\n{inspect.getsource(memory_bytes)}\n\n{inspect.getsource(measure)}\n\n"
 WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on nf4 (QLoRA)"}
@@ -1585,9 +1588,10 @@ print("today: quantization_config=BitsAndBytesConfig(load_in_8bit=True), quantiz
 # And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the script's settings, its
 # `Trainer` and its collator, on the course model; and on bloomz-560m where a hub can be reached. Where none can, we make a small
 # BLOOM with random parameters: it has the same parts (one matrix for queries, keys and values, with a bias), so the script runs
-# line by line, and its loss says nothing but that it falls.
+# line by line, and its loss says nothing. (The next cell is folded: the script's configuration, `Trainer` and collator; and a question
+# to the hub.)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 def train_with_script(model, tokenizer, targets, steps):
     """The script's Trainer and settings; returns the losses of its steps and the model."""
     config = LoraConfig(**{**SCRIPT, "target_modules": targets}, task_type="CAUSAL_LM")

@@ -571,7 +571,11 @@ print(repr(tokenizer.decode(english["train"]["rows"][0])))
 # %%
 my_guess = {"before": None, "after": None}  # shares right
 
-# %% tags=["experiment"]
+# %% [markdown]
+# The next cell is folded. `predict` gives the log-probabilities of the label words under an adapter; `learn` makes a new adapter and trains
+# it with your `fit`.
+
+# %% tags=["experiment", "hide-input"]
 WORDS = torch.tensor(label_ids(tokenizer, ENGLISH), device=model.device)
 
 
@@ -637,7 +641,8 @@ plt.show()
 # ### Against `Trainer`
 #
 # The library's loop, on the same adapter, the same batches, with no cached layers. If the curves agree, you have not left
-# anything out.
+# anything out. The second of the next three cells is folded: it trains a new adapter with `Trainer`, puts the adapter back to where it
+# began, and trains it again with your `fit`.
 
 # %% tags=["experiment"]
 from torch.utils.data import DataLoader
@@ -661,7 +666,7 @@ class InOrder(Trainer):
     def get_train_dataloader(self):
         return DataLoader(range(8 * STEPS), batch_size=8, collate_fn=with_labels)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit")
 few = {key: value[: 8 * STEPS] for key, value in english["train"].items()}
 torch.manual_seed(0)
@@ -825,7 +830,8 @@ pd.DataFrame({part: [mean_of(rows["right"], ".2f"), len(rows)] for part, rows in
 # ## 5 · The same in Chinese
 #
 # Same model, same code, same label words. But first the cost in tokens. The tokenizer was trained on English text; what it has not
-# seen often it cuts into bytes, and a Chinese character is three bytes.
+# seen often it cuts into bytes, and a Chinese character is three bytes. (The cell after the next is folded: it does for Chinese what was
+# done for English, and counts pairs of characters beside it.)
 
 # %% tags=["experiment"]
 rows = []
@@ -840,7 +846,7 @@ columns = ["text", "tokens per character", "characters (median)", "tokens (media
 print([tokenizer.decode(i) for i in tokenizer("服务很好，下次还来！")["input_ids"]])
 pd.DataFrame(rows, columns=columns).set_index("text").round(2)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit")
 started = time.perf_counter()
 size = lab.budget(full=(200, 120), quick=(16, 12))
@@ -967,9 +973,10 @@ print(f"{'the base model, for all':<28}{base_mb:8.0f} MB")
 
 # %% [markdown]
 # Does it load where nobody has heard of this course? A fresh Python, plain `transformers` and `peft`. (With the quick budget the same program
-# runs in this process: to start another one takes longer than all the rest.)
+# runs in this process: to start another one takes longer than all the rest.) The next cell is folded: `PLAIN` is that program; the cell
+# compares what it says of a sentence with what this notebook says.
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit")
 PLAIN = """
 import json, sys, torch
@@ -1107,7 +1114,11 @@ def visible():
     first = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
     return [[list(pair) for pair in first], [list(pair) for pair in got], asked]
 
-# %%
+# %% [markdown]
+# The next cell is folded. `label_logits` runs rows of tokens through the model and gives the logits of the label words; `judge` uses your
+# `encode` and your `influence` to say what an adapter makes of a text, and which pieces decided.
+
+# %% tags=["hide-input"]
 LOCK = threading.Lock()  # one model, several users: one at a time
 
 
@@ -1178,14 +1189,15 @@ plt.show()
 # embedding of token $i$ by $1 + \epsilon$; how fast does the score change? That is $\nabla_{e_i} s \cdot e_i$.
 #
 # **Test the explanation before you ship it.** Each method names one token of a sentence, and a random draw names one too. Which
-# judge is fair? To *remove* the token and see how far the score falls is what "leave one out" has tried for all tokens: by that judge
-# it wins by construction. A judge that neither has seen: *replace* the token by tokens drawn from other sentences, and take the mean fall.
-# **Predict** the six numbers, three for each judge.
+# test is fair? To *remove* the token and see how far the score falls is what "leave one out" has tried for all tokens: by that test
+# it wins by construction. A test that neither method has seen: *replace* the token by tokens drawn from other sentences, and take the mean
+# fall. **Predict** the six numbers, three for each test. (The cell after your guess is folded: it names the tokens, removes them, and
+# replaces them.)
 
 # %%
 my_guess = {"removed": [None, None, None], "replaced": [None, None, None]}  # nats: leave one out, gradient × input, random
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 def gradient_times_input(ids, words):
     """(tokens,): how fast the log-odds of the likelier of two labels change with the scale of each token's embedding."""
     leaf = model.get_input_embeddings()(torch.tensor([ids], device=model.device)).detach().requires_grad_()
@@ -1225,7 +1237,7 @@ for change, falls in (("removed", pd.DataFrame(removed)), ("replaced", pd.DataFr
 print(f"rank correlation of the two methods {mean_of(agree, '+.2f')}")
 
 # %% [markdown]
-# Read the differences to the random token, by the second judge: an explanation whose interval contains 0 has shown nothing here. (Gradients
+# Read the differences to the random token, by the second test: an explanation whose interval contains 0 has shown nothing here. (Gradients
 # say what an infinitely small change does; another word is not a small change.) With so few sentences a small advantage cannot be
 # seen. The page uses the slower method, and keeps texts short.
 #
@@ -1314,9 +1326,10 @@ def visible():
 
 # %% [markdown]
 # The chat uses the base model with every adapter off. One token at a time: the lock is held for a step, not for an answer, so
-# that a classification may come between two words.
+# that a classification may come between two words. The next cell is folded: `next_token` makes one step, `reply` refuses what it must and
+# streams the rest through your `stream_text`.
 
-# %%
+# %% tags=["hide-input"]
 def next_token(model, ids, cache):
     """The likeliest next token after `ids` (1, n) under the bare base model, and the cache."""
     with LOCK, model.disable_adapter(), torch.inference_mode():
@@ -1706,8 +1719,11 @@ for size in lab.budget(full=(1, 4, 16), quick=(1, 4)):
 #
 # The score: your mean time, divided by that of a server that always takes what waits, up to 16; the mean over several machines. The grader
 # recomputes it with other traffic and other machines, and asks for **at most 0.40**. How low do you get? Post your score.
+#
+# The next cell is folded; click it to read the code. `traffic` draws arrivals and lengths, `machine` makes a `cost`, and `simulate` lets a
+# rule choose batches until every request is answered.
 
-# %%
+# %% tags=["hide-input"]
 MOST = 16  # texts in a batch
 
 
@@ -1843,9 +1859,10 @@ def check_visible(got, want):
 # the condition that nobody waits longer than twice the slowest of the usual server.)
 #
 # Now this machine. How well does $a + b\,n\,m$ describe it? And what would your rule change here, at a traffic that keeps a server of one text
-# at a time busy for 80 % of the time?
+# at a time busy for 80 % of the time? (The cell is folded: it measures batches of several sizes and lengths, fits $a$ and $b$, and simulates
+# three rules.)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit", "next_batch")
 word = english["train"]["rows"][0][0]
 measured = []

@@ -468,7 +468,7 @@ print(f"rank correlation {pd.Series(slow.numpy()).corr(pd.Series(cheap.numpy()),
 # that rather than to the missing word.
 #
 # An explanation is a claim, and can be tested: if it names a word, changing that word must change the answer more than changing
-# a random one. Choose a fair judge: if the judge *removes* the word, leaving one out wins by construction. Lab 12 *replaces* it.
+# a random one. Choose a fair test: a test that *removes* the word is won by leaving one out, by construction. Lab 12 *replaces* it.
 # (@adebayo2018sanity: some methods draw the same picture for a model with random weights.)
 
 # %% [markdown]
