@@ -726,8 +726,8 @@ def fit_full(task, seed, loss_of=Task.loss):
     return fit(layers, task, RATE["full"], seed, loss_of=loss_of)
 
 # %% [markdown]
-# **Predict** and write down three accuracies: of the model as it is, after full fine-tuning of the two layers (7.1 million
-# parameters), and with rank 4 on queries and values (15 thousand).
+# **Predict** and write down three accuracies: of the model as it is, after full fine-tuning of the two layers, and with rank 4 on queries
+# and values, which trains far fewer parameters.
 
 # %%
 my_guess = {"as it is": None, "full": None, "LoRA": None}  # accuracies
@@ -740,8 +740,9 @@ print("as it is         {:.2f} [{:.2f}, {:.2f}]".format(*interval(untuned)))
 full = {seed: fit_full(mood, seed) for seed in SEEDS}
 small = {seed: fit_lora(mood, CHOICES["q v"], 4, 16, seed) for seed in SEEDS}
 answers = {name: np.stack([mood.right(layers) for layers in runs.values()]) for name, runs in (("full", full), ("LoRA r 4", small))}
-for name, right in answers.items():
-    print(f"{name + ', seeds':<17}", *(f"{one.mean():.2f}" for one in right))
+for name, layers in (("full", full[0]), ("LoRA r 4", small[0])):
+    trained = sum(p.numel() for p in layers.parameters() if p.requires_grad)
+    print(f"{name + ', seeds':<17}", *(f"{one.mean():.2f}" for one in answers[name]), f"({trained:,} parameters trained)")
 
 
 def paired(name, first, second, more, less):
