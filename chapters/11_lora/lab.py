@@ -653,7 +653,7 @@ class Task:
         real = torch.arange(1, ids.shape[1], device=ids.device) <= (self.last[rows] - self.frame)[:, None]
         losses = F.cross_entropy(logits.transpose(1, 2).float(), wanted, reduction="none")
         if middle:
-            return losses[torch.arange(len(rows)), real.sum(1) // 2]
+            return losses[torch.arange(len(rows), device=ids.device), real.sum(1) // 2]
         return (losses * real).sum(1) / real.sum(1)
 
     def test_rows(self):
