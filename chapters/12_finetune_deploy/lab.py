@@ -1406,7 +1406,7 @@ def learn_to_stop(things, length, epochs, size=4, rate=2e-3):
 # %% tags=["experiment"]
 lab.needs("fit")
 things = [thing.strip() for thing in THINGS.split(",")]
-held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=64, quick=4)
+held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=48, quick=4)
 if tokenizer.chat_template:
     curve = learn_to_stop(things[: lab.budget(full=24, quick=4)], LENGTH, epochs=lab.budget(full=4, quick=1))
     long, short = answers(held_out, LENGTH), answers(held_out, LENGTH, "chat")
