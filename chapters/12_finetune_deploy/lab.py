@@ -1406,9 +1406,9 @@ def learn_to_stop(things, length, epochs, size=4, rate=2e-3):
 # %% tags=["experiment"]
 lab.needs("fit")
 things = [thing.strip() for thing in THINGS.split(",")]
-held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=48, quick=4)
+held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=40, quick=4)
 if tokenizer.chat_template:
-    curve = learn_to_stop(things[: lab.budget(full=24, quick=4)], LENGTH, epochs=lab.budget(full=4, quick=1))
+    curve = learn_to_stop(things[: lab.budget(full=20, quick=4)], LENGTH, epochs=lab.budget(full=4, quick=1))
     long, short = answers(held_out, LENGTH), answers(held_out, LENGTH, "chat")
     print(f"loss {curve[0]:.2f} → {curve[-1]:.2f}; tokens per answer, at most {LENGTH}, on {len(held_out)} other questions:")
     print(f"  base {mean_of(list(map(len, long)), '.1f')}, adapter {mean_of(list(map(len, short)), '.1f')}")
@@ -1418,8 +1418,8 @@ else:
     print(f"{MODEL} has no chat template: nobody trained it to chat, and the page will say so")
 
 # %% [markdown]
-# Shorter, and of the same quality as the first sentence was before: it has learnt *when to stop*, and nothing about rain. (Whether an answer
-# is true is another test, which we have not made.)
+# What it has learnt is *when to stop*. It has learnt nothing about the things themselves: read the answers, and ask of each whether it is
+# true. (Whether answers are true is another test, which we have not made.)
 #
 # The page's chat uses this adapter. One token at a time: the lock is held for a step, not for an answer, so
 # that a classification may come between two words. The next cell is folded: `next_token` makes one step, `reply` refuses what it must and
@@ -1475,10 +1475,16 @@ if shown:
     inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
     whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
     assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    print(shown[-1][1])
+    print("adapter:", shown[-1][1])
+    with tuned.disable_adapter():
+        whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
+    print("base:   ", tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
 # %% [markdown]
-# The same words as `generate`'s. (`transformers` has `TextIteratorStreamer` for this; it needs a second thread, which goes on
+# The streamed words are the same as `generate`'s. Compare them with the base model's: this question is of another kind than those that the
+# adapter learnt from, and it may answer in their manner all the same. Before you ship a model, test it on what people will really ask.
+#
+# (`transformers` has `TextIteratorStreamer` for streaming; it needs a second thread, which goes on
 # generating when the reader has closed the page. A generator just stops.)
 #
 # ## 10 · The page
