@@ -174,7 +174,7 @@ def _literal(value: Any) -> str | None:
 
 
 def _place(name: str, value: Any) -> tuple[str, str] | None:
-    """(module, name there) of something that was imported: the shortest path that leads to it."""
+    """(module, name there) of something that was imported: the shortest path that leads to it, in its own package."""
     if value is _ABSENT:
         return None
     names = dict.fromkeys([name, getattr(value, "__name__", name)])
@@ -185,7 +185,9 @@ def _place(name: str, value: Any) -> tuple[str, str] | None:
         if isinstance(module, ModuleType) and path != "__main__" and vars(module).get(own, _ABSENT) is value
     ]
     public = [place for place in found if not any(part.startswith("_") for part in place[0].split("."))] or found
-    return min(public, key=lambda place: (place[0].count("."), len(place[0]), place[0]), default=None)
+    home = str(getattr(value, "__module__", "")).split(".")[0]  # others may have imported it, too
+    own_package = [place for place in public if place[0].split(".")[0] == home] or public
+    return min(own_package, key=lambda place: (place[0].count("."), len(place[0]), place[0]), default=None)
 
 
 def _submodules(source: str, name: str, module: ModuleType) -> set[str]:

@@ -8,6 +8,7 @@ import sys
 import textwrap
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -215,6 +216,15 @@ def test_the_end_of_the_program_keeps_its_names() -> None:
     names = notebook("def main():\n    return 1\n\ndef answer(text):\n    return main()\n")
     with pytest.raises(programs.NotCarried, match="`main`"):
         programs.program(HEAD, [names["answer"]], "def main():\n    pass\n")
+
+
+def test_a_name_is_imported_from_its_own_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another module, of a shorter name, has imported it, too: nobody else need have that module."""
+    names = notebook("from fractions import Fraction\n\n\ndef answer(text):\n    return str(Fraction(text))\n")
+    other = ModuleType("a")
+    other.Fraction = names["Fraction"]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "a", other)
+    assert "from fractions import Fraction\n" in programs.program(HEAD, [names["answer"]], TAIL)
 
 
 def test_imports_stand_below_the_docstring() -> None:
