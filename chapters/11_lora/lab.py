@@ -30,6 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -833,12 +834,12 @@ for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o")
 # %% [markdown]
 # Compare the lines `q → v` and `v → q v`. The first changes the matrix and not their number; it even trains *fewer* parameters, because
 # $W_v$ has fewer outputs in this model. The second adds a kind of matrix. If the first gains and of the second we cannot tell, then it
-# is $W_v$ that helps, not the number of kinds. In the paper's table 5, too, $W_v$ alone is better than $W_q$ alone on WikiSQL.
+# is $W_v$ that helps, not that there are two kinds. (The last line adds two more kinds, but twice the trainable parameters, too.) In the paper's table 5, too, $W_v$ alone is better than $W_q$ alone on WikiSQL.
 #
 # ### Was the learning rate fair to each rank?
 #
-# All runs above had one learning rate. The paper's $\alpha/r$ is meant to make that fair. Check it: three rates, the lowest and the
-# highest rank, $W_q$ and $W_v$. **Predict:** does the larger rank want a smaller rate?
+# All runs above had one learning rate. The paper's $\alpha/r$ is meant to make that fair. Check it: that rate, three and nine times as much,
+# for the lowest and the highest rank, $W_q$ and $W_v$. **Predict:** does the larger rank want a smaller rate?
 
 # %%
 my_guess = ""  # "yes" or "no"
@@ -847,7 +848,7 @@ my_guess = ""  # "yes" or "no"
 lab.needs("lora_linear", "inject")
 runs = []
 for r in RANKS:
-    for rate in lab.budget(full=(RATE["lora"] / 3, RATE["lora"] * 3), quick=(RATE["lora"] * 3,)):
+    for rate in lab.budget(full=(RATE["lora"] * 3, RATE["lora"] * 9), quick=(RATE["lora"] * 3,)):
         for seed in SEEDS:
             right = mood.right(fit_lora(mood, CHOICES["q v"], r, 16, seed, rate))
             runs.append({"rank": r, "rate": rate, "seed": seed, "right": right, "accuracy": right.mean()})
@@ -861,7 +862,7 @@ fair.groupby(["rank", "rate"])["accuracy"].agg(["mean", "min", "max"]).style.for
 
 # %% [markdown]
 # The last line compares the two ranks again, each at its own best rate. (Both rates were chosen on the test sentences, which flatters
-# both ranks alike.)
+# both ranks alike. If the best rate is the largest of the three, a still larger one may be better.)
 #
 # ### α: usually 1?
 #
@@ -1055,7 +1056,7 @@ frame.rename_axis("directions").T.style.format("{:.2f}")
 
 # %% [markdown]
 # The table answers the first question: compare its column for 8 directions with a tenth. The lines above it answer the second: see from
-# which rank on the cut no longer costs accuracy that we could tell.
+# which rank on the cut costs little accuracy, or none that we could tell. (One of five intervals may miss 0 by chance.)
 #
 # But this experiment could hardly have come out otherwise. The task has two labels and a loss at one place of each sentence, so the
 # gradients of all examples point in few directions, and a low rank is nearly built in.
@@ -1284,7 +1285,7 @@ lab.needs("lora_linear", "inject", "extract_lora", "share_ranks")
 rows = {}
 with torch.no_grad():
     start = next_token(mood, base_layers, learnt_on).item()
-    for seed, layers in wide.items():
+    for seed, layers in list(wide.items())[:2]:
         deltas = {path: change(layers, path) for path in linears}
         choices = {"rank 8 everywhere": everywhere(8)}
         choices["shared out"] = share_ranks(deltas, parameters_of(deltas, choices["rank 8 everywhere"]))
@@ -1296,8 +1297,8 @@ print({path: rank for path, rank in choices["shared out"].items() if path.starts
 pd.DataFrame(rows).T.rename_axis(["seed", "ranks"]).style.format("{:.3f}")
 
 # %% [markdown]
-# The first column must be larger for the shared-out ranks: that is what you maximized. The second need not be: squares of weights are not
-# loss. @zhang2023adalora (*AdaLoRA*) share ranks out while training, and therefore rank the directions by what they do to the loss.
+# The first column must be larger for the shared-out ranks: that is what you maximized. By how much depends on how unlike the matrices'
+# changes are. The second need not be larger: squares of weights are not loss. @zhang2023adalora (*AdaLoRA*) share ranks out while training, and therefore rank the directions by what they do to the loss.
 #
 # ## 7 · Memory
 #
@@ -1387,7 +1388,7 @@ def visible():
 # reads the memory.
 #
 # The next two cells are folded; click them to read the code. `measure` loads the model, trains it for some steps, and prints the memory,
-# the time and the losses as JSON; the cell after it starts it as a program of its own. "Activations" are counted too: PyTorch calls a hook for every tensor that it keeps for the
+# and the losses as JSON; the cell after it starts it as a program of its own. "Activations" are counted too: PyTorch calls a hook for every tensor that it keeps for the
 # backward pass, and we add up those that are no parameters.
 
 # %% tags=["hide-input"]
@@ -1396,7 +1397,6 @@ def measure(name, kind, steps):
     import json
     import tempfile
     import threading
-    import time
     from pathlib import Path
 
     import psutil
@@ -1434,21 +1434,20 @@ def measure(name, kind, steps):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    started, losses = time.perf_counter(), []
+    losses = []
     for _ in range(steps):
         loss = model(**batch, labels=batch["input_ids"]).loss
         losses.append(loss.item())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    seconds = (time.perf_counter() - started) / steps
     done.set()
     watcher.join()
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         checkpoint = sum(file.stat().st_size for file in Path(folder).glob("*.safetensors"))
     counted = {**memory_bytes(model, optimizer), "activations": activations, "largest trained matrix": largest}
-    print(json.dumps({**counted, "peak": peak[0] - before, "checkpoint": checkpoint, "seconds": seconds, "losses": losses}))
+    print(json.dumps({**counted, "peak": peak[0] - before, "checkpoint": checkpoint, "losses": losses}))
 
 # %% tags=["experiment", "hide-input"]
 lab.needs("memory_bytes")
@@ -1484,13 +1483,15 @@ def last_line(program):
 lab.needs("memory_bytes")
 found = {}
 kinds = [kind for kind in lab.budget(full=tuple(WAYS), quick=("lora",)) if possible(kind)]
-for kind in tqdm(kinds, desc="one process each", leave=False):
-    found[kind] = json.loads(last_line(f"{program}measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})"))
+with ThreadPoolExecutor(max_workers=2) as pool:
+    for some in (kinds[:1], kinds[1:]):  # the largest alone, then two at a time: a process's memory is its own
+        calls = [f"{program}measure({MODEL!r}, {kind!r}, {lab.budget(full=2, quick=1)})" for kind in some]
+        found |= {kind: json.loads(line) for kind, line in zip(some, pool.map(last_line, calls), strict=True)}
 held = pd.DataFrame(found).T.rename(index=WAYS)
 parts = ["frozen", "trained", "gradients", "optimizer", "activations", "peak", "largest trained matrix", "checkpoint"]
 shown = held[parts].astype(float) / 1e6
 shown.insert(6, "peak minus all of these", shown["peak"] - shown[parts[:5]].sum(axis=1))
-shown.assign(**{"seconds per step": held["seconds"].astype(float)}).style.format("{:.1f}").set_caption("MB, and seconds")
+shown.style.format("{:.1f}").set_caption("MB")
 
 # %% tags=["experiment"]
 lab.needs("memory_bytes")
@@ -1631,7 +1632,7 @@ def hub_has(name):
     return True
 
 # %% tags=["experiment"]
-STEPS = lab.budget(full=6, quick=1)
+STEPS = lab.budget(full=4, quick=1)
 losses, tuned = train_with_script(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
 print(f"{MODEL} model, loss of each step:", np.round(losses, 2).tolist())
 tuned.print_trainable_parameters()
@@ -1862,7 +1863,9 @@ print(f"full minus LoRA    {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
 # %% [markdown]
 # One item is one question, its value the mean over the seeds. A negative change says that the layers predict questions *better* after the
 # moods: then nothing was forgotten of what this loss measures. And this compares the two as we trained them, one learning rate each; at
-# another rate, or at equal accuracy, the order may change: see section 11.
+# another rate, or at equal accuracy, the order may change: see section 11. If LoRA forgot *more* here, that does not refute the paper, which
+# trains whole models on many tokens of code and mathematics: our loss has one place in each sentence, and LoRA's learning rate is 20 times as
+# large. It says that "LoRA forgets less" is a claim about a way of training, too.
 #
 # ### Served together
 #
