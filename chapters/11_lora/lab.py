@@ -806,7 +806,7 @@ for ax in axes:
     ax.set(xlabel="rank r", xscale="log", xticks=(1, 4, 16, 64), xticklabels=(1, 4, 16, 64))
     ax.minorticks_off()
 axes[0].legend(loc="center right", title="matrices")
-axes[1].text(1, 100 * full_accuracy + 0.3, "full fine-tuning", fontsize=11, color="dimgrey")
+axes[1].text(8, 100 * full_accuracy, "full fine-tuning", fontsize=11, color="dimgrey", ha="center", va="center", backgroundcolor="white")
 plt.show()
 
 # %% [markdown]
