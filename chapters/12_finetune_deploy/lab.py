@@ -1329,7 +1329,7 @@ def visible():
 my_guess = {"before": None, "after": None}  # tokens
 
 # %% [markdown]
-# The next cell is folded. `answers` generates for several questions at once; `first_sentence` cuts; the rest is what `learn` did, with a loss
+# The next two cells are folded. `answers` generates for several questions at once; `first_sentence` cuts; the rest is what `learn` did, with a loss
 # at every token of the answer.
 
 # %% tags=["experiment", "hide-input"]
@@ -1361,7 +1361,7 @@ def first_sentence(ids):
     """The shortest beginning that ends with a full stop, or nothing."""
     return next((ids[: i + 1] for i in range(len(ids)) if tokenizer.decode(ids[: i + 1]).endswith(".")), [])
 
-
+# %% tags=["experiment", "hide-input"]
 def learn_to_stop(things, length, epochs, size=4, rate=2e-3):
     """The adapter "chat"; returns its losses."""
     examples = [(asked_of(thing), first_sentence(ids)) for thing, ids in zip(things, answers(things, length), strict=True)]
@@ -1805,7 +1805,7 @@ for size in lab.budget(full=(1, 4, 16), quick=(1, 4)):
 # The score: your mean time, divided by that of a server that always takes what waits, up to 16; the mean over several machines. The grader
 # recomputes it with other traffic and other machines, and asks for **at most 0.40**. How low do you get? Post your score.
 #
-# The next cell is folded; click it to read the code. `traffic` draws arrivals and lengths, `machine` makes a `cost`, and `simulate` lets a
+# The next two cells are folded; click them to read the code. `traffic` draws arrivals and lengths, `machine` makes a `cost`, and `simulate` lets a
 # rule choose batches until every request is answered.
 
 # %% tags=["hide-input"]
@@ -1825,6 +1825,9 @@ def machine(fixed, per_token):
     return lambda lengths: fixed + per_token * len(lengths) * max(lengths)
 
 
+MACHINES = {"CPU": (1, 4.5, 0.02, 0.005), "GPU": (2, 60, 0.05, 0.0003), "between": (3, 8, 0.1, 0.003)}  # seed, per second, a, b
+
+# %% tags=["hide-input"]
 def simulate(policy, requests, cost):
     """(seconds from arrival to answer of each request, the batches): the server never waits while somebody is there."""
     waiting, batches, took, now, come = [], [], [0.0] * len(requests), 0.0, 0
@@ -1848,8 +1851,6 @@ def simulate(policy, requests, cost):
 def all_that_wait(lengths, waited, cost):
     return list(range(min(MOST, len(lengths))))
 
-
-MACHINES = {"CPU": (1, 4.5, 0.02, 0.005), "GPU": (2, 60, 0.05, 0.0003), "between": (3, 8, 0.1, 0.003)}  # seed, per second, a, b
 
 # %% tags=["exercise:next_batch"]
 def next_batch(lengths, waited, cost):
