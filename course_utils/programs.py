@@ -12,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -30,7 +31,8 @@ def program(head: str, functions: Sequence[Callable[..., Any]], tail: str = "") 
 
     What a function uses and neither it nor `head` makes is looked up where the function was written. Its own helper
     functions and classes are copied, with what *they* use; of modules, and of what comes from a module, the import is
-    written below the docstring of `head`; numbers, strings, patterns, and lists or dicts of these become assignments.
+    put among the first of `head`, in the usual order; numbers, strings, patterns, and lists or dicts of these become
+    assignments.
 
     Args:
         head: the program's beginning, as source: a docstring and imports.
@@ -50,12 +52,7 @@ def program(head: str, functions: Sequence[Callable[..., Any]], tail: str = "") 
             f"The program cannot be made of these functions:\n{listed}\nGive such a thing to the function as an argument, "
             "make it inside the function, or import it from a package that others can install."
         )
-    lines = head.strip("\n").split("\n")
-    first = ast.parse(head).body[:1]
-    documented = first and isinstance(first[0], ast.Expr) and isinstance(first[0].value, ast.Constant)
-    at = (first[0].end_lineno or 0) if documented else 0
-    imports = sorted(parts.imports)
-    top = "\n".join([*lines[:at], *([""] if at and imports else []), *imports, *lines[at:]])
+    top = _with_imports(head.strip("\n"), parts.imports)
     return "\n\n".join([top, *parts.made, tail.strip("\n")]).rstrip() + "\n"
 
 
@@ -110,6 +107,33 @@ class _Parts:
             if isinstance(module := around.get(used), ModuleType) and f"import {used}" in self.imports:
                 self.imports |= {f"import {part}" for part in _submodules(source, used, module)}
         self.made.append(source)
+
+
+def _with_imports(head: str, more: set[str]) -> str:
+    """`head` with more imports among its first ones: the standard library's, then others; whole modules before names."""
+    if not more:
+        return head
+    body, lines = ast.parse(head).body, head.split("\n")
+    documented = body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+    first = list(takewhile(lambda node: isinstance(node, ast.Import | ast.ImportFrom), body[bool(documented) :]))
+    after_text = (body[0].end_lineno or 0) if documented else 0
+    start, end = (first[0].lineno - 1, first[-1].end_lineno) if first else (after_text, after_text)
+    whole: set[str] = set()
+    members: dict[str, set[str]] = {}
+    for node in [*first, *(ast.parse(line).body[0] for line in more)]:
+        if isinstance(node, ast.Import):
+            whole |= {ast.unparse(ast.Import([alias])) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            members.setdefault("." * node.level + (node.module or ""), set()).update(map(ast.unparse, node.names))
+    sections: dict[bool, list[str]] = {False: [], True: []}  # is it another's than Python's?
+    for line in sorted(whole, key=str.lower):
+        sections[line.split()[1].split(".")[0] not in sys.stdlib_module_names].append(line)
+    for module, names in sorted(members.items(), key=lambda item: item[0].lower()):
+        line = f"from {module} import {', '.join(sorted(names, key=str.lower))}"
+        sections[module.split(".")[0] not in sys.stdlib_module_names].append(line)
+    block = "\n\n".join("\n".join(section) for section in sections.values() if section).split("\n")
+    gap = [""] if after_text and not first else []
+    return "\n".join([*lines[:start], *gap, *block, *lines[end:]])
 
 
 def _made_by(source: str) -> set[str]:

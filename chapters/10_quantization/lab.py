@@ -706,9 +706,6 @@ for name, back in (
 # histograms: of a layer's weights, and of their errors.
 
 # %% tags=["experiment", "hide-input"]
-lab.needs("absmax", "zero_point", "blockwise", "nf4")
-
-
 def int4_blocks(w, block):
     """Four bits, evenly spaced: fifteen levels, a scale per block."""
     blocks = w.reshape(-1, block)

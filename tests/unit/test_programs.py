@@ -227,7 +227,12 @@ def test_a_name_is_imported_from_its_own_package(monkeypatch: pytest.MonkeyPatch
     assert "from fractions import Fraction\n" in programs.program(HEAD, [names["answer"]], TAIL)
 
 
-def test_imports_stand_below_the_docstring() -> None:
-    names = notebook("import zlib\n\ndef answer(text):\n    return zlib\n")
-    assert programs.program(HEAD, [names["answer"]]).splitlines()[:4] == ['"""Says something."""', "", "import zlib", ""]
-    assert programs.program("x = 1", [names["answer"]]).splitlines()[:2] == ["import zlib", "x = 1"]
+def test_imports_stand_among_the_first_in_the_usual_order() -> None:
+    source = "import torch\nimport zlib\nfrom dataclasses import field\n\ndef answer(text):\n    return zlib, field, torch\n"
+    names = notebook(source)
+    head = '"""Says something."""\n\nimport json\nfrom dataclasses import dataclass\n\nLIMIT = 3\n'
+    want = ["import json", "import zlib", "from dataclasses import dataclass, field", "", "import torch", "", "LIMIT = 3"]
+    assert programs.program(head, [names["answer"]]).splitlines()[:9] == ['"""Says something."""', "", *want]
+    assert programs.program("x = 1", [notebook("import zlib\n\ndef answer(text):\n    return zlib\n")["answer"]]).startswith(
+        "import zlib\nx = 1\n"
+    )
