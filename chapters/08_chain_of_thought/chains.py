@@ -57,8 +57,8 @@ def rows(names: dict[str, Any], part: int) -> list[dict[str, Any]]:
     )
     return [
         dict(
-            part=part, problem=number, steps=problem["steps"], question=problem["question"], answer=problem["answer"],
-            text=texts[i * CHAINS + j].strip(), source=SOURCE,
+            part=part, problem=number, sample=j, steps=problem["steps"], question=problem["question"],
+            answer=problem["answer"], text=texts[i * CHAINS + j].strip(), source=SOURCE,
         )
         for i, (number, problem) in enumerate(chosen)
         for j in range(CHAINS)
@@ -76,8 +76,8 @@ def digit_rows(names: dict[str, Any], model: Any, steps: int) -> list[dict[str, 
     answers = names["running"](*problem)[:, -1].tolist()
     return [
         dict(
-            steps=steps, problem=steps * 1000 + i // CHAINS, question=names["show"](question), answer=answers[i // CHAINS],
-            text=re.sub(r"(!.).*", r"\1", names["show"](text)), source=SOURCE,
+            steps=steps, problem=steps * 1000 + i // CHAINS, sample=i % CHAINS, question=names["show"](question),
+            answer=answers[i // CHAINS], text=re.sub(r"(!.).*", r"\1", names["show"](text)), source=SOURCE,
         )
         for i, (question, text) in enumerate(zip(ids[:, :given].tolist(), new.tolist(), strict=True))
     ]  # fmt: skip
