@@ -1321,18 +1321,15 @@ def visible():
     return [list(pair) for pair in chosen(best_of, samples[samples["problem"] % 2 == 0])]
 
 
-def right_in(got, want):
-    assert len(got) == len(want)
-    return sum(answer == truth for (answer, _), (_, truth) in zip(got, want, strict=True)) / len(want)
-
-
 def check(got, want):
-    assert got["nothing"] in (0, 1)
-    assert right_in(got["answers"], want["answers"]) >= 0.82
+    assert got["nothing"] in (0, 1) and len(got["answers"]) == len(want["answers"])
+    right = [answer == truth for (answer, _), (_, truth) in zip(got["answers"], want["answers"], strict=True)]
+    assert sum(right) >= 0.82 * len(right)
 
 
 def check_visible(got, want):
-    assert right_in(got, want) >= 0.89
+    assert len(got) == len(want)
+    assert sum(answer == truth for (answer, _), (_, truth) in zip(got, want, strict=True)) >= 0.89 * len(want)
 
 # %% [markdown]
 # Problems of *six* steps are longer than the model's training; there only about a tenth of the drawn chains has the right answer.
