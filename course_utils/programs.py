@@ -165,7 +165,7 @@ def _source(name: str, value: Any) -> str | None:
     try:
         source = _class_source(plain) if isinstance(plain, type) else inspect.getsource(plain)
         tree = ast.parse(source := textwrap.dedent(source))
-    except (OSError, SyntaxError, TypeError):
+    except (OSError, SyntaxError, TypeError):  # it has no source of its own: a program imports it, or it is refused
         return None
     node = tree.body[0]
     defines = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name
@@ -177,7 +177,7 @@ def _class_source(value: type) -> str:
     """A class of a notebook has no file: it is looked for in the cells, the last one that was run first."""
     cells = [entry[2] for entry in linecache.cache.values() if len(entry) == 4 and entry[1] is None]
     for lines in reversed(cells):
-        with suppress(SyntaxError):
+        with suppress(SyntaxError):  # a cell with IPython's own signs: no class of a program is made there
             for node in ast.parse("".join(lines)).body:
                 if isinstance(node, ast.ClassDef) and node.name == value.__name__:
                     first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
@@ -192,7 +192,7 @@ def _literal(value: Any) -> str | None:
     text = repr(value)
     try:
         same = ast.literal_eval(text) == value
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # its text is no constant
         return None
     return text if same is True else None
 
