@@ -16,7 +16,7 @@ import torch
 
 from course_utils import load_model
 from courseware import resumable_table
-from courseware.chapters import ROOT, tags
+from courseware.chapters import ROOT
 
 SOURCE = "this course: chapters/06_in_context_learning/odds.py"
 TABLE = ROOT / "course_utils" / "csv" / "few_shot_odds.csv"
@@ -27,11 +27,7 @@ RUNS = [(f"{shots} shots, draw {draw}",) for shots in SHOTS for draw in DRAWS]
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size, and the model."""
     os.environ["COURSE_BUDGET"] = "full"
-
-    def also(cell: Any) -> bool:
-        return resumable_table.imports(cell) and "ladder" not in tags(cell)
-
-    names = resumable_table.lab_names(__file__, {}, also)
+    names = resumable_table.lab_names(__file__, {}, resumable_table.imports)
     names["model"], names["tokenizer"] = load_model(device="cpu", precision="fp32")
     return names
 
