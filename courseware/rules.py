@@ -16,7 +16,7 @@ from nbformat import NotebookNode
 
 from . import build, cell_names, references
 from .chapters import PLAIN_TAGS, ROLES, ROOT, Chapter, ChapterError, cells_of, exercises, first_lines, read, role, tags
-from .grading.verdict import OUTSIDE
+from .grading.verdict import split
 
 EXERCISES = (5, 8)
 MUTANTS = 3  # for each exercise
@@ -158,10 +158,8 @@ def _hidden_without(chapter: Chapter) -> Iterator[str]:
             for function in ("probe", "visible"):
                 if function not in made:
                     yield f"{at(0)}: the hidden test of {cell_role.exercise} has no function {function}()"
-            body = ast.parse(cell_names.python(cell.source)).body
-            judges = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in OUTSIDE]
-            used = cell_names.names_of("\n\n".join(map(ast.unparse, judges)))
-            for name in sorted((used.needs | used.later) & (made - set(OUTSIDE))):
+            inside, outside = map(cell_names.names_of, split(cell_names.python(cell.source)))
+            for name in sorted((outside.needs | outside.later) & inside.makes):
                 yield (
                     f"{at(0)}: check() of the hidden test of {cell_role.exercise} uses {name}, which stands beside it; "
                     "the grader calls check() where the rest of the cell is not"
