@@ -1134,7 +1134,7 @@ def verdict(low, high):
 # fact. They are there because a model that only ever says yes and no forgets how to say anything else.
 
 # %% tags=["experiment"]
-SEED, WRITTEN, JUDGED = 0, lab.budget(full=24, quick=2), lab.budget(full=40, quick=2)
+SEED, WRITTEN, JUDGED = 0, lab.budget(full=12, quick=2), lab.budget(full=40, quick=2)
 TRAIN = lab.budget(full=512, quick=16)
 some = vitaminc.select(range(lab.budget(full=len(vitaminc), quick=4000)))
 by_label = {label: [] for label in LABELS.values()}
