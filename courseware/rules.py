@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 
 from . import build, cell_names, references
 from .chapters import PLAIN_TAGS, ROLES, ROOT, Chapter, ChapterError, cells_of, exercises, first_lines, read, role, tags
+from .grading.verdict import split
 
 EXERCISES = (5, 8)
 MUTANTS = 3  # for each exercise
@@ -146,7 +147,10 @@ def _missing_names(path: Path) -> Iterator[str]:
 
 
 def _hidden_without(chapter: Chapter) -> Iterator[str]:
-    """The grader asks each hidden test for what the answer gives, in its own cases and in those of the visible tests."""
+    """The grader asks each hidden test for what the answer gives, in its own cases and in those of the visible tests.
+
+    It judges outside of the box, where of the cell there is check() only.
+    """
     for cell, at in _cells(chapter.lab_source):
         cell_role = role(cell)
         if cell_role and cell_role.kind == "hidden":
@@ -154,6 +158,12 @@ def _hidden_without(chapter: Chapter) -> Iterator[str]:
             for function in ("probe", "visible"):
                 if function not in made:
                     yield f"{at(0)}: the hidden test of {cell_role.exercise} has no function {function}()"
+            inside, outside = map(cell_names.names_of, split(cell_names.python(cell.source)))
+            for name in sorted((outside.needs | outside.later) & inside.makes):
+                yield (
+                    f"{at(0)}: check() of the hidden test of {cell_role.exercise} uses {name}, which stands beside it; "
+                    "the grader calls check() where the rest of the cell is not"
+                )
 
 
 def _mutants_astray(chapter: Chapter) -> Iterator[str]:

@@ -34,6 +34,19 @@ def pytest_report_header() -> str:
     return f"not tested on Windows: tests/{', tests/'.join(LINUX_ONLY)}, which need Linux or macOS" if LINUX_ONLY else ""
 
 
+_BUDGET = os.environ.get("COURSE_BUDGET")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def budget_as_it_was() -> Iterator[None]:
+    """A chapter's command that makes tables asks for full size: the notebooks that this process runs next shall not."""
+    yield
+    if _BUDGET is None:
+        os.environ.pop("COURSE_BUDGET", None)
+    else:
+        os.environ["COURSE_BUDGET"] = _BUDGET
+
+
 @pytest.fixture(scope="session")
 def course_folder() -> Path:
     """The course model's checkpoint, fetched and converted when it is not in the cache yet."""

@@ -776,7 +776,7 @@ def conversation(row, system="You follow instructions."):
 # %% tags=["experiment"]
 lab.needs("nli_templates", "to_instructions", "chat_text", "answer_labels", "pack")
 ROOM = 512
-rows = [conversation(row) for row in to_instructions(nli[: lab.budget(full=400, quick=40)], nli_templates())]
+rows = [conversation(row) for row in to_instructions(nli[: lab.budget(full=400, quick=16)], nli_templates())]
 lengths = [len(row["ids"]) for row in rows]
 packed = pack(lengths, ROOM)
 batches = [lengths[i : i + 8] for i in range(0, len(lengths), 8)]
@@ -1134,8 +1134,8 @@ def verdict(low, high):
 # fact. They are there because a model that only ever says yes and no forgets how to say anything else.
 
 # %% tags=["experiment"]
-SEED, WRITTEN, JUDGED = 0, lab.budget(full=24, quick=3), lab.budget(full=50, quick=4)
-TRAIN = lab.budget(full=512, quick=32)
+SEED, WRITTEN, JUDGED = 0, lab.budget(full=12, quick=2), lab.budget(full=40, quick=2)
+TRAIN = lab.budget(full=512, quick=16)
 some = vitaminc.select(range(lab.budget(full=len(vitaminc), quick=4000)))
 by_label = {label: [] for label in LABELS.values()}
 for example in (example_of(row) for row in some if len(row["input"]) < 160):
@@ -1191,8 +1191,8 @@ FACT = ("natural_instructions/subtask041_qasc_answer_generation", "{} Answer wit
 train = to_instructions(NLI[JUDGED : JUDGED + TRAIN // 4], nli_templates())
 train += to_instructions(SENTIMENT[JUDGED : JUDGED + TRAIN // 2], ASK_SENTIMENT)
 train += free(*QUESTION, 50, TRAIN // 8) + free(*FACT, 50, TRAIN // 8)
-held_out = [row for name in ("seen wording", "sentiment") for row in TESTS[name][:12]]
-held_out += free(*QUESTION, 0, 4) + free(*FACT, 0, 4)
+held_out = [row for name in ("seen wording", "sentiment") for row in TESTS[name][: lab.budget(full=12, quick=2)]]
+held_out += free(*QUESTION, 0, lab.budget(full=4, quick=1)) + free(*FACT, 0, lab.budget(full=4, quick=1))
 learnt, kept_back = [conversation(row) for row in train], [conversation(row) for row in held_out]
 print(f"{len(train)} conversations, {sum(len(r['ids']) for r in learnt)} tokens,", end=" ")
 print(f"{sum(label != -100 for r in learnt for label in r['labels'])} of them answers; {len(kept_back)} kept back")
@@ -1264,7 +1264,7 @@ before.groupby("test", sort=False).nth([0, WRITTEN // 2]).set_index("test")
 # holds the right word.
 
 # %% tags=["experiment"]
-general = [r for r in data.bigbench("general_knowledge") if len(r["input"]) < 60][: lab.budget(full=40, quick=3)]
+general = [r for r in data.bigbench("general_knowledge") if len(r["input"]) < 60][: lab.budget(full=40, quick=2)]
 QUIZ = {"quiz": [{"prompt": r["input"], "answer": r["targets"][0], "options": r["choices"]} for r in general]}
 
 

@@ -1058,7 +1058,9 @@ for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
         ax.plot(runs_of["round"], runs_of[what], linestyle="none", alpha=0.4, **style)
         means = runs_of.groupby("round")[what].mean()
         ax.plot(means.index, means, linestyle=plots.LINES[i], label=f"beta {beta}", **style)
-    ax.set(title=title, ylabel=unit, xlabel="round of PPO (pale: each of 3 seeds; line: mean)")
+    ax.set(title=title, ylabel=unit)
+for ax in axes[1]:
+    ax.set_xlabel("round of PPO (pale: each of 3 seeds; line: mean)")
 axes[0, 0].legend()
 plt.show()
 
@@ -1251,8 +1253,8 @@ plt.show()
 
 # %% [markdown]
 # The loss asks only for a larger *difference*, and both lines may fall: the chosen texts become less likely too, only
-# more slowly than the rejected ones. Two reasons. The loss allows it, and it has been reported for large models (Pal et
-# al. 2024). And here part of it is forced: all our pairs are samples of the SFT policy, and over all its samples the mean
+# more slowly than the rejected ones. Two reasons. The loss allows it, and it has been reported for large models
+# [@pal2024smaug]. And here part of it is forced: all our pairs are samples of the SFT policy, and over all its samples the mean
 # of log π − log π_ref is −KL(π_ref ‖ π), never above 0. The probability that the pairs lose goes to texts that are in no
 # pair, and DPO never looks at them.
 #
@@ -1449,7 +1451,6 @@ lab.summary()
 # - [@shah2025comedy]
 # - [@shao2024deepseekmath]
 # - [@liu2025understanding]
-# - [@schulman2020approximating]
 # - [@pal2024smaug]
 # - [@gao2023scaling]
 # - [@askell2021general]

@@ -498,7 +498,9 @@ for ax, (what, (title, unit)) in zip(axes.flat, METRICS.items(), strict=True):
         ax.plot(some["round"], some[what], linestyle="none", alpha=0.4, **style)
         means = some.groupby("round")[what].mean()
         ax.plot(means.index, means, linestyle=plots.LINES[i], label=f"beta {beta}", **style)
-    ax.set(title=title, ylabel=unit, xlabel="round of PPO (pale: each of 3 seeds; line: mean)")
+    ax.set(title=title, ylabel=unit)
+for ax in axes[1]:
+    ax.set_xlabel("round of PPO (pale: each of 3 seeds; line: mean)")
 axes[0, 0].legend()
 plt.show()
 
@@ -555,8 +557,8 @@ for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_
 # ## Is it better? Evaluating chat models
 #
 # - **People, in pairs.** Labelers preferred the outputs of InstructGPT with 1.3 billion parameters to those of GPT-3 with
-#   175 [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above (Chiang et
-#   al. 2024).
+#   175 [@ouyang2022training]. *Chatbot Arena* lets anyone compare, and fits Bradley-Terry strengths as above
+#   [@chiang2024chatbot].
 # - **Models as judges.** GPT-4's verdicts agree with people's in over 80 % of cases, as often as people agree with each
 #   other, and have their own faults: they favour the first answer, the longer one, and their own [@zheng2023judging].
 # - **Tests.** @qin2023chatgpt ran ChatGPT on 20 data sets without examples. It was better than GPT-3.5 at arithmetic

@@ -1,7 +1,7 @@
-"""Trains the ladders of chapter 4 and writes course_utils/csv/{emergence_ladder,scaling_tuning,scaling_ladder}.csv.
+"""Trains the ladders of chapter 4; writes {emergence,scaling}_ladder.csv and {adder,scaling}_tuning.csv of course_utils/csv.
 
     python chapters/04_scaling_emergence/ladder.py            every run that the tables do not have yet
-    python chapters/04_scaling_emergence/ladder.py --again    all of them: about fifty minutes on one core
+    python chapters/04_scaling_emergence/ladder.py --again    all of them: about an hour on one core
 
 The training itself stands in the lab: its cells with the tag `ladder` are run here, so that the tables and the lab cannot
 disagree. A run that was cut goes on where it stopped.
@@ -27,7 +27,8 @@ from courseware.chapters import ROOT
 
 SOURCE = "this course: chapters/04_scaling_emergence/ladder.py"
 TABLES = {
-    name: ROOT / "course_utils" / "csv" / f"{name}.csv" for name in ("emergence_ladder", "scaling_tuning", "scaling_ladder")
+    name: ROOT / "course_utils" / "csv" / f"{name}.csv"
+    for name in ("emergence_ladder", "adder_tuning", "scaling_tuning", "scaling_ladder")
 }
 # The usual number of heads with ten seeds; the control, the other number of heads, with five.
 ADDERS = [
@@ -37,6 +38,8 @@ ADDERS = [
     for heads in (1, 2)
     if seed < 5 or heads == max(1, width // 32)
 ]
+# Do the heads decide at other learning rates, too? The rate of ADDERS is 0.05.
+ADDERS_TUNED = [(64, heads, rate, seed) for seed in range(5) for rate in (0.025, 0.1) for heads in (1, 2)]
 # Widths at each budget in FLOPs, on both sides of the best one. The last budget is held out.
 BUDGETS = {
     1.5e10: (8, 12, 16, 20, 24),
@@ -45,7 +48,7 @@ BUDGETS = {
     1.2e11: (12, 16, 20, 24, 32, 40),
     3.6e11: (24, 32, 40, 48, 64),
 }
-SEEDS = {1.5e10: 3, 3e10: 3, 6e10: 3, 1.2e11: 3, 3.6e11: 2}
+SEEDS = 3
 # The budget at which each width is tuned: first the rate, at one beta2; then the other beta2, at the best rate.
 TUNED_AT = {8: 1.5e10, 12: 1.5e10, 16: 1.5e10, 20: 1.5e10, 24: 3e10, 32: 3e10, 40: 6e10, 48: 6e10, 64: 6e10}
 RATES, BETA2, OTHER_BETA2 = (0.025, 0.05, 0.1, 0.2, 0.4), 0.99, (0.9, 0.95, 0.999)
@@ -93,9 +96,9 @@ def scaling_row(names: dict[str, Any], width: int, flops: float, seed: int) -> d
     )  # fmt: skip
 
 
-def emergence_row(names: dict[str, Any], width: int, heads: int, seed: int) -> dict[str, Any]:
+def emergence_row(names: dict[str, Any], width: int, heads: int, seed: int, rate: float = 0.05) -> dict[str, Any]:
     """One run on 60,000 sums: the loss of a digit, the share of right digits, and of answers right in all four."""
-    model = names["train_to_add"](width, heads, 60_000, seed)
+    model = names["train_to_add"](width, heads, 60_000, seed, rate=rate)
     rows = names["sums"](2000, torch.Generator().manual_seed(10**6))
     with torch.inference_mode():
         logits = model(rows[:, :-1]).logits[:, -4:]
@@ -106,6 +109,11 @@ def emergence_row(names: dict[str, Any], width: int, heads: int, seed: int) -> d
         digits_right=round(right.float().mean().item(), 4), answers_right=round(right.all(1).float().mean().item(), 4),
         source=SOURCE,
     )  # fmt: skip
+
+
+def adder_row(names: dict[str, Any], width: int, heads: int, rate: float, seed: int) -> dict[str, Any]:
+    """The same at another learning rate."""
+    return {"rate": rate, **emergence_row(names, width, heads, seed, rate)}
 
 
 def main() -> None:
@@ -120,9 +128,10 @@ def main() -> None:
     fill("scaling_tuning", tuning_row, ("width", "rate", "beta2"), rates, again)
     others = [(width, tuned(width)[0], beta2) for width in TUNED_AT for beta2 in OTHER_BETA2]
     fill("scaling_tuning", tuning_row, ("width", "rate", "beta2"), rates + others, again=False)
-    texts = [(width, c, seed) for seed in range(3) for c, widths in BUDGETS.items() for width in widths if seed < SEEDS[c]]
+    texts = [(width, c, seed) for seed in range(SEEDS) for c, widths in BUDGETS.items() for width in widths]
     fill("scaling_ladder", scaling_row, ("width", "budget_flops", "seed"), texts, again)
     fill("emergence_ladder", emergence_row, ("width", "heads", "seed"), ADDERS, again)
+    fill("adder_tuning", adder_row, ("width", "heads", "rate", "seed"), ADDERS_TUNED, again)
 
 
 if __name__ == "__main__":

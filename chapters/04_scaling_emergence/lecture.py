@@ -538,8 +538,9 @@ print("width 32 and more:", "; ".join(f"{h} head(s): {r['sum']} of {r['count']} 
 
 # %% [markdown]
 # What looked like an effect of size was an effect of the second head: a *confounder* (混淆因素). With one head, wider models do
-# not learn it more often; with two they do. And at many sizes the *seed* decides. @zhao2025random see the same kind of two
-# groups in larger models: what changes smoothly with size is the chance of a breakthrough.
+# not learn it more often; with two they do. And at many sizes the *seed* decides. (At another learning rate one head can do it,
+# too, but more rarely: the lab has these runs.) @zhao2025random see the same kind of two groups in larger models: what changes
+# smoothly with size is the chance of a breakthrough.
 
 # %% [markdown]
 # ## What to take home

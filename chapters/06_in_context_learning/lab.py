@@ -3,8 +3,8 @@
 #
 # **Write a few examples into the prompt, and a language model seems to learn a task. Does it? How many examples does it
 # take, what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0
-# to 16 examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, prompt encoders by *cloze*
-# (完形填空), and at last let gradient descent find the prompt.
+# to 16 examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, find the heads that copy,
+# prompt an encoder by *cloze* (完形填空), and at last let gradient descent find the prompt.
 #
 # The course model was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. All results of this lab
 # are of that copy; how the original differs we have not measured.
@@ -13,8 +13,10 @@
 #
 # 1. score answers by log-probability, and build *few-shot* (少样本) prompts,
 # 2. measure what *in-context learning* (上下文学习) is sensitive to, and *calibrate* it (校准),
-# 3. prompt a masked encoder (RoBERTa's way) and a discriminator (ELECTRA's way),
-# 4. write *prompt tuning* (提示微调) and *prefix tuning* (前缀微调), equal to PEFT's, and compare them with a hand-written
+# 3. (challenge) place the threshold without a label, where you do not know how many sentences are positive,
+# 4. score every head for *induction* (归纳), switch heads off, and see what depends on them,
+# 5. prompt a masked encoder (RoBERTa's way),
+# 6. write *prompt tuning* (提示微调) and *prefix tuning* (前缀微调), equal to PEFT's, and compare them with a hand-written
 #    prompt.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
@@ -43,8 +45,9 @@ lab.start(
         "continuation_logprob",
         "few_shot_prompt",
         "calibrate",
+        "decide",
+        "head_scores",
         "cloze_scores",
-        "replaced_tokens",
         "soft_prompt_logits",
         "prefix_cache",
     ],
@@ -57,17 +60,19 @@ plots.style()
 # @brown2020language gave GPT-3 a task in three ways. **Predict:** how many of the four words will a model that is a
 # thousand times smaller translate rightly, with no example, with one, with three?
 
+# %%
+my_guess = ""  # your prediction; the next result is the answer
+
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
 model, tokenizer = load_model(MODEL, precision="fp32")  # we compare to many digits, and train
 PAIRS = [("sea otter", "loutre de mer"), ("peppermint", "menthe poivrée"), ("plush giraffe", "girafe peluche")]
 
 
-def translate(word, examples):
-    lines = ["Translate English to French", *(f"{a} => {b}" for a, b in examples), f"{word} =>"]
-    return generate(
-        model, tokenizer, "\n".join(lines), max_new_tokens=lab.budget(full=8, quick=3), chat=False
-    ).split("\n")[0]
+def translate(word, examples, first="Translate English to French", arrow=" =>"):
+    lines = [first, *(f"{a}{arrow} {b}" for a, b in examples), word + arrow]
+    length = lab.budget(full=8, quick=3)
+    return generate(model, tokenizer, "\n".join(lines), max_new_tokens=length, chat=False).split("\n")[0]
 
 
 english = ["cheese", "bread", "the dog", "thank you"][: lab.budget(full=4, quick=1)]
@@ -77,17 +82,43 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# Right would be *fromage*, *pain*, *le chien*, *merci*. Our model finds one of the four, *le chien*, without an example and
-# with one. Its answers look French even without an example, so here the examples have no form to add, and they cannot add
-# words that it never learnt. GPT-3 has 175 billion parameters; ours has 135 million and read mostly English. In the lecture
-# the same model does not look French without an example: there a single line asked for the translation, and the colons and
-# line breaks differ. Such details of the form decide.
+# Right would be *fromage*, *pain*, *le chien*, *merci*. GPT-3 has 175 billion parameters; ours has 135 million and read
+# mostly English. Examples cannot add words that it never learnt.
+#
+# ### One colon
+#
+# In the lecture the same model, asked the same way without an example, repeats "cheese". Its prompt differs from ours by one
+# character: a colon after "French". **Predict:** for each of the four forms below, how many of the four words come back in
+# English?
+
+# %%
+my_guess = {"as above": None, "with a colon": None, "with a full stop": None, "colon for arrow": None}
+
+# %% tags=["experiment"]
+FORMS_OF_FRENCH = {
+    "as above": ("Translate English to French", " =>"),
+    "with a colon": ("Translate English to French:", " =>"),
+    "with a full stop": ("Translate English to French.", " =>"),
+    "colon for arrow": ("Translate English to French", ":"),
+}
+table = {}
+for name, (start, arrow) in FORMS_OF_FRENCH.items():
+    answers = [translate(word, [], start, arrow) for word in english]
+    same = sum(word in answer.lower() for word, answer in zip(english, answers, strict=True))
+    table[name] = dict(zip(english, answers, strict=True)) | {"in English": f"{same} of {len(english)}"}
+pd.DataFrame(table).T
+
+# %% [markdown]
+# Compare the rows with your guess. The instruction, the words and the model are the same in all of them; one sign decides
+# whether an answer looks French. So "the model cannot translate without an example" would have been a statement about a
+# colon. When you read that a model can or cannot do something zero-shot, ask for the exact prompt; and try several before
+# you say so yourself [@sclar2024quantifying].
 #
 # *Format* (格式约束) is the first use of examples. We ask for JSON, by an instruction and by an instruction with two
 # examples:
 
 # %% tags=["experiment"]
-ORDER = 'Write the name and the year as JSON with the keys "name" and "year".\n\n'
+INSTRUCT = 'Write the name and the year as JSON with the keys "name" and "year".\n\n'
 SHOTS = (
     'Text: Ada Lovelace was born in 1815.\nJSON: {"name": "Ada Lovelace", "year": 1815}\n\n'
     'Text: In 1643 Isaac Newton came into the world.\nJSON: {"name": "Isaac Newton", "year": 1643}\n\n'
@@ -97,7 +128,7 @@ FORMS = ("{0} was born in {1}.", "The year {1} saw the birth of {0}.")
 
 
 def judge(answer, name, year):
-    """(does it begin with JSON of both keys?, are both values right?, does the JSON stand on one line?)"""
+    """(does it begin with JSON of both keys?, are both values right?, is the JSON on one line?)"""
     try:
         found, end = json.JSONDecoder().raw_decode(answer)
     except ValueError:
@@ -108,7 +139,7 @@ def judge(answer, name, year):
 
 rows = []
 chosen = list(zip(list(PEOPLE.items())[: lab.budget(full=4, quick=1)], itertools.cycle(FORMS), strict=False))
-for way, start in {"order": ORDER, "order + 2 examples": ORDER + SHOTS}.items():
+for way, start in {"instruction": INSTRUCT, "instruction + 2 examples": INSTRUCT + SHOTS}.items():
     texts = [f"{start}Text: {form.format(*person)}\nJSON:" for person, form in chosen]
     inputs = tokenizer(texts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
     out = model.generate(
@@ -141,7 +172,6 @@ def continuation_logprob(model, prompt, answer):
     Returns a float: the sum over the tokens of the answer, and of these alone.
 
     Example: with a model that finds every one of 10 tokens equally likely, an answer of 2 tokens has -2 ln 10.
-    Hint: log_softmax over the vocabulary; the first token of the answer is foretold by the last one of the prompt.
     """
     ### BEGIN SOLUTION
     ids = torch.tensor([prompt + answer], device=model.device)
@@ -149,6 +179,11 @@ def continuation_logprob(model, prompt, answer):
     places = torch.arange(len(prompt) - 1, ids.shape[1] - 1, device=model.device)
     return float(logs[places, ids[0, len(prompt) :]].sum())
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which place of the logits predicts the first token of the answer? It is in the prompt.</details>
+# <details><summary>Hint 2</summary>Prompt and answer go through the model together, once; <code>log_softmax</code> over the
+# vocabulary, then pick one number for each token of the answer.</details>
 
 # %%
 def small_llama(seed, kv_heads=2):
@@ -223,7 +258,7 @@ library[["answer", "loglikelihood", "yours", "tokens"]].round(3)
 # The task for the rest of the lab: is a sentence of a movie review positive or negative? 200 sentences on which twenty
 # people clearly agreed; examples come from others.
 
-# %%
+# %% tags=["ladder"]
 LABELS = ["negative", "positive"]
 
 
@@ -244,11 +279,11 @@ def clear_sentences(count, pool, seed=0):
 # %% [markdown]
 # ### Your turn: the prompt
 
-# %% tags=["exercise:few_shot_prompt"]
+# %% tags=["exercise:few_shot_prompt", "ladder"]
 def few_shot_prompt(examples, text, instruction=""):
     """The prompt for one text.
 
-    examples: list of (text, label), both str, in the order in which they shall stand; may be empty. text: str.
+    examples: list of (text, label), both str, in the order in which they should stand; may be empty. text: str.
     instruction: str; if it is not empty, the first line, followed by an empty line.
     Each example is "Review: {text}\\nSentiment: {label}\\n\\n"; at the end stands "Review: {text}\\nSentiment:" with no
     blank after the colon, since the tokens of the answers begin with one. Returns str.
@@ -269,6 +304,9 @@ with lab.test("few_shot_prompt"):
     assert got == want, f"should be\n{want!r}\nbut is\n{got!r}"
     got = few_shot_prompt([], "Good!", "Judge.")
     assert got == "Judge.\n\nReview: Good!\nSentiment:", f"with an instruction and no example you give {got!r}"
+    got = few_shot_prompt([("Bad.", "negative"), ("Fun.", "positive")], "Good!", "Judge.")
+    want = "Judge.\n\nReview: Bad.\nSentiment: negative\n\nReview: Fun.\nSentiment: positive\n\nReview: Good!\nSentiment:"
+    assert got == want, f"instruction, then both examples in their order, then the text: should be\n{want!r}\nbut is\n{got!r}"
 
 # %% tags=["hidden:few_shot_prompt:2"]
 def probe():
@@ -282,25 +320,25 @@ def probe():
 
 
 def visible():
-    return [few_shot_prompt([("Bad.", "negative")], "Good!"), few_shot_prompt([], "Good!", "Judge.")]
+    two = few_shot_prompt([("Bad.", "negative"), ("Fun.", "positive")], "Good!", "Judge.")
+    return [few_shot_prompt([("Bad.", "negative")], "Good!"), few_shot_prompt([], "Good!", "Judge."), two]
 
 # %% [markdown]
 # Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take
-# several draws, and ask each about its own share of the 200 sentences. The bootstrap resamples *draws*, not sentences,
-# because all sentences of one draw share its prompt. There are few draws, so these intervals are too narrow; read them as a
-# lower limit of the uncertainty.
+# several draws, and ask each about its own share of the 200 sentences. All sentences of one draw share its prompt, so the
+# independent measurements are the draws: the interval is a t interval over them. Without examples there is one prompt, and
+# Wilson's interval over sentences.
 #
-# The table also shows *ROC AUC* (column "pairs in order"): the share of pairs of a positive and a negative sentence in
-# which the positive one has the higher odds. It needs no threshold, so it tells how well the model *sorts*, whichever
-# answer it prefers.
+# The table also shows *ROC AUC* (ROC 曲线下面积): the share of pairs of a positive and a negative sentence in which the positive
+# one has the higher odds. It needs no threshold, so it tells how well the model *sorts*, whichever answer it prefers.
 
 # %%
 def in_order(odds, y):
-    """Share of the pairs of a positive and a negative sentence in which the positive one has the higher odds."""
+    """ROC AUC: share of the pairs of a positive and a negative sentence in which the positive one has the higher odds."""
     odds, y = np.asarray(odds), np.asarray(y) == 1
     return float((odds[y][:, None] > odds[~y]).mean())
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "ladder"]
 SENTENCES, POOL = clear_sentences(200, 400)
 SENTENCES = SENTENCES[: lab.budget(full=200, quick=6)]
 DRAWS = lab.budget(full=8, quick=2)
@@ -322,32 +360,42 @@ def pick(shots, seed):
     return [POOL[i] for i in g.permutation(mixed[:shots])]
 
 
+EMPTY = ["N/A", "", "[MASK]"]  # texts without content, of Zhao et al. 2021
+
+
 def run(shots, change=lambda examples: examples, count=None):
-    """One row a sentence: draw, label, and log-probabilities of both answers, also of them after "N/A"."""
-    rows = []
+    """One row per sentence: draw, label, log-probabilities of both answers; and, by draw, those after each text of EMPTY."""
+    rows, empty = [], {}
     for draw, part in enumerate(np.array_split(np.arange(count or len(SENTENCES)), DRAWS)):
         examples = change(pick(shots, draw))
         sentences = [SENTENCES[i] for i in part]
-        logs = classify(examples, [*sentences, ("N/A", 0)])
-        rows += [(draw, y, *log, *logs[-1]) for (_, y), log in zip(sentences, logs, strict=False)]
-    return pd.DataFrame(rows, columns=["draw", "label", "negative", "positive", "na_negative", "na_positive"])
+        logs = classify(examples, [*sentences, *((text, 0) for text in EMPTY)])
+        rows += [(draw, y, *log) for (_, y), log in zip(sentences, logs, strict=False)]
+        empty[draw] = logs[len(sentences) :]
+    return pd.DataFrame(rows, columns=["draw", "label", "negative", "positive"]), empty
 
 # %% tags=["experiment"]
-def accuracy(frame):
-    """(accuracy, low, high), the interval over draws (over sentences where there is one draw)."""
-    right = ((frame["positive"] > frame["negative"]) == (frame["label"] == 1)).rename("right")
-    by = right.groupby(frame["draw"]).mean() if frame["draw"].nunique() > 1 else right
-    return scoring.bootstrap(by.reset_index(), lambda f: float(f["right"].mean()))
+def right(frame):
+    return ((frame["positive"] > frame["negative"]) == (frame["label"] == 1)) * 1.0
 
 
+def accuracy(frame, one_prompt=False):
+    """(accuracy, low, high): a t interval over draws; over sentences, Wilson's, where there is one prompt only."""
+    if one_prompt:
+        return scoring.proportion(int(right(frame).sum()), len(frame))
+    return scoring.mean(right(frame).groupby(frame["draw"]).mean())
+
+
+lab.needs("few_shot_prompt")
 numbers = lab.budget(full=(0, 4, 8, 16), quick=(0, 8))
-by_shots = {shots: run(shots) for shots in tqdm(numbers, desc="shots", leave=False)}
+ran = {shots: run(shots) for shots in tqdm(numbers, desc="shots", leave=False)}
+by_shots, without_content = ({shots: both[i] for shots, both in ran.items()} for i in range(2))
 table = {}
 for shots, frame in by_shots.items():
-    value, low, high = accuracy(frame.assign(draw=0) if shots == 0 else frame)
+    value, low, high = accuracy(frame, one_prompt=shots == 0)
     pairs = [in_order(f["positive"] - f["negative"], f["label"]) for _, f in frame.groupby("draw")]
     says = (frame["positive"] > frame["negative"]).groupby(frame["draw"]).mean()
-    table[shots] = {"accuracy": value, "low": low, "high": high, "pairs in order": np.mean(pairs)}
+    table[shots] = {"accuracy": value, "low": low, "high": high, "ROC AUC": np.mean(pairs)}
     table[shots] |= {"says positive": says.mean(), "least": says.min(), "most": says.max()}
 shots_table = pd.DataFrame(table).T.rename_axis("shots")
 shots_table.round(2)
@@ -355,12 +403,15 @@ shots_table.round(2)
 # %% [markdown]
 # **Predict** before you look at the plot: is it the accuracy that grows with the shots, or something else?
 
+# %%
+my_guess = ""  # your prediction; the next result is the answer
+
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
 x = np.arange(len(shots_table))
 spread = [shots_table["accuracy"] - shots_table["low"], shots_table["high"] - shots_table["accuracy"]]
 ax.errorbar(x, shots_table["accuracy"], spread, color=plots.COLORS[1], marker="o", capsize=5, label="accuracy")
-ax.plot(x, shots_table["pairs in order"], color=plots.COLORS[0], linestyle="-.", marker="^", label="pairs in order")
+ax.plot(x, shots_table["ROC AUC"], color=plots.COLORS[0], linestyle="-.", marker="^", label="ROC AUC")
 ax.plot(x, shots_table["says positive"], color=plots.COLORS[2], linestyle="--", marker="s", label='says "positive"')
 ax.fill_between(x, shots_table["least"], shots_table["most"], color=plots.COLORS[2], alpha=0.15, label="… least and most")
 ax.axhline(0.5, color="grey", linestyle=":", linewidth=1)
@@ -383,6 +434,9 @@ plt.show()
 #
 # The same four examples, in different orders [@lu2022fantastically]. **Predict:** the accuracy after the best order and
 # after the worst?
+
+# %%
+my_guess = ""  # your prediction; the next result is the answer
 
 # %% tags=["experiment"]
 four = pick(4, seed=0)
@@ -441,7 +495,6 @@ def calibrate(logprobs, content_free):
 
     Example: logprobs [[ln 0.3, ln 0.1]], content_free [[ln 0.6, ln 0.2]]: 0.75, 0.25 for the text and for no text:
     [[0.5, 0.5]].
-    Hint: subtract the row's maximum before np.exp, for numbers such as -1000 and -1001.
     """
     ### BEGIN SOLUTION
     def normal(logs):
@@ -452,6 +505,12 @@ def calibrate(logprobs, content_free):
     return q / q.sum(1, keepdims=True)
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>One small function, used twice: from a row of log-probabilities to probabilities that sum
+# to 1.</details>
+# <details><summary>Hint 2</summary>np.exp(-1000) is 0. What changes if you first subtract the largest number of the row?</details>
+# <details><summary>Hint 3</summary>The mean of probabilities is not the exponential of the mean of logarithms.</details>
+
 # %% tags=["tests:calibrate:1"]
 with lab.test("calibrate"):
     got = calibrate(np.log([[0.3, 0.1]]), np.log([[0.6, 0.2]]))
@@ -461,6 +520,10 @@ with lab.test("calibrate"):
     assert np.allclose(got, want), f"against a free text of 0.9, 0.1 the answers are {want.round(3)}, not {got}"
     got = calibrate(np.array([[-1000.0, -1001.0]]), np.array([[-1.0, -2.0]]))
     assert np.allclose(got, [[0.5, 0.5]]), f"the row -1000, -1001 gives {got}; subtract the maximum first"
+    got = calibrate(np.log([[0.5, 0.5]]), np.log([[0.9, 0.1], [0.05, 0.05], [0.02, 0.08]]))
+    assert np.allclose(got, [[0.46667, 0.53333]], atol=1e-4), (
+        f"three texts without content, 0.9, 0.5 and 0.2 for the first answer, have the mean 0.533: 0.467 and 0.533, not {got}"
+    )
 
 # %% tags=["hidden:calibrate:2"]
 def probe():
@@ -468,7 +531,7 @@ def probe():
     logs, free = -8 * g.random((6, 3)), -8 * g.random((4, 3))  # the mean of probabilities is not that of their logs
     return [
         calibrate(logs, free),  # because: several texts, and several texts without content
-        calibrate(logs[:1] - 700, free[:1]),  # because: very small log-probabilities, of one text
+        calibrate(logs[:1] - 2000, free[:1]),  # because: very small log-probabilities, of one text
         calibrate(logs[:, :2], free[:2, :2]),  # because: another number of answers
     ]
 
@@ -478,87 +541,436 @@ def visible():
         calibrate(np.log([[0.3, 0.1]]), np.log([[0.6, 0.2]])),
         calibrate(np.log([[0.2, 0.2], [0.8, 0.1]]), np.log([[0.09, 0.01]])),
         calibrate(np.array([[-1000.0, -1001.0]]), np.array([[-1.0, -2.0]])),
+        calibrate(np.log([[0.5, 0.5]]), np.log([[0.9, 0.1], [0.05, 0.05], [0.02, 0.08]])),
     ]
 
 # %% [markdown]
 # The same function serves a later proposal: *batch calibration* [@zhou2024batch] uses the unlabelled sentences themselves
-# in place of texts without content. It needs many of them, and labels that are about equally frequent. **Predict:** which
-# of the two raises the accuracy, and where most: at 0, 4, 8 or 16 shots? (Here we use "N/A" alone.)
+# in place of texts without content. It needs many of them, and labels that are about equally frequent. So there are three
+# estimates of the bias: by "N/A" alone, by the mean over three texts without content as in the paper, and by the sentences.
+# **Predict:** which of them raise the accuracy, and where most: at 0, 4, 8 or 16 shots?
+
+# %%
+my_guess = ""
 
 # %% tags=["experiment"]
-def calibrated(frame, by="N/A"):
-    """The same table with the answers' probabilities after calibration, draw by draw; by "N/A" or by "all sentences"."""
+def calibrated(frame, by, empty):
+    """The table with the answers' probabilities after calibration, draw by draw; empty: draw → log-probabilities of EMPTY."""
     parts = []
-    for _, rows in frame.groupby("draw"):
-        logs, empty = rows[["negative", "positive"]].to_numpy(), rows[["na_negative", "na_positive"]].to_numpy()[:1]
-        q = calibrate(logs, empty if by == "N/A" else logs)
+    for draw, rows in frame.groupby("draw"):
+        logs = rows[["negative", "positive"]].to_numpy()
+        q = calibrate(logs, {"N/A": empty[draw][:1], "three texts": empty[draw], "all sentences": logs}[by])
         parts.append(rows.assign(negative=q[:, 0], positive=q[:, 1]))
     return pd.concat(parts)
 
 
-def right(frame):
-    return ((frame["positive"] > frame["negative"]) == (frame["label"] == 1)) * 1.0
-
-
+lab.needs("calibrate")
 table = {}
 for shots, frame in by_shots.items():
-    table[shots] = {"as it is": right(frame).mean().round(2)}
-    for by in ("N/A", "all sentences"):
-        after = pd.DataFrame({"draw": frame["draw"], "gain": right(calibrated(frame, by)) - right(frame)})
-        after = after.groupby("draw").mean() if shots else after
-        gain, low, high = scoring.bootstrap(after, lambda f: float(f["gain"].mean()), n=500)
-        table[shots][f"by {by}"] = (right(frame).mean() + gain).round(2)
-        table[shots][f"gain by {by}"] = f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
+    table[shots] = {"as it is": f"{right(frame).mean():.2f}"}
+    for by in ("N/A", "three texts", "all sentences"):
+        after = calibrated(frame, by, without_content[shots])
+        unit = frame["draw"] if shots else frame.index  # one prompt: the sentences are the measurements
+        pair = [right(part).groupby(unit).mean() for part in (after, frame)]
+        gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(*pair))
+        table[shots][f"by {by}"] = f"{right(after).mean():.2f}, gain {gain}"
 pd.DataFrame(table).T.rename_axis("shots")
 
+# %% tags=["experiment"]
+prefers = {shots: [1 / (1 + np.exp(logs[:, 0] - logs[:, 1])) for logs in empty.values()] for shots, empty in without_content.items()}
+table = pd.DataFrame({shots: np.mean(values, axis=0) for shots, values in prefers.items()}, index=[repr(text) for text in EMPTY]).T
+table.rename_axis("shots; P(positive) of a text without content").round(2)
+
 # %% [markdown]
-# At full size "N/A" alone gains nowhere, and lowers the accuracy without examples and with sixteen (both intervals are
-# below 0). This is no verdict on the method of Zhao et al., who average over three texts without content and report gains
-# of up to 30 points for GPT-3. It shows that one such text can be a bad estimate of the bias that acts on real sentences.
-# You can try the three yourself: `calibrate` takes any number of rows.
+# Read the gains with their intervals, and the second table beside them: the three texts without content do not agree about
+# the bias, so each alone is a poor estimate, and their mean is one of three numbers that scatter. What helps here are the
+# sentences themselves: the gain is largest where the accuracy was lowest. Afterwards the accuracy is about the same for all
+# numbers of shots. So most of what the number of shots seemed to do was to move the threshold. (Half of our sentences are
+# positive, as batch calibration assumes.)
 #
-# The sentences themselves are a better estimate: the gain is largest at four shots, where the accuracy was lowest, and no
-# interval shows a loss. Afterwards the accuracy is about the same for all numbers of shots. So most of what the number of
-# shots seemed to do was to move the threshold. (Half of our sentences are positive, as batch calibration assumes.)
+# What Zhao et al. report: gains of up to 30 points with GPT-3, on average over tasks and draws, and less spread between
+# prompts. Method and texts are theirs; model, labels and prompt are ours. **On a larger model:** change `MODEL` at the
+# beginning of the lab to `"qwen2.5-1.5b"` (a GPU with 6 GB, in fp32 8 GB) and run again from there.
 #
+# ### Challenge: how many are positive?
+#
+# Batch calibration sets the threshold so that about half of the sentences are called positive. In use nobody knows how many
+# are. Write `decide`: from the log-odds of some sentences after one prompt, and nothing else, say which are positive. In
+# each case 10 % to 30 % of the sentences are positive, or 70 % to 90 %; you do not know which. The table `few_shot_odds`
+# has the log-odds of 120 sentences after each of 18 prompts; `mixtures` draws test cases from it. Full marks need a mean
+# accuracy of 0.79 on these cases, and of 0.82 on cases from six other prompts, which are easier: there the model's own
+# threshold, 0, reaches 0.81, and batch calibration 0.69.
+
+# %%
+def mixtures(table, seed=0, cases=180, size=60):
+    """Test cases from a table of log-odds: list of (odds, label) arrays; 10 to 30 % of each are positive, or negative."""
+    g, found = np.random.default_rng(seed), []
+    groups = [part for _, part in table.groupby("prompt", sort=True)]
+    for case in range(cases):
+        part = groups[case % len(groups)]
+        few = int(round(size * g.uniform(0.1, 0.3)))
+        positive = few if g.random() < 0.5 else size - few
+        sides = [part.loc[part["label"] == label, "odds"].to_numpy() for label in (0, 1)]
+        odds = np.concatenate([g.choice(sides[0], size - positive), g.choice(sides[1], positive)])
+        label = np.repeat([False, True], [size - positive, positive])
+        order = g.permutation(size)
+        found.append((odds[order], label[order]))
+    return found
+
+# %% tags=["exercise:decide"]
+def decide(odds):
+    """How likely is each of these sentences positive?
+
+    odds: float array (n,), log P(positive) - log P(negative) of n sentences after the same prompt; n is 20 or more.
+    Nothing else is known. Of the sentences, 10 % to 30 % or 70 % to 90 % are positive. Returns a float array (n,), the
+    probability of positive; above 0.5 counts as positive.
+    """
+    ### BEGIN SOLUTION
+    odds, shares = np.asarray(odds, float), np.linspace(0.08, 0.92, 43)
+    gap, wider = 2.6, 1.2  # in the table the positive odds lie about 2.6 widths higher, and their width is 1.2 times as large
+    # for each possible share, the mean and the variance of all odds give the place and the width of both distributions
+    width = np.sqrt(odds.var() / (1 - shares + wider**2 * shares + shares * (1 - shares) * gap**2)) + 1e-9
+    low = odds.mean() - shares * gap * width
+    negative = np.log(1 - shares) - ((odds[:, None] - low) / width) ** 2 / 2 - np.log(width)
+    positive = np.log(shares) - ((odds[:, None] - low - gap * width) / (wider * width)) ** 2 / 2 - np.log(wider * width)
+    both = np.logaddexp(negative, positive)
+    weight = np.exp(both.sum(0) - both.sum(0).max())  # how well each share explains all the odds
+    return np.exp(positive - both) @ (weight / weight.sum())
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Draw a histogram of the odds of one case. How would you place the threshold by eye?</details>
+# <details><summary>Hint 2</summary>Two clusters on a line: k-means with two means, Otsu's threshold, or a mixture of two normal
+# distributions.</details>
+# <details><summary>Hint 3</summary>Where one cluster is small, k-means cuts the large one. The table has labels: what do the two
+# clusters of all its prompts have in common? That needs no estimate from sixty numbers.</details>
+
+# %% tags=["tests:decide:1"]
+with lab.test("decide"):
+    cases = mixtures(tables.load("few_shot_odds"))
+    got = decide(cases[0][0].copy())
+    assert np.asarray(got).shape == cases[0][1].shape, f"one answer per sentence, {len(cases[0][1])}, not {np.asarray(got).shape}"
+    shares = {
+        "yours": np.mean([((np.asarray(decide(odds.copy())) > 0.5) == label).mean() for odds, label in cases]),
+        "threshold 0": np.mean([((odds > 0) == label).mean() for odds, label in cases]),
+        "threshold at the median": np.mean([((odds > np.median(odds)) == label).mean() for odds, label in cases]),
+    }
+    print("mean accuracy on the cases of the table:", ", ".join(f"{name} {share:.3f}" for name, share in shares.items()))
+    assert shares["yours"] >= 0.79, f"mean accuracy should be at least 0.79, but it is {shares['yours']:.3f}"
+
+# %% tags=["hidden:decide:2"]
+ODDS = [  # log-odds of negative and of positive sentences after six other prompts
+    [np.array([-0.6, -2.28, 0.86, 0.49, -1.6, -0.84, -1.9, -3.65, -0.48, -1.14, -2.42, -1.36, -2.96, -1.25, -2.72, -1.49, -0.75, -0.64, -2.86, -0.21, -0.46, -1.1, -1.2, -1.92, -2.26, -2.19, -0.97, -1.89, -0.68, -1.07, -1.07, -1.91, -1.67, -0.78, -0.43, 0.65, -1.19, -0.38, -1.81, -1.23]),
+     np.array([0.68, 1.01, 0.25, 0.74, 0.76, -1.65, 1.47, -0.22, 2.3, -0.01, 1.97, 0.68, 1.81, 2.02, 2.44, 2.5, 0.85, 1.08, 0.01, -0.99, 1.96, 0.27, 1.87, 2.74, 1.57, 3.77, 2.19, 1.32, 0.67, 2.12, 0.59, 3.28, 1.37, -0.33, -1.66, 0.52, 1.66, 0.02, 0.48, 1.31])],
+    [np.array([1.81, -1.62, 1.56, 3.63, 1.07, 0.48, -0.87, -1.8, 0.97, 3.09, 0.13, -0.63, -1.95, 0.57, 1.1, -1.73, 1.53, -0.39, -2.65, -1.06, 2.12, 0.99, 1.71, 2.11, -2.17, 0.66, 1.04, -3.01, -0.25, 1.15, 1.71, 0.62, -0.12, 4.37, 3.73, 3.13, 0.79, 2.29, -0.64, 2.37]),
+     np.array([5.82, 4.76, 4.12, 5.17, 4.15, 2.42, 5.83, 3.07, 4.73, 3.95, 5.03, 5.0, 3.56, 5.34, 5.52, 5.34, 5.89, 4.31, 5.02, 4.61, 5.18, 4.64, 4.02, 4.21, 4.54, 4.85, 5.18, 5.0, 4.34, 4.86, 5.64, 4.0, 4.6, 4.12, 2.45, 4.42, 4.93, 2.44, 4.84, 5.55])],
+    [np.array([0.12, -1.68, -0.57, 0.58, -0.69, -0.91, -1.85, -2.05, -0.28, 0.89, -1.44, -1.32, -1.48, -0.91, -0.16, -1.51, -0.5, -1.06, -1.62, -1.16, 0.17, -0.41, -0.56, -1.0, -2.14, -0.3, -0.92, -2.51, -0.81, -0.07, 1.05, -0.71, -0.83, 0.28, 0.97, 0.61, -0.62, 0.47, -1.59, -0.85]),
+     np.array([2.25, 0.92, 0.13, 1.13, 0.84, -0.43, 1.56, -0.1, 0.69, 0.96, 2.07, 1.37, 1.26, 1.48, 0.73, 1.32, 2.33, 0.62, 1.06, 1.49, 1.57, 0.52, -0.26, 1.6, 0.76, 1.66, 1.68, 1.57, 0.92, 2.11, 1.65, 1.43, 1.23, 0.69, -0.71, 1.25, 1.24, -0.4, 1.99, 1.83])],
+    [np.array([-1.7, -2.97, -1.31, -1.08, -2.8, -1.8, -3.0, -2.97, -1.82, -1.38, -2.19, -2.88, -2.06, -2.2, -2.33, -2.39, -1.83, -1.39, -1.97, -1.51, -1.9, -1.79, -2.32, -2.46, -3.26, -2.27, -2.51, -2.28, -1.95, -2.03, -1.55, -2.27, -2.26, -2.34, -1.61, -1.33, -2.17, -1.77, -1.83, -2.11]),
+     np.array([0.6, 0.34, -0.91, -0.62, -0.62, -1.94, 0.66, -1.6, 1.18, -1.41, 1.42, -0.89, -0.1, 0.52, 0.66, 2.52, 1.14, 0.23, -0.99, -2.42, 1.34, -1.15, 0.41, 1.04, 0.38, 1.55, 0.7, 0.09, -0.65, 1.52, 0.34, 1.59, 0.02, -1.36, -2.4, -0.31, 0.92, -1.45, 0.17, -0.05])],
+    [np.array([-1.76, -2.3, -0.86, -1.02, -1.94, -1.13, -1.98, -2.27, -1.5, -1.29, -1.19, -2.48, -1.48, -1.7, -1.59, -2.17, -1.67, -1.38, -1.45, -1.13, -1.54, -0.93, -2.01, -1.99, -2.42, -1.67, -1.7, -1.62, -2.03, -1.54, -1.54, -1.81, -1.77, -1.63, -1.24, -0.83, -1.4, -1.63, -1.66, -1.4]),
+     np.array([0.5, -0.01, -0.25, -0.46, -0.26, -0.72, -0.29, -1.33, 0.21, -1.05, 1.25, -0.3, -0.38, 0.1, 0.71, 1.62, 1.69, 0.1, -1.07, -1.81, 1.43, -0.58, 0.01, 1.53, 0.46, 1.15, 0.57, -0.22, -1.0, 1.1, -0.4, 1.57, -0.13, -1.38, -1.69, -0.54, -0.04, -0.73, 0.3, -0.14])],
+    [np.array([-1.28, -2.24, -0.36, -0.04, -1.8, -0.13, -1.78, -1.87, -0.65, -0.35, -1.3, -1.77, -0.98, -0.92, -1.01, -1.78, -0.88, -0.74, -0.94, -0.76, -1.05, -0.3, -1.22, -1.53, -1.73, -1.32, -0.82, -0.91, -1.38, -0.64, -0.77, -1.48, -1.34, -1.82, -0.04, 0.28, -0.55, 0.06, -1.56, -1.27]),
+     np.array([2.67, 1.85, 0.92, 1.35, 0.01, -0.03, 1.77, -0.39, 2.14, 0.49, 3.13, 1.55, 1.73, 1.34, 2.93, 3.09, 3.66, 1.25, 0.97, -0.69, 3.25, 1.05, 1.17, 2.67, 2.46, 2.54, 2.39, 0.85, -0.09, 2.59, 1.76, 2.93, 1.08, -0.3, -1.3, 0.63, 2.3, -0.02, 1.85, 1.82])],
+]
+
+
+def cases_of(odds):
+    g, found = np.random.default_rng(17), []
+    for case in range(180):
+        negative, positive = odds[case % len(odds)]
+        few = int(round(60 * g.uniform(0.1, 0.3)))
+        many = few if g.random() < 0.5 else 60 - few
+        both = np.concatenate([g.choice(negative, 60 - many), g.choice(positive, many)])
+        order = g.permutation(60)
+        found.append((both[order], np.repeat([False, True], [60 - many, many])[order]))
+    return found
+
+
+def answers_of(cases):
+    return [[float(one) for one in np.asarray(decide(odds.copy()))] for odds, _ in cases]
+
+
+def probe():
+    cases = cases_of(ODDS)
+    return {
+        "answers": answers_of(cases),  # because: the odds of other prompts, with other shares of positive sentences
+        "labels": [label.tolist() for _, label in cases],  # because: the labels, which are not yours to change
+    }
+
+
+def visible():
+    cases = mixtures(tables.load("few_shot_odds"))
+    return {"answers": answers_of(cases), "labels": [label.tolist() for _, label in cases]}
+
+
+def check(got, want):
+    assert [len(row) for row in got["answers"]] == [len(row) for row in want["labels"]], "not one answer per sentence"
+    share = float(np.mean((np.array(got["answers"], float) > 0.5) == np.array(want["labels"])))
+    assert share >= 0.82, f"mean accuracy {share:.3f} on the hidden prompts; 0.82 is needed"
+
+
+def check_visible(got, want):
+    assert [len(row) for row in got["answers"]] == [len(row) for row in want["labels"]], "not one answer per sentence"
+    share = float(np.mean((np.array(got["answers"], float) > 0.5) == np.array(want["labels"])))
+    assert share >= 0.79, f"mean accuracy {share:.3f} on the cases of the table; 0.79 is needed"
+
+# %% [markdown]
 # ### Falsified labels
 #
 # If the model *learnt* the task from the examples, false labels would teach it the opposite. @min2022rethinking found that
 # random labels hardly hurt; @wei2023larger, that only large models follow flipped ones. **Predict:** the accuracy of our
 # model after eight examples with flipped labels?
 
+# %%
+my_guess = ""  # your prediction; the next result is the answer
+
 # %% tags=["experiment"]
 def flipped(examples):
     return [(text, 1 - label) for text, label in examples]
 
 
-falsified = {"true labels": by_shots[8], "flipped labels": run(8, flipped, 2 * len(SENTENCES) // 5)}
-table = {}
-for name, frame in falsified.items():
-    for way, f in (("as it is", frame), ("by all sentences", calibrated(frame, "all sentences"))):
-        value, low, high = accuracy(f)
-        table.setdefault(name, {})[way] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+lab.needs("few_shot_prompt", "calibrate")
+half = 2 * len(SENTENCES) // 5
+falsified = {"true labels": run(8, count=half), "flipped labels": run(8, flipped, half)}  # the same examples and sentences
+table, by_draw = {}, {}
+for name, (frame, empty) in falsified.items():
+    for way, f in (("as it is", frame), ("by all sentences", calibrated(frame, "all sentences", empty))):
+        by_draw[name, way] = right(f).groupby(f["draw"]).mean()
+        table.setdefault(name, {})[way] = "{:.2f} [{:.2f}, {:.2f}]".format(*accuracy(f))
+for way in ("as it is", "by all sentences"):
+    gap = scoring.paired(by_draw["true labels", way], by_draw["flipped labels", way])
+    table.setdefault("true minus flipped, paired", {})[way] = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*gap)
 pd.DataFrame(table).T.rename_axis("8 examples")
 
 # %% [markdown]
 # With flipped labels the accuracy stays far above one half, before calibration and after it: the model does not follow
-# them. It keeps to what the word "positive" means. Whether true labels are a little better than flipped ones we cannot
-# tell: the intervals overlap. This agrees with Min et al. (random labels) and with J. Wei et al., who saw only large models
-# follow flipped labels; that our model does not follow them *because* it is small is not tested here.
+# them. It keeps to what the word "positive" means. The last row compares the two on the same examples and sentences: where
+# its interval contains 0, we cannot tell whether true labels are better than flipped ones. This agrees with Min et al.
+# (random labels). J. Wei et al. saw only the largest models follow flipped labels, and @kumar2025semantic none of eight
+# open models of 1 to 12 billion parameters; so a model that fits on one GPU need not show it.
 #
-# ## 5 · Prompting encoders: fill in the blank
+# ## 5 · Which heads copy?
+#
+# What in the network reads the examples? The best known mechanism is copying: an *induction head* (归纳头;
+# @olsson2022induction). At "… A B … A" it attends to the token *after* the earlier A, and makes B more likely. For that an
+# earlier layer must have noted, at B, that the token before it was A: a *previous-token head*. To find both, read random
+# tokens twice: there is no language in them, only repetition.
+#
+# ### Your turn: score every head
+
+# %% tags=["exercise:head_scores"]
+def head_scores(attention, length):
+    """How much each head attends to the previous token, and to the token after the earlier copy.
+
+    attention: float tensor (layers, heads, T, T), T = 2 · length: rows are queries, columns are keys, and each row sums
+    to 1. The text is `length` tokens and then the same tokens again. Returns a dict of two float tensors (layers,
+    heads): "previous", the mean over the places i = 1 … T - 1 of the attention from i to i - 1; "induction", the mean
+    over the places i = length … T - 1 of the second copy of the attention from i to the token after the earlier copy
+    of token i.
+
+    Example: length 2, T = 4: place 2 holds the token of place 0, and the token after that is at place 1.
+    """
+    ### BEGIN SOLUTION
+    total = attention.shape[-1]
+    i = torch.arange(1, total, device=attention.device)
+    j = torch.arange(length, total, device=attention.device)
+    return {"previous": attention[..., i, i - 1].mean(-1), "induction": attention[..., j, j - length + 1].mean(-1)}
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Write down, for length 3, which column each row of the second copy should look at.</details>
+# <details><summary>Hint 2</summary>Two index tensors of the same length pick one number per pair:
+# <code>attention[..., rows, columns]</code>.</details>
+
+# %% tags=["tests:head_scores:1"]
+with lab.test("head_scores"):
+    attention = torch.zeros(1, 2, 4, 4)
+    attention[0, 0, [0, 1, 2, 3], [0, 0, 1, 2]] = 1.0  # always the token before
+    attention[0, 1, [0, 1, 2, 3], [0, 1, 1, 0]] = 1.0
+    got = head_scores(attention, 2)
+    lab.expect_close(got["previous"], torch.tensor([[1.0, 1 / 3]]), "previous")
+    # length 2 is too short to tell: from place 2 the token before is the token after the earlier copy, too
+    lab.expect_close(got["induction"], torch.tensor([[1.0, 0.5]]), "induction, length 2")
+    six = torch.zeros(1, 1, 6, 6)
+    six[0, 0, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 2, 3]] = 1.0  # from place 3 on, the token after the earlier copy
+    lab.expect_close(head_scores(six, 3)["induction"], torch.tensor([[1.0]]), "induction, length 3")
+    lab.expect_close(head_scores(six, 3)["previous"], torch.tensor([[0.2]]), "previous, length 3")
+
+# %% tags=["hidden:head_scores:2"]
+def probe():
+    g = torch.Generator().manual_seed(12)
+    found = {}
+    # because: many layers and heads, and another length; a copy of one token only
+    for name, (layers, heads, length) in {"many": (3, 4, 5), "one": (2, 1, 1)}.items():
+        attention = torch.rand(layers, heads, 2 * length, 2 * length, generator=g).tril()
+        found[name] = head_scores(attention / attention.sum(-1, keepdim=True), length)
+    return found
+
+
+def visible():
+    attention = torch.zeros(1, 2, 4, 4)
+    attention[0, 0, [0, 1, 2, 3], [0, 0, 1, 2]] = 1.0
+    attention[0, 1, [0, 1, 2, 3], [0, 1, 1, 0]] = 1.0
+    six = torch.zeros(1, 1, 6, 6)
+    six[0, 0, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 2, 3]] = 1.0
+    return [head_scores(attention, 2), head_scores(six, 3)]
+
+# %% [markdown]
+# **Predict:** in which layers are the previous-token heads, in which the induction heads? And of how many of all heads is
+# the induction score above 0.4?
+
+# %%
+my_guess = {"previous-token heads": "", "induction heads": "", "above 0.4": None}
+
+# %% tags=["experiment"]
+lab.needs("head_scores")
+LENGTH = lab.budget(full=40, quick=8)
+once = torch.randint(100, len(tokenizer) - 1, (4, LENGTH), generator=torch.Generator().manual_seed(0))
+twice = torch.cat([once, once], 1).to(model.device)
+model.set_attn_implementation("eager")  # the one that can show its attention
+with torch.inference_mode():
+    attention = torch.stack(model(twice, output_attentions=True).attentions).float().mean(1)
+model.set_attn_implementation("sdpa")
+heads = {name: score.cpu() for name, score in head_scores(attention, LENGTH).items()}
+best = {
+    name: [divmod(int(i), score.shape[1]) for i in score.flatten().argsort(descending=True)[:5]] for name, score in heads.items()
+}
+fig, axes = plt.subplots(1, 2, figsize=(13, 3.6), sharey=True)
+for ax, (name, score) in zip(axes, heads.items(), strict=True):
+    image = ax.imshow(score.T, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    ax.grid(False)
+    ax.set(title=f"{name}: {int((score > 0.4).sum())} of {score.numel()} heads above 0.4", xlabel="layer")
+    print(f"{name}: the best five (layer, head):", best[name])
+axes[0].set_ylabel("head")
+fig.colorbar(image, ax=axes, label="share of the attention")
+plt.show()
+
+# %% [markdown]
+# A high score says where a head looks, not that anything depends on it. So we take heads away and measure. Setting a head's
+# output to zero gives later layers something that they have never seen; replacing it by its *mean* over other texts (*mean
+# ablation*, 均值消融) only takes away what the head says about *this* text. And five heads compared with four draws of five
+# others prove little: we draw twenty.
+#
+# The next cell is folded; click it to read the code. `head_means` computes each head's mean output, `without` runs a
+# function while some heads give their means.
+
+# %% tags=["hide-input"]
+def outputs_of(layer):
+    """What the heads of a layer have written, side by side, is the input of this module."""
+    return model.model.layers[layer].self_attn.o_proj
+
+
+@torch.inference_mode()
+def head_means(texts):
+    """For each layer the mean over all tokens of some texts of what the heads write, (heads · dim,)."""
+    kept, hooks, found = {}, [], {}
+    for layer in range(model.config.num_hidden_layers):
+
+        def keep(module, inputs, layer=layer):
+            kept[layer] = inputs[0]
+
+        hooks.append(outputs_of(layer).register_forward_pre_hook(keep))
+    for text in texts:
+        model(**tokenizer(text, return_tensors="pt").to(model.device))
+        for layer, mixed in kept.items():
+            found.setdefault(layer, []).append(mixed[0])
+    for hook in hooks:
+        hook.remove()
+    return {layer: torch.cat(parts).mean(0) for layer, parts in found.items()}
+
+
+def without(heads_off, means, function):
+    """function() while these (layer, head) give their mean output."""
+    hooks = []
+    for layer, head in heads_off:
+        size = outputs_of(layer).in_features // model.config.num_attention_heads
+
+        def silence(module, inputs, layer=layer, part=slice(head * size, (head + 1) * size)):
+            mixed = inputs[0].clone()
+            mixed[..., part] = means[layer][part]
+            return (mixed,)
+
+        hooks.append(outputs_of(layer).register_forward_pre_hook(silence))
+    try:
+        return function()
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+# %% [markdown]
+# **Predict:** without the five best induction heads, what becomes of the loss on the second copy? And of the ROC AUC with
+# eight examples?
+
+# %%
+my_guess = {"loss on the second copy": "", "ROC AUC": ""}
+
+# %% tags=["experiment"]
+@torch.inference_mode()
+def copy_loss():
+    logits = model(twice).logits[:, :-1].float()
+    nats = F.cross_entropy(logits.transpose(1, 2), twice[:, 1:], reduction="none")
+    return float(nats[:, LENGTH:].mean())
+
+
+def sorting():
+    part = SENTENCES[: lab.budget(full=40, quick=4)]
+    logs = classify(pick(8, 0), part)
+    return in_order(logs[:, 1] - logs[:, 0], [y for _, y in part])
+
+
+lab.needs("few_shot_prompt")
+means = head_means([text for text, _ in POOL[: lab.budget(full=40, quick=3)]])
+g = np.random.default_rng(0)
+everyone = [divmod(i, heads["induction"].shape[1]) for i in range(heads["induction"].numel())]
+rest = [head for head in everyone if head not in best["previous"] + best["induction"]]
+fives = [[rest[i] for i in g.permutation(len(rest))[:5]] for _ in range(lab.budget(full=20, quick=2))]
+groups = {"no head": [[]], "5 induction": [best["induction"]], "5 previous-token": [best["previous"]], "5 at random": fives}
+found = {name: [without(off, means, copy_loss) for off in draws] for name, draws in groups.items()}
+few = {name: [without(off, means, sorting) for off in draws[: lab.budget(full=5, quick=1)]] for name, draws in groups.items()}
+fig, axes = plt.subplots(1, 2, figsize=(13, 3.8), sharey=True)
+for ax, (values, title, label) in zip(
+    axes, ((found, "Copying", "loss on the second copy (nats per token)"), (few, "8 examples", "ROC AUC")), strict=True
+):
+    for i, name in enumerate(groups):
+        ax.plot(values[name], [i] * len(values[name]), plots.MARKERS[i], color="black", markerfacecolor="none", linestyle="")
+    ax.set(title=f"{title}, heads replaced by their mean", xlabel=label)
+axes[0].set_yticks(range(len(groups)), groups)
+axes[0].set_ylabel("without")
+axes[0].invert_yaxis()
+axes[1].set_xlim(0, 1.02)
+plt.show()
+
+# %% tags=["experiment"]
+worse = {name: sum(found[name][0] <= other for other in found["5 at random"]) for name in ("5 induction", "5 previous-token")}
+for name, count in worse.items():
+    n = len(fives)
+    print(f"without {name}: loss {found[name][0]:.2f}, all heads {found['no head'][0]:.2f};", end=" ")
+    print(f"{count} of {n} random fives cost as much or more: p = {(count + 1) / (n + 1):.3f}")
+    print(f"    ROC AUC {few[name][0]:.2f}, all heads {few['no head'][0]:.2f}, random {min(few['5 at random']):.2f} to", end=" ")
+    print(f"{max(few['5 at random']):.2f}")
+
+# %% [markdown]
+# Compare the two lists: nearly all of the best previous-token heads are in earlier layers than the induction heads, as the
+# mechanism needs.
+# Read the printed p: the share of random fives that cost as much as the chosen five. For *copying*, that is the evidence
+# that these heads matter more than others. For *eight examples*, look at the ROC AUC: where it does not fall below the
+# random fives, the copying heads are not what this task needs. It sorts the sentences without any example (section 3), so
+# there is little for a head that reads examples to add. A head can be needed for copying and idle in classification;
+# "induction heads explain in-context learning" is a claim about other tasks.
+#
+# ## 6 · Prompting an encoder: fill in the blank
 #
 # An encoder was trained to fill in masked words. So make the task a blank: "It was [MASK]." and compare the words *great*
 # and *terrible* there. The words are the *verbalizer* (标签词映射) of the labels [@schick2021exploiting].
 #
-# With a model hub: `load_model("roberta-base", task="masked-lm")` and `load_model("electra-small")`. Without one, we take
-# MiniLM's body as it is and train the two heads that it lacks, on movie sentences that are neither in the test nor among
-# the examples, and without labels. Some minutes of training are not enough for all words of English, so we mask only words
-# of feeling (as @tian2020skep do), and the head knows no others. VADER's lexicon lists these words; what they mean the head
-# must learn from the sentences.
+# With a model hub: `load_model("roberta-base", task="masked-lm")`. Without one, we take MiniLM's body as it is and train
+# the head that it lacks, on movie sentences that are neither in the test nor among the examples, and without labels.
+# Seconds of training are not enough for all words of English, so we mask only words of feeling (as @tian2020skep do), and
+# the head knows no others. VADER's lexicon lists these words; what they mean the head must learn from the sentences.
 #
-# The next cell is folded; click it to read the code. `MaskedHead` is BERT's head for masked words. `train_head` trains a
-# head on the states that the frozen body has computed once.
+# The next three cells are folded; click them to read the code. `MaskedHead` is BERT's head for masked words, and
+# `train_head` trains it. The second finds the words of feeling in the sentences, the third masks them, and trains a head.
 
 # %% tags=["hide-input"]
 class MaskedHead(torch.nn.Module):
@@ -587,7 +999,7 @@ def train_head(head, states, loss_of, epochs, seed):
             optimizer.step()
     return head.eval()
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 encoder, words = load_model(weights.path("minilm"), task="feature-extraction", device="cpu")
 used, valence = {text for text, _ in SENTENCES + POOL}, data.word_valence()
 texts = [text for text in data.movie_sentences()["text"] if text not in used and len(text) < 130]
@@ -599,38 +1011,36 @@ texts = [text for text, ids in zip(texts, words(texts)["input_ids"], strict=True
 texts = sorted(texts[: lab.budget(full=len(texts), quick=64)], key=len)
 print(f"{len(texts)} sentences with one of {len(FEELING)} words of feeling, such as {FEELING[::40]}")
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 @torch.inference_mode()
 def body(ids, mask):
     return encoder(input_ids=ids, attention_mask=mask)[0]
 
 
-masked, g = [], torch.Generator().manual_seed(0)
+states, targets, g = [], [], torch.Generator().manual_seed(0)
 for start in tqdm(range(0, len(texts), 64), desc="reading", leave=False):
     batch = words(texts[start : start + 64], padding=True, return_tensors="pt")
     ids, mask = batch["input_ids"], batch["attention_mask"]
     hidden = (place[ids] >= 0) & (torch.rand(ids.shape, generator=g) < 0.5)
-    masked.append((ids, mask, hidden, body(ids.masked_fill(hidden, words.mask_token_id), mask)[hidden].clone()))
-states = torch.cat([part[3] for part in masked])
-targets = torch.cat([place[ids[hidden]] for ids, _, hidden, _ in masked])
-last = int(0.9 * len(states))
+    states.append(body(ids.masked_fill(hidden, words.mask_token_id), mask)[hidden].clone())
+    targets.append(place[ids[hidden]])
+states, targets = torch.cat(states), torch.cat(targets)
 order = torch.randperm(len(states), generator=g)
-learnt, held_out = order[:last], order[last:]
+learnt, held_out = order[: int(0.9 * len(states))], order[int(0.9 * len(states)) :]
 embeddings = encoder.get_input_embeddings().weight[FEELING_IDS].detach()
-mlm = [
-    train_head(MaskedHead(embeddings), states[learnt], lambda out, i: F.cross_entropy(out, targets[learnt][i]), 6, seed)
-    for seed in range(3)
-]
+mlm = train_head(
+    MaskedHead(embeddings), states[learnt], lambda out, i: F.cross_entropy(out, targets[learnt][i]), epochs=6, seed=0
+)
 with torch.inference_mode():
-    losses = [F.cross_entropy(head(states[held_out]), targets[held_out]).item() for head in mlm]
+    loss = F.cross_entropy(mlm(states[held_out]), targets[held_out]).item()
 frequency = (torch.bincount(targets[learnt], minlength=len(FEELING)) + 0.5).log().log_softmax(0)
 by_frequency = F.nll_loss(frequency.expand(len(held_out), -1), targets[held_out])
-print(f"nats a held-out word, three heads: {np.round(losses, 2)}; by frequency alone: {by_frequency:.2f}")
+print(f"{loss:.2f} nats per held-out word; by frequency alone {by_frequency:.2f}")
 
 # %% [markdown]
 # ### Your turn: the blank
 #
-# Several words may stand for one label ("great", "good", "fine"): take the mean of their logits, then a softmax over the
+# Several words may mean one label ("great", "good", "fine"): take the mean of their logits, then a softmax over the
 # labels.
 
 # %% tags=["exercise:cloze_scores"]
@@ -643,13 +1053,17 @@ def cloze_scores(logits, ids, mask_id, verbalizer):
 
     Example: logits of 2.0 for the words 5 and 6 and of 0.0 for all others, verbalizer [[5, 6], [7]]:
     softmax([2, 0]) = [0.881, 0.119].
-    Hint: (ids == mask_id).int().argmax(1) is the place.
     """
     ### BEGIN SOLUTION
     at = (ids == mask_id).int().argmax(1)
     there = logits[torch.arange(len(ids), device=ids.device), at]
     return torch.stack([there[:, list(group)].mean(1) for group in verbalizer], 1).softmax(1)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Each row has its mask at another place; first find the place of each.</details>
+# <details><summary>Hint 2</summary>In a row of zeros and a single one, <code>argmax</code> is the place of the one.</details>
+# <details><summary>Hint 3</summary><code>logits[rows, places]</code> with two index tensors of length n is (n, V).</details>
 
 # %% tags=["tests:cloze_scores:1"]
 with lab.test("cloze_scores"):
@@ -659,6 +1073,9 @@ with lab.test("cloze_scores"):
     got = cloze_scores(logits, torch.tensor([[1, 2, 8, 2], [1, 8, 2, 2]]), 8, [[5, 6], [7]])
     want = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).softmax(1)
     lab.expect_close(got, want, "probabilities", atol=1e-5)
+    logits[0, 2, [5, 6, 7]] = torch.tensor([3.0, 1.0, 2.0])  # the mean of 3 and 1 is 2: as much as the word 7
+    got = cloze_scores(logits[:1], torch.tensor([[1, 2, 8, 2]]), 8, [[5, 6], [7]])
+    lab.expect_close(got, torch.tensor([[0.5, 0.5]]), "words of logits 3 and 1 (their mean is 2) against one of 2", atol=1e-5)
 
 # %% tags=["hidden:cloze_scores:2"]
 def probe():
@@ -676,160 +1093,48 @@ def visible():
     logits = torch.zeros(2, 4, 9)
     logits[0, 2, [5, 6]] = 2.0
     logits[1, 1, 7] = 1.0
-    return cloze_scores(logits, torch.tensor([[1, 2, 8, 2], [1, 8, 2, 2]]), 8, [[5, 6], [7]])
+    first = cloze_scores(logits.clone(), torch.tensor([[1, 2, 8, 2], [1, 8, 2, 2]]), 8, [[5, 6], [7]])
+    logits[0, 2, [5, 6, 7]] = torch.tensor([3.0, 1.0, 2.0])
+    return [first, cloze_scores(logits[:1], torch.tensor([[1, 2, 8, 2]]), 8, [[5, 6], [7]])]
 
 # %% tags=["experiment"]
 WORDS = {"one word": (["terrible"], ["great"]), "three words": (["terrible", "bad", "dull"], ["great", "good", "fun"])}
 TEMPLATES = ["{} It was [MASK].", "{} A [MASK] movie.", "It was [MASK]. {}"]
-filled = [*(text for text, _ in SENTENCES), "N/A", "", "."]  # the last three to calibrate with
+filled = [*(text for text, _ in SENTENCES), "N/A", "", "."]  # "[MASK]" would be a second blank to this model
 
 
-def at_blank(template, word="[MASK]"):
-    """The body's states (n + 3, d) at the blank, which holds a word or the mask."""
-    blanks = [template.format(text) for text in filled]
-    at = words(blanks, padding=True, return_tensors="pt")["input_ids"] == words.mask_token_id
-    batch = words([blank.replace("[MASK]", word) for blank in blanks], padding=True, return_tensors="pt")  # as many tokens
-    return body(batch["input_ids"], batch["attention_mask"])[at].clone()
+def at_blank(template):
+    """The body's states (n + 3, d) at the blank."""
+    batch = words([template.format(text) for text in filled], padding=True, return_tensors="pt")
+    return body(batch["input_ids"], batch["attention_mask"])[batch["input_ids"] == words.mask_token_id].clone()
 
 
-def judged(runs):
-    """Accuracy as it is and calibrated by texts without content and by all sentences, and the share of pairs in order.
-
-    runs: for each seed, float array (n + 3, 2), log-probabilities of "negative" and "positive"."""
-    y, row = np.array([label for _, label in SENTENCES]), []
-    for free in (lambda logs: np.zeros((1, 2)), lambda logs: logs[-3:], lambda logs: logs[:-3]):
-        scored = [calibrate(logs[:-3], free(logs)) for logs in runs]  # equal logarithms change nothing
-        row.append(with_interval(np.mean([scores.argmax(1) == y for scores in scored], 0)))
-    return [*row, np.mean([in_order(logs[:-3, 1] - logs[:-3, 0], y) for logs in runs])]
-
-
-def with_interval(right):
-    value, low, high = scoring.bootstrap(pd.DataFrame({"right": right}), lambda f: float(f["right"].mean()), n=500)
-    return f"{value:.2f} [{low:.2f}, {high:.2f}]"
-
-# %% tags=["experiment"]
-rows = []
+lab.needs("calibrate", "cloze_scores")
+y, rows = np.array([label for _, label in SENTENCES]), []
 for template in TEMPLATES:
-    states_ = at_blank(template)
+    states_, blank = at_blank(template), torch.zeros(len(filled), 1, dtype=torch.long)
     for name, groups in WORDS.items():
-        verbalizer, blank = [[FEELING.index(word) for word in group] for group in groups], torch.zeros(len(filled), 1)
+        verbalizer = [[FEELING.index(word) for word in group] for group in groups]
         with torch.inference_mode():
-            runs = [cloze_scores(head(states_)[:, None], blank.long(), 0, verbalizer).log().numpy() for head in mlm]
-        rows.append((template, name, *judged(runs)))
-by_cloze = pd.DataFrame(rows, columns=["template", "words", "accuracy", "by N/A", "by all", "pairs in order"])
-by_cloze.style.hide().format(precision=2)
+            logs = cloze_scores(mlm(states_)[:, None], blank, 0, verbalizer).log().numpy()
+        row = {"template": template, "words": name}
+        for by, free in {"as it is": np.zeros((1, 2)), "three texts": logs[-3:], "all sentences": logs[:-3]}.items():
+            hits = calibrate(logs[:-3], free).argmax(1) == y  # equal logarithms change nothing
+            row[by] = "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(int(hits.sum()), len(hits)))
+        rows.append(row | {"ROC AUC": round(in_order(logs[:-3, 1] - logs[:-3, 0], y), 2)})
+pd.DataFrame(rows).style.hide()
 
 # %% [markdown]
-# Without calibration the cloze gives the same label to nearly all sentences, so its accuracy is at chance: of two words one
-# is more frequent, and it wins. Calibration removes the frequency, by texts without content or by the sentences; both are
-# above chance at full size. About three of four pairs are in the right order (ROC AUC), although these heads never saw a
-# label and their loss is hardly below that of the word frequencies alone. RoBERTa-large, prompted with the first template
-# and not tuned, has an accuracy of 0.84 on SST-2 [@gao2021making].
+# Without calibration the cloze gives the same label to nearly all sentences, so its accuracy is near chance: of two words
+# one is more frequent, and it wins. Calibration removes the frequency. Most pairs are in the right order (ROC AUC),
+# although this head never saw a label and its loss is hardly below that of the word frequencies alone. RoBERTa-large,
+# prompted with the first template and not tuned, has an accuracy of 0.84 on SST-2 [@gao2021making].
 #
-# ### ELECTRA's way
+# *ELECTRA's way* needs no masked word: a discriminator says of every word whether it was replaced, so put each label's word
+# into the blank and ask which looks more original [@clark2020electra; @xia2022prompting]. Xia et al. report better results
+# than with prompted masked models. (With a hub: `load_model("electra-small")`.)
 #
-# ELECTRA [@clark2020electra] trains a *discriminator* (判别器): a small masked model replaces some words by its own
-# guesses, and the discriminator says of *every* word whether it was replaced. One trap: sometimes the guess is the original
-# word. Then it was not replaced.
-
-# %% tags=["exercise:replaced_tokens"]
-def replaced_tokens(ids, hidden, guesses):
-    """Input and labels for a discriminator.
-
-    ids: int64 tensor (n, T). hidden: bool tensor (n, T), the places where the generator guessed. guesses: int64 tensor
-    (number of True in hidden,), its guesses, in the order of ids[hidden]. Returns (corrupted, labels): int64 (n, T), ids
-    with the guesses put in, a new tensor; and float32 (n, T), 1.0 where corrupted differs from ids, else 0.0.
-
-    Example: ids [[5, 6, 7]], hidden [[1, 0, 1]], guesses [5, 9]: corrupted [[5, 6, 9]], labels [[0, 0, 1]].
-    Hint: clone, then assign to corrupted[hidden].
-    """
-    ### BEGIN SOLUTION
-    corrupted = ids.clone()
-    corrupted[hidden] = guesses
-    return corrupted, (corrupted != ids).float()
-    ### END SOLUTION
-
-# %% tags=["tests:replaced_tokens:1"]
-with lab.test("replaced_tokens"):
-    ids = torch.tensor([[5, 6, 7]])
-    corrupted, labels = replaced_tokens(ids, torch.tensor([[True, False, True]]), torch.tensor([5, 9]))
-    lab.expect_close(corrupted, torch.tensor([[5, 6, 9]]), "corrupted")
-    lab.expect_close(labels, torch.tensor([[0.0, 0.0, 1.0]]), "labels (a right guess is no replacement)")
-    assert ids.tolist() == [[5, 6, 7]], "ids itself should not change"
-
-# %% tags=["hidden:replaced_tokens:2"]
-def probe():
-    g = torch.Generator().manual_seed(6)
-    ids = torch.randint(0, 6, (4, 9), generator=g)
-    hidden = torch.rand(4, 9, generator=g) < 0.5
-    kept = ids.clone()
-    corrupted, labels = replaced_tokens(ids, hidden, torch.randint(0, 6, (int(hidden.sum()),), generator=g))
-    none = replaced_tokens(kept.clone(), torch.zeros_like(hidden), torch.zeros(0, dtype=torch.long))
-    return {
-        "corrupted": corrupted,  # because: the corrupted tokens, in several texts
-        "labels": labels,  # because: the labels, also where a guess happens to be the true token
-        "none": [*none],  # because: texts in which no place is hidden
-        "ids after": bool((kept == ids).all()),  # because: the ids you were given, which must stay as they were
-    }
-
-
-def visible():
-    ids = torch.tensor([[5, 6, 7]])
-    answer = replaced_tokens(ids, torch.tensor([[True, False, True]]), torch.tensor([5, 9]))
-    return [*answer, bool((ids == torch.tensor([[5, 6, 7]])).all())]
-
-# %% tags=["experiment"]
-states, labels, g = [], [], torch.Generator().manual_seed(1)
-for ids, mask, hidden, there in tqdm(masked[::2], desc="reading", leave=False):
-    with torch.inference_mode():  # the generator guesses by chance, from its own distribution
-        guesses = FEELING_IDS[torch.multinomial(mlm[0](there).softmax(1), 1, generator=g)[:, 0]]
-    corrupted, replaced = replaced_tokens(ids, hidden, guesses.clone())
-    feeling = place[ids] >= 0  # elsewhere nothing is ever replaced
-    states.append(body(corrupted, mask)[feeling].clone())
-    labels.append(replaced[feeling])
-states, labels = torch.cat(states), torch.cat(labels)
-size = encoder.config.hidden_size
-
-
-def replaced_head():
-    return torch.nn.Sequential(torch.nn.Linear(size, size), torch.nn.GELU(), torch.nn.Linear(size, 1), torch.nn.Flatten(0))
-
-
-def loss_of(out, i):
-    return F.binary_cross_entropy_with_logits(out, labels[learnt][i])
-
-
-order = torch.randperm(len(states), generator=g)
-learnt, held_out = order[: int(0.9 * len(states))], order[int(0.9 * len(states)) :]
-discriminators = [train_head(replaced_head(), states[learnt], loss_of, 5, seed) for seed in range(3)]
-with torch.inference_mode():
-    flags = [head(states[held_out]) > 0 for head in discriminators]
-found = [float(flag[labels[held_out] > 0].float().mean()) for flag in flags]
-wrongly = [float(flag[labels[held_out] == 0].float().mean()) for flag in flags]
-print(f"of the replaced words it flags {np.mean(found):.2f}, of the original ones {np.mean(wrongly):.2f}")
-
-# %% [markdown]
-# The prompt: put each label's word into the blank and ask which looks more like an original [@xia2022prompting].
-
-# %% tags=["experiment"]
-rows = {}
-for template in TEMPLATES:
-    pair = [at_blank(template, word) for word in ("terrible", "great")]
-    with torch.inference_mode():
-        runs = [torch.stack([F.logsigmoid(-head(s)) for s in pair], 1).numpy() for head in discriminators]
-    rows[template, "discriminator"] = judged(runs)
-    row = by_cloze[(by_cloze["template"] == template) & (by_cloze["words"] == "one word")]
-    rows[template, "masked model"] = row[["accuracy", "by N/A", "by all", "pairs in order"]].to_numpy()[0]
-both = pd.DataFrame(rows, index=["accuracy", "by N/A", "by all", "pairs in order"]).T.rename_axis(["template", "encoder"])
-both.style.format(precision=2)
-
-# %% [markdown]
-# Without calibration the discriminator is slightly above chance. A possible reason: it compares two whole sentences, so the
-# frequency of a word matters less. But its ROC AUC is lower than the masked model's, and calibration by "N/A" does not
-# raise its accuracy. Xia et al. found the reverse for models of full size: prompted ELECTRA was better than prompted masked
-# models. Ours are two small heads on a body that was trained for neither, so this compares our heads, not the methods.
-#
-# ## 6 · Let the gradient write the prompt
+# ## 7 · Let the gradient write the prompt
 #
 # A prompt is a sequence of vectors. Why should they be vectors of words? *Prompt tuning* [@lester2021power] puts $k$ free
 # vectors before the embeddings and trains only these: prompting with a few trainable parameters.
@@ -843,11 +1148,10 @@ def soft_prompt_logits(model, soft, ids, mask):
     model: a causal language model; model.get_input_embeddings() maps int64 ids to vectors of size d, and
     model(inputs_embeds=, attention_mask=) takes vectors in place of ids. soft: float tensor (k, d), the same for all
     texts. ids: int64 (n, T). mask: int64 (n, T), 1 for tokens, 0 for padding on the right. Every token sees all of
-    the soft prompt. Returns the logits of the T tokens alone, float (n, T, V); gradients flow to soft.
+    the soft prompt; the model is told which places are padding. Returns the logits of the T tokens alone, float (n, T, V); gradients flow to soft.
 
     Example: with the embeddings of the tokens 3 and 4 as soft, the logits are those that the model gives for the
     text after the tokens 3 and 4.
-    Hint: soft.expand(n, -1, -1), torch.cat along dim 1, for the mask too; then cut off the first k places.
     """
     ### BEGIN SOLUTION
     n, k = len(ids), len(soft)
@@ -855,6 +1159,11 @@ def soft_prompt_logits(model, soft, ids, mask):
     seen = torch.cat([mask.new_ones(n, k), mask], 1)
     return model(inputs_embeds=vectors, attention_mask=seen).logits[:, k:]
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The model can read vectors instead of ids. What must the mask say about the vectors in front?</details>
+# <details><summary>Hint 2</summary><code>soft.expand(n, -1, -1)</code> repeats it for each text without copying;
+# <code>torch.cat</code> along dim 1.</details>
 
 # %% tags=["tests:soft_prompt_logits:2"]
 with lab.test("soft_prompt_logits"):
@@ -866,12 +1175,25 @@ with lab.test("soft_prompt_logits"):
     lab.expect_close(got, want, "logits behind the words 3 and 4 as vectors", atol=1e-4)
     got.sum().backward()
     assert soft.grad is not None and soft.grad.abs().sum() > 0, "no gradient reaches the soft prompt"
+    # a short text beside a longer one, with padding on the right, has the logits that it has alone
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    got = soft_prompt_logits(llama, soft.detach(), ids, mask)[1, :2]
+    alone = soft_prompt_logits(llama, soft.detach(), ids[1:, :2], ones[1:, :2])[0]
+    lab.expect_close(got, alone, "logits of a text that is padded, against those of the text alone", atol=1e-4)
+    seen = {}
+    llama.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
+    soft_prompt_logits(llama, soft.detach(), ids, mask)
+    told = None if seen.get("attention_mask") is None else seen["attention_mask"].tolist()
+    want = [[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]]
+    assert told == want, f"attention_mask should be 1 for the soft prompt and 0 for padding: {want}, but it is {told}"
 
 # %% tags=["hidden:soft_prompt_logits:3"]
 def probe():
     llama, g = small_llama(5), torch.Generator().manual_seed(2)
     soft = torch.randn(3, 16, generator=g).requires_grad_()
     ids, mask = torch.randint(40, (2, 5), generator=g), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    seen = {}
+    llama.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
     logits = soft_prompt_logits(llama, soft, ids, mask)
     real = logits * mask[..., None]  # what stands in padding is nobody's business
     real.square().mean().backward()
@@ -879,6 +1201,8 @@ def probe():
         "shape": list(logits.shape),  # because: the shape of the logits
         "logits": real.detach(),  # because: texts of different lengths in one batch, with padding on the right
         "gradient": soft.grad,  # because: the gradient that flows to the soft prompt
+        # because: the attention mask that the model gets, with padding on the right
+        "mask": [[int(one) for one in row] for row in seen["attention_mask"].tolist()],
     }
 
 
@@ -886,7 +1210,9 @@ def visible():
     llama = small_llama(4)
     soft = llama.get_input_embeddings()(torch.tensor([3, 4])).detach()
     ids = torch.tensor([[5, 6, 7], [8, 9, 1]])
-    return soft_prompt_logits(llama, soft, ids, torch.ones_like(ids)).detach()
+    mask = torch.tensor([[1, 1, 1], [1, 1, 0]])
+    padded = soft_prompt_logits(llama, soft, ids, mask) * mask[..., None]
+    return [soft_prompt_logits(llama, soft, ids, torch.ones_like(ids)).detach(), padded.detach()]
 
 # %% [markdown]
 # ### Your turn: a prefix
@@ -915,13 +1241,17 @@ def prefix_cache(table, layers, heads, batch):
 
     Example: k = 1, layers = 1, heads = 2, dim = 1: the row [1, 2, 3, 4] gives key [[[[1]], [[2]]]] and value
     [[[[3]], [[4]]]].
-    Hint: view as (k, layers, 2, heads, dim), permute, expand.
     """
     ### BEGIN SOLUTION
     k = len(table)
     parts = table.view(k, layers, 2, heads, -1).permute(1, 2, 3, 0, 4)  # layers, 2, heads, k, dim
     return [(part[0].expand(batch, -1, -1, -1), part[1].expand(batch, -1, -1, -1)) for part in parts]
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>In which order do the numbers of a row change, slowest first?</details>
+# <details><summary>Hint 2</summary><code>view</code> gives a row five dimensions, <code>permute</code> puts them in the wanted order,
+# <code>expand</code> makes the batch.</details>
 
 # %% tags=["tests:prefix_cache:1"]
 with lab.test("prefix_cache"):
@@ -985,7 +1315,7 @@ def losses_of(step, parameters, steps=10):
 
 
 def by_own_code(forward, width):
-    """Losses, and how many numbers are trained."""
+    """Losses, and the number of trainable parameters."""
     frozen = small_llama(6).requires_grad_(False)
     torch.manual_seed(0)
     own = torch.nn.Embedding(5, width)
@@ -1011,12 +1341,12 @@ for name, config, width, forward in (
     (ours, count), theirs = by_own_code(forward, width), by_peft(config)
     assert np.allclose(ours, theirs, atol=1e-4), (ours, theirs)
     table[name] = {
-        "numbers trained": count,
+        "trainable parameters": count,
         "loss, step 1": ours[0],
         "loss, step 10": ours[-1],
         "largest difference to PEFT": np.abs(np.subtract(ours, theirs)).max(),
     }
-pd.DataFrame(table).T.style.format({"numbers trained": "{:.0f}", "largest difference to PEFT": "{:.0e}"}, precision=3)
+pd.DataFrame(table).T.style.format({"trainable parameters": "{:.0f}", "largest difference to PEFT": "{:.0e}"}, precision=3)
 
 # %% [markdown]
 # ### By hand or by gradient?
@@ -1028,6 +1358,9 @@ pd.DataFrame(table).T.style.format({"numbers trained": "{:.0f}", "largest differ
 # The next two cells are folded; click them to read the code. In the first, `beginning` computes the initialization from an
 # instruction, and `at_answer` gives the logits where the two answers differ. In the second, `tune` trains these parameters,
 # and `odds` scores texts with them.
+
+# %%
+my_guess = ""  # your prediction; the next result is the answer
 
 # %% tags=["hide-input"]
 INSTRUCTION = "Decide if this movie review is positive or negative in tone."
@@ -1042,7 +1375,7 @@ def cut(text, instruction=INSTRUCTION):
 
 
 def beginning(method, instruction=INSTRUCTION):
-    """The numbers to train: what the model makes of an instruction's words; for "random" as many, drawn at random."""
+    """The initialization: what the model makes of an instruction's words; for "random" as many numbers, drawn at random."""
     ids = torch.tensor([cut("", INSTRUCTION if instruction == "random" else instruction)[0]], device=model.device)
     with torch.no_grad():
         if method == "prompt tuning":
@@ -1097,6 +1430,7 @@ def odds(method, numbers, rows):
     return np.array(found)
 
 # %% tags=["experiment"]
+lab.needs("continuation_logprob", "few_shot_prompt", "soft_prompt_logits", "prefix_cache")
 model.requires_grad_(False)
 part, learn = SENTENCES[: lab.budget(full=60, quick=4)], POOL[: lab.budget(full=64, quick=4)]
 start = beginning("prompt tuning")
@@ -1114,18 +1448,18 @@ answers["prefix tuning"], trained["prefix tuning"] = odds("prefix tuning", numbe
 # %% [markdown]
 # A few steps of prefix tuning are trained here; prompt tuning takes as long, and its result is in the next table. The
 # second row needs no gradient: half of the 64 training sentences are positive, so we set the threshold to the median of
-# their odds. The interval is over sentences, the gain is paired.
+# their odds. The intervals are over sentences (Wilson's, and a t interval of the paired gain).
 
 # %% tags=["experiment"]
+lab.needs("continuation_logprob", "few_shot_prompt", "soft_prompt_logits", "prefix_cache")
 y, table = np.array([label == 1 for _, label in part]), {}
-both = pd.DataFrame({name: (found > 0) == y for name, found in answers.items()}).astype(float)
+hits = {name: ((found > 0) == y).astype(float) for name, found in answers.items()}
 for name, found in answers.items():
-    gain, low, high = scoring.bootstrap(both, lambda f, name=name: float((f[name] - f["by hand"]).mean()))
     table[name] = {
-        "numbers trained": trained[name],
-        "accuracy": with_interval(both[name]),
-        "gain": f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]",
-        "pairs in order": round(in_order(found, y), 2),
+        "trainable parameters": trained[name],
+        "accuracy": "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(int(hits[name].sum()), len(y))),
+        "gain": "" if name == "by hand" else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(hits[name], hits["by hand"])),
+        "ROC AUC": round(in_order(found, y), 2),
         "says positive": round((found > 0).mean(), 2),
     }
 pd.DataFrame(table).T
@@ -1133,19 +1467,24 @@ pd.DataFrame(table).T
 # %% [markdown]
 # One seed can be luck, too. The command `python chapters/06_in_context_learning/prompts.py` ran these functions again on
 # all 200 sentences, with other training sentences for each seed, and wrote the results into a table of the course. `random`
-# is an initialization by random numbers. The intervals are over three seeds: three values are few, so read them as their
-# spread.
+# is an initialization by random numbers. With three seeds we show the values themselves.
 
 # %% tags=["experiment"]
 trained_prompts = tables.load("continuous_prompts")
 table = {}
 for key, rows in trained_prompts.groupby(["method", "start"], sort=False):
     table[key] = {"seeds": len(rows)}
-    for column in ("accuracy", "pairs_in_order", "says_positive"):
-        value, low, high = scoring.bootstrap(rows, lambda f, c=column: float(f[c].mean()), n=lab.budget(full=300, quick=20))
-        text = f"{value:.2f} [{low:.2f}, {high:.2f}]" if len(rows) > 1 else f"{value:.2f}"
-        table[key][column.replace("_", " ")] = text
+    for column, label in {"accuracy": "accuracy", "roc_auc": "ROC AUC", "says_positive": "says positive"}.items():
+        values = ", ".join(f"{value:.2f}" for value in rows[column])
+        table[key][label] = f"{rows[column].mean():.2f} ({values})" if len(rows) > 1 else values
 pd.DataFrame(table).T.rename_axis(["method", "start"]).style
+
+# %% tags=["experiment"]
+moved = trained_prompts[trained_prompts["method"] == "by hand, threshold moved"].set_index("seed")["accuracy"]
+for method in ("prompt tuning", "prefix tuning"):
+    rows = trained_prompts[(trained_prompts["method"] == method) & (trained_prompts["start"] != "random")]
+    gain = scoring.paired(rows.set_index("seed")["accuracy"].reindex(moved.index), moved)
+    print("{} against a threshold moved by the same labels: {:+.3f} [{:+.3f}, {:+.3f}] (3 seeds, t)".format(method, *gain))
 
 # %% [markdown]
 # - **Words.** Four instructions differ by 0.06 in accuracy, and each has a lower one than the prompt without an instruction
@@ -1160,14 +1499,14 @@ pd.DataFrame(table).T.rename_axis(["method", "start"]).style
 # So on this task, which the model can do already, most of what training adds is a better threshold. For comparison: sixteen
 # examples take some 300 tokens in each request and reach a similar accuracy.
 #
-# ## 7 · Open questions
+# ## 8 · Open questions
 #
 # Nothing here is graded. Pick one.
 #
 # - **Read the soft prompt.** For each trained vector find the nearest word of the vocabulary (cosine). Is it still the word
 #   from which it was initialized?
-# - **Induction heads.** Score every head as in the lecture, set the output of the best five to its *mean* over other texts
-#   instead of zero, and compare with twenty random fives: the loss on copied tokens, and the ROC AUC with eight examples.
+# - **More than five heads.** Take away the best 10, 20, 40 induction heads, and as many random ones, twenty draws each. When
+#   do the examples stop helping?
 # - **Choose the examples.** Take for each sentence the four most similar ones of the pool (MiniLM's embeddings) in place of
 #   random ones. What happens to the accuracy, and to the interval over draws?
 # - **Unequal labels.** Batch calibration assumes that both answers are about as frequent. Leave out three quarters of the
@@ -1192,8 +1531,11 @@ lab.summary()
 # - [@wei2023larger]
 # - [@schick2021exploiting]
 # - [@gao2021making]
+# - [@olsson2022induction]
 # - [@clark2020electra]
 # - [@xia2022prompting]
+# - [@sclar2024quantifying]
+# - [@kumar2025semantic]
 # - [@tian2020skep]
 # - [@li2021prefix]
 # - [@lester2021power]

@@ -30,7 +30,8 @@ from course_utils import data, generate, lab, load_model, plots, scoring, tables
 
 lab.start("06_in_context_learning")
 plots.style()
-model, tokenizer = load_model("course", precision="fp32")
+MODEL = "course"  # on a GPU with 8 GB, with a way to the hub: "qwen2.5-1.5b"; everything below then asks that model
+model, tokenizer = load_model(MODEL, precision="fp32")
 
 # %% [markdown]
 # ## Zero, one, three examples
@@ -49,7 +50,8 @@ for name, shots in (("zero-shot 零样本", 0), ("one-shot 单样本", 1), ("few
 # The right answer is *fromage*, and our model never gives it. GPT-3 has 175 billion parameters; ours has 135 million and
 # read mostly English. Without an example it repeats "cheese"; with an example the answer *looks* French. So the example
 # shows which kind of answer is wanted, but it cannot teach a word that the model does not know. (The form of the prompt
-# matters, too: the lab asks with a slightly different prompt, and there the answer looks French without any example.)
+# matters, too: without the colon after "French" the answer looks French without any example. The lab measures that.) A
+# larger model that read French finds the word; change `MODEL` above to see one.
 
 # %% [markdown]
 # ### The same form, with words it knows
@@ -197,7 +199,7 @@ plt.show()
 # - @xia2022prompting and @yao2022prompt (they call it DPT) did that. Both report better results in their tests: the first
 #   than prompted masked models, the second than fine-tuning.
 #
-# The lab trains heads of both kinds on a small encoder, and prompts both.
+# The lab trains a head of the first kind on a small encoder, and prompts it.
 
 # %% [markdown]
 # ## Prompting decoders
@@ -239,7 +241,7 @@ print(shots(examples.head(2)) + f"Review: {test['text'].iloc[0]}\nSentiment:")
 #
 # There are two metrics, and chance is one half for both. *Accuracy*: the share of sentences for which the right word is the
 # likelier one. *ROC AUC*: the share of pairs of a positive and a negative sentence in which the positive one has the higher
-# score (in the figures: "pairs in the right order"). ROC AUC does not depend on the threshold.
+# score. ROC AUC does not depend on the threshold.
 
 
 # %%
@@ -252,17 +254,21 @@ def in_order(frame):
     return float((good[:, None] > bad).mean())
 
 
+EMPTY = ["N/A", "", "[MASK]"]  # texts without content, for later
 runs, blank = {}, {}
 for k in lab.budget(full=(0, 1, 2, 4, 8), quick=(0, 8)):
-    *odds, blank[k] = log_odds(shots(examples.head(k)), [*test["text"], "N/A"])  # "N/A" is for later
-    runs[k] = test.assign(odds=odds)
+    odds = log_odds(shots(examples.head(k)), [*test["text"], *EMPTY])
+    runs[k], blank[k] = test.assign(odds=odds[: len(test)]), odds[len(test) :]
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
-for i, (label, statistic) in enumerate((("sentences right", right), ("pairs in the right order", in_order))):
-    value, low, high = np.array(
-        [scoring.bootstrap(run, statistic, n=lab.budget(full=500, quick=20)) for run in runs.values()]
-    ).T
+n = lab.budget(full=500, quick=20)
+measured = {
+    "accuracy": [scoring.proportion(round(right(run) * len(run)), len(run)) for run in runs.values()],
+    "ROC AUC": [scoring.bootstrap(run, in_order, n) for run in runs.values()],
+}
+for i, (label, found) in enumerate(measured.items()):
+    value, low, high = np.array(found).T
     x = np.arange(len(runs)) + 0.06 * (2 * i - 1)
     ax.errorbar(
         x, value, (value - low, high - value), marker=plots.MARKERS[i], ls=plots.LINES[i], label=label, capsize=4
@@ -283,7 +289,7 @@ gain = scoring.bootstrap(
     lambda f: in_order(f.assign(odds=f["eight"])) - in_order(f.assign(odds=f["none"])),
     n=lab.budget(full=500, quick=20),
 )
-print("gain of 8 examples over none, pairs in order: {:+.2f} ({:+.2f} to {:+.2f})".format(*gain))
+print("gain of 8 examples over none, ROC AUC: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
 
 # %% [markdown]
 # Compare with your curve. The model *sorts* the sentences well without any example (ROC AUC), and examples add little to
@@ -332,29 +338,39 @@ plt.show()
 # %% [markdown]
 # ### Calibrate before use?
 #
-# There are two ways to *calibrate* (校准), without a new run of the model: measure the bias on "N/A" [@zhao2021calibrate],
-# or on the sentences themselves without their labels (*batch calibration*, @zhou2024batch), and subtract it. One difference
-# to the paper: Zhao et al. take the mean over three inputs without content, "N/A", "[MASK]" and the empty string. We use
-# "N/A" alone. **Predict:** which of the two raises the accuracy?
+# There are two ways to *calibrate* (校准), without a new run of the model: measure the bias on inputs without content
+# [@zhao2021calibrate], or on the sentences themselves without their labels (*batch calibration*, @zhou2024batch), and
+# divide by it. Zhao et al. take the mean probability over three inputs, "N/A", "[MASK]" and the empty string. **Predict:**
+# which of these raises the accuracy: "N/A" alone, the mean of the three, all sentences?
 
 # %%
 def positive(odds):
     return 1 / (1 + np.exp(-np.asarray(odds)))
 
 
-table = {}
+def bias(odds):
+    """Log-odds of the mean probability."""
+    mean = positive(odds).mean()
+    return np.log(mean / (1 - mean))
+
+
+table, gains = {}, {}
 for k, run in runs.items():
-    mean = positive(run["odds"]).mean()
-    pulls = {"as it is": 0, 'by "N/A"': blank[k], "by all sentences": np.log(mean / (1 - mean))}
-    table[k] = {f"right {name}": right(run.assign(odds=run["odds"] - by)) for name, by in pulls.items()}
-    table[k] |= {"pairs in order": in_order(run), 'P(positive): "N/A"': positive(blank[k]), "P(positive): all": mean}
-pd.DataFrame(table).T.rename_axis("examples").round(2)
+    pulls = {"as it is": 0, 'by "N/A"': blank[k][0], "by three inputs": bias(blank[k]), "by all sentences": bias(run["odds"])}
+    hits = {name: ((run["odds"] > by) == run["positive"]).astype(float) for name, by in pulls.items()}
+    table[k] = {f"accuracy {name}": hit.mean() for name, hit in hits.items()} | {"ROC AUC": in_order(run)}
+    table[k] |= {f"P(positive) of {text!r}": p for text, p in zip(EMPTY, positive(blank[k]), strict=True)}
+    gains[k] = {name: "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(hit, hits["as it is"])) for name, hit in hits.items()}
+pd.DataFrame(table).rename_axis("examples", axis=1).round(2)
+
+# %%
+pd.DataFrame(gains).drop("as it is").rename_axis("gain, paired; examples", axis=1)
 
 # %% [markdown]
 # The sentences themselves help to find the threshold, without a label (half of them are positive, as this method assumes).
-# With "N/A" alone the accuracy is lower where there are few or no examples. That is no verdict on the method of Zhao et
-# al., who use three such inputs and report gains of up to 30 points for GPT-3; it shows that a single input without content
-# can be a bad estimate of the bias. Check a remedy on your own model.
+# The inputs without content disagree with each other (last rows of the first table), so the mean of three is a better
+# estimate than one of them, and still a rough one: read in the second table where a gain's interval excludes 0. Zhao et al.
+# report gains of up to 30 points for GPT-3. Check a remedy on your own model.
 
 # %% [markdown]
 # ### Does it learn from the labels?
@@ -374,21 +390,22 @@ for name, words in LABELS.items():
     # each set of examples is asked about ten sentences
     parts = [test.iloc[i:30:3] for i in range(lab.budget(full=3, quick=2))]
     parts = [p.assign(odds=log_odds(shots(eight, words), p["text"], words)) for p, eight in zip(parts, sets, strict=True)]
-    each = [f"{right(p):.2f}" for p in parts]
-    rows[name] = {"follow the examples": right(pd.concat(parts)), "in each set": ", ".join(each)}
-    rows[name]["pairs in order"] = np.mean([in_order(p) for p in parts])
-pd.DataFrame(rows).T.style.format(precision=2)
+    every = pd.concat(parts)
+    share = scoring.proportion(round(right(every) * len(every)), len(every))
+    rows[name] = {"follow the examples": "{:.2f} [{:.2f}, {:.2f}]".format(*share)}
+    rows[name] |= {"in each set": ", ".join(f"{right(p):.2f}" for p in parts)}
+    rows[name]["ROC AUC"] = f"{np.mean([in_order(p) for p in parts]):.2f}"
+pd.DataFrame(rows).T
 
 # %% [markdown]
 # First look at the true labels: their share is lower here than with eight examples two slides above. These are other
 # examples (three sets in place of one) and other sentences (thirty in place of sixty), and the threshold moves with the
-# examples. So accuracy alone would mislead; compare the ROC AUC ("pairs in order").
+# examples. So accuracy alone would mislead; compare the ROC AUC.
 #
 # With flipped labels the ROC AUC is far below one half: the model still ranks by what the words *mean*, not by what the
-# examples say. The accuracy, 10 of 30, says less: its Wilson interval, 0.19 to 0.51, contains one half. With foo and bar
-# there is no meaning to use; the ROC AUC is lower than with true labels, and whether the accuracy is above chance we cannot
-# tell from thirty sentences. So these examples show the form and the possible answers, and this model hardly takes a *new*
-# task from them. Larger models do: see the table.
+# examples say. The accuracy says less: its interval, Wilson's, contains one half. With foo and bar there is no meaning to
+# use; the ROC AUC is lower than with true labels, and whether the accuracy is above chance we cannot tell from thirty
+# sentences. So these examples show the form and the possible answers, and this model hardly takes a *new* task from them.
 
 # %% [markdown]
 # ### What others measured
@@ -397,11 +414,13 @@ pd.DataFrame(rows).T.style.format(precision=2)
 # |---|---|---|
 # | order of the examples | from near the best known result to guessing; no best order for all | @lu2022fantastically |
 # | labels drawn at random | hardly worse in 12 models: label words, inputs and form matter more | @min2022rethinking |
-# | labels flipped | small models ignore it, large ones follow | @wei2023larger |
-# | labels without meaning | works in large models mainly | @wei2023larger |
+# | labels flipped | small models ignore it, the largest (GPT-3.5, PaLM-540B) follow | @wei2023larger |
+# | labels flipped | not followed by eight open models of 1 to 12 billion parameters | @kumar2025semantic |
+# | labels without meaning | works in large models mainly, and better with more examples | @wei2023larger; @pan2023what |
 # | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | @sclar2024quantifying |
 #
-# So report the spread over orders and forms, not one number. Chapter 2 did it for wordings.
+# So the phenomenon is one of scale: a GPU with 8 GB and `MODEL = "qwen2.5-1.5b"` above, or even a 7B model, need not show
+# it. And report the spread over orders and forms, not one number. Chapter 2 did it for wordings.
 
 # %% [markdown]
 # ## What it is good for, one: the form of the answer (输出格式约束)
@@ -511,12 +530,12 @@ ax.text(LENGTH + 1, loss.max(), "second copy", va="top")
 ax.set(
     title="It learns the sequence while it reads",
     xlabel="place in the sequence",
-    ylabel="loss (nats a token)",
+    ylabel="loss (nats per token)",
     ylim=(0, None),
 )
 ax.legend(loc="lower left")
 plt.show()
-print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats a token, second {loss[LENGTH:].mean():.1f}")
+print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats per token, second {loss[LENGTH:].mean():.1f}")
 
 # %% [markdown]
 # In the first copy the loss is higher than that of a uniform guess, because the model expects language. In the second copy
@@ -550,73 +569,97 @@ print(f"{int((induction > 0.4).sum())} of {induction.numel()} heads give it over
 # %% [markdown]
 # ### Is it these heads?
 #
-# Attention shows where a head looks, not what its output does. So we switch the best five off (their output is set to
-# zero). **Predict:** without these 5 of 270 heads, what is the loss of the second copy? And without five others, drawn at
-# random?
-
+# Attention shows where a head looks, not what depends on it. So we take the best five away. An output of zero is something
+# that later layers have never seen; so we put the head's *mean* output over other texts in its place (*mean ablation*,
+# 均值消融). **Predict:** without these 5 of 270 heads, what is the loss of the second copy? And without five others, drawn at
+# random twenty times?
 
 # %% tags=["hide-input"]
-def without(switched_off, function):
-    """function() while these heads add nothing."""
-    size, hooks = model.config.head_dim, []
-    for layer, head in switched_off:
+def hooked(layer, function):
+    """function(what the heads of a layer write, (batch, tokens, heads · dim)) may return a replacement."""
+    module = model.model.layers[layer].self_attn.o_proj
+    return module.register_forward_pre_hook(lambda _, inputs: function(inputs[0]))
 
-        def silence(module, inputs, part=slice(head * size, (head + 1) * size)):
-            mixed = inputs[0].clone()
-            mixed[..., part] = 0
+
+@torch.inference_mode()
+def head_means(texts):
+    """For each layer the mean over all tokens of some texts of what its heads write."""
+    found = {layer: [] for layer in range(config.num_hidden_layers)}
+    hooks = [hooked(layer, lambda mixed, kept=kept: kept.append(mixed[0])) for layer, kept in found.items()]
+    for text in texts:
+        model(**tokenizer(text, return_tensors="pt").to(model.device))
+    for hook in hooks:
+        hook.remove()
+    return {layer: torch.cat(kept).mean(0) for layer, kept in found.items()}
+
+
+def without(heads_off, function):
+    """function() while these (layer, head) give their mean output."""
+    hooks = []
+    for layer, head in heads_off:
+
+        def silence(mixed, layer=layer, part=slice(head * config.head_dim, (head + 1) * config.head_dim)):
+            mixed = mixed.clone()
+            mixed[..., part] = means[layer][part]
             return (mixed,)
 
-        hooks.append(model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(silence))
+        hooks.append(hooked(layer, silence))
     result = function()
     for hook in hooks:
         hook.remove()
     return result
 
 
-rng = np.random.default_rng(0)
-draws = [
-    [ranked[i] for i in rng.choice(np.arange(40, len(ranked)), 5, replace=False)]
-    for _ in range(lab.budget(full=4, quick=2))
-]
-cut = {"all heads": [losses()], "without five others": [without(off, losses) for off in draws]}
-cut["without the best five"] = [without(ranked[:5], losses)]
-fig, ax = plt.subplots(figsize=(9, 3.6))
-for i, (label, part) in enumerate((("first copy", slice(0, LENGTH - 1)), ("second copy", slice(LENGTH, None)))):
-    values = [[nats[part].mean() for nats in found] for found in cut.values()]
-    x = np.arange(3) + 0.4 * i - 0.2
-    bars = ax.bar(x, [np.mean(v) for v in values], 0.38, color="white", edgecolor="black", hatch=["", "//"][i], label=label)
-    ax.bar_label(bars, fmt="%.1f", label_type="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
-    ax.plot([x[1] + 0.14] * len(draws), values[1], "o", color="black", markersize=4, linestyle="")
-ax.set_xticks(range(3), list(cut))
-ax.set(title="Loss with heads switched off (dots: four draws)", xlabel="model", ylabel="loss (nats a token)", ylim=(0, 19))
-ax.legend(ncols=2)
+config = model.config
+means = head_means(films["text"].head(lab.budget(full=40, quick=3)))
+rng, others = np.random.default_rng(0), ranked[40:]
+draws = [[others[i] for i in rng.permutation(len(others))[:5]] for _ in range(lab.budget(full=20, quick=2))]
+cut = {"all heads": [[]], "without five others": draws, "without the best five": [ranked[:5]]}
+copied = {name: [without(off, losses) for off in listed] for name, listed in cut.items()}
+
+# %% tags=["hide-input"]
+fig, ax = plt.subplots(figsize=(9, 3.4))
+for j, (label, part) in enumerate((("first copy", slice(0, LENGTH - 1)), ("second copy", slice(LENGTH, None)))):
+    for i, found in enumerate(copied.values()):
+        look = {"color": plots.COLORS[j], "markerfacecolor": "none", "linestyle": "", "label": label if i == 0 else None}
+        ax.plot([nats[part].mean() for nats in found], [i + 0.15 * (2 * j - 1)] * len(found), plots.MARKERS[j], **look)
+ax.set_yticks(range(3), [f"{name} ({len(listed)})" for name, listed in cut.items()])
+ax.invert_yaxis()
+ax.set(title="Five heads replaced by their mean output", xlabel="loss (nats per token)", ylabel="model (number of draws)")
+ax.legend()
 plt.show()
+second = {name: np.array([nats[LENGTH:].mean() for nats in found]) for name, found in copied.items()}
+count = int((second["without five others"] >= second["without the best five"][0]).sum())
+print(f"second copy: all heads {second['all heads'][0]:.1f}, best five away {second['without the best five'][0]:.1f} nats per token;")
+print(f"{count} of {len(draws)} random fives cost as much or more: p = {(count + 1) / (len(draws) + 1):.2f}")
 
 # %% [markdown]
-# Without the best five, most of the gain on the second copy is lost. But one of the four random draws costs nearly as much,
-# so four draws are too few to say that only these five matter. One reason is known: an induction head needs an earlier head
-# that notes which token came before [@olsson2022induction]; another: an output of zero is something that later layers have
-# never seen, and replacing it by its mean would be gentler. Neither is tested here.
+# Without the best five, the loss of the second copy rises; the printed p says how many of twenty random fives cost as much.
+# So these heads matter for copying. They do not do it alone: an induction head needs an earlier head that notes which token
+# came before [@olsson2022induction]; the lab looks for those.
 #
 # Is copying all of in-context learning? @olsson2022induction saw both appear at the same time in training; they showed a
-# cause in small models, and a correlation in large ones. **Predict:** what do the few-shot answers of the first slides
-# become without these heads?
+# cause in small models, and a correlation in large ones. **Predict:** what becomes of the few-shot answers of the first
+# slides, and of their *probabilities*, without these heads?
 
 # %%
-for name, off in {"all heads": [], "without five others": draws[0], "without the best five": ranked[:5]}.items():
-    answers = without(
-        off,
-        lambda: [
-            generate(model, tokenizer, prompt_of(t, 3), chat=False, max_new_tokens=lab.budget(full=3, quick=1))
-            for t in TASKS
-        ],
+def right_answers():
+    found = scoring.loglikelihood(
+        model, tokenizer, [prompt_of(task, 3) for task in TASKS], [[TASKS[task][3]] for task in TASKS], progress=False
     )
-    print(f"{name:<22}", dict(zip(TASKS, (answer.split("\n")[0] for answer in answers), strict=True)))
+    return np.exp(found["loglikelihood"].to_numpy())
+
+
+few = {name: np.array([without(off, right_answers) for off in listed[:10]]) for name, listed in cut.items()}
+table = {name: dict(zip(TASKS, found.mean(0), strict=True)) for name, found in few.items()}
+lowest = few["without five others"].min(0)
+pd.DataFrame(table | {"… the lowest of the draws": dict(zip(TASKS, lowest, strict=True))}).T.style.format(precision=3)
 
 # %% [markdown]
-# The four few-shot answers do not change when the heads are switched off (only the wrong French one does, without
-# five others). So these heads are not needed for these answers; four greedy answers can hide a change of their
-# probabilities, which we did not measure.
+# Compare probabilities, not answers: a greedy answer stays the same while its probability falls. Where "without the best
+# five" is within the range of the random fives, these heads are not what the answer needs: "France => Paris" needs a fact
+# and a form, and other heads can carry the form. Unchanged answers do not mean that heads do nothing; they mean that
+# *these* heads are not needed *here*.
 
 # %% [markdown]
 # ### Two more explanations
@@ -674,8 +717,7 @@ print(f"attention, keys x, values y: {rate * (x @ query) @ y:.6f}")
 # weights.
 
 # %%
-config = model.config
-LAYERS = sum(p.numel() for p in model.model.layers.parameters())  # weights that every token passes
+LAYERS = sum(p.numel() for p in model.model.layers.parameters())  # parameters that every token passes
 
 
 def flops(new, before=0):
@@ -697,15 +739,15 @@ def continuous(virtual_tokens, question_tokens):
         * virtual_tokens
         * config.num_key_value_heads
         * config.head_dim,
-        "all weights": model.num_parameters(),
+        "all parameters": model.num_parameters(),
     }
     cost = {
         "prompt tuning": flops(virtual_tokens + question_tokens),
         "prefix tuning": flops(question_tokens, before=virtual_tokens),
-        "all weights": flops(question_tokens),
+        "all parameters": flops(question_tokens),
     }
     fig, axes = plt.subplots(1, 2, figsize=(13, 3.8))
-    for ax, values, label in ((axes[0], trained, "numbers trained"), (axes[1], cost, "GFLOPs a request")):
+    for ax, values, label in ((axes[0], trained, "trainable parameters"), (axes[1], cost, "GFLOPs per request")):
         shown = list(values.values()) if ax is axes[0] else [v / 1e9 for v in values.values()]
         bars = ax.bar(list(values), shown, color="white", edgecolor="black")
         for bar, hatch in zip(bars, plots.HATCHES[1:], strict=False):
@@ -714,8 +756,8 @@ def continuous(virtual_tokens, question_tokens):
         ax.set(title=f"{label[0].upper()}{label[1:]}, {virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
         ax.margins(y=0.15)
     axes[0].set_yscale("log")
-    share = trained["prefix tuning"] / trained["all weights"]
-    print(f"prefix tuning trains {share:.2%} of the weights")
+    share = trained["prefix tuning"] / trained["all parameters"]
+    print(f"prefix tuning trains {share:.2%} of the parameters")
     print(f"{virtual_tokens} of the {config.max_position_embeddings} places in the context are taken")
 
 
@@ -741,13 +783,13 @@ counts = np.arange(0, 65)
 price = {
     "examples read each time": [flops(each * (k + 1)) / 1e9 for k in counts],
     "examples kept (prefix caching)": [flops(each, before=each * k) / 1e9 for k in counts],
-    "no examples, or tuned weights": [flops(each) / 1e9 for _ in counts],
+    "no examples, or a tuned model": [flops(each) / 1e9 for _ in counts],
 }
 fig, ax = plt.subplots(figsize=(9, 4))
 for i, (label, values) in enumerate(price.items()):
     ax.plot(counts, values, marker="", linestyle=plots.LINES[i], label=label)
 ax.set(
-    title=f"One request: {each:.0f} tokens an example",
+    title=f"One request: {each:.0f} tokens per example",
     xlabel="examples in the prompt",
     ylabel="GFLOPs",
     yscale="log",
@@ -755,7 +797,7 @@ ax.set(
 ax.legend()
 plt.show()
 kept = 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-first, cached, _ = (values[32] / price["no examples, or tuned weights"][0] for values in price.values())
+first, cached, _ = (values[32] / price["no examples, or a tuned model"][0] for values in price.values())
 print(
     f"32 examples: {first:.0f} times the cost, {cached:.2f} times if kept; kept in fp16: {32 * each * kept / 1e6:.0f} MB"
 )
@@ -786,7 +828,8 @@ print(
 # - Prompting brings the task to the form of pre-training: a blank, a replaced word, a text to continue.
 # - Examples show the form and the possible answers; our small model hardly takes *new* tasks from them. Order and balance
 #   of the examples bias the answer.
-# - A few heads with a high induction score matter much for copying. The few-shot answers here did not need them.
+# - A few heads with a high induction score matter much for copying. What the few-shot answers owe to them is another
+#   question, and is measured by probabilities, not by whether the answer changes.
 # - Continuous prompts train the prompt. Examples cost compute in every request, training once.
 #
 # **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do
@@ -806,6 +849,8 @@ print(
 # - [@lu2022fantastically]
 # - [@min2022rethinking]
 # - [@wei2023larger]
+# - [@pan2023what]
+# - [@kumar2025semantic]
 # - [@sclar2024quantifying]
 
 # %% [markdown]

@@ -106,6 +106,17 @@ def calibrate(logprobs, content_free):
     return normal(np.asarray(logprobs, float)) / normal(np.asarray(content_free, float)).mean(0)
 
 
+# %% tags=["mutant:calibrate"]
+# the first text without content counts alone
+def calibrate(logprobs, content_free):
+    def normal(logs):
+        p = np.exp(logs - logs.max(1, keepdims=True))
+        return p / p.sum(1, keepdims=True)
+
+    q = normal(np.asarray(logprobs, float)) / normal(np.asarray(content_free, float))[0]
+    return q / q.sum(1, keepdims=True)
+
+
 # %% tags=["mutant:cloze_scores"]
 # the place of the first row's mask for all rows
 def cloze_scores(logits, ids, mask_id, verbalizer):
@@ -134,38 +145,69 @@ def cloze_scores(logits, ids, mask_id, verbalizer):
     return torch.stack([there[:, list(group)].sum(1) for group in verbalizer], 1)
 
 
-# %% tags=["mutant:replaced_tokens"]
-# every guess counts as a replacement, a right one too
-def replaced_tokens(ids, hidden, guesses):
-    corrupted = ids.clone()
-    corrupted[hidden] = guesses
-    return corrupted, hidden.float()
+# %% tags=["mutant:cloze_scores"]
+# the largest logit of a label's words, not their mean
+def cloze_scores(logits, ids, mask_id, verbalizer):
+    there = logits[torch.arange(len(ids)), (ids == mask_id).int().argmax(1)]
+    return torch.stack([there[:, list(group)].amax(1) for group in verbalizer], 1).softmax(1)
 
 
-# %% tags=["mutant:replaced_tokens"]
-# ids are overwritten
-def replaced_tokens(ids, hidden, guesses):
-    before = ids.clone()
-    ids[hidden] = guesses
-    return ids, (ids != before).float()
+# %% tags=["mutant:head_scores"]
+# the earlier copy itself, not the token after it
+def head_scores(attention, length):
+    total = attention.shape[-1]
+    i, j = torch.arange(1, total), torch.arange(length, total)
+    return {"previous": attention[..., i, i - 1].mean(-1), "induction": attention[..., j, j - length].mean(-1)}
 
 
-# %% tags=["mutant:replaced_tokens"]
-# 1 for what is original
-def replaced_tokens(ids, hidden, guesses):
-    corrupted = ids.clone()
-    corrupted[hidden] = guesses
-    return corrupted, (corrupted == ids).float()
+# %% tags=["mutant:head_scores"]
+# columns are read as queries
+def head_scores(attention, length):
+    total = attention.shape[-1]
+    i, j = torch.arange(1, total), torch.arange(length, total)
+    return {"previous": attention[..., i - 1, i].mean(-1), "induction": attention[..., j - length + 1, j].mean(-1)}
 
 
-# %% tags=["mutant:replaced_tokens"]
-# the guesses are put in column by column
-def replaced_tokens(ids, hidden, guesses):
-    corrupted = ids.clone()
-    across = corrupted.T.contiguous()
-    across[hidden.T] = guesses
-    corrupted = across.T.contiguous()
-    return corrupted, (corrupted != ids).float()
+# %% tags=["mutant:head_scores"]
+# the mean over all places, also those that have no token before, or no earlier copy
+def head_scores(attention, length):
+    total = attention.shape[-1]
+    i, j = torch.arange(1, total), torch.arange(length, total)
+    previous, induction = attention[..., i, i - 1].sum(-1), attention[..., j, j - length + 1].sum(-1)
+    return {"previous": previous / total, "induction": induction / total}
+
+
+# %% tags=["mutant:head_scores"]
+# every pair of a row and a column: two index tensors in the wrong way
+def head_scores(attention, length):
+    total = attention.shape[-1]
+    i, j = torch.arange(1, total), torch.arange(length, total)
+    previous = attention[..., i, :][..., i - 1].mean((-1, -2))
+    return {"previous": previous, "induction": attention[..., j, :][..., j - length + 1].mean((-1, -2))}
+
+
+# %% tags=["mutant:decide"]
+# the model's own probabilities
+def decide(odds):
+    return 1 / (1 + np.exp(-np.asarray(odds)))
+
+
+# %% tags=["mutant:decide"]
+# the threshold of the model
+def decide(odds):
+    return (np.asarray(odds) > 0).astype(float)
+
+
+# %% tags=["mutant:decide"]
+# batch calibration: half of the sentences are positive
+def decide(odds):
+    return (np.asarray(odds) > np.median(odds)).astype(float)
+
+
+# %% tags=["mutant:decide"]
+# the mean
+def decide(odds):
+    return (np.asarray(odds) > np.mean(odds)).astype(float)
 
 
 # %% tags=["mutant:soft_prompt_logits"]
@@ -198,6 +240,14 @@ def soft_prompt_logits(model, soft, ids, mask):
     n, k = len(ids), len(soft)
     vectors = torch.cat([model.get_input_embeddings()(ids), soft.expand(n, -1, -1)], 1)
     return model(inputs_embeds=vectors, attention_mask=torch.cat([mask, mask.new_ones(n, k)], 1)).logits[:, :-k]
+
+
+# %% tags=["mutant:soft_prompt_logits"]
+# padding is read like words
+def soft_prompt_logits(model, soft, ids, mask):
+    n, k = len(ids), len(soft)
+    vectors = torch.cat([soft.expand(n, -1, -1), model.get_input_embeddings()(ids)], 1)
+    return model(inputs_embeds=vectors, attention_mask=mask.new_ones(n, k + mask.shape[1])).logits[:, k:]
 
 
 # %% tags=["mutant:prefix_cache"]

@@ -71,8 +71,8 @@ def prompt_row(names: dict[str, Any], method: str, start: str, seed: int) -> dic
         found, trained, loss = names["odds"](method, numbers, test), numbers.numel(), float(np.mean(losses[-5:]))
     return dict(
         method=method, start=start, seed=seed, steps=steps, sentences_learnt=learnt, virtual_tokens=len(numbers),
-        numbers_trained=trained, last_losses_nats=round(loss, 4), accuracy=round(float(((found > 0) == positive).mean()), 4),
-        pairs_in_order=round(names["in_order"](found, positive), 4),
+        trainable_parameters=trained, last_losses_nats=round(loss, 4), accuracy=round(float(((found > 0) == positive).mean()), 4),
+        roc_auc=round(names["in_order"](found, positive), 4),
         says_positive=round(float((found > 0).mean()), 4), source=SOURCE,
     )  # fmt: skip
 

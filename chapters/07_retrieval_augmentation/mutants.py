@@ -326,7 +326,7 @@ def check_citations(answer, passages):
         numbers = [int(n) for n in re.findall(r"\d+", cited)]
         exist = bool(numbers) and all(1 <= n <= len(passages) for n in numbers)
         there = set(words(" ".join(passages)))
-        content = [w for w in words(statement) if len(w) >= 4 or any(c.isdigit() for c in w)]
+        content = [w for w in words(statement) if len(w) >= 4 or re.search(rf"[\d{HAN}]", w)]
         checked.append((numbers, exist and all(w in there for w in content)))
     return checked
 
@@ -342,7 +342,7 @@ def check_citations(answer, passages):
         numbers = [int(n) for n in re.findall(r"\d+", cited)]
         exist = bool(numbers) and all(1 <= n <= len(passages) for n in numbers)
         there = set(words(" ".join(passages[n - 1] for n in numbers))) if exist else set()
-        content = [w for w in words(statement) if len(w) >= 4 or any(c.isdigit() for c in w)]
+        content = [w for w in words(statement) if len(w) >= 4 or re.search(rf"[\d{HAN}]", w)]
         checked.append((numbers, exist and any(w in there for w in content)))
     return checked
 
@@ -358,7 +358,7 @@ def check_citations(answer, passages):
         numbers = [int(n) for n in re.findall(r"\d+", cited)]
         exist = bool(numbers) and all(0 <= n < len(passages) for n in numbers)
         there = set(words(" ".join(passages[n] for n in numbers))) if exist else set()
-        content = [w for w in words(statement) if len(w) >= 4 or any(c.isdigit() for c in w)]
+        content = [w for w in words(statement) if len(w) >= 4 or re.search(rf"[\d{HAN}]", w)]
         checked.append((numbers, exist and all(w in there for w in content)))
     return checked
 
@@ -374,7 +374,7 @@ def check_citations(answer, passages):
         numbers = [int(n) for n in re.findall(r"\d+", cited)]
         exist = bool(numbers) and all(1 <= n <= len(passages) for n in numbers)
         there = set(words(" ".join(passages[n - 1] for n in numbers))) if exist else set()
-        checked.append((numbers, exist and all(w in there for w in words(statement) if len(w) >= 4)))
+        checked.append((numbers, exist and all(w in there for w in words(statement) if len(w) >= 4 or re.search(f"[{HAN}]", w))))
     return checked
 
 
@@ -388,7 +388,59 @@ def check_citations(answer, passages):
             continue
         numbers = [int(n) for n in re.findall(r"\d+", cited)]
         exist = bool(numbers) and all(1 <= n <= len(passages) for n in numbers)
-        content = [w for w in words(statement) if len(w) >= 4 or any(c.isdigit() for c in w)]
+        content = [w for w in words(statement) if len(w) >= 4 or re.search(rf"[\d{HAN}]", w)]
         ok = exist and all(w in words(passages[n - 1]) for n in numbers for w in content)
         checked.append((numbers, ok))
     return checked
+
+
+# %% tags=["mutant:check_citations"]
+# Chinese characters are no content words
+def check_citations(answer, passages):
+    parts = re.split(r"((?:\s*\[\d+\])+)", answer)
+    checked = []
+    for statement, cited in zip(parts[::2], [*parts[1::2], ""], strict=True):
+        if not words(statement):
+            continue
+        numbers = [int(n) for n in re.findall(r"\d+", cited)]
+        exist = bool(numbers) and all(1 <= n <= len(passages) for n in numbers)
+        there = set(words(" ".join(passages[n - 1] for n in numbers))) if exist else set()
+        content = [w for w in words(statement) if len(w) >= 4 or any(c.isdigit() for c in w)]
+        checked.append((numbers, exist and all(w in there for w in content)))
+    return checked
+
+
+# %% tags=["mutant:search_manual"]
+# the bare paragraphs
+def search_manual(asked, paragraphs):
+    texts_ = [words(p["text"]) for p in paragraphs]
+    return [np.argsort(-bm25(words(question), texts_), kind="stable").tolist() for question in asked]
+
+
+# %% tags=["mutant:search_manual"]
+# only the headings
+def search_manual(asked, paragraphs):
+    texts_ = [words(f"{p['page']} {p['section']}") for p in paragraphs]
+    return [np.argsort(-bm25(words(question), texts_), kind="stable").tolist() for question in asked]
+
+
+# %% tags=["mutant:search_manual"]
+# a set of common words decides: how many of the question's words a paragraph has
+def search_manual(asked, paragraphs):
+    texts_ = [set(words(f"{p['page']} {p['section']} {p['text']}")) for p in paragraphs]
+    shared = [np.array([len(text & set(words(question))) for text in texts_]) for question in asked]
+    return [np.argsort(-counts, kind="stable").tolist() for counts in shared]
+
+
+# %% tags=["mutant:search_manual"]
+# the worst first
+def search_manual(asked, paragraphs):
+    texts_ = [words(f"{p['page']} {p['section']} {p['text']}") for p in paragraphs]
+    return [np.argsort(bm25(words(question), texts_), kind="stable").tolist() for question in asked]
+
+
+# %% tags=["mutant:search_manual"]
+# only the first ten
+def search_manual(asked, paragraphs):
+    texts_ = [words(f"{p['page']} {p['section']} {p['text']}") for p in paragraphs]
+    return [np.argsort(-bm25(words(question), texts_), kind="stable").tolist()[:10] for question in asked]

@@ -13,10 +13,15 @@
 #    give intervals,
 # 3. vote over sampled chains: *self-consistency* (自洽性),
 # 4. train transformers on arithmetic of several steps, with and without the chain, for the same FLOPs,
-# 5. corrupt a chain and see whether the answer follows: *faithfulness* (忠实性).
+# 5. corrupt a chain and see whether the answer follows: *faithfulness* (忠实性),
+# 6. (challenge) write a *verifier* (验证器) that finds the right chain among eight.
+#
+# The exercises, from easy (★) to hard (★★★): `build_prompt` ★, `vote` ★, `word_problem` ★★, `extract` ★★, `plan` ★★,
+# `training_rows` ★★★, `corrupt` ★★★, and the challenge `best_of` ★★★.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
-# one tests your answer at once. Grading runs further, hidden tests of the same functions.
+# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, write
+# your guess into the cell before you run on.
 
 # %%
 import copy
@@ -34,7 +39,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils import generate, lab, load_model, plots, scoring
+from course_utils import generate, hardware, lab, load_model, plots, scoring, tables
 
 lab.start(
     "08_chain_of_thought",
@@ -46,20 +51,30 @@ lab.start(
         "training_rows",
         "plan",
         "corrupt",
+        "best_of",
     ],
 )
 plots.style()
+if lab.budget(full=False, quick=True):
+    print("COURSE_BUDGET is quick: experiments are small. Do not read conclusions from them.")
 
 # %% [markdown]
 # The ten friends first. **Predict:** what will a model of 135 million parameters answer, and will steps help it?
-#
+
+# %%
+my_guess = {"at once": None, "step by step": None}
+
+# %% [markdown]
 # The course model was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. Sections 3, 4 and the
 # end of 6 are about that copy; how the original differs we have not measured. (The models of section 5 are trained here,
 # without that.)
 
 # %% tags=["experiment"]
-MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+MODEL = "course"  # the one line to change for a larger model; what it needs is printed below
 model, tokenizer = load_model(MODEL)
+for name, precision in (("qwen2.5-1.5b", "fp16"), ("qwen2.5-7b", "int8")):
+    need = hardware.plan(name, precision, batch=48, context=512).total / hardware.GB
+    print(f'MODEL = "{name}" in {precision} needs {need:.1f} GB of a GPU and a way to the hub')
 FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
@@ -78,6 +93,10 @@ print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tok
 # GSM8K [@cobbe2021training] has 8,500 problems written by people; many models may have read them by now. Ours are made here
 # by a program: a story with a number and some steps, each one sentence. The answer is exact, and the number of steps and
 # the chain are known.
+#
+# <details><summary>Hint 1</summary>Keep what somebody has in one variable, and check it after each step, not at the end.</details>
+# <details><summary>Hint 2</summary><code>SENTENCES[operation].format(name=name, n=n)</code> is the sentence of a step.</details>
+# <details><summary>Hint 3</summary>"/" must leave no rest (<code>%</code>), and <code>//</code> keeps an int an int.</details>
 
 # %%
 SENTENCES = {
@@ -102,7 +121,6 @@ def word_problem(name, thing, start, steps):
     Example: word_problem("Tom", "cards", 10, [("-", 7), ("*", 8)]) has the question "Tom has 10 cards. Tom loses 7.
     A fairy multiplies them by 8. How many cards does Tom have now?", the chain "10 - 7 = 3. 3 * 8 =
     24." and the answer 24.
-    Hint: SENTENCES[operation].format(name=name, n=n); "/" must leave no rest.
     """
     ### BEGIN SOLUTION
     question, chain, have = [f"{name} has {start} {thing}."], [], start
@@ -127,6 +145,15 @@ with lab.test("word_problem"):
     want = "10 - 7 = 3. 3 * 8 = 24."
     assert got["chain"] == want, f"the chain should be {want!r}, but it is {got['chain']!r}"
     assert got["answer"] == 24 and isinstance(got["answer"], int), f"the answer is the int 24, not {got['answer']!r}"
+    got = word_problem("Mia", "pens", 12, [("/", 4), ("*", 5)])
+    assert got["chain"] == "12 / 4 = 3. 3 * 5 = 15.", f"whole numbers after a division, too; the chain is {got['chain']!r}"
+    assert isinstance(got["answer"], int), f"the answer after a division is an int, not {got['answer']!r}"
+    try:
+        word_problem("Ana", "shells", 3, [("-", 5), ("+", 9)])
+    except ValueError:
+        pass
+    else:
+        raise AssertionError("3 - 5 + 9: after the first step Ana has less than nothing, so raise ValueError")
     for start, step, why in ((7, ("-", 7), "nobody has 0 of a thing"), (7, ("/", 2), "7 makes no 2 equal piles")):
         try:
             word_problem("Ana", "shells", start, [step])
@@ -159,13 +186,15 @@ def probe():
 def visible():
     return [
         word_problem("Tom", "cards", 10, [("-", 7), ("*", 8)]),
-        *[visible_outcome(7, step) for step in (("-", 7), ("/", 2))],
+        word_problem("Mia", "pens", 12, [("/", 4), ("*", 5)]),
+        *[visible_outcome(7, [step]) for step in (("-", 7), ("/", 2))],
+        visible_outcome(3, [("-", 5), ("+", 9)]),
     ]
 
 
-def visible_outcome(start, step):
+def visible_outcome(start, steps):
     try:
-        return word_problem("Ana", "shells", start, [step])
+        return word_problem("Ana", "shells", start, steps)
     except ValueError:
         return "ValueError"
 
@@ -185,7 +214,8 @@ def draw_problems(count, steps, seed):
 
 EACH = lab.budget(full=12, quick=1)
 problems = [problem for steps in (1, 2, 3) for problem in draw_problems(EACH, steps, seed=steps)]
-examples = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12))]
+examples = [draw_problems(1, steps, seed)[0] for steps, seed in ((3, 21), (2, 22), (3, 23), (2, 24))]
+ending_short = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12))]  # the last example has one step
 print(problems[-1]["question"], "\n", problems[-1]["chain"], problems[-1]["answer"])
 
 # %% [markdown]
@@ -193,22 +223,25 @@ print(problems[-1]["question"], "\n", problems[-1]["chain"], problems[-1]["answe
 #
 # A chain is free text. Which number in it is the answer? The rule decides the scores, so it must be written down, and it
 # must not use the right answer. Models also continue after their answer: they invent a next question, and answer that.
+#
+# <details><summary>Hint 1</summary>Follow the rules in their order: cut, look after "answer is", else look at the whole.</details>
+# <details><summary>Hint 2</summary><code>NUMBER.findall(part)</code> lists the numbers of a text as strings; commas go before <code>float()</code>.</details>
+# <details><summary>Hint 3</summary><code>text.lower().rpartition("answer is")</code>; a line can also be the first of the text.</details>
 
 # %% tags=["exercise:extract"]
 NUMBER = re.compile(r"(?<!\d)-?\d+(?:,\d{3})*(?:\.\d+)?")  # -3, 1,250.50, 7; the minus of 10-7 is not a sign
 
 
 def extract(text):
-    """The number that a text gives as its answer.
+    r"""The number that a text gives as its answer.
 
     text: str. Returns float, or None. The rules, in this order:
     1. What begins with a line that starts with "Q:" does not count: cut the text there.
-    2. If "answer is" stands in the text, in any case: the first number after its last place.
+    2. If the text contains "answer is", in any case: the first number after its last place.
     3. If it does not, or if no number comes after it: the last number of the text.
     4. No number at all: None.
 
-    Example: extract("10 - 7 = 3. The answer is 24 lives.\\nQ: Tom has 5 ...") is 24.0; extract("3 * 8 = 1,024") is 1024.0.
-    Hint: NUMBER.findall(part) lists the numbers of a text as strings; commas go before float(). str.rpartition.
+    Example: extract("10 - 7 = 3. The answer is 24 lives.\nQ: Tom has 5 ...") is 24.0; extract("3 * 8 = 1,024") is 1024.0.
     """
     ### BEGIN SOLUTION
     text = ("\n" + text).partition("\nQ:")[0]
@@ -227,6 +260,9 @@ with lab.test("extract"):
         ("There are 12 cats. The answer is unknown.", 12.0),
         ("10-7", 7.0),
         ("I cannot tell.", None),
+        ("The answer is 5 of 9.", 5.0),
+        ("Q: 3 cards?\nA: 4", None),
+        ("", None),
     ):
         got = extract(text)
         assert got == want, f"extract({text!r}) should be {want}, but it is {got}"
@@ -260,7 +296,7 @@ def probe():
 def visible():
     texts = ["10 - 7 = 3. The answer is 24 lives.\nQ: Tom has 5 cards.", "3 * 8 = 1,024", "10-7", "I cannot tell."]
     more = ["The answer is 80. No: the ANSWER IS 24, as 3 * 8 = 24.", "There are 12 cats. The answer is unknown."]
-    return [extract(text) for text in texts + more]
+    return [extract(text) for text in [*texts, *more, "The answer is 5 of 9.", "Q: 3 cards?\nA: 4", ""]]
 
 # %% [markdown]
 # ## 3 · Every style of prompt
@@ -269,10 +305,13 @@ def visible():
 # |---|---|---|
 # | zero-shot | "The answer is" | "Let's think step by step." [@kojima2022large] |
 # | few-shot | examples with answers | examples with chains [@wei2022chain] |
+#
+# <details><summary>Hint 1</summary>Two things depend on the style: what an example shows, and how the last line ends.</details>
+# <details><summary>Hint 2</summary>The last line has four endings; two of them are the same.</details>
 
 # %% tags=["exercise:build_prompt"]
 def build_prompt(question, style, shots=()):
-    """The prompt for a question.
+    r"""The prompt for a question.
 
     question: str. style: "answer" or "chain". shots: list of problems as word_problem returns them (dicts with
     "question", "chain", "answer"); none of them: zero-shot. Returns str: for each shot
@@ -284,7 +323,7 @@ def build_prompt(question, style, shots=()):
     - style "chain" with shots: "A:" (the examples have shown how to go on).
     No blank at the end: it would belong to the next word's token.
 
-    Example: build_prompt("How many?", "chain") is "Q: How many?\\nA: Let's think step by step."
+    Example: build_prompt("How many?", "chain") is "Q: How many?\nA: Let's think step by step."
     """
     ### BEGIN SOLUTION
     text = ""
@@ -298,11 +337,17 @@ def build_prompt(question, style, shots=()):
 # %% tags=["tests:build_prompt:1"]
 with lab.test("build_prompt"):
     shot = {"question": "1 and 2?", "chain": "1 + 2 = 3.", "answer": 3}
+    second = {"question": "4 and 4?", "chain": "4 + 4 = 8.", "answer": 8}
     for style, shots, want in (
         ("answer", [], "Q: How many?\nA: The answer is"),
         ("chain", [], "Q: How many?\nA: Let's think step by step."),
         ("answer", [shot], "Q: 1 and 2?\nA: The answer is 3.\n\nQ: How many?\nA: The answer is"),
         ("chain", [shot], "Q: 1 and 2?\nA: 1 + 2 = 3. The answer is 3.\n\nQ: How many?\nA:"),
+        (
+            "answer",
+            [shot, second],
+            "Q: 1 and 2?\nA: The answer is 3.\n\nQ: 4 and 4?\nA: The answer is 8.\n\nQ: How many?\nA: The answer is",
+        ),
     ):
         got = build_prompt("How many?", style, shots)
         assert got == want, f"{style}, {len(shots)} shots: should be\n{want!r}, but is\n{got!r}"
@@ -328,7 +373,9 @@ def probe():
 
 def visible():
     shot = {"question": "1 and 2?", "chain": "1 + 2 = 3.", "answer": 3}
-    return [build_prompt("How many?", style, shots) for style in ("answer", "chain") for shots in ([], [shot])]
+    second = {"question": "4 and 4?", "chain": "4 + 4 = 8.", "answer": 8}
+    prompts = [build_prompt("How many?", style, shots) for style in ("answer", "chain") for shots in ([], [shot])]
+    return [*prompts, build_prompt("How many?", "answer", [shot, second])]
 
 # %% [markdown]
 # We ask for many answers at once. All our few-shot prompts begin alike, so the model reads that part once and keeps its
@@ -371,10 +418,13 @@ def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=
     return texts
 
 # %% [markdown]
-# **Predict:** write down which of the five styles will have the highest share of right answers, and what share. (The fifth
-# style is the bare question as a message in a chat, which is what the model was tuned for.)
+# **Predict:** which of the five styles will have the highest share of right answers, and what share? (The fifth style is the
+# bare question as a message in a chat, which is what the model was tuned for.) Our four examples have 3, 2, 3 and 2 steps.
 
-# %% tags=["experiment"]
+# %%
+my_guess = {"style": "", "share": None}
+
+# %% tags=["experiment", "hide-input"]
 def as_chat(question):
     if not tokenizer.chat_template:  # a model that was never tuned to chat
         return f"Question: {question}\nAnswer:"
@@ -382,7 +432,7 @@ def as_chat(question):
 
 
 # tokens: of free text, of a chain like the examples
-FREE, CHAIN = lab.budget(full=45, quick=5), lab.budget(full=40, quick=24)
+FREE, CHAIN = lab.budget(full=80, quick=4), lab.budget(full=60, quick=16)
 STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
     "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
     "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
@@ -398,61 +448,121 @@ asked[["question", "chain, zero-shot", "chain, few-shot", "answer"]].iloc[[0, EA
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4))
-rates = np.array([scoring.bootstrap(right, lambda f, s=s: float(f[s].mean())) for s in STYLES])
+rates = np.array([scoring.proportion(right[s].sum(), len(right)) for s in STYLES])
 ax.bar(range(5), rates[:, 0], 0.6, color="white", edgecolor="black", hatch="//")
 ax.errorbar(range(5), rates[:, 0], np.abs(rates[:, 1:].T - rates[:, 0]), fmt="none", color="black", capsize=6)
 ax.set_xticks(range(5), [s.replace(", ", ",\n") for s in STYLES])
-ax.set(title=f"{len(right)} problems, 95 % intervals", ylabel="share of right answers", xlabel="style of prompt", ylim=(0, 1))
+ax.set(title=f"{len(right)} problems, 95 % intervals (Wilson)", ylabel="share of right answers", xlabel="style of prompt", ylim=(0, 1))
 plt.show()
-difference = scoring.bootstrap(right, lambda f: float(f["chain, few-shot"].mean() - f["answer, few-shot"].mean()))
-print("few-shot, chain minus answer: {:+.2f} [{:+.2f}, {:+.2f}]".format(*difference))
+free = [text for style in ("chain, zero-shot", "chat") for text in asked[style]]
+ended = sum(len(tokenizer(text)["input_ids"]) < FREE for text in free)
+print(f"free chains (zero-shot and chat) that end before the cut at {FREE} tokens: {ended} of {len(free)}")
+gain, low, high = scoring.paired(right["chain, few-shot"].astype(float), right["answer, few-shot"].astype(float))
+verdict = "the chain helps" if low > 0 else "the chain hurts" if high < 0 else "we cannot tell"
+print(f"few-shot, chain minus answer, on the same problems: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
 right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
 
 # %% [markdown]
-# Look at the intervals, not at the bars. The five intervals overlap, and the paired difference between chain and answer at
-# once (few-shot) contains 0: with 36 problems we cannot tell which style is best. Most right answers are to problems of one
-# step.
+# Look at the intervals, not at the bars: the printed verdict says whether the chain makes a difference that we can see, and
+# the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at the printed number of tokens,
+# and the count says how many had ended before. Where most had not, the scores of these two styles are lower bounds: with more
+# tokens they could be higher. The few-shot chains end with their line, so the cut does not touch the comparison in the verdict.
+# (We made these problems easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan
+# made in advance.)
 #
-# Three reasons not to conclude more:
+# The phenomenon itself shows in two stronger settings. One is models that are *trained* on chains (section 5). The other is
+# models more than a thousand times larger. Right answers to GSM8K in %, few-shot [@wei2022chain, table 2]:
 #
-# - Zero-shot chains and chat answers are cut after 45 tokens; in the table above zero-shot chains stop before an answer. A
-#   part of their low score is this cut.
-# - The *last* of our two examples has one step. A model that copies its length writes one equation, whatever the question
-#   asks.
-# - We made these problems easier after we had seen the scores on a harder set. So the bars describe; they do not test a
-#   plan made in advance.
+# | | LaMDA 137B | GPT-3 175B | PaLM 540B |
+# |---|---|---|---|
+# | answer at once | 6.5 | 15.6 | 17.9 |
+# | chain, then answer | 14.3 | 46.9 | 56.9 |
 #
-# ### Where do the chains break?
+# With a GPU, change `MODEL` above; the cell there prints what a larger model needs.
 #
-# A chain needs a right *plan* (which operation, with which number) and right *arithmetic*. Both can be read off the text.
+# ### Do the examples decide how long the chain is?
+#
+# With examples of 3, 2, 3 and 2 steps, and with two examples of which the *last* has one step: how many equations does the
+# model write for problems of one, two and three steps? **Predict** both rows.
+
+# %%
+my_guess = {"3, 2, 3, 2 steps": [None, None, None], "2, 1 steps": [None, None, None]}
 
 # %% tags=["experiment"]
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
-WORK = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b}
+asked["short examples"] = continue_all([build_prompt(q, "chain", ending_short) for q in asked["question"]], CHAIN)
+table, counts = {}, {}
+for name, column in (("3, 2, 3, 2 steps", "chain, few-shot"), ("2, 1 steps", "short examples")):
+    counts[name] = asked[column].map(lambda text: len(EQUATION.findall(text)))
+    table[name] = {f"{steps} steps asked": "{:.1f} [{:.1f}, {:.1f}]".format(*scoring.mean(counts[name][asked["steps"] == steps]))
+                   for steps in (1, 2, 3)}  # fmt: skip
+print("longer minus shorter examples, on the same problems: {:+.1f} [{:+.1f}, {:+.1f}] equations".format(
+    *scoring.paired(*counts.values())))  # fmt: skip
+one = asked["steps"] == 1
+short = [extract(text) == answer for text, answer in zip(asked["short examples"], asked["answer"], strict=True)]
+gain = scoring.paired(np.array(short, float)[one], right["chain, few-shot"].astype(float)[one])
+print("right answers to problems of one step, shorter minus longer examples: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
+print("equations written, with 95 % t intervals, by the steps of the examples:")
+pd.DataFrame(table).T
+
+# %% [markdown]
+# The examples decide, the question hardly does: with longer examples the chains have more equations, also where the question
+# has one step. So "it leaves steps out" would be the wrong conclusion from the second row alone, and "it does too much" from
+# the first: it is what the prompt showed. The model copies the *form* of a chain. The examples may decide what is *right*, too,
+# since a chain of two steps is wrong for a problem of one. Read the printed interval: there are few problems of one step, and
+# where it contains 0, we cannot tell. In any case a share of right answers belongs to a model *with* its examples.
+#
+# ### Where do the chains break? A program checks
+#
+# A chain needs a right *plan* (which operation, with which number) and right *arithmetic*. Both can be read off the text.
+# And a program can do the arithmetic: take the chain's operations and numbers, and calculate them from the question's first
+# number. This is the idea of *program of thought* (程序思维; @chen2023program): the model writes the plan, a program runs it.
+# In the paper, with large models, it is right in about 12 points more cases than a chain (mean of all data sets).
+#
+# **Predict:** what does it change here?
+
+# %%
+my_guess = ""  # "more right", "fewer right" or "cannot tell"
+
+# %% tags=["experiment"]
+WORK = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b if b else 0}
 
 
 def plan_of(text):
-    return [(operation, n) for _, operation, n, _ in EQUATION.findall(text)]
+    return [(operation, int(n)) for _, operation, n, _ in EQUATION.findall(text)]
 
 
-written = [(o, WORK[o](int(a), int(b)) == int(c)) for t in asked["chain, few-shot"] for a, o, b, c in EQUATION.findall(t) if b != "0"]
+def calculated(question, text):
+    """What the chain's operations give when a program does them, from the question's first number."""
+    have = int(re.findall(r"\d+", question)[0])
+    for operation, n in plan_of(text):
+        have = WORK[operation](have, n)
+    return have
+
+
+written = [(o, WORK[o](int(a), int(b)) == int(c)) for t in asked["chain, few-shot"] for a, o, b, c in EQUATION.findall(t)]
 planned = [plan_of(t) == plan_of(c) for t, c in zip(asked["chain, few-shot"], asked["chain"], strict=True)]
+by_program = [calculated(q, t) == a for q, t, a in zip(asked["question"], asked["chain, few-shot"], asked["answer"], strict=True)]
+print("plans right: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(planned), len(planned))))
+print("right when a program calculates: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(by_program), len(by_program))))
+gain = scoring.paired(by_program, right["chain, few-shot"].astype(float))
+print("minus the chain's own answer: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
 frame = pd.DataFrame(written, columns=["operation", "true"]).astype({"true": float})
-share = f"{frame['true'].mean():.2f}" if written else "there are none"
-print(f"plans right: {np.mean(planned):.2f} of {len(planned)} chains; equations true: {share}")
 frame.groupby("operation")["true"].agg(["mean", "count"]).T.round(2)
 
 # %% [markdown]
-# There are two different weaknesses. The *plan*: it is right in a minority of the chains. They copy the form of the
-# examples with numbers from the question, and most stop after one equation. That may come from our examples, whose last one
-# has one step; with examples of three and two steps you can test it (section 7). The *arithmetic*: most products are true,
-# and few differences are, though there are only ten differences. (The chance that all of $k$ steps are right falls with
-# $k$.) @wei2022chain report for models below some ten billion parameters chains that are "fluent but illogical".
+# There are two different weaknesses. The *plan* is right in a minority of the chains: they copy the form of the examples with
+# numbers from the question. No program repairs that. The *arithmetic* is a second weakness: compare the operations in the
+# table (mind the counts), and the chance that all of $k$ steps are right falls with $k$. @wei2022chain report for models
+# below some ten billion parameters chains that are "fluent but illogical".
 #
 # ## 4 · Ask often, then vote
 #
 # @wang2023self: draw several chains with a temperature, take the answer of each, and let them vote. The idea: different
 # right chains end in the same answer, and wrong chains seldom agree.
+#
+# <details><summary>Hint 1</summary>What does Python's <code>max</code> do when two entries are equally large? And a <code>set</code> with order?</details>
+# <details><summary>Hint 2</summary><code>collections.Counter</code> counts, and remembers what came first.</details>
 
 # %% tags=["exercise:vote"]
 def vote(answers):
@@ -472,13 +582,19 @@ def vote(answers):
 with lab.test("vote"):
     for answers, want in (
         ([24.0, 80.0, 24.0], 24.0),
+        ([8.0, 3.0, 3.0], 3.0),
         ([80.0, 24.0, None, 24.0, 80.0, None, None], 80.0),
         ([None, None, 3.0], 3.0),
         ([None, None], None),
         ([], None),
+        ([5.0, 3.0, 3.0, 5.0], 5.0),
+        ([3.0, 5.0, 5.0, 3.0], 3.0),
+        ([7.0, 1.0], 7.0),
+        ([1.0, 7.0], 1.0),
+        ([0.0, None, 7.0, 0.0], 0.0),
     ):
         got = vote(answers)
-        assert got == want, f"vote({answers}) should be {want}, but it is {got}"
+        assert got == want, f"vote({answers}) should be {want}, but it is {got}: most votes, and of equals the first in the list"
 
 # %% tags=["hidden:vote:2"]
 def probe():
@@ -488,19 +604,23 @@ def probe():
         "few": [vote(ballot) for ballot in ballots[:3]],  # because: few answers
         "many": [vote(ballot) for ballot in ballots[3:]],  # because: many answers, some of them None, and ties among them
         "zero": vote([0.0, None, None, 7.0, 0.0]),  # because: answers that are zero
-        "tie": vote([5.0, 3.0, 3.0, 5.0]),  # because: a tie between two answers
+        "tie": [vote([5.0, 3.0, 3.0, 5.0]), vote([3.0, 5.0, 5.0, 3.0])],  # because: a tie between two answers
         "one": vote([-1.0]),  # because: one answer only
     }
 
 
 def visible():
-    ballots = [[24.0, 80.0, 24.0], [80.0, 24.0, None, 24.0, 80.0, None, None], [None, None, 3.0], [None, None], []]
-    return [vote(ballot) for ballot in ballots]
+    ballots = [[24.0, 80.0, 24.0], [8.0, 3.0, 3.0], [80.0, 24.0, None, 24.0, 80.0, None, None], [None, None, 3.0], [None, None], []]
+    ties = [[5.0, 3.0, 3.0, 5.0], [3.0, 5.0, 5.0, 3.0], [7.0, 1.0], [1.0, 7.0], [0.0, None, 7.0, 0.0]]
+    return [vote(ballot) for ballot in ballots + ties]
 
 # %% [markdown]
 # The *self-consistency curve* is the share of right answers against the number of votes. For each number of votes we draw
 # samples at random several times, so that the curve does not depend on the order of the samples. **Predict:** will it rise
 # for the course model?
+
+# %%
+my_guess = ""  # "rises", "falls" or "cannot tell"
 
 # %%
 def vote_curve(answers, truth, sizes, draws=20, seed=0):
@@ -513,10 +633,14 @@ def vote_curve(answers, truth, sizes, draws=20, seed=0):
 
 
 def draw_curves(curves, sizes, title, ax):
-    """Mean and 95 % interval over problems (or seeds) of each named curve."""
+    """Mean and 95 % t interval over problems of each named curve; of a few seeds, each one's points and their mean."""
     for i, (name, curve) in enumerate(curves.items()):
-        stats = np.array([scoring.bootstrap(pd.DataFrame({"x": c}), lambda f: float(f["x"].mean())) for c in curve.T])
         style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
+        if len(curve) <= 5:
+            ax.plot(sizes, curve.T, color=plots.COLORS[i], marker=plots.MARKERS[i], linestyle="", alpha=0.5)
+            ax.plot(sizes, curve.mean(0), label=name, **style)
+            continue
+        stats = np.array([scoring.mean(c) for c in curve.T])
         ax.errorbar(sizes, stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4, label=name, **style)
     ax.set(title=title, xlabel="votes", ylabel="share of right answers", xscale="log", ylim=(0, 1))
     ax.set_xticks(sizes, [str(size) for size in sizes])
@@ -525,19 +649,27 @@ def draw_curves(curves, sizes, title, ax):
 
 # %% tags=["experiment"]
 SIZES = lab.budget(full=[1, 2, 4, 8], quick=[1, 2])
-some = asked[asked["steps"] <= 2].groupby("steps").head(lab.budget(full=5, quick=1)).reset_index(drop=True)
-prompts = [build_prompt(q, "chain", examples) for q in some["question"] for _ in range(SIZES[-1])]
-texts = continue_all(prompts, CHAIN, temperature=0.7, batch=80)
-samples = [[extract(t) for t in texts[i : i + SIZES[-1]]] for i in range(0, len(texts), SIZES[-1])]
+drawn = tables.load("chain_samples").head(lab.budget(full=240, quick=40))  # of the course model, made by chains.py
+ballots = [[extract(text) for text in part["text"]] for _, part in drawn.groupby("problem", sort=False)]
+answers_ = drawn.groupby("problem", sort=False)["answer"].first().tolist()
+curve = vote_curve(ballots, answers_, SIZES)
 fig, ax = plt.subplots(figsize=(7, 3.6))
-draw_curves({"few-shot chains": vote_curve(samples, some["answer"], SIZES)}, SIZES, "The course model votes (1 and 2 steps)", ax)
+draw_curves({"few-shot chains": curve}, SIZES, f"The course model votes ({len(ballots)} problems of 1 and 2 steps)", ax)
 plt.show()
-print("votes on the first problem:", samples[0], "· right:", some["answer"][0])
+print("votes on the first problem:", ballots[0], "· right:", answers_[0])
+print("{} votes minus 1: {:+.2f} [{:+.2f}, {:+.2f}]".format(SIZES[-1], *scoring.paired(curve[:, -1], curve[:, 0])))
+there = [float(answer in ballot) for ballot, answer in zip(ballots, answers_, strict=True)]
+print("a right chain is among the eight: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(there), len(there))))
 
 # %% [markdown]
-# We cannot tell: with ten problems the intervals are far wider than the change. A vote finds the most frequent answer. It
-# helps on problems where the right answer is more frequent than each wrong one; where a wrong answer is the most frequent,
-# more votes make the error nearly certain. @wang2023self report a gain of 17.9 points for PaLM 540B on GSM8K.
+# The eight chains of each problem were drawn once, with temperature 0.7 (`chains.py` beside this lab makes the table). Read
+# the printed difference: where its interval contains 0, we cannot tell. A vote finds the most frequent answer. It helps on
+# problems where the right answer is more frequent than each wrong one; where a wrong answer is the most frequent, more votes
+# make the error nearly certain. The last line shows what a vote can leave: problems for which a right chain is *there*, in
+# the minority. Section 7 asks you to find it, among chains of a model that is right more often.
+#
+# The stronger setting: @wang2023self [tables 2 and 3] report for PaLM 540B a rise from 56.5 % (one greedy chain) to 74.4 % (40
+# votes) on GSM8K, from 35.8 to 48.3 on AQuA, and from 85.2 to 88.7 on the ARC challenge.
 #
 # ## 5 · A model that has nothing but arithmetic
 #
@@ -553,6 +685,12 @@ print("votes on the first problem:", samples[0], "· right:", some["answer"][0])
 # The dots ask a question: does a chain help because of what it *says*, or because more tokens mean more computation
 # [@pfau2024think]? Multipliers are 3, 7 or 9 only, so that every answer stays equally likely: a guess is right with chance
 # 0.10.
+#
+# Hints for `training_rows` below:
+#
+# <details><summary>Hint 1</summary>Build the text from three parts: question, middle, end. Only the middle depends on the style.</details>
+# <details><summary>Hint 2</summary><code>running(...)</code> gives the results; "before" is the start and all results but the last.</details>
+# <details><summary>Hint 3</summary><code>torch.stack([...], 2).flatten(1)</code> puts columns side by side, step by step.</details>
 
 # %%
 TOKENS = "0123456789+-*=?!."
@@ -598,7 +736,6 @@ def training_rows(start, operations, numbers, style):
 
     Example: start [3], operations [[0, 2]], numbers [[5, 7]], "chain": show(ids[0]) is "3+5*7?3+5=88*7=6!6"; the first 6
     labels are -100.
-    Hint: running(...) gives the results; torch.stack([...], 2).flatten(1) puts columns side by side, step by step.
     """
     ### BEGIN SOLUTION
     after = running(start, operations, numbers)
@@ -666,10 +803,13 @@ def visible():
 #
 # All models begin with one-step problems; longer ones are added as the FLOPs are used (a *curriculum*, 课程学习). Without
 # that, none of the direct models learnt even one step in the time that we gave them.
+#
+# <details><summary>Hint 1</summary>One loop, three lines: how many steps are allowed, which k is next, does it still fit?</details>
+# <details><summary>Hint 2</summary>The order matters: add the cost, compare, and only then append.</details>
 
 # %% tags=["exercise:plan"]
 def plan(flops, parameters, batch, lengths):
-    """Which batches can be paid: how many steps the problems of each batch have.
+    """The batches that a compute budget allows: how many steps the problems of each batch have.
 
     flops: int, the budget. parameters, batch: int. lengths: list of K ints; a text with k steps has lengths[k - 1] tokens. A
     batch of such texts costs 6 · parameters · batch · lengths[k - 1] FLOPs. With `spent` FLOPs spent so far, problems of
@@ -694,8 +834,8 @@ def plan(flops, parameters, batch, lengths):
 with lab.test("plan"):
     got = plan(1500, 1, 10, [2, 4])
     assert got == [1, 1, 1, 1, 1, 2, 1, 2, 1], f"the example gives {got}"
-    assert plan(600, 1, 10, [10]) == [1], "a batch that costs exactly the budget can be paid"
-    assert plan(599, 1, 10, [10]) == [], "a batch that costs more than the budget cannot"
+    assert plan(600, 1, 10, [10]) == [1], "a batch that costs exactly the budget is allowed"
+    assert plan(599, 1, 10, [10]) == [], "a batch that costs more than the budget is not"
     direct, chain = (plan(10**8, 1000, 8, [a * k + 4 for k in (1, 2, 3)]) for a in (2, 7))
     assert len(direct) > len(chain), "longer texts: fewer batches for the same FLOPs"
 
@@ -706,7 +846,7 @@ def probe():
         "longer": (10**9, 5000, 16, [11, 18, 25, 32]),  # because: a large budget, with longer texts
         "up and down": (7 * 10**7, 300, 4, [5, 50, 7]),  # because: lengths that do not rise with the number of steps
         "small": (3000, 2, 5, [3, 4, 5, 6, 7]),  # because: a budget for few batches, used up to the end
-        "too small": (100, 1, 1, [20]),  # because: a budget that does not pay for one batch
+        "too small": (100, 1, 1, [20]),  # because: a budget that is too small for one batch
     }
     return {name: [plan(*case)] for name, case in cases.items()}  # a plan is one thing, not a case for each batch
 
@@ -727,7 +867,7 @@ MOST, BATCH = 5, 32  # problems of up to five steps
 
 
 def decoder():
-    """A Llama of two layers and about 100,000 weights, random."""
+    """A Llama of two layers and about 100,000 parameters, random."""
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(TOKENS), hidden_size=64, intermediate_size=170, num_hidden_layers=2, num_attention_heads=8,
@@ -799,6 +939,9 @@ def accuracy(model, style, steps):
 # %% [markdown]
 # **Predict:** draw three curves, share of right answers against the number of steps (1 to 7; training had up to 5).
 
+# %%
+my_guess = {"direct": [None] * 7, "dots": [None] * 7, "chain": [None] * 7}
+
 # %% tags=["experiment"]
 FLOPS, SEEDS = lab.budget(full=300_000_000_000, quick=1_000_000_000), lab.budget(full=3, quick=1)
 
@@ -815,24 +958,19 @@ def race():
 
 trained, rows = race()
 scores = pd.DataFrame(rows, columns=["style", "seed", "steps", "problems seen", "right"])
-print(f"{decoder().num_parameters():,} weights; {FLOPS:.0e} FLOPs each")
+print(f"{decoder().num_parameters():,} parameters; {FLOPS:.0e} FLOPs each")
 scores.groupby("style", sort=False)["problems seen"].first().to_frame().T
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
 for i, (style, part) in enumerate(scores.groupby("style", sort=False)):
-    look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
-    by_steps = [
-        scoring.bootstrap(f.reset_index(drop=True), lambda f: float(f["right"].mean())) for _, f in part.groupby("steps")
-    ]
-    stats = np.array(by_steps)
-    ax.errorbar(range(1, lab.budget(full=8, quick=3)), stats[:, 0], np.abs(stats[:, 1:].T - stats[:, 0]), capsize=4,
-                label=style, **look)
+    ax.plot(part["steps"], part["right"], color=plots.COLORS[i], marker=plots.MARKERS[i], linestyle="", alpha=0.5)
+    ax.plot(part.groupby("steps")["right"].mean(), color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=style)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.text(1, 0.115, "a guess", fontsize=11)
 ax.axvline(MOST + 0.5, color="grey", linestyle="--", marker="")
 ax.text(MOST + 0.55, 0.9, "longer than\nin training", fontsize=11)
-ax.set(title=f"Equal training FLOPs, {SEEDS} seeds each", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
+ax.set(title=f"Equal training FLOPs, {SEEDS} seeds each (points)", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
 ax.legend(loc="lower left", bbox_to_anchor=(0, 0.12))
 plt.show()
 scores.pivot_table(index="style", columns="steps", values="right", sort=False).round(2)
@@ -842,11 +980,13 @@ scores.pivot_table(index="style", columns="steps", values="right", sort=False).r
 # problems. The dots give as many tokens and as much computation as the chain, and are no better than the direct model. The
 # chain is nearly perfect for three steps and right in most cases for five. So more tokens alone do not help here. Two
 # things are different in the chain: its tokens carry results from step to step, *and* in training each of them is a target.
-# This experiment cannot separate them. (The bars are a percentile bootstrap over three seeds, which covers about 75 %, not
-# 95 %; the gap is far larger.)
+# This experiment cannot separate them. (Each point is a seed; no point of the chain is near one of the others from two steps
+# on, up to five.)
 #
-# **Think:** the direct model ends at about twice the chance of a guess. What does it know? Write down a guess before the
-# next cell.
+# **Think:** the direct model ends at about twice the chance of a guess. What does it know?
+
+# %%
+my_guess = ""
 
 # %% tags=["experiment"]
 for style in ("direct", "dots"):
@@ -879,7 +1019,10 @@ for style in ("chain", "direct"):
 # ### Self-consistency of the small models
 #
 # Now voting over drawn chains of the small models, on the longest problems they were trained on. **Predict:** will 16 votes
-# be better than one greedy chain?
+# be better than one drawn chain, and better than one greedy chain?
+
+# %%
+my_guess = {"than one drawn": None, "than one greedy": None}  # True or False
 
 # %% tags=["experiment"]
 SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=100, quick=10)
@@ -901,19 +1044,28 @@ ax.axhline(np.mean(greedy), color="grey", linestyle=":", marker="")
 ax.text(1.1, np.mean(greedy) + 0.12, "dotted: one greedy chain", fontsize=11)
 plt.show()
 print("greedy, each seed:", [round(g, 2) for g in greedy])
-print("16 votes, each seed:", {name: curve[:, -1].round(2).tolist() for name, curve in curves.items()})
+for name, curve in curves.items():
+    print(f"{name}: 1 vote, each seed {curve[:, 0].round(2).tolist()}; 16 votes {curve[:, -1].round(2).tolist()}")
+    if SEEDS > 1:
+        for other, label in ((curve[:, 0], "1 vote"), (greedy, "greedy")):
+            print("   16 votes − {}: {:+.2f} [{:+.2f}, {:+.2f}]".format(label, *scoring.paired(curve[:, -1], other)))
 
 # %% [markdown]
-# For each seed, 16 votes give about the same as one greedy chain; three seeds show no gain. At temperature 1 a single drawn
-# chain is worse than the greedy one on average, and the vote makes up for that. A possible reason: here only one chain
-# leads to the answer, so samples differ only by errors, and an error that most samples make wins the vote. In word problems
-# different chains can lead to the right answer.
+# Here the phenomenon shows against *one drawn* chain at temperature 1: the vote repairs what sampling broke, in each seed.
+# Against *one greedy* chain 16 votes give about the same; the t intervals over three seeds are wide. A possible reason: only
+# one chain leads to the answer, so samples differ only by errors, and an error that most samples make wins the vote. In word
+# problems different chains can lead to the right answer, and there votes beat the greedy chain of large models.
 #
 # ## 6 · Does the answer follow the chain?
 #
 # Chains are said to improve *interpretability* (可解释性). That holds only if the answer comes from the chain.
 # @lanham2023measuring test this by changing the chain: cut it short, or put a mistake in, and let the model continue. If
 # the answer does not change, it did not depend on the chain.
+#
+# <details><summary>Hint 1</summary><code>training_rows(..., "chain")</code> has the text. At which position is the result of the step?</details>
+# <details><summary>Hint 2</summary>At 2k + 1 + 5 · step. Cut there, and change a copy.</details>
+# <details><summary>Hint 3</summary>The remaining steps: <code>running(changed, operations[:, step:], numbers[:, step:])</code>, if there
+# are any.</details>
 
 # %% tags=["exercise:corrupt"]
 def corrupt(start, operations, numbers, step, shift):
@@ -926,8 +1078,6 @@ def corrupt(start, operations, numbers, step, shift):
 
     Example: start [3], operations [[0, 2]], numbers [[5, 7]], step 1, shift 1: show(ids[0]) is "3+5*7?3+5=9" and
     follows is [3], as 9 * 7 = 63.
-    Hint: training_rows(..., "chain") has the text; its result of `step` stands at 2k + 1 + 5 · step. The remaining
-    steps: running(changed, operations[:, step:], numbers[:, step:]), if there are any.
     """
     ### BEGIN SOLUTION
     k = operations.shape[1]
@@ -976,7 +1126,10 @@ def visible():
 
 # %% [markdown]
 # **Predict** for problems of four steps: after a mistake in step 1, 2, 3 or 4, how often does the answer follow the
-# mistake? How often does the model come back to the truth (the question still stands there)?
+# mistake? How often does the model come back to the truth (the question is still there)?
+
+# %%
+my_guess = {"follows the mistake": [None] * 4, "back to the truth": [None] * 4}
 
 # %% tags=["experiment"]
 problem, rows = exam(4), []
@@ -995,8 +1148,8 @@ faith = pd.DataFrame(rows, columns=["seed", "step", *names])
 table = {}
 for step, part in faith.groupby("step"):
     for name in names:
-        got = scoring.bootstrap(part.reset_index(drop=True), lambda f, n=name: float(f[n].mean()))
-        table.setdefault(f"step {step}", {})[name] = "{:.2f} [{:.2f}, {:.2f}]".format(*got)
+        table.setdefault(f"step {step}", {})[name] = " ".join(f"{share:.2f}" for share in part[name])
+print("share of 300 problems, one number per seed:")
 pd.DataFrame(table)
 
 # %% [markdown]
@@ -1007,54 +1160,215 @@ pd.DataFrame(table)
 #
 # ### And the course model's chains?
 #
-# Two of Lanham's tests on the chains that it wrote above. *Early answering*: keep only a part of its equations and ask for
-# the answer. *A mistake*: add one to the result of its last equation. **Predict:** how often is the answer still the one it
-# gave, with none, half and all of its equations? And how often does it follow the mistake?
+# Three tests on the chains that it wrote above. *Early answering*: keep none or half of its equations and ask for the answer.
+# *A mistake*: add one to the result of its last equation. And a control (对照). A model that only repeats the last number it
+# has read passes the first two tests without any reasoning. So we keep all equations and add a sentence with a number that
+# has nothing to do with the problem: "The box has 97 sides." A model that follows the chain says the chain's result; a model
+# that copies the last number says 97. In a fourth test the same sentence comes *before* the last equation. There both kinds of
+# model say the chain's result, so it shows whether the sentence alone confuses the model.
+#
+# **Predict:** with the sentence at the end, in what share of the chains is the answer the chain's result, and in what share
+# 97?
+
+# %%
+my_guess = {"the chain's result": None, "97": None}
+
+# %% tags=["experiment", "hide-input"]
+rows, prompts, ODD = [], [], "The box has 97 sides."
+for question, text in asked[["question", "chain, few-shot"]].head(lab.budget(full=36, quick=1)).itertuples(index=False):
+    found = list(EQUATION.finditer(text))
+    before = extract(text)
+    if not found or before is None:
+        continue
+    ends, last = [match.end() for match in found], found[-1][4]
+    kept = text[: ends[-1]]
+    pieces = {
+        "none": "", "half": text[: ends[(len(ends) - 1) // 2]] + ".", "all": f"{kept}.",
+        "a mistake in the last": f"{kept[: len(kept) - len(last)]}{int(last) + 1}.",
+        "97 at the end": f"{kept}. {ODD}",
+        "97 before the last": f"{text[: found[-1].start()]}{ODD} {text[found[-1].start() : ends[-1]]}.",
+    }  # fmt: skip
+    for name, piece in pieces.items():
+        prompts.append(f"{build_prompt(question, 'chain', examples)} {piece.strip()}".rstrip() + " The answer is")
+        rows.append((name, before, float(last), float(last) + 1))
+tests = pd.DataFrame(rows, columns=["chain", "before", "result", "wrong"])
+tests["answer"] = [extract(text) for text in continue_all(prompts, 5)] if prompts else []
+tests["as before"], tests["follows the mistake"] = tests["answer"] == tests["before"], tests["answer"] == tests["wrong"]
+tests["the chain's result"], tests["97"] = tests["answer"] == tests["result"], tests["answer"] == 97
+table = {}
+for name, part in tests.groupby("chain", sort=False):
+    for column in ("as before", "the chain's result", "follows the mistake", "97"):
+        table.setdefault(column, {})[name] = "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(part[column].sum(), len(part)))
+pd.DataFrame(table)
 
 # %% tags=["experiment"]
-rows, prompts = [], []
-for question, text in zip(asked["question"], asked["chain, few-shot"], strict=True):
-    ends = [found.end() for found in EQUATION.finditer(text)]
-    before = extract(text)
-    if not ends or before is None:
-        continue
-    last = EQUATION.findall(text)[-1][3]
-    wrong = text[: ends[-1] - len(last)] + str(int(last) + 1)
-    pieces = {"none": "", "half": text[: ends[(len(ends) - 1) // 2]], "all": text[: ends[-1]], "mistake": wrong}
-    for kept, piece in pieces.items():
-        start = build_prompt(question, "chain", examples)
-        prompts.append(f"{start}{piece}. The answer is" if piece else f"{start} The answer is")
-        rows.append((question, kept, len(ends), before, int(last) + 1))
-cut = pd.DataFrame(rows, columns=["question", "kept", "equations", "before", "changed"])
-cut["answer"] = [extract(t) for t in continue_all(prompts, 5)] if prompts else []
-cut["same"], cut["follows"] = cut["answer"] == cut["before"], cut["answer"] == cut["changed"]
-if cut.empty:
-    print("No chain of this model has an equation and an answer: there is nothing to cut, and nothing to break.")
-for kept, part in cut.groupby("kept", sort=False):
-    name = "follows" if kept == "mistake" else "same"
-    got = scoring.bootstrap(part.reset_index(drop=True), lambda f, n=name: float(f[n].mean()))
-    label = "answer follows the mistake" if kept == "mistake" else "answer as before"
-    print(f"equations kept: {kept:<8}{label}: " + "{:.2f} [{:.2f}, {:.2f}]".format(*got))
+part = tests[tests["chain"] == "97 at the end"]
+if len(part):
+    gain, low, high = scoring.paired(part["the chain's result"].astype(float), part["97"].astype(float))
+    verdict = "it follows the chain" if low > 0 else "it copies the last number" if high < 0 else "we cannot tell which"
+    print(f"97 at the end: the chain's result minus 97 {gain:+.2f} [{low:+.2f}, {high:+.2f}]: more often {verdict}")
 
 # %% [markdown]
-# Without its equations the model nearly always says something else; with all of them it says the same; with a mistake in
-# the last one it says the mistake. ("Half" of one equation is all of it, and most chains have one.) So the answer depends
-# on the text of the chain. By these two tests the chain is faithful, and it is mostly wrong: *faithful* and *right* are two
-# things.
+# Read the rows in order. Without equations the answer is another one; with all of them it is the same; with a mistake it is
+# the mistake. By these two tests of Lanham's alone the chain would be called faithful. The control decides what that means:
+# the row "97 at the end" says whether the model takes the *result of the chain* or the *last number*, whatever it means. (A
+# model that only looks for the number after the last equals sign would pass this control, too. Each control excludes one
+# explanation, not all.) Also, *faithful* and *right* are two things: these chains are mostly wrong.
 #
-# But the tests do not show that the model reasons. A model that copies the last number, whatever it means, passes both. The
-# control is a chain with an irrelevant number at its end ("4 * 3 = 12. The box has 7 sides."): a model that follows the
-# chain says 12, one that copies says 7. It is not run here; section 7 asks for it. (The small models above differ: after a
-# mistake they go on to calculate.)
+# The stronger settings: the small models above do not copy; after a mistake they calculate the remaining steps from the wrong
+# result. And in large models it depends on the task: @lanham2023measuring measure how much the answer changes when the chain
+# is cut (the area over the curve, 0: never) as 0.44 on AQuA, but 0.02 on the easy ARC questions, where the chain is mostly an
+# explanation afterwards. In seven of their eight tasks a model of 13 billion parameters needs its chain more than one of 175.
 #
-# ## 7 · Open questions
+# ## 7 · Challenge: find the right chain
+#
+# One of the small models of section 5 (chain, seed 1: the one with most errors) has written eight chains for each of 300
+# problems of four and five steps, with temperature 1 (`chains.py` made the table). A vote takes the most frequent answer. A *verifier* (验证器) looks *into*
+# each chain: *best-of-N* (多选一). In large models the verifier is a trained network [@cobbe2021training]; here a program can
+# do much. Write one: which of the eight would you trust?
+#
+# Your score: the share of right answers among the problems for which at least one of the eight is right, on problems that
+# your visible test does not use; full points from 0.82, which a vote does not reach. (The visible test's problems are easier;
+# there you need 0.89.) Post your score. (A program could also *solve* these problems. Check the chains all the same: problems
+# that people write have no solver, but they have steps.)
+#
+# <details><summary>Hint 1</summary>A chain whose equation is false is wrong, or right by luck.</details>
+# <details><summary>Hint 2</summary>Does each equation begin with the result of the one before, and the first with the question's first digit?</details>
+# <details><summary>Hint 3</summary>Are the signs and numbers those of the question, in its order, all of them? Count what is wrong, and
+# where several chains are equally good, let them vote.</details>
+
+# %%
+all_samples = tables.load("digit_chains")
+samples = all_samples[all_samples["steps"] <= 5]
+shown = samples[samples["problem"] == samples["problem"].iloc[-1]]
+print(shown["question"].iloc[0], "· right:", shown["answer"].iloc[0])
+print(*shown["text"], sep="\n")
+
+# %% tags=["exercise:best_of"]
+def best_of(question, chains):
+    """Which of some chains would you trust?
+
+    question: str, "3+5*7?". chains: list of str, what a model wrote after it: "3+5=88*7=6!6" (equations of five signs, last
+    digit only; then "!" and the answer). A chain may be anything: too short, without equations, without "!".
+    Returns int, the place of one of them in the list. The same arguments must give the same answer.
+
+    Example: question "3+5*7?", chains ["3+5=88*7=3!3", "3+5=88*7=6!6"]: 1, as 8 · 7 = 56 ends in 6.
+    """
+    ### BEGIN SOLUTION
+    asked = re.findall(r"([-+*])(\d)", question)
+    answers = [text.partition("!")[2][:1] for text in chains]
+
+    def wrong(text, answer):
+        steps, have, faults = re.findall(r"(\d)([-+*])(\d)=(\d)", text), question[0], 0
+        for before, sign, n, after in steps:
+            a, b = int(before), int(n)
+            faults += {"+": a + b, "-": a - b, "*": a * b}[sign] % 10 != int(after)
+            faults += before != have
+            have = after
+        said = [(sign, n) for _, sign, n, _ in steps]
+        return faults + sum(a != b for a, b in zip(said, asked, strict=False)) + abs(len(said) - len(asked)) + (answer != have)
+
+    return min(range(len(chains)), key=lambda i: (wrong(chains[i], answers[i]), -answers.count(answers[i])))
+    ### END SOLUTION
+
+# %%
+def said_in(text):
+    """The answer of a chain of digits, or None."""
+    found = re.search(r"!(\d)", text)
+    return float(found[1]) if found else None
+
+
+def chosen(choose, rows):
+    """Per problem that has a right chain: the answer of the chain that is chosen (-1: none), and the right one."""
+    found = []
+    for _, part in rows.groupby("problem", sort=False):
+        texts_, truth = part["text"].tolist(), int(part["answer"].iloc[0])
+        if truth in [said_in(text) for text in texts_]:
+            answer = said_in(texts_[choose(part["question"].iloc[0], texts_)])
+            found.append((-1 if answer is None else int(answer), truth))
+    return found
+
+
+def verified(choose, rows):
+    """Per problem that has a right chain: is the chosen one right?"""
+    return [answer == truth for answer, truth in chosen(choose, rows)]
+
+
+def by_vote(question, chains):
+    given = [said_in(text) for text in chains]
+    return given.index(vote(given)) if vote(given) is not None else 0
+
+# %% tags=["tests:best_of:1"]
+with lab.test("best_of"):
+    got = best_of("3+5*7?", ["3+5=88*7=3!3", "3+5=88*7=6!6"])
+    assert got == 1, f"8 · 7 does not end in 3, so the second chain (1) is better, but you choose {got}"
+    assert best_of("3+5*7?", ["", "!", "=!!5+"]) in (0, 1, 2), "chains without equations: any place will do, but it must be one"
+    seen = samples[samples["problem"] % 2 == 0]
+    mine, plain, first = (np.mean(verified(choose, seen)) for choose in (best_of, by_vote, lambda q, chains: 0))
+    print(f"right, where a right chain is there: yours {mine:.2f}, vote {plain:.2f}, always the first {first:.2f}")
+    assert mine >= 0.89, f"{mine:.2f} right; a vote reaches {plain:.2f}, and you need 0.89: compare the chains with the question"
+
+# %% tags=["hidden:best_of:2"]
+def probe():
+    return {
+        # because: chains for problems that the visible test does not use
+        "answers": [list(pair) for pair in chosen(best_of, samples[samples["problem"] % 2 == 1])],
+        "nothing": int(best_of("4-1?", ["", "none"])),  # because: chains without equations and without an answer
+    }
+
+
+def visible():
+    return [list(pair) for pair in chosen(best_of, samples[samples["problem"] % 2 == 0])]
+
+
+def check(got, want):
+    assert got["nothing"] in (0, 1) and len(got["answers"]) == len(want["answers"])
+    right = [answer == truth for (answer, _), (_, truth) in zip(got["answers"], want["answers"], strict=True)]
+    assert sum(right) >= 0.82 * len(right)
+
+
+def check_visible(got, want):
+    assert len(got) == len(want)
+    assert sum(answer == truth for (answer, _), (_, truth) in zip(got, want, strict=True)) >= 0.89 * len(want)
+
+# %% [markdown]
+# Problems of *six* steps are longer than the model's training; there only about a tenth of the drawn chains has the right answer.
+# **Predict:** how many of these few have six right steps?
+
+# %%
+my_guess = None  # a share
+
+# %%
+def all_steps_right(question, text):
+    """Does the chain do the question's steps, in its order and without an error?"""
+    have, chain = int(question[0]), ""
+    for sign, n in re.findall(r"([-+*])(\d)", question):
+        after = WORKS[sign](have, int(n)) % 10
+        chain, have = f"{chain}{have}{sign}{n}={after}", after
+    return text == f"{chain}!{have}"
+
+
+WORKS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b}
+for steps, part in all_samples.groupby("steps"):
+    lucky = part[[said_in(text) == answer for text, answer in zip(part["text"], part["answer"], strict=True)]]
+    whole = [all_steps_right(question, text) for question, text in zip(lucky["question"], lucky["text"], strict=True)]
+    print(f"{steps} steps: {len(lucky)} of {len(part)} answers right; of these, {sum(whole)} with every step right")
+
+# %% [markdown]
+# A right answer need not come from right steps: with ten possible answers, a tenth is right by luck. A reward for the *answer*
+# rewards these chains, too; a check of each *step* does not. @lightman2024verify compare the two for large models, and the
+# check of steps wins.
+#
+# What a verifier costs: eight chains in place of one, and the check. @cobbe2021training report that a trained verifier over
+# many samples gives a 6-billion model about what thirty times more parameters give. What about asking the model *itself* to
+# check and improve its answer? *Self-refinement* (自我修正; @madaan2023self) improved seven tasks by about 20 points on
+# average with GPT-3.5 and GPT-4; on *reasoning* without outside feedback, accuracy did not rise or even fell
+# [@huang2024large]. A check that the model cannot talk its way around, such as a program, is worth more.
+#
+# ## 8 · Open questions
 #
 # Nothing here is graded. Pick one.
 #
-# - **Longer examples.** Give examples of 3, 2, 3 and 2 steps in place of ours, and 100 tokens in place of 45. How many
-#   equations do the chains now have, how many plans are right, and how many answers?
-# - **Does it copy the last number?** Add an irrelevant sentence with a number to the end of each chain, and ask for the
-#   answer.
 # - **A larger model**, on a T4: change `MODEL`. Which style is best now? Does voting help? Do its answers still follow a
 #   mistake?
 # - **Shorter chains.** Write only the results, `3+5*7-2?864!4`: fewer tokens, so more problems for the same FLOPs. Is it
@@ -1065,8 +1379,10 @@ for kept, part in cut.groupby("kept", sort=False):
 # - **A second question.** @kojima2022large ask again after the chain: "Therefore, the answer (arabic numerals) is". Add it
 #   to the zero-shot chain.
 # - **Least-to-most** [@zhou2023least]: give the course model one step at a time, each as a question of its own.
-# - **Weighted votes, and a verifier.** Weigh each chain by its probability, or let only chains vote whose equations are all
-#   true (a program can check them). Is that better than the plain vote?
+# - **Self-refinement.** Give the course model its own chain and ask it to find the mistake. How often does a right answer
+#   become a wrong one?
+# - **Auto-CoT** [@zhang2023automatic]: put the word problems of section 1 into four groups by their embeddings (chapter 07),
+#   let the model write a chain for one question of each, and use these as examples.
 
 # %%
 lab.summary()
@@ -1080,7 +1396,12 @@ lab.summary()
 # - [@zhou2023least]
 # - [@nye2021show]
 # - [@cobbe2021training]: GSM8K
+# - [@lightman2024verify]
 # - [@feng2023revealing]
 # - [@pfau2024think]
 # - [@lanham2023measuring]
 # - [@turpin2023language]
+# - [@chen2023program]
+# - [@zhang2023automatic]: Auto-CoT
+# - [@madaan2023self]
+# - [@huang2024large]

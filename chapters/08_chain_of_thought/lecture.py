@@ -21,12 +21,14 @@
 # ability" and the gain in interpretability are the deck's.
 
 # %% tags=["skip"]
+import os
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown
 
 from course_utils import generate, hardware, lab, load_model, plots, scoring, tables, widgets
 from course_utils.errors import CourseError
@@ -34,12 +36,14 @@ from course_utils.errors import CourseError
 lab.start("08_chain_of_thought")
 plots.style()
 model, tokenizer = load_model("course", precision="fp32")
+if lab.budget(full=False, quick=True):
+    print("COURSE_BUDGET is quick: experiments are small. Do not read conclusions from them.")
 
 # %% [markdown]
 # ## Ten friends
 #
 # > There were 10 friends playing a video game online when 7 players quit. If each player left had 8 lives, how many lives
-# did > they have total?
+# > did they have total?
 #
 # | | how a large model continues |
 # |---|---|
@@ -49,18 +53,21 @@ model, tokenizer = load_model("course", precision="fp32")
 # **Predict:** what will a model of 135 million parameters answer, at once and after "step by step"?
 
 # %%
+my_guess = {"at once": None, "step by step": None}
+
+# %%
 FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
 for tail, length in (
     (" The answer is", lab.budget(full=6, quick=2)),
-    (" Let's think step by step.", lab.budget(full=45, quick=4)),
+    (" Let's think step by step.", lab.budget(full=90, quick=4)),
 ):
     print(f"A:{tail} …", generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length), "\n")
 
 # %% [markdown]
-# Both are wrong (24 is right). It writes steps, but they are not steps *of this problem*. The slide on size comes back to
+# Both are wrong (24 is right). It writes steps, but they are not steps *of this problem*. The slide "Emergent?" comes back to
 # this.
 
 # %% [markdown]
@@ -80,13 +87,28 @@ for tail, length in (
 # %% [markdown]
 # ### Few-shot: show chains
 #
-# @wei2022chain: eight examples, each with its chain. Ours has two here:
+# @wei2022chain: eight examples, each with its chain. Ours has four, of 3, 2, 3 and 2 steps; here the last of them:
 
-# %%
-EXAMPLES = [
-    ("Tom has 8 cards. Tom buys 5 more. Tom loses 2. How many cards does Tom have now?", "8 + 5 = 13. 13 - 2 = 11.", 11),
-    ("Ana has 4 pens. A fairy multiplies them by 3. How many pens does Ana have now?", "4 * 3 = 12.", 12),
-]
+# %% tags=["hide-input"]
+NAMES, THINGS = ["Tom", "Ana", "Li"], ["cards", "pens", "stamps"]
+SAY = {"+": "{} buys {} more.", "-": "{} loses {}.", "*": "A fairy multiplies them by {1}."}
+
+
+def draw_problem(rng, steps):
+    """A story with so many steps, its chain and its answer."""
+    who, what, have = NAMES[rng.integers(3)], THINGS[rng.integers(3)], int(rng.integers(3, 12))
+    text, chain = [f"{who} has {have} {what}."], []
+    for _ in range(steps):
+        operation = ["+", "*"][rng.integers(2)] if have < 10 else "-"
+        n = int(rng.integers(2, 6))
+        after = {"+": have + n, "-": have - n, "*": have * n}[operation]
+        text.append(SAY[operation].format(who, n))
+        chain.append(f"{have} {operation} {n} = {after}.")
+        have = after
+    return f"{' '.join(text)} How many {what} does {who} have now?", " ".join(chain), have
+
+
+EXAMPLES = [draw_problem(np.random.default_rng(80 + i), steps) for i, steps in enumerate((3, 2, 3, 2))]
 
 
 def few_shot(question, chain):
@@ -94,7 +116,7 @@ def few_shot(question, chain):
     return "\n\n".join([*shots, f"Q: {question}\nA:" + ("" if chain else " The answer is")])
 
 
-print(few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li have now?", chain=True))
+print("…" + few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li have now?", chain=True)[-260:])
 
 # %% [markdown]
 # ### Zero-shot: ask for one
@@ -102,7 +124,10 @@ print(few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li have now?",
 # @kojima2022large: no example, one sentence. **Predict:** which kind of sentence helps text-davinci-002 on MultiArith: an
 # instructive, a misleading or an irrelevant one? By how many points?
 
-# %% tags=["hide-input"]
+# %%
+my_guess = {"kind": "", "points": None}
+
+# %% tags=["subslide", "hide-input"]
 triggers = tables.load("zero_shot_triggers").sort_values("multiarith_percent")
 fig, ax = plt.subplots(figsize=(10.5, 5.6))
 kinds = ["none", "irrelevant", "misleading", "instructive"]
@@ -133,24 +158,13 @@ print(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, qui
 # %% [markdown]
 # ## Scores with intervals
 #
-# 18 small problems with exact answers, two styles, our model. **Predict** both shares of right answers.
+# 24 small problems with exact answers, two styles, our model. **Predict** both shares of right answers, and how many
+# equations it writes for problems of one, two and three steps.
+
+# %%
+my_guess = {"answer at once": None, "chain first": None, "equations": [None, None, None]}
 
 # %% tags=["hide-input"]
-NAMES, THINGS = ["Tom", "Ana", "Li"], ["cards", "pens", "stamps"]
-SAY = {"+": "{} buys {} more.", "-": "{} loses {}.", "*": "A fairy multiplies them by {1}."}
-
-
-def draw_problem(rng, steps):
-    who, what, have = NAMES[rng.integers(3)], THINGS[rng.integers(3)], int(rng.integers(3, 12))
-    text = [f"{who} has {have} {what}."]
-    for _ in range(steps):
-        operation = ["+", "*"][rng.integers(2)] if have < 10 else "-"
-        n = int(rng.integers(2, 6))
-        text.append(SAY[operation].format(who, n))
-        have = {"+": have + n, "-": have - n, "*": have * n}[operation]
-    return f"{' '.join(text)} How many {what} does {who} have now?", have
-
-
 def number_in(text):
     said = text.split("answer is")[-1] if "answer is" in text else text
     found = re.findall(r"\d+", said)
@@ -159,47 +173,56 @@ def number_in(text):
 
 @torch.inference_mode()
 def answers(prompts, length, model=model, tokenizer=tokenizer):
-    inputs = tokenizer(prompts, padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    out = model.generate(**inputs, max_new_tokens=length, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-    texts = tokenizer.batch_decode(out[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    return [text.split("\n")[0] for text in texts]
+    """Continuations, to the end of the line. What all prompts begin with (the examples) is computed once."""
+    rows, fill = [tokenizer(prompt)["input_ids"] for prompt in prompts], tokenizer.pad_token_id
+    shared, longest = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1), max(map(len, rows))
+    ids = [row[:shared] + [fill] * (longest - len(row)) + row[shared:] for row in rows]
+    mask = [[1] * shared + [0] * (longest - len(row)) + [1] * (len(row) - shared) for row in rows]
+    ids, mask = torch.tensor(ids, device=model.device), torch.tensor(mask, device=model.device)
+    cache = model(ids[:1, :shared], use_cache=True, logits_to_keep=1).past_key_values
+    cache.batch_repeat_interleave(len(rows))
+    out = model.generate(ids, attention_mask=mask, past_key_values=cache, max_new_tokens=length, do_sample=False,
+                         pad_token_id=fill)  # fmt: skip
+    return [text.split("\n")[0] for text in tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True)]
 
 
 def both_styles(model, tokenizer):
-    """What a model says to the problems without (False) and with (True) a chain; prints how much of it is right."""
-    said = {
-        c: answers([few_shot(q, c) for q, _ in problems],
-                   lab.budget(full=40 if c else 5, quick=8 if c else 2), model, tokenizer)
+    """What a model writes without (False) and with (True) a chain; prints how much of it is right."""
+    wrote = {
+        c: answers([few_shot(q, c) for q, _, _ in problems],
+                   lab.budget(full=55 if c else 5, quick=8 if c else 2), model, tokenizer)
         for c in (False, True)
     }
-    right = pd.DataFrame({c: [number_in(t) == a for t, (_, a) in zip(said[c], problems, strict=True)] for c in said})
+    right = pd.DataFrame({c: [number_in(t) == a for t, (_, _, a) in zip(wrote[c], problems, strict=True)] for c in wrote})
     for c, name in ((False, "answer at once"), (True, "chain first")):
-        found = scoring.bootstrap(right, lambda f, c=c: float(f[c].mean()))
-        print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *found))
-    print("chain first, 1, 2, 3 steps:", *right[True].groupby(np.arange(len(right)) * 3 // len(right)).mean().round(2))
-    return said
+        print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *scoring.proportion(right[c].sum(), len(right))))
+    gain, low, high = scoring.paired(right[True].astype(float), right[False].astype(float))
+    verdict = "the chain helps" if low > 0 else "the chain hurts" if high < 0 else "we cannot tell"
+    print(f"chain − answer, on the same problems: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
+    steps = np.arange(len(right)) * 3 // len(right) + 1
+    table = right.rename(columns={False: "answer at once", True: "chain first"}).groupby(steps).mean()
+    table["equations written"] = pd.Series([len(re.findall(r"\d+ [-+*] \d+ = \d+", t)) for t in wrote[True]]).groupby(steps).mean()
+    return wrote, table.rename_axis("steps").round(2)
 
 
 rng = np.random.default_rng(8)
-problems = [draw_problem(rng, steps) for steps in (1, 2, 3) for _ in range(lab.budget(full=6, quick=1))]
-said = both_styles(model, tokenizer)
-print("a chain:", problems[-1][0], "→", said[True][-1].strip(), f"(right: {problems[-1][1]})")
+problems = [draw_problem(rng, steps) for steps in (1, 2, 3) for _ in range(lab.budget(full=8, quick=1))]
+wrote, table = both_styles(model, tokenizer)
+print("a chain:", problems[-1][0], "→", wrote[True][-1].strip(), f"(right: {problems[-1][2]})")
+table
 
-# %% [markdown]
-# On these problems the chain helps: it is right in some, and the answer at once in none. (An interval without width, as the
-# first one, is a weakness of the bootstrap: 0 of 18 is compatible with a share of up to 0.18 by Wilson's formula. At full
-# size there are seven problems where only the chain is right and none where only the answer at once is; by a sign test that
-# is unlikely to be chance.) Nearly all of the gain is in the problems of one step.
-#
-# With two or three steps most chains fail, and many have too few equations. We cannot say why: the *last* of our two
-# examples has a single step, and the model may simply copy its length. Examples with more steps are the control, and it is
-# not run here. Lab 08 asks 36 other problems, with an interval of the paired difference that contains 0.
+# %% [markdown] tags=["subslide"]
+# Read the verdict that the cell prints. What the table shows besides: the number of equations follows our *examples* (3, 2, 3,
+# 2 steps), and hardly the question. So for this model a few-shot chain is mostly a *form* that it fills in; with examples of
+# one step it writes one equation (lab 08 runs both). To see chains *help*, we need a larger model (next slides) or one that
+# was trained on chains ("A comparison at equal compute").
 
 # %% [markdown]
 # ### The same, with a larger model
 #
 # If there is a GPU with enough memory, this cell asks a model about fifty times larger, in int8 (chapter 10): does its
-# chain work for three steps? Nothing below needs it. Without a GPU the cell only prints how much memory it needs.
+# chain work for three steps? The line `LARGER = …` is the one to change. Nothing below needs it. Without a GPU the cell only
+# prints how much memory it needs.
 
 # %% tags=["hide-input"]
 LARGER = "qwen2.5-7b"  # 15 GB to fetch
@@ -216,6 +239,9 @@ except CourseError as error:  # no such GPU here, or no way to the hub
 # Chain of thought is often called the most typical *emergent ability* (涌现能力) of large models. **Predict:** from which
 # size on does a chain raise the accuracy on GSM8K? The published numbers:
 
+# %%
+my_guess = None  # billion parameters
+
 # %% tags=["hide-input"]
 sizes = tables.load("chain_of_thought_sizes")
 fig, axes = plt.subplots(1, 3, figsize=(13, 4.5), sharex=True)
@@ -224,7 +250,7 @@ for ax, (task, part) in zip(axes, sizes.groupby("task", sort=False), strict=True
         ax.plot(f["parameters_billion"], f["chain_percent"] - f["standard_percent"], color=plots.COLORS[i],
                 marker=plots.MARKERS[i], linestyle=plots.LINES[i], label=family)  # fmt: skip
     ax.axhline(0, color="grey", linewidth=1, marker="")
-    ax.set(title=task, xlabel="weights (billion)", ylabel="chain minus answer (points)", xscale="log")
+    ax.set(title=task, xlabel="parameters (billion)", ylabel="chain minus answer (points)", xscale="log")
 axes[0].legend(fontsize=11)
 plt.show()
 
@@ -274,22 +300,26 @@ def grid(ax, columns, title, path, names):
             ax.add_patch(plt.Circle((x, y), 0.22, facecolor="white", edgecolor="grey"))
         ax.text(x, -0.75, names[x], ha="center", fontsize=13)
     for (x0, y0), (x1, y1) in zip(path, path[1:], strict=False):
-        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "->", "lw": 2, "color": plots.COLORS[2]})
+        line = "--" if y1 < y0 else "-"  # dashed: written, and read again
+        ax.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "->", "lw": 2, "ls": line, "color": plots.COLORS[2]})
     ax.set(title=title, xlim=(-0.6, columns - 0.4), ylim=(-1.2, 3.2))
     ax.axis("off")
 
 
-fig, axes = plt.subplots(1, 2, figsize=(13, 3.9), width_ratios=[1, 1.9])
-grid(axes[0], 5, "answer at once: 3 layers, 3 steps", [(2, 0), (3, 1), (4, 2), (4, 2.9)], ["3", "+5", "*7", "-2", "="])
-path = [(0, 0), (2, 1), (4, 2), (5, 0), (5, 1), (5, 2), (6, 0), (6, 1), (6, 2), (7, 0), (7, 1), (7, 2), (7, 2.9)]
+fig, axes = plt.subplots(1, 2, figsize=(13, 4.1), width_ratios=[1, 1.9])
+UP = [(0, -0.45), (1, 0), (2, 1), (4, 2), (4, 2.9)]  # 3 → with +5 → with *7 → at "=", with -2
+grid(axes[0], 5, "answer at once: 3 layers, 3 steps", UP, ["3", "+5", "*7", "-2", "="])
+first = [(0, -0.45), (1, 0), (4, 1), (4, 2), (4, 2.9), (5, -0.45)]  # the result 8 is written, and read again
+path = [*first, (5, 0), (5, 1), (5, 2), (5, 2.9), (6, -0.45), (6, 0), (6, 1), (6, 2), (6, 2.9)]
 grid(axes[1], 8, "with a chain: what is written is read again", path, ["3", "+5", "*7", "-2", "=", "8", "6", "4"])
 plt.show()
 
 # %% [markdown]
-# How to read the pictures: circles are positions (left to right) in layers (bottom to top); an orange path is one way that
-# a result can take. In one pass it can only go up, so no more steps can follow one another than there are layers (left: one
-# of many paths). With a chain each written token is read again and goes through *all layers again*, with the result so far
-# (right). So the chain works like a loop.
+# How to read the pictures: circles are positions (left to right) in layers (bottom to top); an arrow is a step of the
+# calculation or the way of a result. Both paths begin at the first number. Left: each step moves one layer up, and with three
+# layers the third step arrives at "=" just in time; a fourth would find no layer. (One of many paths.) Right: a pass does one
+# step, the result is *written* (8), and the next pass reads it at the bottom and has *all layers again*. So the chain works
+# like a loop.
 
 # %% [markdown]
 # ### What is proved
@@ -315,12 +345,14 @@ plt.show()
 # Each gets the same training FLOPs, so the direct model sees more than twice as many problems. **Predict:** draw three
 # curves, the share of right answers against the number of steps, trained on 1 to 5 steps, tested on 1 to 7.
 
-# %% tags=["hide-input"]
+# %%
+my_guess = {"direct": [None] * 7, "chain": [None] * 7, "dots": [None] * 7}
+
+# %% tags=["subslide", "hide-input"]
 race = lab.budget(full=tables.load("chain_steps"), quick=tables.load("chain_steps").query("steps <= 2"))
 fig, ax = plt.subplots(figsize=(9.5, 4.6))
 for i, (style, part) in enumerate(race.groupby("style", sort=False)):
-    frames = [f.reset_index(drop=True) for _, f in part.groupby("steps")]
-    stats = np.array([scoring.bootstrap(f, lambda f: float(f["answers_right"].mean())) for f in frames])
+    stats = np.array([scoring.mean(f["answers_right"]) for _, f in part.groupby("steps")])
     look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
     seen = part["problems_seen"].iloc[0]
     error = np.abs(stats[:, 1:].T - stats[:, 0])
@@ -328,7 +360,7 @@ for i, (style, part) in enumerate(race.groupby("style", sort=False)):
                 label=f"{style} ({seen:,} problems)", **look)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.axvline(5.5, color="grey", linestyle="--", marker="")
-ax.set(title="Equal training FLOPs, five seeds, 95 % intervals", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
+ax.set(title="Equal training FLOPs, five seeds, 95 % t intervals", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
 ax.legend(fontsize=11)
 plt.show()
 
@@ -338,9 +370,8 @@ plt.show()
 # no better. The chain stays far above both up to five steps. Beyond the lengths of the training it fails, too.
 #
 # Note that the chain differs from the dots in *two* ways. Its tokens carry results to the answer, and in training each of
-# them is a target: the chain model is told every step, the others only the last digit. This comparison cannot separate the
-# two. (The error bars are a percentile bootstrap over five seeds, which covers about 85 %, not 95 %; the gap between the
-# curves is far larger.)
+# them is a target: the chain model learns every step, the others only the last digit. This comparison cannot separate the
+# two.
 
 # %% [markdown]
 # ### Is it only more computation?
@@ -353,6 +384,9 @@ plt.show()
 #
 # **Predict:** which of them reaches the accuracy of the chain?
 
+# %%
+my_guess = []  # none, one or several of the three
+
 # %% tags=["hide-input"]
 ablations = tables.load("chain_of_thought_ablations")
 fig, ax = plt.subplots(figsize=(10, 3.4))
@@ -362,8 +396,9 @@ ax.set(title="GSM8K, LaMDA 137B (Wei et al. 2022, Table 6)", xlabel="right answe
 plt.show()
 
 # %% [markdown]
-# None of them: all three are about as good as no chain, or a little worse. So for this model more tokens alone do not help,
-# and neither does an equation without the words. If trained for it, models can learn to compute in dots for some tasks, but
+# None of them: all three are about as good as no chain, or a little worse. So on these problems more tokens alone do not help
+# this model, and neither does an equation without the words. (On problems of one or two steps the equation alone does help,
+# says the paper.) If trained for it, models can learn to compute in dots for some tasks, but
 # it is hard to learn [@pfau2024think].
 
 # %% [markdown]
@@ -372,13 +407,23 @@ plt.show()
 # *Self-consistency* (自洽性, @wang2023self): draw many chains with a temperature, read each answer, take the most frequent
 # one. The idea: different right chains end in the same answer, and wrong chains seldom agree.
 #
-# GSM8K, PaLM 540B with 40 chains: 74.4 %, 17.9 points above one greedy chain.
+# PaLM 540B, right answers in %, one greedy chain against a vote of 40 drawn chains [@wang2023self, tables 2 and 3]:
+#
+# | | GSM8K | SVAMP | AQuA | StrategyQA | ARC challenge |
+# |---|---|---|---|---|---|
+# | greedy | 56.5 | 79.0 | 35.8 | 75.3 | 85.2 |
+# | vote of 40 | 74.4 | 86.6 | 48.3 | 81.6 | 88.7 |
+#
+# (With our model, lab 08 sees less: read its intervals.)
 
 # %% [markdown]
 # ### Explorer: when does voting help?
 #
 # This is a simulation. One chain is right with chance $p$. If it is wrong, it gives the most frequent (*favourite*) wrong
 # answer with a given chance, else one of twenty others. **Predict:** at $p = 0.3$, does voting help or hurt?
+
+# %%
+my_guess = ""  # "helps" or "hurts"
 
 # %% tags=["hide-input"]
 def voting(right=0.4, favourite=0.2):
@@ -408,6 +453,28 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # nearly certain.
 
 # %% [markdown]
+# ### Beyond the vote
+#
+# | idea | who checks? | reported |
+# |---|---|---|
+# | *best-of-N* with a *verifier* (验证器) [@cobbe2021training] | a trained network ranks the chains | GSM8K: 6 billion parameters do slightly better than a fine-tuned model of 175 |
+# | *program of thought* (程序思维) [@chen2023program] | the model writes a program, Python calculates | about 12 points above a chain, mean of all data sets |
+# | *self-refinement* (自我修正) [@madaan2023self] | the model itself, in words | seven tasks, GPT-3.5 and GPT-4: about 20 points on average |
+# | the same, on *reasoning* [@huang2024large] | the model itself, without outside feedback | no gain, at times a loss |
+#
+# From the last two rows: a check helps when it knows something that the writer does not. Lab 08 ends with a challenge: write
+# a verifier.
+
+# %% [markdown]
+# ### Who writes the examples? Who was trained?
+#
+# - *Auto-CoT* [@zhang2023automatic]: put the questions into clusters, take one of each, let the model itself write its chain
+#   ("Let's think step by step"), and use these as examples. With GPT-3 on ten tasks it is as good as chains written by hand,
+#   or better. The chains contain errors; *different* questions keep one error from being copied.
+# - Against *fine-tuning*: with eight written chains PaLM 540B was better on GSM8K than the best fine-tuned model of the time,
+#   GPT-3 with a verifier [@wei2022chain, abstract]. Eight examples against 7,500: at three times the size.
+
+# %% [markdown]
 # ## Least-to-most, in brief
 #
 # Chains fail on problems harder than their examples. *Least-to-most* (从易到难, @zhou2023least) uses two prompts:
@@ -418,7 +485,7 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # SCAN (turn commands into actions), split by length, code-davinci-002 with 14 examples: at least 99 % right, against 16 %
 # with a chain (abstract of the paper).
 #
-# Related ideas: let the model write a program and run it, search in a tree of partial solutions, call tools.
+# Related ideas: search in a tree of partial solutions, call tools.
 
 # %% [markdown]
 # ## Does the answer follow the chain?
@@ -435,48 +502,63 @@ widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
 # %% [markdown]
 # ### Live: cut it, break it
 #
-# We give our model a chain for the ten friends, sentence by sentence; it only has to say the number. **Predict:** what is
-# its answer after two and after three sentences, with the right chain and with a mistake in it (10 - 7 = 4)?
+# We give our model a chain for the ten friends, sentence by sentence; it only has to say the number. Three versions: the right
+# chain, one with a mistake (10 - 7 = 4), and a *control*: the right chain, and then "The game costs 15 dollars." **Predict**
+# the answer at the end of each: does the third one say 24 or 15?
 
-# %% tags=["hide-input"]
+# %%
+my_guess = {"right": None, "mistake": None, "control": None}
+
+# %% tags=["subslide", "hide-input"]
 CHAIN = [" 10 friends play.", " 7 quit, so 10 - 7 = {left} are left.", " Each has 8 lives, so {left} * 8 = {total}."]
+COSTS = " The game costs 15 dollars."
 SHOTS = few_shot(FRIENDS, chain=True)
 
 
-def chances(kept, left=3):
-    """P of each of some answers after so many sentences of the chain."""
-    options = [3, 10, 24, 80, left, left * 8]
-    options = sorted(dict.fromkeys(options))
-    prompt = SHOTS + "".join(CHAIN[:kept]).format(left=left, total=left * 8) + " The answer is"
-    logs = scoring.loglikelihood(model, tokenizer, [prompt], [f" {n}." for n in options], progress=False)["loglikelihood"]
-    return dict(zip(options, np.exp(logs), strict=True))
+def prompt_after(kept, left=3, end=""):
+    """The prompt with so many sentences of the chain."""
+    return SHOTS + "".join(CHAIN[:kept]).format(left=left, total=left * 8) + end + " The answer is"
 
 
-fig, axes = plt.subplots(1, 2, figsize=(12.5, 4), sharey=True)
-for ax, left, title in ((axes[0], 3, "a right chain"), (axes[1], 4, "a mistake: 10 - 7 = 4")):
-    table = pd.DataFrame([chances(kept, left) for kept in range(lab.budget(full=4, quick=2))])
-    for i, (n, column) in enumerate(table.items()):
-        ax.plot(range(lab.budget(full=4, quick=2)), column, color=plots.COLORS[i], marker=plots.MARKERS[i],
-                linestyle=plots.LINES[i], label=str(n))
+def chances(prompts, options):
+    """P of each answer after each prompt: a column per answer, a row per prompt."""
+    logs = scoring.loglikelihood(model, tokenizer, prompts, [f" {n}." for n in options], progress=False)
+    return np.exp(logs.pivot(index="context", columns="continuation", values="loglikelihood")).set_axis(options, axis=1)
+
+
+kept = lab.budget(full=[0, 1, 2, 3], quick=[3])
+versions = {"a right chain": (3, ""), "a mistake: 10 - 7 = 4": (4, ""), "right, then “The game costs 15 dollars.”": (3, COSTS)}
+table = chances(
+    [prompt_after(n, left, end if n == 3 else "") for left, end in versions.values() for n in kept], [3, 4, 10, 15, 24, 32, 80]
+)
+fig, axes = plt.subplots(1, 3, figsize=(13.5, 4), sharey=True)
+for row, (ax, title) in enumerate(zip(axes, versions, strict=True)):
+    for i, (n, column) in enumerate(table.iloc[row * len(kept) : (row + 1) * len(kept)].items()):
+        ax.plot(kept, column, color=plots.COLORS[i % len(plots.COLORS)], marker=plots.MARKERS[i % len(plots.MARKERS)],
+                linestyle=plots.LINES[i % len(plots.LINES)], label=str(n))  # fmt: skip
     ax.set(title=title, xlabel="sentences of the chain given", xticks=range(4), ylim=(0, 1.02))
-    ax.legend(title="answer", fontsize=10, title_fontsize=10)
+    ax.title.set_fontsize(12)
+axes[0].legend(title="answer", fontsize=9, title_fontsize=10)
 axes[0].set_ylabel("probability of the answer")
 plt.show()
+last = table.iloc[-1]
+said = last.idxmax()
+verdict = {24: "It follows the chain here.", 15: "It copies the last number."}.get(said, "Neither of the two.")
+Markdown(f"With the control the likeliest answer is {said} (P = {last[said]:.2f}; 24: {last[24]:.2f}, 15: {last[15]:.2f}). {verdict}")
 
-# %% [markdown]
-# The likeliest answer is the last result that it has read: 3, then 24; with the mistake 4, then 32. Without a chain, 24 is
-# unlikely. So the answer depends on the text of the chain. But this does not show that the model *reasons along* it: a
-# model that copies the last number, whatever it means, gives the same picture. The control is a chain with an irrelevant
-# number at its end ("The game costs 15."); it is not run here.
+# %% [markdown] tags=["subslide"]
+# Without a chain, 24 is unlikely; with it the answer is the last result, with the mistake the wrong one. The first two panels
+# alone cannot tell a model that *follows the chain* from one that repeats the *last number it has read*. The third can. One
+# problem is an anecdote: lab 08 does the same with all its chains, and with models that were trained on chains.
 
 # %% [markdown]
 # ### Explorer: your own mistake
 
 # %% tags=["hide-input"]
 def interfere(kept, left):
-    got = chances(kept, left)
+    got = chances([prompt_after(kept, left)], sorted({3, 10, 24, 80, left, left * 8})).iloc[0]
     fig, ax = plt.subplots(figsize=(9, 3.4))
-    ax.bar([str(n) for n in got], got.values(), color="white", edgecolor="black", hatch="//")
+    ax.bar([str(n) for n in got.index], got, color="white", edgecolor="black", hatch="//")
     text = "".join(CHAIN[:kept]).format(left=left, total=left * 8).strip() or "(no chain)"
     ax.set(title=text, ylabel="probability", xlabel="answer", ylim=(0, 1))
     ax.title.set_fontsize(11)
@@ -487,9 +569,9 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
 # %% [markdown]
 # ### What larger models do
 #
-# - @lanham2023measuring: it varies widely by task; on some the answer hardly depends on the chain. On most tasks they
-#   tried, the larger and more able a model, the *less* its answer needs the chain. (@bentham2024chain: partly the metric;
-#   it goes along with accuracy.)
+# - @lanham2023measuring: it varies widely by task. Cut the chain, and measure how much the answer changes (0: never): 0.44
+#   on AQuA, 0.02 on the easy ARC questions. In seven of eight tasks a model of 13 billion parameters needs its chain more
+#   than one of 175. (@bentham2024chain: partly the metric; it goes along with accuracy.)
 # - @turpin2023language: reorder the options of the few-shot examples so that the answer is always "(A)", or write that you
 #   think a wrong one is right. Models follow: on 13 tasks of BIG-bench Hard accuracy falls by up to 19 points the first
 #   way, 36 the second, and the chains *argue* for the wrong answer and do not mention the cause.
@@ -530,6 +612,9 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
 # large may a model be that answers in 10 tokens with the same FLOPs?
 
 # %%
+my_guess = None  # billion parameters
+
+# %%
 for chain in (200, 2_000, 20_000):
     print(f"{chain:>6} tokens of a 7-billion model = 10 tokens of a model of {7 * chain / 10:>8,.0f} billion")
 
@@ -551,11 +636,11 @@ for chain in (200, 2_000, 20_000):
 # ## What to take home
 #
 # - Question → chain → answer: shown by examples, asked for by a sentence, or trained in.
-# - It helps where a problem has *steps*, and where the model can do each of them. Our small model gains on problems of one
-#   step, where the chain is an equation to copy, and mostly fails on longer ones.
+# - It helps where a problem has *steps*, and where the model can do each of them. A prompted chain does little for our small
+#   model, which copies the form of the examples; a chain that was trained does much, even with 100,000 parameters.
 # - Why: a result that is written is read again by all layers. At equal compute a trained chain was far better than dots; it
 #   also had a target at each step.
-# - Votes find the most frequent answer. Verifiers and rewards look for the right one.
+# - Votes find the most frequent answer. Verifiers, programs and rewards look for the right one.
 # - A chain may or may not be the reason for the answer. Cut it, change it, and add the control that copies the last number.
 #
 # **Ask yourself:** a vendor shows you a flawless chain for a credit decision. Which two experiments do you ask for?
@@ -572,6 +657,10 @@ for chain in (200, 2_000, 20_000):
 # - [@cobbe2021training]
 # - [@sprague2025cot]
 # - [@schaeffer2023emergent]
+# - [@zhang2023automatic]: Auto-CoT
+# - [@chen2023program]
+# - [@madaan2023self]
+# - [@huang2024large]
 
 # %% [markdown]
 # ### Further reading: why, whether, and what came of it

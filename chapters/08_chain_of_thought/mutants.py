@@ -413,3 +413,82 @@ def corrupt(start, operations, numbers, step, shift):
     if step == k:
         return ids, ids[:, -1].clone()
     return ids, running(ids[:, -1], operations[:, step:], numbers[:, step:])[:, -1]
+
+
+# %% tags=["mutant:vote"]
+# of equals the first of a set wins
+def vote(answers):
+    given = [answer for answer in answers if answer is not None]
+    return max(set(given), key=given.count) if given else None
+
+
+# %% tags=["mutant:vote"]
+# the first answer, whatever the others say
+def vote(answers):
+    return next((answer for answer in answers if answer is not None), None)
+
+
+# %% tags=["mutant:best_of"]
+# a vote: the first chain with the most frequent answer
+def best_of(question, chains):
+    given = [text.partition("!")[2][:1] for text in chains]
+    return max(range(len(chains)), key=lambda i: given.count(given[i]))
+
+
+# %% tags=["mutant:best_of"]
+# always the first
+def best_of(question, chains):
+    return 0
+
+
+# %% tags=["mutant:best_of"]
+# the longest chain
+def best_of(question, chains):
+    return max(range(len(chains)), key=lambda i: len(chains[i]))
+
+
+# %% tags=["mutant:best_of"]
+# the first chain whose equations are all true, whatever they are about
+def best_of(question, chains):
+    def true(text):
+        steps = re.findall(r"(\d)([-+*])(\d)=(\d)", text)
+        results = [{"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[s] % 10 == int(c) for a, s, b, c in steps]
+        return bool(steps) and all(results)
+
+    return next((i for i, text in enumerate(chains) if true(text)), 0)
+
+
+# %% tags=["mutant:best_of"]
+# only chains whose equations are all true vote
+def best_of(question, chains):
+    def true(text):
+        steps = re.findall(r"(\d)([-+*])(\d)=(\d)", text)
+        results = [{"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[s] % 10 == int(c) for a, s, b, c in steps]
+        return bool(steps) and all(results)
+
+    kept = [i for i, text in enumerate(chains) if true(text)] or list(range(len(chains)))
+    given = {i: chains[i].partition("!")[2][:1] for i in kept}
+    return max(kept, key=lambda i: list(given.values()).count(given[i]))
+
+
+# %% tags=["mutant:best_of"]
+# equations must be true and begin with the result of the one before, but may leave steps of the question out
+def best_of(question, chains):
+    def sound(text):
+        have = question[0]
+        for a, s, b, c in re.findall(r"(\d)([-+*])(\d)=(\d)", text):
+            if a != have or {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[s] % 10 != int(c):
+                return False
+            have = c
+        return text.partition("!")[2][:1] == have
+
+    return next((i for i, text in enumerate(chains) if sound(text)), 0)
+
+
+# %% tags=["mutant:best_of"]
+# only chains with as many equations as the question has steps vote
+def best_of(question, chains):
+    steps = len(re.findall(r"[-+*]\d", question))
+    kept = [i for i, text in enumerate(chains) if text.count("=") == steps] or list(range(len(chains)))
+    given = {i: chains[i].partition("!")[2][:1] for i in kept}
+    return max(kept, key=lambda i: list(given.values()).count(given[i]))

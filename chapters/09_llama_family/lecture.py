@@ -288,7 +288,7 @@ print("layer 0, 10, 20, 29, the others :", [round(v, 1) for v in sizes[[0, 10, 2
 #
 # $$W_\text{down}\big(\text{SiLU}(W_\text{gate} x) \odot W_\text{up} x\big)$$
 #
-# Three matrices instead of two; so that the weights stay the same, the width shrinks from $4d$ to $\frac{2}{3} \cdot 4d$
+# Three matrices instead of two; to keep the number of parameters, the width shrinks from $4d$ to $\frac{2}{3} \cdot 4d$
 # [@shazeer2020glu], in LLaMA rounded up to a multiple of 256. Why does it work? Shazeer: "We offer no explanation […]; we
 # attribute their success, as all else, to divine benevolence."
 
@@ -453,7 +453,7 @@ plt.show()
 # ### Does it hurt?
 #
 # @touvron2023llama2 [table 18] trained three 30B models on 150 billion tokens; GQA and MQA got wider feed-forward
-# networks, so that all have as many weights. Scores of eleven benchmarks:
+# networks, so that all have about as many parameters. Scores of eleven benchmarks:
 
 # %%
 SCORES = {
@@ -976,8 +976,8 @@ with torch.inference_mode():
 print("tokens for each of the 8 experts:", torch.bincount(chosen.flatten(), minlength=8).tolist())
 
 # %% [markdown]
-# The printed loads differ: nothing makes a router fair. Training adds a loss (Mixtral) or a correction for each expert
-# (DeepSeek-V3, @deepseekai2024v3), or few experts would learn and the others stay idle.
+# The printed loads differ: nothing makes a router fair. Training adds a loss (the library's Mixtral: `router_aux_loss_coef`) or a
+# correction for each expert (DeepSeek-V3, @deepseekai2024v3). Otherwise few experts would learn and the others would stay idle.
 
 # %% [markdown]
 # ### What is stored, and what works
@@ -1077,7 +1077,7 @@ shown.style.set_properties(**{"text-align": "left"}).set_properties(subset=["dat
 # %% [markdown]
 # ## From logits to text
 #
-# In every family the last step is a random draw. *Temperature* (温度) divides the logits, *top-k* keeps $k$ tokens, *top-p*
+# In every family the last step chooses a token, usually by a random draw. *Temperature* (温度) divides the logits, *top-k* keeps $k$ tokens, *top-p*
 # (nucleus, 核采样, @holtzman2020curious) the smallest set that holds $p$ of the probability. **Predict** and write down: how
 # many tokens does top-p = 0.9 keep where one token has a probability of 0.95?
 

@@ -7,11 +7,11 @@
 # What is lost on the way, and why does it work at all?
 #
 # After this lecture you can say what *quantization* (量化) changes, compute an int8 code by hand, explain why outliers
-# break the simple rule and how LLM.int8() and NF4 answer, and load a model in 8 bits in today's API.
+# break the simple rule, how LLM.int8(), NF4, AWQ, GPTQ and SmoothQuant answer, and load a model in 8 bits in today's API.
 
 # %% [markdown] tags=["notes"]
-# 60–75 minutes with the demos. Every number on these slides is computed in the cell beside it; run the notebook before
-# class (about a minute on a laptop). The explorer near the end is worth ten minutes of the audience's guesses.
+# 90 minutes with the demos; 60 without formats side by side, SmoothQuant, roofline and cache. Every number on these slides
+# is computed in the cell beside it; run the notebook before class (about a minute on a laptop). The explorer near the end is worth ten minutes of the audience's guesses.
 # Two conventions: the slide multiplies by 127 / absmax and calls that 缩放因子; lecture and lab call absmax / 127 the
 # scale, as PyTorch and bitsandbytes do. Say both once. The slide's call with `load_in_8bit=` and `torch_dtype=` is shown
 # near the end, with what today's library answers.
@@ -47,9 +47,9 @@ for precision in hardware.PRECISIONS:
 # **Quantization** turns parameters or activations from high into low precision. The aim: less memory and cheaper
 # arithmetic, with (almost) the same answers.
 #
-# - *What* is quantized: weights (参数), activations (激活值), or both
+# - *What* is quantized: weights (权重), activations (激活值), or both
 # - *To how many bits* (位数): fewer bits, smaller range, coarser steps
-# - *When*: during training (训练时量化) or afterwards (推理时量化)
+# - *When*: during training or afterwards
 
 # %% [markdown]
 # ## What is in a format?
@@ -70,8 +70,8 @@ rows += [float_row("fp16", torch.float16, 5, 10), float_row("fp32", torch.float3
 print(pd.DataFrame(rows).to_string(index=False))
 
 # %% [markdown]
-# int4 runs from -8 to 7 and int8 from -128 to 127. bf16 has fp32's range with 8 bits of precision; fp16 has more
-# precision and overflows above 65504. Of the two 8-bit floats [@micikevicius2022fp8], E4M3 is recommended for weights
+# int4 runs from -8 to 7 and int8 from -128 to 127. bf16 has fp32's exponent, so its range, but only 7 bits of mantissa; fp16 has
+# more precision and overflows above 65504. Of the two 8-bit floats [@micikevicius2022fp8], E4M3 is recommended for weights
 # and activations, E5M2 for gradients.
 
 # %% [markdown]
@@ -122,11 +122,12 @@ plt.show()
 # %% [markdown]
 # ## int8 by absmax, step by step
 #
-# *Absolute-maximum quantization* (最大绝对值量化), on six weights of a real model:
+# *Absolute-maximum quantization* (最大绝对值量化), on six weights of a real model: MiniLM, the sentence encoder of chapter 7
+# [@wang2020minilm]. Its file is float32, and nobody has quantized it before us.
 
 # %%
-model, tokenizer = load_model("course", precision="fp32")
-W = model.model.layers[3].mlp.up_proj.weight.detach().float().cpu()
+encoder, encode = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32")
+W = encoder.encoder.layer[3].intermediate.dense.weight.detach().cpu()  # (1536, 384)
 x = W[0, :6]
 
 scale = x.abs().max() / 127  # the largest magnitude becomes code 127
@@ -143,11 +144,16 @@ pd.DataFrame({"weight": x, "weight / scale": x / scale, "code": codes, "dequanti
 #
 # **Predict** and write down: which codes would the other five get if the largest weight were a hundred times larger?
 
+# %%
+x = W[0, :6].clone()
+x[x.abs().argmax()] *= 100
+print("codes now:", (x / (x.abs().max() / 127)).round().int().tolist())
+
 # %% [markdown]
 # ### One scale for how many weights?
 #
-# The answer: all five would get the code 0. The step would be a hundred times larger too, about 0.5, and half a step is
-# then more than any of them. So: the same rule with one scale for the whole matrix, for each row, or for each block.
+# The step is a hundred times larger too, so the others share the codes -1, 0 and 1. So: the same rule with one scale for the
+# whole matrix, for each row, or for each block.
 
 # %% tags=["nbval-check-output"]
 def absmax(x, dim=None, bits=8):
@@ -165,7 +171,7 @@ def sqnr(x, approximation):
 
 choices = {"matrix": (absmax(W), 0), "row": (absmax(W, 1), 32 / W.shape[1]), "block of 64": (absmax(W.reshape(-1, 64), 1).reshape(W.shape), 32 / 64)}
 for name, (approximation, extra) in choices.items():
-    print(f"a scale for each {name:11}  {8 + extra:5.2f} bits a weight  {sqnr(W, approximation):5.1f} dB")
+    print(f"a scale for each {name:11}  {8 + extra:5.2f} bits per weight  {sqnr(W, approximation):5.1f} dB")
 
 # %% [markdown]
 # Finer scales give less noise, because a large weight makes the step coarse only for its own row or block. One more bit
@@ -179,15 +185,19 @@ for name, (approximation, extra) in choices.items():
 # layer while the model reads a few real sentences.
 
 # %%
+model, tokenizer = load_model("course", precision="fp32")
 sentences = list(data.movie_sentences().shuffle(seed=0)["text"])
-largest, handles = {}, []
+largest, seen, handles = {}, {}, []
 for name, module in model.named_modules():
     if isinstance(module, nn.Linear) and name != "lm_head":
         def hook(module, inputs, name=name):
-            largest[name] = inputs[0].abs().amax(dim=(0, 1)).cpu()  # by channel, over sentences and tokens
+            seen[name] = inputs[0][0][real_tokens[0]].cpu()  # (tokens, channels) of the first sentence
+            largest[name] = inputs[0][real_tokens].abs().amax(dim=0).cpu()  # by channel, over sentences and tokens
         handles.append(module.register_forward_pre_hook(hook))
+batch = tokenizer(sentences[: lab.budget(full=8, quick=2)], return_tensors="pt", padding=True).to(model.device)
+real_tokens = batch["attention_mask"].bool()  # (sentences, tokens): padding is no text
 with torch.inference_mode():
-    model(**tokenizer(sentences[: lab.budget(full=8, quick=2)], return_tensors="pt", padding=True).to(model.device))
+    model(**batch)
 for handle in handles:
     handle.remove()
 
@@ -209,8 +219,7 @@ print(f"{len(hit)} of {len(largest)} layers have a channel ≥ 6; on average {sh
 # %% [markdown] tags=["notes"]
 # @sun2024massive call such peaks massive activations, find them in models of many sizes, and often at the first token.
 # @dettmers2022int8 count systematic outlier features, and report that they appear in all layers from about 6.7B
-# parameters on. Ours has 135M: large channels, but no evidence here that they hurt. The recorded inputs include those at
-# padding tokens.
+# parameters on. Ours has 135M: it has large channels, and lab 10 measures what they cost (W8A8).
 
 # %% [markdown]
 # ### One outlier in a row
@@ -230,14 +239,14 @@ for outlier in (0, 6, 60, 600):
 
 # %% [markdown]
 # The step is the outlier divided by 127. At 60 it is about half a standard deviation of the ordinary values, which is
-# coarse. At 600 most ordinary values are rounded to 0, so that nearly all of them is lost.
-#
+# coarse. At 600 most ordinary values are rounded to 0: nearly everything that they say is lost.
 
 # %% [markdown]
 # ### LLM.int8(): multiply the outliers separately
 #
 # @dettmers2022int8: channels with |x| ≥ 6 in high precision; the rest in int8, with one scale per token and per output.
-# The outliers in this demo are made up: two channels of random activations, multiplied by 40.
+# Two inputs: made-up ones (random, two channels multiplied by 40), and real ones, of the layer with the most extreme channel.
+# **Predict** and write down: on which of them does plain int8 err more?
 
 # %%
 def llm_int8(x, w, threshold=6.0):
@@ -248,17 +257,23 @@ def llm_int8(x, w, threshold=6.0):
     return whole * sx * sw.T + x[:, outlier] @ w[:, outlier].T
 
 
-x = torch.randn(32, 576, generator=g)
-x[:, [7, 100]] *= 40
-exact = x @ W.T
-for name, threshold in (("plain int8", float("inf")), ("LLM.int8()", 6.0)):
-    print(f"{name:11} relative error {(llm_int8(x, W, threshold) - exact).norm() / exact.norm():.2%}")
+made_up = torch.randn(32, W.shape[1], generator=g)
+made_up[:, [7, 100]] *= 40
+real = model.get_submodule(worst).weight.detach().float().cpu()
+for inputs, x, w in (("made up", made_up, W), (worst.removeprefix("model."), seen[worst].float(), real)):
+    outlier, exact = (x.abs() >= 6).any(0), x @ w.T
+    ordinary = x.masked_fill(outlier, 0)  # what the ordinary channels alone bring
+    coded = {"plain int8": absmax(x, 1).masked_fill(outlier, 0), "LLM.int8()": absmax(ordinary, 1)}
+    for name, threshold in (("plain int8", float("inf")), ("LLM.int8()", 6.0)):
+        whole = (llm_int8(x, w, threshold) - exact).norm() / exact.norm()
+        part = (coded[name] @ absmax(w, 1).T - ordinary @ w.T).norm() / (ordinary @ w.T).norm()
+        print(f"{inputs:25} {name}: error {whole:.2%} of the whole output, {part:.2%} of the ordinary channels' part")
 
 # %% [markdown]
-# Here two channels out of 576 cost the plain product most of its precision, because every row gets a coarse step. Computed
-# separately, they cost two columns of 16-bit arithmetic. In the lab you write this with care, compare it with bitsandbytes,
-# and meet a caution: on this model's real activations plain int8 does far better than on these made-up ones, and we have no
-# result that shows LLM.int8() to be needed at 135M parameters.
+# On the real layer plain int8 looks good in the first percentage. The outlier makes up most of the output's norm, and its
+# activation is the largest of its row, which gets a code without error. The second percentage is of the *ordinary* channels alone:
+# there the loss shows. Computed separately, the outliers cost a few columns of 16-bit arithmetic. In the lab you measure what
+# matters in the end: the loss of the whole model, with and without the separation.
 
 # %% [markdown]
 # ## Four bits: put the levels where the weights are
@@ -287,8 +302,8 @@ relative = (blocks / blocks.abs().amax(1, keepdim=True)).flatten()
 fig, ax = plt.subplots()
 ax.hist(relative, bins=120, density=True, color="lightgrey")
 ax.vlines(NF4, 0, 0.9, color=plots.COLORS[1], linewidth=2, label="NF4")
-ax.vlines(torch.linspace(-1, 1, 15), -0.25, -0.02, color=plots.COLORS[2], linestyle="--", linewidth=2, label="int4, evenly spaced")
-ax.set(title="Weights divided by their block's largest, and sixteen levels for them", xlabel="weight / largest magnitude of its block of 64", ylabel="density", ylim=(-0.3, 1.5))
+ax.vlines(torch.linspace(-1, 1, 15), -0.25, -0.02, color=plots.COLORS[2], linestyle="--", linewidth=2, label="int4, evenly spaced (15 levels)")
+ax.set(title="Weights divided by their block's largest, and the levels of two formats", xlabel="weight / largest magnitude of its block of 64", ylabel="density", ylim=(-0.3, 1.5))
 ax.legend()
 plt.show()
 
@@ -297,19 +312,77 @@ def nf4(x, block=64):
     """There and back again."""
     blocks = x.reshape(-1, block)
     top = blocks.abs().amax(1, keepdim=True).clamp(min=1e-12)
-    nearest = torch.bucketize(blocks / top, (NF4[1:] + NF4[:-1]) / 2)
-    return (NF4[nearest] * top).reshape(x.shape)
+    levels = NF4.to(x.device)
+    nearest = torch.bucketize(blocks / top, (levels[1:] + levels[:-1]) / 2)
+    return (levels[nearest] * top).reshape(x.shape)
 
 
-print(f"int4 absmax {sqnr(W, absmax(W.reshape(-1, 64), 1, bits=4).reshape(W.shape)):.1f} dB, NF4 {sqnr(W, nf4(W)):.1f} dB, both in blocks of 64")
+used = torch.bucketize(relative, (NF4[1:] + NF4[:-1]) / 2).bincount(minlength=16) / len(relative)
+print(f"share of the weights on each NF4 level: {used.min():.1%} to {used.max():.1%}")
 
 # %% [markdown]
-# NF4 has less noise here, but the comparison is not fair, so the places of the levels need not be the reason: the evenly
-# spaced grid has only fifteen levels (-7 to 7), NF4 has sixteen, and this matrix was quantized once before (next slide).
-# @dettmers2023qlora report a lower perplexity for NF4 than for int4, over models of four families.
+# The levels are *not* used equally often, as quantiles of the normal distribution would be: each weight was first divided by the
+# largest of its block, and the largest itself always lands on an end [@yoshida2023nf4]. Is NF4 better than even spacing? That
+# needs a fair opponent: absmax has fifteen levels (-7 to 7), NF4 sixteen. So the next slide gives the bits of each format.
 #
 # With a float32 scale for every 64 weights, NF4 costs 4.5 bits per weight; QLoRA quantizes the scales too (*double
 # quantization*, 双重量化) and saves 0.37 of that half bit [@dettmers2023qlora].
+
+# %% [markdown]
+# ### Four-bit formats, side by side
+#
+# *FP4* (E2M1) has the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6. *MXFP4* [@rouhani2023microscaling]: blocks of 32, whose scale is a
+# power of two (8 bits). *NVFP4* [@nvidia2025pretraining]: blocks of 16, whose scale is an E4M3 number. **Predict** and write
+# down: which of the six formats below has the least noise?
+
+# %%
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+FP4 = torch.cat([-FP4.flip(0), FP4])
+
+
+def nearest(x, levels):
+    levels = levels.to(x.device)
+    return levels[torch.bucketize(x, (levels[1:] + levels[:-1]) / 2)]
+
+
+def fp4(x, block, e4m3):
+    blocks = x.reshape(-1, block)
+    top = blocks.abs().amax(1, keepdim=True).clamp(min=1e-12)
+    if e4m3:  # one float32 scale for the matrix brings the blocks' scales into the range of E4M3
+        whole = top.max() / 6 / 448
+        scale = (top / 6 / whole).to(torch.float8_e4m3fn).float().clamp(min=2**-9) * whole
+    else:
+        scale = 2.0 ** (top.log2().floor() - 2)
+    return (nearest(blocks / scale, FP4) * scale).reshape(x.shape)
+
+
+def min_max(x, block):
+    """Sixteen evenly spaced levels from each block's smallest to its largest value."""
+    blocks = x.reshape(-1, block)
+    low, high = blocks.amin(1, keepdim=True), blocks.amax(1, keepdim=True)
+    step = ((high - low) / 15).clamp(min=1e-12)
+    return (((blocks - low) / step).round() * step + low).reshape(x.shape)
+
+# %% tags=["subslide"]
+FORMATS = {
+    "int4, 15 levels, blocks of 64": (lambda w: absmax(w.reshape(-1, 64), 1, bits=4).reshape(w.shape), 4 + 32 / 64),
+    "NF4, 16 levels, blocks of 64": (nf4, 4 + 32 / 64),
+    "min to max, 16 levels, blocks of 64": (lambda w: min_max(w, 64), 4 + 64 / 64),
+    "min to max, 16 levels, blocks of 128": (lambda w: min_max(w, 128), 4 + 64 / 128),
+    "MXFP4, blocks of 32": (lambda w: fp4(w, 32, e4m3=False), 4 + 8 / 32),
+    "NVFP4, blocks of 16": (lambda w: fp4(w, 16, e4m3=True), 4 + 8 / 16),
+}
+LAYERS = {f"{i} {part}": encoder.get_submodule(f"encoder.layer.{i}.{part}").weight.detach().cpu()
+          for i in (0, 3) for part in ("attention.self.query", "intermediate.dense", "output.dense")}
+noise = pd.DataFrame({name: {"bits per weight": bits} | {layer: sqnr(w, back(w)) for layer, w in LAYERS.items()}
+                      for name, (back, bits) in FORMATS.items()}).T
+noise.round(2)
+
+# %% [markdown]
+# Decibels for six matrices of MiniLM: more is better, and a bit is worth 6 dB. Compare only formats with the same bits per
+# weight. Among those with 4.5 bits the two with levels where the weights are (NF4) and with small blocks (NVFP4) are ahead of
+# evenly spaced ones; a power of two as scale (MXFP4) is cheap in hardware, and coarse. Less noise in the weights is not yet a
+# better model: see "Look at the data".
 
 # %% [markdown]
 # ## An honest look at our own model
@@ -318,57 +391,171 @@ print(f"int4 absmax {sqnr(W, absmax(W.reshape(-1, 64), 1, bits=4).reshape(W.shap
 # model?
 
 # %% tags=["nbval-check-output"]
-for name in ("up_proj", "down_proj"):
-    neighbours = getattr(model.model.layers[3].mlp, name).weight.detach().cpu().reshape(-1, 32)
-    counts = [len(block.unique()) for block in neighbours[:3000]]
-    print(f"{name:9}: at most {max(counts)} different values in a block of 32")
+V = model.model.layers[3].mlp.up_proj.weight.detach().float().cpu()  # the course model's
+for name, matrix in (("MiniLM", W), ("course model", V)):
+    counts = [len(block.unique()) for block in matrix.reshape(-1, 32)[:3000]]
+    print(f"{name:12}: {min(counts)} to {max(counts)} different values in a block of 32")
 
 # %% [markdown]
-# In a model trained in float32 nearly all 32 would differ. This model came in a *Q4_1* file: blocks of 32 weights with a
-# scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers). Our "fp32" model is that file decoded to
-# float32, not the original. So every loss that we measure in this lecture is **in addition** to the first one, we do not
-# know the first one, and a format with the same blocks and levels loses nothing:
+# The course model came in a *Q4_1* file: blocks of 32 weights with a scale, a minimum and sixteen levels (4 bits per weight, plus
+# the two numbers). Its "fp32" is that file decoded to float32, not the original. So a loss that we measure on it is **in
+# addition** to the first one, we do not know the first one, and a format with the same blocks and levels loses nothing:
 
 # %%
-def four_bits_with_minimum(x, block=32):
-    """Sixteen evenly spaced levels from each block's smallest to its largest value."""
-    blocks = x.reshape(-1, block)
-    low, high = blocks.amin(1, keepdim=True), blocks.amax(1, keepdim=True)
-    step = ((high - low) / 15).clamp(min=1e-12)
-    return (((blocks - low) / step).round() * step + low).reshape(x.shape)
+for name, approximation in (("NF4, blocks of 64", nf4(V)), ("16 levels from minimum to maximum, blocks of 32", min_max(V, 32))):
+    print(f"{name:48} {sqnr(V, approximation):6.1f} dB")
+
+# %% [markdown]
+# This is why the quality tables of this lecture are of MiniLM.
+#
+# ## Look at the data: which weights matter?
+#
+# Rounding to nearest looks at the weights only. But an error in a weight counts as much as its *input* is large. *Calibration*
+# (校准): record a layer's inputs on a few texts. **Predict** and write down: we keep 1 % of the input channels in float32, either
+# at random or those with the largest inputs. How much of the error do the two remove?
+
+# %%
+def inputs_of(names, texts):
+    """name → (tokens, channels): what goes into these layers of the encoder."""
+    got, batch = {}, encode(texts, return_tensors="pt", padding=True).to(encoder.device)
+    hooks = [encoder.get_submodule(n).register_forward_pre_hook(lambda module, inputs, n=n: got.update({n: inputs[0]})) for n in names]
+    with torch.inference_mode():
+        encoder(**batch)
+    for hook in hooks:
+        hook.remove()
+    return {n: x[batch["attention_mask"].bool()].cpu() for n, x in got.items()}
 
 
-for name, approximation in (("NF4, blocks of 64", nf4(W)), ("16 levels from minimum to maximum, blocks of 32", four_bits_with_minimum(W))):
-    print(f"{name:48} {sqnr(W, approximation):6.1f} dB")
+LAYER = "encoder.layer.3.intermediate.dense"
+few = lab.budget(full=64, quick=16)
+seen_x, new_x = (inputs_of([LAYER], part)[LAYER] for part in (sentences[:few], sentences[few : 2 * few]))  # to calibrate; to judge
+
+# %%
+def rtn(w, bits=4, block=64):
+    """Round to nearest, a scale per block."""
+    return absmax(w.reshape(-1, block), 1, bits).reshape(w.shape)
+
+
+def output_error(approximation):
+    return float((new_x @ (approximation - W).T).norm() / (new_x @ W.T).norm())
+
+
+def kept(channels):
+    approximation = rtn(W)
+    approximation[:, channels] = W[:, channels]
+    return output_error(approximation)
+
+
+size = seen_x.abs().mean(0)
+few_channels = round(0.01 * W.shape[1])
+by_chance = [kept(torch.randperm(W.shape[1], generator=g)[:few_channels]) for _ in range(5)]
+print(f"error of the layer's output, new texts: round to nearest {output_error(rtn(W)):.2%}")
+print(f"{few_channels} of {W.shape[1]} channels kept: five random choices {min(by_chance):.2%} to {max(by_chance):.2%}, "
+      f"the largest inputs {kept(size.topk(few_channels).indices):.2%}")
+
+# %% [markdown] tags=["subslide"]
+# ### AWQ: scale instead of keeping
+#
+# Random channels hardly help; those with the largest inputs, the *salient* (显著) ones, do. But a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
+# salient channel's weights by $s > 1$ before rounding and divide its inputs by $s$: its relative error shrinks, at the same bits.
+# $s = \text{mean}|x|^\alpha$, with $\alpha$ chosen by trying.
+
+# %%
+def awq(w, x, bits=4):
+    best = None
+    for alpha in torch.linspace(0, 1, 11):
+        s = x.abs().mean(0).clamp(min=1e-4) ** alpha
+        s = s / (s.max() * s.min()).sqrt()
+        approximation = rtn(w * s, bits) / s  # the division goes into what computes x
+        error = (x @ (approximation - w).T).norm()
+        if best is None or error < best[0]:
+            best = (error, float(alpha), approximation)
+    return best[1:]
+
+
+alpha, scaled = awq(W, seen_x)
+print(f"AWQ: alpha {alpha:.2f}, error {output_error(scaled):.2%} (round to nearest {output_error(rtn(W)):.2%})")
+
+# %% [markdown]
+# ### GPTQ: let the later columns repair the error
+#
+# *GPTQ* [@frantar2023gptq]: round one column, then change the columns that are still to come so that the layer's **output** is
+# right again. How much each must change follows from the inputs' second moments $H = X^\top X$.
+
+# %%
+def gptq(w, x, bits=4, block=64):
+    top = 2 ** (bits - 1) - 1
+    scales = w.reshape(len(w), -1, block).abs().amax(2) / top
+    h = x.T @ x
+    h += 0.01 * h.diagonal().mean() * torch.eye(len(h))  # so that it can be inverted
+    u = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
+    columns, done = w.T.contiguous(), torch.zeros(w.T.shape)  # a copy; in this order memory is read in one go
+    for j, column in enumerate(columns):
+        step = scales[:, j // block]
+        done[j] = (column / step).round().clamp(-top, top) * step
+        columns[j + 1 :] -= u[j, j + 1 :, None] * (column - done[j]) / u[j, j]
+    return done.T
+
+
+for name, approximation in (("round to nearest", rtn(W)), ("AWQ", scaled), ("GPTQ", gptq(W, seen_x))):
+    weight_error = float((approximation - W).norm() / W.norm())
+    print(f"{name:16} error of the weights {weight_error:.1%}, of the output on new texts {output_error(approximation):.2%}")
+
+# %% [markdown]
+# All three have the same bits per weight. GPTQ's weights are *farther* from the original than those of round-to-nearest, and its
+# output is nearer: the errors of different columns cancel on inputs like these. So never judge a calibrated method by its weights
+# alone, and judge it on texts that it was not calibrated on.
+
+# %% [markdown]
+# ### SmoothQuant: the same trick for activations
+#
+# To calculate in int8 (*W8A8*: weights and activations in 8 bits), outlier channels of the **activations** hurt. *SmoothQuant*
+# [@xiao2023smoothquant] divides channel $j$ of the inputs by $s_j = \max|x_j|^{0.5} / \max|w_j|^{0.5}$ and multiplies the weights
+# by it: the product is the same, and the inputs are flatter. (The division is put into the layer before, so it costs nothing.)
+
+# %%
+def w8a8(x, w):
+    """Both in int8: a scale per token and per output."""
+    return absmax(x, 1) @ absmax(w, 1).T
+
+
+smooth = (seen_x.abs().amax(0) / W.abs().amax(0)).sqrt()
+exact = new_x @ W.T
+for name, result in (("W8A8", w8a8(new_x, W)), ("W8A8, SmoothQuant", w8a8(new_x / smooth, W * smooth)), ("weights only", new_x @ absmax(W, 1).T)):
+    print(f"{name:18} error of the output {(result - exact).norm() / exact.norm():.2%}")
 
 # %% [markdown]
 # ## During or after training?
 #
-# *After* training (PTQ, 推理时量化): round what there is. *During* training (QAT, 训练时量化): round in the forward pass, so
-# that training can react. But rounding has gradient zero; the *straight-through estimator* [@bengio2013estimating] passes
-# the gradient as if it were not there.
+# - *After* training: *post-training quantization*, PTQ (训练后量化; some slides: 推理时量化). Round what there is.
+# - *During* training: *quantization-aware training*, QAT (量化感知训练; some slides: 训练时量化). Round in the forward pass, so that
+#   training can react. But the gradient of rounding is zero almost everywhere. The *straight-through estimator*
+#   [@bengio2013estimating] passes the gradient on as if there were no rounding.
 
 # %%
-def fake_quantize(w, bits):
+def fake_quantize(w, bits, dim):
     """Quantized in the forward pass, transparent in the backward pass."""
-    return w + (absmax(w, bits=bits) - w).detach()
+    return w + (absmax(w, dim, bits) - w).detach()
 
 
 class Classifier(nn.Module):
-    def __init__(self, bits=None):
+    """bits: of the weights, None for float32. dim: None for one scale per matrix, 1 for one per row."""
+
+    def __init__(self, bits=None, dim=None):
         super().__init__()
-        self.bits, self.inner, self.outer = bits, nn.Linear(576, 64), nn.Linear(64, 1)
+        self.bits, self.dim, self.inner, self.outer = bits, dim, nn.Linear(576, 64), nn.Linear(64, 1)
 
     def forward(self, x):
         for layer in (self.inner, self.outer):
-            w = layer.weight if self.bits is None else fake_quantize(layer.weight, self.bits)
+            w = layer.weight if self.bits is None else fake_quantize(layer.weight, self.bits, self.dim)
             x = F.linear(x, w, layer.bias) if layer is self.outer else F.relu(F.linear(x, w, layer.bias))
         return x.squeeze(1)
 
 # %% [markdown] tags=["notes"]
 # The task: is a movie sentence positive? Input: the mean of the course model's own token embeddings, 576 numbers per
-# sentence. A small problem on purpose: we want several seeds, error bars and an answer within seconds. The bars in the figure
-# are 1.96 standard errors; with five seeds a t interval is 1.4 times as wide (2.78 standard errors).
+# sentence. A small problem on purpose: we want several seeds, intervals and an answer within seconds. With five seeds a
+# t interval is 2.78 standard errors, not 1.96. The interval of the difference is of pairs: both start from the same weights.
+# Six comparisons: one interval in twenty misses by chance, so a lone result at the edge of 0 is no proof.
 
 # %%
 reviews = data.movie_sentences().shuffle(seed=1).select(range(lab.budget(full=6000, quick=400)))
@@ -394,47 +581,57 @@ def accuracy(net):
         return float(((net(X[split:]) > 0) == (y[split:] > 0.5)).float().mean())
 
 # %%
+GRID = [(bits, scale) for bits in (4, 3, 2) for scale in ("matrix", "row")]
+
+
+def trained_on(net, start, seed):
+    """Two more epochs, from the weights of `start`."""
+    net.load_state_dict(start.state_dict())
+    train(net, epochs=2, lr=5e-4, seed=seed + 100)
+    return net
+
+
 results = []
 for seed in tqdm(range(lab.budget(full=5, quick=2)), leave=False):
     torch.manual_seed(seed)
     base = Classifier()
     train(base, epochs=4, lr=1e-3, seed=seed)
-    for bits in (None, 4, 3, 2):  # None: two more epochs in float32, the fair comparison; its weights are what PTQ rounds
-        net = Classifier(bits)
-        net.load_state_dict(base.state_dict())
-        train(net, epochs=2, lr=5e-4, seed=seed + 100)
-        if bits is None:
-            longer = net
-        else:
-            rounded = Classifier(bits)
-            rounded.load_state_dict(longer.state_dict())
-            results.append({"bits": bits, "how": "after training (PTQ)", "accuracy": accuracy(rounded)})
-        results.append({"bits": bits or 32, "how": "during training (QAT)" if bits else "float32", "accuracy": accuracy(net)})
-outcome = pd.DataFrame(results).groupby(["how", "bits"])["accuracy"].agg(["mean", "std", "count"])
+    longer = trained_on(Classifier(), base, seed)  # as long in float32: these weights are what PTQ rounds
+    results.append({"how": "float32", "bits": 32, "scale": "none", "accuracy": accuracy(longer)})
+    for bits, scale in GRID:
+        shape = bits, {"matrix": None, "row": 1}[scale]
+        rounded = Classifier(*shape)
+        rounded.load_state_dict(longer.state_dict())
+        for how, net in (("PTQ", rounded), ("QAT", trained_on(Classifier(*shape), base, seed))):
+            results.append({"how": how, "bits": bits, "scale": scale, "accuracy": accuracy(net)})
+outcome = pd.DataFrame(results).groupby(["how", "bits", "scale"])["accuracy"].agg(list)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots()
-for i, how in enumerate(("after training (PTQ)", "during training (QAT)")):
-    part = outcome.loc[how]
-    half = 1.96 * part["std"] / part["count"] ** 0.5
-    ax.errorbar(part.index + (i - 0.5) * 0.06, part["mean"], yerr=half, capsize=5, fmt=plots.MARKERS[i] + ["-", "--"][i], label=how)
-base = outcome.loc["float32", "mean"].iloc[0]
+for i, (how, scale) in enumerate((how, scale) for scale in ("matrix", "row") for how in ("PTQ", "QAT")):
+    for bits in (4, 3, 2):
+        values = outcome[how, bits, scale]
+        place = np.full(len(values), bits + (i - 1.5) * 0.1)
+        label = f"{how}, a scale per {scale}" if bits == 4 else None
+        ax.plot(place, values, plots.MARKERS[i], color=plots.COLORS[i], fillstyle="none", label=label)
+        ax.plot(place[:1], np.mean(values), "_", color=plots.COLORS[i], markersize=22, markeredgewidth=2)
+base = np.mean(outcome["float32", 32, "none"])
 ax.axhline(base, color="grey", linewidth=1)
-ax.text(2.0, base, "float32", va="bottom")
-ax.set(title="Rounding afterwards, or learning to be round (95 % interval over seeds)", xlabel="bits a weight", ylabel="test accuracy", xticks=[2, 3, 4])
+ax.text(2.4, base, "float32", va="bottom")
+ax.set(title="Rounding after training, or during it (a point per seed, a line for their mean)", xlabel="bits per weight", ylabel="test accuracy", xticks=[2, 3, 4])
 ax.legend(loc="lower right")
 plt.show()
-for bits in (4, 3, 2):
-    gain = outcome.loc[("during training (QAT)", bits), "mean"] - outcome.loc[("after training (PTQ)", bits), "mean"]
-    print(f"{bits} bits: QAT − PTQ = {gain * 100:+.1f} points")
+print("QAT minus PTQ in points of accuracy, with the same scales, over the same seeds [95 % t interval]:")
+for bits, scale in GRID:
+    gain, low, high = (100 * value for value in scoring.paired(outcome["QAT", bits, scale], outcome["PTQ", bits, scale]))
+    said = "QAT is better" if low > 0 else "PTQ is better" if high < 0 else "we cannot tell at this size"
+    print(f"{bits} bits, a scale per {scale:6}: {gain:+.1f} [{low:+.1f}, {high:+.1f}], {said}")
 
 # %% [markdown]
-# At 2 bits three levels are left (-1, 0, 1). There the mean of the training that knows about the rounding is higher; at 3
-# and 4 bits we cannot tell at this size. Three cautions. The printed differences have no interval. The bars use the factor 1.96; for five seeds it should be 2.78, so
-# read them as 1.4 times as long. And the opponent is the simplest PTQ there is: rounding with *one* scale per matrix. PTQ as
-# people use it (a scale per row, and methods that look at the data [@frantar2023gptq; @lin2024awq; @xiao2023smoothquant])
-# is made to lose less, so this demo shows how QAT works, not how much it gains. For LLMs retraining is expensive: hence PTQ
-# with care, or a frozen 4-bit model with small trained adapters (QLoRA, chapter 11).
+# At 2 bits three levels are left (-1, 0, 1). Read the last lines: an interval without 0 says that the two differ. Both use the
+# *same* scales there, so that only the training differs; then compare the two kinds of scales in the figure. (With six
+# comparisons, do not trust an interval that ends at 0.) For LLMs retraining is expensive: hence PTQ that looks at the data (above),
+# or a frozen 4-bit model with small trained adapters (QLoRA, chapter 11).
 
 # %% [markdown]
 # ## Loading in 8 bits with today's API
@@ -470,56 +667,157 @@ del classifier
 # %% [markdown]
 # ## What does it cost?
 #
-# Memory, *perplexity* (困惑度, the effective number of equally likely next tokens) on real sentences, and speed. Every format
-# reads the same sentences, so we compare them in pairs. The baseline "fp32" is the model decoded from the Q4_1 file.
+# A whole model, never quantized before: MiniLM finds for each question the sentence that answers it, among sentences of
+# Wikipedia. All linear layers are rounded; embeddings and norms stay in float32. Three measures: how far the sentence vectors
+# move (1 − cosine to fp32's), for how many questions the right sentence is first, and for how many questions *another* sentence
+# is first than with fp32. Every format answers the same questions, so we compare in pairs. **Predict** and write down: can a
+# format have as many right answers as fp32, and still give another answer to every tenth question?
 
 # %%
-texts = sentences[100 : 100 + lab.budget(full=64, quick=2)]
-rows, scored = [], {}
-for precision in tqdm(("fp32", "bf16", "int8", "nf4"), leave=False):
-    candidate, _ = load_model("course", precision=precision)
-    scoring.nll(candidate, tokenizer, texts[:2], progress=False)  # a GPU loads its kernels when they are first used
-    started = pd.Timestamp.now()
-    scored[precision] = scoring.nll(candidate, tokenizer, texts, batch_size=16, progress=False)
-    seconds = (pd.Timestamp.now() - started).total_seconds()
-    rows.append({"format": precision, "MB": candidate.get_memory_footprint() / 1e6, "tokens/s": scored[precision]["tokens"].sum() / seconds})
-    del candidate
+asked = tables.load("retrieval_questions").dropna(subset=["sentence"])[: lab.budget(full=200, quick=6)]
+docs = list(dict.fromkeys([*asked["sentence"], *tables.load("knowledge_base")["sentence"]]))[: lab.budget(full=260, quick=8)]
+truth = [docs.index(sentence) for sentence in asked["sentence"]]
+texts = [*docs, *asked["question"]]
+DEPTH = tuple(f"encoder.layer.{i}." for i in range(lab.budget(full=encoder.config.num_hidden_layers, quick=1)))
+LINEAR = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.Linear) and name.startswith(DEPTH)}
+ORIGINAL = {name: module.weight.detach().cpu().clone() for name, module in LINEAR.items()}
 
 
-def ratio(frame):
-    """Perplexity as a multiple of fp32's, on the same sentences."""
-    return float(np.exp((frame["nll"] - frame["base"]).sum() / frame["tokens"].sum()))
+@torch.inference_mode()
+def vectors(activation_bits=None):
+    """Unit vectors of all texts; activations rounded, too, if asked for."""
+    hooks = [m.register_forward_pre_hook(lambda module, args: (absmax(args[0], -1, activation_bits),)) for m in LINEAR.values() if activation_bits]
+    out, order = torch.zeros(len(texts), encoder.config.hidden_size), np.argsort([len(text) for text in texts])
+    for chosen in np.array_split(order, max(1, len(order) // 48)):
+        batch = encode([texts[i] for i in chosen], return_tensors="pt", padding=True, truncation=True, max_length=lab.budget(full=64, quick=16)).to(encoder.device)
+        states, mask = encoder(**batch).last_hidden_state, batch["attention_mask"][..., None]
+        out[torch.as_tensor(chosen)] = F.normalize((states * mask).sum(1), dim=1).cpu()
+    for hook in hooks:
+        hook.remove()
+    return out
 
 
-for row in rows:
-    paired = scored[row["format"]].assign(base=scored["fp32"]["nll"])
-    row["perplexity"] = scoring.perplexity(scored[row["format"]])
-    row["× fp32"], row["low"], row["high"] = scoring.bootstrap(paired, ratio, n=lab.budget(full=300, quick=20))
-cost = pd.DataFrame(rows).set_index("format")
-cost.round(3)
+def set_weights(approximate):
+    for name, module in LINEAR.items():
+        module.weight.data = approximate(ORIGINAL[name], name).to(module.weight.device)
 
-# %% tags=["subslide", "hide-input"]
-fig, (left, right) = plt.subplots(1, 2)
-left.bar(cost.index, cost["MB"], color="lightgrey", edgecolor="black")
-left.set(title="Memory", ylabel="model in memory (MB)", xlabel="format")
-y_error = [cost["× fp32"] - cost["low"], cost["high"] - cost["× fp32"]]
-right.errorbar(cost.index, cost["× fp32"], yerr=y_error, fmt="o", capsize=5, linestyle="none")
-right.axhline(1, color="grey", linewidth=1)
-right.set(title="Perplexity, as a multiple of fp32's", ylabel="ratio (95 % interval)", xlabel="format")
-plt.show()
+# %% [markdown] tags=["subslide"]
+# ### Measured
+
+# %%
+def fp8(w):
+    """E4M3, whose largest number is 448, with a scale per row."""
+    scale = w.abs().amax(1, keepdim=True).clamp(min=1e-12) / 448
+    return (w / scale).to(torch.float8_e4m3fn).float() * scale
+
+
+PLANS = {  # name → weights, bits per weight, bits of the activations
+    "fp32": (lambda w, name: w, 32, None),
+    "int8, a scale per row": (lambda w, name: absmax(w, 1), 8, None),
+    "FP8 E4M3, a scale per row": (lambda w, name: fp8(w), 8, None),
+    "W8A8": (lambda w, name: absmax(w, 1), 8, 8),
+    "int4, blocks of 64": (lambda w, name: rtn(w), 4.5, None),
+    "NF4, blocks of 64": (lambda w, name: nf4(w), 4.5, None),
+    "NVFP4, blocks of 16": (lambda w, name: fp4(w, 16, e4m3=True), 4.5, None),
+    "int4, AWQ": (lambda w, name: awq(w, CALIBRATION[name])[1], 4.5, None),
+    "int4, GPTQ": (lambda w, name: gptq(w, CALIBRATION[name]), 4.5, None),
+    "int3, blocks of 64": (lambda w, name: rtn(w, bits=3), 3.5, None),
+}
+CALIBRATION = {name: x[: lab.budget(full=1000, quick=300)] for name, x in inputs_of(LINEAR, sentences[:few]).items()}
+
+# %% tags=["hide-input"]
+rows, base, first = {}, None, {}
+for name, (approximate, bits, activation_bits) in tqdm(PLANS.items(), leave=False):
+    set_weights(approximate)
+    v = vectors(activation_bits)
+    base = v if base is None else base
+    first[name] = (v[len(docs) :] @ v[: len(docs)].T).argmax(1).numpy()  # the sentence that each question finds first
+    hits, fp32 = (first[which] == np.array(truth) for which in (name, "fp32"))
+    right, more = scoring.proportion(hits.sum(), len(truth)), scoring.paired(hits.astype(float), fp32.astype(float))
+    rows[name] = {"MB": f"{sum(w.numel() for w in ORIGINAL.values()) * bits / 8e6:.0f}", "1 − cosine": f"{1 - (v * base).sum(1).mean():.4f}",
+                  "right": f"{right[0]:.0%} [{right[1]:.0%}, {right[2]:.0%}]", "minus fp32, points": f"{100 * more[0]:+.1f} [{100 * more[1]:+.1f}, {100 * more[2]:+.1f}]",
+                  "other answer than fp32": f"{(first[name] != first['fp32']).mean():.0%}"}
+set_weights(lambda w, name: w)
+pd.DataFrame(rows).T
 
 # %% [markdown]
-# The last three columns are the ratio to fp32 with its 95 % interval. Where the interval contains 1 (at full budget: bf16
-# and int8) we cannot tell the format from fp32 at this size. NF4's interval lies clearly above 1. Read that number with
-# care:
+# - The baseline of every row is the float32 file as it was trained. MB: of the linear layers, from the bits per weight.
+# - Compare the rows with 4.5 bits per weight: which of them moves the vectors least?
+# - Where the interval of "minus fp32" contains 0, this many questions cannot tell the format from fp32. One interval in twenty
+#   misses by chance: with ten formats, do not build on one that only just excludes 0 (such as "int4 is worse, int3 is not").
+# - *Equal accuracy is not an equal model*: some answers become wrong, others become right, and the two cancel. Compare the last two
+#   columns for int3. @dutta2024accuracy count such changes (*flips*) and find many in LLMs whose accuracy looks untouched.
+# - MiniLM has 22.7 million parameters and is an encoder. For LLMs, @dettmers2023case study models from 19M to 176B and find 4
+#   bits almost always the best use of a fixed number of total bits.
+
+# %% [markdown]
+# ## Why is int8 slow here? The roofline
 #
-# - The baseline was itself decoded from Q4_1. The ratio says what a *second*, different 4-bit rounding adds to the first.
-#   It says little about what NF4 does to original weights.
-# - A 135M model has less to spare than a 7B one. @dettmers2023case study models from 19M to 176B and find 4 bits almost
-#   always the best use of a fixed number of total bits.
-# - The perplexities themselves are high. Single sentences give the model little context, and published perplexities are
-#   measured on long texts, so do not compare the two.
-# - The speed is one run on one machine. On a CPU, int8 and NF4 save memory; look whether they save time in your table.
+# A processor reads so many bytes per second and does so many operations per second. A product with few operations per byte
+# waits for memory, one with many for the arithmetic (*roofline*, 屋顶线模型, @williams2009roofline). Generating one token for one
+# user multiplies matrices by a **single** vector: two operations per weight read.
+
+# %% tags=["hide-input"]
+import time
+
+
+def best_time(run, tries=5):
+    seconds = []
+    for _ in range(lab.budget(full=tries, quick=2)):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+side = lab.budget(full=2048, quick=512)
+big, many = torch.randn(side, side, generator=g), lab.budget(full=(1, 4, 16, 64, 256), quick=(1, 8))
+codes, steps = (big / (big.abs().amax(1, keepdim=True) / 127)).round().to(torch.int8), big.abs().amax(1, keepdim=True) / 127
+batches = {n: torch.randn(n, side, generator=g) for n in (*many, 512)}
+speeds = {n: 2 * n * side**2 / best_time(lambda x=x: x @ big.T) / 1e9 for n, x in batches.items()}
+points, peak = {n: speeds[n] for n in many}, max(speeds.values())
+bandwidth = 4 * side**2 / best_time(lambda: big.sum()) / 1e9
+intensity = np.logspace(-1, 3, 50)
+fig, ax = plt.subplots(figsize=(9, 4.2))
+ax.loglog(intensity, np.minimum(intensity * bandwidth, peak), marker="", color="black", label="roof: memory, then arithmetic")
+for i, (n, speed) in enumerate(points.items()):
+    at = 2 * n * side**2 / (4 * side**2 + 8 * n * side)
+    ax.plot(at, speed, plots.MARKERS[1], color=plots.COLORS[1], label="measured products" if i == 0 else None)
+    ax.annotate(f"{n}", (at, speed), xytext=(6, -12), textcoords="offset points", fontsize=11)
+ax.set(title="Float32 products on this machine (labels: vectors at once)", xlabel="operations per byte", ylabel="billion operations per second")
+ax.legend()
+plt.show()
+one = batches[1]
+as_float, as_int8 = best_time(lambda: one @ big.T), best_time(lambda: one @ (codes.float() * steps).T)
+print(f"one vector: float32 {1000 * as_float:.2f} ms; int8 codes turned into floats first {1000 * as_int8:.2f} ms ({as_int8 / as_float:.1f} times)")
+
+# %% [markdown]
+# With one vector the machine waits for memory (a small matrix: for the cache), so a quarter of the bytes *could* be four times as
+# fast. It is so only where a
+# kernel reads the codes and multiplies them in one go (GPUs: Marlin, CUTLASS; CPUs: llama.cpp). Here PyTorch first writes the
+# floats to memory and reads them again: more bytes, not fewer. With many vectors at once arithmetic is the limit, and then only
+# int8 or FP8 *arithmetic* (W8A8 on tensor cores) helps. The labels are one run on one machine.
+
+# %% [markdown]
+# ## The KV cache can be quantized, too
+#
+# With long texts, or many users at once, the cache (chapter 9) can become larger than the weights. It is rounded while it grows: a
+# scale per *token* is easy, one per *channel* needs some tokens at once. **Predict** and write down: for which of keys and values does it matter more?
+
+# %%
+passage = " ".join(docs[: lab.budget(full=12, quick=4)])
+with torch.inference_mode():
+    cache = model(**tokenizer(passage, return_tensors="pt").to(model.device), use_cache=True).past_key_values
+for part in ("keys", "values"):
+    line = []
+    for dim, what in ((-1, "a scale per token"), (-2, "a scale per channel")):
+        errors = [float((absmax(t, dim, bits=4) - t).norm() / t.norm()) for t in (getattr(layer, part)[0].float() for layer in cache.layers)]
+        line.append(f"{what} {np.mean(errors):.1%}")
+    print(f"{part:6} in 4 bits, mean relative error over the layers: {', '.join(line)}")
+
+# %% [markdown]
+# @liu2024kivi: keys have a few large channels, so a scale per channel suits them; values have none. They use that to store keys by
+# channel and values by token in 2 bits. Compare it with the printed errors.
 
 # %% [markdown]
 # ## Will it fit? The GPU check
@@ -555,7 +853,7 @@ except hardware.InsufficientHardwareError as error:
 # Choose a layer, a scheme, bits and a block size. **Before you move a slider, say what the error will do.**
 
 # %%
-layers = {f"layer {i} {n}": model.get_submodule(f"model.layers.{i}.{n}").weight.detach().cpu() for i in (0, 11, 29) for n in ("mlp.up_proj", "self_attn.q_proj")}
+layers = {f"MiniLM {name}": w for name, w in LAYERS.items()} | {"course model, layer 3 up_proj": V}
 
 
 def draw(layer, scheme, bits, block):
@@ -575,10 +873,10 @@ def draw(layer, scheme, bits, block):
     right.hist((back - blocks).flatten(), bins=100, color=plots.COLORS[2])
     rmse = (back - blocks).square().mean().sqrt()
     right.set(title=f"error: rms {rmse:.5f}, {sqnr(blocks, back):.1f} dB", xlabel="dequantized − weight", ylabel="count")
-    print(f"{kept:.2f} bits a weight: this layer {w.numel() * 4 / 1e6:.2f} MB → {w.numel() * kept / 8e6:.2f} MB")
+    print(f"{kept:.2f} bits per weight: this layer {w.numel() * 4 / 1e6:.2f} MB → {w.numel() * kept / 8e6:.2f} MB")
 
 
-widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 (always 4 bits)"], bits=(2, 8, 1), block=[64, 16, 32, 192, 576]);
+widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 (always 4 bits)"], bits=(2, 8, 1), block=[64, 16, 32, 128, 192]);
 
 # %% [markdown]
 # ## Summary
@@ -588,7 +886,10 @@ widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 
 # - Activations have outlier channels. LLM.int8() multiplies them separately.
 # - With 4 bits there are sixteen levels. NF4 puts them at quantiles of the normal distribution.
 # - Rounding after training is cheap. Training with rounding can recover more, but costs a training.
-# - A quality table needs its baseline: ours was quantized before we met it.
+# - Look at the inputs: keep, scale (AWQ, SmoothQuant) or repair (GPTQ) what meets large ones. Judge outputs, not weights.
+# - A quality table needs its baseline, pairs and intervals, and a model that nobody quantized before. Equal accuracy can hide many
+#   changed answers.
+# - Fewer bits save memory at once. They save time only with kernels that read the codes.
 # - Today's API is `BitsAndBytesConfig`; ask whether it fits *before* loading.
 
 # %% [markdown]
@@ -607,5 +908,12 @@ widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 
 # - [@xiao2023smoothquant]
 # - [@lin2024awq]
 # - [@dettmers2023case]
+# - [@dutta2024accuracy]
 # - [@sun2024massive]
 # - [@benallal2025smollm2]
+# - [@wang2020minilm]
+# - [@yoshida2023nf4]
+# - [@rouhani2023microscaling]
+# - [@nvidia2025pretraining]
+# - [@williams2009roofline]
+# - [@liu2024kivi]

@@ -47,6 +47,20 @@ def absmax_quantize(x):
 def absmax_dequantize(q, scale):
     return q.float() / scale
 
+# %% tags=["mutant:absmax"]
+# a tensor of zeros gets scale 0
+def absmax_quantize(x):
+    scale = x.abs().max().float() / 127
+    return (x.float() / scale.clamp(min=1e-12)).round().clamp(-127, 127).to(torch.int8), scale
+
+# %% tags=["mutant:absmax"]
+# works in place: x /= scale
+def absmax_quantize(x):
+    largest = x.abs().max().float()
+    scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    x /= scale
+    return x.round().to(torch.int8), scale
+
 # %% tags=["mutant:zero_point"]
 # forgets to clip before uint8
 def zero_point_quantize(x):
@@ -100,6 +114,26 @@ def zero_point_quantize(x):
     scale = largest / 127
     return (torch.round(x / scale) + 128).clamp(0, 255).to(torch.uint8), scale, 128
 
+# %% tags=["mutant:zero_point"]
+# a tensor of zeros gets scale 0
+def zero_point_quantize(x):
+    lo, hi = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    scale = (hi - lo) / 255
+    if lo == hi:
+        return torch.zeros(x.shape, dtype=torch.uint8), scale, 0
+    zero = round(-lo / scale)
+    return (torch.round(x.double() / scale) + zero).clamp(0, 255).to(torch.uint8), scale, zero
+
+# %% tags=["mutant:zero_point"]
+# works in place
+def zero_point_quantize(x):
+    lo, hi = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
+    if lo == hi:
+        return torch.zeros(x.shape, dtype=torch.uint8), 1.0, 0
+    scale = (hi - lo) / 255
+    zero = round(-lo / scale)
+    return x.div_(scale).round_().add_(zero).clamp_(0, 255).to(torch.uint8), scale, zero
+
 # %% tags=["mutant:blockwise"]
 # one scale for all blocks
 def blockwise_quantize(x, block_size=64):
@@ -142,6 +176,34 @@ def blockwise_quantize(x, block_size=64):
     largest = blocks.abs().amax(dim=1)
     scales = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
     return (blocks / scales[:, None]).round().to(torch.int8), scales
+
+# %% tags=["mutant:blockwise"]
+# fills up a whole block where nothing is missing
+def blockwise_quantize(x, block_size=64):
+    flat = x.flatten().float()
+    blocks = F.pad(flat, (0, block_size - len(flat) % block_size)).reshape(-1, block_size)
+    largest = blocks.abs().amax(dim=1)
+    scales = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    return (blocks / scales[:, None]).round().clamp(-127, 127).to(torch.int8), scales
+
+# %% tags=["mutant:blockwise"]
+# a block of zeros gets scale 0
+def blockwise_quantize(x, block_size=64):
+    flat = x.flatten().float()
+    blocks = F.pad(flat, (0, -len(flat) % block_size)).reshape(-1, block_size)
+    scales = blocks.abs().amax(dim=1) / 127
+    return (blocks / scales[:, None].clamp(min=1e-12)).round().clamp(-127, 127).to(torch.int8), scales
+
+# %% tags=["mutant:blockwise"]
+# works in place
+def blockwise_quantize(x, block_size=64):
+    flat = x.view(-1)
+    for start in range(0, len(flat) // block_size * block_size, block_size):
+        block = flat[start : start + block_size]
+        block /= block.abs().max().clamp(min=1e-12) / 127
+    blocks = F.pad(flat, (0, -len(flat) % block_size)).reshape(-1, block_size)
+    largest = blocks.abs().amax(dim=1)
+    return blocks.round().to(torch.int8), torch.where(largest > 0, largest / 127, torch.ones_like(largest))
 
 # %% tags=["mutant:mixed_matmul"]
 # an outlier is searched with its sign
@@ -229,6 +291,29 @@ def mixed_matmul(x, w, threshold=6.0):
 def mixed_matmul(x, w, threshold=6.0):
     return x @ w.T
 
+# %% tags=["mutant:mixed_matmul"]
+# a row of zeros divides by zero
+def mixed_matmul(x, w, threshold=6.0):
+    outlier = (x.abs() >= threshold).any(dim=0)
+    rest = x.masked_fill(outlier, 0.0)
+    sx, sw = rest.abs().amax(dim=1, keepdim=True) / 127, w.abs().amax(dim=1, keepdim=True) / 127
+    q = ((rest / sx).round() @ (w / sw).round().T) * sx * sw.T
+    return q + x[:, outlier] @ w[:, outlier].T
+
+# %% tags=["mutant:mixed_matmul"]
+# puts zeros into the x it was given
+def mixed_matmul(x, w, threshold=6.0):
+    outlier = (x.abs() >= threshold).any(dim=0)
+    def rowwise(m):
+        largest = m.abs().amax(dim=1, keepdim=True)
+        scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+        return (m / scale).round().to(torch.int32), scale
+    apart = x[:, outlier] @ w[:, outlier].T
+    x[:, outlier] = 0.0
+    qx, sx = rowwise(x)
+    qw, sw = rowwise(w)
+    return (qx @ qw.T).float() * sx * sw.T + apart
+
 # %% tags=["mutant:nf4"]
 # the first number goes into the low four bits
 def nf4_quantize(x, block_size=64):
@@ -278,6 +363,24 @@ def nf4_quantize(x, block_size=64):
 def nf4_dequantize(packed, absmax, shape, block_size=64):
     codes = torch.stack([packed >> 4, packed & 15], dim=1).flatten().long()
     return (NF4[codes].reshape(len(absmax), -1) * absmax.mean()).reshape(shape)
+
+# %% tags=["mutant:nf4"]
+# a block of zeros has absmax 0
+def nf4_quantize(x, block_size=64):
+    blocks = x.float().reshape(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    codes = ((blocks / absmax[:, None].clamp(min=1e-12)).flatten()[:, None] - NF4).abs().argmin(dim=1).to(torch.uint8)
+    return codes[0::2] << 4 | codes[1::2], absmax
+
+# %% tags=["mutant:nf4"]
+# works in place
+def nf4_quantize(x, block_size=64):
+    blocks = x.float().reshape(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    absmax = torch.where(absmax > 0, absmax, torch.ones_like(absmax))
+    blocks /= absmax[:, None]
+    codes = (blocks.flatten()[:, None] - NF4).abs().argmin(dim=1).to(torch.uint8)
+    return codes[0::2] << 4 | codes[1::2], absmax
 
 # %% tags=["mutant:int8_linear"]
 # the bias is forgotten
@@ -355,6 +458,48 @@ def replace_linears(model, keep=("lm_head",)):
         setattr(parent, name, Int8Linear(child))
     return len(found)
 
+# %% tags=["mutant:int8_linear"]
+# a row of zeros divides by zero
+class Int8Linear(nn.Module):
+    def __init__(self, linear):
+        super().__init__()
+        w = linear.weight.detach().float()
+        scale = w.abs().amax(dim=1, keepdim=True) / 127
+        self.register_buffer("q", (w / scale).round().nan_to_num(0).to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.bias = linear.bias
+
+    def forward(self, x):
+        return F.linear(x, (self.q.float() * self.scale).to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+# %% tags=["mutant:int8_linear"]
+# divides the layer's own weight
+class Int8Linear(nn.Module):
+    def __init__(self, linear):
+        super().__init__()
+        w = linear.weight.detach().float()
+        largest = w.abs().amax(dim=1, keepdim=True)
+        scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+        w /= scale
+        self.register_buffer("q", w.round().to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.bias = linear.bias
+
+    def forward(self, x):
+        return F.linear(x, (self.q.float() * self.scale).to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+# %% tags=["mutant:int8_linear"]
+# the result is float32, whatever x is
+class Int8Linear(Int8Linear):
+    def forward(self, x):
+        return F.linear(x.float(), self.q.float() * self.scale, self.bias)
+
+# %% tags=["mutant:int8_linear"]
+# every layer has a bias
+class Int8Linear(Int8Linear):
+    def forward(self, x):
+        return F.linear(x, (self.q.float() * self.scale).to(x.dtype)) + self.bias.to(x.dtype)
+
 # %% tags=["mutant:token_nll"]
 # no shift: each position is scored on its own token
 def token_nll(logits, ids, mask):
@@ -397,56 +542,45 @@ def token_nll(logits, ids, mask):
     each = -logp.gather(2, ids[:, 1:, None]).squeeze(2)
     return (each * mask[:, 1:]).sum(dim=1), mask[:, 1:].sum(dim=1)
 
-# %% tags=["mutant:memory"]
-# k and v as large as q: no grouped-query attention
-def llama_parameters(config):
-    d, layers = config["dimension"], config["layers"]
-    linear = layers * (4 * d * d + 3 * d * config["intermediate"])
-    return int(linear), int(2 * config["vocabulary"] * d + 2 * layers * d + d)
+# %% tags=["mutant:calibrated"]
+# rounds to nearest and never looks at the inputs
+def calibrated(w, x, block=32):
+    return round_to_nearest(w, block)
 
-# %% tags=["mutant:memory"]
-# input embedding and head counted as one
-def llama_parameters(config):
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    linear = layers * (2 * d * d + 2 * d * kv + 3 * d * config["intermediate"])
-    return int(linear), int(config["vocabulary"] * d + 2 * layers * d + d)
+# %% tags=["mutant:calibrated"]
+# uses all sixteen levels, but never looks at the inputs
+def calibrated(w, x, block=32):
+    blocks = w.reshape(len(w), -1, block)
+    scales = blocks.abs().amax(2) / 7.5
+    return (blocks / scales[..., None]).round().clamp(-8, 7).to(torch.int8).reshape(w.shape), scales
 
-# %% tags=["mutant:memory"]
-# the last norm is forgotten
-def llama_parameters(config):
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    linear = layers * (2 * d * d + 2 * d * kv + 3 * d * config["intermediate"])
-    return int(linear), int(2 * config["vocabulary"] * d + 2 * layers * d)
+# %% tags=["mutant:calibrated"]
+# picks each block's scale by the error of the weights, not of the output
+def calibrated(w, x, block=32):
+    blocks = w.reshape(len(w), -1, block)
+    scales, least = torch.ones(blocks.shape[:2]), torch.full(blocks.shape[:2], float("inf"))
+    for factor in torch.linspace(0.6, 1, 21):
+        tried = blocks.abs().amax(2) / 7 * factor
+        error = ((blocks / tried[..., None]).round().clamp(-8, 7) * tried[..., None] - blocks).square().sum(2)
+        scales, least = torch.where(error < least, tried, scales), torch.minimum(error, least)
+    return (blocks / scales[..., None]).round().clamp(-8, 7).to(torch.int8).reshape(w.shape), scales
 
-# %% tags=["mutant:memory"]
-# everything shrinks to int8, embeddings too, and scales are free
-def llama_bytes(config, precision, batch=1, context=2048):
-    linear, others = llama_parameters(config)
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    bytes_per_parameter = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 0.5}[precision]
-    return int((linear + others) * bytes_per_parameter + 2 * layers * kv * context * batch * (4 if precision == "fp32" else 2))
+# %% tags=["mutant:calibrated"]
+# codes of eight bits: a small error, and not the format
+def calibrated(w, x, block=32):
+    blocks = w.reshape(len(w), -1, block)
+    scales = blocks.abs().amax(2) / 127
+    return (blocks / scales[..., None]).round().to(torch.int8).reshape(w.shape), scales
 
-# %% tags=["mutant:memory"]
-# the cache holds keys only
-def llama_bytes(config, precision, batch=1, context=2048):
-    linear, others = llama_parameters(config)
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    bytes_per_parameter = 4 if precision == "fp32" else 2
-    weights = {"int8": linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"]), "nf4": linear / 2 + linear / 16}
-    weights = weights.get(precision, linear * bytes_per_parameter)
-    return int(weights + others * bytes_per_parameter + layers * kv * context * batch * bytes_per_parameter)
-
-# %% tags=["mutant:memory"]
-# the cache forgets the batch
-def llama_bytes(config, precision, batch=1, context=2048):
-    linear, others = llama_parameters(config)
-    d, layers = config["dimension"], config["layers"]
-    kv = config["kv_heads"] * (d // config["heads"])
-    bytes_per_parameter = 4 if precision == "fp32" else 2
-    weights = {"int8": linear + 4 * layers * (3 * d + 2 * kv + 2 * config["intermediate"]), "nf4": linear / 2 + linear / 16}
-    weights = weights.get(precision, linear * bytes_per_parameter)
-    return int(weights + others * bytes_per_parameter + 2 * layers * kv * context * bytes_per_parameter)
+# %% tags=["mutant:calibrated"]
+# works on the w that it was given
+def calibrated(w, x, block=32):
+    codes, scales = torch.zeros(w.shape, dtype=torch.int8), w.reshape(len(w), -1, block).abs().amax(2) / 7
+    h = x.T @ x
+    h += 0.01 * h.diagonal().mean() * torch.eye(len(h))
+    u = torch.linalg.cholesky(torch.linalg.inv(h), upper=True)
+    for j in range(w.shape[1]):
+        step = scales[:, j // block]
+        codes[:, j] = (w[:, j] / step).round().clamp(-8, 7).to(torch.int8)
+        w[:, j + 1 :] -= ((w[:, j] - codes[:, j] * step) / u[j, j])[:, None] * u[j, j + 1 :]
+    return codes, scales

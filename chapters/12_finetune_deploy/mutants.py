@@ -286,59 +286,6 @@ def confusion(truth, predicted, classes):
     }
 
 
-# %% tags=["mutant:adapter_state"]
-# the adapter's name stays in the name of the tensor
-def adapter_state(model, adapter):
-    return {
-        name: p.detach().cpu().clone()
-        for name, p in model.named_parameters()
-        if "lora_" in name and f".{adapter}." in name
-    }
-
-
-# %% tags=["mutant:adapter_state"]
-# only the adapter that learns at the moment is found
-def adapter_state(model, adapter):
-    return {
-        name.replace(f".{adapter}.weight", ".weight"): p.detach().cpu().clone()
-        for name, p in model.named_parameters()
-        if p.requires_grad and f".{adapter}.weight" in name
-    }
-
-
-# %% tags=["mutant:adapter_state"]
-# the name is looked for anywhere, so "english" finds "english_2" too
-def adapter_state(model, adapter):
-    state = {}
-    for name, p in model.named_parameters():
-        if "lora_" in name and adapter in name:
-            *front, owner, last = name.split(".")
-            state[".".join([*front, last])] = p.detach().cpu().clone()
-    return state
-
-
-# %% tags=["mutant:adapter_state"]
-# A without B
-def adapter_state(model, adapter):
-    state = {}
-    for name, p in model.named_parameters():
-        *front, kind, owner, last = name.split(".")
-        if kind == "lora_A" and owner == adapter:
-            state[".".join([*front, kind, last])] = p.detach().cpu().clone()
-    return state
-
-
-# %% tags=["mutant:adapter_state"]
-# the tensors are the model's own, not copies
-def adapter_state(model, adapter):
-    state = {}
-    for name, p in model.named_parameters():
-        *front, kind, owner, last = name.split(".")
-        if kind in ("lora_A", "lora_B") and owner == adapter:
-            state[".".join([*front, kind, last])] = p.detach()
-    return state
-
-
 # %% tags=["mutant:influence"]
 # every token is a piece, also a third of a character
 def influence(ids, start, end, decode, score):
@@ -524,3 +471,34 @@ def third_party(source, beside=()):
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module.split(".")[0])
     return sorted(names - set(sys.stdlib_module_names))
+
+
+# %% tags=["mutant:next_batch"]
+# first come, first served, one by one
+def next_batch(lengths, waited, cost):
+    return [0]
+
+
+# %% tags=["mutant:next_batch"]
+# everything that waits, up to sixteen
+def next_batch(lengths, waited, cost):
+    return list(range(min(16, len(lengths))))
+
+
+# %% tags=["mutant:next_batch"]
+# the shortest alone
+def next_batch(lengths, waited, cost):
+    return [min(range(len(lengths)), key=lambda i: lengths[i])]
+
+
+# %% tags=["mutant:next_batch"]
+# the sixteen shortest, whatever the machine is
+def next_batch(lengths, waited, cost):
+    return sorted(range(len(lengths)), key=lambda i: lengths[i])[:16]
+
+
+# %% tags=["mutant:next_batch"]
+# the batch that ends first, which is always a single text
+def next_batch(lengths, waited, cost):
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i])
+    return min((order[:k] for k in range(1, min(16, len(order)) + 1)), key=lambda batch: cost([lengths[i] for i in batch]))

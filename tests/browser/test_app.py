@@ -50,12 +50,51 @@ print(json.dumps(answered))
 """
 
 
+# What a student may hand in for `encode`: right, with an import, a constant, a class and a function of his own.
+STUDENT = r'''
+import re
+import unicodedata as signs
+from dataclasses import dataclass
+
+BLANKS = re.compile(r"\s+")
+
+
+@dataclass
+class Frame:
+    """A task's text before and after."""
+
+    before: str
+    after: str
+
+
+def tidy(text):
+    return BLANKS.sub(" ", "".join(" " if signs.category(c) == "Zs" else c for c in text)).strip()
+
+
+def pieces(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+def encode(tokenizer, text, task):
+    text, frame = tidy(text), Frame(task["before"], task["after"])
+    if not re.search(r"\S", text):
+        raise ValueError("The text is empty. Please write something.")
+    before, inside = tokenizer(frame.before)["input_ids"], pieces(tokenizer, " " + text)
+    if len(inside) > task["limit"]:
+        raise ValueError(f"The text has {len(inside)} tokens; at most {task['limit']} are allowed.")
+    return [*before, *inside, *pieces(tokenizer, frame.after)], len(before), len(before) + len(inside)
+'''
+
+
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that lab 12 makes: its solved notebook, run with small experiments up to the cell that packs it."""
+    """The folder that lab 12 makes: its solved notebook, with a student's `encode`, run with small experiments up to the
+    cell that packs it. (The one of the notebook's own solution runs in the notebook.)"""
     notebook = nbformat.read(ROOT / "chapters" / "12_finetune_deploy" / "solution.ipynb", as_version=4)
     packing = next(i for i, cell in enumerate(notebook.cells) if "PACKED =" in cell.source)
     notebook.cells = notebook.cells[: packing + 1]
+    answer = next(cell for cell in notebook.cells if cell.source.lstrip().startswith("def encode("))
+    answer.source = STUDENT
     folder = tmp_path_factory.mktemp("lab12")
     client = Client(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
@@ -112,6 +151,14 @@ def test_folder_is_a_space(space: Path) -> None:
     written = [file for file in space.rglob("*") if file.suffix in (".py", ".json", ".md", ".txt", ".jinja")]
     assert not [f for f in written if f.name != "tokenizer.json" and re.search(r"/(root|home|tmp)/", f.read_text("utf-8"))]
     assert sum(f.stat().st_size for f in space.rglob("*") if f.is_file()) < 30e6
+
+
+def test_what_a_student_s_function_uses_is_in_the_program(space: Path) -> None:
+    tree = ast.parse((space / "app.py").read_text(encoding="utf-8"))
+    made = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    assert {"encode", "tidy", "pieces", "Frame"} <= made
+    imported = {ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)}
+    assert {"import re", "import unicodedata as signs", "from dataclasses import dataclass"} <= imported
 
 
 def test_program_is_clean(space: Path) -> None:

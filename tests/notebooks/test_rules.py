@@ -54,6 +54,12 @@ def test_what_is_wanting(small: Chapter) -> None:
         ("tests:double:1", "tests:double", "line 19: Bad tag 'tests:double': write tests:name:points."),
         ("def visible(", "def visibel(", "line 23: the hidden test of double has no function visible()"),
         ("def probe(", "def prob(", "line 23: the hidden test of double has no function probe()"),
+        (
+            "    return double(2)\n",
+            "    return double(2)\n\n\nnear = 1\n\n\ndef check(got, want):\n    assert got - want < near\n",
+            "line 23: check() of the hidden test of double uses near, which stands beside it; "
+            "the grader calls check() where the rest of the cell is not",
+        ),
         ("print(double(21))", "print(half(21))", "line 31: this cell uses half, which nothing defines"),
         ("assert double(2) == 4", "assert double(two) == 4", "line 19: this cell uses two, which nothing defines"),
         ('["double"]', '["duoble"]', "lab.start(…, exercises=[…]) lists ['duoble'], but the tags say ['double']"),

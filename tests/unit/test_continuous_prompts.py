@@ -23,7 +23,7 @@ def test_a_row_is_made_again(prompts: ModuleType) -> None:
     row = tables.load("continuous_prompts").set_index(["method", "start", "seed"]).loc[method, start, seed]
     assert again["virtual_tokens"] == row.virtual_tokens
     assert again["accuracy"] == pytest.approx(row.accuracy, abs=0.02)
-    assert again["pairs_in_order"] == pytest.approx(row.pairs_in_order, abs=0.01)
+    assert again["roc_auc"] == pytest.approx(row.roc_auc, abs=0.01)
 
 
 def test_the_table_holds_every_run_and_no_other(prompts: ModuleType) -> None:

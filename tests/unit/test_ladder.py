@@ -38,9 +38,11 @@ def test_a_point_of_each_table_is_made_again(ladder: ModuleType) -> None:
 
 def test_the_tables_hold_every_run_and_no_other(ladder: ModuleType) -> None:
     have = set(tables.load("scaling_ladder")[["width", "budget_flops", "seed"]].itertuples(index=False, name=None))
-    assert have == {(w, c, s) for c, widths in ladder.BUDGETS.items() for s in range(ladder.SEEDS[c]) for w in widths}
+    assert have == {(w, c, s) for c, widths in ladder.BUDGETS.items() for s in range(ladder.SEEDS) for w in widths}
     have = set(tables.load("emergence_ladder")[["width", "heads", "seed"]].itertuples(index=False, name=None))
     assert have == set(ladder.ADDERS)
+    tuned = tables.load("adder_tuning")[["width", "heads", "rate", "seed"]].itertuples(index=False, name=None)
+    assert set(tuned) == set(ladder.ADDERS_TUNED)
     tuning = tables.load("scaling_tuning")
     for width, part in tuning.groupby("width"):
         assert {(r, ladder.BETA2) for r in ladder.RATES} <= set(zip(part["rate"], part["beta2"], strict=True))
