@@ -13,9 +13,9 @@
 # 4. let the model imitate its own right answers: *rejection sampling* (拒绝采样) and STaR,
 # 5. compute *advantages* (优势) and the loss of *GRPO* (组相对策略优化), and check it against the library TRL,
 # 6. compare nine methods at equal sampled tokens, over five seeds, and see a reward being gamed,
-# 7. (challenge) get the most out of 60,000 sampled tokens.
+# 7. (challenge) get the most out of 30,000 sampled tokens.
 #
-# The exercises, from easy (★) to hard (★★★): `verify` ★, `advantages` ★, `pass_at_k` ★★, `kept` ★★, `log_probs` ★★,
+# The exercises, from easy (★) to hard (★★★): `verify` ★, `pass_at_k` ★, `advantages` ★, `kept` ★★, `log_probs` ★★,
 # `sample_group` ★★★, `policy_loss` ★★★, and the challenge `improve` ★★★.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
@@ -61,8 +61,8 @@ if lab.budget(full=False, quick=True):
 # %% [markdown]
 # ## 1 · Problems that a program can check
 #
-# Chained arithmetic as in chapter 8, from left to right, but of each result the last *two* digits are kept: a guess is right
-# with chance 0.01 only. A model may answer at once, or write its steps first:
+# Chained arithmetic as in chapter 8, from left to right, but of each result the last *two* digits are kept (modulo 100: 5 − 9
+# gives 96): a guess is right with chance 0.01 only. A model may answer at once, or write its steps first:
 #
 # | style | text |
 # |---|---|
@@ -172,7 +172,7 @@ print(f"{base.num_parameters():,} parameters")
 #
 # A *verifiable reward* (可验证奖励) is computed by a program, without a reward model and without people. It decides what is
 # learnt, so its rules must be exact. What about a text that gives two answers? Or none? Or the right number in the middle of
-# its chain? Each door that you leave open will be found (section 9).
+# its chain? The training will find every answer that your rule accepts by mistake (section 10).
 #
 # <details><summary>Hint 1</summary>Cut the text at its first "!". What must the rest be, exactly?</details>
 # <details><summary>Hint 2</summary><code>text.partition("!")</code> gives three parts; <code>f"{answer:02d}"</code> is "05" for 5.</details>
@@ -207,6 +207,7 @@ with lab.test("verify"):
         ("!94!94.", 94, 0.0, "two answers, even if both are right"),
         ("+8=42*7=94.", 94, 0.0, "no answer: nothing is announced by !"),
         ("!942.", 42, 0.0, "three digits"),
+        ("!94.94.", 94, 0.0, "something stands behind the end"),
         ("", 0, 0.0, "an empty text"),
     ):
         got = verify(text, answer)
@@ -227,17 +228,17 @@ def probe():
 def visible():
     return [
         verify("+8=42*7=94!94.", 94), verify("!5.", 5), verify("!05.", 5), verify("!95.!94.", 94), verify("!94", 94),
-        verify("+8=42*7=94.", 94), verify("!942.", 42),
+        verify("+8=42*7=94.", 94), verify("!942.", 42), verify("!94.94.", 94),
     ]  # fmt: skip
 
 # %% [markdown]
 # ## 2 · Many texts, one reading
 #
-# All that follows draws many texts for each question: eight here, often 16 to 64 for a large model. The question is the
-# same for all of a group. So its keys and values (the *cache*, 缓存; chapter 9) are computed once and then shared.
+# All that follows draws many texts (*rollouts*, 采样轨迹) for each question: eight here, often 16 to 64 for a large model. The
+# question is the same for all of a group. So its keys and values (the *cache*, 缓存; chapter 9) are computed once and then shared.
 #
-# **Predict:** for a group of 8, questions of 11 tokens and texts of about 20: what share of the tokens that go through the
-# model is saved?
+# **Predict:** for a group of 8, questions of 11 tokens, and texts that are computed until the longest of the batch ends, at about
+# 27: what share of the tokens that go through the model is saved?
 
 # %%
 my_guess = None  # a share
@@ -302,10 +303,12 @@ class Watched:
 
 @torch.no_grad()
 def read_again(model, prompts, new, temperature=1.0):
-    """Log-probabilities of all drawn tokens, computed without a cache."""
-    ids = torch.cat([prompts.repeat_interleave(len(new) // len(prompts), 0), new], 1)
-    logs = (model(ids[:, :-1]).logits[:, prompts.shape[1] - 1 :] / temperature).log_softmax(-1)
-    return logs.gather(2, new[..., None])[..., 0]
+    """Log-probabilities of all drawn tokens, computed without a cache: a pass over the whole text for each token."""
+    ids, logs, rows = torch.cat([prompts.repeat_interleave(len(new) // len(prompts), 0), new], 1), [], torch.arange(len(new))
+    for j in range(new.shape[1]):
+        chances = (model(ids[:, : prompts.shape[1] + j]).logits[:, -1] / temperature).softmax(-1)
+        logs.append(chances[rows, new[:, j]].log())
+    return torch.stack(logs, 1)
 
 
 def ends_well(new):
@@ -331,6 +334,7 @@ with lab.test("sample_group"):
     assert torch.equal(again, new), "the same generator should give the same texts: draw with `generator` only"
     other, _ = sample_group(base_model(), asked, 4, 40, torch.Generator().manual_seed(1))
     assert other.shape != new.shape or not torch.equal(other, new), "another generator should give other texts"
+    assert (new.view(3, 4, -1) != new.view(3, 4, -1)[:, :1]).any(), "the texts of a group are all the same: draw anew for each row"
     cold, _ = sample_group(base_model(), asked, 4, 40, torch.Generator().manual_seed(0), temperature=1e-4)
     assert (cold.view(3, 4, -1) == cold.view(3, 4, -1)[:, :1]).all(), "at temperature 0.0001 the texts of a group are all the same"
     new, logs = (x.clone() for x in sample_group(base_model(), asked, 4, 3, torch.Generator().manual_seed(0), temperature=2.0))
@@ -348,7 +352,7 @@ def outcome(count, group, length, temperature):
     return {
         "rows": len(new), "at most": new.shape[1] <= length, "ends": ends_well(new), "logs": bool(off < 1e-3),
         "read once": used <= count * asked.shape[1] + count * group * new.shape[1],
-        "early": new.shape[1] < 60,
+        "early": new.shape[1] < 60, "differ": group == 1 or length < 5 or len({tuple(row) for row in new.tolist()}) > count,
     }  # fmt: skip
 
 
@@ -368,7 +372,7 @@ def visible():
     return outcome(3, 4, 40, 1.0)
 
 # %% [markdown]
-# What does sharing save? Both ways draw the same 256 texts.
+# What does sharing save? Both ways draw the same texts.
 
 # %% tags=["experiment"]
 lab.needs("sample_group")
@@ -380,7 +384,7 @@ for name, prompts, group in (("each question read once", asked, 8), ("read for e
     print(f"{name:<24}{used:>7,} tokens through the model, {time.perf_counter() - begin:.2f} s")
 
 # %% [markdown]
-# About a quarter is saved here, where questions are short. A large model reads a question of hundreds of tokens, in a pass
+# About a quarter is saved here, where questions are short (rows that are done are computed until the longest text ends). A large model reads a question of hundreds of tokens, in a pass
 # that the whole group shares; what remains are the new tokens, one pass each.
 #
 # Now look at what the base model writes.
@@ -524,13 +528,13 @@ def visible():
 # %% [markdown]
 # ## 5 · Better than expected
 #
-# Rejection sampling learns from right texts only. *REINFORCE* (策略梯度) [@williams1992simple] also learns from wrong ones: it
-# raises the log-probability of each text in proportion to its *advantage* (优势), the reward minus what was expected (the
-# lecture derives it). What to expect is what methods differ in. GRPO [@shao2024deepseekmath] takes the mean of the group: a
-# problem's own difficulty drops out.
+# Rejection sampling learns from right texts only. *REINFORCE* (策略梯度) [@williams1992simple] with a baseline also learns from
+# wrong ones: it raises the log-probability of each text in proportion to its *advantage* (优势), the reward minus what was
+# expected (the lecture derives it). What to expect is what methods differ in. GRPO [@shao2024deepseekmath] takes the mean of the
+# group, so that a problem's own difficulty drops out, and then divides by the standard deviation of the group.
 #
-# **Predict:** a group of four has the rewards 1, 0, 0, 0; another 1, 1, 1, 1. Which texts of which group are changed most by
-# GRPO, with the standard deviation and without it?
+# **Predict:** a group of four has the rewards 1, 0, 0, 0; another 1, 1, 0, 0; a third 1, 1, 1, 1. Which text is changed most by
+# GRPO? And without the division?
 
 # %%
 my_guess = ""
@@ -637,9 +641,10 @@ with lab.test("log_probs"):
     got = log_probs(model, asked, new)
     assert got.shape == new.shape, f"one number for each new token: {tuple(new.shape)}, not {tuple(got.shape)}"
     assert got.requires_grad, "the loss needs a gradient: no torch.no_grad() and no detach()"
-    want = torch.stack([model(torch.cat([asked, new[:, :j]], 1)).logits[:, -1].log_softmax(-1)[[0, 1], new[:, j]]
-                        for j in range(new.shape[1])], 1)  # fmt: skip
-    lab.expect_close(got.detach(), want.detach(), "log_probs, against one pass for each token", 1e-4, 1e-4)
+    lab.expect_close(got.detach(), read_again(model, asked, new), "log_probs, against one pass for each token", 1e-4, 1e-4)
+    watched = Watched(model)
+    log_probs(watched, asked, new)
+    assert len(watched.calls) == 1, f"one pass of the model is enough, but there were {len(watched.calls)}"
 
 # %% tags=["hidden:log_probs:2"]
 def probe():
@@ -675,7 +680,7 @@ def check_visible(got, want):
 # %% [markdown]
 # Now the loss. A batch of texts is used for several updates, so the model that is trained has moved away from the one that
 # wrote them: the *ratio* corrects for that, and the *clipping* (裁剪; PPO, chapter 3) takes the gradient of a token away when
-# its ratio has gone far enough in the direction that its advantage asks for. The KL penalty (KL惩罚) pulls back to the base
+# its ratio has gone far enough in the direction that its advantage asks for. (That is no limit: other tokens may move it on.) The KL penalty (KL惩罚) pulls back to the base
 # model, by the estimator of @schulman2020approximating that is never negative.
 #
 # Note what is divided by what. GRPO divides each text's sum by the text's *own length*: a token of a short text weighs more
@@ -690,11 +695,11 @@ def check_visible(got, want):
 def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), reference=None, beta=0.0):
     """The loss of GRPO and its relatives; its gradient raises what was better than expected.
 
-    new, old: float32 (texts, tokens), log-probabilities of the tokens by the model now (with gradient) and by the model that
-    wrote them. advantage: float32 (texts,). mask: float32 (texts, tokens), 1 for a token that counts.
-    Each token's loss: with ratio = exp(new - old) and A the text's advantage, minus the smaller one of ratio · A and
-    c · A, where c is the ratio limited to 1 - clip[0] … 1 + clip[1]; plus beta · (exp(d) - d - 1) with d = reference - new, if
-    beta is not 0 (reference: log-probabilities by the base model).
+    new, old: float32 (texts, tokens), *log-probabilities* (of log_probs) of the tokens by the model now, with gradient, and by
+    the model that wrote them. advantage: float32 (texts,). mask: float32 (texts, tokens), 1 for a token that counts.
+    Each token's loss: -min(ratio · A, c · A), with ratio = exp(new - old), A the text's advantage, and c the ratio limited to
+    1 - clip[0] … 1 + clip[1]; plus beta · (exp(d) - d - 1) with d = reference - new, if beta is not 0 (reference:
+    log-probabilities by the base model).
     Each text's loss: the sum over its tokens that count, divided by their number (length None), or by the number `length`.
     Returns the mean over texts, a scalar.
 
@@ -720,6 +725,8 @@ with lab.test("policy_loss"):
     lab.expect_close(got, torch.tensor(-(1.2 + 1.0) / 4), "a ratio of 1.65 with advantage 1 counts as 1.2")
     got = policy_loss(up, new, torch.tensor([-1.0, 0.0]), all_count)
     lab.expect_close(got, torch.tensor((1.64872 + 1.0) / 4), "a ratio of 1.65 with advantage -1 counts in full")
+    got = policy_loss(new - 0.5, new, torch.tensor([-1.0, -1.0]), all_count)
+    lab.expect_close(got, torch.tensor(0.8), "a ratio of 0.61 with advantage -1 counts as 0.8")
     got = policy_loss(up, new, torch.tensor([1.0, 0.0]), all_count, clip=(0.2, 0.4))
     lab.expect_close(got, torch.tensor(-(1.4 + 1.0) / 4), "clip (0.2, 0.4): up to 1.4, down to 0.8")
     half = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
@@ -729,6 +736,9 @@ with lab.test("policy_loss"):
     lab.expect_close(got, torch.tensor(-(1 / 4 + 6 / 4) / 2), "length=4: each text's sum divided by 4")
     got = policy_loss(new, new, torch.zeros(2), all_count, reference=new + 0.5, beta=2.0)
     lab.expect_close(got, torch.tensor(2 * (math.exp(0.5) - 1.5)), "the KL term where the reference gives 0.5 nats more")
+    far = new + torch.tensor([[0.5, 3.0], [0.5, 0.5]])
+    got = policy_loss(new, new, torch.zeros(2), half, reference=far, beta=2.0)
+    lab.expect_close(got, torch.tensor(2 * (math.exp(0.5) - 1.5)), "the KL term of a token that does not count")
     moving = new.clone().requires_grad_()
     policy_loss(moving, new - 0.5, torch.tensor([1.0, -1.0]), all_count).backward()
     assert moving.grad[0].abs().sum() == 0, "beyond the clip, in the direction that the advantage asks for: no gradient"
@@ -825,20 +835,22 @@ else:
 #
 # ## 7 · Nine methods, one loop
 #
-# Everything is there. The next two cells are folded. `METHODS` says how nine methods differ, and `train` is one loop for all:
+# Everything is there. The next two cells are folded. In the first, `METHODS` says how nine methods differ, and `train`, in the second, is one loop for all:
 # draw 256 texts about 32 problems of two, three or four steps, reward them, and update four times on a quarter of them each.
 #
 # | method | texts by | weight of a text | divided by |
 # |---|---|---|---|
-# | rejection sampling | the base model | 1 if kept | a constant |
+# | rejection sampling | the base model (*off-policy*, 异策略) | 1 if kept | a constant |
 # | STaR, 4 rounds | the last round's model | 1 if kept | a constant |
-# | REINFORCE, no baseline | the newest model | reward | a constant |
-# | REINFORCE, batch baseline | the newest model | reward − mean of the batch | a constant |
-# | Dr. GRPO | the newest model | reward − mean of the group | a constant |
-# | GRPO, no std | the newest model | reward − mean of the group | own length |
-# | GRPO | the newest model | (reward − mean of the group) / std | own length |
+# | REINFORCE, no baseline | the model that is trained (*on-policy*, 同策略) | reward | a constant |
+# | REINFORCE, batch baseline | the same | reward − mean of the batch | a constant |
+# | Dr. GRPO | the same | reward − mean of the group | a constant |
+# | GRPO, no std | the same | reward − mean of the group | own length |
+# | GRPO | the same | (reward − mean of the group) / std | own length |
 #
-# and GRPO with a KL penalty, or without clipping.
+# and GRPO with a KL penalty, or without clipping. (Our STaR goes on with one model and gives no hints; the paper's begins each round
+# with the base model again, and lets it try once more with the answer as a hint. The two methods in which repeated texts are
+# kept are controls for section 8.)
 
 # %% tags=["ladder", "hide-input"]
 def only_right(text, answer):
@@ -851,7 +863,7 @@ def pays_for_steps(text, answer):
     return 0.5 * verify(text, answer) + 0.05 * min(10, text.count("="))
 
 
-METHODS = {  # kind of advantage, and what differs from: own policy samples, constant length, no KL penalty
+METHODS = {  # kind of advantage; and what differs from: the model itself writes, constant length, no KL penalty
     "rejection sampling": dict(kind="kept", sampler="base"),
     "STaR": dict(kind="kept", sampler="rounds"),
     "REINFORCE, no baseline": dict(kind="reward"),
@@ -861,16 +873,19 @@ METHODS = {  # kind of advantage, and what differs from: own policy samples, con
     "Dr. GRPO": dict(kind="group"),
     "GRPO, KL": dict(kind="group, std", own_length=True, beta=0.04),
     "GRPO, no clipping": dict(kind="group, std", own_length=True, clip=(1.0, 1e9)),
+    "rejection sampling, repeats kept": dict(kind="reward", sampler="base"),
+    "STaR, repeats kept": dict(kind="reward", sampler="rounds"),
 }
 TRAINED = (2, 3, 4)  # steps of the problems that methods are trained on, in turn
 PROBLEMS, GROUP, ROUNDS, MOST = 32, 8, 4, 4
 
-
+# %% tags=["ladder", "hide-input"]
 def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_right, spare=4, writer=None, **changes):
     """The base model, trained with a method until `budget` tokens have been sampled, PROBLEMS · GROUP texts at a time.
 
     `writer`: another model that writes in place of the base model, for methods that do not write themselves.
-    `watch(tokens, model, log)` is called before the first batch and after each one; `log` has the batch's texts and rewards.
+    `watch(tokens, model, log)` is called before the first batch and after each one; `log` has the batch's texts, rewards, and
+    which share of its tokens had a ratio beyond 0.8 … 1.2 when it was used.
     """
     plan = dict(own_length=False, beta=0.0, sampler="policy", clip=(0.2, 0.2), updates=4) | METHODS[method] | changes
     model, generator, tokens, batch, rounds = base_model(), torch.Generator().manual_seed(seed), 0, 0, 0
@@ -883,7 +898,7 @@ def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_rig
         count = TRAINED[batch % len(TRAINED)]
         problem = draw(PROBLEMS, count, generator)
         prompts, truth = questions(*problem), running(*problem)[:, -1].repeat_interleave(GROUP).tolist()
-        new, old = (x.clone() for x in sample_group(sampler, prompts, GROUP, room(count, spare), generator))
+        new, old = (x.clone() for x in sample_group(sampler, prompts, GROUP, room(count, spare), generator))  # no inference tensors
         texts, mask = texts_of(new), written(new)
         rewards = torch.tensor([reward(text, answer) for text, answer in zip(texts, truth, strict=True)])
         if plan["kind"] == "kept":
@@ -891,24 +906,25 @@ def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_rig
             gain[kept(texts, rewards.tolist(), GROUP, MOST)] = 1.0
         else:
             gain = advantages(rewards.view(PROBLEMS, GROUP), plan["kind"]).flatten()
-        prompts, batch, tokens = prompts.repeat_interleave(GROUP, 0), batch + 1, tokens + int(mask.sum())
+        prompts, batch, tokens, beyond = prompts.repeat_interleave(GROUP, 0), batch + 1, tokens + int(mask.sum()), []
         order = torch.randperm(PROBLEMS * GROUP, generator=generator)
         used = order if plan["beta"] else order[gain[order] != 0]  # a KL penalty concerns all texts
         for part in used.tensor_split(plan["updates"]):
             if len(part) == 0:
                 continue
             logs = log_probs(model, prompts[part], new[part])
-            before = logs.detach() if plan["kind"] == "kept" else old[part]  # who imitates does not ask who wrote it
+            before = old[part] if plan["sampler"] == "policy" else logs.detach()  # imitation: ratio 1, whoever wrote it
             with torch.no_grad():
                 anchor = log_probs(reference, prompts[part], new[part]) if plan["beta"] else None
             length = None if plan["own_length"] else room(count, spare)
             loss = policy_loss(logs, before, gain[part], mask[part], length, plan["clip"], anchor, plan["beta"])
             loss = loss * len(part) * plan["updates"] / len(order)  # texts without an advantage were left out, but count
+            beyond.append(((logs - before).detach().exp() - 1).abs()[mask[part] > 0].gt(0.2).float().mean().item())
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-        watch(tokens, model, {"texts": texts, "rewards": rewards})
+        watch(tokens, model, {"texts": texts, "rewards": rewards, "beyond": np.mean(beyond or [0.0])})
     return model
 
 # %% [markdown]
@@ -932,16 +948,23 @@ for method in ("rejection sampling", "REINFORCE, no baseline", "GRPO"):
             rows.append((method, tokens, len(chains) / len(log["texts"]), sum(right) / max(1, len(right)), float(log["rewards"].mean())))
 
     train(method, 3e-4, 0, lab.budget(full=60_000, quick=6_000), note)
-live = pd.DataFrame(rows, columns=["method", "sampled tokens", "with steps", "right, of those with steps", "reward"])
+live = pd.DataFrame(rows, columns=["method", "sampled tokens", "with steps", "right, of those with steps", "right"])
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.8), sharey=True)
-for ax, what in zip(axes, ("with steps", "right, of those with steps", "reward"), strict=True):
+for ax, what in zip(axes, ("with steps", "right, of those with steps", "right"), strict=True):
     for i, (method, part) in enumerate(live.groupby("method", sort=False)):
-        ax.plot(part["sampled tokens"], part[what].rolling(3, min_periods=1).mean(), label=method, color=plots.COLORS[i],
+        ax.plot(part["sampled tokens"], part[what].rolling(3).mean(), label=method, color=plots.COLORS[i],
                 linestyle=plots.LINES[i], marker=plots.MARKERS[i])  # fmt: skip
-    ax.set(title=f"share of texts: {what}", xlabel="sampled tokens", ylim=(0, 1.02))
-axes[0].set_ylabel("share of the batch (mean of three)")
+    ax.set(title=f"texts {what}", xlabel="sampled tokens", ylim=(0, 1.02))
+axes[0].set_ylabel("share (mean of three batches)")
 axes[0].legend(fontsize=10)
 plt.show()
+for method, part in live.groupby("method", sort=False):
+    begin, end = (part.iloc[some][["with steps", "right, of those with steps"]].mean() for some in (slice(3), slice(-3, None)))
+    print(f"{method:<23} with steps {begin.iloc[0]:.2f} → {end.iloc[0]:.2f}; right, of those {begin.iloc[1]:.2f} → {end.iloc[1]:.2f}")
+
+# %% [markdown]
+# Each point is the mean of a batch of problems of two, three and four steps. The first column moves far more than the second: the models
+# learn to *begin with a step* before they learn anything that one could see about steps.
 
 # %% [markdown]
 # ## 8 · What five seeds say
@@ -1134,7 +1157,7 @@ for other in ("base", "base, chain begun"):
 # ## 10 · A reward that can be gamed
 #
 # "Show your work" sounds like a good idea: half of the reward for the right answer, the other half for steps, 0.05 for each
-# equation, up to ten. GRPO, the same rate, three seeds, and room for about eight equations. **Predict:** draw two curves over the training: what is paid, and
+# equation, up to ten. GRPO, the rate of the live run, three seeds, and room for about eight equations. **Predict:** draw two curves over the training: what is paid, and
 # what is right.
 
 # %%
@@ -1154,7 +1177,7 @@ axes[0].set_ylabel("reward, or share of texts")
 axes[0].legend(fontsize=10)
 plt.show()
 gamed = hacks[hacks["reward"] == "pays_for_steps"]
-for tokens, part in gamed[gamed["seed"] == 0].groupby("tokens"):
+for tokens, part in gamed[gamed["seed"] == 1].groupby("tokens"):
     print(f"after {tokens:>7,} tokens, {part['equations'].iloc[0]:.1f} equations per text:  {part['text_0'].iloc[0]}")
 
 # %% [markdown]
@@ -1162,46 +1185,53 @@ for tokens, part in gamed[gamed["seed"] == 0].groupby("tokens"):
 # was. Read the texts: the model found that the program counts the sign "=", not equations, and writes rows of it. Nobody
 # intended that, and nobody told it; 0.05 for each "=" was enough. The control, paid for right answers only, stays.
 #
-# Two lessons. The format reward was right *at first*, so a look at the first thousand tokens would not have shown the fault. And the
+# Two lessons. The format reward was right *at first*: a look at the first 50,000 tokens would not have shown the fault. And the
 # curve of the reward alone looks like success: plot what you *want* beside what you *pay*.
 #
-# ## 11 · Challenge: 60,000 tokens
+# ## 11 · Challenge: 30,000 tokens
 #
-# Your budget: 60,000 sampled tokens, about 3,500 short texts. Get the best pass@1 on new problems of three and four steps.
-# Anything that learns from *what the model itself wrote* is allowed: which problems are asked, how many texts for each, which
-# weights, which learning rate and schedule, how often a batch is used. (Demonstrations by the program are not: this is about
-# rewards.) You get the base model and a `Budget`, which draws texts, rewards and counts.
+# Your budget: 30,000 sampled tokens, about 2,000 short texts. Get the best pass@1 on new problems of three and four steps.
+# Anything that learns from *what the model itself wrote* is allowed: which problems are asked, how many texts for each, at which
+# temperature, which weights, which learning rate and schedule, how often a batch is used. Not allowed: demonstrations by the program,
+# and what raises the number without learning, such as weights that are multiplied by ten (a lower temperature in disguise). So
+# both models are measured at temperature 0.1, and `improve` returns the model that it was given.
 #
 # Your score: by how much pass@1 rises above the base model's on the same problems, computed anew by the grader with another seed and
-# other problems. Full points from 0.03: that is a modest rise, as one run of so few tokens depends on chance. Post your score.
+# other problems. Full points from 0.08; one run of so few tokens depends on chance, so aim higher. Post your score.
 #
 # <details><summary>Hint 1</summary>The loop of <code>train</code>, with a budget in place of its own sampling, is a beginning.</details>
 # <details><summary>Hint 2</summary>Which problems teach most: those that are nearly never right, always right, or between?</details>
 # <details><summary>Hint 3</summary>With so few batches use each of them more than once; the clip is there for that.</details>
 
 # %%
-ALLOWED = 60_000
+ALLOWED = 30_000
 
 
 class Budget:
     """Draws texts of a model about new problems, rewards them, and counts their tokens."""
 
     def __init__(self, tokens, seed):
-        self.left, self.generator = tokens, torch.Generator().manual_seed(seed)
+        self._left, self.generator = tokens, torch.Generator().manual_seed(seed)
 
-    def ask(self, model, steps, problems, group):
+    @property
+    def left(self):
+        return self._left
+
+    def ask(self, model, steps, problems, group, temperature=1.0):
         """`group` texts about each of some problems of so many steps, as a dict; None when the budget is spent.
 
         prompts, new, old, mask: a row for each text (`old`: log-probabilities of what was drawn; `mask`: 1 up to END).
-        texts: list of str. rewards: float32 (problems, group).
+        texts: list of str. rewards: float32 (problems, group). When little is left, there are fewer problems than asked for.
         """
-        if self.left <= 0:
+        problems = min(problems, self.left // (group * room(steps)))
+        if problems == 0:
             return None
         asked = draw(problems, steps, self.generator)
-        new, old = (x.clone() for x in sample_group(model, questions(*asked), group, room(steps), self.generator))
+        drawn = sample_group(model, questions(*asked), group, room(steps), self.generator, temperature)
+        new, old = (x.clone() for x in drawn)  # inference tensors cannot take part in a loss
         texts, truth = texts_of(new), running(*asked)[:, -1].repeat_interleave(group).tolist()
         rewards = torch.tensor([verify(text, answer) for text, answer in zip(texts, truth, strict=True)])
-        self.left -= int(written(new).sum())
+        self._left -= int(written(new).sum())
         prompts = questions(*asked).repeat_interleave(group, 0)
         return dict(prompts=prompts, new=new, old=old, mask=written(new), texts=texts, rewards=rewards.view(problems, group))
 
@@ -1210,45 +1240,48 @@ def improve(model, budget):
     """Train a model with what it writes itself, until the budget is spent.
 
     model: the base model. budget: a Budget; `budget.ask(model, steps, problems, group)` gives a batch, or None at the end.
-    Returns the trained model (the same or another one).
+    Draw by chance with `budget.generator` only, so that a run can be repeated. Returns the same model, trained.
     """
     ### BEGIN SOLUTION
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4, betas=(0.9, 0.95), weight_decay=0.0)
-    turn = 0
-    while (batch := budget.ask(model, TRAINED[turn % 3], PROBLEMS, GROUP)) is not None:
-        turn += 1
-        places = torch.tensor(kept(batch["texts"], batch["rewards"].flatten().tolist(), GROUP, MOST))
-        for part in places[torch.randperm(len(places), generator=budget.generator)].tensor_split(4):
-            if len(part) == 0:
-                continue
-            logs = log_probs(model, batch["prompts"][part], batch["new"][part])
-            loss = policy_loss(logs, logs.detach(), torch.ones(len(part)), batch["mask"][part])
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=4e-4, betas=(0.9, 0.95), weight_decay=0.0)
+    whole, turn = budget.left, 0
+    while (batch := budget.ask(model, TRAINED[turn % 3], 16, 8)) is not None:
+        turn, optimizer.param_groups[0]["lr"] = turn + 1, 4e-4 * max(0.1, budget.left / whole)
+        gain = advantages(batch["rewards"], "group, std").flatten()
+        order = torch.randperm(len(gain), generator=budget.generator)
+        for part in order[gain[order] != 0].tensor_split(4):
+            if len(part) > 0:
+                logs = log_probs(model, batch["prompts"][part], batch["new"][part])
+                loss = policy_loss(logs, batch["old"][part], gain[part], batch["mask"][part])
+                optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
     return model
     ### END SOLUTION
 
 # %%
 def pass_1(model, seed):
-    """Share of right texts: 64 new problems of three steps and 64 of four, eight texts each."""
-    return float(torch.stack([Budget(10**9, seed + steps).ask(model, steps, 64, 8)["rewards"].mean() for steps in (3, 4)]).mean())
+    """Share of right texts at temperature 0.1: 64 new problems of three steps and 64 of four, four texts each."""
+    rewards = [Budget(10**9, seed + steps).ask(model, steps, 64, 4, 0.1)["rewards"] for steps in (3, 4)]
+    return float(torch.stack(rewards).mean())
 
 # %% tags=["tests:improve:1"]
 with lab.test("improve"):
-    budget = Budget(ALLOWED, seed=1)
-    better = improve(base_model(), budget)
-    assert budget.left <= 0, f"{budget.left:,} tokens of the budget are left: ask until it gives None"
+    budget, model = Budget(ALLOWED, seed=1), base_model()
+    better = improve(model, budget)
+    assert better is model, "return the model that you were given, trained"
+    assert budget.left < 1_000, f"{budget.left:,} tokens of the budget are left: ask until it gives None"
     mine, before = pass_1(better, 10), pass_1(base_model(), 10)
-    print(f"pass@1: yours {mine:.3f}, the base model {before:.3f}: {mine - before:+.3f}")
-    assert mine - before >= 0.02, f"pass@1 is {mine:.3f}, and the base model has {before:.3f}: it should rise by 0.02 or more"
+    print(f"pass@1: yours {mine:.3f}, the base model {before:.3f}: {mine - before:+.3f} (full points from 0.08, on other problems)")
+    assert mine - before >= 0.08, f"pass@1 is {mine:.3f}, and the base model has {before:.3f}: it should rise by 0.08 or more"
 
 # %% tags=["hidden:improve:3"]
 def rise(seed):
-    budget = Budget(ALLOWED, seed)
-    better = improve(base_model(), budget)
-    return {"rise": pass_1(better, 10 * seed) - pass_1(base_model(), 10 * seed), "spent": budget.left <= 0}
+    budget, model = Budget(ALLOWED, seed), base_model()
+    better = improve(model, budget)
+    gain = pass_1(model, 10 * seed) - pass_1(base_model(), 10 * seed)
+    return {"rise": gain, "spent": budget.left < 1_000, "same": better is model}
 
 
 def probe():
@@ -1260,11 +1293,11 @@ def visible():
 
 
 def check(got, want):
-    assert got["rise"] >= 0.03 and got["spent"]
+    assert got["rise"] >= 0.08 and got["spent"] and got["same"]
 
 
 def check_visible(got, want):
-    assert got["rise"] >= 0.02 and got["spent"]
+    assert got["rise"] >= 0.08 and got["spent"] and got["same"]
 
 # %% [markdown]
 # ## 12 · The same loop on a language model

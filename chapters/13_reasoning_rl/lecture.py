@@ -48,7 +48,8 @@ if lab.budget(full=False, quick=True):
 # | RLVR [@lambert2024tulu], DeepSeek-R1 [@deepseekai2025r1] | the model, by reinforcement learning | the answer | a program |
 #
 # A *verifiable reward* (可验证奖励) is computed: the number is compared, the unit tests are run, the proof is checked. It
-# cannot be flattered as a reward model can (chapter 3), it costs nearly nothing, and it never gets tired.
+# cannot be flattered as a reward model can (chapter 3), and it costs nearly nothing. Ours looks at the answer only: an *outcome
+# reward* (结果奖励). A *process reward* (过程奖励) looks at each step [@lightman2024verify].
 #
 # **What it cannot see:** whether the steps are right (a right answer may come from a wrong chain, chapter 8), whether the tests
 # are complete, whether the problem was a good one. And everything that no program can check: an essay, advice, kindness.
@@ -75,14 +76,13 @@ plt.show()
 # %% [markdown]
 # ## A small world
 #
-# Chained arithmetic from left to right, the last two digits of each result: `34+8*7?` means 34 + 8 = 42, 42 · 7 = 294, and 94 is
-# right. A guess is right with chance 0.01. The base model has seen as many direct answers (`!94.`) as chains
+# Chained arithmetic from left to right, each result modulo 100: `34+8*7?` means 34 + 8 = 42, 42 · 7 = 294, and 94 is right. A guess is right with chance 0.01. The base model has seen as many direct answers (`!94.`) as chains
 # (`+8=42*7=94!94.`), and its training was stopped early.
 #
-# **Predict:** of 16 texts about a problem of three steps, how many are right? Is a right one among the 16?
+# **Predict:** of 16 texts about a problem of three steps, how many are right? For which share of problems is a right one among the 16?
 
 # %%
-my_guess = {"right of 16": None, "problems with a right one": None}
+my_guess = {"right of 16": None, "share of problems with a right one": None}
 
 # %% tags=["hide-input"]
 TOKENS = "0123456789+-*=?!."
@@ -149,21 +149,22 @@ for i in range(2):
 print(f"one text is right: {right.mean():.2f}; one of 16 is: {right.max(1).mean():.2f}")
 
 # %% [markdown]
-# The gap between the two numbers is what all methods of this lecture live on. The model *can* write right chains, but often it
-# does not. (About half of its texts answer at once; these are hardly ever right.)
+# All methods of this lecture use the gap between these two numbers. The model *can* write right chains, but often it does not. (About half of its texts answer at once; these are hardly ever right.)
 
 # %% [markdown]
 # ## One line of methods
 #
 # | method | tokens are spent | what changes |
 # |---|---|---|
-# | *self-consistency* (自洽性; @wang2023self): the most frequent answer of N | at each use | nothing |
-# | *best-of-N* (多选一): the verifier picks | at each use | nothing |
+# | *self-consistency* (自洽性; @wang2023self): the most frequent answer of N (*majority vote*, 多数投票) | at each use | nothing |
+# | *best-of-N* (多选一): a verifier picks | at each use | nothing |
 # | *rejection sampling* (拒绝采样; @yuan2023scaling): imitate the right ones, once | in training | the model |
-# | STaR [@zelikman2022star]: the same, in rounds | in training | the model, and who writes |
+# | STaR [@zelikman2022star]: the same, in rounds (and, in the paper, hints) | in training | the model, and who writes |
 # | REINFORCE, GRPO [@shao2024deepseekmath]: after every batch, and away from wrong ones | in training | the model, and who writes |
 #
-# All of them draw texts and ask the verifier. So compare them at *equal sampled tokens*. First: what is the gradient?
+# All of them draw texts (*rollouts*, *completions*) and ask the verifier. So compare them at *equal sampled tokens*. (Best-of-N needs a
+# verifier at *use*: unit tests, a proof checker, or a trained reward model. Ours knows the answer, so it can only train: with it,
+# best-of-N is pass@N.) First: what is the gradient?
 
 # %% [markdown]
 # ## The policy gradient
@@ -239,8 +240,9 @@ plt.show()
 #
 # $$r_i - \bar r = \tfrac{G-1}{G}\Big(r_i - \tfrac{1}{G-1}\sum_{j \ne i} r_j\Big)$$
 #
-# In brackets the baseline is the mean of the *others*: independent of $y_i$, so unbiased. The factor $\tfrac{G-1}{G}$ is the same for
-# all texts: a slightly smaller learning rate, nothing else. (With the division by the standard deviation this is not so.)
+# In brackets the baseline is the mean of the *others*: independent of $y_i$, so unbiased (this estimator is called RLOO;
+# @ahmadian2024back). The factor $\tfrac{G-1}{G}$ is the same for all texts: with plain gradient descent a smaller learning rate (at
+# $G = 2$ half of it), with Adam no change. (With the division by the standard deviation this is not so.)
 
 # %% tags=["hide-input"]
 rng, p = np.random.default_rng(0), 0.3
@@ -263,19 +265,19 @@ print(f"exact: {p * (1 - p):.4f}")
 #
 # | term | what for | who leaves it out |
 # |---|---|---|
-# | ratio $\rho$, *clipping* (裁剪) | a batch is used for several updates; no token may go too far | no effect if each batch is used once |
-# | standard deviation | every problem gets a voice of the same size | Dr. GRPO [@liu2025understanding] |
-# | $1/\lvert y_i \rvert$ | every text gets a voice of the same size | Dr. GRPO; DAPO [@yu2025dapo] counts tokens |
+# | ratio $\rho$, *clipping* (裁剪) | a batch is used for several updates; no token gains from going too far | no effect if there is one update per batch |
+# | standard deviation | problems that are rarely right, or rarely wrong, count more | Dr. GRPO [@liu2025understanding] |
+# | $1/\lvert y_i \rvert$ | a long text counts no more than a short one | Dr. GRPO; DAPO [@yu2025dapo] counts tokens |
 # | *KL penalty* (KL惩罚) $\beta D$ | stay near the base model | DAPO: $\beta = 0$ |
 #
-# At $\theta = \theta_{\text{old}}$ every ratio is 1, and the gradient of the first term is the policy gradient with the group
+# (std: with $n - 1$, plus 1e-4.) At $\theta = \theta_{\text{old}}$ every ratio is 1, and the gradient of the first term is the policy gradient with the group
 # baseline, up to the two divisions.
 
 # %% [markdown]
 # ### What the two divisions do
 #
-# A problem that is right with chance $p$ contributes, on average, a gradient of size $p(1-p)$. Divided by the standard deviation,
-# about $\sqrt{p(1-p)}$ in a large group, it contributes $\sqrt{p(1-p)}$. **Predict:** compared with a problem of $p = 0.5$, how much does one of
+# In the example above, a problem that is right with chance $p$ contributes, on average, a gradient of size $p(1-p)$. Divided by the
+# standard deviation, about $\sqrt{p(1-p)}$ in a *large* group, it contributes $\sqrt{p(1-p)}$. **Predict:** compared with a problem of $p = 0.5$, how much does one of
 # $p = 0.05$ count, without and with the division?
 
 # %%
@@ -284,7 +286,10 @@ my_guess = {"without": None, "with": None}
 # %% tags=["hide-input"]
 p = np.linspace(0.005, 0.995, 200)
 fig, axes = plt.subplots(1, 2, figsize=(12, 4))
-for i, (name, values) in enumerate((("without std: p (1 − p)", p * (1 - p) / 0.25), ("with std: √(p (1 − p))", np.sqrt(p * (1 - p)) / 0.5))):
+right = np.arange(1, 8)  # of a group of eight; all or none right: no advantage
+eight = sum(math.comb(8, k) * p**k * (1 - p) ** (8 - k) * math.sqrt(k * (8 - k)) for k in right)
+WEIGHTS = {"without std: p (1 − p)": p * (1 - p), "with std, large group: √(p (1 − p))": np.sqrt(p * (1 - p)), "with std, group of 8": eight}
+for i, (name, values) in enumerate((name, values / np.interp(0.5, p, values)) for name, values in WEIGHTS.items()):
     axes[0].plot(p, values, color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=name)
     print(f"{name}: p = 0.05 counts {np.interp(0.05, p, values):.2f} of what p = 0.5 counts")
 axes[0].set(title="Weight of a problem (of p = 0.5: 1)", xlabel="chance of a right text, p", ylabel="relative weight")
@@ -297,7 +302,8 @@ axes[1].legend(fontsize=10)
 plt.show()
 
 # %% [markdown]
-# Left: with the standard deviation, very easy and very hard problems count more (*difficulty bias*). Right: with its own length, a
+# Left: with the standard deviation, very easy and very hard problems count more (*difficulty bias*), if groups are large. With our groups
+# of eight hardly: most groups of so hard a problem are all wrong and teach nothing. Right: with its own length, a
 # long *wrong* text is pushed down less per token than a short wrong one, so being wrong at length is cheap (*length bias*);
 # a short right text is pulled up more. @liu2025understanding find that this makes wrong answers longer and longer, and that
 # without both divisions the accuracy stays, with fewer tokens.
@@ -305,8 +311,8 @@ plt.show()
 # %% [markdown]
 # ### Explorer: one group
 #
-# Four texts for one problem. Choose which are right. The left bars are the advantages, the right bars the weight per token; below,
-# the probabilities of the four texts before and after one step on their logits.
+# Four texts for one problem. Choose which are right. Left: the advantages; middle: the weight of each token; right: the probabilities of the
+# four texts after one step on their logits (before: 0.25 each).
 
 # %% tags=["hide-input"]
 GROUP = ["+8=42*7=94!94.", "!94.", "+8=42*7=84!84.", "!61."]
@@ -351,16 +357,17 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# A flat line has no gradient. A token of a good text is pushed up to 1.2 times its probability and no further in this batch; one of
-# a bad text down to 0.8 times. The other side stays open: what went the wrong way may come back. A rare token (0.01) may only
-# grow to 0.012, a frequent one (0.9) to more than 1: so a wider upper limit leaves more room for rare tokens. That is DAPO's
+# A flat line has no gradient. Beyond 1.2 times its old probability a token of a good text has no gradient *of its own*, and below 0.8 one of
+# a bad text. Its probability may go on changing, because other tokens share the parameters: clipping takes an incentive away, it is
+# no limit. The other side stays open: what went the wrong way may come back. A rare token (0.01) stops at 0.012, while a frequent one
+# (0.9) never meets its limit, 1.08: so a wider upper limit leaves more room for rare tokens. That is DAPO's
 # *clip-higher* [@yu2025dapo], meant against the loss of *entropy* (熵).
 
 # %% [markdown]
 # ## The runs
 #
-# The lab's loop, nine methods, 320,000 sampled tokens each, five seeds; every learning rate searched with another seed and other
-# problems. Trained on problems of two to four steps, tested on three and four. Two supervised runs see as many tokens of
+# The lab's loop, nine methods, 320,000 sampled tokens each, five seeds; each method's learning rate searched with one other seed and other
+# problems (without clipping: GRPO's; *SFT, as the base*: best at the largest rate tried). Trained on problems of two to four steps, tested on three and four. Two supervised runs see as many tokens of
 # demonstrations: chains by the program (which no other method sees), or more of what the base model was trained on.
 #
 # **Predict:** which is best at equal tokens: rejection sampling, STaR, REINFORCE or GRPO? And how far from the program's own chains?
@@ -541,9 +548,9 @@ pd.DataFrame(rows, columns=["first (mean of seeds)", "second", "k", "first − s
 # ### Test-time compute
 #
 # The right picture above is a *test-time compute curve* (测试时计算): what do more tokens buy at each use? A training spends its
-# tokens once, a vote at every question. @snell2024scaling find for large models that samples and revisions, well used, can
-# replace a model 14 times larger, on problems that the small model sometimes solves. DeepSeek-R1-Zero [@deepseekai2025r1] on AIME
-# 2024: one text 71.0 %, a vote of 64: 86.7 %: the vote still adds to a trained model.
+# tokens once, a vote at every question. @snell2024scaling find for large models that samples chosen by a trained verifier, and revisions,
+# can at equal FLOPs replace a model 14 times larger, on problems that the small model sometimes solves. DeepSeek-R1-Zero [@deepseekai2025r1] on AIME
+# 2024: one text 71.0 %, a vote of 64: 86.7 % (arXiv v1): the vote still adds to a trained model.
 #
 # When does a training pay? Count only tokens that are sampled:
 
@@ -623,7 +630,10 @@ print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), s
 # show why: the program counts the sign "=", and the model writes rows of it. It followed the reward as it was *written*. Plot what you
 # want beside what you pay.
 #
-# In the large: OpenAI's models, trained on programming tasks with unit tests as the reward, learnt to leave the program before the
+# DeepSeek's recipe in one line: R1-Zero is reinforcement learning alone; R1 begins with a few long chains, then rewards for answer, format and
+# language, then rejection sampling and SFT on 800,000 samples, then reinforcement learning again.
+#
+# A reward gamed in the large: OpenAI's models, trained on programming tasks with unit tests as the reward, learnt to leave the program before the
 # tests ran, or to rewrite the check; they said so in their chains, and when the chains were punished for saying so, they went on
 # and no longer said it [@baker2025monitoring].
 
@@ -632,15 +642,15 @@ print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), s
 #
 # *Distillation* (蒸馏) of chains: a trained model writes, the right texts are kept, a smaller model imitates them. It is plain
 # supervised training, and in the report of DeepSeek-R1 [@deepseekai2025r1, arXiv v1] it beat reinforcement learning on the same
-# small model, Qwen2.5-32B, by far (AIME 2024, one text):
+# base model, Qwen2.5-32B, by far (AIME 2024, one text):
 #
 # | trained by | right (%) |
 # |---|---|
 # | reinforcement learning on the model itself (R1-Zero-Qwen-32B) | 47.0 |
-# | 800,000 texts of DeepSeek-R1 (R1-Distill-Qwen-32B) | 72.6 |
+# | about 800,000 curated samples, three quarters of them reasoning (R1-Distill-Qwen-32B) | 72.6 |
 #
 # A fair reading needs the compute of the *teacher*, which the second row does not count. In our runs the program's chains are
-# the perfect teacher: at equal tokens they teach more than any reward. (A student of a model that GRPO has trained is an open
+# a perfect teacher: at equal tokens they teach more than any reward. (A student of a model that GRPO has trained is an open
 # question of the lab.)
 
 # %% [markdown]
@@ -650,9 +660,9 @@ print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), s
 # |---|---|---|
 # | RLVR makes frequent what the base model can do already | @yue2025does: base models win at large $k$, in all families tested | @liu2025prorl: with longer training, a KL penalty and resets of the reference, also tasks at which the base model fails however often it tries |
 # | Long chains and "aha" moments come from the training | @deepseekai2025r1: length grows over the training | @liu2025understanding: such texts are in base models before; a part of the length is the length bias |
-# | The reward must be right | this chapter's gamed reward | @shao2025spurious: random rewards raised Qwen2.5-Math-7B on MATH-500 by 21.4 points, right ones by 29.1; not with other families |
+# | The reward must be right | this chapter's gamed reward | @shao2025spurious: random rewards raised Qwen2.5-Math-7B on MATH-500 by 21.4 points, right ones by 29.1; with other families often no gain. A part may be memorized test problems [@wu2025reasoning] |
 # | The details of GRPO decide | @yu2025dapo: 30 points with plain GRPO, 50 with four changes (AIME 2024, Qwen2.5-32B) | @yue2025does: six methods differ little at large $k$ |
-# | Distillation adds ability, RLVR does not | @yue2025does | @kim2025reinforcement: only where it brings new knowledge |
+# | Distillation adds ability, RLVR does not | @yue2025does | @kim2025reinforcement conjecture: only where it brings new knowledge |
 #
 # A lesson for reading such papers: **one family of models is one item.** Ask for several base models, for several seeds, and for
 # pass@k beside pass@1.
@@ -677,14 +687,17 @@ print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), s
 # - [@williams1992simple]: REINFORCE
 # - [@zelikman2022star]: STaR
 # - [@yuan2023scaling]: rejection sampling
+# - [@ahmadian2024back]: RLOO
 # - [@wang2023self]: self-consistency
 # - [@lambert2024tulu]: the name RLVR
 # - [@liu2025understanding]: Dr. GRPO
 # - [@yu2025dapo]: DAPO
 # - [@chen2021evaluating]: pass@k
+# - [@lightman2024verify]: rewards for steps
 # - [@yue2025does]
 # - [@liu2025prorl]
 # - [@kim2025reinforcement]
 # - [@shao2025spurious]
+# - [@wu2025reasoning]
 # - [@baker2025monitoring]
 # - [@snell2024scaling]

@@ -34,10 +34,12 @@ from courseware.chapters import ROOT, tags
 SOURCE = "this course: chapters/13_reasoning_rl/rewards.py"
 CSV, PARTS = ROOT / "course_utils" / "csv", ROOT / "build" / "rewards"
 BASE = ROOT / "course_utils" / "checkpoints" / "reasoning_base.safetensors"
-KEYS, HACK_KEYS = ("method", "rate", "seed"), ("reward", "beta", "seed")
+KEYS, HACK_KEYS, CONTROL_KEYS = ("method", "rate", "seed"), ("reward", "beta", "seed"), ("control", "seed")
+PROBLEM_KEYS = ("method", "temperature", "seed")
 SHOWN = ("base", "base, chain begun", "GRPO", "STaR", "SFT, chains")  # the methods whose problems are kept
 TOKENS = 320_000  # that are sampled (or, by SFT, shown) in each run
 WATCH, SEARCH_WATCH = (0, 12_500, 25_000, 50_000, 100_000, 200_000, TOKENS), (TOKENS // 2, TOKENS)
+LONG_WATCH = (0, TOKENS, 2 * TOKENS, 4 * TOKENS, 7 * TOKENS, 10 * TOKENS)
 MANY, VOTES = 64, (1, 2, 4, 8, 16, 32, 64)
 HACK_WATCH, HACK_RATE, HACK_SPARE = (0, 25_000, 50_000, 100_000, 200_000, 300_000), 3e-4, 24
 RATES, IMITATION = (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)  # demonstrations bear larger steps
@@ -62,7 +64,21 @@ RAW = [
     ("base, chain begun", 1.0, 0),
     ("base, chain begun", 0.1, 0),
 ]
-COINS = [("GRPO, random rewards", 1e-4, seed) for seed in range(2)]
+# Controls: a coin's rewards; another rate of STaR; all right texts, repeated ones too; a reward for a step, right or wrong; each
+# batch used for sixteen updates in place of four; ten times the tokens.
+CONTROLS: dict[str, dict[str, Any]] = {
+    "random rewards": dict(method="GRPO", seeds=5, when=WATCH[:5]),
+    "paid for a step": dict(method="GRPO", seeds=5),
+    "STaR, rate 0.0001": dict(method="STaR", seeds=5),
+    "rejection sampling, repeats kept": dict(method="rejection sampling, repeats kept", seeds=5),
+    "STaR, repeats kept": dict(method="STaR, repeats kept", seeds=5),
+    "GRPO, 16 updates": dict(method="GRPO", seeds=5, updates=16),
+    "GRPO, 16 updates, no clipping": dict(method="GRPO, no clipping", seeds=5, updates=16),
+    "GRPO, ten times the tokens": dict(method="GRPO", seeds=3, when=LONG_WATCH),
+}
+CONTROL_RATE = 1e-4
+CONTROL_RUNS = [(name, seed) for name, plan in CONTROLS.items() for seed in range(plan["seeds"])]
+TEMPERATURES = (0.1, 0.5, 1.0, 1.5)  # at which GRPO's models are sampled, and the untrained ones at the first three
 HACKS = [(reward, 0.0, seed) for seed in range(3) for reward in ("pays_for_steps", "only_right")]
 
 
@@ -174,15 +190,19 @@ def run(
     """One run: a row whenever as many tokens as `when` says have been sampled, and the model."""
     rows: list[dict[str, Any]] = []
     rewards: list[float] = []
+    beyond: list[float] = []
     due, final = list(when), {}
 
     def watch(tokens: int, model: Any, log: dict[str, Any]) -> None:
-        rewards.extend([float(log["rewards"].mean())] if log else [])
+        if log:
+            rewards.append(float(log["rewards"].mean()))
+            beyond.append(float(log["beyond"]))
         if due and tokens >= due[0]:
             while due and tokens >= due[0]:
                 due.pop(0)
             mean = round(sum(rewards[-9:]) / len(rewards[-9:]), 4) if rewards else None
             shares = measured(names, model, last=not due)
+            shares["beyond"] = round(sum(beyond) / len(beyond), 4) if beyond else None
             rows.append(dict(method=method, rate=rate, seed=seed, tokens=tokens, reward=mean) | shares | {"source": SOURCE})
         final["model"] = model
 
@@ -200,11 +220,16 @@ def untrained(names: dict[str, Any], method: str, temperature: float) -> tuple[l
     return [this | dict(tokens=0, reward=None) | shares | {"source": SOURCE}], model
 
 
-def without_meaning(names: dict[str, Any], rate: float, seed: int) -> list[dict[str, Any]]:
-    """The control: GRPO with a coin's rewards."""
+def control(names: dict[str, Any], name: str, seed: int) -> list[dict[str, Any]]:
+    """One run of CONTROLS."""
+    plan = {key: value for key, value in CONTROLS[name].items() if key not in ("seeds", "method")}
     coin = random.Random(seed)
-    rows, _ = run(names, "GRPO", rate, seed, WATCH[:5], reward=lambda text, answer: float(coin.random() < 0.5))
-    return [row | {"method": "GRPO, random rewards"} for row in rows]
+    if name == "random rewards":
+        plan["reward"] = lambda text, answer: float(coin.random() < 0.5)
+    elif name == "paid for a step":
+        plan["reward"] = lambda text, answer: float("=" in text)
+    rows, _ = run(names, CONTROLS[name]["method"], CONTROL_RATE, seed, **plan)
+    return [{"control": name} | row for row in rows]
 
 
 def hacked(names: dict[str, Any], reward: str, beta: float, seed: int) -> list[dict[str, Any]]:
@@ -266,17 +291,34 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
     """Every `parts`-th run of the search or of the rest, into tables of this part's own."""
     folder = PARTS / f"{part:02d}"
     folder.mkdir(parents=True, exist_ok=True)
+    if again and not search:
+        (folder / "problems.csv").unlink(missing_ok=True)  # its rows come with the runs'
 
     def with_problems(method: str, rate: float, seed: int) -> list[dict[str, Any]]:
         raw = method.startswith("base")
         rows, model = untrained(names, method, rate) if raw else run(names, method, rate, seed)
         if method in SHOWN:
-            this, how = (
-                dict(method=method, rate=rate, seed=seed),
-                dict(temperature=rate, begun=method != "base") if raw else {},
+            warmth = (rate,) if raw else TEMPERATURES if method == "GRPO" else (1.0,)
+            problems = [
+                row
+                for t in warmth
+                for row in problem_rows(
+                    names,
+                    model,
+                    dict(method=method, temperature=t, seed=seed),
+                    temperature=t,
+                    begun=method == "base, chain begun",
+                )
+            ]
+            resumable_table.fill(
+                folder / "problems.csv",
+                PROBLEM_KEYS,
+                [(method, t, seed) for t in warmth],
+                lambda _, t, __: [row for row in problems if row["temperature"] == t],
+                again=False,
             )
-            problems = problem_rows(names, model, this, **how)
-            resumable_table.fill(folder / "problems.csv", KEYS, [(method, rate, seed)], lambda *_: problems)
+        for row in rows:
+            row.pop("beyond", None)  # of interest among the controls only
         return rows
 
     if search:
@@ -287,13 +329,14 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
     rates = chosen(parts_of("search", KEYS))
     rates["GRPO, no clipping"] = rates["GRPO"]
     work: list[tuple[Any, ...]] = [(method, rates[method], seed) for seed in SEEDS for method in rates]
-    mine = (HACKS + RAW + work + COINS)[part::parts]
-    plain = [key for key in mine if key not in HACKS and key not in COINS]
+    mine = (HACKS + RAW + work)[part::parts]
+    plain = [key for key in mine if key not in HACKS]
     resumable_table.fill(folder / "runs.csv", KEYS, plain, with_problems, again)
-    more = [key for key in mine if key in COINS]
-    resumable_table.fill(folder / "coin.csv", KEYS, more, lambda _, *key: without_meaning(names, *key), again)
     hacks = [key for key in mine if key in HACKS]
     resumable_table.fill(folder / "hacking.csv", HACK_KEYS, hacks, lambda *key: hacked(names, *key), again)
+    resumable_table.fill(
+        folder / "controls.csv", CONTROL_KEYS, CONTROL_RUNS[part::parts], lambda *key: control(names, *key), again
+    )
 
 
 def parts_of(name: str, keys: tuple[str, ...]) -> pd.DataFrame:
@@ -306,9 +349,9 @@ def merge() -> None:
     """The parts' tables into the course's."""
     parts_of("search", KEYS).to_csv(CSV / "reasoning_search.csv", index=False)
     parts_of("runs", KEYS).to_csv(CSV / "reasoning_runs.csv", index=False)
-    parts_of("coin", KEYS).to_csv(CSV / "reasoning_coin.csv", index=False)
+    parts_of("controls", CONTROL_KEYS).to_csv(CSV / "reasoning_controls.csv", index=False)
     parts_of("hacking", HACK_KEYS).to_csv(CSV / "reasoning_hacking.csv", index=False)
-    parts_of("problems", KEYS).to_csv(CSV / "reasoning_problems.csv", index=False)
+    parts_of("problems", PROBLEM_KEYS).to_csv(CSV / "reasoning_problems.csv", index=False)
 
 
 def chosen(runs: pd.DataFrame) -> dict[str, float]:
