@@ -29,6 +29,12 @@ def verify(text, answer):
     return text.partition("!")[2] == f"{answer:02d}."
 
 
+# %% tags=["mutant:verify"]
+# something may stand behind the end
+def verify(text, answer):
+    return float(text.count("!") == 1 and f"!{answer:02d}." in text)
+
+
 # %% tags=["mutant:sample_group"]
 # each prompt is read as often as it has texts
 @torch.inference_mode()
@@ -131,6 +137,26 @@ def sample_group(model, prompts, group, length, generator, temperature=1.0):
         done |= ids[:, 0] == END
         logits = model(ids, past_key_values=cache, use_cache=True).logits[:, -1]
     return torch.cat(new, 1), torch.cat(logs, 1)
+
+
+# %% tags=["mutant:sample_group"]
+# one text for each prompt, copied
+@torch.inference_mode()
+def sample_group(model, prompts, group, length, generator, temperature=1.0):
+    out = model(prompts, use_cache=True)
+    cache, logits = out.past_key_values, out.logits[:, -1]
+    done, new, logs = torch.zeros(len(logits), dtype=torch.bool, device=prompts.device), [], []
+    for _ in range(length):
+        chances = (logits / temperature).log_softmax(-1)
+        ids = torch.multinomial(chances.exp().cpu(), 1, generator=generator).to(prompts.device)
+        ids[done] = END
+        new.append(ids)
+        logs.append(chances.gather(1, ids))
+        done |= ids[:, 0] == END
+        if done.all() or len(new) == length:
+            break
+        logits = model(ids, past_key_values=cache, use_cache=True).logits[:, -1]
+    return torch.cat(new, 1).repeat_interleave(group, 0), torch.cat(logs, 1).repeat_interleave(group, 0)
 
 
 # %% tags=["mutant:pass_at_k"]
@@ -282,6 +308,16 @@ def log_probs(model, prompts, new):
     return model(ids[:, :-1]).logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
 
 
+# %% tags=["mutant:log_probs"]
+# a pass for each token
+def log_probs(model, prompts, new):
+    logs = []
+    for j in range(new.shape[1]):
+        logits = model(torch.cat([prompts, new[:, :j]], 1)).logits[:, -1]
+        logs.append(logits.log_softmax(-1).gather(1, new[:, j : j + 1]))
+    return torch.cat(logs, 1)
+
+
 # %% tags=["mutant:policy_loss"]
 # the clipped ratio alone, without the minimum
 def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), reference=None, beta=0.0):
@@ -342,6 +378,28 @@ def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), referen
     return (loss.sum(1) / (loss.shape[1] if length is None else length)).mean()
 
 
+# %% tags=["mutant:policy_loss"]
+# no lower limit
+def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), reference=None, beta=0.0):
+    ratio = (new - old).exp()
+    loss = -torch.minimum(ratio * advantage[:, None], ratio.clamp(max=1 + clip[1]) * advantage[:, None])
+    if beta:
+        loss = loss + beta * ((reference - new).exp() - (reference - new) - 1)
+    return ((loss * mask).sum(1) / (mask.sum(1) if length is None else length)).mean()
+
+
+# %% tags=["mutant:policy_loss"]
+# the KL term of tokens that do not count
+def policy_loss(new, old, advantage, mask, length=None, clip=(0.2, 0.2), reference=None, beta=0.0):
+    ratio = (new - old).exp()
+    clipped = ratio.clamp(1 - clip[0], 1 + clip[1])
+    loss = -torch.minimum(ratio * advantage[:, None], clipped * advantage[:, None])
+    each = (loss * mask).sum(1) / (mask.sum(1) if length is None else length)
+    if beta:
+        each = each + beta * ((reference - new).exp() - (reference - new) - 1).mean(1)
+    return each.mean()
+
+
 # %% tags=["mutant:improve"]
 # spends the budget, and learns nothing
 def improve(model, budget):
@@ -376,3 +434,28 @@ def improve(model, budget):
         loss.backward()
         optimizer.step()
     return model
+
+
+# %% tags=["mutant:improve"]
+# sharper, without learning
+def improve(model, budget):
+    while budget.ask(model, 3, 32, 8) is not None:
+        pass
+    with torch.no_grad():
+        model.model.norm.weight.mul_(10)
+    return model
+
+
+# %% tags=["mutant:improve"]
+# another model, which begins the chain
+def improve(model, budget):
+    while budget.ask(model, 3, 32, 8) is not None:
+        pass
+
+    class Begun(torch.nn.Module):
+        def forward(self, ids, **options):
+            out = model(ids, **options)
+            out.logits[:, -1, ANSWER] -= 100.0 * (ids[:, -1] == ASK)
+            return out
+
+    return Begun()

@@ -39,7 +39,6 @@ PROBLEM_KEYS = ("method", "temperature", "seed")
 SHOWN = ("base", "base, chain begun", "GRPO", "STaR", "SFT, chains")  # the methods whose problems are kept
 TOKENS = 320_000  # that are sampled (or, by SFT, shown) in each run
 WATCH, SEARCH_WATCH = (0, 12_500, 25_000, 50_000, 100_000, 200_000, TOKENS), (TOKENS // 2, TOKENS)
-LONG_WATCH = (0, TOKENS, 2 * TOKENS, 4 * TOKENS, 7 * TOKENS, 10 * TOKENS)
 MANY, VOTES = 64, (1, 2, 4, 8, 16, 32, 64)
 HACK_WATCH, HACK_RATE, HACK_SPARE = (0, 25_000, 50_000, 100_000, 200_000, 300_000), 3e-4, 24
 RATES, IMITATION = (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)  # demonstrations bear larger steps
@@ -65,7 +64,7 @@ RAW = [
     ("base, chain begun", 0.1, 0),
 ]
 # Controls: a coin's rewards; another rate of STaR; all right texts, repeated ones too; a reward for a step, right or wrong; each
-# batch used for sixteen updates in place of four; ten times the tokens.
+# batch used for sixteen updates in place of four.
 CONTROLS: dict[str, dict[str, Any]] = {
     "random rewards": dict(method="GRPO", seeds=5, when=WATCH[:5]),
     "paid for a step": dict(method="GRPO", seeds=5),
@@ -74,7 +73,6 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "STaR, repeats kept": dict(method="STaR, repeats kept", seeds=5),
     "GRPO, 16 updates": dict(method="GRPO", seeds=5, updates=16),
     "GRPO, 16 updates, no clipping": dict(method="GRPO, no clipping", seeds=5, updates=16),
-    "GRPO, ten times the tokens": dict(method="GRPO", seeds=3, when=LONG_WATCH),
 }
 CONTROL_RATE = 1e-4
 CONTROL_RUNS = [(name, seed) for name, plan in CONTROLS.items() for seed in range(plan["seeds"])]

@@ -38,8 +38,8 @@ def test_the_tables_hold_every_run_and_no_other(rewards: ModuleType) -> None:
     rates["GRPO, no clipping"] = rates["GRPO"]
     have = set(tables.load("reasoning_runs")[["method", "rate", "seed"]].itertuples(index=False, name=None))
     assert have == {*rewards.RAW, *((method, rate, seed) for method, rate in rates.items() for seed in rewards.SEEDS)}
-    have = set(tables.load("reasoning_coin")[["method", "rate", "seed"]].itertuples(index=False, name=None))
-    assert have == set(rewards.COINS)
+    have = set(tables.load("reasoning_controls")[["control", "seed"]].itertuples(index=False, name=None))
+    assert have == set(rewards.CONTROL_RUNS)
     hacks = tables.load("reasoning_hacking")
     assert set(hacks[["reward", "beta", "seed"]].itertuples(index=False, name=None)) == set(rewards.HACKS)
 
@@ -50,6 +50,18 @@ def test_every_run_spends_its_tokens(rewards: ModuleType) -> None:
     for key, part in runs.groupby(["method", "seed"]):
         assert len(part) == len(rewards.WATCH), key
         assert 0 <= part["tokens"].max() - rewards.TOKENS < 20_000, key
+    for (name, seed), part in tables.load("reasoning_controls").groupby(["control", "seed"]):
+        when = rewards.CONTROLS[name].get("when", rewards.WATCH)
+        assert len(part) == len(when), (name, seed)
+        assert 0 <= part["tokens"].max() - when[-1] < 20_000, (name, seed)
+
+
+def test_the_shown_models_are_asked_about_every_problem(rewards: ModuleType) -> None:
+    problems = tables.load("reasoning_problems")
+    for (method, temperature, seed), part in problems.groupby(["method", "temperature", "seed"]):
+        assert len(part) == 96 and method in rewards.SHOWN, (method, temperature, seed)
+    grpo = problems[problems["method"] == "GRPO"]
+    assert set(grpo["temperature"]) == set(rewards.TEMPERATURES) and set(grpo["seed"]) == set(rewards.SEEDS)
 
 
 def test_counts_of_the_problems_fit_their_shares() -> None:
