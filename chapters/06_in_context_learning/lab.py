@@ -2,7 +2,7 @@
 # # Lab 06 · Can a model learn without changing one weight?
 #
 # **Write a few examples into the prompt, and a language model seems to learn a task. Does it? How many examples does it
-# take, what does it read in them, and what does a gradient add?** You will measure accuracy on 200 movie sentences with 0
+# take, what does it read in them, and what does a gradient add?** You will measure accuracy on movie sentences with 0
 # to 16 examples, shuffle, unbalance and falsify the examples, correct the bias that they bring, find the heads that copy,
 # prompt an encoder by *cloze* (完形填空), and at last let gradient descent find the prompt.
 #
@@ -325,7 +325,7 @@ def visible():
 
 # %% [markdown]
 # Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take
-# several draws, and ask each about its own share of the 200 sentences. All sentences of one draw share its prompt, so the
+# several draws, and ask each about its own share of 120 sentences. All sentences of one draw share its prompt, so the
 # independent measurements are the draws: the interval is a t interval over them. Without examples there is one prompt, and
 # Wilson's interval over sentences.
 #
@@ -341,7 +341,7 @@ def in_order(odds, y):
 # %% tags=["experiment", "ladder"]
 SENTENCES, POOL = clear_sentences(200, 400)
 SENTENCES = SENTENCES[: lab.budget(full=200, quick=6)]
-DRAWS = lab.budget(full=8, quick=2)
+DRAWS, ASKED = lab.budget(full=8, quick=2), lab.budget(full=120, quick=6)
 
 
 def classify(examples, sentences, instruction=""):
@@ -366,7 +366,7 @@ EMPTY = ["N/A", "", "[MASK]"]  # texts without content, of Zhao et al. 2021
 def run(shots, change=lambda examples: examples, count=None):
     """One row per sentence: draw, label, log-probabilities of both answers; and, by draw, those after each text of EMPTY."""
     rows, empty = [], {}
-    for draw, part in enumerate(np.array_split(np.arange(count or len(SENTENCES)), DRAWS)):
+    for draw, part in enumerate(np.array_split(np.arange(count or ASKED), DRAWS)):
         examples = change(pick(shots, draw))
         sentences = [SENTENCES[i] for i in part]
         logs = classify(examples, [*sentences, *((text, 0) for text in EMPTY)])
@@ -416,7 +416,7 @@ ax.plot(x, shots_table["says positive"], color=plots.COLORS[2], linestyle="--", 
 ax.fill_between(x, shots_table["least"], shots_table["most"], color=plots.COLORS[2], alpha=0.15, label="… least and most")
 ax.axhline(0.5, color="grey", linestyle=":", linewidth=1)
 ax.set_xticks(x, shots_table.index)
-ax.set(title=f"{len(SENTENCES)} sentences, 95 % intervals over draws", ylim=(0, 1))
+ax.set(title=f"{ASKED} sentences, 95 % intervals over draws", ylim=(0, 1))
 ax.set(xlabel="examples in the prompt", ylabel="share")
 ax.legend(loc="lower left", ncols=2, fontsize=11)
 plt.show()
@@ -927,7 +927,7 @@ rest = [head for head in everyone if head not in best["previous"] + best["induct
 fives = [[rest[i] for i in g.permutation(len(rest))[:5]] for _ in range(lab.budget(full=20, quick=2))]
 groups = {"no head": [[]], "5 induction": [best["induction"]], "5 previous-token": [best["previous"]], "5 at random": fives}
 found = {name: [without(off, means, copy_loss) for off in draws] for name, draws in groups.items()}
-few = {name: [without(off, means, sorting) for off in draws[: lab.budget(full=5, quick=1)]] for name, draws in groups.items()}
+few = {name: [without(off, means, sorting) for off in draws[: lab.budget(full=3, quick=1)]] for name, draws in groups.items()}
 fig, axes = plt.subplots(1, 2, figsize=(13, 3.8), sharey=True)
 for ax, (values, title, label) in zip(
     axes, ((found, "Copying", "loss on the second copy (nats per token)"), (few, "8 examples", "ROC AUC")), strict=True
@@ -1432,7 +1432,7 @@ def odds(method, numbers, rows):
 # %% tags=["experiment"]
 lab.needs("continuation_logprob", "few_shot_prompt", "soft_prompt_logits", "prefix_cache")
 model.requires_grad_(False)
-part, learn = SENTENCES[: lab.budget(full=60, quick=4)], POOL[: lab.budget(full=64, quick=4)]
+part, learn = SENTENCES[: lab.budget(full=40, quick=4)], POOL[: lab.budget(full=64, quick=4)]
 start = beginning("prompt tuning")
 answers = {"by hand": odds("prompt tuning", start, part)}
 said = [*itertools.chain(*cut(part[0][0])), *answer_tokens()[0]]  # the same prompt, in words

@@ -863,7 +863,7 @@ pd.DataFrame(rows, columns=columns).set_index("text").round(2)
 # %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit")
 started = time.perf_counter()
-size = lab.budget(full=(160, 120), quick=(16, 12))
+size = lab.budget(full=(128, 100), quick=(16, 12))
 chinese = prepare(
     lab.budget(full=shops["text"], quick=shops["text"][::40]),
     lab.budget(full=shops["positive"], quick=shops["positive"][::40]),
@@ -935,7 +935,7 @@ questions = [row for row in questions if len(row["targets"]) == 1 and kinds.get(
 own_texts = [row["input"].removeprefix("Question: ").split(" (Answer:")[0] for row in questions]
 own_labels = [OWN["labels"].index(kinds[row["targets"][0]]) for row in questions]
 
-own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=160, quick=16), lab.budget(full=100, quick=12))
+own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=128, quick=16), lab.budget(full=80, quick=12))
 OWN_WORDS = torch.tensor(label_ids(tokenizer, OWN), device=model.device)
 learn("own", own["train"], OWN_WORDS, 0, EPOCHS)
 fig, axes = plt.subplots(1, 2, figsize=(12, 5))
@@ -1202,7 +1202,7 @@ def gradient_times_input(ids, words):
 
 lab.needs("split_texts", "encode", "fit")
 SUBSTITUTES = 3
-sentences = english["test"]["frame"]["text"][: lab.budget(full=24, quick=2)]
+sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=2)]
 tuned.set_adapter("english_0")
 rng, removed, replaced, agree = np.random.default_rng(0), [], [], []
 for text in sentences:
