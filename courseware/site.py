@@ -24,6 +24,7 @@ from .files import anew
 from .mathml import font
 from .pages import without_widgets
 from .references import FILE, readers
+from .release import on_main
 from .site_pages import Course
 
 _INDEX = """\
@@ -119,8 +120,7 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
             if path.exists():
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                text = nbformat.writes(_readable(built(path)))
-                target.write_text(text.replace(repository(), shown.repository), encoding="utf-8")
+                target.write_text(_at(shown, nbformat.writes(_readable(built(path)))), encoding="utf-8")
                 names.append(target.relative_to(folder).with_suffix("").as_posix())
     (folder / "index.md").write_text(_INDEX.format(pages="\n".join(names)), encoding="utf-8")
     (folder / "bibliography.md").write_text(_BIBLIOGRAPHY, encoding="utf-8")
@@ -139,13 +139,20 @@ def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
     for part in chapters:
         for path in (part.lecture, part.lab):
             if path.exists():
-                shutil.copy(path, out / path.relative_to(ROOT))
+                text = _at(shown, path.read_text(encoding="utf-8"))
+                (out / path.relative_to(ROOT)).write_text(text, encoding="utf-8", newline="\n")
         if part.lecture.exists() and (chosen := cards.cover(built(part.lecture))):
             (pictures / f"{part.name}.png").write_bytes(cards.thumbnail(chosen[0]))
             (pictures / f"large-{part.name}.png").write_bytes(chosen[0])
         if part.name in shown.slides:
             (out / "slides").mkdir(exist_ok=True)
             (out / "slides" / f"{part.name}.html").write_text(slides.html(part), encoding="utf-8")
+
+
+def _at(shown: Course, text: str) -> str:
+    """A notebook's text with the addresses of the repository to which the site links."""
+    ours = repository().removeprefix("https://github.com/")
+    return text if shown.github == ours else on_main(text).replace(ours, shown.github)
 
 
 def _readable(notebook: NotebookNode) -> NotebookNode:
