@@ -74,9 +74,13 @@ def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:
 def page(chapters: Sequence[Chapter]) -> str:
     """The glossary as Markdown for Sphinx: the entries whose terms these chapters mark, with the first that does."""
     marked = {same_term(term.english): term for term in marked_terms(chapters)}
-    lines = ["# Glossary 术语表", "", "Each with the chapter that introduces it.", "", "```{glossary}"]
+    lines = ["# Glossary 术语表", "", "The course's terms, each with the chapter that introduces it.", "", "```{glossary}"]
     for entry in sorted(entries(), key=lambda entry: same_term(entry.english)):
         if found := _marked(entry, marked):
             first = min(term.chapter for term in found)
-            lines += [f"{entry.english} {entry.chinese}", f"  {entry.meaning} [{first[:2]}](lectures/{first}.ipynb)", ""]
+            lines += [
+                f"{entry.english} {entry.chinese}",
+                f"  {entry.meaning} [Chapter {first[:2]}](lectures/{first}.ipynb)",
+                "",
+            ]
     return "\n".join([*lines, "```", ""])

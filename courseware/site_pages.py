@@ -46,6 +46,15 @@ class Course:
         """OWNER/NAME."""
         return self.repository.removeprefix("https://github.com/")
 
+    @property
+    def pitch(self) -> str:
+        """The course in two sentences."""
+        count = len(self.cards)
+        return (
+            f"Take a real language model apart, on your own laptop. {count} lectures that run and {count} "
+            "labs that check themselves: train it, align it, quantize it, ask it what it does not know."
+        )
+
     def colab(self, page: str) -> str:
         """The address that opens a page's notebook in Colab."""
         return f"https://colab.research.google.com/github/{self.github}/blob/{self.branch}/{page}.ipynb"
@@ -88,7 +97,7 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
     context |= {
         "course": course,
         "head_title": app.config.project if first else f"{heading} – {app.config.project}",
-        "description": description(doctree) if doctree else "",
+        "description": course.pitch if first else description(doctree) if doctree else "",
         "social_picture": f"{course.url}_static/" + (f"cards/{picture}" if picture else "social.png"),
         "social_alt": alt,
         "headings": _local(context),

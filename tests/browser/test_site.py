@@ -239,9 +239,15 @@ def test_formulas_are_drawn(built: Path, page: Page, picture: Callable[[str], No
     picture("site-formulas")
 
 
-def test_another_repository(tmp_path: Path) -> None:
+def test_another_repository(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     chapters = all_chapters()[:1]
+    caplog.set_level("INFO")
     assert site.build(tmp_path / "site", chapters, "our-school/llm-labs", with_slides=True) == []
+    assert capfd.readouterr() == ("", "")
+    assert [record.message for record in caplog.records if record.name.startswith("fontTools")] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
     name = chapters[0].name
     page = (tmp_path / "site" / "lectures" / f"{name}.html").read_text(encoding="utf-8")
     assert f"colab.research.google.com/github/our-school/llm-labs/blob/main/lectures/{name}.ipynb" in page

@@ -45,6 +45,8 @@ const watch = new ResizeObserver((entries) => {
 
 document.addEventListener("DOMContentLoaded", () => {
   colours(document.querySelector("button.colours"));
+  // a page that is opened as a file may not read others, from which the search takes its snippets
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
   document.querySelectorAll(BOXES).forEach((box) => watch.observe(box));
   for (const menu of document.querySelectorAll("nav[popover]")) {  // a link on this page leads under the open menu
     menu.addEventListener("click", (event) => event.target.closest("a") && menu.matches(":popover-open") && menu.hidePopover());
