@@ -121,7 +121,7 @@ def _colour(png: bytes) -> float:
     data = small.tobytes()
     pixels = [(data[i], data[i + 1], data[i + 2]) for i in range(0, len(data), 3)]
     coloured = sum(colorsys.rgb_to_hsv(*(value / 255 for value in pixel))[1] > 0.25 for pixel in pixels)
-    return coloured / len(pixels) / max(1.0, image.width / image.height / _SHARE) ** 2
+    return float(coloured / len(pixels) / max(1.0, image.width / image.height / _SHARE) ** 2)
 
 
 def thumbnail(png: bytes, width: int = 640) -> bytes:

@@ -25,6 +25,7 @@ from .references import Style
 REPORT = "error-on-a-page.yml"  # the repository's form; `where` is its first field
 _HAN = re.compile(r"[\u3400-\u9fff](?:[\u3400-\u9fff\u3001-\u3011\uff01-\uff5e]*[\u3400-\u9fff])?")
 _NO_PROSE = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.image)
+_CODE = re.compile(r'<div class="highlight"><pre>.*?</pre></div>', re.DOTALL)
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|nn|vm)">([^<]*)</span>')  # tokens that the style prints as text
 _POINTS, _DPI, _READABLE = 13, 100, 8.5  # of a figure's labels (course_utils/plots.py); CSS pixels that a label needs
 _PHONE = 430  # CSS pixels; a figure that is readable there is not made to scroll
@@ -110,7 +111,7 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
         if name.startswith("lectures/") and chapter in course.slides:
             context["slides"] = context["pathto"](f"slides/{chapter}.html", 1)
     if "body" in context:
-        context["body"] = _PLAIN.sub(r"\1", context["body"])
+        context["body"] = _CODE.sub(lambda code: _PLAIN.sub(r"\1", code[0]), context["body"])
     return "landing.html" if first else None
 
 
