@@ -99,7 +99,7 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
         "course": course,
         "head_title": app.config.project if first else f"{heading} – {app.config.project}",
         "description": course.pitch if first else description(doctree) if doctree else "",
-        "social_picture": f"{course.url}_static/" + (f"cards/{picture}" if picture else "social.png"),
+        "social_picture": f"{course.url}_static/" + (f"cards/large-{picture}" if picture else "social.png"),
         "social_alt": alt,
         "headings": _local(context),
         "report": course.report(name, heading),
@@ -131,11 +131,12 @@ def _local(context: dict[str, Any]) -> str:
 
 def description(doctree: nodes.document) -> str:
     """A page in one or two lines, for search engines and previews: how its text begins."""
-    words = " ".join(
+    paragraphs = [
         " ".join(paragraph.astext().split())
         for paragraph in list(doctree.findall(nodes.paragraph))[:4]
         if isinstance(paragraph.parent, nodes.section)
-    )
+    ]
+    words = " ".join(text if text.endswith((".", "?", "!", ":")) else f"{text}." for text in paragraphs)
     return words if len(words) <= 200 else words[:200].rsplit(" ", 1)[0] + " …"
 
 
