@@ -239,9 +239,7 @@ def test_formulas_are_drawn(built: Path, page: Page, picture: Callable[[str], No
     picture("site-formulas")
 
 
-def test_another_repository(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_another_repository(tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     chapters = all_chapters()[:1]
     caplog.set_level("INFO")
     assert site.build(tmp_path / "site", chapters, "our-school/llm-labs", with_slides=True) == []
