@@ -283,13 +283,21 @@ def slides_(chapters: tuple[str, ...], out: Path) -> None:
 @course.command("site")
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--out", type=_path, default=ROOT / "build" / "site", help="Folder (default: build/site).")
-def site_(chapters: tuple[str, ...], out: Path) -> int:
-    """Build the web site: lectures, labs, search, bibliography, glossary."""
+@click.option("--repo", metavar="OWNER/NAME", default="", help="The repository to which pages link (default: this one).")
+@click.option("--slides/--no-slides", default=True, help="Also each lecture's slides (default: yes).")
+def site_(chapters: tuple[str, ...], out: Path, repo: str, slides: bool) -> int:
+    """Build the web site: lectures, labs, slides, search, bibliography, glossary.
+
+    \b
+    course site
+    course site 10 --no-slides
+    course site --repo our-school/llm-labs     of a private fork: Colab, source and error reports at the public one
+    """
     from . import site
 
     chosen = _chosen(chapters)
     _tell_stale(chosen, "lectures/", "labs/")
-    warnings = site.build(out, chosen)
+    warnings = site.build(out, chosen, repo, slides)
     print("\n".join(warnings), file=sys.stderr, end="\n" if warnings else "")
     print(out / "index.html")
     return int(bool(warnings))

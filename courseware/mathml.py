@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import io
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from fontTools.subset import Options, Subsetter
 from fontTools.ttLib import TTFont
 from latex2mathml.converter import convert_to_element
 
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # else a line for each glyph
 _FONT = Path(__file__).parent / "vendored" / "stix" / "STIXTwoMath-Regular.woff2"
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
 # as Pandoc and MyST have it: no blank inside the dollars, no digit right behind them

@@ -312,8 +312,8 @@ class Term:
     chapter: str
 
 
-def glossary(chapters: Iterable[Chapter]) -> list[Term]:
-    """Key terms in the order of the alphabet, each from the first chapter that introduces it."""
+def marked_terms(chapters: Iterable[Chapter]) -> list[Term]:
+    """What chapters mark as terms, in the order of the alphabet, each from the first chapter that does."""
     terms: dict[str, Term] = {}
     for chapter in chapters:
         for source in prose(chapter):
@@ -322,9 +322,13 @@ def glossary(chapters: Iterable[Chapter]) -> list[Term]:
                 if (
                     not re.search(r"[?!,]", name) and len(name.split()) <= 4
                 ):  # titles and labels have Chinese beside them too
-                    plural = _plain(name).removesuffix("s")
-                    terms.setdefault(plural, Term(name, _chinese(chinese), chapter.name))
+                    terms.setdefault(same_term(name), Term(name, _chinese(chinese), chapter.name))
     return [terms[key] for key in sorted(terms)]
+
+
+def same_term(name: str) -> str:
+    """What two ways of writing a term have in common: case, accents and a plural's s do not count."""
+    return _plain(name).removesuffix("s")
 
 
 def _chinese(text: str) -> str:

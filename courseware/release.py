@@ -74,7 +74,7 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in given}
     files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
     ours = repository().removeprefix("https://github.com/")
-    files = {name: _on_main(text) for name, text in files.items()}
+    files = {name: on_main(text) for name, text in files.items()}
     _forget(out, keep=set(files))
     for name, text in {**files, _MARK: "\n".join(sorted(files)) + "\n"}.items():
         target = out / name
@@ -83,7 +83,7 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     return sorted(files)
 
 
-def _on_main(text: str) -> str:
+def on_main(text: str) -> str:
     """Without the course's release tag in what Colab opens and installs: the students' repository does not have it.
 
     It is itself one release of the course, and its notebooks and helper change together.

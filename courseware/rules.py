@@ -53,7 +53,7 @@ def wanting(chapter: Chapter) -> list[str]:
     for path in (chapter.lecture_source, chapter.lab_source):
         if path.exists() and not any(_FIGURE.search(cell.source) for cell in read(path).cells if cell.cell_type == "code"):
             faults.append(f"{path.name} draws no figure; lecture and lab have one each")
-    if (terms := len(references.glossary([chapter]))) < TERMS:
+    if (terms := len(references.marked_terms([chapter]))) < TERMS:
         faults.append(
             f"lecture and lab introduce {terms} terms with their Chinese, as *calibration* (校准); {TERMS} are asked for"
         )

@@ -1,58 +1,38 @@
 """The course as a static web site: every lecture and every student's lab, a search, a bibliography and a glossary.
 
-Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML. Sphinx's settings
-are in docs/conf.py.
+Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML. Here is what Sphinx
+reads; `site_pages` and templates/site say how it looks, docs/conf.py holds Sphinx's settings.
 """
 
 from __future__ import annotations
 
 import io
-import logging
+import re
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import nbformat
-from docutils import nodes
 from nbformat import NotebookNode
-from pybtex.plugin import register_plugin
 from sphinx.application import Sphinx
 
-from .chapters import ROOT, Chapter, built, repository, tags
+from . import cards, glossary, landing, slides
+from .build import release_tag
+from .chapters import ROOT, Chapter, ChapterError, built, repository, tags
 from .files import anew
-from .mathml import font, mathml
-from .pages import title, without_widgets
-from .references import FILE, Style, glossary, readers
+from .mathml import font
+from .pages import without_widgets
+from .references import FILE, readers
+from .release import on_main
+from .site_pages import Course
 
 _INDEX = """\
-# Foundations of large language models
-
-A hands-on course in notebooks: {lectures} lectures with live demos, {labs} labs with exercises that check themselves. All of
-it runs on a laptop without a GPU, on a real language model; in Colab on a free T4.
-
-| chapter | lecture | lab |
-|---|---|---|
-{rows}
-
-**Students**: open a lab, in Colab by the rocket at the top of its page or [at home]({repository}#two-commands).
-**Instructors**: [the guide](instructors.md). **Contributors**: [how to add a chapter](CONTRIBUTING.md).
+# Start
 
 ```{{toctree}}
-:caption: Lectures
 :hidden:
-{lecture_pages}
-```
-
-```{{toctree}}
-:caption: Labs
-:hidden:
-{lab_pages}
-```
-
-```{{toctree}}
-:caption: Reference
-:hidden:
+{pages}
 glossary
 bibliography
 measurements
@@ -61,6 +41,8 @@ architecture
 CONTRIBUTING
 ```
 """
+
+_FOR_COLAB = ("colab-link", "colab-setup")  # cells that mean nothing on a page
 
 _BIBLIOGRAPHY = """\
 # Bibliography
@@ -75,65 +57,114 @@ Each work with the chapters that list it.
 """
 
 
-def build(out: Path, chapters: list[Chapter]) -> list[str]:
+def build(out: Path, chapters: list[Chapter], repo: str = "", with_slides: bool = False) -> list[str]:
     """Build the site into a folder; return Sphinx's warnings (none, if all is well).
+
+    Args:
+        repo: OWNER/NAME of the repository to which the pages link, if it is not this one: the public one of a private fork.
+        with_slides: put each lecture's slides beside the pages, and link to them.
 
     Raises:
         CourseError: the folder is not empty, and no earlier site stands in it.
-        ChapterError: a notebook cannot be read.
+        ChapterError: a notebook cannot be read, or `repo` is not OWNER/NAME.
     """
+    shown = course(chapters, _address(repo), with_slides)
     with anew(out, "site") as made, tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
         pages = Path(beside) / "pages"
-        warnings = _build(Path(beside) / "source", pages, chapters)
+        warnings = _build(Path(beside) / "source", pages, chapters, shown)
         shutil.copytree(pages, made, dirs_exist_ok=True)
     return warnings
 
 
-def _build(source: Path, out: Path, chapters: list[Chapter]) -> list[str]:
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # a line for each glyph
-    write_source(source, chapters)
+def _address(repo: str) -> str:
+    if not repo:
+        return repository()
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise ChapterError(f"--repo {repo}: write OWNER/NAME, the repository on GitHub to which the pages shall link.")
+    return f"https://github.com/{repo}"
+
+
+def course(chapters: list[Chapter], address: str, with_slides: bool = False) -> Course:
+    """What all pages share, read from the notebooks."""
+    owner, _, name = address.removeprefix("https://github.com/").partition("/")
+    folder = "" if name == f"{owner}.github.io" else f"{name}/"
+    # students' repositories have no release tags, only a main
+    branch = release_tag() if address == repository() else ""
+    shown = Course(
+        repository=address,
+        branch=branch or "main",
+        url=f"https://{owner}.github.io/{folder}",
+        cards=tuple(cards.card(part) for part in chapters),
+        slides=frozenset(part.name for part in chapters if with_slides and part.lecture.exists()),
+    )
+    return replace(shown, hero=landing.hero(shown.cards))
+
+
+def _build(source: Path, out: Path, chapters: list[Chapter], shown: Course) -> list[str]:
+    write_source(source, chapters, shown)
     warnings = io.StringIO()
-    works = {"bibtex_bibfiles": [str(source / FILE)]}
+    settings = {"bibtex_bibfiles": [str(source / FILE)], "course": shown, "html_baseurl": shown.url}
     app = Sphinx(
-        source, ROOT / "docs", out, source / ".doctrees", "html", confoverrides=works, status=None, warning=warnings
+        source, ROOT / "docs", out, source / ".doctrees", "html", confoverrides=settings, status=None, warning=warnings
     )
     app.build()
-    drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
-    (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
+    write_beside(out, chapters, shown)
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 
-def write_source(folder: Path, chapters: list[Chapter]) -> None:
+def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     """What Sphinx reads: the notebooks without live controls, and pages made from them."""
-    rows = []
+    names = []
     for part in chapters:
         for path in (part.lecture, part.lab):
             if path.exists():
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                notebook = without_widgets(built(path))
-                # the page has a button for Colab, and notes are for who speaks
-                notebook.cells = [c for c in notebook.cells if c.get("id") != "colab-link" and "notes" not in tags(c)]
-                for cell in notebook.cells:
-                    if text := alt_text(cell):
-                        cell.metadata["mystnb"] = {"image": {"alt": text}}
-                nbformat.write(notebook, target)
-        name = title(built(part.lecture if part.lecture.exists() else part.lab))
-        rows.append(f"| {name} | [lecture](lectures/{part.name}.ipynb) | [lab](labs/{part.name}.ipynb) |")
-    index = _INDEX.format(
-        lectures=len(chapters),
-        labs=len(chapters),
-        rows="\n".join(rows),
-        repository=repository(),
-        lecture_pages="\n".join(f"lectures/{part.name}" for part in chapters),
-        lab_pages="\n".join(f"labs/{part.name}" for part in chapters),
-    )
-    (folder / "index.md").write_text(index, encoding="utf-8")
+                target.write_text(_at(shown, nbformat.writes(_readable(built(path)))), encoding="utf-8")
+                names.append(target.relative_to(folder).with_suffix("").as_posix())
+    (folder / "index.md").write_text(_INDEX.format(pages="\n".join(names)), encoding="utf-8")
     (folder / "bibliography.md").write_text(_BIBLIOGRAPHY, encoding="utf-8")
     (folder / FILE).write_text(_works(chapters), encoding="utf-8")
-    (folder / "glossary.md").write_text(_glossary(chapters), encoding="utf-8")
+    (folder / "glossary.md").write_text(glossary.page(chapters), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
         shutil.copy(page, folder / page.name)
+
+
+def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
+    """What lies beside the pages: the notebooks to download, the slides, the cards' pictures, the formulas' font."""
+    drawn = "".join(page.read_text(encoding="utf-8") for page in out.rglob("*.html"))
+    (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
+    pictures = out / "_static" / "cards"
+    pictures.mkdir()
+    for part in chapters:
+        for path in (part.lecture, part.lab):
+            if path.exists():
+                text = _at(shown, path.read_text(encoding="utf-8"))
+                (out / path.relative_to(ROOT)).write_text(text, encoding="utf-8", newline="\n")
+        if part.lecture.exists() and (chosen := cards.cover(built(part.lecture))):
+            (pictures / f"{part.name}.png").write_bytes(cards.thumbnail(chosen[0]))
+            (pictures / f"large-{part.name}.png").write_bytes(chosen[0])
+        if part.name in shown.slides:
+            (out / "slides").mkdir(exist_ok=True)
+            (out / "slides" / f"{part.name}.html").write_text(slides.html(part), encoding="utf-8")
+
+
+def _at(shown: Course, text: str) -> str:
+    """A notebook's text with the addresses of the repository to which the site links."""
+    ours = repository().removeprefix("https://github.com/")
+    return text if shown.github == ours else on_main(text).replace(ours, shown.github)
+
+
+def _readable(notebook: NotebookNode) -> NotebookNode:
+    """A notebook as a page: the page has a button for Colab, notes are for who speaks, and the set-up is folded."""
+    notebook = without_widgets(notebook)
+    notebook.cells = [c for c in notebook.cells if c.get("id") not in _FOR_COLAB and "notes" not in tags(c)]
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and "lab.start(" in cell.source:
+            cell.metadata["tags"] = [*tags(cell), "hide-input"]
+        if text := alt_text(cell):
+            cell.metadata["mystnb"] = {"image": {"alt": text}}
+    return notebook
 
 
 def alt_text(cell: NotebookNode) -> str:
@@ -148,27 +179,3 @@ def _works(chapters: list[Chapter]) -> str:
     for key, names in readers(chapters).items():
         text = text.replace(f"{{{key},\n", f"{{{key},\n  chapters = {{{' '.join(names)}}},\n", 1)
     return text
-
-
-def _glossary(chapters: list[Chapter]) -> str:
-    lines = ["# Glossary 术语表", "", "| term | 中文 | first in |", "|---|---|---|"]
-    for term in glossary(chapters):
-        lines.append(f"| {term.english} | {term.chinese} | [{term.chapter[:2]}](lectures/{term.chapter}.ipynb) |")
-    return "\n".join(lines) + "\n"
-
-
-def _inline(writer: Any, node: nodes.Node) -> None:
-    writer.body.append(mathml(node.astext()))
-    raise nodes.SkipNode
-
-
-def _display(writer: Any, node: nodes.Node) -> None:
-    writer.body.append(f'<div class="formula">{mathml(node.astext(), display=True)}</div>')
-    raise nodes.SkipNode
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Sphinx's hook: formulas as MathML, works as the notebooks print them."""
-    register_plugin("pybtex.style.formatting", "course", Style)
-    app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
-    return {"parallel_read_safe": True, "parallel_write_safe": True}

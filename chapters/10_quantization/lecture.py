@@ -54,7 +54,7 @@ for precision in hardware.PRECISIONS:
 # %% [markdown]
 # ## What is in a format?
 #
-# An integer of *b* bits has 2^b evenly spaced values. A float spends its bits on a sign, an exponent (range) and a
+# An integer of $b$ bits has $2^b$ evenly spaced values. A float spends its bits on a sign, an exponent (range) and a
 # mantissa (precision).
 
 # %% tags=["nbval-check-output"]

@@ -71,6 +71,23 @@ def test_code_folds_and_comes_back(page: Page, tmp_path: Path) -> None:
     assert (before == 0) != (after == 0)
 
 
+def test_printed_a_slide_is_a_page_and_whole(page: Page, tmp_path: Path) -> None:
+    chapter = next(chapter for chapter in all_chapters() if chapter.name.startswith("10"))
+    page.goto(slides.write(chapter, tmp_path).as_uri() + "?print-pdf")
+    page.wait_for_selector(".pdf-page", state="attached", timeout=120_000)
+    total = page.evaluate("Reveal.getTotalSlides()")
+    cut = page.evaluate(
+        """(smallest) => [...document.querySelectorAll(".pdf-page")]
+          .map((sheet) => [sheet.getBoundingClientRect().bottom, sheet.querySelector(".fit")])
+          .filter(([bottom, box]) => box.getBoundingClientRect().bottom > bottom + 0.5 || box.style.zoom < smallest)
+          .map(([, box]) => box.innerText.slice(0, 60))""",
+        SMALLEST,
+    )
+    assert cut == []
+    made = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", made)) == total
+
+
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_notes_and_every_cell_arrive(chapter: Chapter) -> None:
     made = slides.html(chapter)

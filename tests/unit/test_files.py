@@ -137,7 +137,7 @@ def test_all_folders_of_the_course_are_known() -> None:
 def test_the_site_leaves_nothing_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from courseware import site
 
-    def build(source: Path, out: Path, chapters: list[Any]) -> list[str]:
+    def build(source: Path, out: Path, *_: Any) -> list[str]:
         for folder in (source, out, out.parent / "jupyter_execute"):
             folder.mkdir()
         (out / "index.html").write_text("page", encoding="utf-8")

@@ -39,6 +39,13 @@ function fit(section) {
   section.dataset.zoom = zoom;
 }
 
+// For printing (?print-pdf) all slides are laid out at once, and each must fit before reveal.js makes a page of it.
+function fitAll() {
+  document.documentElement.classList.add("measured");
+  leaves.forEach(fit);
+  document.documentElement.classList.remove("measured");
+}
+
 const leaves = [...document.querySelectorAll(".slides section")].filter((section) => !section.querySelector("section"));
 leaves.forEach(wrap);
 const fitCurrent = () => fit(Reveal.getCurrentSlide());
@@ -49,9 +56,10 @@ Reveal.on("ready", () => {  // not before: a block that is open from the start t
 Reveal.on("slidechanged", fitCurrent);
 
 function start() {
+  if (/print-pdf/i.test(location.search)) fitAll();
   Reveal.initialize({
     width: WIDTH, height: HEIGHT, margin: 0, center: false, hash: true, slideNumber: "c/t", transition: "none",
-    controlsLayout: "edges", viewDistance: 3, plugins: [RevealNotes],
+    controlsLayout: "edges", viewDistance: 3, pdfMaxPagesPerSlide: 1, pdfSeparateFragments: false, plugins: [RevealNotes],
   });
   Reveal.addKeyBinding({ keyCode: 67, key: "C", description: "Show or hide the code" }, () => {
     const blocks = [...Reveal.getCurrentSlide().querySelectorAll("details.code")];

@@ -1,0 +1,133 @@
+"""What the site's first page says of each chapter: all of it is read from the built notebooks, nothing is written twice."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import io
+import re
+from dataclasses import dataclass
+
+import mistune
+from nbformat import NotebookNode
+from PIL import Image
+
+from .chapters import Chapter, built, tags
+from .mathml import in_markdown
+from .pages import chinese, title
+
+_ABLE = re.compile(r"After this lecture,? you can:?\s+(.+)", re.DOTALL)
+_MINUTES = re.compile(r"(?:(?P<lessons>[Tt]wo|[Tt]hree) lessons of )?(?P<minutes>\d+) minutes")
+_HOURS = re.compile(r"^Time: ([^.]+)\.", re.MULTILINE)
+_TERM_IN_CHINESE = re.compile(r" \((?:[^()]*[;,] )?[^()]*[\u4e00-\u9fff][^()]*\)")
+_LESSONS = {"two": "2 × ", "three": "3 × "}
+_CANDIDATES = 8  # pictures from which one is chosen
+_SHARE = 3.2  # of width to height: a card's picture is no wider
+
+
+@dataclass(frozen=True)
+class Card:
+    """A chapter as the first page shows it. `lecture` and `lab` are names of pages, "" where there is none."""
+
+    number: str
+    title: str
+    chinese: str
+    question: str  # the line in bold below the lecture's title, as HTML
+    able: str  # "draw the three architectures, …", as HTML
+    minutes: str  # "60 min", "2 × 50 min"
+    hours: str  # of the lab: "two to three hours"
+    lecture: str
+    lab: str
+    lab_title: str
+    picture: str  # its file's name below _static/cards
+    alt: str
+
+
+def card(chapter: Chapter) -> Card:
+    """Read a chapter's card from its built notebooks.
+
+    Raises:
+        UnreadableError: one that is there cannot be read.
+    """
+    lab = built(chapter.lab)
+    lecture = built(chapter.lecture) if chapter.lecture.exists() else None
+    number, _, name = title(lecture or lab).removeprefix("Lab ").partition(" · ")
+    first = _prose(lecture)[0] if lecture else ""
+    bold = re.search(r"^\*\*(.+?)\*\*", first, re.MULTILINE | re.DOTALL)
+    notes = " ".join(cell.source for cell in lecture.cells if "notes" in tags(cell)) if lecture else ""
+    chosen = cover(lecture) if lecture else None
+    hours = _HOURS.search("\n".join(_prose(lab)))
+    return Card(
+        number=number,
+        title=name,
+        chinese=chinese(lecture) if lecture else "",
+        question=_html(bold[1]) if bold else "",
+        able=_html(able(first)),
+        minutes=_minutes(notes),
+        hours=hours[1] if hours else "",
+        lecture=f"lectures/{chapter.name}" if lecture else "",
+        lab=f"labs/{chapter.name}",
+        lab_title=title(lab).partition(" · ")[2] or title(lab),
+        picture=f"{chapter.name}.png" if chosen else "",
+        alt=chosen[1] if chosen else "",
+    )
+
+
+def able(text: str) -> str:
+    """What one can do after a lecture, one sentence, from its first cell: a paragraph, or the items of a list."""
+    found = _ABLE.search(text)
+    if not found:
+        return ""
+    first, *others = found[1].strip().split("\n\n")
+    if first.startswith("- "):  # a blank line may part its items
+        first = " ".join(block for block in (first, *others) if block.startswith("- "))
+    sentence = re.sub(r"(?:^|\s+)- ", " ", f" {first}").strip()
+    return " ".join(_TERM_IN_CHINESE.sub("", " ".join(sentence.split())).split())
+
+
+def _prose(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and cell.get("id") != "colab-link"]
+
+
+def _minutes(notes: str) -> str:
+    found = _MINUTES.search(notes)
+    return f"{_LESSONS.get((found['lessons'] or '').lower(), '')}{found['minutes']} min" if found else ""
+
+
+def _html(text: str) -> str:
+    """A sentence of a notebook as HTML, without the paragraph around it and without stress."""
+    made = str(mistune.create_markdown(escape=False)(in_markdown(text.replace("*", ""))))
+    return re.sub(r"</?(?:p|a)\b[^>]*>", "", made).strip()
+
+
+def cover(notebook: NotebookNode) -> tuple[bytes, str] | None:
+    """The picture that stands for a lecture, a PNG, and what it shows: of the first ones the most colourful.
+
+    The course draws in black, white and hatching where that is enough, so colour is where several things are compared.
+    """
+    pictures = [
+        (base64.b64decode(output.data["image/png"]), output.metadata.get("image/png", {}).get("alt", ""))
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+    ]
+    return max(pictures[:_CANDIDATES], key=lambda picture: _colour(picture[0]), default=None)
+
+
+def _colour(png: bytes) -> float:
+    """The share of a picture that is coloured; less for one that is too wide for a card."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    small = image.resize((120, max(1, 120 * image.height // image.width)))
+    data = small.tobytes()
+    pixels = [(data[i], data[i + 1], data[i + 2]) for i in range(0, len(data), 3)]
+    coloured = sum(colorsys.rgb_to_hsv(*(value / 255 for value in pixel))[1] > 0.25 for pixel in pixels)
+    return float(coloured / len(pixels) / max(1.0, image.width / image.height / _SHARE) ** 2)
+
+
+def thumbnail(png: bytes, width: int = 640) -> bytes:
+    """A picture for a card: so many pixels wide, in 64 colours."""
+    image = Image.open(io.BytesIO(png)).convert("RGB")
+    small = image.resize((width, width * image.height // image.width), Image.Resampling.LANCZOS)
+    made = io.BytesIO()
+    small.quantize(64).save(made, "PNG", optimize=True)
+    return made.getvalue()

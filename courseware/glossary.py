@@ -1,0 +1,86 @@
+"""The glossary: what docs/glossary.toml says of the terms that the chapters mark, `*term* (中文)`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from .chapters import ROOT, Chapter, ChapterError
+from .references import Term, marked_terms, same_term
+
+FILE = ROOT / "docs" / "glossary.toml"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A term and its meaning in one line; `also` are other forms that chapters mark."""
+
+    english: str
+    chinese: str
+    meaning: str
+    also: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> set[str]:
+        return {same_term(name) for name in (self.english, *self.also)}
+
+
+@lru_cache
+def _read(path: Path) -> tuple[tuple[Entry, ...], frozenset[str]]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = [Entry(term["en"], term["zh"], term["means"], tuple(term.get("also", ()))) for term in data["term"]]
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise ChapterError(f"{path.name} cannot be read: {error}. A term has en, zh and means.") from error
+    return tuple(entries), frozenset(same_term(name) for name in data["no_term"])
+
+
+def entries(path: Path = FILE) -> Sequence[Entry]:
+    """All entries, as the file has them.
+
+    Raises:
+        ChapterError: the file is no TOML, or an entry lacks a part.
+    """
+    return _read(path)[0]
+
+
+def problems(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
+    """One sentence for each difference between the file and what the chapters mark."""
+    known, no_term = _read(path)
+    marked = {same_term(term.english): term for term in marked_terms(chapters)}
+    covered = set().union(*(entry.keys for entry in known))
+    new = [
+        f"{term.chapter} marks *{term.english}* ({term.chinese}): enter it in docs/{path.name}, or list it in no_term"
+        for key, term in marked.items()
+        if key not in covered | no_term
+    ]
+    gone = [f"no chapter marks {entry.english!r} any more: take it out" for entry in known if not _marked(entry, marked)]
+    gone += [f"no_term lists {name!r}, which no chapter marks" for name in sorted(no_term - set(marked))]
+    chinese = [
+        f"{entry.english!r} is {entry.chinese} here and {' or '.join(sorted(said))} in the chapters"
+        for entry in known
+        if (said := {term.chinese for term in _marked(entry, marked)}) and entry.chinese not in said
+    ]
+    return new + gone + chinese
+
+
+def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:
+    return [marked[key] for key in entry.keys if key in marked]
+
+
+def page(chapters: Sequence[Chapter]) -> str:
+    """The glossary as Markdown for Sphinx: the entries whose terms these chapters mark, with the first that does."""
+    marked = {same_term(term.english): term for term in marked_terms(chapters)}
+    lines = ["# Glossary 术语表", "", "The course's terms, each with the chapter that introduces it.", "", "```{glossary}"]
+    for entry in sorted(entries(), key=lambda entry: same_term(entry.english)):
+        if found := _marked(entry, marked):
+            first = min(term.chapter for term in found)
+            lines += [
+                f"{entry.english} {entry.chinese}",
+                f"  {entry.meaning} [Chapter {first[:2]}](lectures/{first}.ipynb)",
+                "",
+            ]
+    return "\n".join([*lines, "```", ""])
