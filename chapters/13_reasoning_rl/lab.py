@@ -980,7 +980,7 @@ for method, part in live.groupby("method", sort=False):
 # program, or the base model's own mixture of direct answers and chains. All are tested on the same 96 problems of three
 # and four steps, with 16 texts each.
 #
-# In the table: *SFT* (supervised fine-tuning, 监督微调) on chains or on the base model's mixture; *base*, untrained; *chain begun*, its first sign
+# In the table: *supervised fine-tuning* (SFT, 有监督微调) on chains or on the base model's mixture; *base*, untrained; *chain begun*, its first sign
 # given with the question. **Predict:** which methods are better than GRPO by pass@1? And which falls *below* the base model on problems of five
 # and six steps?
 

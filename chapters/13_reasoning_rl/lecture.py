@@ -571,7 +571,7 @@ pd.DataFrame(rows)
 # %% [markdown]
 # ### Test-time compute
 #
-# The right picture above is a *test-time compute curve* (测试时计算): what do more tokens buy at each use? A training spends its
+# The right picture above is a curve of *test-time compute* (测试时计算): what do more tokens buy at each use? A training spends its
 # tokens once, a vote at every question. @snell2024scaling find for large models that samples chosen by a trained verifier, and revisions,
 # can at equal FLOPs replace a model 14 times larger, on problems that the small model sometimes solves. DeepSeek-R1-Zero [@deepseekai2025r1] on AIME
 # 2024: one text 71.0 %, a vote of 64: 86.7 % (arXiv v1): the vote still adds to a trained model.
