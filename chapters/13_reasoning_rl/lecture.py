@@ -433,8 +433,8 @@ pd.DataFrame([against(*pair) for pair in PAIRS])
 #   as the base* is far below.
 # - *Which policy gradient* does not show here: baseline or none, standard deviation or none, length or constant, KL penalty or none: on the
 #   larger set of problems every interval contains 0. With a group of eight and one kind of problem there is little for these terms to do; at
-#   large scale they are reported to matter [@yu2025dapo; @liu2025understanding]. Clipping has nothing to do if each text is used once (fewer
-#   than 1 % of the tokens leave 0.8 … 1.2); so the pair with sixteen updates is the test.
+#   large scale they are reported to matter [@yu2025dapo; @liu2025understanding]. Clipping has nothing to do if each text is used once in four
+#   updates. With sixteen, 1 to 2 % of the tokens leave 0.8 … 1.2, and we cannot tell either.
 # - *Paid for a step*, right or wrong, nearly all texts have steps, and right answers hardly rise: the answer's reward teaches more than to begin.
 # - *A demonstration carries more information than a reward of 0 or 1*: the program's chains teach most.
 

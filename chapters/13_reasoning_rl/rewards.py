@@ -338,8 +338,14 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
 
 
 def parts_of(name: str, keys: tuple[str, ...]) -> pd.DataFrame:
-    """What all parts have of a table."""
-    found = [pd.read_csv(path) for path in sorted(PARTS.glob(f"*/{name}.csv"))]
+    """What all parts have of a table; a run that two parts hold, because the list of runs has changed, once."""
+    found: list[pd.DataFrame] = []
+    have: set[tuple[Any, ...]] = set()
+    for path in sorted(PARTS.glob(f"*/{name}.csv")):
+        part = pd.read_csv(path)
+        runs = list(part[list(keys)].itertuples(index=False, name=None))
+        found.append(part[[run not in have for run in runs]])
+        have |= set(runs)
     return pd.concat(found).sort_values(list(keys), kind="stable")
 
 
