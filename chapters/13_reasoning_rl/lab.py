@@ -1327,7 +1327,7 @@ def rise(seed):
 
 
 def probe():
-    return rise(2)  # because: another seed and other problems than in the visible test
+    return {"other problems": rise(2)}  # because: another seed and other problems than in the visible test
 
 
 def visible():
@@ -1335,6 +1335,7 @@ def visible():
 
 
 def check(got, want):
+    got = got["other problems"]
     assert got["rise"] >= 0.08 and got["spent"] and got["same"]
 
 
