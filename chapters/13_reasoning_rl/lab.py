@@ -1029,7 +1029,8 @@ for ax, names in zip(axes, groups, strict=True):
     for name, temperature, x, side in (("base", 0.1, 322, "right"), ("base, chain begun", 1.0, 5, "left")):
         level = raw[(raw["method"] == name) & (raw["rate"] == temperature)]["pass_1"].iloc[0]
         ax.axhline(level, color="grey", linestyle=":", marker="")
-        ax.text(x, level + 0.004, f"{name}, temperature {temperature:g}", ha=side, fontsize=10)
+        ax.text(x, level + 0.004, f"{name}, temperature {temperature:g}", ha=side, fontsize=10,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1})  # fmt: skip
     ax.set(title="pass@1 at equal tokens (points: seeds)", xlabel="sampled tokens (thousand)")
     ax.legend(fontsize=10)
 axes[0].set_ylabel("pass@1, three and four steps")
@@ -1095,7 +1096,8 @@ for ax, (what, unit) in zip(axes, (("chains", "share of texts with steps"), ("le
     ax.set(title=f"{what}, mean of the seeds", xlabel="sampled tokens (thousand)", ylabel=unit)
 begun = raw[(raw["method"] == "base, chain begun") & (raw["rate"] == 1)]["entropy"].iloc[0]
 axes[2].axhline(begun, color="grey", linestyle=":", marker="", label="base, chain begun")
-axes[2].legend(fontsize=9)
+axes[2].set_ylim(0.08, 0.6)
+axes[2].legend(fontsize=9, loc="upper right")
 plt.show()
 
 # %% [markdown]
@@ -1168,7 +1170,7 @@ for ax, names in zip(axes, groups, strict=True):
     ax.set(title="pass@k of 96 problems (points: seeds)", xlabel="k", xscale="log")
     ax.set_xticks(SIZES, [str(k) for k in SIZES])
     ax.minorticks_off()
-    ax.legend(loc="lower right", fontsize=10)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=10)
 axes[0].set_ylabel("pass@k")
 plt.show()
 

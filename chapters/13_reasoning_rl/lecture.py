@@ -59,17 +59,20 @@ if lab.budget(full=False, quick=True):
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(11, 4.2))
-BOXES = {"problem": (0, 1), "model": (2.2, 1), "group of texts": (4.6, 1), "verifier": (7, 1), "advantages": (7, -0.6), "update": (2.2, -0.6)}
+BOXES = {"problem": (0, 1), "model": (1.9, 1), "group of texts": (4.6, 1), "verifier": (7.3, 1), "advantages": (7.3, -0.6), "update": (1.9, -0.6)}
 NOTES = {"problem": "34+8*7?", "model": "policy π", "group of texts": "+8=42*7=94!94.  !61.  …", "verifier": "1, 0, 0, 1",
          "advantages": "better than the group?", "update": "∇ log π, weighted"}  # fmt: skip
 for name, (x, y) in BOXES.items():
     ax.text(x, y, f"{name}\n{NOTES[name]}", ha="center", va="center", fontsize=11,
             bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "black"})  # fmt: skip
-WAYS = [("problem", "model"), ("model", "group of texts"), ("group of texts", "verifier"), ("verifier", "advantages"),
-        ("advantages", "update"), ("update", "model")]  # fmt: skip
-for a, b in WAYS:
-    ax.annotate("", BOXES[b], BOXES[a], arrowprops={"arrowstyle": "-|>", "lw": 1.8, "shrinkA": 48, "shrinkB": 48, "color": plots.COLORS[2]})
-ax.set(title="Reinforcement learning with a verifiable reward: no solution is ever shown", xlim=(-1.2, 8.3), ylim=(-1.3, 1.7))
+HALF = {"problem": 0.6, "model": 0.5, "group of texts": 1.35, "verifier": 0.6, "advantages": 1.05, "update": 0.85}  # widths of boxes
+for a, b in (("problem", "model"), ("model", "group of texts"), ("group of texts", "verifier"), ("verifier", "advantages"),
+             ("advantages", "update"), ("update", "model")):  # fmt: skip
+    (x, y), (u, v) = BOXES[a], BOXES[b]
+    side, up = np.sign(u - x), 0.45 * np.sign(v - y)
+    ends = (u - side * HALF[b], v - up), (x + side * HALF[a], y + up)
+    ax.annotate("", *ends, arrowprops={"arrowstyle": "-|>", "lw": 1.8, "color": plots.COLORS[2]})
+ax.set(title="Reinforcement learning with a verifiable reward: no solution is ever shown", xlim=(-0.8, 8.5), ylim=(-1.2, 1.6))
 ax.axis("off")
 plt.show()
 
@@ -398,8 +401,8 @@ for ax, names in zip(axes, (("rejection sampling", "STaR", "REINFORCE, no baseli
         curve(ax, name, "pass_1", i)
     cold = raw[(raw["method"] == "base") & (raw["rate"] == 0.1)]["pass_1"].iloc[0]
     ax.axhline(cold, color="grey", linestyle=":", marker="", label="base, temperature 0.1")
-    ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="tokens (thousand)")
-    ax.legend(fontsize=9)
+    ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="tokens (thousand)", ylim=(0.1, 0.85))
+    ax.legend(fontsize=9, loc="upper left", ncols=2)
 axes[0].set_ylabel("share of right texts")
 plt.show()
 
@@ -450,7 +453,8 @@ for ax, (what, title, unit) in zip(axes, (("chains", "texts with steps", "share 
     ax.set(title=title, xlabel="tokens (thousand)", ylabel=unit)
 begun = raw[(raw["method"] == "base, chain begun") & (raw["rate"] == 1)]["entropy"].iloc[0]
 axes[2].axhline(begun, color="grey", linestyle=":", marker="", label="base, chain begun")
-axes[2].legend(fontsize=9)
+axes[2].set_ylim(0.08, 0.6)
+axes[2].legend(fontsize=9, loc="upper right")
 plt.show()
 
 # %% [markdown]
@@ -652,7 +656,7 @@ for ax, (reward, part) in zip(axes, hacks.groupby("reward", sort=False), strict=
     ax.set(title=f"trained for {reward} (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="reward, or share of texts")
 axes[0].legend(fontsize=10)
 plt.show()
-one = hacks[(hacks["reward"] == "pays_for_steps") & (hacks["seed"] == 0)]
+one = hacks[(hacks["reward"] == "pays_for_steps") & (hacks["seed"] == 1)]
 print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), sep="\n")
 
 # %% [markdown]
