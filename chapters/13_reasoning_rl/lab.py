@@ -1397,11 +1397,10 @@ def one_round(policy, tokenizer, optimizer, rng, problems, group, room_):
     return float(rewards.mean()), texts[0]
 
 
-def train_larger(name, rounds, problems, group, room_, **where):
-    """GRPO with LoRA on a model of the registry."""
+def train_larger(larger, tokenizer, rounds, problems, group, room_):
+    """GRPO with LoRA."""
     from peft import LoraConfig, get_peft_model
 
-    larger, tokenizer = load_model(name, **where)
     policy = get_peft_model(larger, LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"))
     optimizer = torch.optim.AdamW([x for x in policy.parameters() if x.requires_grad], lr=1e-4, weight_decay=0.0)
     rng = np.random.default_rng(0)
@@ -1415,7 +1414,8 @@ LARGER = "qwen3-0.6b"
 need = hardware.plan(LARGER, "bf16", batch=8, context=400, training="lora", lora_rank=16)
 print(f"{LARGER} with LoRA needs {need.total / hardware.GB:.1f} GB of a GPU's memory.")
 try:
-    train_larger(LARGER, rounds=lab.budget(full=40, quick=2), problems=8, group=8, room_=200, device="cuda")
+    larger, tokenizer = load_model(LARGER, device="cuda")
+    train_larger(larger, tokenizer, rounds=lab.budget(full=40, quick=2), problems=8, group=8, room_=200)
 except CourseError as error:  # no such GPU here, or no way to the hub
     print("Left out:", str(error).splitlines()[0])
 
