@@ -77,12 +77,13 @@
   }
 
   // A part of a view: a name, controls, a picture, and a sentence that says its numbers.
+  // `wide`: over all columns; "fold": only where there is no room for three.
   function panel(parent, name, { wide = false } = {}) {
     const controls = h("div", { class: "fs-controls" });
     const stage = h("div", { class: "fs-stage" });
     const status = h("p", { class: "fs-status", role: "status", "aria-live": "polite" });
     const title = h("p", { class: "fs-name" }, name);
-    const box = h("section", { class: wide ? "fs-panel fs-wide" : "fs-panel", "aria-label": name }, title, controls, stage, status);
+    const box = h("section", { class: `fs-panel${wide ? " fs-wide" : ""}${wide === "fold" ? " fs-fold" : ""}`, "aria-label": name }, title, controls, stage, status);
     parent.append(box);
     return { box, title, controls, stage, status };
   }
@@ -194,7 +195,7 @@
     if (each > 1) looks.controls.append(h("p", { class: "fs-hint" }, say("groups", { each })));
 
     const grows = panel(panels, say("stream"));
-    const follows = panel(panels, say("next"), { wide: true });
+    const follows = panel(panels, say("next"), { wide: "fold" });
     follows.controls.append(
       slider(say("temperature"), { min: 0.1, max: 2, step: 0.1, value: 1, show: (t) => t.toFixed(1), on: (t) => ((state.temperature = t), drawNext()) }),
       slider("top-k", { values: [0, 1, 2, 3, 5, 10, 20, 50, 100, 1000], value: 0, show: (k) => k || say("off"), on: (k) => ((state.topK = k), drawNext()) }),
@@ -510,7 +511,7 @@
       draw();
     }
     function change(to) {
-      state.weights[state.weight] = Number(to.toFixed(digits + 2));
+      state.weights[state.weight] = Number(to.toFixed(digits)); // what is shown is what is used
       value.set(state.weights[state.weight]);
       draw();
     }
@@ -730,11 +731,11 @@
   function lowRank(root, data, say) {
     for (const update of data.updates) for (const key of ["left", "right", "corner"]) update[key] = unpack(update[key]).map((v) => 2 * v - 1);
     const state = { update: data.updates[0], rank: data.start.rank };
-    const panels = h("div", { class: "fs-panels" });
+    const panels = h("div", { class: "fs-panels fs-two" });
     root.append(panels);
-    const values = panel(panels, "", { wide: true });
+    const values = panel(panels, "");
+    const memory = panel(panels, say("memory"));
     const shape = panel(panels, say("corner"), { wide: true });
-    const memory = panel(panels, say("memory"), { wide: true });
     const slot = h("div", { class: "fs-slot" });
     const offer = () => {
       state.rank = state.update.ranks.includes(state.rank) ? state.rank : state.update.ranks[state.update.ranks.length - 1];
@@ -798,7 +799,7 @@
       };
       const beside = (shape.stage.clientWidth || 560) > 560;
       const width = shape.stage.clientWidth || 560;
-      const wide = beside ? (width - 30) / 2 : width;
+      const wide = Math.min(480, beside ? (width - 30) / 2 : width);
       const high = (wide * rows) / columns;
       const p = picture(shape.stage, beside ? high + 22 : 2 * high + 56, say("cornerLabel", { rank: state.rank }));
       p.text(0, 12, say("exact"), { kind: "fs-dim", size: 12 });
