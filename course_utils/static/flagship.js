@@ -552,7 +552,7 @@
       const used = new Set(now.codes.slice(begin, end)).size;
       const status = say("weightStatus", values);
 
-      const p = picture(line.stage, 214, status);
+      const p = picture(line.stage, 222, status);
       const domain = dragged ? dragged.domain : reachOfLine();
       const x = (at) => (p.width / 2) * (1 + at / domain);
       const [top, bottom] = [80, 174];
@@ -570,7 +570,7 @@
         lastLabel = x(level);
         p.text(x(level), bottom + 20, code, { anchor: "middle", size: 12, kind: "fs-dim" });
       }
-      p.text(p.width, 206, say("levels", { used, levels: levels.length }), { anchor: "end", kind: "fs-dim", size: 12 });
+      p.text(p.width, 214, say("levels", { used, levels: levels.length }), { anchor: "end", kind: "fs-dim", size: 12 });
       const stacked = new Map();
       for (let i = 0; i < state.weights.length; i++) {
         const inside = i >= begin && i < end;
