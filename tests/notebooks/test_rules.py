@@ -54,7 +54,7 @@ def test_what_is_wanting(small: Chapter) -> None:
         (
             "print(double(21))",
             "interactives.bpe(sentence=[])",
-            "line 31: interactives.bpe() has no argument 'sentence'; did you mean 'sentences'?",
+            "line 32: interactives.bpe() has no argument 'sentence'; did you mean 'sentences'?",
         ),
         ("tests:double:1", "tests:double", "line 19: Bad tag 'tests:double': write tests:name:points."),
         ("def visible(", "def visibel(", "line 23: the hidden test of double has no function visible()"),
