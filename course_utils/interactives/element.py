@@ -34,7 +34,7 @@ class Interactive:
         script = static("flagship.js").replace("</script", "<\\/script")
         return (
             f'<div class="course-flagship" data-kind="{self.kind}" lang="en">'
-            f'<figure class="fs-still">{self.still}</figure>'
+            f'<figure class="fs-still">{self.still}<figcaption class="fs-hint">{labels["en"]["still"]}</figcaption></figure>'
             f'<script type="application/json" class="fs-data">{data}</script></div>'
             f'<style data-course="flagship.css">{static("flagship.css")}</style>'
             f'<script data-course="flagship.js">{script}</script>'
