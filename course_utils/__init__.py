@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"  # between releases ".dev0" after the next one's; a release is the tag "v" + version
 
-_MODULES = ("data", "errors", "hardware", "lab", "models", "plots", "scoring", "tables", "weights", "widgets")
+_MODULES = (
+    "data",
+    "errors",
+    "hardware",
+    "interactives",
+    "lab",
+    "models",
+    "plots",
+    "scoring",
+    "tables",
+    "weights",
+    "widgets",
+)
 _NAMES = {"load_model": "models", "generate": "models", "InsufficientHardwareError": "hardware"}
 
 __all__ = [*_MODULES, *_NAMES]

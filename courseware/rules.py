@@ -129,11 +129,13 @@ def _bad_calls(path: Path) -> Iterator[str]:
 def _keywords() -> dict[str, set[str]]:
     """`lab.start` → its arguments, for each function of the helper package that takes no others; read, not imported."""
     keywords = {}
-    for path in (ROOT / "course_utils").glob("*.py"):
+    folder = ROOT / "course_utils"
+    for path in (*folder.glob("*.py"), *folder.glob("interactives/*.py")):
+        module = path.stem if path.parent == folder else path.parent.name
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.args.kwarg:
                 known = {argument.arg for argument in [*node.args.args, *node.args.kwonlyargs]}
-                keywords[f"{path.stem}.{node.name}"] = known
+                keywords[f"{module}.{node.name}"] = known
                 if path.stem == "models":
                     keywords[node.name] = known  # load_model, generate
     return keywords

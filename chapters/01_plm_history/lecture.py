@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown
 
-from course_utils import data, lab, load_model, plots, scoring, tables, widgets
+from course_utils import data, interactives, lab, load_model, plots, scoring, tables, widgets
 
 lab.start("01_plm_history")
 
@@ -131,6 +131,17 @@ for token, moved in zip(tokenizer.convert_ids_to_tokens(one[0]), change > 1e-3, 
 # Only at the last one, because a decoder cannot look ahead. So what it has computed for a text stays valid when the text
 # gets longer. That is why generation can keep the keys and values of earlier tokens (键值缓存), and one reason why decoders
 # are cheap to serve.
+
+# %% [markdown]
+# ### What a model reads
+#
+# Neither letters nor words but *tokens* (词元). *Byte-pair encoding* (BPE, 字节对编码) learns them: it merges the most frequent pair
+# of neighbours, again and again. **Try:** after how many merges is " the" one token? How many tokens does a Chinese sentence take?
+
+# %%
+text = " ".join(data.movie_sentences()["text"][:400])
+to_cut = ["The llamas retokenized everything.", "大模型会写诗。", "12345 + 678 = 13023", "for i in range(10):\n    print(i)"]
+interactives.bpe(text, tokenizer, to_cut)
 
 # %% [markdown]
 # ## The decoder grew, and stayed the same

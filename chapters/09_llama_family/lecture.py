@@ -31,7 +31,7 @@ import transformers
 from IPython.display import display
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from course_utils import data, lab, load_model, plots, scoring, tables, widgets
+from course_utils import data, interactives, lab, load_model, plots, scoring, tables, widgets
 
 lab.start("09_llama_family")
 
@@ -448,6 +448,21 @@ for ax, (title, groups) in zip(axes, kinds.items(), strict=True):
 handles, labels = axes[0].get_legend_handles_labels()
 fig.legend(handles, labels, loc="outside lower center", ncols=2)
 plt.show()
+
+# %% [markdown]
+# ### Watch the cache grow
+#
+# The sentence about the llama once more, token by token. **Try:** how many bytes does each token add, in the course model and in a
+# model of 70 billion parameters? How many would it be if each query head had its own keys and values?
+
+# %%
+big = llamas.set_index("name").loc["Llama 2 70B"]
+seventy = transformers.LlamaConfig(
+    num_hidden_layers=int(big["layers"]), num_attention_heads=int(big["heads"]), num_key_value_heads=int(big["kv_heads"]),
+    hidden_size=int(big["dimension"]), max_position_embeddings=4096,
+)
+pieces = [tokenizer.decode([i]) for i in out[0, :24].tolist()]
+interactives.kv_cache({"course model": model.config, "Llama 2 70B": seventy}, pieces, prompt=ids.shape[1])
 
 # %% [markdown]
 # ### Does it hurt?
@@ -1114,6 +1129,15 @@ widgets.explorer(
 # %% [markdown]
 # One. Where the model is sure, top-p keeps a single token; where it is not, it keeps very many, as the figure's title shows.
 # Top-k keeps the same number in both cases.
+
+# %% [markdown]
+# ### One sentence through the whole model
+#
+# All parts at once: tokens, attention, residual stream, logits. **Try:** Anna gives, so the next token should be the other name. In
+# which layer and head does the last token read most from " Tom"? After which layer is " Tom" the likeliest next token?
+
+# %%
+interactives.transformer(model, tokenizer, "When Anna and Tom met, Anna gave the book to")
 
 # %% [markdown]
 # ## What to take home

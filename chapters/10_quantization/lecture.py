@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_utils import data, hardware, lab, load_model, plots, scoring, tables, weights, widgets
+from course_utils import data, hardware, interactives, lab, load_model, plots, scoring, tables, weights, widgets
 
 lab.start("10_quantization")
 
@@ -327,6 +327,15 @@ print(f"share of the weights on each NF4 level: {used.min():.1%} to {used.max():
 #
 # With a float32 scale for every 64 weights, NF4 costs 4.5 bits per weight; QLoRA quantizes the scales too (*double
 # quantization*, 双重量化) and saves 0.37 of that half bit [@dettmers2023qlora].
+
+# %% [markdown]
+# ### Drag a weight
+#
+# The first 64 weights of the row that we quantized by hand. **Try:** make one of them ten times larger. How many codes of the others
+# change with one scale for all, and how many with a scale for each 16? Does NF4 help?
+
+# %%
+interactives.quantization(W[0, :64])
 
 # %% [markdown]
 # ### Four-bit formats, side by side

@@ -29,7 +29,7 @@ import transformers
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from course_utils import data, errors, hardware, lab, load_model, plots, scoring, tables, weights, widgets
+from course_utils import data, errors, hardware, interactives, lab, load_model, plots, scoring, tables, weights, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
 
@@ -191,6 +191,14 @@ plt.show()
 # Compare the printed numbers: a few directions hold most of a true change, a random matrix needs most of its directions. A caution: this
 # task can hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
 # directions. Lab 11 runs the control: the same sentences with the loss of one middle token, and of every next token.
+
+# %% [markdown]
+# ### How much does a low rank keep?
+#
+# **Try:** which rank keeps nine tenths of the squares of each change, and which one does the random matrix need? How much memory is left?
+
+# %%
+interactives.lora({name: curves[name] for name in reversed(curves)})
 
 # %% [markdown]
 # ## The idea

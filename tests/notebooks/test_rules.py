@@ -51,6 +51,11 @@ def test_what_is_wanting(small: Chapter) -> None:
         ('["experiment"]', '["experiments"]', "line 31: there is no tag 'experiments'; did you mean 'experiment'?"),
         ("exercise:double", "exersise:double", "line 12: there is no tag 'exersise:double'; did you mean 'exercise'?"),
         ("exercises=", "exercise=", "line 7: lab.start() has no argument 'exercise'; did you mean 'exercises'?"),
+        (
+            "print(double(21))",
+            "interactives.bpe(sentence=[])",
+            "line 32: interactives.bpe() has no argument 'sentence'; did you mean 'sentences'?",
+        ),
         ("tests:double:1", "tests:double", "line 19: Bad tag 'tests:double': write tests:name:points."),
         ("def visible(", "def visibel(", "line 23: the hidden test of double has no function visible()"),
         ("def probe(", "def prob(", "line 23: the hidden test of double has no function probe()"),
