@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from .chapters import ROOT, Chapter, built, repository, tags
 from .files import anew
 from .mathml import font, mathml
-from .pages import title, without_widgets
+from .pages import title, without_assets, without_widgets
 from .references import FILE, Style, glossary, readers
 
 _INDEX = """\
@@ -111,7 +111,7 @@ def write_source(folder: Path, chapters: list[Chapter]) -> None:
             if path.exists():
                 target = folder / path.relative_to(ROOT)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                notebook = without_widgets(built(path))
+                notebook, _ = without_assets(without_widgets(built(path)))  # conf.py adds style and script to the pages
                 # the page has a button for Colab, and notes are for who speaks
                 notebook.cells = [c for c in notebook.cells if c.get("id") != "colab-link" and "notes" not in tags(c)]
                 for cell in notebook.cells:

@@ -1,5 +1,6 @@
 """Sphinx's settings for the course's web site. `course site` writes what Sphinx reads, then builds with these."""
 
+from course_utils.interactive import STATIC
 from courseware.build import release_tag
 from courseware.chapters import repository
 
@@ -28,7 +29,8 @@ html_theme_options = {
     "pygments_light_style": "default",
 }
 html_math_renderer = "mathml"
-html_static_path = ["../courseware/templates/site"]
-html_css_files = ["formulas.css"]
+html_static_path = ["../courseware/templates/site", str(STATIC)]
+html_css_files = ["formulas.css", *sorted(path.name for path in STATIC.glob("*.css"))]
+html_js_files = [(path.name, {"defer": "defer"}) for path in sorted(STATIC.glob("*.js"))]
 html_copy_source = True
 html_sourcelink_suffix = ""
