@@ -127,10 +127,10 @@ def frame(draw: Callable[..., None], values: Mapping[str, Any]) -> Frame:
             texts.append(f"<pre>{escape(output.data['text/plain'])}</pre>")
     if printed := captured.stdout.rstrip():
         texts.insert(0, f"<pre>{escape(printed)}</pre>")
-    return Frame(_joined([_opened(picture) for picture in pictures]), "".join(texts), " ".join(alts))
+    return Frame(_joined([opened(picture) for picture in pictures]), "".join(texts), " ".join(alts))
 
 
-def _opened(png: bytes) -> Image.Image:
+def opened(png: bytes) -> Image.Image:
     """A picture on white paper."""
     picture = Image.open(io.BytesIO(png)).convert("RGBA")
     paper = Image.new("RGBA", picture.size, "white")
@@ -219,7 +219,7 @@ def _field(control: Control, shown: Sequence[str], place: int) -> str:
     options = "".join(
         f'<option value="{i}"{" selected" if i == place else ""}>{escape(text)}</option>' for i, text in enumerate(shown)
     )
-    return f"<label>{label} <select>{options}</select></label>\n"
+    return f'<label>{label} <select aria-label="{label}">{options}</select></label>\n'
 
 
 class _Once(Generic[T]):

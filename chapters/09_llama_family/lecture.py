@@ -415,7 +415,7 @@ widgets.explorer(
     cache_memory, model=list(llamas["name"]), tokens=[4096, 2048, 1024, 512], texts=(1, 64, 1),
     kv_heads=["as published", "one for each query head", "one"],
     start={"model": "Llama 2 70B", "texts": 16, "kv_heads": "one for each query head"},
-    grid={"model": ["Llama 2 7B", "Llama 2 70B"], "tokens": [4096, 1024], "texts": [1, 4, 16, 64]},
+    grid={"model": ["Llama 2 7B", "Llama 2 70B"], "tokens": [4096, 1024], "texts": [1, 16, 64]},
 )
 
 # %% [markdown]
@@ -1092,7 +1092,7 @@ def draw_next(beginning, temperature, top_k, top_p):
 widgets.explorer(
     draw_next, beginning=BEGINNINGS, temperature=(0.2, 2.0, 0.1), top_k=[0, 1, 5, 20, 100], top_p=(0.1, 1.0, 0.05),
     start={"beginning": "The old sailor looked at the", "temperature": 1.0, "top_p": 0.9},
-    grid={"beginning": BEGINNINGS[:2], "temperature": [0.5, 1.0, 1.5], "top_k": [0, 1, 5], "top_p": [0.5, 0.9, 1.0]},
+    grid={"beginning": BEGINNINGS[:2], "temperature": [0.5, 1.0, 2.0], "top_k": [0, 5], "top_p": [0.5, 0.9, 1.0]},
 )
 
 # %% [markdown]

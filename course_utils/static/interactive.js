@@ -11,7 +11,8 @@
   function keepKeys(block) {
     block.addEventListener("keydown", (event) => {
       if (event.key === "Escape") event.target.blur();
-      else if (event.target.matches("input, select") || ["Enter", " "].includes(event.key)) event.stopPropagation();
+      else if (!event.target.matches("input, select") && !["Enter", " "].includes(event.key)) return;
+      event.stopPropagation();
     });
   }
 

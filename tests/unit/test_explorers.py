@@ -20,7 +20,7 @@ from courseware import explorers
 
 
 def draw(bits: int, scheme: str = "absmax") -> None:
-    fig, ax = plt.subplots(figsize=(6, 3))
+    _, ax = plt.subplots(figsize=(6, 3))
     ax.plot([0, bits], [0, 1], color=plots.COLORS[1])
     ax.set(title=f"{bits} bits, {scheme}", xlabel="x (nats)", ylabel="y")
     print(f"{bits} < 9")
