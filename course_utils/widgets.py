@@ -1,7 +1,7 @@
 """What moves and asks in a notebook: an explorer (controls over a figure), a prediction, a quiz.
 
 Works with ipywidgets 7.7 (Colab) and 8. Predictions and quizzes need no kernel: they are pages with a small script
-(`interactive`), the same in Jupyter, in Colab, on the site and on slides.
+(static/interactive.js), the same in Jupyter, in Colab, on the site and on slides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 from IPython.display import display
 
-from . import interactive
+from . import questions as page
+from .assets import plain
 from .controls import Control, controls
 
 Draw = Callable[..., None]
@@ -70,7 +71,7 @@ def nothing_yet(error: NotImplementedError) -> str:
 class Guess:
     """A prediction that has been asked for; `reveal` says what came out."""
 
-    def __init__(self, question: interactive.Question) -> None:
+    def __init__(self, question: page.Question) -> None:
         self._question = question
 
     def reveal(self, answer: object, why: str = "") -> None:
@@ -110,7 +111,7 @@ def predict(
     Raises:
         ValueError: the answer is none of the options, or no number.
     """
-    asked = interactive.Question.asked(question, options, unit, tolerance)
+    asked = page.Question.asked(question, options, unit, tolerance)
     if answer is not None:
         asked = asked.with_answer(answer, why)
     _show(asked.html())
@@ -133,8 +134,8 @@ def quiz(questions: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         ValueError: an answer is none of its options, or a question has an entry of another name.
     """
-    _show(interactive.quiz([interactive.Question.of(entry) for entry in questions]))
+    _show(page.quiz([page.Question.of(entry) for entry in questions]))
 
 
 def _show(html: str) -> None:
-    display({"text/html": html, "text/plain": interactive.plain(html)}, raw=True)
+    display({"text/html": html, "text/plain": plain(html)}, raw=True)

@@ -22,7 +22,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
-from course_utils import __version__, interactive
+from course_utils import __version__
+from course_utils.assets import refreshed
 
 from .cell_names import names_of
 from .chapters import (
@@ -347,7 +348,7 @@ def stale(path: Path, made: NotebookNode, executed: bool) -> str | None:
     code = [cell for cell in committed.cells if cell.cell_type == "code" and cell.source.strip()]
     if executed and not all(cell.execution_count for cell in code):
         return "was not executed to the end"
-    if any(interactive.refreshed(html) != html for html in map(_html, _outputs(committed))):
+    if any(refreshed(html) != html for html in map(_html, _outputs(committed))):
         return "holds an older script of its explorers and questions"
     if not executed and any(cell.outputs for cell in code):
         return "holds outputs, and a student's lab has none"
@@ -419,7 +420,7 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
             cell.outputs, cell.execution_count = outputs[cell.id], 1
     for output in _outputs(notebook):
         if html := _html(output):
-            output.data["text/html"] = interactive.refreshed(html)
+            output.data["text/html"] = refreshed(html)
     _count(notebook)
     if "widgets" in committed.metadata:
         notebook.metadata.widgets = committed.metadata.widgets

@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -21,8 +22,10 @@ from IPython.display import display
 from IPython.utils.capture import capture_output
 from PIL import Image
 
-from course_utils import interactive, widgets
+from course_utils import widgets
+from course_utils.assets import assets, plain
 from course_utils.controls import Control
+from course_utils.words import WORDS
 
 from .alt_text import describe
 
@@ -51,7 +54,7 @@ def install() -> None:
 
 def _present(draw: widgets.Draw, controls: list[Control], grid: widgets.Grid) -> None:
     made = html(draw, controls, grid)
-    display({"text/html": made, "text/plain": interactive.plain(made)}, raw=True)
+    display({"text/html": made, "text/plain": plain(made)}, raw=True)
 
 
 def samples(controls: Sequence[Control], grid: Mapping[str, Sequence[Any]]) -> list[list[Any]]:
@@ -122,12 +125,18 @@ def frame(draw: Callable[..., None], values: Mapping[str, Any]) -> Frame:
             pictures.append(base64.b64decode(picture) if isinstance(picture, str) else picture)
             alts.append((output.metadata or {}).get("image/png", {}).get("alt", ""))
         elif "text/html" in output.data:
-            texts.append(output.data["text/html"])
+            texts.append(_bare(output.data["text/html"]))
         elif "text/plain" in output.data:
             texts.append(f"<pre>{escape(output.data['text/plain'])}</pre>")
     if printed := captured.stdout.rstrip():
         texts.insert(0, f"<pre>{escape(printed)}</pre>")
     return Frame(_joined([opened(picture) for picture in pictures]), "".join(texts), " ".join(alts))
+
+
+def _bare(html: str) -> str:
+    """A table without its own looks: they are stored with every frame, and a strict policy forbids them."""
+    html = re.sub(r"<style.*?</style>", "", html, flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", lambda tag: re.sub(r' (?:id|class|style|border)="[^"]*"', "", tag[0]), html).strip()
 
 
 def opened(png: bytes) -> Image.Image:
@@ -199,10 +208,10 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         '<div class="course-explorer" data-lm-suppress-shortcuts="true">\n'
-        f'<div class="course-controls" role="group" aria-label="{interactive.WORDS["controls"]}" hidden>\n{fields}</div>\n'
+        f'<div class="course-controls" role="group" aria-label="{WORDS["controls"]}" hidden>\n{fields}</div>\n'
         f'<p class="course-status" role="status">{escape(now)}</p>\n<div class="course-picture">{picture}</div>\n'
-        f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{interactive.WORDS["static"]}</p>\n'
-        f'<script type="application/json" class="course-data">{text}</script>\n</div>\n{interactive.assets()}'
+        f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{WORDS["static"]}</p>\n'
+        f'<script type="application/json" class="course-data">{text}</script>\n</div>\n{assets()}'
     )
 
 

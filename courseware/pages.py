@@ -12,7 +12,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from course_utils.interactive import lifted
+from course_utils.assets import lifted
 
 from .build import colab_url
 from .chapters import ROOT, Chapter, all_chapters, cells_of, exercises, read, role

@@ -8,7 +8,7 @@ from pathlib import Path
 from nbconvert.exporters import SlidesExporter
 from traitlets.config import Config
 
-from course_utils import interactive
+from course_utils.assets import assets
 
 from .chapters import Chapter, built
 from .files import output, whole
@@ -42,7 +42,7 @@ def html(chapter: Chapter) -> str:
         config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
     )
     notebook, names = without_assets(without_widgets(notebook))
-    parts["interactive"] = interactive.assets(*names) if names else ""
+    parts["interactive"] = assets(*names) if names else ""
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in prose:
         cell.source = in_markdown(cell.source)

@@ -1,6 +1,6 @@
 """Sphinx's settings for the course's web site. `course site` writes what Sphinx reads, then builds with these."""
 
-from course_utils.interactive import STATIC
+from course_utils.assets import STATIC
 from courseware.build import release_tag
 from courseware.chapters import repository
 

@@ -1,5 +1,5 @@
 // Explorers, predictions and quizzes without a kernel. Plain JavaScript; finds its blocks and wires each once, however often it
-// is included. What a reader sees is written in the blocks (course_utils/interactive.py); this file holds no words.
+// is included. What a reader sees is written in the blocks (course_utils/words.py); this file holds no words.
 (() => {
   "use strict";
   const all = (within, selector) => [...within.querySelectorAll(selector)];

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Page, expect
 
-from course_utils import interactive, plots
+from course_utils import plots
+from course_utils.assets import STATIC, lifted
 from course_utils.controls import controls
+from course_utils.questions import Question, quiz
 from courseware import explorers
 
 POLICY = "default-src 'none'; img-src data:; script-src 'self' file:; style-src 'self' file:"
 WIDTHS = (390, 768, 1360)
-Question = interactive.Question
 
 
 def draw(bits: int, scheme: str, grid: bool) -> None:
@@ -42,7 +43,7 @@ def parts() -> dict[str, str]:
         "number": Question.asked("How many GB?", None, "GB").with_answer(3.6, "Half a byte each, and scales.").html(),
         "asked": measured.html(),
         "revealed": measured.with_answer("int4", "Look at the table.").revealed(),
-        "quiz": interactive.quiz([Question.of(rank), Question.of({"question": "Codes?", "answer": 16})]),
+        "quiz": quiz([Question.of(rank), Question.of({"question": "Codes?", "answer": 16})]),
     }
 
 
@@ -51,8 +52,8 @@ def address(parts: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
     """A page as the site has it: the script is a file, and the policy forbids any other."""
     folder = tmp_path_factory.mktemp("page")
     for name in ("interactive.js", "interactive.css"):
-        (folder / name).write_bytes((interactive.STATIC / name).read_bytes())
-    body = "\n".join(f'<section id="{name}">{interactive.lifted(part)[0]}</section>' for name, part in parts.items())
+        (folder / name).write_bytes((STATIC / name).read_bytes())
+    body = "\n".join(f'<section id="{name}">{lifted(part)[0]}</section>' for name, part in parts.items())
     head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}"><title>t</title>'
     head += '<meta name="viewport" content="width=device-width"><link rel="stylesheet" href="interactive.css">'
     text = (

@@ -13,8 +13,8 @@ import pytest
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Page, expect
 
-from course_utils import interactive
 from course_utils.controls import controls
+from course_utils.questions import Question
 from courseware import explorers, mathml, references, slides
 from courseware.chapters import Chapter, all_chapters
 
@@ -98,7 +98,7 @@ def test_font_holds_every_sign_of_the_formulas(chapter: Chapter) -> None:
 @pytest.fixture
 def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The slides of a lecture with a prediction and an explorer, and their address."""
-    question = interactive.Question.asked("How many bits?", ["4", "8"]).with_answer("4", "Sixteen levels.")
+    question = Question.asked("How many bits?", ["4", "8"]).with_answer("4", "Sixteen levels.")
     cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_markdown_cell("## One")]
     for html in (question.html(), explorers.html(print_bits, controls({"bits": (1, 9, 1)}, {}), {})):
         output = nbformat.v4.new_output("display_data", data={"text/html": html})

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from small_chapter import LECTURE
 
-from course_utils import interactive
+from course_utils.assets import assets
 from courseware import build, explorers, kernels
 from courseware.chapters import Chapter, ChapterError
 
@@ -136,7 +136,7 @@ class TestExplorers:
         assert build.all_stale([moving]) == ["lectures/01_small.ipynb holds an older script of its explorers and questions"]
         assert build.build(moving) == [moving.lecture]
         assert moving.lecture.read_text(encoding="utf-8") == made
-        assert interactive.assets() in nbformat.read(moving.lecture, as_version=4).cells[-2].outputs[0].data["text/html"]
+        assert assets() in nbformat.read(moving.lecture, as_version=4).cells[-2].outputs[0].data["text/html"]
 
 
 class TestOutputsAreKept:

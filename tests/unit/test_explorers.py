@@ -119,3 +119,10 @@ def test_an_unsolved_exercise() -> None:
 
     frame = explorers.frame(unsolved, {"bits": 2})
     assert frame.picture is None and "Nothing to show yet: exercise absmax" in frame.text and plt.get_fignums() == []
+
+
+def test_a_table_is_stored_without_its_looks() -> None:
+    table = (
+        '<style type="text/css">\n#T_1 td {}\n</style>\n<table id="T_1" border="1"><td style="x" colspan="2">class="b"</td>'
+    )
+    assert explorers._bare(table) == '<table><td colspan="2">class="b"</td>'

@@ -11,8 +11,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from course_utils import interactive, widgets
+from course_utils import widgets
+from course_utils.assets import STATIC, assets, lifted, refreshed
 from course_utils.controls import controls
+from course_utils.questions import number
+from course_utils.words import WORDS
 
 
 @pytest.fixture
@@ -171,19 +174,19 @@ class TestQuiz:
     ],
 )
 def test_numbers_have_three_digits_that_matter(value: float, text: str) -> None:
-    assert interactive.number(value) == text
+    assert number(value) == text
 
 
 def test_styles_and_scripts_are_lifted_and_refreshed() -> None:
     own = '<p>a</p>\n<script type="application/json">{"a": 1}</script>\n'
     old = own + '<style data-course="interactive.css">old</style>\n<script data-course="interactive.js">old</script>\n'
-    assert interactive.lifted(old) == (own, ["interactive.css", "interactive.js"])
-    assert interactive.refreshed(old) == own + interactive.assets()
-    assert interactive.lifted(own + interactive.assets()) == (own, ["interactive.css", "interactive.js"])
+    assert lifted(old) == (own, ["interactive.css", "interactive.js"])
+    assert refreshed(old) == own + assets()
+    assert lifted(own + assets()) == (own, ["interactive.css", "interactive.js"])
 
 
 def test_the_script_holds_no_words_and_fits_into_a_page() -> None:
     """What a reader sees is in one table; an end tag in the file would end it where it is included."""
-    text = (interactive.STATIC / "interactive.js").read_text(encoding="utf-8")
-    assert "</" not in text and "http" not in text and len(interactive.assets()) < 12_000
-    assert json.loads(json.dumps(interactive.WORDS)) == interactive.WORDS
+    text = (STATIC / "interactive.js").read_text(encoding="utf-8")
+    assert "</" not in text and "http" not in text and len(assets()) < 12_000
+    assert json.loads(json.dumps(WORDS)) == WORDS

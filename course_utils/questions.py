@@ -1,7 +1,6 @@
-"""Pages that answer without a kernel: the script and style that they share, and the HTML of questions.
+"""Questions that a page asks and answers without a kernel or server: predictions, and the questions of a quiz.
 
-Each output carries the script, so that a saved notebook works by itself; it may be there any number of times. The site and
-the slides take it out of the outputs and have it once (`lifted`). The script holds no word that a reader sees: `WORDS` does.
+The script (static/interactive.js) holds no word that a reader sees: the blocks carry them.
 """
 
 from __future__ import annotations
@@ -10,54 +9,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from hashlib import sha1
-from html import escape, unescape
+from html import escape
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
-STATIC = Path(__file__).with_name("static")
-WORDS = {
-    "predict": "Predict",
-    "commit": "Commit",
-    "check": "Check",
-    "answer": "Answer",
-    "measured": "What came out",
-    "right": "Right.",
-    "wrong": "Not this time.",
-    "said": "You said {said}.",
-    "noted": "Noted: {said}. The answer comes after the experiment.",
-    "choose": "Choose an answer first.",
-    "number": "Write a number first.",
-    "within": "within {share} counts as right",
-    "score": "{right} of {all} right.",
-    "your answer": "your answer",
-    "controls": "Controls of the picture",
-    "static": "Scripts are off here, so this stays as it is. To move it, open the page with scripts, or run the notebook.",
-}
-_ASSET = re.compile(r'<(script|style) data-course="([\w.-]+)">.*?</\1>\n?', re.DOTALL)
-
-
-@lru_cache
-def _asset(name: str) -> str:
-    element = {".js": "script", ".css": "style"}[Path(name).suffix]
-    return f'<{element} data-course="{name}">\n{(STATIC / name).read_text(encoding="utf-8")}</{element}>\n'
-
-
-def assets(*names: str) -> str:
-    """Style and script, to stand at the end of an output."""
-    return "".join(_asset(name) for name in names or ("interactive.css", "interactive.js"))
-
-
-def lifted(html: str) -> tuple[str, list[str]]:
-    """An output without the styles and scripts in it, and their names: for a page that has them once."""
-    return _ASSET.sub("", html), [found[2] for found in _ASSET.finditer(html)]
-
-
-def refreshed(html: str) -> str:
-    """An output with today's styles and scripts in place of those it was made with."""
-    return _ASSET.sub(lambda found: _asset(found[2]) if (STATIC / found[2]).exists() else found[0], html)
+from .assets import assets
+from .words import WORDS
 
 
 def inline(text: str) -> str:
@@ -71,13 +29,6 @@ def inline(text: str) -> str:
         part = re.sub(r"\*\*(\S(?:.*?\S)?)\*\*", r"<strong>\1</strong>", part)
         parts[i] = re.sub(r"(?<![\w*])\*(\S(?:.*?\S)?)\*(?![\w*])", r"<em>\1</em>", part)
     return "".join(parts)
-
-
-def plain(html: str) -> str:
-    """What a reader of text alone gets of an output: its words, without data, styles and scripts."""
-    html = re.sub(r"<(script|style)\b.*?</\1>|<button\b.*?</button>|<details\b.*?</details>", "", html, flags=re.DOTALL)
-    lines = (re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", "", line))).strip() for line in html.splitlines())
-    return "\n".join(line for line in lines if line)
 
 
 def number(value: float) -> str:
