@@ -33,6 +33,7 @@ SAMPLES = 9  # of a slider
 PICTURES = 60  # of an explorer
 LECTURE_BYTES = 1_500_000  # of all explorers of a notebook
 _COLORS = 16  # of a picture, which are four bits per pixel: ink, line colours, paper and the greys between
+_LOOKED_AT = 6  # pictures, for their colours
 _WIDEST = 1000  # pixels: a page is not wider, and text of 13 points stays legible
 
 T = TypeVar("T")
@@ -164,12 +165,20 @@ def _around(pictures: Sequence[Image.Image], height: int | None = None) -> tuple
     return max(picture.width for picture in pictures), height or max(picture.height for picture in pictures)
 
 
-def packed(picture: Image.Image, size: tuple[int, int]) -> bytes:
-    """A small PNG: few colours, on paper of the size of all pictures of an explorer, so that the page does not jump."""
+def colors_of(pictures: Sequence[Image.Image]) -> Image.Image:
+    """A picture whose palette serves all of them: a line has the same colour in each."""
+    some = list(pictures)[:: max(1, len(pictures) // _LOOKED_AT)]
+    joined = _joined(some)
+    assert joined is not None
+    return joined.quantize(_COLORS, Image.Quantize.MEDIANCUT, kmeans=1, dither=Image.Dither.NONE)
+
+
+def packed(picture: Image.Image, size: tuple[int, int], colors: Image.Image) -> bytes:
+    """A small PNG of few colours, on paper of the size of all pictures of an explorer, so that the page does not jump."""
     paper = Image.new("RGB", size, "white")
     paper.paste(picture, (0, 0))
     data = io.BytesIO()
-    paper.quantize(_COLORS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(data, "PNG", optimize=True)
+    paper.quantize(palette=colors, dither=Image.Dither.NONE).save(data, "PNG", optimize=True, bits=4)
     return data.getvalue()
 
 
@@ -181,9 +190,10 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
     frames = [frame(draw, dict(zip(names, values, strict=True))) for values in combinations]
     drawn = [made.picture for made in frames if made.picture]
     size = _around(drawn) if drawn else (0, 0)
+    colors = colors_of(drawn or [Image.new("RGB", (1, 1))])
     pictures, texts, alts = _Once[bytes](), _Once[str](), _Once[str]()
     rows = [
-        [pictures.place(packed(made.picture, size)) if made.picture else -1, texts.place(made.text), alts.place(made.alt)]
+        [pictures.place(packed(made.picture, size, colors)) if made.picture else -1, texts.place(made.text), alts.place(made.alt)]
         for made in frames
     ]
     at = combinations.index(tuple(control.start for control in controls))

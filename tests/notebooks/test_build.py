@@ -124,8 +124,8 @@ class TestExplorers:
         data = json.loads(re.search(r'class="course-data">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
         picture, _, alt = data["frames"][data["controls"][0]["values"].index("21")]
         stored = base64.b64decode(data["pictures"][picture])
-        shown = explorers.opened(base64.b64decode(live))
-        assert stored == explorers.packed(shown, Image.open(io.BytesIO(stored)).size)
+        shown, like = explorers.opened(base64.b64decode(live)), Image.open(io.BytesIO(stored))
+        assert stored == explorers.packed(shown, like.size, like)
         assert data["alts"][alt] == notebook.cells[-1].outputs[0].metadata["image/png"]["alt"]
 
     def test_of_a_changed_script_nothing_runs(self, moving: Chapter) -> None:

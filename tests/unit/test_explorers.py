@@ -81,7 +81,8 @@ class TestPage:
         ):
             frame = explorers.frame(draw, {"bits": bits, "scheme": scheme})
             stored = base64.b64decode(made["pictures"][picture] or first[1])
-            assert frame.picture and stored == explorers.packed(frame.picture, Image.open(io.BytesIO(stored)).size)
+            like = Image.open(io.BytesIO(stored))
+            assert frame.picture and stored == explorers.packed(frame.picture, like.size, like)
             assert made["texts"][text] == f"<pre>{bits} &lt; 9</pre>" == frame.text
             assert made["alts"][alt] == f"{bits} bits, {scheme}: lines and points, y over x (nats)." == frame.alt
 
