@@ -107,10 +107,10 @@ class Question:
         return f"{self._block('predict', 'commit')}{assets()}"
 
     def revealed(self) -> str:
-        """The answer alone, which looks for what was said to the question on the same page; with style and script."""
+        """The answer alone, which looks for what was said to the question on the same page, and uses that one's script."""
         return (
             f'<div class="course-reveal course-box" data-of="{self.name}" {self._key()} {_ATTRIBUTES}>\n'
-            f'<p class="course-verdict" role="status"></p>\n{self._details("measured")}</div>\n{assets()}'
+            f'<p class="course-verdict" role="status"></p>\n{self._details("measured")}</div>\n{assets("wire.js")}'
         )
 
     def _block(self, kind: str, button: str) -> str:

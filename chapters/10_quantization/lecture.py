@@ -452,7 +452,8 @@ for name, approximation in (("NF4, blocks of 64", nf4(V)), ("16 levels from mini
 
 # %% [markdown]
 # This is why the quality tables of this lecture are of MiniLM.
-#
+
+# %% [markdown]
 # ## Look at the data: which weights matter?
 #
 # Rounding to nearest looks at the weights only. But an error in a weight counts as much as its *input* is large. *Calibration*
@@ -966,7 +967,7 @@ def draw(layer, scheme, bits, block):
 
 widgets.explorer(
     draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 (always 4 bits)"], bits=(2, 8, 1), block=[64, 16, 32, 128, 192],
-    start={"bits": 4}, grid={"layer": [*list(layers)[:1], list(layers)[-1]], "bits": [2, 3, 4, 8], "block": [16, 64]},
+    start={"bits": 4}, grid={"layer": [*list(layers)[:1], list(layers)[-1]], "bits": [2, 4, 8], "block": [16, 64]},
 )
 
 # %% [markdown]

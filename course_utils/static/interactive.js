@@ -131,6 +131,7 @@
     });
   }
 
+  document.addEventListener("course:wire", wire);  // by a block that comes later (wire.js)
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", wire);
   else wire();
 })();
