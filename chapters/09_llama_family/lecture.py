@@ -1092,7 +1092,7 @@ def draw_next(beginning, temperature, top_k, top_p):
 widgets.explorer(
     draw_next, beginning=BEGINNINGS, temperature=(0.2, 2.0, 0.1), top_k=[0, 1, 5, 20, 100], top_p=(0.1, 1.0, 0.05),
     start={"beginning": "The old sailor looked at the", "temperature": 1.0, "top_p": 0.9},
-    grid={"beginning": BEGINNINGS[:2], "temperature": [0.5, 1.0, 2.0], "top_k": [0, 5], "top_p": [0.5, 0.9, 1.0]},
+    grid={"beginning": BEGINNINGS[:2], "temperature": [0.5, 1.0, 2.0], "top_k": [0, 5], "top_p": [0.9, 1.0]},
 )
 
 # %% [markdown]
