@@ -192,10 +192,10 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
     size = _around(drawn) if drawn else (0, 0)
     colors = colors_of(drawn or [Image.new("RGB", (1, 1))])
     pictures, texts, alts = _Once[bytes](), _Once[str](), _Once[str]()
-    rows = [
-        [pictures.place(packed(made.picture, size, colors)) if made.picture else -1, texts.place(made.text), alts.place(made.alt)]
-        for made in frames
-    ]
+    rows = []
+    for made in frames:
+        picture = pictures.place(packed(made.picture, size, colors)) if made.picture else -1
+        rows.append([picture, texts.place(made.text), alts.place(made.alt)])
     at = combinations.index(tuple(control.start for control in controls))
     coded = [base64.b64encode(picture).decode() for picture in pictures.values]
     start = coded[rows[at][0]] if drawn else ""
@@ -210,7 +210,7 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
     places = [values.index(control.start) for control, values in zip(controls, chosen, strict=True)]
     fields = "".join(map(_field, controls, shown, places))
     now = ", ".join(f"{c.label}: {values[i]}" for c, values, i in zip(controls, shown, places, strict=True))
-    picture = (
+    image = (
         f'<img src="data:image/png;base64,{start}" alt="{escape(frames[at].alt)}" width="{size[0]}" height="{size[1]}">'
         if drawn
         else ""
@@ -219,7 +219,7 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
     return (
         '<div class="course-explorer" data-lm-suppress-shortcuts="true">\n'
         f'<div class="course-controls" role="group" aria-label="{WORDS["controls"]}" hidden>\n{fields}</div>\n'
-        f'<p class="course-status" role="status">{escape(now)}</p>\n<div class="course-picture">{picture}</div>\n'
+        f'<p class="course-status" role="status">{escape(now)}</p>\n<div class="course-picture">{image}</div>\n'
         f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{WORDS["static"]}</p>\n'
         f'<script type="application/json" class="course-data">{text}</script>\n</div>\n{assets()}'
     )
