@@ -198,28 +198,28 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
         rows.append([picture, texts.place(made.text), alts.place(made.alt)])
     at = combinations.index(tuple(control.start for control in controls))
     coded = [base64.b64encode(picture).decode() for picture in pictures.values]
-    start = coded[rows[at][0]] if drawn else ""
+    first = max(rows[at][0], 0)  # in the page; hidden where the first values draw none, and others do
     shown = [[control.shown(value) for value in values] for control, values in zip(controls, chosen, strict=True)]
     data = {
         "controls": [{"label": c.label, "values": values} for c, values in zip(controls, shown, strict=True)],
         "frames": rows,
-        "pictures": ["" if i == rows[at][0] else picture for i, picture in enumerate(coded)],  # "": the one in the page
+        "pictures": ["" if i == first else picture for i, picture in enumerate(coded)],  # "": the one in the page
         "texts": texts.values,
         "alts": alts.values,
     }
     places = [values.index(control.start) for control, values in zip(controls, chosen, strict=True)]
     fields = "".join(map(_field, controls, shown, places))
     now = ", ".join(f"{c.label}: {values[i]}" for c, values, i in zip(controls, shown, places, strict=True))
-    image = (
-        f'<img src="data:image/png;base64,{start}" alt="{escape(frames[at].alt)}" width="{size[0]}" height="{size[1]}">'
-        if drawn
-        else ""
-    )
+    image = ""
+    if drawn:
+        image = f'<img src="data:image/png;base64,{coded[first]}" alt="{escape(frames[at].alt)}"'
+        image += f' width="{size[0]}" height="{size[1]}">'
+    unseen = "" if rows[at][0] >= 0 else " hidden"
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         '<div class="course-explorer" data-lm-suppress-shortcuts="true">\n'
         f'<div class="course-controls" role="group" aria-label="{WORDS["controls"]}" hidden>\n{fields}</div>\n'
-        f'<p class="course-status" role="status">{escape(now)}</p>\n<div class="course-picture">{image}</div>\n'
+        f'<p class="course-status" role="status">{escape(now)}</p>\n<div class="course-picture"{unseen}>{image}</div>\n'
         f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{WORDS["static"]}</p>\n'
         f'<script type="application/json" class="course-data">{text}</script>\n</div>\n{assets()}'
     )
