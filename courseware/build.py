@@ -12,7 +12,7 @@ import copy
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
 from course_utils import __version__
+from course_utils.assets import refreshed
 
 from .cell_names import names_of
 from .chapters import (
@@ -52,6 +53,14 @@ import sys
 
 if "google.colab" in sys.modules:
     %pip install --quiet "course_utils @ git+{source}"
+"""
+
+# Pictures get a text, and explorers a form that needs no kernel.
+_INSTALL = """\
+from courseware import alt_text, explorers
+
+alt_text.install()
+explorers.install()
 """
 
 _HIDDEN_CELL = """\
@@ -175,6 +184,7 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> Not
     for cell in notebook.cells:
         if "hide-input" in tags(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata["cellView"] = "form"  # the same, in Colab
     setup = new_code_cell(_COLAB_CELL.format(source=pip_source()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}
@@ -239,7 +249,7 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
         ChapterError: a cell failed that is not tagged `raises-exception`, or hangs, or the kernel died.
     """
     notebook = copy.deepcopy(notebook)
-    notebook.cells.insert(0, new_code_cell("from courseware import alt_text\n\nalt_text.install()"))  # pictures get a text
+    notebook.cells.insert(0, new_code_cell(_INSTALL))
     environment = {**os.environ, "COURSE_BUDGET": budget}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client = Client(
@@ -338,9 +348,21 @@ def stale(path: Path, made: NotebookNode, executed: bool) -> str | None:
     code = [cell for cell in committed.cells if cell.cell_type == "code" and cell.source.strip()]
     if executed and not all(cell.execution_count for cell in code):
         return "was not executed to the end"
+    if any(refreshed(html) != html for html in map(_html, _outputs(committed))):
+        return "holds an older script of its explorers and questions"
     if not executed and any(cell.outputs for cell in code):
         return "holds outputs, and a student's lab has none"
     return None
+
+
+def _outputs(notebook: NotebookNode) -> Iterator[NotebookNode]:
+    """All outputs of a notebook's cells."""
+    for cell in notebook.cells:
+        yield from cell.get("outputs", [])
+
+
+def _html(output: NotebookNode) -> str:
+    return str(output.get("data", {}).get("text/html", ""))
 
 
 def all_stale(chapters: Iterable[Chapter]) -> list[str]:
@@ -396,6 +418,9 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
         outputs = {cell.id: cell.outputs for cell in execute(ran, budget).cells if cell.cell_type == "code"}
         for cell in new:
             cell.outputs, cell.execution_count = outputs[cell.id], 1
+    for output in _outputs(notebook):
+        if html := _html(output):
+            output.data["text/html"] = refreshed(html)
     _count(notebook)
     if "widgets" in committed.metadata:
         notebook.metadata.widgets = committed.metadata.widgets

@@ -12,11 +12,14 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from course_utils.assets import lifted
+
 from .build import colab_url
 from .chapters import ROOT, Chapter, all_chapters, cells_of, exercises, read, role
 from .files import whole
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
+# for what is alive only: an explorer that someone ran and saved, controls of a chapter's own
 LIVE = '<p class="live">Live: in JupyterLab or Colab this slide has controls. Run the notebook and move them.</p>'
 _BEGIN, _END = "<!-- chapters, written by `course notebooks` -->\n", "<!-- end of chapters -->\n"
 
@@ -40,6 +43,18 @@ def without_widgets(notebook: NotebookNode) -> NotebookNode:
             cell.metadata["jupyter"] = {"source_hidden": True}
     notebook.metadata.pop("widgets", None)
     return notebook
+
+
+def without_assets(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
+    """A copy whose outputs hold no style and script of explorers and questions, and their names: the page has each once."""
+    notebook = copy.deepcopy(notebook)
+    names: dict[str, None] = {}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if html := output.get("data", {}).get("text/html"):
+                output.data["text/html"], found = lifted(html)
+                names |= dict.fromkeys(found)
+    return notebook, list(names)
 
 
 def chinese(notebook: NotebookNode) -> str:

@@ -22,7 +22,7 @@ from .build import release_tag
 from .chapters import ROOT, Chapter, ChapterError, built, repository, tags
 from .files import anew
 from .mathml import font
-from .pages import without_widgets
+from .pages import without_assets, without_widgets
 from .references import FILE, readers
 from .release import on_main
 from .site_pages import Course
@@ -157,7 +157,7 @@ def _at(shown: Course, text: str) -> str:
 
 def _readable(notebook: NotebookNode) -> NotebookNode:
     """A notebook as a page: the page has a button for Colab, notes are for who speaks, and the set-up is folded."""
-    notebook = without_widgets(notebook)
+    notebook, _ = without_assets(without_widgets(notebook))  # the layout adds style and script to each page
     notebook.cells = [c for c in notebook.cells if c.get("id") not in _FOR_COLAB and "notes" not in tags(c)]
     for cell in notebook.cells:
         if cell.cell_type == "code" and "lab.start(" in cell.source:

@@ -8,10 +8,12 @@ from pathlib import Path
 from nbconvert.exporters import SlidesExporter
 from traitlets.config import Config
 
+from course_utils.assets import assets
+
 from .chapters import Chapter, built
 from .files import output, whole
 from .mathml import font, in_markdown
-from .pages import title, without_widgets
+from .pages import title, without_assets, without_widgets
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -39,7 +41,8 @@ def html(chapter: Chapter) -> str:
         template_name="slides",
         config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
     )
-    notebook = without_widgets(notebook)
+    notebook, names = without_assets(without_widgets(notebook))
+    parts["interactive"] = assets(*names) if names else ""
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in prose:
         cell.source = in_markdown(cell.source)

@@ -1,5 +1,7 @@
 """Sphinx's settings for the course's web site. `course site` writes what Sphinx reads, then builds with these."""
 
+from course_utils.assets import STATIC
+
 project = "Foundations of large language models"
 author = "the course's authors"
 copyright = "text CC BY 4.0, code Apache-2.0"
@@ -17,6 +19,8 @@ suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "mystnb.nb_file"
 html_title = project
 html_theme_path = ["../courseware/templates"]
 html_theme = "site"
+html_static_path = [str(STATIC)]
+html_context = {"styles": sorted(p.name for p in STATIC.glob("*.css")), "scripts": sorted(p.name for p in STATIC.glob("*.js"))}
 html_math_renderer = "mathml"
 html_copy_source = False  # a page's notebook lies beside it, as it was built
 html_use_index = False

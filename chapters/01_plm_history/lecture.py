@@ -239,11 +239,7 @@ def timeline(quantity, log_axis, names):
         label_points(ax, [(name, row["when"], row[QUANTITIES[quantity]]) for name, row in shown.iterrows()])
 
 
-timeline("parameters (billions)", log_axis=True, names=True)
-plt.show()
-
-# %% tags=["subslide"]
-widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True);
+widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True)
 
 # %% [markdown]
 # Take the logarithmic axis away once: on a linear axis everything before 2020 lies on the floor.

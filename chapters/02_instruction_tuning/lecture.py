@@ -171,6 +171,7 @@ widgets.explorer(
     request=REQUESTS,
     template=True,
     system=["You are a helpful assistant.", "Answer with one word.", "You are a pirate."],
+    grid={"request": REQUESTS[:3], "system": ["You are a helpful assistant.", "Answer with one word."]},
 )
 
 # %% [markdown]

@@ -309,11 +309,8 @@ def show(log10_beta):
     ax.legend()
 
 
-show(-0.3)
-plt.show()
+widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1), start={"log10_beta": -0.3})
 
-# %%
-widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1));
 # %% [markdown]
 # With a small beta all the probability goes to the one word that pays best, however unlikely it was. That is not a fault
 # of some algorithm: it *is* the best policy for that reward. Reward and KL both rise as beta falls, and the reward rises
@@ -405,7 +402,10 @@ for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
 plt.show()
 
 # %%
-widgets.explorer(clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05));
+widgets.explorer(
+    clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05), start={"advantage": -1.0, "epsilon": 0.2},
+    grid={"advantage": [-2.0, -1.0, -0.5, 0.5, 1.0, 2.0], "epsilon": [0.1, 0.2, 0.3, 0.5]},
+)
 
 # %% [markdown]
 # At $A<0$ and $\rho=1.5$ there is a gradient: the token goes the wrong way, and PPO pulls it back with full strength. At
@@ -459,11 +459,7 @@ def over_estimated(labels=1000, ridge=0.03):
     ax.legend()
 
 
-over_estimated()
-plt.show()
-
-# %%
-widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3, 1.0]);
+widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3, 1.0], start={"labels": 1000})
 
 # %% [markdown]
 # Both rise, so choosing helps. But the reward model expects more than people said: the maximum prefers texts on which its

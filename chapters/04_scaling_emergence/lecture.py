@@ -266,11 +266,8 @@ def spend(log10_flops, show_models=True):
     ax.legend(loc="lower left")
 
 
-spend(23.5)
-plt.show()
+widgets.explorer(spend, log10_flops=(19.0, 25.5, 0.25), show_models=True, start={"log10_flops": 23.5})
 
-# %%
-widgets.explorer(spend, log10_flops=(19.0, 25.5, 0.25), show_models=True);
 # %% [markdown] tags=["subslide"]
 # Models to the right of the line are too large for their budget, models above and left of it read more than is best for
 # training. GPT-3 lies far to the right: too large.
@@ -334,11 +331,11 @@ def total_cost(target_loss, answers_trillion):
     ax.legend()
 
 
-total_cost(2.05, 10)
-plt.show()
+widgets.explorer(
+    total_cost, target_loss=(1.95, 2.3, 0.01), answers_trillion=(0, 50, 1), start={"target_loss": 2.05, "answers_trillion": 10},
+    grid={"target_loss": [1.95, 2.0, 2.05, 2.15, 2.3], "answers_trillion": [0, 1, 3, 10, 50]},
+)
 
-# %%
-widgets.explorer(total_cost, target_loss=(1.95, 2.3, 0.01), answers_trillion=(0, 50, 1));
 # %% [markdown]
 # ### Training curves
 #
@@ -473,11 +470,8 @@ def metric(tokens):
     ax.legend()
 
 
-metric(10)
-plt.show()
+widgets.explorer(metric, tokens=(1, 20, 1), start={"tokens": 10}, grid={"tokens": [1, 2, 3, 5, 7, 10, 15, 20]})
 
-# %%
-widgets.explorer(metric, tokens=(1, 20, 1));
 # %% [markdown] tags=["subslide"]
 # The same models: smooth by one metric, a jump by the other.
 #

@@ -128,12 +128,11 @@ def live(question, system=BRIEF):
     print(f"{answer}\n\nconfidence {sure:.2f} (geometric mean of the probabilities of its tokens)")
 
 
-live("Who was the first man to walk on Mars?")
-
-# %% tags=["hide-input"]
 box = ipw.Text("Who was the first man to walk on Mars?", continuous_update=False, layout=ipw.Layout(width="60%"))
 careful = "If you do not know, answer: I don't know."
-widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historian. Be precise."]);
+stored = [box.value, "What is the capital of France?", "Who wrote the novel The Glass Harbour?"]
+widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historian. Be precise."], grid={"question": stored})
+
 # %% [markdown]
 # ## Two ways to be wrong
 #
@@ -328,11 +327,8 @@ def exam(penalty):
     ax.legend(loc="lower right")
 
 
-exam(1.0)
-plt.show()
+widgets.explorer(exam, penalty=(0.0, 9.0, 0.5), start={"penalty": 1.0}, grid={"penalty": [0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0]})
 
-# %%
-widgets.explorer(exam, penalty=(0.0, 9.0, 0.5));
 # %% [markdown]
 # ### Misled
 #
@@ -451,11 +447,11 @@ def selective(threshold, penalty):
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-selective(0.6, 1.0)
-plt.show()
+widgets.explorer(
+    selective, threshold=(0.0, 0.95, 0.05), penalty=(0.0, 4.0, 0.5), start={"threshold": 0.6, "penalty": 1.0},
+    grid={"threshold": [0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "penalty": [0.0, 1.0, 4.0]},
+)
 
-# %%
-widgets.explorer(selective, threshold=(0.0, 0.95, 0.05), penalty=(0.0, 4.0, 0.5));
 # %% [markdown]
 # The title of the figure gives the share. Right answers lie more to the right in the figure, so confidence ranks answers to
 # some degree; but among the surest answers some are wrong. (The lab gives intervals.) What better models and methods reach:
@@ -526,7 +522,11 @@ print("\n" + "-" * 60)
 inject("plain order", "question first")
 
 # %%
-widgets.explorer(inject, attack=list(ATTACKS), form=list(FORMS), only_hours=False);
+widgets.explorer(
+    inject, attack=list(ATTACKS), form=list(FORMS), only_hours=False, start={"attack": "plain order", "form": "question last"},
+    grid={"form": ["question first", "question last"]},
+)
+
 # %% [markdown]
 # ### What can one do?
 #

@@ -108,7 +108,8 @@ def next_words(task, shots):
     ax.set(title=f"{task}, {shots} examples", xlabel="probability", ylabel="next token", xlim=(0, 1))
 
 
-widgets.explorer(next_words, task=list(TASKS), shots=(0, 3, 1))
+widgets.explorer(next_words, task=list(TASKS), shots=(0, 3, 1), start={"shots": 1})
+
 # %% [markdown]
 # ## Why not simply fine-tune?
 #
@@ -761,11 +762,11 @@ def continuous(virtual_tokens, question_tokens):
     print(f"{virtual_tokens} of the {config.max_position_embeddings} places in the context are taken")
 
 
-continuous(20, 40)
-plt.show()
+widgets.explorer(
+    continuous, virtual_tokens=(1, 200, 1), question_tokens=(10, 400, 10), start={"virtual_tokens": 20, "question_tokens": 40},
+    grid={"virtual_tokens": [1, 5, 20, 50, 100, 200], "question_tokens": [10, 40, 100, 400]},
+)
 
-# %%
-widgets.explorer(continuous, virtual_tokens=(1, 200, 1), question_tokens=(10, 400, 10))
 # %% [markdown]
 # Virtual tokens at the input pass through all layers in every request, like words. A prefix exists already as keys and
 # values, so only attention has to read it. (Li and Liang train a larger network that computes the prefix, and discard it

@@ -268,12 +268,12 @@ def shares(question, k1=1.5, b=0.75):
     ax.set(title=f"Best: {docs['text'][first][:70]}…", xlabel="part of the score", ylabel="word of the question")
 
 
-shares("Which software replaced Netscape Navigator in 1997?")
-plt.show()
+MENU = list(dict.fromkeys(["Which software replaced Netscape Navigator in 1997?", *questions["question"][::9]]))
+widgets.explorer(
+    shares, question=MENU, k1=(0.0, 3.0, 0.1), b=(0.0, 1.0, 0.05), start={"k1": 1.5, "b": 0.75},
+    grid={"question": MENU[:3], "k1": [0.0, 0.5, 1.5, 3.0], "b": [0.0, 0.75, 1.0]},
+)
 
-# %%
-MENU = questions["question"][::9].tolist()
-widgets.explorer(shares, question=MENU, k1=(0.0, 3.0, 0.1), b=(0.0, 1.0, 0.05));
 # %% [markdown]
 # ## Dense: embeddings
 #
@@ -372,11 +372,12 @@ def search(question, retriever="embeddings", chunks=3):
         print(f"{'→' if wanted == docs['id'][i] else ' '} {place}. {docs['text'][i][:110]}")
 
 
-search(LIFTS)
+MENU = list(dict.fromkeys([LIFTS, *questions["question"][::5]]))
+widgets.explorer(
+    search, question=MENU, retriever=["BM25", "embeddings", "fused"], chunks=(1, 8, 1),
+    start={"retriever": "embeddings", "chunks": 3}, grid={"question": MENU[:6], "chunks": [1, 3, 8]},
+)
 
-# %%
-RETRIEVERS = ["BM25", "embeddings", "fused"]
-widgets.explorer(search, question=questions["question"][::5].tolist(), retriever=RETRIEVERS, chunks=(1, 8, 1));
 # %% [markdown]
 # ## How good? Recall@k and MRR
 #
@@ -639,11 +640,8 @@ def doubt(threshold):
     ax.set_xlabel("token of the draft")
 
 
-doubt(0.5)
-plt.show()
+widgets.explorer(doubt, threshold=(0.0, 0.95, 0.05), start={"threshold": 0.5})
 
-# %%
-widgets.explorer(doubt, threshold=(0.0, 0.95, 0.05));
 # %% [markdown]
 # ### One round
 

@@ -441,11 +441,10 @@ def voting(right=0.4, favourite=0.2):
     ax.set_xticks(sizes)
 
 
-voting(0.3, 0.2)
-plt.show()
-
-# %%
-widgets.explorer(voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1));
+widgets.explorer(
+    voting, right=(0.05, 0.95, 0.05), favourite=(0.0, 1.0, 0.1), start={"right": 0.3, "favourite": 0.2},
+    grid={"right": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.95], "favourite": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]},
+)
 
 # %% [markdown]
 # It helps, although most chains are wrong, because each single wrong answer is rarer than the right one. A vote finds what
@@ -564,7 +563,7 @@ def interfere(kept, left):
     ax.title.set_fontsize(11)
 
 
-widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1));
+widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1), start={"kept": 2, "left": 5}, grid={"left": [1, 3, 5, 7, 9]})
 
 # %% [markdown]
 # ### What larger models do

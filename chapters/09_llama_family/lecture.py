@@ -69,13 +69,10 @@ def show_models(sort_by, largest_first, only):
     display(style.set_table_styles([{"selector": "td, th", "props": "padding: 0 8px"}]))
 
 
-show_models("size (billion)", True, "all")
-
-# %%
 widgets.explorer(
     show_models, sort_by=["size (billion)", "tokens (billion)", "released", "chips", "days"], largest_first=True,
     only=["all", "trained from scratch", "tuned from another"],
-);
+)
 
 # %% [markdown]
 # T0, Tk-Instruct and Flan-T5 are tuned from T5, mT0 from mT5, BLOOMZ from BLOOM, OPT-IML from OPT. All others were trained
@@ -124,11 +121,7 @@ def timeline(height, names):
         place_labels(ax, {name: (dates[name], shown.loc[name, column]) for name in when.sort_values().index})
 
 
-timeline("parameters (billion)", names=True)
-plt.show()
-
-# %%
-widgets.explorer(timeline, height=["parameters (billion)", "training tokens (billion)"], names=True);
+widgets.explorer(timeline, height=["parameters (billion)", "training tokens (billion)"], names=True)
 
 # %% [markdown]
 # ## LLaMA's bet
@@ -339,11 +332,10 @@ def reach(log10_theta, head_size):
            xlabel="distance + 1 (tokens)", ylabel="score (1 at distance 0)", xscale="log", ylim=(-0.4, 1.05))
 
 
-reach(5.0, 64)
-plt.show()
-
-# %%
-widgets.explorer(reach, log10_theta=(2.0, 5.7, 0.1), head_size=[128, 64, 16]);
+widgets.explorer(
+    reach, log10_theta=(2.0, 5.7, 0.1), head_size=[128, 64, 16], start={"log10_theta": 5.0, "head_size": 64},
+    grid={"log10_theta": [2.0, 3.0, 4.0, 5.0, 5.7]},
+)
 
 # %% [markdown]
 # ## The KV cache
@@ -419,14 +411,12 @@ def cache_memory(model, tokens, texts, kv_heads):
     ax.legend(loc="lower left", ncols=2, frameon=True)
 
 
-cache_memory("Llama 2 70B", 4096, 16, "one for each query head")
-plt.show()
-
-# %%
 widgets.explorer(
     cache_memory, model=list(llamas["name"]), tokens=[4096, 2048, 1024, 512], texts=(1, 64, 1),
     kv_heads=["as published", "one for each query head", "one"],
-);
+    start={"model": "Llama 2 70B", "texts": 16, "kv_heads": "one for each query head"},
+    grid={"model": ["Llama 2 7B", "Llama 2 70B"], "tokens": [4096, 1024], "texts": [1, 16, 64]},
+)
 
 # %% [markdown]
 # ## Grouped-query attention
@@ -564,11 +554,7 @@ def abilities(shade, models):
     heat(table, f"{len(table)} models, shaded by {shade}", unit, dark, (12.4, 5), 9)
 
 
-abilities("rank in column", "all")
-plt.show()
-
-# %%
-widgets.explorer(abilities, shade=["rank in column", "value"], models=["all", "open only", "closed only"]);
+widgets.explorer(abilities, shade=["rank in column", "value"], models=["all", "open only", "closed only"])
 
 # %% [markdown]
 # ### One model, two papers
@@ -1118,13 +1104,11 @@ def draw_next(beginning, temperature, top_k, top_p):
     ax.set(title=f"{beginning} …: {kept:,} of {len(p):,} tokens kept (hatched)", ylabel="probability", xlabel="next token")
 
 
-draw_next("The old sailor looked at the", 1.0, 0, 0.9)
-plt.show()
-
-# %%
 widgets.explorer(
-    draw_next, beginning=BEGINNINGS, temperature=(0.2, 2.0, 0.1), top_k=[0, 1, 5, 20, 100], top_p=(0.1, 1.0, 0.05)
-);
+    draw_next, beginning=BEGINNINGS, temperature=(0.2, 2.0, 0.1), top_k=[0, 1, 5, 20, 100], top_p=(0.1, 1.0, 0.05),
+    start={"beginning": "The old sailor looked at the", "temperature": 1.0, "top_p": 0.9},
+    grid={"beginning": BEGINNINGS[:2], "temperature": [0.5, 1.0, 2.0], "top_k": [0, 5], "top_p": [0.9, 1.0]},
+)
 
 # %% [markdown]
 # One. Where the model is sure, top-p keeps a single token; where it is not, it keeps very many, as the figure's title shows.

@@ -739,7 +739,10 @@ def draw(scheme, layer, block):
 
 # %% tags=["experiment"]
 whole = [block for block in BLOCKS if all(w.numel() % block == 0 for w in LAYERS.values())]
-widgets.explorer(draw, scheme=list(SCHEMES), layer=list(LAYERS), block=whole);
+widgets.explorer(
+    draw, scheme=list(SCHEMES), layer=list(LAYERS), block=whole, start={"scheme": "int8 block-wise"},
+    grid={"layer": list(LAYERS)[:2], "block": whole[:3]},
+)
 
 # %% [markdown]
 # ## 6 · An 8-bit layer of your own

@@ -31,14 +31,18 @@ lab.start("10_quantization")
 
 # %% [markdown]
 # ## Why: the parameters fill the memory
-#
-# **Predict** and write down: how many GB does a 7B model need, at 32, 16, 8 and 4 bits per parameter?
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How many GB do the parameters of a 7B model need at 4 bits per parameter?", unit="GB", tolerance=0.2)
 
 # %% tags=["nbval-check-output"]
 for precision in hardware.PRECISIONS:
     plan = hardware.plan("llama-2-7b", precision, context=2048)
     total = (plan.weights + plan.scales + plan.kv_cache) / 1e9
     print(f"{precision}: weights {(plan.weights + plan.scales) / 1e9:5.1f} GB, with the cache of 2048 tokens {total:5.1f} GB")
+
+# %% tags=["hide-input"]
+guess.reveal((plan.weights + plan.scales) / 1e9, why="Half a byte per parameter, and the scales; embedding and output head stay in 16 bits.")
 
 # %% [markdown]
 # Compare: the model has 6.7 billion parameters, so 32 bits need four bytes each, 16 bits two. The last two rows are
@@ -92,9 +96,12 @@ print(f"the same for float16, counted one by one: {len(every_half[every_half.isf
 # ### Where are they?
 #
 # The rounded figure is right: some 17 million of the bit patterns are infinities, "not a number" or a second zero.
-#
-# **Predict** and write down: for which of these formats does the *relative* error stay the same over all magnitudes from
-# 0.00001 to 1000?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "For which format does the *relative* error stay the same over all magnitudes from 0.00001 to 1000?",
+    options=["fp16", "bf16", "fp8 E4M3", "fp8 E5M2", "int8"],
+)
 
 # %% tags=["hide-input"]
 magnitude = torch.logspace(-5, 3, 400)
@@ -112,6 +119,10 @@ ax.loglog(inside, pd.Series(error.numpy()).rolling(25, center=True, min_periods=
 ax.set(title="Relative rounding error of each format", xlabel="magnitude of the value", ylabel="relative error", ylim=(1e-5, 2))
 ax.legend(ncols=3, fontsize=11, loc="lower left")
 plt.show()
+
+# %% tags=["hide-input"]
+(steady,) = [name for name, dtype in floats.items() if torch.finfo(dtype).tiny < 1e-5 and torch.finfo(dtype).max > 1e3]
+guess.reveal(steady, why="It is the only one here for which all of these magnitudes are *normal* numbers.")
 
 # %% [markdown]
 # Only bf16 does. A float keeps its relative error only among its *normal* numbers. Below the smallest normal number (in
@@ -141,13 +152,20 @@ pd.DataFrame({"weight": x, "weight / scale": x / scale, "code": codes, "dequanti
 # - One number, the scale, must be kept beside the codes. In this course the *scale* (缩放因子) is absmax / 127, and we
 #   divide by it, as PyTorch and bitsandbytes do. Some texts call its reciprocal, 127 / absmax, the scale factor and
 #   multiply by it. The codes are the same.
-#
-# **Predict** and write down: which codes would the other five get if the largest weight were a hundred times larger?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Make the largest weight a hundred times larger. What is the largest magnitude among the codes of the other five?", tolerance=0
+)
 
 # %%
 x = W[0, :6].clone()
 x[x.abs().argmax()] *= 100
-print("codes now:", (x / (x.abs().max() / 127)).round().int().tolist())
+now = (x / (x.abs().max() / 127)).round().int().tolist()
+print("codes now:", now)
+
+# %% tags=["hide-input"]
+guess.reveal(sorted(map(abs, now))[-2], why="The step is a hundred times larger, and the five weights are hardly larger than one step.")
 
 # %% [markdown]
 # ### One scale for how many weights?
@@ -224,18 +242,24 @@ print(f"{len(hit)} of {len(largest)} layers have a channel ≥ 6; on average {sh
 # %% [markdown]
 # ### One outlier in a row
 #
-# Absmax gives a row of activations one scale. The ordinary values are random, with a standard deviation of 1. **Predict**
-# and write down the relative error of the ordinary values when one channel is 60.
+# Absmax gives a row of activations one scale. The ordinary values are random, with a standard deviation of 1.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("One channel is 60. What is the relative error of the other channels?", unit="%", tolerance=0.3)
 
 # %% tags=["nbval-check-output"]
+errors = {}
 g = torch.Generator().manual_seed(0)
 row = torch.randn(576, generator=g)
 for outlier in (0, 6, 60, 600):
     with_outlier = row.clone()
     with_outlier[7] = outlier or row[7]
     rest = torch.arange(576) != 7
-    error = (absmax(with_outlier) - with_outlier)[rest].norm() / row[rest].norm()
-    print(f"outlier {outlier:4}: error of the other 575 channels {error:.0%}")
+    errors[outlier] = (absmax(with_outlier) - with_outlier)[rest].norm() / row[rest].norm()
+    print(f"outlier {outlier:4}: error of the other 575 channels {errors[outlier]:.0%}")
+
+# %% tags=["hide-input"]
+guess.reveal(100 * errors[60], why="The step is 60 / 127, about half a standard deviation of the others.")
 
 # %% [markdown]
 # The step is the outlier divided by 127. At 60 it is about half a standard deviation of the ordinary values, which is
@@ -246,7 +270,9 @@ for outlier in (0, 6, 60, 600):
 #
 # @dettmers2022int8: channels with |x| ≥ 6 in high precision; the rest in int8, with one scale per token and per output.
 # Two inputs: made-up ones (random, two channels multiplied by 40), and real ones, of the layer with the most extreme channel.
-# **Predict** and write down: on which of them does plain int8 err more?
+
+# %% tags=["hide-input"]
+guess = widgets.predict("On which input does plain int8 err more, measured on the whole output?", options=["the made-up one", "the real one"])
 
 # %%
 def llm_int8(x, w, threshold=6.0):
@@ -260,14 +286,22 @@ def llm_int8(x, w, threshold=6.0):
 made_up = torch.randn(32, W.shape[1], generator=g)
 made_up[:, [7, 100]] *= 40
 real = model.get_submodule(worst).weight.detach().float().cpu()
+plain = []
 for inputs, x, w in (("made up", made_up, W), (worst.removeprefix("model."), seen[worst].float(), real)):
     outlier, exact = (x.abs() >= 6).any(0), x @ w.T
     ordinary = x.masked_fill(outlier, 0)  # what the ordinary channels alone bring
     coded = {"plain int8": absmax(x, 1).masked_fill(outlier, 0), "LLM.int8()": absmax(ordinary, 1)}
     for name, threshold in (("plain int8", float("inf")), ("LLM.int8()", 6.0)):
         whole = (llm_int8(x, w, threshold) - exact).norm() / exact.norm()
+        plain += [whole] if name == "plain int8" else []
         part = (coded[name] @ absmax(w, 1).T - ordinary @ w.T).norm() / (ordinary @ w.T).norm()
         print(f"{inputs:25} {name}: error {whole:.2%} of the whole output, {part:.2%} of the ordinary channels' part")
+
+# %% tags=["hide-input"]
+guess.reveal(
+    "the made-up one" if plain[0] > plain[1] else "the real one",
+    why="Compare the two lines of plain int8, and then their second percentage: what it counts is said below.",
+)
 
 # %% [markdown]
 # On the real layer plain int8 looks good in the first percentage. The outlier makes up most of the output's norm, and its
@@ -341,8 +375,12 @@ interactives.quantization(W[0, :64])
 # ### Four-bit formats, side by side
 #
 # *FP4* (E2M1) has the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6. *MXFP4* [@rouhani2023microscaling]: blocks of 32, whose scale is a
-# power of two (8 bits). *NVFP4* [@nvidia2025pretraining]: blocks of 16, whose scale is an E4M3 number. **Predict** and write
-# down: which of the six formats below has the least noise?
+# power of two (8 bits). *NVFP4* [@nvidia2025pretraining]: blocks of 16, whose scale is an E4M3 number.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Which of six formats has the least noise, in the mean over six layers?", options=[
+    "int4, 15 levels, blocks of 64", "NF4, 16 levels, blocks of 64", "min to max, 16 levels, blocks of 64",
+    "min to max, 16 levels, blocks of 128", "MXFP4, blocks of 32", "NVFP4, blocks of 16"])
 
 # %%
 FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6])
@@ -387,6 +425,10 @@ noise = pd.DataFrame({name: {"bits per weight": bits} | {layer: sqnr(w, back(w))
                       for name, (back, bits) in FORMATS.items()}).T
 noise.round(2)
 
+# %% tags=["hide-input"]
+means = noise.drop(columns="bits per weight").mean(axis=1).sort_values(ascending=False)
+guess.reveal(means.index[0], why=f"{means.iloc[0]:.1f} dB; the next is {means.index[1]} with {means.iloc[1]:.1f} dB.")
+
 # %% [markdown]
 # Decibels for six matrices of MiniLM: more is better, and a bit is worth 6 dB. Compare only formats with the same bits per
 # weight. Among those with 4.5 bits the two with levels where the weights are (NF4) and with small blocks (NVFP4) are ahead of
@@ -395,15 +437,18 @@ noise.round(2)
 
 # %% [markdown]
 # ## An honest look at our own model
-#
-# **Predict** and write down: how many different values do you expect among 32 neighbouring float32 weights of a trained
-# model?
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How many different values are there at most among 32 neighbouring float32 weights of the course model?")
 
 # %% tags=["nbval-check-output"]
 V = model.model.layers[3].mlp.up_proj.weight.detach().float().cpu()  # the course model's
 for name, matrix in (("MiniLM", W), ("course model", V)):
     counts = [len(block.unique()) for block in matrix.reshape(-1, 32)[:3000]]
     print(f"{name:12}: {min(counts)} to {max(counts)} different values in a block of 32")
+
+# %% tags=["hide-input"]
+guess.reveal(max(counts), why="Its float32 file was decoded from 4 bits, which have sixteen levels.")
 
 # %% [markdown]
 # The course model came in a *Q4_1* file: blocks of 32 weights with a scale, a minimum and sixteen levels (4 bits per weight, plus
@@ -416,12 +461,18 @@ for name, approximation in (("NF4, blocks of 64", nf4(V)), ("16 levels from mini
 
 # %% [markdown]
 # This is why the quality tables of this lecture are of MiniLM.
-#
+
+# %% [markdown]
 # ## Look at the data: which weights matter?
 #
 # Rounding to nearest looks at the weights only. But an error in a weight counts as much as its *input* is large. *Calibration*
-# (校准): record a layer's inputs on a few texts. **Predict** and write down: we keep 1 % of the input channels in float32, either
-# at random or those with the largest inputs. How much of the error do the two remove?
+# (校准): record a layer's inputs on a few texts. We keep 1 % of the input channels in float32, either at random or those with the largest
+# inputs.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How much of the error of the layer's output is gone when the 1 % of channels with the *largest inputs* are kept?", unit="%", tolerance=0.3
+)
 
 # %%
 def inputs_of(names, texts):
@@ -458,9 +509,13 @@ def kept(channels):
 size = seen_x.abs().mean(0)
 few_channels = round(0.01 * W.shape[1])
 by_chance = [kept(torch.randperm(W.shape[1], generator=g)[:few_channels]) for _ in range(5)]
-print(f"error of the layer's output, new texts: round to nearest {output_error(rtn(W)):.2%}")
+by_size, without = kept(size.topk(few_channels).indices), output_error(rtn(W))
+print(f"error of the layer's output, new texts: round to nearest {without:.2%}")
 print(f"{few_channels} of {W.shape[1]} channels kept: five random choices {min(by_chance):.2%} to {max(by_chance):.2%}, "
-      f"the largest inputs {kept(size.topk(few_channels).indices):.2%}")
+      f"the largest inputs {by_size:.2%}")
+
+# %% tags=["hide-input"]
+guess.reveal(100 * (1 - by_size / without), why=f"Random ones remove {100 * (1 - np.mean(by_chance) / without):.1f} %: an error counts as much as its input is large.")
 
 # %% [markdown] tags=["subslide"]
 # ### AWQ: scale instead of keeping
@@ -645,7 +700,13 @@ for bits, scale in GRID:
 # %% [markdown]
 # ## Loading in 8 bits with today's API
 #
-# Many older pages load a classifier with `load_in_8bit=` and `torch_dtype=`. **Predict** what today's transformers says.
+# Many older pages load a classifier with `load_in_8bit=` and `torch_dtype=`.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What does today's transformers do with `from_pretrained(folder, load_in_8bit=True)`?",
+    options=["loads in 8 bits", "warns, and loads in 8 bits", "warns, and loads in full precision", "raises an error"],
+)
 
 # %%
 from transformers import BitsAndBytesConfig, LlamaForSequenceClassification
@@ -653,8 +714,13 @@ from transformers import BitsAndBytesConfig, LlamaForSequenceClassification
 folder = weights.path("course")
 try:
     LlamaForSequenceClassification.from_pretrained(folder, load_in_8bit=True, device_map="auto")
+    outcome = "loads in 8 bits"
 except TypeError as error:
+    outcome = "raises an error"
     print(f"TypeError: {error}")
+
+# %% tags=["hide-input"]
+guess.reveal(outcome, why="The argument is gone: the model's own class gets it, and does not know it.")
 
 # %% [markdown]
 # `load_in_8bit=` is no argument of `from_pretrained` any more (hence the TypeError), and `torch_dtype=` is now called
@@ -679,8 +745,13 @@ del classifier
 # A whole model, never quantized before: MiniLM finds for each question the sentence that answers it, among sentences of
 # Wikipedia. All linear layers are rounded; embeddings and norms stay in float32. Three measures: how far the sentence vectors
 # move (1 − cosine to fp32's), for how many questions the right sentence is first, and for how many questions *another* sentence
-# is first than with fp32. Every format answers the same questions, so we compare in pairs. **Predict** and write down: can a
-# format have as many right answers as fp32, and still give another answer to every tenth question?
+# is first than with fp32. Every format answers the same questions, so we compare in pairs.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Can a format have as many right answers as fp32 (within two in a hundred), and another first answer for every tenth question?",
+    options=["yes", "no"],
+)
 
 # %%
 asked = tables.load("retrieval_questions").dropna(subset=["sentence"])[: lab.budget(full=200, quick=6)]
@@ -749,6 +820,15 @@ for name, (approximate, bits, activation_bits) in tqdm(PLANS.items(), leave=Fals
 set_weights(lambda w, name: w)
 pd.DataFrame(rows).T
 
+# %% tags=["hide-input"]
+right = {name: (found == np.array(truth)).mean() for name, found in first.items()}
+moved = {name: (found != first["fp32"]).mean() for name, found in first.items()}
+alike = max((name for name in first if abs(right[name] - right["fp32"]) <= 0.02), key=moved.get)
+guess.reveal(
+    "yes" if moved[alike] >= 0.1 else "no",
+    why=f"{alike}: {right[alike]:.0%} right, fp32 {right['fp32']:.0%}; {moved[alike]:.0%} of the first answers are others.",
+)
+
 # %% [markdown]
 # - The baseline of every row is the float32 file as it was trained. MB: of the linear layers, from the bits per weight.
 # - Compare the rows with 4.5 bits per weight: which of them moves the vectors least?
@@ -811,18 +891,27 @@ print(f"one vector: float32 {1000 * as_float:.2f} ms; int8 codes turned into flo
 # ## The KV cache can be quantized, too
 #
 # With long texts, or many users at once, the cache (chapter 9) can become larger than the weights. It is rounded while it grows: a
-# scale per *token* is easy, one per *channel* needs some tokens at once. **Predict** and write down: for which of keys and values does it matter more?
+# scale per *token* is easy, one per *channel* needs some tokens at once.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("For which does it matter more whether the scale is per token or per channel?", options=["keys", "values"])
 
 # %%
 passage = " ".join(docs[: lab.budget(full=12, quick=4)])
 with torch.inference_mode():
     cache = model(**tokenizer(passage, return_tensors="pt").to(model.device), use_cache=True).past_key_values
+gap = {}
 for part in ("keys", "values"):
-    line = []
+    line, means = [], []
     for dim, what in ((-1, "a scale per token"), (-2, "a scale per channel")):
         errors = [float((absmax(t, dim, bits=4) - t).norm() / t.norm()) for t in (getattr(layer, part)[0].float() for layer in cache.layers)]
-        line.append(f"{what} {np.mean(errors):.1%}")
+        means.append(np.mean(errors))
+        line.append(f"{what} {means[-1]:.1%}")
+    gap[part] = abs(means[0] - means[1])
     print(f"{part:6} in 4 bits, mean relative error over the layers: {', '.join(line)}")
+
+# %% tags=["hide-input"]
+guess.reveal(max(gap, key=gap.get), why=f"Between the two the error differs by {gap['keys']:.1%} for keys and by {gap['values']:.1%} for values.")
 
 # %% [markdown]
 # @liu2024kivi: keys have a few large channels, so a scale per channel suits them; values have none. They use that to store keys by
@@ -885,7 +974,10 @@ def draw(layer, scheme, bits, block):
     print(f"{kept:.2f} bits per weight: this layer {w.numel() * 4 / 1e6:.2f} MB → {w.numel() * kept / 8e6:.2f} MB")
 
 
-widgets.explorer(draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 (always 4 bits)"], bits=(2, 8, 1), block=[64, 16, 32, 128, 192]);
+widgets.explorer(
+    draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 (always 4 bits)"], bits=(2, 8, 1), block=[64, 16, 32, 128, 192],
+    start={"bits": 4}, grid={"layer": [*list(layers)[:1], list(layers)[-1]], "bits": [2, 4, 8], "block": [16, 64]},
+)
 
 # %% [markdown]
 # ## Summary

@@ -455,11 +455,12 @@ def budget_of(name="llama-2-7b", matrices="q v", rank=8, base="bf16", full_fine_
     print(f"full fine-tuning: {full.sum():,.0f} GB, {sum(FULL[full_fine_tuning])} bytes per parameter; LoRA: {low.sum():,.1f} GB")
 
 
-budget_of()
-plt.show()
-
-# %%
-widgets.explorer(budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES), full_fine_tuning=list(FULL));
+widgets.explorer(
+    budget_of, name=list(SHAPES), matrices=list(MATRICES), rank=(1, 256, 1), base=list(BYTES), full_fine_tuning=list(FULL),
+    start={"name": "llama-2-7b", "matrices": "q v", "rank": 8, "base": "bf16"},
+    grid={"name": ["course", "llama-2-7b"], "matrices": ["q v", "all linear"], "rank": [1, 8, 64, 256], "base": ["bf16", "nf4"],
+          "full_fine_tuning": ["mixed precision"]},
+)
 
 # %% [markdown]
 # Mostly the base: the adapter is small beside it. What LoRA removes are the gradients and Adam's averages.

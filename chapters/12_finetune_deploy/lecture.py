@@ -296,11 +296,10 @@ def curves(log10_rate, batch):
     ax.legend(loc="upper right")
 
 
-curves(-2, 20)
-plt.show()
-
-# %%
-widgets.explorer(curves, log10_rate=(-4.0, 1.0, 0.5), batch=[20, 5, 80, 400]);
+widgets.explorer(
+    curves, log10_rate=(-4.0, 1.0, 0.5), batch=[20, 5, 80, 400], start={"log10_rate": -2.0},
+    grid={"log10_rate": [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0], "batch": [20, 5, 400]},
+)
 
 # %% [markdown]
 # Move the slider to its right end and compare. Steps that are too large jump over the minimum, so the loss jumps too instead of
@@ -341,11 +340,10 @@ def work(trained_layers, epochs, seeds):
     ax.set_yticks([0, 1], ["every epoch anew", "frozen layers once"])
 
 
-work(3, 2, 3)
-plt.show()
-
-# %%
-widgets.explorer(work, trained_layers=(1, 30, 1), epochs=(1, 10, 1), seeds=(1, 5, 1));
+widgets.explorer(
+    work, trained_layers=(1, 30, 1), epochs=(1, 10, 1), seeds=(1, 5, 1), start={"trained_layers": 3, "epochs": 2},
+    grid={"trained_layers": [1, 3, 10, 20, 30], "epochs": [1, 2, 5, 10], "seeds": [1, 3]},
+)
 
 # %% [markdown]
 # ## Evaluate: which mistakes?
@@ -377,11 +375,7 @@ def threshold(cut):
     middle.legend(title="truth")
 
 
-threshold(0.0)
-plt.show()
-
-# %%
-widgets.explorer(threshold, cut=(-3.0, 3.0, 0.25));
+widgets.explorer(threshold, cut=(-3.0, 3.0, 0.25), start={"cut": 0.0})
 
 # %% [markdown]
 # *Precision* (精确率): of those called positive, how many are. *Recall* (召回率): of the positive, how many are found. A filter for
@@ -592,11 +586,10 @@ def queue(seconds, people_a_minute):
     ax.legend(loc="upper left")
 
 
-queue(2.0, 24)
-plt.show()
-
-# %%
-widgets.explorer(queue, seconds=(0.5, 8.0, 0.5), people_a_minute=(2, 40, 2));
+widgets.explorer(
+    queue, seconds=(0.5, 8.0, 0.5), people_a_minute=(2, 40, 2), start={"seconds": 2.0, "people_a_minute": 24},
+    grid={"seconds": [1.0, 2.0, 4.0], "people_a_minute": [6, 12, 18, 24, 28, 30, 40]},
+)
 
 # %% [markdown]
 # ### Several at once: batching

@@ -11,9 +11,11 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 from fontTools.ttLib import TTFont
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
-from courseware import mathml, references, slides
+from course_utils.controls import controls
+from course_utils.questions import Question
+from courseware import explorers, mathml, references, slides
 from courseware.chapters import Chapter, all_chapters
 
 SMALLEST = 0.6  # of 24 pixels; a slide that needs less must be split
@@ -47,13 +49,16 @@ def test_no_slide_overflows(
     assert total >= 10
     assert page.evaluate("[...document.fonts].map((font) => font.status)") == ["loaded"]
     bad = []
-    for number in range(1, total + 1):
+    number = 0
+    while number := number + 1:  # each slide, and again with each answer on it open
         found = page.evaluate(MEASURE)
         if found["bottom"] > 720.5 or found["right"] > 1280.5 or found["zoom"] < SMALLEST or found["broken"] or found["raw"]:
             bad.append((number, found))
             picture(f"slide-{chapter.name}-{number}")
+        if page.evaluate("Reveal.isLastSlide() && !Reveal.availableFragments().next"):
+            break
         page.evaluate("Reveal.next()")
-    assert not bad
+    assert number >= total and not bad
     assert not errors
     assert [address for address in asked if not re.match("file:|data:|blob:", address)] == []
     page.evaluate("Reveal.slide(1)")
@@ -105,3 +110,50 @@ def test_font_holds_every_sign_of_the_formulas(chapter: Chapter) -> None:
     font = TTFont(io.BytesIO(mathml.font(page)))
     assert set(map(ord, signs)) <= set(font.getBestCmap())
     assert "MATH" in font and ord("𝑊") in font.getBestCmap()
+
+
+@pytest.fixture
+def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The slides of a lecture with a prediction and an explorer, and their address."""
+    question = Question.asked("How many bits?", ["4", "8"]).with_answer("4", "Sixteen levels.")
+    cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_markdown_cell("## One")]
+    for html in (question.html(), explorers.html(print_bits, controls({"bits": (1, 9, 1)}, {}), {})):
+        output = nbformat.v4.new_output("display_data", data={"text/html": html})
+        cells.append(nbformat.v4.new_code_cell("pass", outputs=[output]))
+    cells.append(nbformat.v4.new_markdown_cell("## Two"))
+    for cell, kind in zip(cells, ("slide", "slide", "-", "-", "slide"), strict=True):
+        cell.metadata["slideshow"] = {"slide_type": kind}
+    monkeypatch.setattr(slides, "built", lambda path: nbformat.v4.new_notebook(cells=cells))
+    return slides.write(all_chapters()[0], tmp_path).as_uri()
+
+
+def print_bits(bits: int) -> None:
+    print(f"{bits} bits")
+
+
+def test_the_lecturer_steps_through_predictions_and_explorers(page: Page, talk: str, picture: Callable[[str], None]) -> None:
+    """A step opens the answer, the next one leaves the slide; arrows move a slider that has the focus, not the slides."""
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(talk)
+    page.wait_for_function("Reveal.isReady()")
+    page.keyboard.press("ArrowRight")
+    slider = page.get_by_role("slider", name="bits")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_text("6 bits")).to_be_visible()
+    page.keyboard.press("Escape")
+    why = page.locator(".course-answer p", has_text="Sixteen levels.")
+    expect(why).to_be_hidden()
+    page.keyboard.press("ArrowRight")
+    expect(why).to_be_visible()
+    picture("slides-prediction")
+    page.keyboard.press("ArrowLeft")
+    expect(why).to_be_hidden()
+    page.get_by_role("radio", name="8").check()
+    page.get_by_role("button", name="Commit").click()
+    expect(why).to_be_visible()
+    expect(page.get_by_text("✗ Not this time.")).to_be_visible()
+    while page.evaluate("Reveal.getIndices().h") < 2:
+        page.keyboard.press("ArrowRight")
+    assert said == [] and page.evaluate("document.querySelectorAll('script[data-course]').length") == 1

@@ -2,17 +2,47 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
+from PIL import Image
 from small_chapter import LECTURE
 
-from courseware import build, kernels
+from course_utils.assets import assets
+from courseware import build, explorers, kernels
 from courseware.chapters import Chapter, ChapterError
 
 EXPERIMENT = "print(double(21))"
+
+MOVES = """
+# %%
+import time
+
+import matplotlib.pyplot as plt
+
+from course_utils import widgets
+
+
+def draw(bits):
+    plt.figure(figsize=(5, 3))
+    plt.plot([0, bits])
+    plt.title("A line")
+    plt.xlabel("place")
+    plt.ylabel("value")
+
+
+widgets.explorer(draw, bits=(1, 40, 1), start={"bits": 4})
+
+# %%
+draw(21)
+plt.show()
+print(time.time_ns())
+"""
 
 
 def texts(chapter: Chapter) -> dict[str, str]:
@@ -76,6 +106,37 @@ def test_small_experiments_are_marked_and_replaced_by_a_full_run(light: Chapter)
     assert [path.name for path in build.build(light)] == ["01_small.ipynb", "solution.ipynb"]
     assert printed(light.solution)[-1] == "100\n" and build.all_small([light]) == []
     assert build.build(light, budget="quick") == [], "what ran in full need not run again"
+
+
+class TestExplorers:
+    @pytest.fixture
+    def moving(self, light: Chapter) -> Chapter:
+        light.lecture_source.write_text(LECTURE + MOVES, encoding="utf-8")
+        build.build(light)
+        return light
+
+    def test_a_stored_picture_is_the_live_one(self, moving: Chapter) -> None:
+        """The same bytes, once what the notebook shows has gone the same way."""
+        notebook = nbformat.read(moving.lecture, as_version=4)
+        explorer, live = notebook.cells[-2].outputs, notebook.cells[-1].outputs[0].data["image/png"]
+        assert len(explorer) == 1 and "widgets" not in notebook.metadata
+        html = explorer[0].data["text/html"]
+        data = json.loads(re.search(r'class="course-data">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
+        picture, _, alt = data["frames"][data["controls"][0]["values"].index("21")]
+        stored = base64.b64decode(data["pictures"][picture])
+        shown, like = explorers.opened(base64.b64decode(live)), Image.open(io.BytesIO(stored))
+        assert stored == explorers.packed(shown, like.size, like)
+        assert data["alts"][alt] == notebook.cells[-1].outputs[0].metadata["image/png"]["alt"]
+
+    def test_of_a_changed_script_nothing_runs(self, moving: Chapter) -> None:
+        made = moving.lecture.read_text(encoding="utf-8")
+        moving.lecture.write_text(
+            re.sub(r'(<script data-course=\\"interactive.js\\">)', r"\1 // old", made), encoding="utf-8"
+        )
+        assert build.all_stale([moving]) == ["lectures/01_small.ipynb holds an older script of its explorers and questions"]
+        assert build.build(moving) == [moving.lecture]
+        assert moving.lecture.read_text(encoding="utf-8") == made
+        assert assets() in nbformat.read(moving.lecture, as_version=4).cells[-2].outputs[0].data["text/html"]
 
 
 class TestOutputsAreKept:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import statistics
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from courseware import references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG
 from courseware.chapters import Chapter, all_chapters, tags
+from courseware.explorers import LECTURE_BYTES
 
 CHAPTERS = all_chapters()
 EVERY_CHAPTER = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
@@ -24,6 +26,7 @@ EXECUTED = pytest.mark.parametrize(
 MEDIAN_LINES = 12
 # a warning of Python's, of a library's logger, or what a progress bar leaves behind
 DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
+EXPLORER = re.compile(r'<div class="course-explorer".*?class="course-data">(.*?)</script>', re.DOTALL)
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:root|home|Users|tmp|work|content|private|usr|opt)/|\b[A-Z]:\\\\?\w")
 
 
@@ -84,6 +87,20 @@ def test_every_figure_says_what_it_shows(path) -> None:  # type: ignore[no-untyp
                 assert text, f"{cell.id}: a figure without alternative text; `course notebooks --all` writes it"
                 assert NO_TITLE not in text and NO_LABEL not in text, f"{cell.id}: {text}"
     assert figures
+
+
+@EXECUTED
+def test_explorers_are_small_and_say_what_they_show(path) -> None:  # type: ignore[no-untyped-def]
+    """Each picture that is stored for a reader without a kernel has its text, and all of them fit into a page."""
+    explorers = []
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        for output in cell.outputs:
+            if data := EXPLORER.search(str(output.get("data", {}).get("text/html", ""))):
+                explorers.append(data[0])
+                alts = json.loads(data[1])["alts"]
+                assert all(alts) or alts == [""], f"{cell.id}: a picture without alternative text"
+                assert not [alt for alt in alts if NO_TITLE in alt or NO_LABEL in alt], f"{cell.id}: {alts}"
+    assert sum(map(len, explorers)) <= LECTURE_BYTES, [len(explorer) for explorer in explorers]
 
 
 @EXECUTED

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_utils import lab, widgets
+from course_utils import lab
 from course_utils.errors import CourseError, UnknownNameError
 
 
@@ -146,30 +146,3 @@ def test_expect_close_accepts() -> None:
     lab.expect_close(float("-inf"), torch.tensor(float("-inf")).item(), "infinite")
     lab.expect_close(float("nan"), float("nan"), "not a number")
     lab.expect_close(torch.zeros(0), torch.zeros(0), "empty")
-
-
-class TestExplorer:
-    def test_controls_and_redraw(self, capsys: pytest.CaptureFixture[str]) -> None:
-        import matplotlib.pyplot as plt
-
-        seen: list[dict[str, object]] = []
-
-        def draw(**values: object) -> None:
-            seen.append(values)
-            plt.subplots()
-
-        box = widgets.explorer(draw, bits=(2, 8, 1), scale=(0.1, 1.0, 0.1), scheme=["absmax", "nf4"], outliers=True)
-        assert seen == [{"bits": 8, "scale": 1.0, "scheme": "absmax", "outliers": True}]
-        controls = {control.description: control for control in box.children[0].children}
-        controls["bits"].value = 4
-        controls["scheme"].value = "nf4"
-        assert seen[-1] == {"bits": 4, "scale": 1.0, "scheme": "nf4", "outliers": True}
-        assert plt.get_fignums() == []
-
-    def test_unsolved_exercise_is_one_line(self, capsys: pytest.CaptureFixture[str]) -> None:
-        def draw(bits: int) -> None:
-            raise NotImplementedError("exercise absmax: write this function")
-
-        widgets.explorer(draw, bits=(2, 8, 1))
-        printed = capsys.readouterr().out  # outside a kernel an output widget leaves it there
-        assert "Nothing to show yet: exercise absmax: write this function\n" in printed and "Traceback" not in printed

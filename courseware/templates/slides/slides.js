@@ -55,6 +55,17 @@ Reveal.on("ready", () => {  // not before: a block that is open from the start t
 });
 Reveal.on("slidechanged", fitCurrent);
 
+// The answer to a prediction opens at its turn, or when someone has committed to one.
+const refit = () => Reveal.isReady() && fitCurrent();
+document.querySelectorAll(".course-answer").forEach((answer) => {
+  answer.classList.add("fragment");
+  answer.addEventListener("toggle", refit);
+});
+const turn = (open) => (event) => event.fragments.filter((part) => part.matches("details")).forEach((part) => (part.open = open));
+Reveal.on("fragmentshown", turn(true));
+Reveal.on("fragmenthidden", turn(false));
+document.addEventListener("course:changed", refit);
+
 function start() {
   if (/print-pdf/i.test(location.search)) fitAll();
   Reveal.initialize({
