@@ -22,7 +22,7 @@ from course_utils import __version__
 from course_utils.console import print_anything
 from course_utils.errors import CourseError
 
-from .chapters import ROOT, Chapter, ChapterError, all_chapters, chapter, project
+from .chapters import ENGLISH, FOLDERS, ROOT, Chapter, ChapterError, all_chapters, chapter, project
 
 _LOCK_HEADER = """\
 # The tested set, exact. Written by `course lock` from pyproject.toml; do not edit.
@@ -155,12 +155,14 @@ def stale() -> int:
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--all", "everything", is_flag=True, help="Also those that did not change.")
 @click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
-def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
+@click.option("--lang", type=click.Choice((ENGLISH, *FOLDERS)), default=ENGLISH, help="Language (default: en, the source).")
+def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: str) -> None:
     """Build the notebooks whose sources changed, after a check of an author's rules.
 
     \b
     course notebooks
     course notebooks 10 --budget quick
+    course notebooks 10 --lang zh_CN
     """
     from . import pages, rules
     from .build import build
@@ -171,9 +173,33 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
     for part in chosen:
         for fault in rules.wanting(part):
             print(f"course: {part.name}: {fault}", file=sys.stderr)
-    written = [path for part in chosen for path in build(part, budget, everything)]
+    written = [path for part in chosen for path in build(part, budget, everything, lang)]
     pages.write_from_sources()
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
+
+
+@course.command("translate")
+@click.argument("language", type=click.Choice(tuple(FOLDERS)))
+@click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages]...")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; fail on a translation that is broken.")
+def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
+    """Bring the catalogues in locale/ up to what the sources say; print how much is translated, and what is wrong.
+
+    \b
+    course translate zh_CN
+    course translate zh_CN 10
+    course translate --check zh_CN
+    """
+    from .translation import progress
+
+    chosen, others = progress.chapters_of(names), not names or any(map(progress.named, names))
+    if not only_check:
+        for path in progress.update(language, chosen, others):
+            print(f"{path.relative_to(ROOT).as_posix()} written")
+    made = progress.reports(language, chosen, others)
+    wrong = [line for report in made for line in (*report.broken, *report.faults)]
+    print("\n".join([*wrong, progress.table(made)]))
+    return int(only_check and bool(wrong))
 
 
 @course.command()

@@ -1,0 +1,106 @@
+"""`course translate`: catalogues brought up to what the sources say, and how much of them is translated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polib
+
+from ..chapters import ROOT, Chapter, all_chapters
+from . import catalogue, lint, messages, terms
+
+# catalogues that are no chapter's
+HELPER, COURSE, PAGES = "course_utils", "courseware", "pages"
+_TEMPLATES = ROOT / "courseware" / "templates"
+_PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(_TEMPLATES.rglob("*.md")),
+)
+
+
+@dataclass
+class Report:
+    """A catalogue as it is: how many messages are translated, and what is wrong with which."""
+
+    name: str
+    total: int
+    done: int
+    fuzzy: int
+    broken: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def sources(chapters: Sequence[Chapter], others: bool) -> dict[str, list[messages.Message]]:
+    """The name of each catalogue and its messages; `others`: also those that are no chapter's."""
+    found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
+    if others:
+        found[HELPER] = messages.marked(ROOT / "course_utils", "t")
+        found[COURSE] = messages.marked(ROOT / "courseware", "N_")
+        found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
+    return found
+
+
+def update(language: str, chapters: Sequence[Chapter], others: bool) -> list[Path]:
+    """Write the catalogues whose sources changed; return their paths."""
+    written = []
+    for name, found in sources(chapters, others).items():
+        path = catalogue.path_of(language, name)
+        if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
+            written.append(path)
+    return written
+
+
+def reports(language: str, chapters: Sequence[Chapter], others: bool) -> list[Report]:
+    """Each catalogue against what its sources say now; nothing is written."""
+    known = terms.load(language)
+    made = []
+    for name, found in sources(chapters, others).items():
+        file = catalogue.merge(catalogue.read(catalogue.path_of(language, name)), found, language)
+        entries = [entry for entry in file if not entry.obsolete]
+        done = [entry for entry in entries if catalogue.done(entry)]
+        report = Report(name, len(entries), len(done), sum(entry.fuzzy for entry in entries))
+        for entry in done:
+            broken = lint.broken(entry)
+            report.broken += [_said(name, entry, problem) for problem in broken]
+            report.faults += [_said(name, entry, problem) for problem in ([] if broken else lint.faults(entry, known))]
+        made.append(report)
+    return made
+
+
+def _said(name: str, entry: polib.POEntry, problem: lint.Problem) -> str:
+    where = entry.occurrences[0][0] if entry.occurrences else ""
+    text = re.sub(r"\s+", " ", entry.msgstr)
+    return f"{name} {where}: {problem.rule}: {problem.text} ({text[:60]}{'…' if len(text) > 60 else ''})"
+
+
+def table(made: Sequence[Report]) -> str:
+    """A line for each catalogue, and one for all."""
+    total, done = sum(report.total for report in made), sum(report.done for report in made)
+    lines = [_line(report.name, report.done, report.total) + _more(report) for report in made]
+    return "\n".join([*lines, _line("all", done, total)])
+
+
+def _line(name: str, done: int, total: int) -> str:
+    return f"{name:28} {100 * done / total if total else 100:5.1f} %  {done:5} of {total:5}"
+
+
+def _more(report: Report) -> str:
+    parts = [(report.fuzzy, "fuzzy"), (len(report.broken), "broken"), (len(report.faults), "faults")]
+    return "".join(f", {count} {what}" for count, what in parts if count)
+
+
+def named(name: str) -> bool:
+    """Is this a catalogue that is no chapter's?"""
+    return name in (HELPER, COURSE, PAGES)
+
+
+def chapters_of(names: Sequence[str]) -> list[Chapter]:
+    """All chapters, for no names."""
+    from ..chapters import chapter
+
+    return [chapter(name) for name in names if not named(name)] or ([] if names else all_chapters())
