@@ -9,6 +9,8 @@ import ipywidgets as ipw
 import matplotlib.pyplot as plt
 from IPython.display import display
 
+from .language import t
+
 
 def explorer(draw: Callable[..., None], **controls: Any) -> ipw.Widget:
     """Show `draw(**values)` under controls; redraw when one is moved.
@@ -29,7 +31,7 @@ def explorer(draw: Callable[..., None], **controls: Any) -> ipw.Widget:
         try:
             draw(**values)
         except NotImplementedError as error:
-            print(f"Nothing to show yet: {error}")
+            print(t("Nothing to show yet: {error}", error=error))
         else:
             plt.show()
         finally:

@@ -203,6 +203,16 @@ def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
 
 
 @course.command()
+def fonts() -> None:
+    """Write the Chinese font of figures anew, with every character that a catalogue shows in one."""
+    from course_utils.plots import CHINESE_FONT
+
+    from .translation import font
+
+    print(f"{CHINESE_FONT.relative_to(ROOT).as_posix()}: {font.write() / 1e3:.0f} kB")
+
+
+@course.command()
 @click.argument("chapter_name", metavar="CHAPTER")
 @click.argument("exercise")
 def drop(chapter_name: str, exercise: str) -> None:
@@ -408,6 +418,7 @@ def _pytest(arguments: Sequence[str], budget: str, **variables: str) -> int:
         **os.environ,
         **variables,
         "COURSE_BUDGET": budget,
+        "COURSE_LANG": ENGLISH,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }

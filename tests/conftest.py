@@ -34,6 +34,7 @@ def pytest_report_header() -> str:
     return f"not tested on Windows: tests/{', tests/'.join(LINUX_ONLY)}, which need Linux or macOS" if LINUX_ONLY else ""
 
 
+os.environ["COURSE_LANG"] = "en"  # whatever the system speaks
 _BUDGET = os.environ.get("COURSE_BUDGET")
 
 

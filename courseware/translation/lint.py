@@ -82,6 +82,8 @@ def _broken(english: str, chinese: str, formatted: bool, prose: bool) -> Iterato
         if prose or rule == "code":
             yield from _same(rule, set(re.findall(pattern, english)), set(re.findall(pattern, chinese)))
     yield from _numbers(english, chinese)
+    if not prose and re.search(FORMULA, chinese) and re.search(f"[{HAN}]", chinese):
+        yield Problem("formulas", "matplotlib draws no Chinese in a text with a formula: leave it in English")
     if prose:
         if structure(english) != structure(chinese):
             yield Problem("structure", "it is another kind of block, such as a list where there was a paragraph")

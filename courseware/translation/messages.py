@@ -58,12 +58,12 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.id not in made]
 
 
-def marked(folder: Path, name: str) -> list[Message]:
-    """The messages of Python files: constants that stand in a call of `name`, such as `t("not written yet")`."""
+def marked(folder: Path, *names: str) -> list[Message]:
+    """The messages of Python files: constants that stand in a call of a name, such as `t("not written yet")`."""
     found = []
     for path in sorted(folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name and node.args:
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names and node.args:
                 text = node.args[0]
                 if isinstance(text, ast.Constant) and isinstance(text.value, str):
                     found.append((node.lineno, Message(text.value, path.relative_to(ROOT).as_posix(), code_text.SHOWN)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 import polib
 
 from ..chapters import ROOT, Chapter, all_chapters
+from ..files import whole
 from . import catalogue, lint, messages, terms
 
 # catalogues that are no chapter's
@@ -39,7 +41,7 @@ def sources(chapters: Sequence[Chapter], others: bool) -> dict[str, list[message
     """The name of each catalogue and its messages; `others`: also those that are no chapter's."""
     found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
     if others:
-        found[HELPER] = messages.marked(ROOT / "course_utils", "t")
+        found[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
         found[COURSE] = messages.marked(ROOT / "courseware", "N_")
         found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
     return found
@@ -52,7 +54,26 @@ def update(language: str, chapters: Sequence[Chapter], others: bool) -> list[Pat
         path = catalogue.path_of(language, name)
         if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
             written.append(path)
+    if others and (compiled := _compile(language)):
+        written.append(compiled)
     return written
+
+
+def compiled(language: str) -> tuple[Path, str]:
+    """The helper package's own file of messages, and what is to stand in it."""
+    known = catalogue.load(catalogue.path_of(language, HELPER)).known
+    path = ROOT / "course_utils" / "locale" / f"{language}.json"
+    return path, json.dumps(dict(sorted(known.items())), ensure_ascii=False, indent=0) + "\n"
+
+
+def _compile(language: str) -> Path | None:
+    path, text = compiled(language)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return None
+    path.parent.mkdir(exist_ok=True)
+    with whole(path) as scratch:
+        scratch.write_text(text, encoding="utf-8", newline="\n")
+    return path
 
 
 def reports(language: str, chapters: Sequence[Chapter], others: bool) -> list[Report]:

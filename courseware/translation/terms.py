@@ -1,10 +1,11 @@
 """The course's terms in another language: locale/LANG/terms.toml.
 
-[[term]]
-en = "quantization"            # singular; its plural and a capital are found too
-zh = ["量化"]                  # the first is the one to write; others may stand where grammar wants it
-never = ["量子化"]             # what is often written, and not here
-strict = true                  # every entry with the English must have one of `zh` (the default)
+    term = [
+        { en = "quantization", zh = ["量化"], never = ["量子化"] },
+    ]
+
+`en` is found with its plural and a capital, too. Of `zh` the first is the one to write, the others may stand where grammar
+wants them; `strict = false` leaves that to the translator. `never` is what is often written, and not here.
 """
 
 from __future__ import annotations
