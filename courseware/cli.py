@@ -192,11 +192,11 @@ def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
     """
     from .translation import progress
 
-    chosen, others = progress.chapters_of(names), not names or any(map(progress.named, names))
+    chosen = progress.chosen(names)
     if not only_check:
-        for path in progress.update(language, chosen, others):
+        for path in progress.update(language, *chosen):
             print(f"{path.relative_to(ROOT).as_posix()} written")
-    made = progress.reports(language, chosen, others)
+    made = progress.reports(language, *chosen)
     wrong = [line for report in made for line in (*report.broken, *report.faults)]
     print("\n".join([*wrong, progress.table(made)]))
     return int(only_check and bool(wrong))

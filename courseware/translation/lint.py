@@ -29,7 +29,8 @@ _SCALE = {
     **{"千": 1e3, "万": 1e4, "百万": 1e6, "亿": 1e8, "万亿": 1e12},
 }
 _WORDS = """
-0 no zero none; 1 one once a an single first; 2 two twice both pair second half; 3 three third thirds; 4 four fourth quarter
+0 no zero none; 1 one ones once a an single first; 2 two twice both pair second half; 3 three third thirds
+4 four fourth quarter
 5 five fifth; 6 six sixth; 7 seven; 8 eight; 9 nine; 10 ten tenth; 11 eleven; 12 twelve dozen; 13 thirteen; 14 fourteen
 15 fifteen; 16 sixteen; 17 seventeen; 18 eighteen; 19 nineteen; 20 twenty; 30 thirty; 50 fifty
 100 hundred hundreds hundredth; 1000 thousand; 1000000 million
@@ -38,7 +39,7 @@ _SPELT = {
     word: float(line.split()[0]) for line in re.split("[;\n]", _WORDS.strip()) for word in line.split()[1:]
 }  # a number that English spells may be digits
 # names that Chinese has words for, or that a sentence may do without
-_FREE = {"LLM", "LLMS", "AI", "NLP", "US", "TV", "OK", "CONTINUED", "PC", "II"}
+_FREE = {"API", "LLM", "LLMS", "AI", "NLP", "US", "TV", "OK", "CONTINUED", "PC", "II"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Problem:
 def broken(entry: polib.POEntry) -> list[Problem]:
     """Why a translation must not be used."""
     english, chinese = entry.msgid, entry.msgstr
-    formatted, prose = code_text.FORMATTED in entry.comment, PROSE in entry.comment
+    formatted, prose = code_text.FORMATTED in entry.comment, _is_prose(entry)
     return [problem for problem in _broken(english, chinese, formatted, prose) if problem.rule not in _off(entry)]
 
 
@@ -62,11 +63,17 @@ def faults(entry: polib.POEntry, terms: Iterable[Term]) -> list[Problem]:
     return [problem for problem in found if problem.rule not in _off(entry)]
 
 
+def _is_prose(entry: polib.POEntry) -> bool:
+    return PROSE in entry.comment.split(", ")
+
+
 def _off(entry: polib.POEntry) -> set[str]:
     return {rule for line in re.findall(r"lint: ([a-z, ]+)", entry.tcomment) for rule in line.replace(" ", "").split(",")}
 
 
 def _broken(english: str, chinese: str, formatted: bool, prose: bool) -> Iterator[Problem]:
+    if [english[:1].isspace(), english[-1:].isspace()] != [chinese[:1].isspace(), chinese[-1:].isspace()]:
+        yield Problem("spaces", "it begins or ends with another space")
     if formatted:
         try:
             theirs = literals.fields(chinese)
@@ -94,8 +101,6 @@ def _broken(english: str, chinese: str, formatted: bool, prose: bool) -> Iterato
             )
     if english.count("\n") != chinese.count("\n") and not prose and "\n" in english.strip("\n"):
         yield Problem("lines", "it has another number of lines")
-    if english[:1] == " " != chinese[:1] or english[-1:] == " " != chinese[-1:]:
-        yield Problem("spaces", "it begins or ends with another space")
 
 
 def _without_fields(text: str) -> str:
@@ -128,41 +133,44 @@ def _emphases(text: str) -> int:
     return sum(token.type in ("em_open", "strong_open") for token in tokens)
 
 
+_FIELD = "〇"  # what code fills in may be Chinese or not
+
+
 def _sentence(entry: polib.POEntry) -> str:
     """The translation with a mark in place of what is no prose."""
     text = entry.msgstr
     if code_text.FORMATTED in entry.comment:
-        text = "".join("0" if field else part for field, part in literals.split(text))
+        text = "".join(_FIELD if field else part for field, part in literals.split(text))
     else:
-        text = re.sub(r"\{[\w.]*(?::[^{}]*)?\}", "0", text)
+        text = re.sub(r"\{[\w.]*(?::[^{}]*)?\}", _FIELD, text)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     return re.sub(f"{CODE}|{FORMULA}|{CITATION}|{TARGET}", "X", re.sub(TAG, "", text), flags=re.DOTALL)
 
 
-_RULES = (  # name, what to do, what is wrong
-    (
-        "punctuation",
-        "write full-width signs beside Chinese",
-        rf"[{HAN}）”」]\s*[,;:?!](?![\d/])|[{HAN}]\.(?:\s|$)|[{HAN}]\s?\(|\([^()A-Za-z0-9]*[{HAN}]|[{HAN}]\)",
-    ),
+_SIGN = f"[{HAN}）”」]\\s*[,;:?!](?![\\d/])|[{HAN}]\\.(?:\\s|$)|[{HAN}]\\(|\\([^()A-Za-z0-9]*[{HAN}]|[{HAN}]\\)"
+_RULES = (  # name, what to do, what is wrong, only in prose
+    ("punctuation", "write full-width signs beside Chinese", _SIGN, False),
+    ("punctuation", "write full-width brackets beside Chinese", rf"[{HAN}] \(", True),
     (
         "punctuation",
         "no space beside a full-width sign",
-        rf"[，。；：？！、（] +[{HAN}A-Za-z0-9]|[{HAN}A-Za-z0-9] +[，。；：？！、）]",
+        rf"[，。；：？！、（] +[{HAN}\w]|[{HAN}\w] +[，。；：？！、）]",
+        False,
     ),
     (
         "spacing",
         "a space between Chinese and Latin letters, digits, code, formulas",
         rf"[{HAN}][A-Za-z0-9]|[A-Za-z0-9%][{HAN}]",
+        False,
     ),
-    ("spacing", "no space between Chinese characters", rf"[{HAN}] +[{HAN}]"),
+    ("spacing", "no space between Chinese characters", rf"[{HAN}] +[{HAN}]", True),
 )
 
 
 def _punctuation(entry: polib.POEntry) -> Iterator[Problem]:
     text = re.sub(r"[*_]", "", _sentence(entry))
-    for rule, what, wrong in _RULES:
-        if match := re.search(wrong, text):
+    for rule, what, wrong, only_prose in _RULES:
+        if (_is_prose(entry) or not only_prose) and (match := re.search(wrong, text)):
             yield Problem(rule, f"{what}: …{_near(text, match)}…")
 
 
@@ -184,7 +192,7 @@ def _names(entry: polib.POEntry) -> Iterator[Problem]:
     if code_text.FORMATTED in entry.comment:
         text = _without_fields(text)
     for word in dict.fromkeys(re.findall(r"(?<![\w.-])[A-Za-z][\w.-]*\w(?:\(\))?", text)):
-        plain = word.removesuffix("s") if word[:-1].isupper() else word
+        plain = word.removesuffix("s") if re.search(r"[A-Z]s$|[A-Z].*[A-Z].*s$", word) else word
         letters = re.sub(r"[^A-Za-z]", "", plain)
         named = re.search(r"[A-Z]", plain[1:]) or (re.search(r"[A-Za-z]\d|\d[A-Za-z]", plain))
         hyphened = "-" in plain and not re.search(r"[A-Z].*[A-Z]|\d", plain)
@@ -194,7 +202,7 @@ def _names(entry: polib.POEntry) -> Iterator[Problem]:
 
 def _terms(entry: polib.POEntry, terms: Iterable[Term]) -> Iterator[Problem]:
     english = re.sub(f"{CODE}|{FORMULA}|{TARGET}", " ", entry.msgid, flags=re.DOTALL)
-    left = english
+    left = english if _is_prose(entry) else re.sub(r"\([\w, /.]*\)", " ", english)  # without a tensor's shape
     for term in terms:  # the longest first
         if not term.pattern.search(left):
             continue

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import polib
 
-from ..chapters import ROOT, Chapter, all_chapters
+from ..chapters import ROOT, Chapter, all_chapters, chapter
 from ..files import whole
 from . import catalogue, lint, messages, terms
 
 # catalogues that are no chapter's
-HELPER, COURSE, PAGES = "course_utils", "courseware", "pages"
+OTHERS = HELPER, COURSE, PAGES = "course_utils", "courseware", "pages"
 _TEMPLATES = ROOT / "courseware" / "templates"
 _PAGES = (
     ROOT / "README.md",
@@ -37,25 +37,31 @@ class Report:
     faults: list[str] = field(default_factory=list)
 
 
-def sources(chapters: Sequence[Chapter], others: bool) -> dict[str, list[messages.Message]]:
-    """The name of each catalogue and its messages; `others`: also those that are no chapter's."""
+def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, list[messages.Message]]:
+    """The name of each catalogue and its messages; `others`: names of those that are no chapter's."""
     found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
-    if others:
+    if HELPER in others:
         found[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
+    if COURSE in others:
         found[COURSE] = messages.marked(ROOT / "courseware", "N_")
+    if PAGES in others:
         found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
     return found
 
 
-def update(language: str, chapters: Sequence[Chapter], others: bool) -> list[Path]:
+def update(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Path]:
     """Write the catalogues whose sources changed; return their paths."""
     written = []
     for name, found in sources(chapters, others).items():
         path = catalogue.path_of(language, name)
         if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
             written.append(path)
-    if others and (compiled := _compile(language)):
-        written.append(compiled)
+    path, text = compiled(language)
+    if HELPER in others and not (path.exists() and path.read_text(encoding="utf-8") == text):
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as scratch:
+            scratch.write_text(text, encoding="utf-8", newline="\n")
+        written.append(path)
     return written
 
 
@@ -66,17 +72,7 @@ def compiled(language: str) -> tuple[Path, str]:
     return path, json.dumps(dict(sorted(known.items())), ensure_ascii=False, indent=0) + "\n"
 
 
-def _compile(language: str) -> Path | None:
-    path, text = compiled(language)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return None
-    path.parent.mkdir(exist_ok=True)
-    with whole(path) as scratch:
-        scratch.write_text(text, encoding="utf-8", newline="\n")
-    return path
-
-
-def reports(language: str, chapters: Sequence[Chapter], others: bool) -> list[Report]:
+def reports(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Report]:
     """Each catalogue against what its sources say now; nothing is written."""
     known = terms.load(language)
     made = []
@@ -115,13 +111,12 @@ def _more(report: Report) -> str:
     return "".join(f", {count} {what}" for count, what in parts if count)
 
 
-def named(name: str) -> bool:
-    """Is this a catalogue that is no chapter's?"""
-    return name in (HELPER, COURSE, PAGES)
+def chosen(names: Sequence[str]) -> tuple[list[Chapter], list[str]]:
+    """The chapters and the other catalogues that names are of; all, for no names.
 
-
-def chapters_of(names: Sequence[str]) -> list[Chapter]:
-    """All chapters, for no names."""
-    from ..chapters import chapter
-
-    return [chapter(name) for name in names if not named(name)] or ([] if names else all_chapters())
+    Raises:
+        ChapterError: there is no such chapter.
+    """
+    if not names:
+        return all_chapters(), list(OTHERS)
+    return [chapter(name) for name in names if name not in OTHERS], [name for name in names if name in OTHERS]
