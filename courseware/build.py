@@ -51,21 +51,16 @@ COLAB_TAG = "colab-setup"
 
 _COLAB_CELL = """\
 # {about}
-import sys
+{imports}
 
-if "google.colab" in sys.modules:
+{language}if "google.colab" in sys.modules:
     %pip install --quiet "course_utils @ git+{source}"
 """
-
 _ABOUT_COLAB = N_(
     "In Google Colab this cell installs the course's helper package (about half a minute). Anywhere else it does nothing."
 )
 # a notebook in another language asks the helper package for its messages in that language
-_LANGUAGE_LINES = """\
-import os
-
-os.environ.setdefault("COURSE_LANG", "{language}")
-"""
+_LANGUAGE_LINE = 'os.environ.setdefault("COURSE_LANG", "{language}")\n'
 _OPEN_IN_COLAB = N_("Open in Colab")
 _HIDDEN_CELL = N_(
     "# Hidden tests of `{exercise}` ({points} {noun}) run here when your lab is graded: the same function, other inputs."
@@ -121,7 +116,7 @@ def _in_language(notebook: NotebookNode, chapter: Chapter, language: str, unseen
         from .translation import catalogue
         from .translation.notebook import translate
 
-        translate(notebook, catalogue.load(catalogue.path_of(language, chapter.name)), unseen)
+        translate(notebook, catalogue.load(chapter.catalogue(language)), unseen)
 
 
 def _say(language: str) -> Callable[[str], str]:
@@ -151,7 +146,7 @@ def student_lab(chapter: Chapter, language: str = ENGLISH) -> NotebookNode:
         if cell_role.kind != "exercise":
             cell.metadata["editable"] = False
     _run_past_errors(notebook)
-    return _finish(notebook, chapter, "labs")
+    return _finish(notebook, chapter, "labs", language)
 
 
 def _run_past_errors(notebook: NotebookNode) -> None:
@@ -232,10 +227,14 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None, langua
         if "hide-input" in tags(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
     say = _say(language)
-    source = _COLAB_CELL.format(about=say(_ABOUT_COLAB), source=pip_source())
-    if language != ENGLISH:
-        source += _LANGUAGE_LINES.format(language=language)
-    setup = new_code_cell(source.rstrip("\n") + "\n", metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
+    other = language != ENGLISH
+    source = _COLAB_CELL.format(
+        about=say(_ABOUT_COLAB),
+        imports="import os\nimport sys" if other else "import sys",
+        language=_LANGUAGE_LINE.format(language=language) if other else "",
+        source=pip_source(),
+    )
+    setup = new_code_cell(source, metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}
     # after the opening prose, so that the first thing on the page is the title

@@ -76,6 +76,14 @@ class Chapter:
         """The student's notebook."""
         return self.folder.parents[1] / "labs" / f"{self.name}.ipynb"
 
+    def catalogue(self, language: str) -> Path:
+        """The chapter's translations; there may be none yet."""
+        return self.folder.parents[1] / "locale" / language / f"{self.name}.po"
+
+    def catalogues(self) -> list[Path]:
+        """Those that there are, of all languages."""
+        return [path for language in FOLDERS if (path := self.catalogue(language)).exists()]
+
     @property
     def solution(self) -> Path:
         """The solved lab, executed: the instructor's key."""

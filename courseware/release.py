@@ -22,7 +22,17 @@ from .pages import title
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
 _MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
-_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "start.py", "pyproject.toml", "requirements.lock")
+_GRADER = (
+    "chapters",
+    "labs",
+    "locale",
+    "course_utils",
+    "courseware",
+    "Makefile",
+    "start.py",
+    "pyproject.toml",
+    "requirements.lock",
+)
 _ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
 [build-system]
