@@ -438,7 +438,9 @@ def all_small(chapters: Iterable[Chapter]) -> list[str]:
     return [f"{path.parent.name}/{path.name} was built with small experiments" for path in paths if is_small(path)]
 
 
-def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str, language: str = ENGLISH) -> NotebookNode | None:
+def _with_outputs_of(
+    notebook: NotebookNode, path: Path, budget: str, language: str = ENGLISH, docstrings: bool = True
+) -> NotebookNode | None:
     """The notebook with the outputs of the committed one, where no experiment need run again; None where they must.
 
     A change of prose needs no run. Where only visible tests changed, the lab runs without its experiments, as it
@@ -457,7 +459,9 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str, language: 
     new, gone = _changed_tests(now, then), _changed_tests(then, now)
     pairs = list(zip((c for c in now if c not in new), (c for c in then if c not in gone), strict=False))
     same = len(pairs) == len(now) - len(new) == len(then) - len(gone)
-    same = same and all(a.source == b.source or _code(a, budget) == _code(b, budget) for a, b in pairs)
+    same = same and all(
+        a.source == b.source or _code(a, budget, docstrings) == _code(b, budget, docstrings) for a, b in pairs
+    )
     if not same or _give([*new, *gone]) & _take([cell for cell, _ in pairs]):
         return None
     for cell, before in pairs:
@@ -478,19 +482,24 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str, language: 
     return notebook
 
 
-def _code(cell: NotebookNode, budget: str) -> str:
+def _code(cell: NotebookNode, budget: str, docstrings: bool = True) -> str:
     """What a cell runs. The one for Colab does nothing here: where the course moves to another address, nothing need run.
 
     At full size `lab.budget(full=a, quick=b)` is `a`: a change of what is small needs no run.
     """
     if COLAB_TAG in tags(cell):
         return ""
-    if budget != "full":
+    if budget != "full" and docstrings:
         return str(cell.source)
     try:
-        return ast.unparse(_FullSize().visit(ast.parse(cell.source)))
+        tree = ast.parse(cell.source)
     except SyntaxError:  # %pip and its like
         return str(cell.source)
+    if not docstrings:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
+    return ast.unparse(_FullSize().visit(tree) if budget == "full" else tree)
 
 
 class _FullSize(ast.NodeTransformer):
@@ -536,6 +545,9 @@ def build(chapter: Chapter, budget: str = "full", everything: bool = False, lang
         print(f"building {path.relative_to(chapter.folder.parents[1]).as_posix()}: it {reason}", flush=True)
         if executed:
             kept = None if everything else _with_outputs_of(notebook, path, budget, language)
+            if language != ENGLISH and not everything and not kept:  # nothing that it shows is translated
+                english = path.parents[1] / path.name
+                kept = _with_outputs_of(notebook, english, budget, language, docstrings=False)
             notebook = kept or execute(notebook, budget, language)
         made.append((path, notebook))
     with ExitStack() as stack:

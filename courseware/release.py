@@ -81,16 +81,20 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     if unknown := [path for path in notebooks if path not in known]:
         raise ChapterError(f"{unknown[0].relative_to(ROOT).as_posix()} is not in git: `git add` it, then release.")
     given = [*(ROOT / name for name in _AS_IT_IS), *notebooks, *tracked(ROOT, "course_utils")]
-    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in given}
+    fonts = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in given if path.suffix == ".otf"}
+    texts = [path for path in given if path.suffix != ".otf"]
+    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in texts}
     files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
     ours = repository().removeprefix("https://github.com/")
     files = {name: _on_main(text) for name, text in files.items()}
-    _forget(out, keep=set(files))
-    for name, text in {**files, _MARK: "\n".join(sorted(files)) + "\n"}.items():
+    names = sorted([*files, *fonts])
+    _forget(out, keep=set(names))
+    contents = {name: text.replace(ours, repo).encode() for name, text in files.items()}
+    for name, content in {**contents, **fonts, _MARK: ("\n".join(names) + "\n").encode()}.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace(ours, repo), encoding="utf-8", newline="\n")
-    return sorted(files)
+        target.write_bytes(content)
+    return names
 
 
 def _on_main(text: str) -> str:

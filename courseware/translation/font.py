@@ -59,7 +59,8 @@ def lacking() -> set[str]:
     """What the font that ships has not, and figures need."""
     if not CHINESE_FONT.exists():
         return wanted()
-    return wanted() - {chr(code) for code in TTFont(CHINESE_FONT, lazy=True).getBestCmap()}
+    with TTFont(CHINESE_FONT, lazy=True) as ours:
+        return wanted() - {chr(code) for code in ours.getBestCmap()}
 
 
 def write() -> int:
