@@ -18,7 +18,7 @@ import torch
 from . import tracebacks
 from .console import print_anything
 from .errors import CourseError, UnknownNameError
-from .language import t
+from .language import ENGLISH, language, t
 
 T = TypeVar("T")
 _UNWRITTEN = "not written yet"
@@ -64,6 +64,10 @@ def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     plots.style()
+    if language() != ENGLISH:
+        import pandas as pd
+
+        pd.set_option("display.unicode.east_asian_width", True)  # a Chinese character is two columns wide
     gpu = hardware.detect().gpu or t("no GPU")
     print(
         f"{chapter} · Python {platform.python_version()} · torch {torch.__version__} · "

@@ -18,7 +18,7 @@ collect_ignore = LINUX_ONLY
 MARKS = {"grading": "box", "browser": "browser", "colab": "notebook", "notebooks": "notebook"}
 UNMARKED = {
     "grading": ("cgroup", "failing_cases", "in_kernel", "intake", "lms_sheet", "messages", "overview", "seccomp", "watch"),
-    "notebooks": ("quality", "references", "rules", "sources"),
+    "notebooks": ("quality", "references", "rules", "sources", "translation"),
 }
 
 
