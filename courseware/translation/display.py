@@ -11,6 +11,7 @@ import ast
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from .choices import choices
 from .scopes import Scopes
 
 # calls that show: their positional arguments by number (-1: all of them) and the keywords
@@ -54,7 +55,8 @@ _BY_NAME: dict[str, tuple[set[int], set[str]]] = {
 }
 # keywords that show in every call of these modules' functions and of a figure's methods
 _BY_KEYWORD = {"label", "description", "suptitle", "tick_labels"}
-_ALL_OF = {"widgets.predict", "widgets.quiz"}  # all strings in their arguments are shown
+# all strings in their arguments are shown; an option and an answer are the same string, see choices.py
+_ALL_OF = {"widgets.predict", "widgets.quiz", "reveal"}
 _NOT_SHOWN = {"explorer"}  # calls whose keywords are a function's own arguments
 _SAME = {"list", "tuple", "sorted", "reversed", "tqdm", "iter", "set"}
 _TEXT = {"join", "format", "ljust", "rjust", "center", "strip", "capitalize", "upper"}
@@ -99,6 +101,9 @@ class Display:
                 found.add(node)
                 if self._in_head:
                     heads.add(node)
+        for group in choices(self.scopes, self._trees):
+            if not found.issuperset(group):
+                found -= group
         data = {node.value for node in every if isinstance(node, ast.Constant) and node not in found}
         return {node for node in found if node not in heads or (isinstance(node, ast.Constant) and node.value not in data)}
 
@@ -180,7 +185,9 @@ class Display:
         """What a call does with an argument."""
         name = ast.unparse(call.func)
         method = name.rpartition(".")[2]
-        if any(ast.unparse(outer.func) in _ALL_OF for outer in (call, *self._calls_around(call))):
+        if name in _ALL_OF or method in _ALL_OF:
+            if path[:2] == ("*", "k"):
+                raise _Elsewhere  # a question's entry of that name
             return 1
         if keyword is None and node not in call.args:
             raise _Elsewhere  # **options
@@ -216,9 +223,6 @@ class Display:
             case _ if method in _SAME:
                 return self._flows(call, path)
         raise _Elsewhere
-
-    def _calls_around(self, node: ast.AST) -> Iterator[ast.Call]:
-        return (outer for outer in self.scopes.above(node) if isinstance(outer, ast.Call))
 
     def _in_table(self, keyword: str | None, path: Path) -> Path:
         if path and (keyword in ("columns", "index") or (keyword is None and path[0] in ("*", "k", "v"))):

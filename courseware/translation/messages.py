@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,15 +59,24 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def marked(folder: Path, *names: str) -> list[Message]:
-    """The messages of Python files: constants that stand in a call of a name, such as `t("not written yet")`."""
+    """The messages of Python files: constants that stand in a call of a name, such as `t("not written yet")`, and the table
+    `WORDS`."""
     found = []
     for path in sorted(folder.glob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names and node.args:
-                text = node.args[0]
-                if isinstance(text, ast.Constant) and isinstance(text.value, str):
-                    found.append((node.lineno, Message(text.value, path.relative_to(ROOT).as_posix(), code_text.SHOWN)))
-    return [message for _, message in sorted(found, key=lambda pair: (pair[1].where, pair[0]))]
+        for text in _marked(ast.parse(path.read_text(encoding="utf-8")), names):
+            message = Message(str(text.value), path.relative_to(ROOT).as_posix(), code_text.SHOWN)
+            found.append((message.where, text.lineno, text.col_offset, message))
+    return [message for *_, message in sorted(found, key=lambda row: row[:3])]
+
+
+def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:
+    for node in ast.walk(tree):
+        texts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
+            texts = node.args[:1]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == "WORDS":
+            texts = node.value.values
+        yield from (text for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))
 
 
 def of_markdown(path: Path) -> list[Message]:

@@ -148,6 +148,46 @@ def test_what_is_only_shown_is_found(code: str) -> None:
     assert "a name" in [node.value for node in Display([tree]).strings(tree) if isinstance(node, ast.Constant)]
 
 
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ('widgets.predict("Why?", options=["one", "two"], answer="two", why="So.")', "Why? one two two So."),
+        ('widgets.predict("Why?", options=["one", "two"], answer=best, why="So.")', "Why? So."),
+        ('widgets.predict("How many?", options=[1, 2], answer=2**1, unit="of them")', "How many? of them"),
+        (
+            'g = widgets.predict("Why?", options=["one", "two"])\ng.reveal("one" if x > 1 else "two", why="So.")',
+            "Why? one two one two So.",
+        ),
+        (
+            'g = widgets.predict("Why?", options=["one", "two"])\n'
+            'try:\n    out = "one"\nexcept E:\n    out = "two"\ng.reveal(out)',
+            "Why? one two one two",
+        ),
+        (
+            'g = widgets.predict("Why?", options=["one", "two"])\nout = "one"\nscores[out] = 1\ng.reveal(out)',
+            "Why?",
+        ),
+        (
+            'g = widgets.predict("A?", options=["one"])\ng.reveal(max(gap))\n'
+            'g = widgets.predict("B?", options=["two"])\ng.reveal("two")',
+            "A? B? two two",
+        ),
+        (
+            'why = {"one": "No.", "two": "Yes."}\nwidgets.quiz([dict(question="Why?", options=why, answer="two")])',
+            "one No. two Yes. Why? two",
+        ),
+        (
+            'widgets.quiz([{"question": "Why?", "options": {"one": "No.", "two": "Yes."}, "answer": best}])',
+            "Why? No. Yes.",
+        ),
+    ],
+)
+def test_options_and_answers_are_translated_together_or_not_at_all(code: str, shown: str) -> None:
+    tree = ast.parse(code)
+    found = [node.value for node in Display([tree]).strings(tree) if isinstance(node, ast.Constant)]
+    assert sorted(" ".join(found).split()) == sorted(shown.split())
+
+
 def test_a_string_that_hidden_tests_use_stays() -> None:
     tree = ast.parse('word = "a name"\nprint(word)')
     assert Display([tree]).strings(tree) and not Display([tree], opaque=["word"]).strings(tree)
