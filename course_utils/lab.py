@@ -18,6 +18,7 @@ import torch
 from . import tracebacks
 from .console import print_anything
 from .errors import CourseError, UnknownNameError
+from .language import ENGLISH, language, t
 
 T = TypeVar("T")
 _UNWRITTEN = "not written yet"
@@ -63,10 +64,14 @@ def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
     np.random.seed(seed)
     torch.manual_seed(seed)
     plots.style()
-    gpu = hardware.detect().gpu or "no GPU"
+    if language() != ENGLISH:
+        import pandas as pd
+
+        pd.set_option("display.unicode.east_asian_width", True)  # a Chinese character is two columns wide
+    gpu = hardware.detect().gpu or t("no GPU")
     print(
         f"{chapter} · Python {platform.python_version()} · torch {torch.__version__} · "
-        f"transformers {transformers.__version__} · {gpu} · budget {_budget()}"
+        f"transformers {transformers.__version__} · {gpu} · {t('budget {name}', name=_budget())}"
     )
 
 
@@ -103,7 +108,9 @@ def test(name: str) -> Iterator[None]:
         yield
     except NotImplementedError as error:
         _state.errors[name] = _UNWRITTEN
-        message = f"{error or 'not written yet'}. Write the cell above, run it, then run this one again."
+        stub = f"exercise {name}: write this function"  # what stands in place of a solution, in every language
+        what = t("exercise {name}: write this function", name=name) if str(error) == stub else error
+        message = t("{error}. Write the cell above, run it, then run this one again.", error=what or t("not written yet"))
         raise _of(name, Unsolved(message)) from None
     except Exception as error:
         message = " ".join(str(error).split())
@@ -111,7 +118,7 @@ def test(name: str) -> Iterator[None]:
         _of(name, error)
         raise
     _state.errors[name] = ""
-    print(f"✓ {name}: all visible tests pass")
+    print(t("✓ {name}: all visible tests pass", name=name))
 
 
 def needs(*exercises: str) -> None:
@@ -124,10 +131,13 @@ def needs(*exercises: str) -> None:
     for name in exercises:
         if name not in _state.exercises:
             raise UnknownNameError.of("exercise", name, _state.exercises)
-        if reason := _state.errors.get(name, "its tests have not run"):
-            error = Unsolved(f"exercise {name}: {reason}. Make its visible tests pass, then run this cell again.")
+        if reason := _state.errors.get(name, t("its tests have not run")):
+            what = t(_UNWRITTEN) if reason == _UNWRITTEN else reason
+            error = Unsolved(
+                t("exercise {name}: {what}. Make its visible tests pass, then run this cell again.", name=name, what=what)
+            )
             if reason != _UNWRITTEN:
-                error.because = "whose visible tests do not pass yet"
+                error.because = t("whose visible tests do not pass yet")
             raise _of(name, error)
 
 
@@ -153,15 +163,21 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
     g: Any
     w: Any
     if isinstance(want, torch.Tensor):
-        assert isinstance(got, torch.Tensor), f"{name} should be a torch.Tensor, but it is a {type(got).__name__}"
-        assert got.dtype == want.dtype, f"{name} should have dtype {want.dtype}, but it has {got.dtype}"
-        assert got.shape == want.shape, f"{name} should have shape {tuple(want.shape)}, but it has {tuple(got.shape)}"
+        assert isinstance(got, torch.Tensor), t(
+            "{name} should be a torch.Tensor, but it is a {kind}", name=name, kind=type(got).__name__
+        )
+        assert got.dtype == want.dtype, t(
+            "{name} should have dtype {want}, but it has {got}", name=name, want=want.dtype, got=got.dtype
+        )
+        assert got.shape == want.shape, t(
+            "{name} should have shape {want}, but it has {got}", name=name, want=tuple(want.shape), got=tuple(got.shape)
+        )
         exact = not (want.is_floating_point() or want.is_complex())
         wide = want.dtype if exact else torch.complex128 if want.is_complex() else torch.float64
         g, w = got.detach().cpu().to(wide), want.detach().cpu().to(wide)  # an Apple GPU has no float64
     else:
-        assert isinstance(got, (int, float, complex, np.number)) or (isinstance(got, torch.Tensor) and got.numel() == 1), (
-            f"{name} should be a number, but it is a {type(got).__name__}"
+        assert isinstance(got, (int, float, complex, np.number)) or (isinstance(got, torch.Tensor) and got.numel() == 1), t(
+            "{name} should be a number, but it is a {kind}", name=name, kind=type(got).__name__
         )
         g, w = (v.item() if isinstance(v, (np.generic, torch.Tensor)) else v for v in (got, want))
         exact = isinstance(g, int) and isinstance(w, int)
@@ -175,12 +191,15 @@ def expect_close(got: Any, want: Any, name: str, rtol: float = 1e-5, atol: float
 def _difference(got: Any, want: Any, name: str, near: dict[str, Any]) -> str:
     """What differs. PyTorch's own message says how many values and by how much, but shows none of them."""
     if not isinstance(want, torch.Tensor):
-        return f"{name} should be {want}, but it is {got}"
+        return t("{name} should be {want}, but it is {got}", name=name, want=want, got=got)
     wrong = ~torch.isclose(got, want, **near)
     at = tuple(wrong.nonzero()[0].tolist())
     found, wanted = (f"{v:.6g}" if isinstance(v, (float, complex)) else v for v in (got[at].item(), want[at].item()))
-    first = f"{name}{list(at) if at else ''} = {found}, which should be {wanted}"
-    return f"{name}: {int(wrong.sum())} of {wrong.numel()} values differ; the first is {first}"
+    return t(
+        "{name}: {wrong} of {all} values differ; the first is {place} = {found}, which should be {wanted}",
+        name=name, wrong=int(wrong.sum()), all=wrong.numel(), place=f"{name}{list(at) if at else ''}", found=found,
+        wanted=wanted,
+    )  # fmt: skip
 
 
 def summary() -> Any:
@@ -190,20 +209,23 @@ def summary() -> Any:
     points = _points()
     rows = []
     for exercise in _state.exercises:
-        error = _state.errors.get(exercise, "its tests were not run yet")
+        error = _state.errors.get(exercise, t("its tests were not run yet"))
         mark = "✓" if not error else "–" if exercise not in _state.errors or error == _UNWRITTEN else "✗"
-        rows.append({"exercise": exercise, "passes": mark})
+        rows.append({t("exercise"): exercise, t("passes"): mark})
         if points:
-            rows[-1]["points"] = f"{0 if error else points[exercise]} of {points[exercise]}"
+            earned = 0 if error else points[exercise]
+            rows[-1][t("points")] = t("{earned} of {most}", earned=earned, most=points[exercise])
         if error:
-            print(f"{mark} {exercise}: {error}")
-    done = [row["exercise"] for row in rows if row["passes"] == "✓"]
-    earned = f", {sum(map(points.__getitem__, done))} of their {sum(points.values())} points" if points else ""
-    print(
-        f"{len(done)} of {len(rows)} exercises pass their visible tests{earned}. "
-        "Grading adds hidden tests of the same functions."
-    )
-    return pd.DataFrame(rows).set_index("exercise") if rows else None
+            print(f"{mark} {exercise}: {t(_UNWRITTEN) if error == _UNWRITTEN else error}")
+    done = [row[t("exercise")] for row in rows if row[t("passes")] == "✓"]
+    counts: dict[str, Any] = {"done": len(done), "all": len(rows)}
+    if points:
+        counts |= {"earned": sum(map(points.__getitem__, done)), "most": sum(points.values())}
+        print(t("{done} of {all} exercises pass their visible tests, {earned} of their {most} points.", **counts), end=" ")
+    else:
+        print(t("{done} of {all} exercises pass their visible tests.", **counts), end=" ")
+    print(t("Grading adds hidden tests of the same functions."))
+    return pd.DataFrame(rows).set_index(t("exercise")) if rows else None
 
 
 def _points() -> dict[str, int]:

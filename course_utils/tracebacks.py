@@ -12,7 +12,10 @@ import traceback
 from types import TracebackType
 from typing import Any
 
+from .language import N_, t
+
 _UNWRITTEN = re.compile(r"exercise (\w+): write this function")  # what stands in place of a solution
+_BECAUSE = N_("which is not written yet")
 _waiting: dict[str, str] = {}  # name that a cell would have defined → the exercise that the cell waits for
 
 
@@ -29,7 +32,7 @@ def _show(
     """What IPython calls with an error of a cell."""
     if exercise := _waits_for(error):
         _waiting.update(dict.fromkeys(_defines(shell), exercise))
-        lines = [f"– This cell waits for exercise {exercise}."]
+        lines = [t("– This cell waits for exercise {exercise}.", exercise=exercise)]
     elif exercise := getattr(error, "exercise", ""):
         lines = _failed(exercise, kind, error, trace)
     else:
@@ -42,7 +45,7 @@ def _waits_for(error: Exception) -> str:
     """The exercise for lack of which this error came, and what it lacks; "" where it came for another reason."""
     if isinstance(error, NotImplementedError):
         exercise = match[1] if (match := _UNWRITTEN.search(str(error))) else getattr(error, "exercise", "")
-        return f"{exercise}, {getattr(error, 'because', 'which is not written yet')}" if exercise else ""
+        return f"{exercise}, {t(getattr(error, 'because', _BECAUSE))}" if exercise else ""
     if isinstance(error, NameError):
         return _waiting.get(error.name or "", "")
     return ""
@@ -60,13 +63,14 @@ def _defines(shell: Any) -> list[str]:
 
 def _failed(exercise: str, kind: type[Exception], error: Exception, trace: TracebackType | None) -> list[str]:
     """What a visible test says, then the line that asked and, for an error in the exercise itself, the line that raised."""
-    message = str(error).strip() or "this does not hold"
+    message = str(error).strip() or t("this does not hold")
     shown = [f"✗ {exercise}: {message if kind is AssertionError else f'{kind.__name__}: {message}'}"]
     in_cells = [frame for frame in traceback.extract_tb(trace) if frame.line and _is_cell(frame.filename)]
     if in_cells:
-        shown.append(f"  the test, line {in_cells[0].lineno}: {in_cells[0].line}")
+        shown.append(t("  the test, line {number}: {line}", number=in_cells[0].lineno, line=in_cells[0].line))
     if in_cells[1:]:
-        shown.append(f"  in {in_cells[-1].name}, line {in_cells[-1].lineno}: {in_cells[-1].line}")
+        last = in_cells[-1]
+        shown.append(t("  in {name}, line {number}: {line}", name=last.name, number=last.lineno, line=last.line))
     return shown
 
 

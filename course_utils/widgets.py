@@ -16,6 +16,7 @@ from IPython.display import display
 from . import questions as page
 from .assets import plain
 from .controls import Control, controls
+from .language import t
 
 Draw = Callable[..., None]
 Grid = Mapping[str, Sequence[Any]]
@@ -65,7 +66,7 @@ present: Callable[[Draw, list[Control], Grid], None] = live  # the build puts it
 
 def nothing_yet(error: NotImplementedError) -> str:
     """What stands in place of a figure that an unsolved exercise would draw."""
-    return f"Nothing to show yet: {error}"
+    return t("Nothing to show yet: {error}", error=error)
 
 
 class Guess:

@@ -12,7 +12,7 @@ import copy
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from course_utils.assets import refreshed
 
 from .cell_names import names_of
 from .chapters import (
+    ENGLISH,
+    FOLDERS,
+    N_,
     SLIDE_TAGS,
     Chapter,
     ChapterError,
@@ -48,10 +51,10 @@ from .references import expand
 COLAB_TAG = "colab-setup"
 
 _COLAB_CELL = """\
-# In Google Colab this cell installs the course's helper package (about half a minute). Anywhere else it does nothing.
-import sys
+# {about}
+{imports}
 
-if "google.colab" in sys.modules:
+{language}if "google.colab" in sys.modules:
     %pip install --quiet "course_utils @ git+{source}"
 """
 
@@ -63,47 +66,97 @@ alt_text.install()
 explorers.install()
 """
 
-_HIDDEN_CELL = """\
-# Hidden tests of `{exercise}` ({points} {noun}) run here when your lab is graded: the same function, other inputs."""
+_ABOUT_COLAB = N_(
+    "In Google Colab this cell installs the course's helper package (about half a minute). Anywhere else it does nothing."
+)
+# a notebook in another language asks the helper package for its messages in that language
+_LANGUAGE_LINE = 'os.environ.setdefault("COURSE_LANG", "{language}")\n'
+_OPEN_IN_COLAB = N_("Open in Colab")
+_HIDDEN_CELL = N_(
+    "# Hidden tests of `{exercise}` ({points} {noun}) run here when your lab is graded: the same function, other inputs."
+)
 
 
-def lecture(chapter: Chapter) -> NotebookNode:
-    """The lecture as a notebook with slideshow metadata, not executed."""
+def plain_lecture(chapter: Chapter) -> NotebookNode:
+    """The lecture's source with names for its cells: what is translated."""
     notebook = read(chapter.lecture_source)
     name_cells(notebook)
+    return notebook
+
+
+def lecture(chapter: Chapter, language: str = ENGLISH) -> NotebookNode:
+    """The lecture as a notebook with slideshow metadata, not executed."""
+    notebook = plain_lecture(chapter)
+    _in_language(notebook, chapter, language)
     expand(notebook, chapter)
     for cell in notebook.cells:
         cell.metadata["slideshow"] = {"slide_type": _slide_type(cell)}
-    return _finish(notebook, chapter, "lectures")
+    return _finish(notebook, chapter, "lectures", language)
 
 
 def solution(chapter: Chapter) -> NotebookNode:
     """The solved lab, without hidden tests, not executed."""
     notebook = _checked_lab(chapter)
+    expand(notebook, chapter)
     notebook.cells = [cell for cell in notebook.cells if cell not in list(cells_of(notebook, "hidden"))]
     for cell in notebook.cells:
         cell.source = re.sub(r"^ *### (BEGIN|END) SOLUTION\n?", "", cell.source, flags=re.MULTILINE).rstrip("\n")
     return _finish(notebook, chapter, None)
 
 
-def student_lab(chapter: Chapter) -> NotebookNode:
-    """The student's notebook: nbgrader metadata, no solution, no hidden test, no output."""
+def plain_lab(chapter: Chapter) -> NotebookNode:
+    """The lab's source with names for its cells and without its solutions; hidden tests are there: what is translated."""
     notebook = _checked_lab(chapter)
+    for cell in cells_of(notebook, "exercise"):
+        cell_role = role(cell)
+        assert cell_role is not None
+        cell.source = _without_solution(cell, cell_role)
+    return notebook
+
+
+def unseen(chapter: Chapter) -> list[str]:
+    """Code that uses a lab's names and that a student does not get: solutions and hidden tests."""
+    notebook = read(chapter.lab_source)
+    return [cell.source for kind in ("exercise", "hidden") for cell in cells_of(notebook, kind)]
+
+
+def _in_language(notebook: NotebookNode, chapter: Chapter, language: str, unseen: Iterable[str] = ()) -> None:
+    """Write a chapter's translations in place of the English."""
+    if language != ENGLISH:
+        from .translation import catalogue
+        from .translation.notebook import translate
+
+        translate(notebook, catalogue.load(chapter.catalogue(language)), unseen)
+
+
+def _say(language: str) -> Callable[[str], str]:
+    """What translates the build's own messages, which stand in `N_`."""
+    if language == ENGLISH:
+        return str
+    from .translation import catalogue
+
+    return catalogue.load(catalogue.path_of(language, "courseware")).say
+
+
+def student_lab(chapter: Chapter, language: str = ENGLISH) -> NotebookNode:
+    """The student's notebook: nbgrader metadata, no solution, no hidden test, no output."""
+    notebook = plain_lab(chapter)
+    _in_language(notebook, chapter, language, unseen(chapter))
+    expand(notebook, chapter)
     for cell in notebook.cells:
         cell_role = role(cell)
         if cell_role is None:
             continue
-        if cell_role.kind == "exercise":
-            cell.source = _without_solution(cell, cell_role)
-        elif cell_role.kind == "hidden":
+        if cell_role.kind == "hidden":
             noun = "point" if cell_role.points == 1 else "points"
-            cell.source = _HIDDEN_CELL.format(exercise=cell_role.exercise, points=cell_role.points, noun=noun)
+            about = _say(language)(_HIDDEN_CELL)
+            cell.source = about.format(exercise=cell_role.exercise, points=cell_role.points, noun=noun)
         cell.metadata["nbgrader"] = _nbgrader_metadata(cell_role)
         cell.metadata["deletable"] = False
         if cell_role.kind != "exercise":
             cell.metadata["editable"] = False
     _run_past_errors(notebook)
-    return _finish(notebook, chapter, "labs")
+    return _finish(notebook, chapter, "labs", language)
 
 
 def _run_past_errors(notebook: NotebookNode) -> None:
@@ -163,7 +216,6 @@ def _checked_lab(chapter: Chapter) -> NotebookNode:
     if listed != names:
         raise ChapterError(f"{where}: lab.start(…, exercises=[…]) lists {listed}, but the tags say {names}")
     name_cells(notebook)  # before anything is left out: a cell has one name in every notebook
-    expand(notebook, chapter)
     return notebook
 
 
@@ -179,20 +231,28 @@ def _slide_type(cell: NotebookNode) -> str:
     return "-"
 
 
-def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> NotebookNode:
+def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None, language: str = ENGLISH) -> NotebookNode:
     """What all notebooks have: folded cells, the Colab cell and link, plain metadata."""
     for cell in notebook.cells:
         if "hide-input" in tags(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
             cell.metadata["cellView"] = "form"  # the same, in Colab
-    setup = new_code_cell(_COLAB_CELL.format(source=pip_source()), metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
+    say = _say(language)
+    other = language != ENGLISH
+    source = _COLAB_CELL.format(
+        about=say(_ABOUT_COLAB),
+        imports="import os\nimport sys" if other else "import sys",
+        language=_LANGUAGE_LINE.format(language=language) if other else "",
+        source=pip_source(),
+    )
+    setup = new_code_cell(source, metadata={"tags": [COLAB_TAG]}, id=COLAB_TAG)
     if folder == "lectures":
         setup.metadata["slideshow"] = {"slide_type": "skip"}
     # after the opening prose, so that the first thing on the page is the title
     first_code = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     notebook.cells.insert(first_code, setup)
     if folder:
-        link = new_markdown_cell(f"[Open in Colab]({colab_url(chapter, folder)})", id="colab-link")
+        link = new_markdown_cell(f"[{say(_OPEN_IN_COLAB)}]({colab_url(chapter, folder, language)})", id="colab-link")
         if folder == "lectures":
             link.metadata["slideshow"] = {"slide_type": "skip"}
         notebook.cells.insert(first_code, link)
@@ -200,7 +260,7 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None) -> Not
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
-            "course": {"chapter": chapter.name},
+            "course": {"chapter": chapter.name, **({"language": language} if language != ENGLISH else {})},
         }
     )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -218,10 +278,16 @@ def pip_source() -> str:
     return f"{repository()}@{release_tag()}" if release_tag() else repository()
 
 
-def colab_url(chapter: Chapter, folder: str) -> str:
+def colab_url(chapter: Chapter, folder: str, language: str = ENGLISH) -> str:
     """Address that opens a committed notebook in Colab, as it is in this release; between releases on main."""
     path = repository().removeprefix("https://github.com/")
-    return f"https://colab.research.google.com/github/{path}/blob/{release_tag() or 'main'}/{folder}/{chapter.name}.ipynb"
+    place = "/".join([folder, *([FOLDERS[language]] if language != ENGLISH else []), f"{chapter.name}.ipynb"])
+    return f"https://colab.research.google.com/github/{path}/blob/{release_tag() or 'main'}/{place}"
+
+
+def translated(path: Path, language: str) -> Path:
+    """Where a built notebook stands in a language: lectures/zh/10_quantization.ipynb."""
+    return path if language == ENGLISH else path.parent / FOLDERS[language] / path.name
 
 
 def name_cells(notebook: NotebookNode) -> None:
@@ -242,7 +308,7 @@ def name_cells(notebook: NotebookNode) -> None:
         cell.id = name
 
 
-def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
+def execute(notebook: NotebookNode, budget: str, language: str = ENGLISH) -> NotebookNode:
     """Run all cells in an empty folder; outputs without progress bars. A cell may take as long as it prints or computes.
 
     Raises:
@@ -250,7 +316,7 @@ def execute(notebook: NotebookNode, budget: str) -> NotebookNode:
     """
     notebook = copy.deepcopy(notebook)
     notebook.cells.insert(0, new_code_cell(_INSTALL))
-    environment = {**os.environ, "COURSE_BUDGET": budget}
+    environment = {**os.environ, "COURSE_BUDGET": budget, "COURSE_LANG": language}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         client = Client(
             notebook,
@@ -319,8 +385,10 @@ def plain(notebook: NotebookNode) -> list[dict[str, object]]:
     ]
 
 
-def targets(chapter: Chapter) -> list[tuple[Path, NotebookNode, bool]]:
+def targets(chapter: Chapter, language: str = ENGLISH) -> list[tuple[Path, NotebookNode, bool]]:
     """(where it is committed, the notebook built now, is it executed) for each notebook of a chapter.
+
+    The solution is the instructor's, and in English alone.
 
     Raises:
         ChapterError: a source is missing or cannot be built.
@@ -329,9 +397,11 @@ def targets(chapter: Chapter) -> list[tuple[Path, NotebookNode, bool]]:
         raise ChapterError(
             f"lectures/{chapter.lecture.name} has no source: write chapters/{chapter.name}/lecture.py, or delete it."
         )
-    made = [(chapter.lab, student_lab(chapter), False), (chapter.solution, solution(chapter), True)]
+    made = [(translated(chapter.lab, language), student_lab(chapter, language), False)]
+    if language == ENGLISH:
+        made.append((chapter.solution, solution(chapter), True))
     if chapter.lecture_source.exists():
-        made.insert(0, (chapter.lecture, lecture(chapter), True))
+        made.insert(0, (translated(chapter.lecture, language), lecture(chapter, language), True))
     return made
 
 
@@ -370,8 +440,11 @@ def all_stale(chapters: Iterable[Chapter]) -> list[str]:
     return [
         f"{path.relative_to(chapter.folder.parents[1]).as_posix()} {reason}"
         for chapter in chapters
-        for path, made, executed in targets(chapter)
-        if (reason := stale(path, made, executed))
+        for language in (ENGLISH, *FOLDERS)
+        if language == ENGLISH or any(translated(path, language).exists() for path in (chapter.lecture, chapter.lab))
+        for path, made, executed in targets(chapter, language)
+        if (language == ENGLISH or path.exists())  # a translation may have a lab and not yet a lecture
+        and (reason := stale(path, made, executed))
     ]
 
 
@@ -383,10 +456,14 @@ def is_small(path: Path) -> bool:
 def all_small(chapters: Iterable[Chapter]) -> list[str]:
     """What is said of each committed notebook that was run with small experiments."""
     paths = [path for chapter in chapters for path in (chapter.lecture, chapter.solution) if path.exists()]
+    in_others = [translated(path, language) for path in paths if path.parent.name == "lectures" for language in FOLDERS]
+    paths += [path for path in in_others if path.exists()]
     return [f"{path.parent.name}/{path.name} was built with small experiments" for path in paths if is_small(path)]
 
 
-def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> NotebookNode | None:
+def _with_outputs_of(
+    notebook: NotebookNode, path: Path, budget: str, language: str = ENGLISH, docstrings: bool = True
+) -> NotebookNode | None:
     """The notebook with the outputs of the committed one, where no experiment need run again; None where they must.
 
     A change of prose needs no run. Where only visible tests changed, the lab runs without its experiments, as it
@@ -405,7 +482,9 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
     new, gone = _changed_tests(now, then), _changed_tests(then, now)
     pairs = list(zip((c for c in now if c not in new), (c for c in then if c not in gone), strict=False))
     same = len(pairs) == len(now) - len(new) == len(then) - len(gone)
-    same = same and all(a.source == b.source or _code(a, budget) == _code(b, budget) for a, b in pairs)
+    same = same and all(
+        a.source == b.source or _code(a, budget, docstrings) == _code(b, budget, docstrings) for a, b in pairs
+    )
     if not same or _give([*new, *gone]) & _take([cell for cell, _ in pairs]):
         return None
     for cell, before in pairs:
@@ -415,7 +494,7 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
         print("  only visible tests changed: the lab runs without its experiments, whose outputs are kept", flush=True)
         ran = copy.deepcopy(notebook)
         ran.cells = [cell for cell in ran.cells if "experiment" not in tags(cell)]
-        outputs = {cell.id: cell.outputs for cell in execute(ran, budget).cells if cell.cell_type == "code"}
+        outputs = {cell.id: cell.outputs for cell in execute(ran, budget, language).cells if cell.cell_type == "code"}
         for cell in new:
             cell.outputs, cell.execution_count = outputs[cell.id], 1
     for output in _outputs(notebook):
@@ -429,19 +508,24 @@ def _with_outputs_of(notebook: NotebookNode, path: Path, budget: str) -> Noteboo
     return notebook
 
 
-def _code(cell: NotebookNode, budget: str) -> str:
+def _code(cell: NotebookNode, budget: str, docstrings: bool = True) -> str:
     """What a cell runs. The one for Colab does nothing here: where the course moves to another address, nothing need run.
 
     At full size `lab.budget(full=a, quick=b)` is `a`: a change of what is small needs no run.
     """
     if COLAB_TAG in tags(cell):
         return ""
-    if budget != "full":
+    if budget != "full" and docstrings:
         return str(cell.source)
     try:
-        return ast.unparse(_FullSize().visit(ast.parse(cell.source)))
+        tree = ast.parse(cell.source)
     except SyntaxError:  # %pip and its like
         return str(cell.source)
+    if not docstrings:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+                node.body[0] = ast.Pass()
+    return ast.unparse(_FullSize().visit(tree) if budget == "full" else tree)
 
 
 class _FullSize(ast.NodeTransformer):
@@ -471,14 +555,14 @@ def _take(cells: list[NotebookNode]) -> set[str]:
     return set().union(*(names.needs | names.later for names in cell_names))
 
 
-def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> list[Path]:
+def build(chapter: Chapter, budget: str = "full", everything: bool = False, language: str = ENGLISH) -> list[Path]:
     """Write the notebooks of a chapter whose sources changed, all of them or, when a cell fails, none; return their paths.
 
     Raises:
         ChapterError: a source cannot be built, or a cell failed.
     """
     made = []
-    for path, notebook, executed in targets(chapter):
+    for path, notebook, executed in targets(chapter, language):
         reason = "was asked for" if everything else stale(path, notebook, executed)
         if not reason and executed and budget == "full" and is_small(path):
             reason = "was run with small experiments"
@@ -486,11 +570,14 @@ def build(chapter: Chapter, budget: str = "full", everything: bool = False) -> l
             continue
         print(f"building {path.relative_to(chapter.folder.parents[1]).as_posix()}: it {reason}", flush=True)
         if executed:
-            kept = None if everything else _with_outputs_of(notebook, path, budget)
-            notebook = kept or execute(notebook, budget)
+            kept = None if everything else _with_outputs_of(notebook, path, budget, language)
+            if language != ENGLISH and not everything and not kept:  # nothing that it shows is translated
+                english = path.parents[1] / path.name
+                kept = _with_outputs_of(notebook, english, budget, language, docstrings=False)
+            notebook = kept or execute(notebook, budget, language)
         made.append((path, notebook))
     with ExitStack() as stack:
         for path, notebook in made:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, stack.enter_context(whole(path)))
     return [path for path, _ in made]

@@ -34,7 +34,14 @@ ROOT = Path(__file__).resolve().parent.parent
 ROLES = ("exercise", "tests", "hidden", "mutant")
 SLIDE_TAGS = ("slide", "subslide", "fragment", "notes", "skip")
 NBVAL_TAGS = ("nbval-check-output", "nbval-ignore-output", "nbval-skip")
+ENGLISH = "en"
+FOLDERS = {"zh_CN": "zh"}  # the other languages, and the folders of their notebooks
 PLAIN_TAGS = ("experiment", "ladder", "raises-exception", "hide-input", *SLIDE_TAGS, *NBVAL_TAGS)
+
+
+def N_(message: str) -> str:
+    """Marks a message that `course translate` extracts; what shows it looks the translation up."""
+    return message
 
 
 class ChapterError(CourseError):
@@ -68,6 +75,14 @@ class Chapter:
     def lab(self) -> Path:
         """The student's notebook."""
         return self.folder.parents[1] / "labs" / f"{self.name}.ipynb"
+
+    def catalogue(self, language: str) -> Path:
+        """The chapter's translations; there may be none yet."""
+        return self.folder.parents[1] / "locale" / language / f"{self.name}.po"
+
+    def catalogues(self) -> list[Path]:
+        """Those that there are, of all languages."""
+        return [path for language in FOLDERS if (path := self.catalogue(language)).exists()]
 
     @property
     def solution(self) -> Path:

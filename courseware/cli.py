@@ -22,7 +22,7 @@ from course_utils import __version__
 from course_utils.console import print_anything
 from course_utils.errors import CourseError
 
-from .chapters import ROOT, Chapter, ChapterError, all_chapters, chapter, project
+from .chapters import ENGLISH, FOLDERS, ROOT, Chapter, ChapterError, all_chapters, chapter, project
 
 _LOCK_HEADER = """\
 # The tested set, exact. Written by `course lock` from pyproject.toml; do not edit.
@@ -155,12 +155,14 @@ def stale() -> int:
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--all", "everything", is_flag=True, help="Also those that did not change.")
 @click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
-def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
+@click.option("--lang", type=click.Choice((ENGLISH, *FOLDERS)), default=ENGLISH, help="Language (default: en, the source).")
+def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: str) -> None:
     """Build the notebooks whose sources changed, after a check of an author's rules.
 
     \b
     course notebooks
     course notebooks 10 --budget quick
+    course notebooks 10 --lang zh_CN
     """
     from . import pages, rules
     from .build import build
@@ -171,9 +173,43 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str) -> None:
     for part in chosen:
         for fault in rules.wanting(part):
             print(f"course: {part.name}: {fault}", file=sys.stderr)
-    written = [path for part in chosen for path in build(part, budget, everything)]
+    written = [path for part in chosen for path in build(part, budget, everything, lang)]
     pages.write_from_sources()
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
+
+
+@course.command("translate")
+@click.argument("language", type=click.Choice(tuple(FOLDERS)))
+@click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages]...")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; fail on a translation that is broken.")
+def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
+    """Bring the catalogues in locale/ up to what the sources say; print how much is translated, and what is wrong.
+
+    \b
+    course translate zh_CN
+    course translate zh_CN 10
+    course translate --check zh_CN
+    """
+    from .translation import progress
+
+    chosen = progress.chosen(names)
+    if not only_check:
+        for path in progress.update(language, *chosen):
+            print(f"{path.relative_to(ROOT).as_posix()} written")
+    made = progress.reports(language, *chosen)
+    wrong = [line for report in made for line in (*report.broken, *report.faults)]
+    print("\n".join([*wrong, progress.table(made)]))
+    return int(only_check and bool(wrong))
+
+
+@course.command()
+def fonts() -> None:
+    """Write the Chinese font of figures anew, with every character that a catalogue shows in one."""
+    from course_utils.plots import CHINESE_FONT
+
+    from .translation import font
+
+    print(f"{CHINESE_FONT.relative_to(ROOT).as_posix()}: {font.write() / 1e3:.0f} kB")
 
 
 @course.command()
@@ -390,6 +426,7 @@ def _pytest(arguments: Sequence[str], budget: str, **variables: str) -> int:
         **os.environ,
         **variables,
         "COURSE_BUDGET": budget,
+        "COURSE_LANG": ENGLISH,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
     }

@@ -15,7 +15,7 @@ from course_utils.errors import CourseError
 from .chapters import ROOT
 
 MARKER = ".course-output"
-_SOURCES = {"benchmarks", "chapters", "course_utils", "courseware", "docs", "labs", "lectures", "tests"}
+_SOURCES = {"benchmarks", "chapters", "course_utils", "courseware", "docs", "labs", "lectures", "locale", "tests"}
 _TEXT = "Written by `course {command}`, which may write this folder anew. Without this file it leaves the folder alone.\n"
 
 

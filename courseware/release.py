@@ -22,7 +22,17 @@ from .pages import title
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
 _MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
-_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "start.py", "pyproject.toml", "requirements.lock")
+_GRADER = (
+    "chapters",
+    "labs",
+    "locale",
+    "course_utils",
+    "courseware",
+    "Makefile",
+    "start.py",
+    "pyproject.toml",
+    "requirements.lock",
+)
 _ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
 [build-system]
@@ -71,16 +81,20 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     if unknown := [path for path in notebooks if path not in known]:
         raise ChapterError(f"{unknown[0].relative_to(ROOT).as_posix()} is not in git: `git add` it, then release.")
     given = [*(ROOT / name for name in _AS_IT_IS), *notebooks, *tracked(ROOT, "course_utils")]
-    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in given}
+    fonts = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in given if path.suffix == ".otf"}
+    texts = [path for path in given if path.suffix != ".otf"]
+    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in texts}
     files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
     ours = repository().removeprefix("https://github.com/")
     files = {name: on_main(text) for name, text in files.items()}
-    _forget(out, keep=set(files))
-    for name, text in {**files, _MARK: "\n".join(sorted(files)) + "\n"}.items():
+    names = sorted([*files, *fonts])
+    _forget(out, keep=set(names))
+    contents = {name: text.replace(ours, repo).encode() for name, text in files.items()}
+    for name, content in {**contents, **fonts, _MARK: ("\n".join(names) + "\n").encode()}.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace(ours, repo), encoding="utf-8", newline="\n")
-    return sorted(files)
+        target.write_bytes(content)
+    return names
 
 
 def on_main(text: str) -> str:

@@ -86,7 +86,7 @@ def grade(job: Job, lab_text: str) -> Result:
     try:
         if job.problem:
             raise restore.Unreadable(job.problem)
-        restored = restore.restore(restore.read(job.data), release)
+        restored = restore.restore(restore.read(job.data), release, lab.translations)
     except restore.Unreadable as error:
         result.note = str(error)
         result.reasons = {name: str(error) for name in lab.exercises}

@@ -30,7 +30,7 @@ from .lab_match import Sought
 
 _TEMPLATES = ROOT / "courseware" / "templates" / "gradescope"
 _PROGRAMS = ("setup.sh", "run_autograder")
-_COURSE = ("course_utils", "courseware", "start.py", "pyproject.toml", "requirements.lock")
+_COURSE = ("course_utils", "courseware", "locale", "start.py", "pyproject.toml", "requirements.lock")
 _VISIBILITY = {"tests": "visible", "hidden": "after_published"}
 _OUTPUT = 4_000  # characters of a test's text
 _IN_A_BOX = "This submission ran in a bubblewrap box: no network, nothing of the course to read, limits on time and memory."

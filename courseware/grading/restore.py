@@ -19,9 +19,10 @@ import difflib
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import nbformat
@@ -146,8 +147,14 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def restore(cells: list[_Cell], lab: NotebookNode) -> Restored:
-    """The lab's notebook with the student's answers and own cells."""
+def restore(cells: list[_Cell], lab: NotebookNode, translations: Mapping[str, str] = MappingProxyType({})) -> Restored:
+    """The lab's notebook with the student's answers and own cells.
+
+    Args:
+        translations: cells of the lab in another language, their white space squeezed → the same in English.
+    """
+    for cell in cells:
+        cell.source = translations.get(squeezed(cell.source), cell.source)
     result = Restored(copy.deepcopy(lab))
     result.names = {c.metadata.nbgrader.grade_id: _defined(c.source) for c in lab.cells if _is(c, "solution")}
     _recognize(cells, lab)
@@ -224,10 +231,10 @@ def _as_it_was(cells: list[_Cell], lab: NotebookNode) -> NotebookNode:
 
 def _place_of_tests(test: NotebookNode, code: list[_Cell]) -> int:
     """Number of the cell that stands in a student's notebook for a lab's tests; that of the end when there is none."""
-    text = _squeezed(test.source)
+    text = squeezed(test.source)
     for stands in (
         lambda cell: cell.place == test.id,
-        lambda cell: text in _squeezed(cell.source),
+        lambda cell: text in squeezed(cell.source),
         lambda cell: cell.named == test.id,
     ):
         if places := [number for number, cell in enumerate(code) if stands(cell)]:
@@ -250,14 +257,14 @@ def _recognize(cells: list[_Cell], lab: NotebookNode) -> None:
     grades = {cell.metadata.nbgrader.grade_id: cell.id for cell in lab.cells if "nbgrader" in cell.metadata}
     texts: dict[str, str] = {}
     for cell in lab.cells:
-        texts.setdefault(_squeezed(cell.source), cell.id)
+        texts.setdefault(squeezed(cell.source), cell.id)
     ids, recognized = {cell.id for cell in lab.cells}, set()
     for cell in cells:
         cell.named = grades.get(cell.grade_id) or next((i for i in cell.ids if i in ids), None)
         mentions = any(name in cell.source for names in wanted.values() for name in names)
         given = _answers(cell.source) if mentions else frozenset()
         cell.answers = tuple(place for place, names in wanted.items() if names & given)
-        same = texts.get(_squeezed(cell.source)) if cell.written else cell.named
+        same = texts.get(squeezed(cell.source)) if cell.written else cell.named
         if same and (
             same in wanted or same not in recognized
         ):  # the lab's own cell, whatever its label says; or the bare stub
@@ -354,7 +361,8 @@ def _is(cell: NotebookNode, flag: str) -> bool:
     return bool(cell.metadata.get("nbgrader", {}).get(flag, False))
 
 
-def _squeezed(source: str) -> str:
+def squeezed(source: str) -> str:
+    """A cell's source, whatever its white space."""
     return " ".join(source.split())
 
 

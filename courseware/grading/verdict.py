@@ -31,7 +31,7 @@ import course_utils
 from course_utils.errors import CourseError
 
 from .. import verify, wire
-from ..chapters import ROOT, Chapter, ChapterError, cells_of, exercises, read, role, tags
+from ..chapters import FOLDERS, ROOT, Chapter, ChapterError, cells_of, exercises, read, role, tags
 from ..files import whole
 from . import comparator, failing_cases
 
@@ -61,6 +61,7 @@ class Lab:
     release: str  # the student's notebook, as JSON
     modules: list[str] = field(default_factory=list)  # that its solution imports
     exercises: dict[str, Exercise] = field(default_factory=dict)
+    translations: dict[str, str] = field(default_factory=dict)  # a cell in another language, squeezed → in English
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))
@@ -87,8 +88,9 @@ def lab_key(source: Chapter) -> str:
     judges = [path for path in here.iterdir() if path.suffix in (".py", ".toml") and path.name not in _CARRIERS]
     builders = [here.parent / f"{name}.py" for name in ("build", "cell_names", "chapters", "references", "verify", "wire")]
     data = [path for path in helpers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    translators = [*sorted((here.parent / "translation").glob("*.py")), *source.catalogues()]
     digest = hashlib.sha256(json.dumps([sys.version, _packages()]).encode())
-    for path in [source.lab_source, *sorted(judges), *builders, *sorted(data)]:
+    for path in [source.lab_source, *sorted(judges), *builders, *translators, *sorted(data)]:
         content = path.read_bytes()
         digest.update(f"{path.name} {len(content)}\n".encode() + content)
     return digest.hexdigest()
@@ -135,7 +137,7 @@ def _solve(source: Chapter) -> Lab:
     before = set(sys.modules)
     names = verify.solved_namespace(notebook)
     imported = [name for name, module in sys.modules.items() if name not in before and getattr(module, "__file__", None)]
-    result = Lab(source.name, lab_key(source), release, [*_ALWAYS, *imported])
+    result = Lab(source.name, lab_key(source), release, [*_ALWAYS, *imported], translations=_translations(source))
     for name in exercises(notebook):
         (tests,), (hidden,) = cells_of(notebook, "tests", name), cells_of(notebook, "hidden", name)
         visible, secret = role(tests), role(hidden)
@@ -153,6 +155,20 @@ def _solve(source: Chapter) -> Lab:
             visible.points, secret.points, inside, outside, wants["probe"], wants.get("visible"), words
         )
     return result
+
+
+def _translations(source: Chapter) -> dict[str, str]:
+    """Each cell of the lab in another language as it is in English: a submission in either is the same to the grader."""
+    from .. import build
+    from .restore import squeezed
+
+    english = {cell.id: cell.source for cell in build.student_lab(source).cells}
+    return {
+        squeezed(cell.source): english[cell.id]
+        for language in FOLDERS
+        for cell in build.student_lab(source, language).cells
+        if cell.source != english[cell.id]
+    }
 
 
 def split(source: str) -> tuple[str, str]:

@@ -241,3 +241,27 @@ class TestWhatLiesThere:
                 path.write_text(text, encoding="utf-8")
             assert build.all_stale([light]) == [f"{name} {why}" for name in names]
         assert build.build(light) == list(paths) and build.all_stale([light]) == []
+
+
+def test_a_translation_takes_the_outputs_of_the_english_where_nothing_shown_is_translated(
+    light: Chapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light.lecture_source.write_text(
+        LECTURE.replace("print(1)", 'def one():\n    """A one."""\n\n\nprint("a one", 1)'), "utf-8"
+    )
+    build.build(light)
+    path = light.catalogue("zh_CN")
+    path.parent.mkdir(parents=True)
+    entry = 'msgid "{}"\nmsgstr "{}"\n\n'
+    path.write_text(entry.format("A title", "题目") + entry.format("A one.", "一个一。"), encoding="utf-8")
+    ran: list[str] = []
+    execute = build.execute
+    monkeypatch.setattr(build, "execute", lambda *given: ran.append(given[2]) or execute(*given))
+    built = {made.parents[1].name: made for made in build.build(light, language="zh_CN")}
+    assert set(built) == {"lectures", "labs"} and ran == []
+    assert printed(built["lectures"]) == printed(light.lecture)
+    assert "# 题目" in built["lectures"].read_text(encoding="utf-8") and build.all_stale([light]) == []
+    path.write_text(path.read_text(encoding="utf-8") + entry.format("a one", "一个"), encoding="utf-8")
+    assert build.all_stale([light]) == ["lectures/zh/01_small.ipynb differs from its source (first at a-title-1)"]
+    build.build(light, language="zh_CN")
+    assert ran == ["zh_CN"] and printed(built["lectures"])[-1] == "一个 1\n"

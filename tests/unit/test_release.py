@@ -33,7 +33,8 @@ def students(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def text_of(folder: Path) -> dict[str, str]:
     paths = (path for path in folder.rglob("*") if path.is_file() and ".git" not in path.parts)
-    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
+    texts = [path for path in paths if path.suffix != ".otf"]
+    return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in texts}
 
 
 def secrets(part: Chapter) -> list[str]:
@@ -78,6 +79,12 @@ def test_nothing_of_ours(students: Path) -> None:
     ours = repository().removeprefix("https://github.com/")
     assert [name for name, text in texts.items() if ours in text] == []
     assert (students / ".git" / "HEAD").exists(), "a release must leave the checkout's history alone"
+
+
+def test_the_font_is_given_byte_for_byte_with_its_licence(students: Path) -> None:
+    for name in ("NotoSansCJKsc-part.otf", "OFL.txt"):
+        path = Path("course_utils") / "fonts" / name
+        assert (students / path).read_bytes() == (ROOT / path).read_bytes()
 
 
 def test_every_link_and_badge_points_to_the_students_repository(students: Path) -> None:

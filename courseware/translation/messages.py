@@ -1,0 +1,85 @@
+"""What there is to translate: the messages of a chapter's notebooks, of the helper package and of the course's own pages."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from ..chapters import ROOT, Chapter, cells_of
+from . import code_text, markdown_blocks
+
+PROSE = "prose"
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text of a source.
+
+    where: the file and the cell or line's function, without numbers that an edit elsewhere changes.
+    kind: "prose", or one of code_text's kinds.
+    """
+
+    text: str
+    where: str
+    kind: str
+
+
+def of_chapter(chapter: Chapter) -> list[Message]:
+    """The messages of a chapter's lecture and of its lab as a student gets it, in order.
+
+    Raises:
+        ChapterError: a source cannot be built.
+    """
+    from .. import build  # which makes notebooks in other languages, too
+
+    found = [*of_notebook(build.plain_lecture(chapter), "lecture")] if chapter.lecture_source.exists() else []
+    return found + list(of_notebook(build.plain_lab(chapter), "lab", build.unseen(chapter)))
+
+
+def of_notebook(notebook: NotebookNode, name: str, unseen: Iterable[str] = ()) -> Iterator[Message]:
+    """The messages of a notebook as its sources have it; `unseen` as in `code_text.spans`."""
+    code = code_cells(notebook)
+    found = dict(zip((cell.id for cell in code), code_text.spans(code, unseen), strict=True))
+    for cell in notebook.cells:
+        where = f"{name}:{cell.id}"
+        if cell.cell_type == "markdown":
+            yield from (Message(text, where, PROSE) for text in markdown_blocks.messages(cell.source))
+        for span in found.get(cell.id, []):
+            yield from (Message(text, where, span.kind) for text in span.messages)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells that hold an author's code: what the build writes is translated by itself."""
+    made = {cell.id for cell in cells_of(notebook, "hidden")} | {"colab-setup"}
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.id not in made]
+
+
+def marked(folder: Path, *names: str) -> list[Message]:
+    """The messages of Python files: constants that stand in a call of a name, such as `t("not written yet")`, and the table
+    `WORDS`."""
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        for text in _marked(ast.parse(path.read_text(encoding="utf-8")), names):
+            message = Message(str(text.value), path.relative_to(ROOT).as_posix(), code_text.SHOWN)
+            found.append((message.where, text.lineno, text.col_offset, message))
+    return [message for *_, message in sorted(found, key=lambda row: row[:3])]
+
+
+def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:
+    for node in ast.walk(tree):
+        texts: list[ast.expr] = []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in names:
+            texts = node.args[:1]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) == "WORDS":
+            texts = node.value.values
+        yield from (text for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))
+
+
+def of_markdown(path: Path) -> list[Message]:
+    """The messages of a page such as the README."""
+    where = path.relative_to(ROOT).as_posix()
+    return [Message(text, where, PROSE) for text in markdown_blocks.messages(path.read_text(encoding="utf-8"))]

@@ -1,0 +1,122 @@
+"""`course translate`: catalogues brought up to what the sources say, and how much of them is translated."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polib
+
+from ..chapters import ROOT, Chapter, all_chapters, chapter
+from ..files import whole
+from . import catalogue, lint, messages, terms
+
+# catalogues that are no chapter's
+OTHERS = HELPER, COURSE, PAGES = "course_utils", "courseware", "pages"
+_TEMPLATES = ROOT / "courseware" / "templates"
+_PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted(_TEMPLATES.rglob("*.md")),
+)
+
+
+@dataclass
+class Report:
+    """A catalogue as it is: how many messages are translated, and what is wrong with which."""
+
+    name: str
+    total: int
+    done: int
+    fuzzy: int
+    broken: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, list[messages.Message]]:
+    """The name of each catalogue and its messages; `others`: names of those that are no chapter's."""
+    found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
+    if HELPER in others:
+        found[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
+    if COURSE in others:
+        found[COURSE] = messages.marked(ROOT / "courseware", "N_")
+    if PAGES in others:
+        found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
+    return found
+
+
+def update(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Path]:
+    """Write the catalogues whose sources changed; return their paths."""
+    written = []
+    for name, found in sources(chapters, others).items():
+        path = catalogue.path_of(language, name)
+        if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
+            written.append(path)
+    path, text = compiled(language)
+    if HELPER in others and not (path.exists() and path.read_text(encoding="utf-8") == text):
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as scratch:
+            scratch.write_text(text, encoding="utf-8", newline="\n")
+        written.append(path)
+    return written
+
+
+def compiled(language: str) -> tuple[Path, str]:
+    """The helper package's own file of messages, and what is to stand in it."""
+    known = catalogue.load(catalogue.path_of(language, HELPER)).known
+    path = ROOT / "course_utils" / "locale" / f"{language}.json"
+    return path, json.dumps(dict(sorted(known.items())), ensure_ascii=False, indent=0) + "\n"
+
+
+def reports(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Report]:
+    """Each catalogue against what its sources say now; nothing is written."""
+    known = terms.load(language)
+    made = []
+    for name, found in sources(chapters, others).items():
+        file = catalogue.merge(catalogue.read(catalogue.path_of(language, name)), found, language)
+        entries = [entry for entry in file if not entry.obsolete]
+        done = [entry for entry in entries if catalogue.done(entry)]
+        report = Report(name, len(entries), len(done), sum(entry.fuzzy for entry in entries))
+        for entry in done:
+            broken = lint.broken(entry)
+            report.broken += [_said(name, entry, problem) for problem in broken]
+            report.faults += [_said(name, entry, problem) for problem in ([] if broken else lint.faults(entry, known))]
+        made.append(report)
+    return made
+
+
+def _said(name: str, entry: polib.POEntry, problem: lint.Problem) -> str:
+    where = entry.occurrences[0][0] if entry.occurrences else ""
+    text = re.sub(r"\s+", " ", entry.msgstr)
+    return f"{name} {where}: {problem.rule}: {problem.text} ({text[:60]}{'…' if len(text) > 60 else ''})"
+
+
+def table(made: Sequence[Report]) -> str:
+    """A line for each catalogue, and one for all."""
+    total, done = sum(report.total for report in made), sum(report.done for report in made)
+    lines = [_line(report.name, report.done, report.total) + _more(report) for report in made]
+    return "\n".join([*lines, _line("all", done, total)])
+
+
+def _line(name: str, done: int, total: int) -> str:
+    return f"{name:28} {100 * done / total if total else 100:5.1f} %  {done:5} of {total:5}"
+
+
+def _more(report: Report) -> str:
+    parts = [(report.fuzzy, "fuzzy"), (len(report.broken), "broken"), (len(report.faults), "faults")]
+    return "".join(f", {count} {what}" for count, what in parts if count)
+
+
+def chosen(names: Sequence[str]) -> tuple[list[Chapter], list[str]]:
+    """The chapters and the other catalogues that names are of; all, for no names.
+
+    Raises:
+        ChapterError: there is no such chapter.
+    """
+    if not names:
+        return all_chapters(), list(OTHERS)
+    return [chapter(name) for name in names if name not in OTHERS], [name for name in names if name in OTHERS]
