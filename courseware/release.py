@@ -71,15 +71,17 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     if unknown := [path for path in notebooks if path not in known]:
         raise ChapterError(f"{unknown[0].relative_to(ROOT).as_posix()} is not in git: `git add` it, then release.")
     given = [*(ROOT / name for name in _AS_IT_IS), *notebooks, *tracked(ROOT, "course_utils")]
-    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in given}
-    files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
     ours = repository().removeprefix("https://github.com/")
-    files = {name: on_main(text) for name, text in files.items()}
+    files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in given}
+    files |= {"pyproject.toml": _project().encode(), "README.md": _readme(chapters).encode()}
+    for name, content in files.items():
+        with contextlib.suppress(UnicodeDecodeError):  # a checkpoint is given as it is
+            files[name] = on_main(content.decode().replace("\r\n", "\n")).replace(ours, repo).encode()
     _forget(out, keep=set(files))
-    for name, text in {**files, _MARK: "\n".join(sorted(files)) + "\n"}.items():
+    for name, content in {**files, _MARK: ("\n".join(sorted(files)) + "\n").encode()}.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace(ours, repo), encoding="utf-8", newline="\n")
+        target.write_bytes(content)
     return sorted(files)
 
 
