@@ -22,17 +22,7 @@ from .pages import title
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
 _MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
-_GRADER = (
-    "chapters",
-    "labs",
-    "locale",
-    "course_utils",
-    "courseware",
-    "Makefile",
-    "start.py",
-    "pyproject.toml",
-    "requirements.lock",
-)
+_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "start.py", "pyproject.toml", "requirements.lock")
 _ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
 [build-system]
@@ -81,31 +71,28 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
     if unknown := [path for path in notebooks if path not in known]:
         raise ChapterError(f"{unknown[0].relative_to(ROOT).as_posix()} is not in git: `git add` it, then release.")
     given = [*(ROOT / name for name in _AS_IT_IS), *notebooks, *tracked(ROOT, "course_utils")]
-    fonts = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in given if path.suffix == ".otf"}
-    texts = [path for path in given if path.suffix != ".otf"]
-    files = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in texts}
-    files |= {"pyproject.toml": _project(), "README.md": _readme(chapters)}
-    ours = repository().removeprefix("https://github.com/")
-    files = {name: on_main(text) for name, text in files.items()}
-    names = sorted([*files, *fonts])
-    _forget(out, keep=set(names))
-    contents = {name: text.replace(ours, repo).encode() for name, text in files.items()}
-    for name, content in {**contents, **fonts, _MARK: ("\n".join(names) + "\n").encode()}.items():
+    files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in given}
+    files |= {"pyproject.toml": _project().encode(), "README.md": _readme(chapters).encode()}
+    for name, content in files.items():
+        with contextlib.suppress(UnicodeDecodeError):  # a checkpoint is given as it is
+            files[name] = moved(content.decode().replace("\r\n", "\n"), repo).encode()
+    _forget(out, keep=set(files))
+    for name, content in {**files, _MARK: ("\n".join(sorted(files)) + "\n").encode()}.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
-    return names
+    return sorted(files)
 
 
-def on_main(text: str) -> str:
-    """Without the course's release tag in what Colab opens and installs: the students' repository does not have it.
+def moved(text: str, repo: str) -> str:
+    """With the addresses of another repository, and without the course's release tag, which that one does not have.
 
     It is itself one release of the course, and its notebooks and helper change together.
     """
+    ours = repository().removeprefix("https://github.com/")
     if tag := build.release_tag():
-        path = repository().removeprefix("https://github.com/")
-        text = text.replace(build.pip_source(), repository()).replace(f"{path}/blob/{tag}/", f"{path}/blob/main/")
-    return text
+        text = text.replace(build.pip_source(), repository()).replace(f"{ours}/blob/{tag}/", f"{ours}/blob/main/")
+    return text.replace(ours, repo)
 
 
 def _forget(out: Path, keep: set[str]) -> None:

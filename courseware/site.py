@@ -24,7 +24,7 @@ from .files import anew
 from .mathml import font
 from .pages import without_assets, without_widgets
 from .references import FILE, readers
-from .release import on_main
+from .release import moved
 from .site_pages import Course
 
 _INDEX = """\
@@ -151,8 +151,7 @@ def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
 
 def _at(shown: Course, text: str) -> str:
     """A notebook's text with the addresses of the repository to which the site links."""
-    ours = repository().removeprefix("https://github.com/")
-    return text if shown.github == ours else on_main(text).replace(ours, shown.github)
+    return text if shown.repository == repository() else moved(text, shown.github)
 
 
 def _readable(notebook: NotebookNode) -> NotebookNode:

@@ -15,6 +15,8 @@ nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # its script lives on another 
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type", "mystnb.nb_file"]
+# a process may build two sites: Sphinx then says of each of its own nodes and directives that it has them already
+suppress_warnings += ["app.add_node", "app.add_directive", "app.add_role", "app.add_generic_role"]
 
 html_title = project
 html_theme_path = ["../courseware/templates"]

@@ -406,7 +406,7 @@ for ax, names in zip(axes, (("rejection sampling", "STaR", "REINFORCE, no baseli
 axes[0].set_ylabel("share of right texts")
 plt.show()
 
-# %% tags=["hide-input"]
+# %% tags=["subslide", "hide-input"]
 def against(first, second):
     """The paired difference over seeds, on the test's problems and on the 192 of the validation, with what it says."""
     row = {"first": first, "second": second}
@@ -427,7 +427,9 @@ PAIRS = [("STaR", "rejection sampling"), ("rejection sampling, repeats kept", "r
 pd.DataFrame([against(*pair) for pair in PAIRS])
 
 # %% [markdown]
-# Read the table: where an interval contains 0, we cannot tell. (Sixteen comparisons: one that excludes 0 on one set of problems only is to
+# ### What the table says
+#
+# Where an interval contains 0, we cannot tell. (Sixteen comparisons: one that excludes 0 on one set of problems only is to
 # be expected.)
 #
 # - *What is imitated* matters. Leaving repeated texts out looks like good hygiene, and costs much: a right chain is nearly always the *same*

@@ -66,16 +66,16 @@ RAW = [
 # Controls: a coin's rewards; another rate of STaR; all right texts, repeated ones too; a reward for a step, right or wrong; each
 # batch used for sixteen updates in place of four.
 CONTROLS: dict[str, dict[str, Any]] = {
-    "random rewards": dict(method="GRPO", seeds=5, when=WATCH[:5]),
-    "paid for a step": dict(method="GRPO", seeds=5),
-    "STaR, rate 0.0001": dict(method="STaR", seeds=5),
-    "rejection sampling, repeats kept": dict(method="rejection sampling, repeats kept", seeds=5),
-    "STaR, repeats kept": dict(method="STaR, repeats kept", seeds=5),
-    "GRPO, 16 updates": dict(method="GRPO", seeds=5, updates=16),
-    "GRPO, 16 updates, no clipping": dict(method="GRPO, no clipping", seeds=5, updates=16),
+    "random rewards": dict(method="GRPO", when=WATCH[:5]),
+    "paid for a step": dict(method="GRPO"),
+    "STaR, rate 0.0001": dict(method="STaR"),
+    "rejection sampling, repeats kept": dict(method="rejection sampling, repeats kept"),
+    "STaR, repeats kept": dict(method="STaR, repeats kept"),
+    "GRPO, 16 updates": dict(method="GRPO", updates=16),
+    "GRPO, 16 updates, no clipping": dict(method="GRPO, no clipping", updates=16),
 }
 CONTROL_RATE = 1e-4
-CONTROL_RUNS = [(name, seed) for name, plan in CONTROLS.items() for seed in range(plan["seeds"])]
+CONTROL_RUNS = [(name, seed) for name in CONTROLS for seed in SEEDS]
 TEMPERATURES = (0.1, 0.5, 1.0, 1.5)  # at which GRPO's models are sampled, and the untrained ones at the first three
 HACKS = [(reward, 0.0, seed) for seed in range(3) for reward in ("pays_for_steps", "only_right")]
 
@@ -220,13 +220,12 @@ def untrained(names: dict[str, Any], method: str, temperature: float) -> tuple[l
 
 def control(names: dict[str, Any], name: str, seed: int) -> list[dict[str, Any]]:
     """One run of CONTROLS."""
-    plan = {key: value for key, value in CONTROLS[name].items() if key not in ("seeds", "method")}
-    coin = random.Random(seed)
+    plan, coin = dict(CONTROLS[name]), random.Random(seed)
     if name == "random rewards":
         plan["reward"] = lambda text, answer: float(coin.random() < 0.5)
     elif name == "paid for a step":
         plan["reward"] = lambda text, answer: float("=" in text)
-    rows, _ = run(names, CONTROLS[name]["method"], CONTROL_RATE, seed, **plan)
+    rows, _ = run(names, plan.pop("method"), CONTROL_RATE, seed, **plan)
     return [{"control": name} | row for row in rows]
 
 
@@ -297,24 +296,13 @@ def fill(names: dict[str, Any], part: int, parts: int, search: bool, again: bool
         rows, model = untrained(names, method, rate) if raw else run(names, method, rate, seed)
         if method in SHOWN:
             warmth = (rate,) if raw else TEMPERATURES if method == "GRPO" else (1.0,)
-            problems = [
-                row
-                for t in warmth
-                for row in problem_rows(
-                    names,
-                    model,
-                    dict(method=method, temperature=t, seed=seed),
-                    temperature=t,
-                    begun=method == "base, chain begun",
-                )
-            ]
-            resumable_table.fill(
-                folder / "problems.csv",
-                PROBLEM_KEYS,
-                [(method, t, seed) for t in warmth],
-                lambda _, t, __: [row for row in problems if row["temperature"] == t],
-                again=False,
-            )
+
+            def problems(method: str, t: float, seed: int) -> list[dict[str, Any]]:
+                this, begun = dict(method=method, temperature=t, seed=seed), method == "base, chain begun"
+                return problem_rows(names, model, this, temperature=t, begun=begun)
+
+            asked = [(method, t, seed) for t in warmth]
+            resumable_table.fill(folder / "problems.csv", PROBLEM_KEYS, asked, problems)
         for row in rows:
             row.pop("beyond", None)  # of interest among the controls only
         return rows
