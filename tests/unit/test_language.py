@@ -77,7 +77,7 @@ def test_a_lab_speaks_chinese(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def test_importing_reads_no_catalogue() -> None:
     code = "import course_utils.language as l; print(l._catalogue.cache_info().currsize)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "0"
 
 
