@@ -68,8 +68,9 @@ def build(out: Path, chapters: list[Chapter], repo: str = "", with_slides: bool 
         CourseError: the folder is not empty, and no earlier site stands in it.
         ChapterError: a notebook cannot be read, or `repo` is not OWNER/NAME.
     """
-    shown = course(chapters, _address(repo), with_slides)
+    address = _address(repo)
     with anew(out, "site") as made, tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
+        shown = course(chapters, address, with_slides)
         pages = Path(beside) / "pages"
         warnings = _build(Path(beside) / "source", pages, chapters, shown)
         shutil.copytree(pages, made, dirs_exist_ok=True)
