@@ -123,20 +123,30 @@ widgets.predict(
 # %% tags=["hide-input"]
 def four_models():
     boxes = {
-        "prompt": (0.0, 3.0, "prompt x", "white", "-"),
-        "policy": (3.0, 3.0, "policy π\ntrained", "#cfcfcf", "-"),
-        "answer": (6.2, 3.0, "answer y", "white", "-"),
-        "value": (3.0, 0.6, "value head V\ntrained", "#cfcfcf", "-"),
-        "reward": (9.6, 3.9, "reward model r\nfrozen", "white", "--"),
-        "reference": (9.6, 2.1, "SFT model π_ref\nfrozen", "white", "--"),
-        "sum": (13.2, 3.0, "reward of each token:\n-β log(π/π_ref),\n+ r at the end", "white", "-"),
-        "advantage": (13.2, 0.6, "advantage A =\nbetter than V\nexpected?", "white", "-"),
+        "prompt": (0.0, 3.0, "white", "-"),
+        "policy": (3.0, 3.0, "#cfcfcf", "-"),
+        "answer": (6.2, 3.0, "white", "-"),
+        "value": (3.0, 0.6, "#cfcfcf", "-"),
+        "reward": (9.6, 3.9, "white", "--"),
+        "reference": (9.6, 2.1, "white", "--"),
+        "sum": (13.2, 3.0, "white", "-"),
+        "advantage": (13.2, 0.6, "white", "-"),
+    }
+    texts = {
+        "prompt": "prompt x",
+        "policy": "policy π\ntrained",
+        "answer": "answer y",
+        "value": "value head V\ntrained",
+        "reward": "reward model r\nfrozen",
+        "reference": "SFT model π_ref\nfrozen",
+        "sum": "reward of each token:\n-β log(π/π_ref),\n+ r at the end",
+        "advantage": "advantage A =\nbetter than V\nexpected?",
     }
     fig, ax = plt.subplots(figsize=(13, 5))
     drawn = {}
-    for name, (x, y, text, color, line) in boxes.items():
+    for name, (x, y, color, line) in boxes.items():
         style = {"boxstyle": "round,pad=0.45", "fc": color, "ec": "black", "ls": line, "lw": 1.6}
-        drawn[name] = ax.text(x, y, text, ha="center", va="center", fontsize=12, bbox=style).get_bbox_patch()
+        drawn[name] = ax.text(x, y, texts[name], ha="center", va="center", fontsize=12, bbox=style).get_bbox_patch()
     for flow in ("prompt policy", "policy answer", "answer reward", "answer reference", "reward sum", "reference sum",
                  "sum advantage", "value advantage", "policy value", "advantage policy"):  # fmt: skip
         a, b = flow.split()
@@ -166,8 +176,8 @@ train = (
 )
 fig, ax = plt.subplots(figsize=(9, 3.6))
 left = np.zeros(3)
-for origin, hatch in (("labelers", ""), ("customers", "//")):
-    ax.barh(train.index, train[origin], left=left, color="white", edgecolor="black", hatch=hatch, label=origin)
+for origin, label, hatch in (("labelers", "labelers", ""), ("customers", "customers", "//")):
+    ax.barh(train.index, train[origin], left=left, color="white", edgecolor="black", hatch=hatch, label=label)
     left = left + train[origin].to_numpy()
 for i, total in enumerate(left):
     ax.text(total + 300, i, f"{total:,.0f}", va="center")
@@ -356,11 +366,9 @@ guess.reveal(100 * float(optimum(0.05)[0][paid].sum()), why="The factor exp(r / 
 # beta falls, and the reward rises ever more slowly:
 
 # %%
-frontier = pd.DataFrame(
-    [(beta, *optimum(beta)[1:]) for beta in (10, 3, 1, 0.5, 0.3, 0.1, 0.05)],
-    columns=["beta", "expected reward", "KL (nats)"],
-)
-frontier.set_index("beta").round(2)
+betas = (10, 3, 1, 0.5, 0.3, 0.1, 0.05)
+frontier = [optimum(beta)[1:] for beta in betas]
+pd.DataFrame(frontier, index=pd.Index(betas, name="beta"), columns=["expected reward", "KL (nats)"]).round(2)
 
 # %% [markdown]
 # ## From reward to gradient
