@@ -357,7 +357,7 @@ def check(got, want):
 # source `Thank you <0> me to your party <1> week`, target `<0> for inviting <1> last <2>`.
 #
 # <details><summary>Hint 1</summary>Walk through the spans and remember where the last one ended.</details>
-# <details><summary>Hint 2</summary>Three things remain after the loop: the rest of the source, and one more sentinel, which is not always the last of the list.</details>
+# <details><summary>Hint 2</summary>Two things remain after the loop: the rest of the source, and one more sentinel, which is not always the last of the list.</details>
 
 # %% tags=["exercise:span_denoising", "ladder"]
 def span_denoising(ids, spans, sentinels):
