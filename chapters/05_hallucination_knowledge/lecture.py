@@ -90,7 +90,7 @@ facts = items.loc[list(PAGES)]
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    'How many of its two answers will hold a right word: "yes" in the first, "never", "fiction" or "don\'t know" in the second?',
+    'How many of its two answers will contain a right word: "yes" in the first, "never", "fiction" or "don\'t know" in the second?',
     options=["none", "one", "both"],
 )
 
@@ -105,7 +105,7 @@ for question, answer in zip(QUESTIONS, replies, strict=True):
 
 # %% tags=["hide-input"]
 right = says(replies[0], "yes") + says(replies[1], "never|fiction|fictional|don't know|do not know")
-guess.reveal(["none", "one", "both"][right], why="Judged by these words. Fluent they are in any case.")
+guess.reveal(["none", "one", "both"][right], why="Judged by these words only: the tone of an answer does not show whether it is right.")
 
 # %% [markdown]
 # The right answers are *yes* and *never*: Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), and the Trisolarans are
@@ -288,7 +288,7 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "To which of the other two will the next token's entropy be nearer, for the fact from after the training?",
+    "For the fact from after the training: to which of the other two will the entropy of the next token be nearer?",
     options=["to the question without an answer", "to the known fact"],
 )
 
@@ -421,8 +421,8 @@ WORDINGS = {
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "Seven questions: three ask whether Lu Xun and Zhou Shuren are the same, two whether they are different, and two ask the "
-    'same of Einstein and Newton. For how many of the seven will "Yes" be likelier than "No"?',
+    "Seven questions: three ask whether Lu Xun and Zhou Shuren are the same, two whether they are different. "
+    'Two more ask both about Einstein and Newton. For how many of the seven will "Yes" be likelier than "No"?',
     tolerance=0,
 )
 
