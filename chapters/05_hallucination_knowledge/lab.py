@@ -560,8 +560,8 @@ waver = known.index[known.between(1, len(WORDINGS) - 1)][:4]
 said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "verdict"]].style.hide()
 
 # %% [markdown]
-# Read the table row by row. Where the model is right in all wordings, its answers agree; where it is never right, they
-# agree less often: invented answers change with the wording. That is a signal that needs no key with right answers, and
+# Read the table row by row. Where the model is right in all wordings, its answers agree more often than where it is never
+# right: invented answers change with the wording. That is a signal that needs no key with right answers, and
 # section 3 uses it. But some invented answers are the same each time, so agreement is no proof. (In a table of verdicts,
 # "wrong, wrong" would count as agreement. That says nothing.)
 #
