@@ -91,7 +91,7 @@ facts = items.loc[list(PAGES)]
 # %% tags=["hide-input"]
 guess = widgets.predict(
     'How many of its two answers will contain a right word: "yes" in the first, "never", "fiction" or "don\'t know" in the second?',
-    options=["none", "one", "both"],
+    options=[0, 1, 2],
 )
 
 # %%
@@ -105,7 +105,7 @@ for question, answer in zip(QUESTIONS, replies, strict=True):
 
 # %% tags=["hide-input"]
 right = says(replies[0], "yes") + says(replies[1], "never|fiction|fictional|don't know|do not know")
-guess.reveal(["none", "one", "both"][right], why="Judged by these words only: the tone of an answer does not show whether it is right.")
+guess.reveal(right, why="Judged by these words only: the tone of an answer does not show whether it is right.")
 
 # %% [markdown]
 # The right answers are *yes* and *never*: Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), and the Trisolarans are
@@ -625,7 +625,7 @@ widgets.explorer(
 # around it: those within one hop, or within two. The question is: "Where was Lu Xun born?"
 
 # %% tags=["hide-input"]
-guess = widgets.predict("With which facts will the model name his birthplace?", options=["one hop only", "two hops only", "both", "neither"])
+guess = widgets.predict("With which facts will the model name his birthplace?", options=["one hop only", "two hops only", "with either", "with neither"])
 
 # %%
 graph = nx.Graph()
@@ -647,7 +647,7 @@ for hops in (1, 2):
 
 # %% tags=["hide-input"]
 one, two = (says(answer, "Shaoxing") for answer in born.values())
-guess.reveal(["neither", "one hop only", "two hops only", "both"][one + 2 * two], why="Shaoxing is two hops away from the name in the question.")
+guess.reveal(["with neither", "one hop only", "two hops only", "with either"][one + 2 * two], why="Shaoxing is two hops away from the name in the question.")
 
 # %% [markdown]
 # Alone, the model invents a place. One hop from Lu Xun there is his real name, but no place; the birthplace is
@@ -664,7 +664,7 @@ guess.reveal(["neither", "one hop only", "two hops only", "both"][one + 2 * two]
 # %% tags=["hide-input"]
 guess = widgets.predict(
     "Asked what LK-99 is, which of two pages will the model follow: the early one (it is a superconductor), or the late one (it is not)?",
-    options=["both", "the late one only", "the early one only", "neither"],
+    options=["both pages", "the late one only", "the early one only", "neither page"],
 )
 
 # %%
@@ -682,7 +682,7 @@ for date, answer in zip(NEWS, answers, strict=True):
 early, late = ((says(answer, "superconductor|superconducting"), says(answer, "not|isn't|impurity")) for answer in answers[1:])
 followed = (early[0] and not early[1]) + 2 * late[1]
 guess.reveal(
-    ["neither", "the early one only", "the late one only", "both"][followed],
+    ["neither page", "the early one only", "the late one only", "both pages"][followed],
     why='Judged by words: "superconductor" without a "not", and "not" or "impurity".',
 )
 
