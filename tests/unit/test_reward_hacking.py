@@ -21,7 +21,6 @@ def test_a_run_is_made_again(hacking: ModuleType, monkeypatch: pytest.MonkeyPatc
     """Floating point differs between machines and training amplifies that: the first rounds are close, later ones alike."""
     monkeypatch.setattr(hacking, "ROUNDS", 5)
     monkeypatch.setattr(hacking, "WATCH", (0, 5))
-    monkeypatch.setenv("COURSE_BUDGET", "full")  # the command sets it; undone after the test
     with one_thread():
         first, later = hacking.rows(hacking.lab(), "PPO", 0.0, 1e-3, 0)
     table = tables.load("reward_hacking").set_index(["method", "beta", "seed", "round"]).sort_index()
