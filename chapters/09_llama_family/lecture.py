@@ -476,6 +476,69 @@ for name, scores in SCORES.items():
 # Llama 3.
 
 # %% [markdown]
+# ## What does each part buy?
+#
+# Four changes since 2017. Which of them matters? Each paper reports its own, on its own model. So we train a small Llama of our own
+# (two layers, 64 numbers wide, letters as tokens, a million letters of Wikipedia) and exchange *one part at a time*, with the number
+# of parameters kept. Each variant has its own best learning rate, searched with another seed on other text; then five seeds.
+# `parts.py` beside this chapter made the table.
+
+# %% tags=["hide-input"]
+parts = tables.load("llama_parts")
+losses = parts.pivot(index="seed", columns="variant", values="loss_nats")
+OLDER = ["LayerNorm", "norm after the sum", "learned positions", "ReLU", "multi-head"]
+guess = widgets.predict("We put one older part back. Which makes the small Llama worst?", options=OLDER)
+
+# %% tags=["hide-input"]
+worse = {name: scoring.paired(losses[name], losses["Llama"]) for name in losses if name != "Llama"}
+order = sorted(worse, key=lambda name: worse[name][0])
+fig, ax = plt.subplots(figsize=(10, 4.6))
+for i, name in enumerate(order):
+    mean, low, high = worse[name]
+    ax.plot(losses[name] - losses["Llama"], [i - 0.2] * len(losses), ".", color="grey", label="one seed" if i == 0 else None)
+    ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="s", color=plots.COLORS[1], capsize=4,
+                label="mean, 95 % t interval over seeds" if i == 0 else None)
+ax.axvline(0, color="black", linewidth=1, marker="")
+ax.set(title=f"One part exchanged: loss minus the small Llama's ({losses['Llama'].mean():.2f} nats per letter)",
+       xlabel="nats per letter (right of 0: worse than Llama)", ylabel="instead of Llama's part", yticks=range(len(order)),
+       yticklabels=order)
+ax.legend(loc="lower right")
+plt.show()
+
+# %% tags=["hide-input"]
+second, worst = [name for name in order if name in OLDER][-2:]
+guess.reveal(worst, why=f"{worse[worst][0]:+.2f} nats per letter; the next is {second} with {worse[second][0]:+.2f}.")
+
+# %% [markdown]
+# - **Position is nearly all of it.** What helps to spell is how far back a letter stands. RoPE makes attention scores depend on this
+#   distance from the first step; vectors that are added to the tokens must learn it, and a learned table learns each place by itself.
+#   After a million letters they are far behind. How much of that longer training closes, we did not measure.
+# - **The older place of the norm is better here.** This is no accident: @takase2023b2t find the same for six layers or fewer,
+#   while from ten layers on training with the norm after the sum often fails. What the new place buys is depth, and two layers have none.
+# - **RMSNorm and grouped queries were not chosen for a lower loss.** LayerNorm, which has a bias more, is even a little ahead;
+#   grouped queries and one key for each head cannot be told apart. The first saves computing, the second half of the cache.
+# - **SwiGLU beats ReLU; against GELU we cannot tell.** @narang2021transformer compared dozens of such changes in one setting: most
+#   brought nothing that counts.
+#
+# So "LLaMA is good because of its architecture" would be the wrong lesson. Its authors' own reason is data, the bet above; the
+# parts make it possible to train deep and to serve cheaply.
+
+# %% [markdown] tags=["subslide"]
+# ### And on a longer text?
+#
+# The same models read rows twice as long as those they were trained on.
+
+# %% tags=["hide-input"]
+behind = parts.pivot(index="seed", columns="variant", values="loss_behind_nats").dropna(axis=1)
+pd.DataFrame({"within 128 letters": losses[behind.columns].mean(), "letters 129 to 256": behind.mean(),
+              "smallest": behind.min(), "largest": behind.max()}).sort_values("letters 129 to 256").round(2)
+
+# %% [markdown]
+# Nats per letter, mean of five seeds; then the smallest and the largest. A table of learned positions has no row 129, so it is missing.
+# With RoPE the loss rises so far that a model *without any* positions does about as well: distances that were never trained
+# give scores that were never trained. RoPE does not reach further by itself; how it is made to, see "RoPE scaling and YaRN" below.
+
+# %% [markdown]
 # ## Is a small model as good as a large one?
 #
 # **Predict:** of the seven tasks that both report, on how many is LLaMA 13B at least as good as GPT-3 with 175 billion?
@@ -1151,6 +1214,8 @@ interactives.transformer(model, tokenizer, "When Anna and Tom met, Anna gave the
 # - [@su2021roformer]
 # - [@shazeer2019fast]
 # - [@ainslie2023gqa]
+# - [@narang2021transformer]
+# - [@takase2023b2t]
 # - [@holtzman2020curious]
 # - [@sun2024massive]
 # - [@vaswani2017attention]
