@@ -740,8 +740,9 @@ copied = {name: [without(off, losses) for off in listed] for name, listed in cut
 fig, ax = plt.subplots(figsize=(9, 3.4))
 for j, (label, part) in enumerate((("first copy", slice(0, LENGTH - 1)), ("second copy", slice(LENGTH, None)))):
     for i, found in enumerate(copied.values()):
-        look = {"color": plots.COLORS[j], "markerfacecolor": "none", "linestyle": "", "label": label if i == 0 else None}
-        ax.plot([nats[part].mean() for nats in found], [i + 0.15 * (2 * j - 1)] * len(found), plots.MARKERS[j], **look)
+        look = {"color": plots.COLORS[j], "markerfacecolor": "none", "linestyle": ""}
+        height = [i + 0.15 * (2 * j - 1)] * len(found)
+        ax.plot([nats[part].mean() for nats in found], height, plots.MARKERS[j], label=label if i == 0 else None, **look)
 ax.set_yticks(range(3), [f"{name} ({len(listed)})" for name, listed in cut.items()])
 ax.invert_yaxis()
 ax.set(title="Five heads replaced by their mean output", xlabel="loss (nats per token)", ylabel="model (number of draws)")
@@ -873,13 +874,10 @@ def flops(new, before=0):
 
 # %% tags=["hide-input"]
 def continuous(virtual_tokens, question_tokens):
+    prefix = 2 * config.num_hidden_layers * virtual_tokens * config.num_key_value_heads * config.head_dim
     trained = {
         "prompt tuning": virtual_tokens * config.hidden_size,
-        "prefix tuning": 2
-        * config.num_hidden_layers
-        * virtual_tokens
-        * config.num_key_value_heads
-        * config.head_dim,
+        "prefix tuning": prefix,
         "all parameters": model.num_parameters(),
     }
     cost = {
@@ -894,11 +892,10 @@ def continuous(virtual_tokens, question_tokens):
         for bar, hatch in zip(bars, plots.HATCHES[1:], strict=False):
             bar.set_hatch(hatch)
         ax.bar_label(bars, [f"{v:,.0f}" if v >= 100 else f"{v:.1f}" for v in shown])
-        ax.set(title=f"{label[0].upper()}{label[1:]}, {virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
+        ax.set(title=f"{virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
         ax.margins(y=0.15)
     axes[0].set_yscale("log")
-    share = trained["prefix tuning"] / trained["all parameters"]
-    print(f"prefix tuning trains {share:.2%} of the parameters")
+    print(f"prefix tuning trains {prefix / model.num_parameters():.2%} of the parameters")
     print(f"{virtual_tokens} of the {config.max_position_embeddings} places in the context are taken")
 
 
@@ -927,11 +924,11 @@ guess_2 = widgets.predict(
 
 # %% tags=["hide-input"]
 each = np.mean([len(tokenizer(shots(films.iloc[[i]]))["input_ids"]) for i in range(len(films))])
-counts = np.arange(0, 65)
+counts, alone = np.arange(0, 65), flops(each) / 1e9
 price = {
     "examples read each time": [flops(each * (k + 1)) / 1e9 for k in counts],
     "examples kept (prefix caching)": [flops(each, before=each * k) / 1e9 for k in counts],
-    "no examples, or a tuned model": [flops(each) / 1e9 for _ in counts],
+    "no examples, or a tuned model": [alone for _ in counts],
 }
 fig, ax = plt.subplots(figsize=(9, 4))
 for i, (label, values) in enumerate(price.items()):
@@ -945,7 +942,7 @@ ax.set(
 ax.legend()
 plt.show()
 kept = 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-first, cached, _ = (values[32] / price["no examples, or a tuned model"][0] for values in price.values())
+first, cached, _ = (values[32] / alone for values in price.values())
 print(
     f"32 examples: {first:.0f} times the cost, {cached:.2f} times if kept; kept in fp16: {32 * each * kept / 1e6:.0f} MB"
 )
