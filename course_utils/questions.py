@@ -27,7 +27,7 @@ def inline(text: str) -> str:
             parts[i] = f"<code>{part}</code>"
             continue
         part = re.sub(r"\*\*(\S(?:.*?\S)?)\*\*", r"<strong>\1</strong>", part)
-        parts[i] = re.sub(r"(?<![\w*])\*(\S(?:.*?\S)?)\*(?![\w*])", r"<em>\1</em>", part)
+        parts[i] = re.sub(r"(?<![\w*])\*(\S(?:.*?\S)?)\*(?![\w*])", r"<em>\1</em>", part, flags=re.ASCII)
     return "".join(parts)
 
 
