@@ -150,7 +150,7 @@ class Question:
             share = WORDS["within"].format(share=f"{self.tolerance:.0%}".replace("%", " %"))
             found = f"{number(self.answer)} {escape(self.unit)}".strip() + (f" ({share})" if self.tolerance else "")
         lines = "".join(
-            f'<li data-option="{i}"><strong>{inline(option)}</strong>: {inline(why)}</li>\n'
+            f'<li data-option="{i}"><strong>{inline(option)}</strong>{_colon(option)} {inline(why)}</li>\n'
             for i, (option, why) in enumerate(zip(self.options, self.explanations, strict=False))
         )
         why = f"<ul>\n{lines}</ul>\n" if lines else (f"<p>{inline(self.why)}</p>\n" if self.why else "")
@@ -164,6 +164,16 @@ def quiz(questions: Sequence[Question]) -> str:
     """Questions one below the other and a line for the score; with style and script."""
     blocks = "".join(question._block("quizzed", "check") for question in questions)
     return f'<div class="course-quiz" {_ATTRIBUTES}>\n{blocks}<p class="course-score" role="status"></p>\n</div>\n{assets()}'
+
+
+def apart(html: str) -> list[str]:
+    """A quiz's questions one by one, each as a block of its own, without style and script."""
+    return re.findall(r'<div class="course-question .*?</details>\n</div>\n', html, re.DOTALL)
+
+
+def _colon(text: str) -> str:
+    """What stands between an option and its explanation."""
+    return "" if text.endswith((".", "?", "!")) else ":"
 
 
 def _text(option: object) -> str:

@@ -6,7 +6,7 @@ import base64
 import colorsys
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import mistune
 from nbformat import NotebookNode
@@ -15,6 +15,7 @@ from PIL import Image
 from .chapters import Chapter, built, tags
 from .mathml import in_markdown
 from .pages import chinese, title
+from .quizzes import count, stored
 
 _ABLE = re.compile(r"After this lecture,? you can:?\s+(.+)", re.DOTALL)
 _MINUTES = re.compile(r"(?:(?P<lessons>[Tt]wo|[Tt]hree) lessons of )?(?P<minutes>\d+) minutes")
@@ -27,7 +28,7 @@ _SHARE = 3.2  # of width to height: a card's picture is no wider
 
 @dataclass(frozen=True)
 class Card:
-    """A chapter as the first page shows it. `lecture` and `lab` are names of pages, "" where there is none."""
+    """A chapter as the first page shows it. `lecture`, `lab` and `quiz` are names of pages, "" where there is none."""
 
     number: str
     title: str
@@ -41,6 +42,9 @@ class Card:
     lab_title: str
     picture: str  # its file's name below _static/cards
     alt: str
+    quiz: str = ""
+    questions: int = 0  # of the quiz
+    png: bytes = field(default=b"", repr=False)  # the picture itself
 
 
 def card(chapter: Chapter) -> Card:
@@ -57,6 +61,7 @@ def card(chapter: Chapter) -> Card:
     notes = " ".join(cell.source for cell in lecture.cells if "notes" in tags(cell)) if lecture else ""
     chosen = cover(lecture) if lecture else None
     hours = _HOURS.search("\n".join(_prose(lab)))
+    questions = count(stored(lecture)) if lecture else 0
     return Card(
         number=number,
         title=name,
@@ -70,6 +75,9 @@ def card(chapter: Chapter) -> Card:
         lab_title=title(lab).partition(" · ")[2] or title(lab),
         picture=f"{chapter.name}.png" if chosen else "",
         alt=chosen[1] if chosen else "",
+        quiz=f"quizzes/{chapter.name}" if questions else "",
+        questions=questions,
+        png=chosen[0] if chosen else b"",
     )
 
 

@@ -1,4 +1,4 @@
-"""The course as a static web site: every lecture and every student's lab, a search, a bibliography and a glossary.
+"""The course as a static web site: every lecture, its quiz and every student's lab, a search, a bibliography and a glossary.
 
 Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML. Here is what Sphinx
 reads; `site_pages` and templates/site say how it looks, docs/conf.py holds Sphinx's settings.
@@ -17,12 +17,12 @@ import nbformat
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from . import cards, glossary, landing, slides
+from . import cards, glossary, landing, quizzes, slides
 from .build import release_tag
 from .chapters import ROOT, Chapter, ChapterError, built, repository, tags
 from .files import anew
 from .mathml import font
-from .pages import without_assets, without_widgets
+from .pages import asks, without_assets, without_widgets
 from .references import FILE, readers
 from .release import moved
 from .site_pages import Course
@@ -98,7 +98,7 @@ def course(chapters: list[Chapter], address: str, with_slides: bool = False) -> 
         cards=tuple(cards.card(part) for part in chapters),
         slides=frozenset(part.name for part in chapters if with_slides and part.lecture.exists()),
     )
-    return replace(shown, hero=landing.hero(shown.cards))
+    return replace(shown, hero=landing.hero(shown.cards, landing.stored(chapters)))
 
 
 def _build(source: Path, out: Path, chapters: list[Chapter], shown: Course) -> list[str]:
@@ -119,10 +119,16 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     for part in chapters:
         for path in (part.lecture, part.lab):
             if path.exists():
-                target = folder / path.relative_to(ROOT)
+                target = folder / path.relative_to(part.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(_at(shown, nbformat.writes(_readable(built(path)))), encoding="utf-8")
                 names.append(target.relative_to(folder).with_suffix("").as_posix())
+    for part, card in zip(chapters, shown.cards, strict=True):
+        if card.quiz:
+            target = folder / f"{card.quiz}.md"
+            target.parent.mkdir(exist_ok=True)
+            quiz = quizzes.stored(built(part.lecture))
+            target.write_text(quizzes.page(card.number, card.title, card.lecture, quiz), encoding="utf-8")
     (folder / "index.md").write_text(_INDEX.format(pages="\n".join(names)), encoding="utf-8")
     (folder / "bibliography.md").write_text(_BIBLIOGRAPHY, encoding="utf-8")
     (folder / FILE).write_text(_works(chapters), encoding="utf-8")
@@ -137,14 +143,14 @@ def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
     (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
     pictures = out / "_static" / "cards"
     pictures.mkdir()
-    for part in chapters:
+    for part, card in zip(chapters, shown.cards, strict=True):
         for path in (part.lecture, part.lab):
             if path.exists():
                 text = _at(shown, path.read_text(encoding="utf-8"))
-                (out / path.relative_to(ROOT)).write_text(text, encoding="utf-8", newline="\n")
-        if part.lecture.exists() and (chosen := cards.cover(built(part.lecture))):
-            (pictures / f"{part.name}.png").write_bytes(cards.thumbnail(chosen[0]))
-            (pictures / f"large-{part.name}.png").write_bytes(chosen[0])
+                (out / path.relative_to(part.root)).write_text(text, encoding="utf-8", newline="\n")
+        if card.picture:
+            (pictures / card.picture).write_bytes(cards.thumbnail(card.png))
+            (pictures / f"large-{card.picture}").write_bytes(card.png)
         if part.name in shown.slides:
             (out / "slides").mkdir(exist_ok=True)
             (out / "slides" / f"{part.name}.html").write_text(slides.html(part), encoding="utf-8")
@@ -162,6 +168,8 @@ def _readable(notebook: NotebookNode) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code" and "lab.start(" in cell.source:
             cell.metadata["tags"] = [*tags(cell), "hide-input"]
+        if asks(cell):
+            cell.metadata["tags"] = [tag for tag in tags(cell) if tag != "hide-input"] + ["remove-input"]
         if text := alt_text(cell):
             cell.metadata["mystnb"] = {"image": {"alt": text}}
     return notebook

@@ -13,7 +13,8 @@ from course_utils.assets import assets
 from .chapters import Chapter, built
 from .files import output, whole
 from .mathml import font, in_markdown
-from .pages import title, without_assets, without_widgets
+from .pages import asks, title, without_assets, without_widgets
+from .quizzes import on_slides
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -41,8 +42,10 @@ def html(chapter: Chapter) -> str:
         template_name="slides",
         config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
     )
-    notebook, names = without_assets(without_widgets(notebook))
+    notebook, names = without_assets(without_widgets(on_slides(notebook)))
     parts["interactive"] = assets(*names) if names else ""
+    for cell in filter(asks, notebook.cells):
+        cell.source = ""
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in prose:
         cell.source = in_markdown(cell.source)

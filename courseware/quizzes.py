@@ -1,0 +1,75 @@
+"""A lecture's quiz elsewhere than in its notebook: a page of the site, and slides with a question each.
+
+What a reader sees is what the lecture's last run stored; nothing is run again.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
+
+from course_utils.assets import lifted
+from course_utils.questions import apart
+
+_PAGE = """\
+---
+orphan: true
+---
+# Quiz {number} · {title}
+
+{count} questions on [lecture {number}](../{lecture}.ipynb), each choice with an explanation of its own. Nothing is graded,
+sent or stored: load the page again to begin anew.
+
+````{{raw}} html
+{html}
+````
+"""
+
+
+def stored(notebook: NotebookNode) -> str:
+    """The quiz of a built lecture as HTML, without style and script; "" if it has none."""
+    return "\n".join(lifted(html)[0] for cell in notebook.cells if (html := _html(cell)))
+
+
+def count(html: str) -> int:
+    """The number of its questions."""
+    return len(apart(html))
+
+
+def page(number: str, title: str, lecture: str, html: str) -> str:
+    """A quiz as a page for Sphinx. It stands in no table of contents: it comes between its lecture and lab."""
+    return _PAGE.format(number=number, title=title, lecture=lecture, html=html, count=count(html))
+
+
+def on_slides(notebook: NotebookNode) -> NotebookNode:
+    """A copy of a lecture in which each question of a quiz has a slide of its own, under the heading of the first."""
+    notebook = copy.deepcopy(notebook)
+    cells: list[NotebookNode] = []
+    heading = ""
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type == "markdown" and (found := re.findall(r"^#{1,3} (.+)$", cell.source, re.MULTILINE)):
+            heading = found[-1]
+        if html := _html(cell):
+            questions = apart(html)
+            cell.outputs = [_shown(questions[0])]
+            for i, question in enumerate(questions[1:], 2):
+                title = new_markdown_cell(f"### {heading} · {i} / {len(questions)}")
+                title.metadata["slideshow"] = {"slide_type": "subslide"}
+                alone = new_code_cell("", outputs=[_shown(question)], metadata={"slideshow": {"slide_type": "-"}})
+                cells += [title, alone]
+    notebook.cells = cells
+    return notebook
+
+
+def _html(cell: NotebookNode) -> str:
+    """What a cell that asks a quiz shows, or ""."""
+    found = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
+    return next((html for html in found if 'class="course-quiz"' in html), "")
+
+
+def _shown(html: str) -> NotebookNode:
+    return new_output("display_data", data={"text/html": html})
