@@ -818,7 +818,7 @@ if importlib.util.find_spec("trl") and not QUICK:
 # %% tags=["hide-input"]
 guess = widgets.predict(
     "Which of the three ways keep the second conversation's logits as they are when it stands alone?",
-    options=["none of them", "only c", "b and c", "all three", "another choice of a, b, c"],
+    options=["none of the three", "only c", "b and c", "all three", "another choice of a, b, c"],
 )
 
 # %% tags=["experiment"]
@@ -848,7 +848,7 @@ lab.needs("chat_text", "answer_labels")
 apart = "".join(way for way, change in changes.items() if change < 0.05)
 known = apart in ("", "c", "bc", "abc")
 guess.reveal(
-    {"": "none of them", "c": "only c", "bc": "b and c", "abc": "all three", "else": "another choice of a, b, c"}[apart if known else "else"],
+    {"": "none of the three", "c": "only c", "bc": "b and c", "abc": "all three", "else": "another choice of a, b, c"}[apart if known else "else"],
     why=f"The largest change of a logit is {changes['a']:.2g} in a, {changes['b']:.2g} in b, {changes['c']:.2g} in c; below 0.05 it counts as rounding.",
 )
 
@@ -1440,9 +1440,8 @@ lines = []
 for test, row in results.iterrows():
     learnt_it = {"up": "is right more often", "down": "is right less often"}.get(row["gain"].split("] ")[1], "")
     content = learnt_it or "may be right as often as before: the interval holds 0"
-    format_ = {"up": "keeps to the format more often", "down": "keeps to it less often"}.get(
-        row["obeys, gain"].split("] ")[1], "keeps to the format about as often as before, as far as we can tell"
-    )
+    kept_to = {"up": "keeps to the format more often", "down": "keeps to it less often"}.get(row["obeys, gain"].split("] ")[1], "")
+    format_ = kept_to or "keeps to the format about as often as before, as far as we can tell"
     one = float(row["commonest, after"])
     collapse = f" For {one:.0%} of the questions it is the same option: nearly a collapse." if one >= 0.9 else ""
     lines.append(f"- **{test}**: the tuned model {format_}, and its likeliest option {content}.{collapse}")

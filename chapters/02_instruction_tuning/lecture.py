@@ -15,7 +15,7 @@
 # - say when instruction tuning helps and when it hurts, and how one measures that.
 
 # %% [markdown] tags=["notes"]
-# Two lessons of 50 minutes with the demos; for one lesson, leave out "Tools" and "Models write the data". Let the room guess
+# Two lessons of 50 minutes with the demos; for one lesson, leave out "Tools" and "Where instructions come from, 3". Let the room guess
 # before each demo runs. The slides' table of kinds of requests is Table 1 of InstructGPT.
 
 # %% tags=["skip"]
