@@ -45,24 +45,40 @@ def page(number: str, title: str, lecture: str, html: str) -> str:
 
 
 def on_slides(notebook: NotebookNode) -> NotebookNode:
-    """A copy of a lecture in which each question of a quiz has a slide of its own, under the heading of the first."""
+    """A copy of a lecture whose slides do not tell: a prediction ends its slide, so what came out stands on the next one, and
+    each question of a quiz has a slide of its own. A slide that begins so has the heading of the one before."""
     notebook = copy.deepcopy(notebook)
     cells: list[NotebookNode] = []
-    heading = ""
+    heading, asked = "", False
     for cell in notebook.cells:
+        if asked and not _open(cell) and (kind := cell.metadata.slideshow.slide_type) not in ("notes", "skip"):
+            asked = False
+            if kind not in ("slide", "subslide"):
+                cells.append(_titled(heading))
         cells.append(cell)
+        asked = asked or _open(cell)
         if cell.cell_type == "markdown" and (found := re.findall(r"^#{1,3} (.+)$", cell.source, re.MULTILINE)):
             heading = found[-1]
         if html := _html(cell):
             questions = apart(html)
             cell.outputs = [_shown(questions[0])]
             for i, question in enumerate(questions[1:], 2):
-                title = new_markdown_cell(f"### {heading} · {i} / {len(questions)}")
-                title.metadata["slideshow"] = {"slide_type": "subslide"}
                 alone = new_code_cell("", outputs=[_shown(question)], metadata={"slideshow": {"slide_type": "-"}})
-                cells += [title, alone]
+                cells += [_titled(f"{heading} · {i} / {len(questions)}"), alone]
     notebook.cells = cells
     return notebook
+
+
+def _titled(heading: str) -> NotebookNode:
+    cell = new_markdown_cell(f"### {heading}")
+    cell.metadata["slideshow"] = {"slide_type": "subslide"}
+    return cell
+
+
+def _open(cell: NotebookNode) -> bool:
+    """Does it ask for a prediction, to which a later cell has the answer?"""
+    found = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
+    return any(re.search(r'class="course-question [^"]*course-predict"(?![^>]*data-answer)', html) for html in found)
 
 
 def _html(cell: NotebookNode) -> str:

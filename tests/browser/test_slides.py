@@ -171,7 +171,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_question_of_a_quiz_has_a_slide(page: Page, small: str, picture: Callable[[str], None]) -> None:
     page.goto(small)
     page.wait_for_function("Reveal.isReady()")
-    assert page.evaluate("Reveal.getTotalSlides()") == 5 + len(small_course.QUIZ) - 1
+    assert page.evaluate("Reveal.getTotalSlides()") == 6 + len(small_course.QUIZ) - 1
     page.evaluate("Reveal.slide(4, 1)")
     expect(page.get_by_role("heading", name="Quiz · 2 / 3")).to_be_visible()
     expect(page.locator("section.present:not(.stack) .course-question")).to_have_count(1)
@@ -181,6 +181,17 @@ def test_a_question_of_a_quiz_has_a_slide(page: Page, small: str, picture: Calla
     page.keyboard.press("ArrowDown")
     expect(why).to_be_visible()
     picture("slides-quiz")
+
+
+def test_what_came_out_is_on_the_next_slide(page: Page, small: str) -> None:
+    page.goto(small)
+    page.wait_for_function("Reveal.isReady()")
+    page.evaluate("Reveal.slide(1, 0)")
+    expect(page.get_by_text("Which has the least noise?")).to_be_visible()
+    expect(page.get_by_text("What came out")).to_be_hidden()
+    page.evaluate("Reveal.slide(1, 1)")
+    expect(page.locator("section.present:not(.stack)").get_by_role("heading", name="Guess")).to_be_visible()
+    expect(page.get_by_text("What came out")).to_be_visible()
 
 
 def test_an_interactive_has_the_slide_s_width(page: Page, small: str, picture: Callable[[str], None]) -> None:
