@@ -747,13 +747,16 @@ lab.needs("isoflop_optimum")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
 x = np.logspace(10, 11.8, 50)
 points = pd.concat([bottoms(part).assign(seed=seed) for seed, part in ladder.groupby("seed")])
-for ax, what, label in zip(axes, ("loss", "size"), ("loss (nats per token)", "best size (parameters)"), strict=True):
+for ax, what, title, label in (
+    (axes[0], "loss", "The best loss at each budget", "loss (nats per token)"),
+    (axes[1], "size", "The best size at each budget", "best size (parameters)"),
+):
     near, last = points[points.index < HELD_OUT], points[points.index == HELD_OUT]
     a, b = power_law(near.index.to_numpy(), near[what].to_numpy())
     ax.plot(near.index, near[what], "o", markerfacecolor="none", label="fitted (one point per seed)")
     ax.plot(x, a * x**-b, "--", marker="", color="grey", label=f"power law, exponent {-b:+.3f}")
     ax.plot(last.index, last[what], "s", color=plots.COLORS[2], markersize=8, label="held out")
-    ax.set(title=f"The best {what} at each budget", xlabel="compute (FLOPs)", ylabel=label, xscale="log", yscale="log")
+    ax.set(title=title, xlabel="compute (FLOPs)", ylabel=label, xscale="log", yscale="log")
     ax.legend()
 axes[0].set_yticks([1.8, 2, 2.2, 2.4], ["1.8", "2", "2.2", "2.4"])
 axes[0].minorticks_off()
@@ -768,12 +771,10 @@ plt.show()
 
 # %% tags=["experiment"]
 lab.needs("isoflop_optimum")
-rows = {}
 for name, drop in (("all parameters", 0), ("without the embedding", VOCABULARY)):
     counted = fitted.assign(parameters=fitted["parameters"] - drop * fitted["width"])
     value, low, high = by_seed(lambda t: -size_law(t)[1], counted)
-    rows[name] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
-print("best size grows as C to the power of:", rows)
+    print(f"{name:<21}: best size grows as C to the power of {value:.2f} [{low:.2f}, {high:.2f}]")
 
 # %% [markdown]
 # ## 4 · The whole surface
@@ -1011,7 +1012,7 @@ table.round(3)
 # %% tags=["hide-input"]
 guess = widgets.predict(
     "Chinchilla itself read 20 tokens per parameter. How many does the fit to *all 245* runs ask for at its budget?",
-    unit="tokens per parameter",
+    unit="tokens/parameter",
     tolerance=0.25,
 )
 
@@ -1316,12 +1317,15 @@ def visible():
 adders = tables.load("emergence_ladder")
 usual = adders[adders["heads"] == np.maximum(1, adders["width"] // 32)]
 fig, axes = plt.subplots(1, 3, figsize=(13, 4.2))
-metrics = {"answers_right": "answers right (share)", "digits_right": "digits right (share)", "loss_nats": "nats per digit"}
-for ax, (column, label) in zip(axes, metrics.items(), strict=True):
+for ax, column, title, label in (
+    (axes[0], "answers_right", "Answers right", "answers right (share)"),
+    (axes[1], "digits_right", "Digits right", "digits right (share)"),
+    (axes[2], "loss_nats", "Nats per digit", "nats per digit"),
+):
     ax.plot(usual["parameters"], usual[column], "o", color="grey", markerfacecolor="none", label="one seed")
     mean = usual.groupby("parameters")[column].mean()
     ax.plot(mean.index, mean, color=plots.COLORS[1], linestyle="-", marker="s", label="mean of the seeds")
-    ax.set(title=label.split(" (")[0].capitalize(), xlabel="parameters", ylabel=label, xscale="log")
+    ax.set(title=title, xlabel="parameters", ylabel=label, xscale="log")
 axes[0].legend(loc="upper left")
 plt.show()
 
@@ -1371,7 +1375,7 @@ for i, (heads, part) in enumerate(shares.groupby("heads")):
     x = part.index.get_level_values("width") * (0.98 if heads == 1 else 1.02)
     errors = [part["share"] - part["low"], part["high"] - part["share"]]
     style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 3}
-    ax.errorbar(x, part["share"], yerr=errors, label=f"{heads} head{'s' * (heads > 1)}", **style)
+    ax.errorbar(x, part["share"], yerr=errors, label=str(heads), **style)
 ax.set(
     title="Which runs learn to add: heads decide, more than width",
     xlabel="width (log scale)",
@@ -1381,7 +1385,7 @@ ax.set(
     xticklabels=sorted(adders["width"].unique()),
 )
 ax.minorticks_off()
-ax.legend()
+ax.legend(title="attention heads")
 plt.show()
 
 
@@ -1451,12 +1455,12 @@ guess = widgets.predict(
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.8))
 for i, (heads, part) in enumerate(adders.groupby("heads")):
     style = {"marker": plots.MARKERS[i], "color": plots.COLORS[i], "markerfacecolor": "none", "linestyle": ""}
-    axes[0].plot(part["digits_right"] ** 4, part["answers_right"], label=f"{heads} head{'s' * (heads > 1)}", **style)
+    axes[0].plot(part["digits_right"] ** 4, part["answers_right"], label=str(heads), **style)
     axes[1].plot(part["loss_nats"], part["answers_right"], **style)
 axes[0].plot([0, 1], [0, 1], ":", color="grey", marker="")
 axes[0].set(title="Do digits fail independently?", xlabel="(share of right digits)⁴", ylabel="share of right answers")
 axes[1].set(title="Is there a gap in the loss, too?", xlabel="nats per digit", ylabel="share of right answers")
-axes[0].legend()
+axes[0].legend(title="attention heads")
 plt.show()
 right = adders["answers_right"]
 between = adders[right.between(0.1, 0.5)]

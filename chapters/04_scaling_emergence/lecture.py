@@ -85,12 +85,16 @@ for name, exponent in (("parameters", 0.076), ("text", 0.095), ("compute", 0.050
 ladder = tables.load("scaling_ladder")
 means = ladder.groupby(["budget_flops", "width"], as_index=False)[["parameters", "tokens", "loss_nats"]].mean()
 fig, axes = plt.subplots(1, 3, figsize=(13, 4.3), sharey=True)
-names = {"parameters": "parameters", "tokens": "tokens (characters)", "budget_flops": "compute (FLOPs)"}
-for ax, (column, label) in zip(axes, names.items(), strict=True):
+panels = (
+    (axes[0], "parameters", "Loss and parameters", "parameters"),
+    (axes[1], "tokens", "Loss and tokens", "tokens (characters)"),
+    (axes[2], "budget_flops", "Loss and compute", "compute (FLOPs)"),
+)
+for ax, column, title, label in panels:
     for i, (budget, part) in enumerate(means.groupby("budget_flops")):
         style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": "", "label": f"{budget:.1e}"}
         ax.plot(part[column], part["loss_nats"], **style)
-    ax.set(title=f"Loss and {label.split(' (')[0]}", xlabel=label, xscale="log", yscale="log")
+    ax.set(title=title, xlabel=label, xscale="log", yscale="log")
 axes[0].set_ylabel("loss (nats per token)")
 axes[0].set_yticks([1.8, 2, 2.2, 2.4, 2.6], ["1.8", "2", "2.2", "2.4", "2.6"])
 for ax in axes:
@@ -315,20 +319,17 @@ guess.reveal(
 # ## Twenty, or fifteen thousand?
 
 # %% tags=["hide-input"]
-table = pd.DataFrame(
+pd.DataFrame(
     {
         name: {
-            "tokens per parameter": d / n,
-            "best for its budget": optimum(6 * n * d)[1] / optimum(6 * n * d)[0],
-            "loss by the fit": loss(n, d),
-            "best loss for its budget": loss(*optimum(6 * n * d)),
+            "tokens per parameter": f"{d / n:,.1f}",
+            "best for its budget": f"{optimum(6 * n * d)[1] / optimum(6 * n * d)[0]:,.1f}",
+            "loss by the fit": f"{loss(n, d):.3f}",
+            "best loss for its budget": f"{loss(*optimum(6 * n * d)):.3f}",
         }
         for name, (n, d) in TRAINED.items()
     }
 ).T
-table.style.format("{:,.1f}", subset=["tokens per parameter", "best for its budget"]).format(
-    "{:.3f}", subset=["loss by the fit", "best loss for its budget"]
-)
 
 # %% [markdown]
 # "20 tokens per parameter" comes from @hoffmann2022training: their table 3 has 20.5 for 10 billion parameters and 21.1 for 280
@@ -394,13 +395,15 @@ guess = widgets.predict(
 pythia = tables.load("pythia_evaluations")
 late = pythia[pythia["step"] >= 1000]
 fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.6))
-panels = {"lambada_nats": "LAMBADA: loss of the last word (nats)", "sciq_percent": "SciQ: right answers (%)",
-          "arc_easy_percent": "ARC-Easy: right answers (%)"}  # fmt: skip
-for ax, (column, label) in zip(axes, panels.items(), strict=True):
+for ax, column, title, label in (
+    (axes[0], "lambada_nats", "LAMBADA", "loss of the last word (nats)"),
+    (axes[1], "sciq_percent", "SciQ", "right answers (%)"),
+    (axes[2], "arc_easy_percent", "ARC-Easy", "right answers (%)"),
+):
     for i, (name, part) in enumerate(late.groupby("model", sort=False)):
         ax.plot(part["tokens_billion"], part[column], color=plt.cm.viridis(i / 8), linestyle=plots.LINES[i % 4], marker="",
                 label=name.removeprefix("Pythia "))  # fmt: skip
-    ax.set(title=label.split(":")[0], xlabel="tokens (billion)", ylabel=label, xscale="log")
+    ax.set(title=title, xlabel="tokens (billion)", ylabel=label, xscale="log")
 axes[0].legend(fontsize=9, ncol=2)
 plt.show()
 ends = late.pivot(index="model", columns="step", values="arc_easy_percent")
@@ -428,7 +431,7 @@ guess.reveal(
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "On which task do even the two largest models (6.9 and 12 billion) never get two points above chance? `arc_easy`: school science. "
+    "On which task do even the two largest models (6.9B and 12B) never get two points above chance? `arc_easy`: school science. "
     "`sciq`: science, with a text to read. `piqa`: everyday physics. `logiqa`: logic, from exams for civil servants.",
     options=["arc_easy", "sciq", "logiqa", "piqa"],
 )
@@ -495,9 +498,12 @@ for i, (family, part) in enumerate(mmlu.groupby("family", sort=False)):
     for ax, column in ((axes[0], "flops"), (axes[1], "parameters_billion")):
         style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i % len(plots.LINES)]}
         ax.plot(part[column], part["mmlu_percent"], label=family, **style)
-for ax, label in zip(axes, ("training compute (FLOPs)", "parameters (billion)"), strict=True):
+for ax, title, label in (
+    (axes[0], "MMLU and training compute", "training compute (FLOPs)"),
+    (axes[1], "MMLU and parameters", "parameters (billion)"),
+):
     ax.axhline(25, linestyle=":", color="grey")
-    ax.set(title=f"MMLU and {label.split(' (')[0]}", xlabel=label, xscale="log")
+    ax.set(title=title, xlabel=label, xscale="log")
 axes[0].set_ylabel("right answers (%), chance 25 %")
 axes[0].legend()
 plt.show()
@@ -611,7 +617,7 @@ for i, (heads, part) in enumerate(learnt.groupby("heads")):
     ).T
     errors = [shares["share"] - shares["low"], shares["high"] - shares["share"]]
     style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 3}
-    ax.errorbar(shares.index * (0.97 + 0.06 * i), shares["share"], yerr=errors, label=f"{heads} head{'s' * (heads > 1)}", **style)
+    ax.errorbar(shares.index * (0.97 + 0.06 * i), shares["share"], yerr=errors, label=str(heads), **style)
 ax.set(
     title="Runs that learn to add (more than 40 % of answers right), with 95 % intervals",
     xlabel="width",
@@ -620,7 +626,7 @@ ax.set(
 )
 ax.set_xticks(sorted(adders["width"].unique()), sorted(adders["width"].unique()))
 ax.minorticks_off()
-ax.legend()
+ax.legend(title="attention heads")
 plt.show()
 wide = learnt[learnt["width"] >= 32].groupby("heads")["learnt"].agg(["sum", "count"])
 print("width 32 and more:", "; ".join(f"{h} head(s): {r['sum']} of {r['count']} runs learnt to add" for h, r in wide.iterrows()))
