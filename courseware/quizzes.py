@@ -45,7 +45,7 @@ def page(number: str, title: str, lecture: str, html: str) -> str:
 
 
 def on_slides(notebook: NotebookNode) -> NotebookNode:
-    """A copy of a lecture in which a prediction ends its slide, so that what came out stands on the next one, and each question
+    """A copy of a lecture in which a prediction ends its slide, so that what came out stands on the next, and each question
     of a quiz has a slide of its own. A slide that begins so has the heading of the one before.
     """
     notebook = copy.deepcopy(notebook)
