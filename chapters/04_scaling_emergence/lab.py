@@ -765,6 +765,7 @@ plt.show()
 # %% [markdown]
 # Compare the two intervals with the measured values. An interval over seeds tells how far another draw of seeds would move the
 # line. It does not tell whether the world *is* a line: only a run that was not fitted tells that, which is why one is kept back.
+# (The lecture took the best *run* at each budget, not the bottom of a valley. One run is noisier, so its interval is wider.)
 #
 # And what is a size? @kaplan2020scaling counted neither the embedding nor the output matrix. @pearce2024reconciling show that
 # this alone, for small models, moves the exponent towards theirs. The same runs, counted both ways:
@@ -1369,10 +1370,10 @@ rows = {
     (heads, width): scoring.proportion(int(part["learnt"].sum()), len(part)) + (len(part),)
     for (heads, width), part in learnt.groupby(["heads", "width"])
 }
-shares = pd.DataFrame(rows, index=["share", "low", "high", "seeds"]).T.rename_axis(["heads", "width"])
+shares = pd.DataFrame(rows, index=["share", "low", "high", "seeds"]).T
 fig, ax = plt.subplots(figsize=(9, 4.6))
-for i, (heads, part) in enumerate(shares.groupby("heads")):
-    x = part.index.get_level_values("width") * (0.98 if heads == 1 else 1.02)
+for i, (heads, part) in enumerate(shares.groupby(level=0)):
+    x = part.index.get_level_values(1) * (0.98 if heads == 1 else 1.02)
     errors = [part["share"] - part["low"], part["high"] - part["share"]]
     style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 3}
     ax.errorbar(x, part["share"], yerr=errors, label=str(heads), **style)
