@@ -52,12 +52,12 @@ def on_slides(notebook: NotebookNode) -> NotebookNode:
     cells: list[NotebookNode] = []
     heading, asked = "", False
     for cell in notebook.cells:
-        if asked and not _open(cell) and (kind := cell.metadata.slideshow.slide_type) not in ("notes", "skip"):
+        if asked and not _predicts(cell) and (kind := cell.metadata.slideshow.slide_type) not in ("notes", "skip"):
             asked = False
             if kind not in ("slide", "subslide"):
                 cells.append(_titled(heading))
         cells.append(cell)
-        asked = asked or _open(cell)
+        asked = asked or _predicts(cell)
         if cell.cell_type == "markdown" and (found := re.findall(r"^#{1,3} (.+)$", cell.source, re.MULTILINE)):
             heading = found[-1]
         if html := _html(cell):
@@ -76,10 +76,10 @@ def _titled(heading: str) -> NotebookNode:
     return cell
 
 
-def _open(cell: NotebookNode) -> bool:
-    """Does it ask for a prediction, to which a later cell has the answer?"""
+def _predicts(cell: NotebookNode) -> bool:
+    """Does it ask for a prediction? What follows tells the answer, if only by a figure."""
     found = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
-    return any(re.search(r'class="course-question [^"]*course-predict"(?![^>]*data-answer)', html) for html in found)
+    return any(re.search(r'class="course-question [^"]*course-predict"', html) for html in found)
 
 
 def _html(cell: NotebookNode) -> str:

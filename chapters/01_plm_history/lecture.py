@@ -259,8 +259,11 @@ widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True,
 
 # %% [markdown]
 # Take the logarithmic axis away once: on a linear axis everything before 2020 lies on the floor.
+
+# %% [markdown] tags=["subslide"]
+# ### The largest of each year
 #
-# The largest of each year, and how many times it grew:
+# And how many times it grew:
 
 # %%
 largest = models.groupby(models["date"].str[:4])[["parameters_billion", "tokens_seen_billion"]].max()
