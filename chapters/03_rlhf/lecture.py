@@ -360,7 +360,9 @@ widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1), start={"log10_beta": -0.3})
 # %% tags=["hide-input"]
 guess.reveal(100 * float(optimum(0.05)[0][paid].sum()), why="The factor exp(r / β) of a word with reward 3 is exp(60): no probability is too small for it.")
 
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
+# ### The price of each beta
+#
 # With a small beta nearly all the probability goes to the few words that pay best, however unlikely they were; as beta goes to 0,
 # to the single best one. That is not a fault of some algorithm: it *is* the best policy for that reward. Reward and KL both rise as
 # beta falls, and the reward rises ever more slowly:
@@ -469,6 +471,9 @@ torch.minimum(-ratio, -ratio.clamp(0.8, 1.2)).sum().backward()
 higher, lower = (ratio.grad == 0).tolist()
 one = "1.5: it has become more likely" if higher else "0.5: it has become less likely"
 guess.reveal("both" if higher and lower else one if higher or lower else "neither", why="Look for the flat part of the right figure.")
+
+# %% [markdown] tags=["subslide"]
+# ### Move A and ε
 
 # %%
 widgets.explorer(
