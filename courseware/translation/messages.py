@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..chapters import ROOT, Chapter, cells_of
 from . import code_text, markdown_blocks
 
 PROSE = "prose"
+_WRITTEN = re.compile(r"(<!-- chapters, written by).*?(<!-- end of chapters)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:
 
 
 def of_markdown(path: Path) -> list[Message]:
-    """The messages of a page such as the README."""
+    """The messages of a page such as the README, without the part that the build writes into it in each language."""
     where = path.relative_to(ROOT).as_posix()
-    return [Message(text, where, PROSE) for text in markdown_blocks.messages(path.read_text(encoding="utf-8"))]
+    source = _WRITTEN.sub("", path.read_text(encoding="utf-8"))
+    return [Message(text, where, PROSE) for text in markdown_blocks.messages(source)]
