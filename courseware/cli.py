@@ -180,21 +180,23 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: st
 
 @course.command("translate")
 @click.argument("language", type=click.Choice(tuple(FOLDERS)))
-@click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages]...")
+@click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages | glossary]...")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail on a translation that is broken.")
 def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
-    """Bring the catalogues in locale/ up to what the sources say; print how much is translated, and what is wrong.
+    """Bring catalogues in locale/ up to what the sources say, translated pages up to the catalogues; print how much is
+    translated, and what is wrong.
 
     \b
     course translate zh_CN
     course translate zh_CN 10
     course translate --check zh_CN
     """
+    from . import pages
     from .translation import progress
 
     chosen = progress.chosen(names)
     if not only_check:
-        for path in progress.update(language, *chosen):
+        for path in [*progress.update(language, *chosen), *pages.write_from_sources()]:
             print(f"{path.relative_to(ROOT).as_posix()} written")
     made = progress.reports(language, *chosen)
     wrong = [line for report in made for line in (*report.broken, *report.faults)]

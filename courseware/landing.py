@@ -6,11 +6,13 @@ import html
 from collections.abc import Sequence
 
 from .cards import Card
+from .chapters import ENGLISH, N_, words
 
+_BELOW = N_('From lecture {number}, <a href="{page}.html">{title}</a>: {question}')
 STILL = "10"  # the chapter whose picture stands there
 
 
-def hero(cards: Sequence[Card], interactive: str = "", caption: str = "") -> str:
+def hero(cards: Sequence[Card], interactive: str = "", caption: str = "", language: str = ENGLISH) -> str:
     """HTML for that place.
 
     Args:
@@ -25,5 +27,6 @@ def hero(cards: Sequence[Card], interactive: str = "", caption: str = "") -> str
     if not card:
         return ""
     picture = f'<img src="_static/cards/large-{card.picture}" alt="{html.escape(card.alt)}">'
-    below = f'From lecture {card.number}, <a href="{card.lecture}.html">{html.escape(card.title)}</a>: {card.question}'
+    about = {"number": card.number, "page": card.lecture, "title": html.escape(card.title), "question": card.question}
+    below = words(language)(_BELOW, **about)
     return f"<figure>{picture}<figcaption>{below}</figcaption></figure>"

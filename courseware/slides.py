@@ -10,25 +10,31 @@ from traitlets.config import Config
 
 from course_utils.assets import assets
 
-from .chapters import Chapter, built
+from .build import translated
+from .chapters import ENGLISH, N_, Chapter, built, words
 from .files import output, whole
 from .mathml import font, in_markdown
 from .pages import title, without_assets, without_widgets
 
+_CODE, _SHOW = N_("code"), N_("Show or hide the code")
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def html(chapter: Chapter) -> str:
+def html(chapter: Chapter, language: str = ENGLISH) -> str:
     """The slides of a chapter's built lecture.
 
     Raises:
         UnreadableError: it is not built, or what stands there is no notebook.
     """
-    notebook = built(chapter.lecture)
+    notebook = built(translated(chapter.lecture, language))
     reveal = Path(__file__).parent / "vendored" / "revealjs"
     own = TEMPLATES / "slides"
+    say = words(language)
     parts = {
         "title": title(notebook),
+        "language": language.replace("_", "-"),
+        "code": say(_CODE),
+        "show_code": say(_SHOW),
         "reveal_css": (reveal / "reveal.css").read_text(encoding="utf-8"),
         "reveal_js": (reveal / "reveal.js").read_text(encoding="utf-8"),
         "notes_js": (reveal / "notes.js").read_text(encoding="utf-8"),
@@ -41,7 +47,7 @@ def html(chapter: Chapter) -> str:
         template_name="slides",
         config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
     )
-    notebook, names = without_assets(without_widgets(notebook))
+    notebook, names = without_assets(without_widgets(notebook, language))
     parts["interactive"] = assets(*names) if names else ""
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in prose:
@@ -51,14 +57,16 @@ def html(chapter: Chapter) -> str:
     return str(made)
 
 
-def write(chapter: Chapter, folder: Path) -> Path:
-    """Write `<chapter>.html` into a folder; return its path.
+def write(chapter: Chapter, folder: Path, language: str = ENGLISH) -> Path:
+    """Write `<chapter>.html` into a folder, in another language into a folder in it; return its path.
 
     Raises:
         ChapterError: the lecture is not built.
         CourseError: the folder is not one to write slides to.
     """
-    path = output(folder, "slides", [f"{chapter.name}.html"]) / f"{chapter.name}.html"
+    name = translated(Path(f"{chapter.name}.html"), language)
+    path = output(folder, "slides", [name.as_posix()]) / name
+    path.parent.mkdir(exist_ok=True)
     with whole(path) as scratch:
-        scratch.write_text(html(chapter), encoding="utf-8")
+        scratch.write_text(html(chapter, language), encoding="utf-8")
     return path

@@ -81,6 +81,15 @@ def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:
         yield from (text for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))
 
 
+def of_templates(folder: Path) -> list[Message]:
+    """The messages of the site's templates: what stands in `t("…")`."""
+    return [
+        Message(double or single, path.relative_to(ROOT).as_posix(), code_text.SHOWN)
+        for path in sorted(folder.rglob("*.html"))
+        for double, single in re.findall(r"\bt\((?:\"([^\"]+)\"|'([^']+)')", path.read_text(encoding="utf-8"))
+    ]
+
+
 def of_markdown(path: Path) -> list[Message]:
     """The messages of a page such as the README, without the part that the build writes into it in each language."""
     where = path.relative_to(ROOT).as_posix()
