@@ -11,7 +11,7 @@ from traitlets.config import Config
 from course_utils.assets import assets
 
 from .build import translated
-from .chapters import ENGLISH, N_, Chapter, built, words
+from .chapters import ENGLISH, FOLDERS, N_, Chapter, built, words
 from .files import output, whole
 from .mathml import font, in_markdown
 from .pages import title, without_assets, without_widgets
@@ -64,8 +64,8 @@ def write(chapter: Chapter, folder: Path, language: str = ENGLISH) -> Path:
         ChapterError: the lecture is not built.
         CourseError: the folder is not one to write slides to.
     """
-    name = translated(Path(f"{chapter.name}.html"), language)
-    path = output(folder, "slides", [name.as_posix()]) / name
+    name = f"{chapter.name}.html" if language == ENGLISH else f"{FOLDERS[language]}/{chapter.name}.html"
+    path = output(folder, "slides", [name]) / name
     path.parent.mkdir(exist_ok=True)
     with whole(path) as scratch:
         scratch.write_text(html(chapter, language), encoding="utf-8")
