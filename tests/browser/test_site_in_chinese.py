@@ -1,4 +1,4 @@
-"""The site in two languages: Chinese pages below /zh/, each with the way to its English twin, and a search that finds Chinese."""
+"""The site in two languages: Chinese pages below /zh/, each with the way to its English twin, and a Chinese search."""
 
 from __future__ import annotations
 
