@@ -14,6 +14,7 @@ from nbformat.v4 import new_output
 
 from course_utils.assets import lifted
 
+from . import deck
 from .build import colab_url, translated
 from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, all_chapters, cells_of, exercises, read, role, words
 from .files import whole
@@ -118,13 +119,14 @@ def points() -> str:
 
 def from_sources() -> dict[Path, str]:
     """What stands in each file that is written from the chapters' sources."""
-    english = {ROOT / "README.md": readme(), ROOT / "course_utils" / "points.json": points()}
+    english = {ROOT / "README.md": readme(), ROOT / "course_utils" / "points.json": points(), deck.PAGE: deck.page()}
     return english | {path: text for language in FOLDERS for path, text in in_language(language).items()}
 
 
 def in_language(language: str) -> dict[Path, str]:
     """The course's own pages in another language."""
     made = {page.place(path, language): page.markdown(path, language) for path in page.sources()}
+    made[page.place(deck.PAGE, language)] = deck.page(language)
     return made | {page.place(ROOT / "README.md", language): readme(language)}
 
 

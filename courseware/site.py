@@ -39,7 +39,7 @@ _INDEX = """\
 ```
 """
 _START = N_("Start")
-_REFERENCE = ("glossary", "bibliography", "measurements", "instructors", "architecture", "CONTRIBUTING")
+_REFERENCE = ("glossary", "bibliography", "measurements", "instructors", "deck", "architecture", "CONTRIBUTING")
 
 _COMMANDS = "two-commands"  # a heading of the README
 _FOR_COLAB = ("colab-link", "colab-setup")  # cells that mean nothing on a page
@@ -168,9 +168,7 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     (folder / FILE).write_text(_works(chapters), encoding="utf-8")
     (folder / "glossary.md").write_text(glossary.page(chapters, shown.language), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
-        english = shown.language == ENGLISH
-        text = page.read_text(encoding="utf-8") if english else other_page.markdown(page, shown.language)
-        (folder / page.name).write_text(text, encoding="utf-8")
+        shutil.copy(page if shown.language == ENGLISH else other_page.place(page, shown.language), folder / page.name)
 
 
 def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:

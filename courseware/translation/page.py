@@ -21,12 +21,14 @@ from . import catalogue, markdown_blocks
 PAGES = "pages"  # the catalogue
 _LINK = re.compile(r"\]\(([^)\s]*)\)")
 _CODE = re.compile(r"^[ ]*```.*?^[ ]*```|`[^`\n]+`", re.DOTALL | re.MULTILINE)
+_DECK = "docs/deck.md"
 _OTHER = "[中文](README.zh-CN.md)", "[English](README.md)"  # each README leads to the other one
 
 
 def sources() -> list[Path]:
-    """The pages that are translated into files of their own."""
-    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    """The pages that are translated into files of their own; courseware/deck.py writes one more, in each language."""
+    docs = [path for path in sorted((ROOT / "docs").glob("*.md")) if path != ROOT / _DECK]
+    return [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *docs]
 
 
 def place(path: Path, language: str) -> Path:
@@ -55,7 +57,7 @@ def markdown(path: Path, language: str, beside: PurePosixPath | None = None) -> 
             anchor = f"#{_slugs(target.read_text(encoding='utf-8'), say).get(anchor, anchor)}"
         if not address:
             return f"]({anchor})"
-        shown = place(target, language) if target in sources() else target
+        shown = place(target, language) if target in sources() or target == ROOT / _DECK else target
         return f"]({_way(here, shown)}{anchor})"
 
     return _outside_code(text, lambda prose: _LINK.sub(link, prose)).replace(*_OTHER)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polib
 
-from .. import glossary
+from .. import deck, glossary
 from ..chapters import ROOT, Chapter, all_chapters, chapter
 from ..files import whole
 from . import catalogue, lint, messages, page, terms
@@ -45,6 +45,8 @@ def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, l
         found[GLOSSARY] = [messages.Message(entry.meaning, where, messages.PROSE) for entry in glossary.entries()]
     if PAGES in others:
         found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
+        where = deck.FILE.relative_to(ROOT).as_posix()
+        found[PAGES] += [messages.Message(text, where, messages.PROSE) for text in deck.corrections()]
     return found
 
 

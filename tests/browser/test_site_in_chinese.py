@@ -82,7 +82,7 @@ def test_search_finds_a_chinese_term(both: Path, page: Page) -> None:
     assert "10_quantization" in " ".join(
         page.locator("#search-results a").evaluate_all("links => links.map((link) => link.getAttribute('href'))")
     )
-    assert "搜索" in page.locator("#search-progress").inner_text()
+    assert "搜索" in page.locator("#search-results").inner_text()
     page.goto((both / "zh" / "search.html").as_uri() + "?q=困难度")  # its pairs are on no page together
     page.wait_for_timeout(500)
     assert page.locator("#search-results li").count() == 0

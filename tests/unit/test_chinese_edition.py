@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from courseware import cards, glossary, pages, release, site_pages, slides
+from courseware import cards, deck, glossary, pages, release, site_pages, slides
 from courseware.chapters import FOLDERS, N_, ROOT, Chapter, ChapterError, chapter, words
 from courseware.chinese_search import Chinese
 from courseware.cli import main
@@ -150,3 +150,16 @@ def test_what_is_not_there_or_not_translated_is_not_given_out(
     arguments = ["release", "10", "--out", str(tmp_path / "other"), "--repo", "school/labs", "--lang", CHINESE]
     assert main(arguments) == 1
     assert "is not there: `course notebooks 10_quantization --lang zh_CN` makes it" in capsys.readouterr().err
+
+
+def test_the_deck_is_mapped_to_sections_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    english, chinese = deck.page(), deck.page(CHINESE)
+    assert "| 从GPT-3到ChatGPT | From GPT-1 to ChatGPT |" in english
+    assert "| Full fine-tuning of GPT-3 175B takes 1.5T of memory | 1.2 TB | Hu et al. 2022, section 4.2 |" in english
+    assert chinese.startswith("# 讲稿逐页对照") and "| 全量微调 GPT-3 175B 要 1.5T 显存 | 1.2 TB |" in chinese
+    assert "## 10 · 量化" in chinese  # as the Chinese lecture has it
+    wrong = tmp_path / "deck.toml"
+    wrong.write_text('[[chapter]]\nname = "10"\nslides = [{ slide = "量化", sections = ["No such"] }]\n', encoding="utf-8")
+    monkeypatch.setattr(deck, "FILE", wrong)
+    with pytest.raises(ChapterError, match="lecture 10 has no section 'No such'"):
+        deck.page()
