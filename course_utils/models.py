@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError
 
-from . import arguments, folders, hardware, weights
+from . import arguments, folders, hardware, modelscope, weights
 from .errors import ArgumentError, CourseError, DownloadError
 from .registry import REGISTRY, auto_class, base_of, explained, find, reach_hub, resolve
 
@@ -35,6 +35,8 @@ def load_model(
     >>> model, tokenizer = load_model()                                # SmolLM2-135M-Instruct, offline
     >>> model, tokenizer = load_model("course", precision="int8")      # LLM.int8() through bitsandbytes
     >>> model, tokenizer = load_model("tinyllama", precision="nf4")    # from the hub, pinned revision
+
+    `COURSE_HUB=modelscope` takes other models from ModelScope: those of the registry that it has with the pinned weights.
 
     Args:
         name: "course", another name of `registry()`, a hub id, the folder of a checkpoint, or the folder of a PEFT adapter,
@@ -94,7 +96,7 @@ def _load(
             f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels{mac}: it works, and it is slow."
         )
 
-    source, where = _source(name)
+    source, where = _source(name, request.hub.get("revision"))
     where |= request.hub
     settings: dict[str, Any] = {"dtype": hardware.DTYPES[precision if precision in hardware.DTYPES else compute_dtype]}
     if precision in hardware.QUANTIZED:
@@ -209,14 +211,19 @@ def registry() -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("name")
 
 
-def _source(name: str | Path) -> tuple[str, dict[str, Any]]:
+def _source(name: str | Path, revision: str | None) -> tuple[str, dict[str, Any]]:
     """What `from_pretrained` is given: folder or hub id, and the pinned revision as a keyword."""
     if name == "course":
         return str(weights.path()), {}
-    if (spec := find(str(name))) is not None:
-        return spec.hub_id, {"revision": spec.revision}
-    folder = Path(name).expanduser()
-    return (str(folder) if folder.is_dir() else str(name)), {}
+    spec, folder = find(str(name)), Path(name).expanduser()
+    if spec is None and folder.is_dir():
+        return str(folder), {}
+    if modelscope.chosen():
+        if spec and not spec.sha256 and not revision:
+            raise modelscope.unpinned(spec.hub_id, [known.name for known in REGISTRY.values() if known.sha256])
+        pinned = spec.sha256 if spec and not revision else {}
+        return str(modelscope.fetch(spec.hub_id if spec else str(name), pinned, revision)), {}
+    return (spec.hub_id, {"revision": spec.revision}) if spec else (str(name), {})
 
 
 def _tokenizer(source: str, where: dict[str, Any]) -> PreTrainedTokenizerBase:

@@ -174,7 +174,7 @@ def apart(html: str) -> list[str]:
 
 def _colon(text: str) -> str:
     """What stands between an option and its explanation."""
-    return "" if text.endswith(("。", "？", "！")) else " " if text.endswith((".", "?", "!")) else word("colon")
+    return "" if text.endswith(("。", "？", "！")) else " " if text.endswith((".", "?", "!")) else f"{word('colon')} "
 
 
 def _text(option: object) -> str:

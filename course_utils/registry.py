@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
-from . import folders, proxies
+from . import folders, modelscope, proxies
 from .errors import CourseError, DiskFullError, DownloadError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -51,6 +51,9 @@ class ModelSpec:
     tasks: tuple[str, ...]  # the first is what it was trained for
     note: str
     config: Mapping[str, Any] = field(repr=False)
+    sha256: Mapping[str, str] = field(
+        default_factory=dict, repr=False
+    )  # of that commit's weights, which ModelScope has, too
 
 
 def _read() -> dict[str, ModelSpec]:
@@ -115,7 +118,10 @@ def resolve(model: str | Path | PretrainedConfig, task: str | None = None, **hub
         raise unknown
     else:
         label = source = str(model)
-        reach_hub(source, **hub)
+        if modelscope.chosen():
+            source = str(modelscope.settings(label, hub.get("revision")))
+        else:
+            reach_hub(source, **hub)
     try:
         config = AutoConfig.from_pretrained(source, **hub)
     except Exception as error:

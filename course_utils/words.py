@@ -18,7 +18,7 @@ WORDS = {
     "number": N_("Write a number first."),
     "within": N_("within {share} counts as right"),
     "score": N_("{right} of {all} right."),
-    "colon": N_(": "),  # between an option and its explanation
+    "colon": N_(":"),  # between an option and its explanation
     "your answer": N_("your answer"),
     "controls": N_("Controls of the picture"),
     "static": N_(

@@ -12,7 +12,7 @@ import copy
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -42,6 +42,7 @@ from .chapters import (
     repository,
     role,
     tags,
+    words,
 )
 from .files import whole
 from .grading.failing_cases import marks
@@ -129,15 +130,6 @@ def _in_language(notebook: NotebookNode, chapter: Chapter, language: str, unseen
         translate(notebook, catalogue.load(chapter.catalogue(language)), unseen)
 
 
-def _say(language: str) -> Callable[[str], str]:
-    """What translates the build's own messages, which stand in `N_`."""
-    if language == ENGLISH:
-        return str
-    from .translation import catalogue
-
-    return catalogue.load(catalogue.path_of(language, "courseware")).say
-
-
 def student_lab(chapter: Chapter, language: str = ENGLISH) -> NotebookNode:
     """The student's notebook: nbgrader metadata, no solution, no hidden test, no output."""
     notebook = plain_lab(chapter)
@@ -149,8 +141,7 @@ def student_lab(chapter: Chapter, language: str = ENGLISH) -> NotebookNode:
             continue
         if cell_role.kind == "hidden":
             noun = "point" if cell_role.points == 1 else "points"
-            about = _say(language)(_HIDDEN_CELL)
-            cell.source = about.format(exercise=cell_role.exercise, points=cell_role.points, noun=noun)
+            cell.source = words(language)(_HIDDEN_CELL, exercise=cell_role.exercise, points=cell_role.points, noun=noun)
         cell.metadata["nbgrader"] = _nbgrader_metadata(cell_role)
         cell.metadata["deletable"] = False
         if cell_role.kind != "exercise":
@@ -237,7 +228,7 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None, langua
         if "hide-input" in tags(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
             cell.metadata["cellView"] = "form"  # the same, in Colab
-    say = _say(language)
+    say = words(language)
     other = language != ENGLISH
     source = _COLAB_CELL.format(
         about=say(_ABOUT_COLAB),

@@ -7,12 +7,15 @@ import colorsys
 import io
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import mistune
 from nbformat import NotebookNode
 from PIL import Image
 
-from .chapters import Chapter, built, tags
+from .build import translated
+from .chapters import ENGLISH, Chapter, built, tags
 from .mathml import in_markdown
 from .pages import chinese, title
 from .quizzes import count, stored
@@ -21,6 +24,8 @@ _ABLE = re.compile(r"After this lecture,? you can:?\s+(.+)", re.DOTALL)
 _MINUTES = re.compile(r"(?:(?P<lessons>[Tt]wo|[Tt]hree) lessons of )?(?P<minutes>\d+) minutes")
 _HOURS = re.compile(r"^Time: ([^.]+)\.", re.MULTILINE)
 _TERM_IN_CHINESE = re.compile(r" \((?:[^()]*[;,] )?[^()]*[\u4e00-\u9fff][^()]*\)")
+_ENGLISH_TERM = re.compile(r"(\*[^*]+\*)（[^（）]*[A-Za-z][^（）]*）")
+_ITEM = re.compile(r"^- ", re.MULTILINE)
 _LESSONS = {"two": "2 × ", "three": "3 × "}
 _CANDIDATES = 8  # pictures from which one is chosen
 _SHARE = 3.2  # of width to height: a card's picture is no wider
@@ -47,29 +52,28 @@ class Card:
     png: bytes = field(default=b"", repr=False)  # the picture itself
 
 
-def card(chapter: Chapter) -> Card:
+def card(chapter: Chapter, language: str = ENGLISH) -> Card:
     """Read a chapter's card from its built notebooks.
 
     Raises:
         UnreadableError: one that is there cannot be read.
     """
-    lab = built(chapter.lab)
-    lecture = built(chapter.lecture) if chapter.lecture.exists() else None
-    number, _, name = title(lecture or lab).removeprefix("Lab ").partition(" · ")
+    lab = built(translated(chapter.lab, language))
+    lecture = built(translated(chapter.lecture, language)) if chapter.lecture.exists() else None
+    name = title(lecture or lab).partition(" · ")[2]
     first = _prose(lecture)[0] if lecture else ""
     bold = re.search(r"^\*\*(.+?)\*\*", first, re.MULTILINE | re.DOTALL)
-    notes = " ".join(cell.source for cell in lecture.cells if "notes" in tags(cell)) if lecture else ""
     chosen = cover(lecture) if lecture else None
-    hours = _HOURS.search("\n".join(_prose(lab)))
     questions = count(stored(lecture)) if lecture else 0
+    facts = _facts(chapter) if language == ENGLISH else _facts_in_chinese(chapter, language)
     return Card(
-        number=number,
+        number=chapter.name[:2],
         title=name,
-        chinese=chinese(lecture) if lecture else "",
+        chinese=chinese(lecture) if lecture and language == ENGLISH else "",
         question=_html(bold[1]) if bold else "",
-        able=_html(able(first)),
-        minutes=_minutes(notes),
-        hours=hours[1] if hours else "",
+        able=_html(facts.able),
+        minutes=facts.minutes,
+        hours=facts.hours,
         lecture=f"lectures/{chapter.name}" if lecture else "",
         lab=f"labs/{chapter.name}",
         lab_title=title(lab).partition(" · ")[2] or title(lab),
@@ -79,6 +83,45 @@ def card(chapter: Chapter) -> Card:
         questions=questions,
         png=chosen[0] if chosen else b"",
     )
+
+
+class _Facts(NamedTuple):
+    able: str
+    minutes: str
+    hours: str
+
+
+def _facts(chapter: Chapter) -> _Facts:
+    """What the English notebooks say of themselves, by their own words."""
+    lecture = built(chapter.lecture) if chapter.lecture.exists() else None
+    notes = " ".join(cell.source for cell in lecture.cells if "notes" in tags(cell)) if lecture else ""
+    hours = _HOURS.search("\n".join(_prose(built(chapter.lab))))
+    return _Facts(able(_prose(lecture)[0]) if lecture else "", _minutes(notes), hours[1] if hours else "")
+
+
+def _facts_in_chinese(chapter: Chapter, language: str) -> _Facts:
+    """The same, in the paragraphs that stand where those of the English stand."""
+    promise = ""
+    if chapter.lecture.exists():
+        blocks = _twin(chapter.lecture, language, _ABLE)
+        promise = blocks[0] if blocks else ""
+        if len(blocks) > 1 and blocks[1].startswith("- "):  # a blank line may part its items
+            promise += f"\n{blocks[1]}"
+        promise = _ITEM.sub("", promise)
+        promise = "".join(line.strip() for line in _ENGLISH_TERM.sub(r"\1", promise).splitlines())
+    time = _twin(chapter.lab, language, _HOURS)
+    hours = re.search(r"[：:]\s*([^。；]+)", time[0]) if time else None
+    return _Facts(promise, _facts(chapter).minutes.replace("min", "分钟"), hours[1] if hours else "")
+
+
+def _twin(path: Path, language: str, pattern: re.Pattern[str]) -> list[str]:
+    """A translated notebook's blocks of a cell, from the one on whose English a pattern is found."""
+    cells = zip(_prose(built(path)), _prose(built(translated(path, language))), strict=False)
+    for source, other in cells:
+        for number, block in enumerate(source.split("\n\n")):
+            if pattern.search(block + "\n\n- "):  # the promise may be all in the items that follow
+                return other.split("\n\n")[number:]
+    return []
 
 
 def able(text: str) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,16 @@ PLAIN_TAGS = ("experiment", "ladder", "raises-exception", "hide-input", *SLIDE_T
 def N_(message: str) -> str:
     """Marks a message that `course translate` extracts; what shows it looks the translation up."""
     return message
+
+
+def words(language: str) -> Callable[..., str]:
+    """What says the course's own messages, which stand in `N_`, in a language, with values in their fields."""
+    if language == ENGLISH:
+        return lambda message, **values: message.format(**values) if values else message
+    from .translation import catalogue  # which knows chapters
+
+    known = catalogue.load(catalogue.path_of(language, "courseware"))
+    return lambda message, **values: known.say(message).format(**values) if values else known.say(message)
 
 
 class ChapterError(CourseError):

@@ -43,6 +43,9 @@ Lectures, labs, tests, slides, site and release do run here."""
 _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}  # options of another program
 _budget = click.Choice(("quick", "full"))
 _path = click.Path(path_type=Path)
+_language = click.option(
+    "--lang", type=click.Choice((ENGLISH, *FOLDERS)), default=ENGLISH, help="Language (default: en, the source)."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,7 +158,7 @@ def stale() -> int:
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--all", "everything", is_flag=True, help="Also those that did not change.")
 @click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
-@click.option("--lang", type=click.Choice((ENGLISH, *FOLDERS)), default=ENGLISH, help="Language (default: en, the source).")
+@_language
 def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: str) -> None:
     """Build the notebooks whose sources changed, after a check of an author's rules.
 
@@ -180,21 +183,23 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: st
 
 @course.command("translate")
 @click.argument("language", type=click.Choice(tuple(FOLDERS)))
-@click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages]...")
+@click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages | glossary]...")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail on a translation that is broken.")
 def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
-    """Bring the catalogues in locale/ up to what the sources say; print how much is translated, and what is wrong.
+    """Bring catalogues in locale/ up to what the sources say, translated pages up to the catalogues; print how much is
+    translated, and what is wrong.
 
     \b
     course translate zh_CN
     course translate zh_CN 10
     course translate --check zh_CN
     """
+    from . import pages
     from .translation import progress
 
     chosen = progress.chosen(names)
     if not only_check:
-        for path in progress.update(language, *chosen):
+        for path in [*progress.update(language, *chosen), *pages.write_from_sources()]:
             print(f"{path.relative_to(ROOT).as_posix()} written")
     made = progress.reports(language, *chosen)
     wrong = [line for report in made for line in (*report.broken, *report.faults)]
@@ -306,14 +311,15 @@ def grade_demo(lab_name: str, out: Path) -> int:
 @course.command("slides")
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--out", type=_path, default=ROOT / "build" / "slides", help="Folder (default: build/slides).")
-def slides_(chapters: tuple[str, ...], out: Path) -> None:
-    """Write lectures as slides: one HTML file each, no network needed."""
+@_language
+def slides_(chapters: tuple[str, ...], out: Path, lang: str) -> None:
+    """Write lectures as slides: one HTML file each, no network needed. In Chinese (--lang zh_CN) into the folder zh."""
     from . import slides
 
     chosen = _chosen(chapters)
     _tell_stale(chosen, "lectures/")
     for part in chosen:
-        print(slides.write(part, out))
+        print(slides.write(part, out, lang))
 
 
 @course.command("site")
@@ -343,14 +349,18 @@ def site_(chapters: tuple[str, ...], out: Path, repo: str, slides: bool) -> int:
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--out", type=_path, help="The students' folder, e.g. a checkout of their repository.")
 @click.option("--repo", metavar="OWNER/NAME", help="The students' repository on GitHub.")
+@_language
 @click.option("--autograder", type=_path, metavar="FILE.tar.gz", help="Also pack what a grading machine needs.")
 @click.option("--gradescope", metavar="LAB", help="Instead, pack a lab's autograder for Gradescope into --out.")
-def release(chapters: tuple[str, ...], out: Path | None, repo: str, autograder: Path | None, gradescope: str) -> None:
+def release(
+    chapters: tuple[str, ...], out: Path | None, repo: str, lang: str, autograder: Path | None, gradescope: str
+) -> None:
     """Write what students get, without solutions and hidden tests; all chapters, or those to give out now.
 
     \b
     course release --out ../students --repo our-school/llm-labs
     course release 01 02 --out ../students --repo our-school/llm-labs --autograder grader.tar.gz
+    course release 10 --out ../students --repo our-school/llm-labs --lang zh_CN
     course release --gradescope 10
     """
     from . import release as students
@@ -364,7 +374,7 @@ def release(chapters: tuple[str, ...], out: Path | None, repo: str, autograder: 
         return
     if not out or not repo:
         raise ChapterError("`course release` needs --out, the students' folder, and --repo, their repository on GitHub.")
-    written = students.release(out, repo, _chosen(chapters))
+    written = students.release(out, repo, _chosen(chapters), lang)
     print(f"{len(written)} files for students in {out}; commit and push them as {repo}")
     if autograder:
         print(f"{autograder}: {students.autograder(autograder) / 1e6:.1f} MB, with solutions: keep it from students")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from .chapters import ROOT, Chapter, ChapterError
+from .chapters import ENGLISH, N_, ROOT, Chapter, ChapterError, words
 from .references import Term, marked_terms, same_term
 
+_TITLE = N_("Glossary 术语表")
+_ABOUT = N_("The course's terms, each with the chapter that introduces it.")
+_CHAPTER = N_("Chapter {number}")
+CATALOGUE = "glossary"  # of the meanings, in other languages
 FILE = ROOT / "docs" / "glossary.toml"
 
 
@@ -71,16 +75,28 @@ def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:
     return [marked[key] for key in entry.keys if key in marked]
 
 
-def page(chapters: Sequence[Chapter]) -> str:
+def page(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
     """The glossary as Markdown for Sphinx: the entries whose terms these chapters mark, with the first that does."""
     marked = {same_term(term.english): term for term in marked_terms(chapters)}
-    lines = ["# Glossary 术语表", "", "The course's terms, each with the chapter that introduces it.", "", "```{glossary}"]
-    for entry in sorted(entries(), key=lambda entry: same_term(entry.english)):
+    say, means = words(language), _meanings(language)
+    lines = [f"# {say(_TITLE)}", "", say(_ABOUT), "", "```{glossary}"]
+    for entry in sorted(entries(), key=_by_pinyin if language != ENGLISH else lambda entry: same_term(entry.english)):
         if found := _marked(entry, marked):
             first = min(term.chapter for term in found)
-            lines += [
-                f"{entry.english} {entry.chinese}",
-                f"  {entry.meaning} [Chapter {first[:2]}](lectures/{first}.ipynb)",
-                "",
-            ]
+            names = (entry.english, entry.chinese) if language == ENGLISH else (entry.chinese, entry.english)
+            chapter = say(_CHAPTER, number=first[:2])
+            lines += [" ".join(names), f"  {means(entry.meaning)} [{chapter}](lectures/{first}.ipynb)", ""]
     return "\n".join([*lines, "```", ""])
+
+
+def _meanings(language: str) -> Callable[[str], str]:
+    if language == ENGLISH:
+        return str
+    from .translation import catalogue  # which the English page does without
+
+    return catalogue.load(catalogue.path_of(language, CATALOGUE)).say
+
+
+def _by_pinyin(entry: Entry) -> bytes:
+    """GB2312 has its common characters in the order of their pinyin."""
+    return entry.chinese.encode("gb18030")

@@ -7,25 +7,30 @@ from collections.abc import Sequence
 
 from course_utils.assets import lifted
 
+from .build import translated
 from .cards import Card
-from .chapters import Chapter, built
+from .chapters import ENGLISH, N_, Chapter, built, words
 
 CHOSEN = "10"  # the chapter whose interactive, or picture, stands there
-TRY = "Real weights, and the codes that are stored for them. Press × 10: what does one large weight do to the others?"
 _INTERACTIVE = '<div class="course-flagship"'
+_TRY = N_(
+    "Real weights, and the codes that are stored for them. Press × 10: what does one large weight do to the others? "
+    'From lecture {number}, <a href="{page}.html">{title}</a>.'
+)
+_ASKS = N_('From lecture {number}, <a href="{page}.html">{title}</a>: {question}')
 
 
-def stored(chapters: Sequence[Chapter]) -> str:
+def stored(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
     """The first interactive of chapter `CHOSEN`, as its lecture's last run stored it, without style and script; or ""."""
     for chapter in chapters:
         if chapter.name.startswith(f"{CHOSEN}_") and chapter.lecture.exists():
-            outputs = (output for cell in built(chapter.lecture).cells for output in cell.get("outputs", []))
+            outputs = (o for cell in built(translated(chapter.lecture, language)).cells for o in cell.get("outputs", []))
             shown = (output.get("data", {}).get("text/html", "") for output in outputs)
             return next((lifted(text)[0] for text in shown if _INTERACTIVE in text), "")
     return ""
 
 
-def hero(cards: Sequence[Card], interactive: str = "") -> str:
+def hero(cards: Sequence[Card], interactive: str = "", language: str = ENGLISH) -> str:
     """HTML for that place.
 
     Args:
@@ -36,7 +41,11 @@ def hero(cards: Sequence[Card], interactive: str = "") -> str:
     card = next((card for card in shows if card.number == CHOSEN), shows[0] if shows else None)
     if not card:
         return ""
-    chapter = f'From lecture {card.number}, <a href="{card.lecture}.html">{html.escape(card.title)}</a>'
-    shown = interactive or f'<img src="_static/cards/large-{card.picture}" alt="{html.escape(card.alt)}">'
-    below = f"{TRY} {chapter}." if interactive else f"{chapter}: {card.question}"
+    say = words(language)
+    about = {"number": card.number, "page": card.lecture, "title": html.escape(card.title)}
+    if interactive:
+        shown, below = interactive, say(_TRY, **about)
+    else:
+        shown = f'<img src="_static/cards/large-{card.picture}" alt="{html.escape(card.alt)}">'
+        below = say(_ASKS, **about, question=card.question)
     return f"<figure>{shown}<figcaption>{below}</figcaption></figure>"

@@ -14,14 +14,18 @@ from nbformat.v4 import new_output
 
 from course_utils.assets import lifted
 
-from .build import colab_url
-from .chapters import ROOT, Chapter, all_chapters, cells_of, exercises, read, role
+from . import deck
+from .build import colab_url, translated
+from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, all_chapters, cells_of, exercises, read, role, words
 from .files import whole
+from .translation import page
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 # for what is alive only: an explorer that someone ran and saved, controls of a chapter's own
-LIVE = '<p class="live">Live: in JupyterLab or Colab this slide has controls. Run the notebook and move them.</p>'
+_LIVE = N_("Live: in JupyterLab or Colab this slide has controls. Run the notebook and move them.")
+_LECTURE, _LAB, _NOTEBOOK = N_("lecture"), N_("lab"), N_("notebook")
 _QUESTION = re.compile(r'class="course-(?:question|reveal|quiz)\b')
+_FOLDERS = ("lectures", "labs")
 _BEGIN, _END = "<!-- chapters, written by `course notebooks` -->\n", "<!-- end of chapters -->\n"
 
 
@@ -32,14 +36,16 @@ def title(notebook: NotebookNode) -> str:
     return re.sub(r"[*_`]", "", heading).removeprefix("# ")
 
 
-def without_widgets(notebook: NotebookNode) -> NotebookNode:
+def without_widgets(notebook: NotebookNode, language: str = ENGLISH) -> NotebookNode:
     """A copy in which a note stands in place of the live controls of a cell: controls need a kernel."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
         live = [i for i, output in enumerate(outputs) if WIDGET in output.get("data", {})]
         if live:
-            outputs[live[0]] = new_output("display_data", data={"text/html": LIVE})
+            outputs[live[0]] = new_output(
+                "display_data", data={"text/html": f'<p class="live">{words(language)(_LIVE)}</p>'}
+            )
             cell.outputs = [output for i, output in enumerate(outputs) if i not in live[1:]]
             cell.metadata["jupyter"] = {"source_hidden": True}
     notebook.metadata.pop("widgets", None)
@@ -71,24 +77,39 @@ def chinese(notebook: NotebookNode) -> str:
     return match[1] if match else ""
 
 
-def chapters_table(chapters: Sequence[Chapter]) -> str:
-    """The README's table: a row for each chapter."""
-    rows = ["| | lecture | lab |", "|---|---|---|"]
+def chapters_table(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
+    """The README's table: a row for each chapter. A notebook that is not there in a language is named in English."""
+    say = words(language)
+    rows = [f"| | {say(_LECTURE)} | {say(_LAB)} |", "|---|---|---|"]
     for part in chapters:
-        lecture = read(part.lecture_source)
-        name = f"{title(lecture).replace(' · ', ' ', 1)} {chinese(lecture)}"
-        links = (
-            f"[notebook]({folder}/{part.name}.ipynb) · [Colab]({colab_url(part, folder)})" for folder in ("lectures", "labs")
-        )
-        rows.append(f"| {name} | {' | '.join(links)} |")
+        rows.append(f"| {_name(part, language)} | {' | '.join(_links(part, folder, language) for folder in _FOLDERS)} |")
     return "\n".join(rows) + "\n"
 
 
-def readme() -> str:
+def _name(part: Chapter, language: str) -> str:
+    lecture = read(part.lecture_source)
+    name = title(lecture)
+    if language == ENGLISH:
+        return f"{name.replace(' · ', ' ', 1)} {chinese(lecture)}"
+    from .translation import catalogue  # which the English table does without
+
+    said = catalogue.load(part.catalogue(language)).say(name)
+    return f"{part.name[:2]} {chinese(lecture)}" if said == name else said.replace(" · ", " ", 1)
+
+
+def _links(part: Chapter, folder: str, language: str) -> str:
+    say = words(language)
+    shown = language if translated(ROOT / folder / f"{part.name}.ipynb", language).exists() else ENGLISH
+    place = translated(Path(folder, f"{part.name}.ipynb"), shown).as_posix()
+    return f"[{say(_NOTEBOOK)}]({place}) · [Colab]({colab_url(part, folder, shown)})"
+
+
+def readme(language: str = ENGLISH) -> str:
     """The README with its table as the sources say."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    source = ROOT / "README.md"
+    text = source.read_text(encoding="utf-8") if language == ENGLISH else page.markdown(source, language)
     before, rest = text.split(_BEGIN)
-    return before + _BEGIN + chapters_table(all_chapters()) + _END + rest.split(_END)[1]
+    return before + _BEGIN + chapters_table(all_chapters(), language) + _END + rest.split(_END)[1]
 
 
 def points() -> str:
@@ -105,12 +126,24 @@ def points() -> str:
 
 def from_sources() -> dict[Path, str]:
     """What stands in each file that is written from the chapters' sources."""
-    return {ROOT / "README.md": readme(), ROOT / "course_utils" / "points.json": points()}
+    english = {ROOT / "README.md": readme(), ROOT / "course_utils" / "points.json": points(), deck.PAGE: deck.page()}
+    return english | {path: text for language in FOLDERS for path, text in in_language(language).items()}
 
 
-def write_from_sources() -> None:
-    """Write those of them that changed."""
+def in_language(language: str) -> dict[Path, str]:
+    """The course's own pages in another language."""
+    made = {page.place(path, language): page.markdown(path, language) for path in page.sources()}
+    made[page.place(deck.PAGE, language)] = deck.page(language)
+    return made | {page.place(ROOT / "README.md", language): readme(language)}
+
+
+def write_from_sources() -> list[Path]:
+    """Write those of them that changed; return their paths."""
+    written = []
     for path, text in from_sources().items():
+        path.parent.mkdir(exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             with whole(path) as new:
-                new.write_text(text, encoding="utf-8")
+                new.write_text(text, encoding="utf-8", newline="\n")
+            written.append(path)
+    return written

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
+from typing import TYPE_CHECKING
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
@@ -14,19 +15,28 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from course_utils.assets import lifted
 from course_utils.questions import apart
 
+from .chapters import ENGLISH, N_, words
+
+if TYPE_CHECKING:
+    from .cards import Card
+
 _PAGE = """\
 ---
 orphan: true
 ---
-# Quiz {number} · {title}
+# {heading}
 
-{count} questions on [lecture {number}](../{lecture}.ipynb), each choice with an explanation of its own. Nothing is graded,
-sent or stored: load the page again to begin anew.
+{about}
 
 ````{{raw}} html
 {html}
 ````
 """
+_HEADING = N_("Quiz {number} · {title}")
+_ABOUT = N_(
+    "{count} questions on [lecture {number}](../{lecture}.ipynb), each choice with an explanation of its own. "
+    "Nothing is graded, sent or stored: load the page again to begin anew."
+)
 
 
 def stored(notebook: NotebookNode) -> str:
@@ -39,9 +49,11 @@ def count(html: str) -> int:
     return len(apart(html))
 
 
-def page(number: str, title: str, lecture: str, html: str) -> str:
-    """A quiz as a page for Sphinx. It stands in no table of contents: it comes between its lecture and lab."""
-    return _PAGE.format(number=number, title=title, lecture=lecture, html=html, count=count(html))
+def page(card: Card, html: str, language: str = ENGLISH) -> str:
+    """A chapter's quiz as a page for Sphinx. It stands in no table of contents: it comes between its lecture and lab."""
+    say = words(language)
+    about = {"number": card.number, "title": card.title, "lecture": card.lecture, "count": card.questions}
+    return _PAGE.format(heading=say(_HEADING, **about), about=say(_ABOUT, **about), html=html)
 
 
 def on_slides(notebook: NotebookNode) -> NotebookNode:

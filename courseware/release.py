@@ -15,13 +15,17 @@ from pathlib import Path
 from course_utils import __version__
 
 from . import build
-from .chapters import ROOT, Chapter, ChapterError, built, repository
+from .build import translated
+from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, words
 from .files import allowed, tracked, whole
 from .pages import title
+from .translation import page, progress
 
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
 _MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
+_OPEN, _OPEN_IN_COLAB = N_("open"), N_("Open in Colab")
+_ENOUGH = 0.99  # of a chapter must be translated before it is given out
 _GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "start.py", "pyproject.toml", "requirements.lock")
 _ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
@@ -47,15 +51,15 @@ packages = ["course_utils"]
 """
 
 
-def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
-    """Write the students' folder; return the paths of its files, relative to it.
+def release(out: Path, repo: str, chapters: Iterable[Chapter], language: str = ENGLISH) -> list[str]:
+    """Write the students' folder, with notebooks and README in a language; return the paths of its files, relative to it.
 
     Only what git knows is given out. What an earlier release wrote there and this one does not is taken away; nothing else
     is ever deleted (a `.git`, an instructor's own pages).
 
     Raises:
-        ChapterError: `repo` is not OWNER/NAME, a notebook is not what its source says or not in git, or the folder is this
-            course's own.
+        ChapterError: `repo` is not OWNER/NAME, a notebook is not what its source says, not in git or not translated, or the
+            folder is this course's own.
         CourseError: the folder is one that no command writes to.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
@@ -67,21 +71,49 @@ def release(out: Path, repo: str, chapters: Iterable[Chapter]) -> list[str]:
         raise ChapterError(f"--out {out} holds the course itself; name another folder.")
     if outdated := build.all_stale(chapters):
         raise ChapterError(f"{outdated[0]}: run `course notebooks`, look at it, then release.")
-    notebooks = [path for part in chapters for path in (part.lecture, part.lab) if path.exists()]
-    if unknown := [path for path in notebooks if path not in known]:
+    english = [path for part in chapters for path in (part.lecture, part.lab) if path.exists()]
+    notebooks = {path.relative_to(ROOT).as_posix(): translated(path, language) for path in english}
+    _translated(chapters, notebooks, language)
+    if unknown := [path for path in notebooks.values() if path not in known]:
         raise ChapterError(f"{unknown[0].relative_to(ROOT).as_posix()} is not in git: `git add` it, then release.")
-    given = [*(ROOT / name for name in _AS_IT_IS), *notebooks, *tracked(ROOT, "course_utils")]
+    given = [*(ROOT / name for name in _AS_IT_IS), *tracked(ROOT, "course_utils")]
     files = {path.relative_to(ROOT).as_posix(): path.read_bytes() for path in given}
-    files |= {"pyproject.toml": _project().encode(), "README.md": _readme(chapters).encode()}
+    files |= {name: path.read_bytes() for name, path in notebooks.items()}
+    files |= {"pyproject.toml": _project().encode(), "README.md": _readme(chapters, language).encode()}
     for name, content in files.items():
         with contextlib.suppress(UnicodeDecodeError):  # a checkpoint is given as it is
-            files[name] = moved(content.decode().replace("\r\n", "\n"), repo).encode()
+            text = moved(content.decode().replace("\r\n", "\n"), repo)
+            files[name] = (_flat(text, repo, language) if name in notebooks else text).encode()
     _forget(out, keep=set(files))
     for name, content in {**files, _MARK: ("\n".join(sorted(files)) + "\n").encode()}.items():
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(content)
     return sorted(files)
+
+
+def _translated(chapters: list[Chapter], notebooks: dict[str, Path], language: str) -> None:
+    """Refuse what students would read half in English."""
+    if language == ENGLISH:
+        return
+    if missing := [path for path in notebooks.values() if not path.exists()]:
+        raise ChapterError(
+            f"{missing[0].relative_to(ROOT).as_posix()} is not there: `course notebooks {missing[0].stem} --lang "
+            f"{language}` makes it; or name the chapters that are there."
+        )
+    for report in progress.reports(language, chapters, ()):
+        if report.broken or report.done < _ENOUGH * report.total:
+            raise ChapterError(
+                f"locale/{language}/{report.name}.po: {report.done} of {report.total} entries are translated, "
+                f"{len(report.broken)} are broken. `course translate --check {language} {report.name}` says which."
+            )
+
+
+def _flat(text: str, repo: str, language: str) -> str:
+    """With Colab links to where students have a notebook: a release in one language needs no folder for it."""
+    if language == ENGLISH:
+        return text
+    return re.sub(rf"({re.escape(repo)}/blob/main/(?:lectures|labs)/){FOLDERS[language]}/", r"\1", text)
 
 
 def moved(text: str, repo: str) -> str:
@@ -119,18 +151,23 @@ def _project() -> str:
     )
 
 
-def _readme(chapters: list[Chapter]) -> str:
+def _readme(chapters: list[Chapter], language: str) -> str:
     rows = []
     for part in chapters:
         name = title(built(part.lab)).removeprefix("Lab ")
-        lecture = _links(part, "lectures") if part.lecture.exists() else ""
-        rows.append(f"| {name} | {lecture} | {_links(part, 'labs')} |")
-    return (_TEMPLATES / "README.md").read_text(encoding="utf-8").replace("{chapters}", "\n".join(rows))
+        if language != ENGLISH:
+            name = f"{part.name[:2]} · {title(built(translated(part.lab, language))).partition(' · ')[2]}"
+        lecture = _links(part, "lectures", language) if part.lecture.exists() else ""
+        rows.append(f"| {name} | {lecture} | {_links(part, 'labs', language)} |")
+    source = _TEMPLATES / "README.md"
+    text = source.read_text(encoding="utf-8") if language == ENGLISH else page.markdown(source, language)
+    return text.replace("{chapters}", "\n".join(rows))
 
 
-def _links(part: Chapter, folder: str) -> str:
-    badge = "https://colab.research.google.com/assets/colab-badge.svg"
-    return f"[open]({folder}/{part.name}.ipynb) [![Open in Colab]({badge})]({build.colab_url(part, folder)})"
+def _links(part: Chapter, folder: str, language: str) -> str:
+    badge, say = "https://colab.research.google.com/assets/colab-badge.svg", words(language)
+    address = build.colab_url(part, folder)
+    return f"[{say(_OPEN)}]({folder}/{part.name}.ipynb) [![{say(_OPEN_IN_COLAB)}]({badge})]({address})"
 
 
 def autograder(path: Path) -> int:

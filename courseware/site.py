@@ -10,51 +10,55 @@ import io
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
 from . import cards, glossary, landing, quizzes, slides
-from .build import release_tag
-from .chapters import ROOT, Chapter, ChapterError, built, repository, tags
+from .build import release_tag, translated
+from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, tags, words
 from .files import anew
 from .mathml import font
 from .pages import asks, without_assets, without_widgets
 from .references import FILE, readers
 from .release import moved
-from .site_pages import Course
+from .site_pages import TITLE, Course
+from .translation import page as other_page
 
 _INDEX = """\
-# Start
+# {start}
 
 ```{{toctree}}
 :hidden:
 {pages}
-glossary
-bibliography
-measurements
-instructors
-architecture
-CONTRIBUTING
 ```
 """
+_START = N_("Start")
+_REFERENCE = ("glossary", "bibliography", "measurements", "instructors", "deck", "architecture", "CONTRIBUTING")
 
+_COMMANDS = "two-commands"  # a heading of the README
 _FOR_COLAB = ("colab-link", "colab-setup")  # cells that mean nothing on a page
 
 _BIBLIOGRAPHY = """\
-# Bibliography
+# {title}
 
-Each work with the chapters that list it.
+{about}
 
-```{bibliography}
+```{{bibliography}}
 :all:
 :list: bullet
 :style: course
 ```
 """
+
+
+_WORKS, _ABOUT_WORKS = N_("Bibliography"), N_("Each work with the chapters that list it.")
+_SHOW, _HIDE = N_("Show the code"), N_("Hide the code")
 
 
 def build(out: Path, chapters: list[Chapter], repo: str = "", with_slides: bool = False) -> list[str]:
@@ -69,12 +73,35 @@ def build(out: Path, chapters: list[Chapter], repo: str = "", with_slides: bool 
         ChapterError: a notebook cannot be read, or `repo` is not OWNER/NAME.
     """
     address = _address(repo)
-    with anew(out, "site") as made, tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
-        shown = course(chapters, address, with_slides)
-        pages = Path(beside) / "pages"
-        warnings = _build(Path(beside) / "source", pages, chapters, shown)
-        shutil.copytree(pages, made, dirs_exist_ok=True)
+    by_language = {language: there for language in (ENGLISH, *FOLDERS) if (there := in_language(chapters, language))}
+    warnings = []
+    with anew(out, "site") as made:
+        shown = {language: course(there, address, with_slides, language) for language, there in by_language.items()}
+        names = {language: frozenset(_names(there, shown[language])) for language, there in by_language.items()}
+        for language, there in by_language.items():
+            with tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
+                pages = Path(beside) / "pages"
+                warnings += _build(Path(beside) / "source", pages, there, replace(shown[language], pages=names))
+                shutil.copytree(pages, made / FOLDERS.get(language, ""), dirs_exist_ok=True)
     return warnings
+
+
+def in_language(chapters: list[Chapter], language: str) -> list[Chapter]:
+    """The chapters whose notebooks are all there in a language."""
+    if language == ENGLISH:
+        return chapters
+    return [
+        part
+        for part in chapters
+        if all(translated(path, language).exists() for path in (part.lecture, part.lab) if path.exists())
+    ]
+
+
+def _names(chapters: list[Chapter], shown: Course) -> list[str]:
+    """The pages of the site in a language."""
+    notebooks = [path.relative_to(part.root) for part in chapters for path in (part.lecture, part.lab) if path.exists()]
+    asked = [card.quiz for card in shown.cards if card.quiz]
+    return [*(path.with_suffix("").as_posix() for path in notebooks), *asked, "index", "search", *_REFERENCE]
 
 
 def _address(repo: str) -> str:
@@ -85,8 +112,8 @@ def _address(repo: str) -> str:
     return f"https://github.com/{repo}"
 
 
-def course(chapters: list[Chapter], address: str, with_slides: bool = False) -> Course:
-    """What all pages share, read from the notebooks."""
+def course(chapters: list[Chapter], address: str, with_slides: bool = False, language: str = ENGLISH) -> Course:
+    """What all pages in a language share, read from the notebooks."""
     owner, _, name = address.removeprefix("https://github.com/").partition("/")
     folder = "" if name == f"{owner}.github.io" else f"{name}/"
     # students' repositories have no release tags, only a main
@@ -94,23 +121,34 @@ def course(chapters: list[Chapter], address: str, with_slides: bool = False) -> 
     shown = Course(
         repository=address,
         branch=branch or "main",
-        url=f"https://{owner}.github.io/{folder}",
-        cards=tuple(cards.card(part) for part in chapters),
+        url=f"https://{owner}.github.io/{folder}" + ("" if language == ENGLISH else f"{FOLDERS[language]}/"),
+        cards=tuple(cards.card(part, language) for part in chapters),
         slides=frozenset(part.name for part in chapters if with_slides and part.lecture.exists()),
+        language=language,
+        commands=other_page.anchor(ROOT / "README.md", _COMMANDS, language),
     )
-    return replace(shown, hero=landing.hero(shown.cards, landing.stored(chapters)))
+    return replace(shown, hero=landing.hero(shown.cards, landing.stored(chapters, language), language))
 
 
 def _build(source: Path, out: Path, chapters: list[Chapter], shown: Course) -> list[str]:
     write_source(source, chapters, shown)
     warnings = io.StringIO()
-    settings = {"bibtex_bibfiles": [str(source / FILE)], "course": shown, "html_baseurl": shown.url}
+    settings = {"bibtex_bibfiles": [str(source / FILE)], "course": shown, "html_baseurl": shown.url, **_said(shown.language)}
     app = Sphinx(
         source, ROOT / "docs", out, source / ".doctrees", "html", confoverrides=settings, status=None, warning=warnings
     )
     app.build()
     write_beside(out, chapters, shown)
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
+
+
+def _said(language: str) -> Mapping[str, Any]:
+    """Sphinx's settings that are words; docs/conf.py has the English ones."""
+    if language == ENGLISH:
+        return {}
+    say = words(language)
+    texts = {"project": say(TITLE), "html_title": say(TITLE)}
+    return {**texts, "language": language, "nb_code_prompt_show": say(_SHOW), "nb_code_prompt_hide": say(_HIDE)}
 
 
 def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
@@ -121,20 +159,24 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
             if path.exists():
                 target = folder / path.relative_to(part.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(_at(shown, nbformat.writes(_readable(built(path)))), encoding="utf-8")
+                notebook = _readable(built(translated(path, shown.language)), shown.language)
+                target.write_text(_at(shown, nbformat.writes(notebook)), encoding="utf-8")
                 names.append(target.relative_to(folder).with_suffix("").as_posix())
     for part, card in zip(chapters, shown.cards, strict=True):
         if card.quiz:
             target = folder / f"{card.quiz}.md"
             target.parent.mkdir(exist_ok=True)
-            quiz = quizzes.stored(built(part.lecture))
-            target.write_text(quizzes.page(card.number, card.title, card.lecture, quiz), encoding="utf-8")
-    (folder / "index.md").write_text(_INDEX.format(pages="\n".join(names)), encoding="utf-8")
-    (folder / "bibliography.md").write_text(_BIBLIOGRAPHY, encoding="utf-8")
+            quiz = quizzes.stored(built(translated(part.lecture, shown.language)))
+            target.write_text(quizzes.page(card, quiz, shown.language), encoding="utf-8")
+    say = words(shown.language)
+    index = _INDEX.format(start=say(_START), pages="\n".join([*names, *_REFERENCE]))
+    (folder / "index.md").write_text(index, encoding="utf-8")
+    bibliography = _BIBLIOGRAPHY.format(title=say(_WORKS), about=say(_ABOUT_WORKS))
+    (folder / "bibliography.md").write_text(bibliography, encoding="utf-8")
     (folder / FILE).write_text(_works(chapters), encoding="utf-8")
-    (folder / "glossary.md").write_text(glossary.page(chapters), encoding="utf-8")
+    (folder / "glossary.md").write_text(glossary.page(chapters, shown.language), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
-        shutil.copy(page, folder / page.name)
+        shutil.copy(page if shown.language == ENGLISH else other_page.place(page, shown.language), folder / page.name)
 
 
 def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
@@ -146,14 +188,14 @@ def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
     for part, card in zip(chapters, shown.cards, strict=True):
         for path in (part.lecture, part.lab):
             if path.exists():
-                text = _at(shown, path.read_text(encoding="utf-8"))
+                text = _at(shown, translated(path, shown.language).read_text(encoding="utf-8"))
                 (out / path.relative_to(part.root)).write_text(text, encoding="utf-8", newline="\n")
         if card.picture:
             (pictures / card.picture).write_bytes(cards.thumbnail(card.png))
             (pictures / f"large-{card.picture}").write_bytes(card.png)
         if part.name in shown.slides:
             (out / "slides").mkdir(exist_ok=True)
-            (out / "slides" / f"{part.name}.html").write_text(slides.html(part), encoding="utf-8")
+            (out / "slides" / f"{part.name}.html").write_text(slides.html(part, shown.language), encoding="utf-8")
 
 
 def _at(shown: Course, text: str) -> str:
@@ -161,9 +203,9 @@ def _at(shown: Course, text: str) -> str:
     return text if shown.repository == repository() else moved(text, shown.github)
 
 
-def _readable(notebook: NotebookNode) -> NotebookNode:
+def _readable(notebook: NotebookNode, language: str) -> NotebookNode:
     """A notebook as a page: the page has a button for Colab, notes are for who speaks, and the set-up is folded."""
-    notebook, _ = without_assets(without_widgets(notebook))  # the layout adds style and script to each page
+    notebook, _ = without_assets(without_widgets(notebook, language))  # the layout adds style and script to each page
     notebook.cells = [c for c in notebook.cells if c.get("id") not in _FOR_COLAB and "notes" not in tags(c)]
     for cell in notebook.cells:
         if cell.cell_type == "code" and "lab.start(" in cell.source:

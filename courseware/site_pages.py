@@ -8,10 +8,10 @@ from __future__ import annotations
 import posixpath
 import re
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from docutils import nodes
@@ -19,21 +19,30 @@ from pybtex.plugin import register_plugin
 from sphinx.application import Sphinx
 
 from .cards import Card
+from .chapters import ENGLISH, FOLDERS, N_, words
+from .chinese_search import Chinese
 from .mathml import mathml
 from .references import Style
 
+TITLE = N_("Foundations of large language models")
+NAMES = {ENGLISH: "English", "zh_CN": "中文"}  # of the languages, in each of them
 REPORT = "error-on-a-page.yml"  # the repository's form; `where` is its first field
 _HAN = re.compile(r"[\u3400-\u9fff](?:[\u3400-\u9fff\u3001-\u3011\uff01-\uff5e]*[\u3400-\u9fff])?")
 _NO_PROSE = (nodes.literal, nodes.literal_block, nodes.math, nodes.math_block, nodes.raw, nodes.image)
 _CODE = re.compile(r'<div class="highlight"><pre>.*?</pre></div>', re.DOTALL)
 _PLAIN = re.compile(r'<span class="(?:n|p|o|w|nn|vm)">([^<]*)</span>')  # tokens that the style prints as text
 _POINTS, _DPI, _READABLE = 13, 100, 8.5  # of a figure's labels (course_utils/plots.py); CSS pixels that a label needs
+_PITCH = N_(
+    "Take a real language model apart, on your own laptop. {count} lectures that run and {count} labs that check "
+    "themselves: train it, align it, quantize it, ask it what it does not know."
+)
+_SENTENCE_ENDS = (".", "?", "!", ":", "。", "？", "！", "：")
 _PHONE = 430  # CSS pixels; a figure that is readable there is not made to scroll
 
 
 @dataclass(frozen=True)
 class Course:
-    """What all pages share. `url` is where the site will be, with a slash at the end."""
+    """What all pages in a language share. `url` is where they will be, with a slash at the end."""
 
     repository: str
     branch: str
@@ -41,6 +50,9 @@ class Course:
     cards: tuple[Card, ...]
     slides: frozenset[str] = frozenset()  # names of the chapters whose slides lie in the site's folder `slides`
     hero: str = ""  # HTML of the picture, or of the interactive, at the top of the first page
+    language: str = ENGLISH
+    pages: Mapping[str, frozenset[str]] = field(default_factory=dict)  # of the site, by language
+    commands: str = "#two-commands"  # the README's heading "Two commands"
 
     @property
     def github(self) -> str:
@@ -48,17 +60,22 @@ class Course:
         return self.repository.removeprefix("https://github.com/")
 
     @property
+    def readme(self) -> str:
+        """Where the README is read."""
+        if self.language == ENGLISH:
+            return self.repository
+        return f"{self.repository}/blob/{self.branch}/README.{tag(self.language)}.md"
+
+    @property
     def pitch(self) -> str:
         """The course in two sentences."""
-        count = len(self.cards)
-        return (
-            f"Take a real language model apart, on your own laptop. {count} lectures that run and {count} "
-            "labs that check themselves: train it, align it, quantize it, ask it what it does not know."
-        )
+        return str(words(self.language)(_PITCH, count=len(self.cards)))
 
     def colab(self, page: str) -> str:
         """The address that opens a page's notebook in Colab."""
-        return f"https://colab.research.google.com/github/{self.github}/blob/{self.branch}/{page}.ipynb"
+        folder, _, name = page.rpartition("/")
+        inside = "" if self.language == ENGLISH else f"{FOLDERS[self.language]}/"
+        return f"https://colab.research.google.com/github/{self.github}/blob/{self.branch}/{folder}/{inside}{name}.ipynb"
 
     def report(self, page: str, heading: str) -> str:
         """The form for an error on a page, filled in with the page."""
@@ -66,10 +83,49 @@ class Course:
         return f"{self.repository}/issues/new?{urlencode({'template': REPORT, 'where': where})}"
 
 
+class Switch(NamedTuple):
+    """The link to a page in another language: the language's tag and name, and where it leads."""
+
+    tag: str
+    name: str
+    href: str
+
+
+def tag(language: str) -> str:
+    """As HTML names a language: zh-CN."""
+    return language.replace("_", "-")
+
+
+def _way(language: str, page: str) -> str:
+    """A page's place in the whole site."""
+    return f"{FOLDERS[language]}/{page}.html" if language in FOLDERS else f"{page}.html"
+
+
+def alternates(course: Course, page: str) -> list[tuple[str, str]]:
+    """The tags of the languages in which there is a page, and its address in each; none where there is only one."""
+    there = [language for language, names in course.pages.items() if page in names]
+    if len(there) < 2:
+        return []
+    home = course.url.removesuffix(f"{FOLDERS[course.language]}/") if course.language in FOLDERS else course.url
+    found = [(tag(language), home + _way(language, page)) for language in there]
+    return [*found, ("x-default", home + _way(ENGLISH, page))] if ENGLISH in there else found
+
+
+def _switch(course: Course, page: str, pathto: Callable[..., str]) -> Switch | None:
+    """To the same page in another language, or to its first one."""
+    for language, names in course.pages.items():
+        if language != course.language:
+            up = "../" if course.language in FOLDERS else ""
+            target = _way(language, page if page in names else "index")
+            return Switch(tag(language), NAMES[language], pathto(up + target, 1))
+    return None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Sphinx's hook: formulas as MathML, works as the notebooks print them, pages as the templates need them."""
     register_plugin("pybtex.style.formatting", "course", Style)
     app.add_config_value("course", None, "env")
+    app.add_search_language(Chinese)
     app.add_html_math_renderer("mathml", (_inline, None), (_display, None))
     app.connect("doctree-resolved", _boxes)
     app.connect("html-page-context", _page)
@@ -97,6 +153,9 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
     chapter = posixpath.basename(name)
     context |= {
         "course": course,
+        "t": words(course.language),
+        "alternates": alternates(course, name) if name != "search" else [],
+        "switch": _switch(course, name, context["pathto"]),
         "head_title": app.config.project if first else f"{heading} – {app.config.project}",
         "description": course.pitch if first else description(doctree) if doctree else "",
         "social_picture": f"{course.url}_static/" + (f"cards/large-{picture}" if picture else "social.png"),
@@ -143,8 +202,8 @@ def description(doctree: nodes.document) -> str:
         for paragraph in list(doctree.findall(nodes.paragraph))[:4]
         if isinstance(paragraph.parent, nodes.section)
     ]
-    words = " ".join(text if text.endswith((".", "?", "!", ":")) else f"{text}." for text in paragraphs)
-    return words if len(words) <= 200 else words[:200].rsplit(" ", 1)[0] + " …"
+    said = " ".join(text if text.endswith(_SENTENCE_ENDS) else f"{text}." for text in paragraphs)
+    return said if len(said) <= 200 else said[:200].rsplit(" ", 1)[0] + " …"
 
 
 def _boxes(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -156,7 +215,7 @@ def _boxes(app: Sphinx, doctree: nodes.document, page: str) -> None:
     for block in list(doctree.findall(nodes.literal_block)):
         if "output" in block["classes"] and is_grid(block.astext()):
             _box(block, "grid", {"signs": max(map(len, block.astext().splitlines()))})
-    for text in list(doctree.findall(nodes.Text)):
+    for text in list(doctree.findall(nodes.Text)) if app.config.course.language == ENGLISH else []:
         if _HAN.search(text) and not any(isinstance(above, _NO_PROSE) for above in _above(text)):
             text.parent.replace(text, list(_languages(text)))
 

@@ -1,8 +1,9 @@
 """Sphinx's settings for the course's web site. `course site` writes what Sphinx reads, then builds with these."""
 
 from course_utils.assets import STATIC
+from courseware.site_pages import TITLE
 
-project = "Foundations of large language models"
+project = TITLE
 author = "the course's authors"
 copyright = "text CC BY 4.0, code Apache-2.0"
 

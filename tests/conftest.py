@@ -13,6 +13,8 @@ import pytest
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+    from courseware.chapters import Chapter
+
 ROOT = Path(__file__).resolve().parent.parent
 LINUX_ONLY = ["grading", "colab"] if sys.platform == "win32" else []
 collect_ignore = LINUX_ONLY
@@ -92,3 +94,33 @@ def tiny_model() -> LlamaForCausalLM:
     torch.manual_seed(0)
     sizes = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 6, "head_dim": 8}
     return LlamaForCausalLM(LlamaConfig(vocab_size=5000, num_key_value_heads=2, initializer_range=0.3, **sizes)).eval()
+
+
+@pytest.fixture(scope="module")
+def in_chinese(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chapter]:
+    """A chapter whose Chinese notebooks, as they are built now, are seen by site, slides and release. No kernel runs: the
+    outputs are the English ones."""
+    import nbformat
+
+    from courseware import build, cards, release, site, slides
+    from courseware.chapters import ENGLISH, built, chapter
+
+    folder = tmp_path_factory.mktemp("chinese")
+
+    def translated(path: Path, language: str) -> Path:
+        return path if language == ENGLISH else folder / path.parent.name / path.name
+
+    part = chapter("10")
+    for path, notebook, _ in build.targets(part, "zh_CN"):
+        english = path.parent.parent / path.name
+        outputs = {cell.id: cell.outputs for cell in built(english).cells if cell.cell_type == "code"}
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = outputs.get(cell.id, [])
+        target = translated(english, "zh_CN")
+        target.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, target)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (site, cards, slides, release):
+            patch.setattr(module, "translated", translated)
+        yield part

@@ -32,9 +32,14 @@ class Pages:
     def __init__(self, lab: Lab, cache: Path) -> None:
         self.lab, self.cache = lab, cache
         self.cells = nbformat.reads(lab.release, as_version=4).cells
-        first = next((line for c in self.cells if c.cell_type == "markdown" for line in c.source.splitlines()), lab.name)
-        self.title = re.sub(r"[*_`#]", "", first).strip()
-        self.sections = dict(_sections(self.cells))
+        in_chinese = nbformat.reads(lab.release, as_version=4).cells
+        for cell in in_chinese:
+            cell.source = lab.chinese.get(cell.source, cell.source)
+        self.title, self.sections = _title(self.cells, lab.name), dict(_sections(self.cells))
+        self.headings = {
+            "en": (self.title, self.sections),
+            "zh": (_title(in_chinese, lab.name), dict(_sections(in_chinese))),
+        }
         self.given = {c.metadata.nbgrader.grade_id: c.source for c in self.cells if _is_answer(c)}
 
     def shared(self) -> feedback_page.Lab:
@@ -46,7 +51,7 @@ class Pages:
         prose = {cell.id: cell.source for cell in self.cells if cell.cell_type == "markdown"}
         hidden = [cell.id for cell in self.cells if COLAB_TAG in tags(cell) or cell.id == "colab-link"]
         made = "".join(markdown.rendered(source) for source in prose.values())
-        return feedback_page.Lab(prose, hidden, repository(), self._font(made))
+        return feedback_page.Lab(prose, hidden, repository(), self._font(made), self.lab.chinese)
 
     def _font(self, made: str) -> str:
         """The font of the lab's formulas; choosing its letters takes seconds, so it is kept."""
@@ -65,14 +70,15 @@ class Pages:
         (notebook,) = graded.notebooks
         grades = {grade.name: (float(grade.score), float(grade.max_score)) for grade in notebook.grades}
         comments = {comment.name: comment.manual_comment or "" for comment in notebook.comments}
+        title, sections = self.headings[lang]
         lines, all_messages = [], messages_of(result, self.lab.exercises)
         for name in self.lab.exercises:
             tests = {f"{name}-{kind}": grades[f"{name}-{kind}"] for kind in ("tests", "hidden")}
             earned, most = (sum(points[i] for points in tests.values()) for i in (0, 1))
-            section, comment = self.sections.get(name, ""), comments.get(name, "")
+            section, comment = sections.get(name, ""), comments.get(name, "")
             lines.append(feedback_page.Line(name, section, earned, most, tests, all_messages[name], comment))
         made = feedback_page.About(
-            who.get("id") or result.student, who.get("name", ""), self.title, score(result, graded), float(graded.max_score),
+            who.get("id") or result.student, who.get("name", ""), title, score(result, graded), float(graded.max_score),
             lines, notes(result), result.file, bool(who.get("late")), lang,
         )  # fmt: skip
         state = [result.key, made.__dict__ | {"lines": [line.__dict__ for line in lines]}, _makers()]
@@ -128,6 +134,12 @@ def ends_with(path: Path, key: str) -> bool:
             return key.encode() in file.read()
     except OSError:  # no page yet
         return False
+
+
+def _title(cells: list[Any], otherwise: str) -> str:
+    """The lab's first line of prose, without marks."""
+    first = next((line for cell in cells if cell.cell_type == "markdown" for line in cell.source.splitlines()), otherwise)
+    return re.sub(r"[*_`#]", "", first).strip()
 
 
 def _sections(cells: list[Any]) -> list[tuple[str, str]]:

@@ -75,6 +75,7 @@ class Lab:
     hidden: list[str] = field(default_factory=list)  # ids of cells that only Colab needs
     address: str = ""  # the repository that students do not know of
     font: str = ""  # for formulas, WOFF2 in base64
+    chinese: dict[str, str] = field(default_factory=dict)  # the lab's own cells: in English → in Chinese
 
 
 def page(about: About, lab: Lab) -> str:
@@ -203,7 +204,8 @@ class _Notebook:
         place = f' id="exercise-{name}"' if name in self.names else ""
         if cell.get("cell_type") != "code":
             if self.lab.cells.get(cell.get("id", "")) == source:
-                public = source.replace(self.lab.address, "…") if self.lab.address else source
+                told = self._told(source)
+                public = told.replace(self.lab.address, "…") if self.lab.address else told
                 return f'<div class="cell prose">{_lab_prose(public)}</div>'
             made, why = _prose(source, _attached(cell, self.weight), self.end)
             return f'<div class="cell prose">{made}{self._plainly(why)}</div>'
@@ -211,7 +213,11 @@ class _Notebook:
         outputs = "".join(self._output(output) for output in cell.get("outputs", []) if isinstance(output, dict))
         if not source.strip() and not outputs and not badge:
             return ""
-        return f'<div class="cell code"{place}>{_program(source)}{badge}{outputs}</div>'
+        return f'<div class="cell code"{place}>{_program(self._told(source))}{badge}{outputs}</div>'
+
+    def _told(self, source: str) -> str:
+        """A cell of the lab in the language of the page; a student's own as it is."""
+        return self.lab.chinese.get(source, source) if self.about.lang == "zh" else source
 
     def _plainly(self, why: str) -> str:
         return f'<p class="about">{_say(self.about, "plain cell", text=say(self.about.lang, why))}</p>' if why else ""

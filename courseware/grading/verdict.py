@@ -29,6 +29,7 @@ import numpy as np
 
 import course_utils
 from course_utils.errors import CourseError
+from course_utils.language import CHINESE
 
 from .. import verify, wire
 from ..chapters import FOLDERS, ROOT, Chapter, ChapterError, cells_of, exercises, read, role, tags
@@ -62,6 +63,7 @@ class Lab:
     modules: list[str] = field(default_factory=list)  # that its solution imports
     exercises: dict[str, Exercise] = field(default_factory=dict)
     translations: dict[str, str] = field(default_factory=dict)  # a cell in another language, squeezed → in English
+    chinese: dict[str, str] = field(default_factory=dict)  # a cell in English → in Chinese, for feedback pages
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))
@@ -137,7 +139,8 @@ def _solve(source: Chapter) -> Lab:
     before = set(sys.modules)
     names = verify.solved_namespace(notebook)
     imported = [name for name, module in sys.modules.items() if name not in before and getattr(module, "__file__", None)]
-    result = Lab(source.name, lab_key(source), release, [*_ALWAYS, *imported], translations=_translations(source))
+    result = Lab(source.name, lab_key(source), release, [*_ALWAYS, *imported])
+    result.translations, result.chinese = _translations(source), _in_language(source, CHINESE)
     for name in exercises(notebook):
         (tests,), (hidden,) = cells_of(notebook, "tests", name), cells_of(notebook, "hidden", name)
         visible, secret = role(tests), role(hidden)
@@ -159,16 +162,18 @@ def _solve(source: Chapter) -> Lab:
 
 def _translations(source: Chapter) -> dict[str, str]:
     """Each cell of the lab in another language as it is in English: a submission in either is the same to the grader."""
-    from .. import build
     from .restore import squeezed
 
+    return {squeezed(other): english for language in FOLDERS for english, other in _in_language(source, language).items()}
+
+
+def _in_language(source: Chapter, language: str) -> dict[str, str]:
+    """Each cell of the lab that is another in a language: in English → in that one."""
+    from .. import build
+
     english = {cell.id: cell.source for cell in build.student_lab(source).cells}
-    return {
-        squeezed(cell.source): english[cell.id]
-        for language in FOLDERS
-        for cell in build.student_lab(source, language).cells
-        if cell.source != english[cell.id]
-    }
+    cells = build.student_lab(source, language).cells
+    return {english[cell.id]: cell.source for cell in cells if cell.source != english[cell.id]}
 
 
 def split(source: str) -> tuple[str, str]:

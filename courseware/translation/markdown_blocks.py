@@ -21,7 +21,7 @@ Say = Callable[[str], str]
 CODE = r"(?<!`)`[^`]+`(?!`)|<code>.*?</code>"
 FORMULA = r"\$\$.+?\$\$|(?<![\\$\w])\$(?!\s)[^$\n]+?(?<![\s\\])\$(?!\d)"
 CITATION = r"\[@[^\]]*\]|(?<![A-Za-z0-9_`])@[a-z]+\d{4}[a-z0-9]*"
-TARGET = r"\]\([^)\s]+\)|<?https?://[^\s)>,;，。；）]+>?"
+TARGET = r"\]\([^)\s]+\)|<?https?://[^\s)>,;`，。；（）]+>?"
 TAG = r"</?[a-zA-Z][^>]*>"
 _SAME = re.compile(f"{CODE}|{FORMULA}|{CITATION}|{TARGET}|{TAG}|&[a-z]+;", re.DOTALL)
 # tags between which a text stands for itself; others (<code>, <b>) are part of a sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..chapters import ROOT, Chapter, cells_of
 from . import code_text, markdown_blocks
 
 PROSE = "prose"
+_WRITTEN = re.compile(r"(<!-- chapters, written by).*?(<!-- end of chapters)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,17 @@ def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:
         yield from (text for text in texts if isinstance(text, ast.Constant) and isinstance(text.value, str))
 
 
+def of_templates(folder: Path) -> list[Message]:
+    """The messages of the site's templates: what stands in `t("…")`."""
+    return [
+        Message(double or single, path.relative_to(ROOT).as_posix(), code_text.SHOWN)
+        for path in sorted(folder.rglob("*.html"))
+        for double, single in re.findall(r"\bt\((?:\"([^\"]+)\"|'([^']+)')", path.read_text(encoding="utf-8"))
+    ]
+
+
 def of_markdown(path: Path) -> list[Message]:
-    """The messages of a page such as the README."""
+    """The messages of a page such as the README, without the part that the build writes into it in each language."""
     where = path.relative_to(ROOT).as_posix()
-    return [Message(text, where, PROSE) for text in markdown_blocks.messages(path.read_text(encoding="utf-8"))]
+    source = _WRITTEN.sub("", path.read_text(encoding="utf-8"))
+    return [Message(text, where, PROSE) for text in markdown_blocks.messages(source)]

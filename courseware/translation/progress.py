@@ -10,19 +10,15 @@ from pathlib import Path
 
 import polib
 
+from .. import deck, glossary
 from ..chapters import ROOT, Chapter, all_chapters, chapter
 from ..files import whole
-from . import catalogue, lint, messages, terms
+from . import catalogue, lint, messages, page, terms
 
 # catalogues that are no chapter's
-OTHERS = HELPER, COURSE, PAGES = "course_utils", "courseware", "pages"
+OTHERS = HELPER, COURSE, PAGES, GLOSSARY = "course_utils", "courseware", page.PAGES, glossary.CATALOGUE
 _TEMPLATES = ROOT / "courseware" / "templates"
-_PAGES = (
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(_TEMPLATES.rglob("*.md")),
-)
+_PAGES = (*page.sources(), *sorted(_TEMPLATES.rglob("*.md")))
 
 
 @dataclass
@@ -43,9 +39,14 @@ def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, l
     if HELPER in others:
         found[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
     if COURSE in others:
-        found[COURSE] = messages.marked(ROOT / "courseware", "N_")
+        found[COURSE] = messages.marked(ROOT / "courseware", "N_") + messages.of_templates(_TEMPLATES / "site")
+    if GLOSSARY in others:
+        where = glossary.FILE.relative_to(ROOT).as_posix()
+        found[GLOSSARY] = [messages.Message(entry.meaning, where, messages.PROSE) for entry in glossary.entries()]
     if PAGES in others:
         found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
+        where = deck.FILE.relative_to(ROOT).as_posix()
+        found[PAGES] += [messages.Message(text, where, messages.PROSE) for text in deck.corrections()]
     return found
 
 

@@ -93,7 +93,8 @@ def test_every_page_is_fit_for_a_phone_and_for_all(built: Path, browser: Browser
             faults["titles"] = found["titles"]
         if found["sideways"] > 0:
             faults["sideways"] = found["sideways"]
-        if found["language"] != "en" or not found["social"].startswith("https://"):
+        language = "zh-CN" if path.relative_to(built).parts[0] == "zh" else "en"
+        if found["language"] != language or not found["social"].startswith("https://"):
             faults["head"] = [found["language"], found["social"]]
         if path.name != "search.html" and len(found["description"]) < 20:
             faults["description"] = found["description"]

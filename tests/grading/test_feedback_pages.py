@@ -21,7 +21,7 @@ from PIL import Image
 from tiny_class import RIGHT, TINY, WRONG, handed_in
 
 from courseware import build
-from courseware.grading import feedback, feedback_page, markdown, page_workers, restore, session
+from courseware.grading import feedback, feedback_page, markdown, page_workers, restore, session, verdict
 
 LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
 SHARED = feedback_page.Lab(
@@ -355,3 +355,17 @@ def test_wrong_answers_stay_as_they_were_written() -> None:
     notebook = json.loads(nbformat.writes(answered.notebook))
     made = nbformat.reads(page_workers.made(about(notebook), SHARED, "").notebook, as_version=4)
     assert WRONG in [cell.source for cell in made.cells]
+
+
+def test_a_chinese_page_shows_the_lab_in_chinese() -> None:
+    """Its prose, headings, comments and tests; a student's answer and own cells stay as they are."""
+    chinese = verdict._in_language(TINY, "zh_CN")
+    pages = feedback.Pages(verdict.Lab("90_tiny", "", nbformat.writes(LAB), chinese=chinese), Path("/nowhere"))
+    assert pages.headings["zh"][0] == "小到不能再小的实验" and pages.headings["zh"][1]["total"] == "第二个练习"
+    assert pages.title == "A lab as small as a lab can be"
+    notebook = with_own("A thought of mine")
+    for lang, shown in (("en", "A lab as small as a lab can be"), ("zh", "小到不能再小的实验")):
+        made = feedback_page.page(about(notebook, lang=lang), pages.shared())
+        prose = made.partition('<section class="notebook">')[2]
+        assert shown in prose and "A thought of mine" in prose
+        assert ("1 和 2 的两倍" in prose) is (lang == "zh")

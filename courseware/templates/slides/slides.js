@@ -74,7 +74,7 @@ function start() {
     width: WIDTH, height: HEIGHT, margin: 0, center: false, hash: true, slideNumber: "c/t", transition: "none",
     controlsLayout: "edges", viewDistance: 3, pdfMaxPagesPerSlide: 1, pdfSeparateFragments: false, plugins: [RevealNotes],
   });
-  Reveal.addKeyBinding({ keyCode: 67, key: "C", description: "Show or hide the code" }, () => {
+  Reveal.addKeyBinding({ keyCode: 67, key: "C", description: document.documentElement.dataset.showCode }, () => {
     const blocks = [...Reveal.getCurrentSlide().querySelectorAll("details.code")];
     const open = !blocks.some((block) => block.open);
     blocks.forEach((block) => (block.open = open));

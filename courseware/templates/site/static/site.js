@@ -36,7 +36,7 @@ const watch = new ResizeObserver((entries) => {
     if (wide) {
       box.tabIndex = 0;
       box.setAttribute("role", "group");
-      box.setAttribute("aria-label", "Scrolls sideways");
+      box.setAttribute("aria-label", root.dataset.scrolls);
     } else {
       for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
     }
