@@ -539,7 +539,7 @@ def visible():
     ]
 
 # %% tags=["hide-input"]
-RETRIEVERS = {"embeddings": "the embeddings", "fused": "both, fused", "BM25": "BM25"}
+RETRIEVERS = {"embeddings": "the embeddings", "fused": "the fused ranking", "BM25": "BM25"}
 UNCLEAR = "the best two cannot be told apart"
 guess = widgets.predict("Which has the highest MRR on all answerable questions?", options=[*RETRIEVERS.values(), UNCLEAR])
 

@@ -111,9 +111,9 @@ guess.reveal(
 def boxes(items, arrows, title, size=(12, 4.4)):
     fig, ax = plt.subplots(figsize=size)
     drawn = {
-        place: ax.text(*place, label, ha="center", va="center", fontsize=13,
-                       bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "black"})
-        for place, (label, face) in items.items()
+        (x, y): ax.text(x, y, label, ha="center", va="center", fontsize=13,
+                        bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "black"})
+        for (x, y), (label, face) in items.items()
     }
     for start, end in arrows:
         style = {"arrowstyle": "-|>", "lw": 1.8, "color": "black", "shrinkA": 3, "shrinkB": 3}
@@ -426,7 +426,7 @@ widgets.explorer(
 # among the first k chunks. **MRR** (mean reciprocal rank, 平均倒数排名): the mean of 1 / rank.
 
 # %% tags=["hide-input"]
-RETRIEVERS = {"BM25": "BM25", "embeddings": "the embeddings", "fused": "both, fused"}
+RETRIEVERS = {"BM25": "BM25", "embeddings": "the embeddings", "fused": "the fused ranking"}
 UNCLEAR = "the best two cannot be told apart"
 guess = widgets.predict("Which has the highest MRR on these questions?", options=[*RETRIEVERS.values(), UNCLEAR])
 
@@ -446,7 +446,7 @@ ax.legend(loc="lower right")
 plt.show()
 for other in ("BM25", "embeddings"):
     gain, low, high = scoring.paired(1 / places["fused"], 1 / places[other])
-    print(f"MRR of both, fused, minus {RETRIEVERS[other]}: {gain:+.2f} [{low:+.2f}, {high:+.2f}]")
+    print(f"MRR of the fused ranking minus {RETRIEVERS[other]}: {gain:+.2f} [{low:+.2f}, {high:+.2f}]")
 
 # %% tags=["hide-input"]
 mrr = (1 / places).mean().sort_values(ascending=False)
