@@ -15,7 +15,7 @@ from numbers import Real
 from typing import Any
 
 from .assets import assets
-from .words import WORDS
+from .words import word
 
 
 def inline(text: str) -> str:
@@ -27,7 +27,7 @@ def inline(text: str) -> str:
             parts[i] = f"<code>{part}</code>"
             continue
         part = re.sub(r"\*\*(\S(?:.*?\S)?)\*\*", r"<strong>\1</strong>", part)
-        parts[i] = re.sub(r"(?<![\w*])\*(\S(?:.*?\S)?)\*(?![\w*])", r"<em>\1</em>", part)
+        parts[i] = re.sub(r"(?<![\w*])\*(\S(?:.*?\S)?)\*(?![\w*])", r"<em>\1</em>", part, flags=re.ASCII)
     return "".join(parts)
 
 
@@ -109,16 +109,16 @@ class Question:
     def revealed(self) -> str:
         """The answer alone, which looks for what was said to the question on the same page, and uses that one's script."""
         return (
-            f'<div class="course-reveal course-box" data-of="{self.name}" {self._key()} {_ATTRIBUTES}>\n'
+            f'<div class="course-reveal course-box" data-of="{self.name}" {self._key()} {_attributes()}>\n'
             f'<p class="course-verdict" role="status"></p>\n{self._details("measured")}</div>\n{assets("wire.js")}'
         )
 
     def _block(self, kind: str, button: str) -> str:
-        title = f"<strong>{WORDS['predict']}:</strong> " if kind == "predict" else ""
+        title = f"<strong>{word('predict')}</strong> " if kind == "predict" else ""
         return (
-            f'<div class="course-question course-box course-{kind}" data-name="{self.name}" {self._key()} {_ATTRIBUTES}>\n'
+            f'<div class="course-question course-box course-{kind}" data-name="{self.name}" {self._key()} {_attributes()}>\n'
             f"<fieldset><legend>{title}{inline(self.text)}</legend>\n{self._fields()}"
-            f'<div class="course-row"><button type="button" class="course-commit" hidden>{WORDS[button]}</button>\n'
+            f'<div class="course-row"><button type="button" class="course-commit" hidden>{word(button)}</button>\n'
             f'<p class="course-verdict" role="status"></p></div></fieldset>\n{self._details("answer")}</div>\n'
         )
 
@@ -126,7 +126,7 @@ class Question:
         if not self.options:
             unit = f" {escape(self.unit)}" if self.unit else ""
             return (
-                f'<label class="course-number"><span class="course-unseen">{WORDS["your answer"]}</span>'
+                f'<label class="course-number"><span class="course-unseen">{word("your answer")}</span>'
                 f'<input type="number" step="any" inputmode="decimal" autocomplete="off">{unit}</label>\n'
             )
         fields = "".join(
@@ -147,15 +147,15 @@ class Question:
         if self.options:
             found = inline(self.options[int(self.answer)])
         else:
-            share = WORDS["within"].format(share=f"{self.tolerance:.0%}".replace("%", " %"))
+            share = word("within").format(share=f"{self.tolerance:.0%}".replace("%", " %"))
             found = f"{number(self.answer)} {escape(self.unit)}".strip() + (f" ({share})" if self.tolerance else "")
         lines = "".join(
-            f'<li data-option="{i}"><strong>{inline(option)}</strong>: {inline(why)}</li>\n'
+            f'<li data-option="{i}"><strong>{inline(option)}</strong>{_colon(option)}{inline(why)}</li>\n'
             for i, (option, why) in enumerate(zip(self.options, self.explanations, strict=False))
         )
         why = f"<ul>\n{lines}</ul>\n" if lines else (f"<p>{inline(self.why)}</p>\n" if self.why else "")
         return (
-            f'<details class="course-answer"><summary>{WORDS[title]}</summary>\n'
+            f'<details class="course-answer"><summary>{word(title)}</summary>\n'
             f"<p><strong>{found}</strong></p>\n{why}</details>\n"
         )
 
@@ -163,7 +163,18 @@ class Question:
 def quiz(questions: Sequence[Question]) -> str:
     """Questions one below the other and a line for the score; with style and script."""
     blocks = "".join(question._block("quizzed", "check") for question in questions)
-    return f'<div class="course-quiz" {_ATTRIBUTES}>\n{blocks}<p class="course-score" role="status"></p>\n</div>\n{assets()}'
+    score = '<p class="course-score" role="status"></p>'
+    return f'<div class="course-quiz" {_attributes()}>\n{blocks}{score}\n</div>\n{assets()}'
+
+
+def apart(html: str) -> list[str]:
+    """A quiz's questions one by one, each as a block of its own, without style and script."""
+    return re.findall(r'<div class="course-question .*?</details>\n</div>\n', html, re.DOTALL)
+
+
+def _colon(text: str) -> str:
+    """What stands between an option and its explanation."""
+    return "" if text.endswith(("。", "？", "！")) else " " if text.endswith((".", "?", "!")) else f"{word('colon')} "
 
 
 def _text(option: object) -> str:
@@ -171,5 +182,9 @@ def _text(option: object) -> str:
 
 
 _SPOKEN = ("right", "wrong", "said", "noted", "choose", "number", "score")  # by the script
-# JupyterLab's mark says that keys pressed here are not the notebook's.
-_ATTRIBUTES = f'data-words="{escape(json.dumps({key: WORDS[key] for key in _SPOKEN}))}" data-lm-suppress-shortcuts="true"'
+
+
+def _attributes() -> str:
+    # JupyterLab's mark says that keys pressed here are not the notebook's.
+    spoken = json.dumps({key: word(key) for key in _SPOKEN}, ensure_ascii=False)
+    return f'data-words="{escape(spoken)}" data-lm-suppress-shortcuts="true"'

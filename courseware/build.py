@@ -429,7 +429,7 @@ def _html(output: NotebookNode) -> str:
 def all_stale(chapters: Iterable[Chapter]) -> list[str]:
     """What is said of each committed notebook that is not what its source says."""
     return [
-        f"{path.relative_to(chapter.folder.parents[1]).as_posix()} {reason}"
+        f"{path.relative_to(chapter.root).as_posix()} {reason}"
         for chapter in chapters
         for language in (ENGLISH, *FOLDERS)
         if language == ENGLISH or any(translated(path, language).exists() for path in (chapter.lecture, chapter.lab))
@@ -559,7 +559,7 @@ def build(chapter: Chapter, budget: str = "full", everything: bool = False, lang
             reason = "was run with small experiments"
         if not reason:
             continue
-        print(f"building {path.relative_to(chapter.folder.parents[1]).as_posix()}: it {reason}", flush=True)
+        print(f"building {path.relative_to(chapter.root).as_posix()}: it {reason}", flush=True)
         if executed:
             kept = None if everything else _with_outputs_of(notebook, path, budget, language)
             if language != ENGLISH and not everything and not kept:  # nothing that it shows is translated

@@ -6,7 +6,7 @@ import base64
 import colorsys
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from .build import translated
 from .chapters import ENGLISH, Chapter, built, tags
 from .mathml import in_markdown
 from .pages import chinese, title
+from .quizzes import count, stored
 
 _ABLE = re.compile(r"After this lecture,? you can:?\s+(.+)", re.DOTALL)
 _MINUTES = re.compile(r"(?:(?P<lessons>[Tt]wo|[Tt]hree) lessons of )?(?P<minutes>\d+) minutes")
@@ -32,7 +33,7 @@ _SHARE = 3.2  # of width to height: a card's picture is no wider
 
 @dataclass(frozen=True)
 class Card:
-    """A chapter as the first page shows it. `lecture` and `lab` are names of pages, "" where there is none."""
+    """A chapter as the first page shows it. `lecture`, `lab` and `quiz` are names of pages, "" where there is none."""
 
     number: str
     title: str
@@ -46,6 +47,9 @@ class Card:
     lab_title: str
     picture: str  # its file's name below _static/cards
     alt: str
+    quiz: str = ""
+    questions: int = 0  # of the quiz
+    png: bytes = field(default=b"", repr=False)  # the picture itself
 
 
 def card(chapter: Chapter, language: str = ENGLISH) -> Card:
@@ -60,6 +64,7 @@ def card(chapter: Chapter, language: str = ENGLISH) -> Card:
     first = _prose(lecture)[0] if lecture else ""
     bold = re.search(r"^\*\*(.+?)\*\*", first, re.MULTILINE | re.DOTALL)
     chosen = cover(lecture) if lecture else None
+    questions = count(stored(lecture)) if lecture else 0
     facts = _facts(chapter) if language == ENGLISH else _facts_in_chinese(chapter, language)
     return Card(
         number=chapter.name[:2],
@@ -74,6 +79,9 @@ def card(chapter: Chapter, language: str = ENGLISH) -> Card:
         lab_title=title(lab).partition(" · ")[2] or title(lab),
         picture=f"{chapter.name}.png" if chosen else "",
         alt=chosen[1] if chosen else "",
+        quiz=f"quizzes/{chapter.name}" if questions else "",
+        questions=questions,
+        png=chosen[0] if chosen else b"",
     )
 
 

@@ -69,6 +69,11 @@ class Chapter:
         return self.folder.name
 
     @property
+    def root(self) -> Path:
+        """The course that it is part of: sources in `chapters/`, what is built from them beside that."""
+        return self.folder.parents[1]
+
+    @property
     def lecture_source(self) -> Path:
         return self.folder / "lecture.py"
 
@@ -79,16 +84,16 @@ class Chapter:
     @property
     def lecture(self) -> Path:
         """The lecture, executed."""
-        return self.folder.parents[1] / "lectures" / f"{self.name}.ipynb"
+        return self.root / "lectures" / f"{self.name}.ipynb"
 
     @property
     def lab(self) -> Path:
         """The student's notebook."""
-        return self.folder.parents[1] / "labs" / f"{self.name}.ipynb"
+        return self.root / "labs" / f"{self.name}.ipynb"
 
     def catalogue(self, language: str) -> Path:
         """The chapter's translations; there may be none yet."""
-        return self.folder.parents[1] / "locale" / language / f"{self.name}.po"
+        return self.root / "locale" / language / f"{self.name}.po"
 
     def catalogues(self) -> list[Path]:
         """Those that there are, of all languages."""

@@ -338,8 +338,8 @@ def site_(chapters: tuple[str, ...], out: Path, repo: str, slides: bool) -> int:
     from . import site
 
     chosen = _chosen(chapters)
-    _tell_stale(chosen, "lectures/", "labs/")
     warnings = site.build(out, chosen, repo, slides)
+    _tell_stale(chosen, "lectures/", "labs/")
     print("\n".join(warnings), file=sys.stderr, end="\n" if warnings else "")
     print(out / "index.html")
     return int(bool(warnings))

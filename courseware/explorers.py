@@ -25,7 +25,7 @@ from PIL import Image
 from course_utils import widgets
 from course_utils.assets import assets, plain
 from course_utils.controls import Control
-from course_utils.words import WORDS
+from course_utils.words import word
 
 from .alt_text import describe
 
@@ -218,9 +218,9 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         '<div class="course-explorer" data-lm-suppress-shortcuts="true">\n'
-        f'<div class="course-controls" role="group" aria-label="{WORDS["controls"]}" hidden>\n{fields}</div>\n'
+        f'<div class="course-controls" role="group" aria-label="{word("controls")}" hidden>\n{fields}</div>\n'
         f'<p class="course-status" role="status">{escape(now)}</p>\n<div class="course-picture"{unseen}>{image}</div>\n'
-        f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{WORDS["static"]}</p>\n'
+        f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{word("static")}</p>\n'
         f'<script type="application/json" class="course-data">{text}</script>\n</div>\n{assets()}'
     )
 

@@ -24,6 +24,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 # for what is alive only: an explorer that someone ran and saved, controls of a chapter's own
 _LIVE = N_("Live: in JupyterLab or Colab this slide has controls. Run the notebook and move them.")
 _LECTURE, _LAB, _NOTEBOOK = N_("lecture"), N_("lab"), N_("notebook")
+_QUESTION = re.compile(r'class="course-(?:question|reveal|quiz)\b')
 _FOLDERS = ("lectures", "labs")
 _BEGIN, _END = "<!-- chapters, written by `course notebooks` -->\n", "<!-- end of chapters -->\n"
 
@@ -61,6 +62,12 @@ def without_assets(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
                 output.data["text/html"], found = lifted(html)
                 names |= dict.fromkeys(found)
     return notebook, list(names)
+
+
+def asks(cell: NotebookNode) -> bool:
+    """Does a cell do nothing but ask, or answer what was asked? Its code is nothing to read, and holds the key."""
+    outputs = cell.get("outputs", [])
+    return bool(outputs) and all(_QUESTION.search(output.get("data", {}).get("text/html", "")) for output in outputs)
 
 
 def chinese(notebook: NotebookNode) -> str:

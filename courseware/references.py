@@ -40,7 +40,7 @@ FILE = "references.bib"
 NAMES = 4  # an item names so many authors, or the first of them "et al."
 _KEY = r"(?<![\w`])@([a-z]+\d{4}[a-z0-9]*)"
 _CITED = re.compile(
-    rf"^- \[{_KEY}\](?=:|$)|\[([^\[\]]*{_KEY}[^\[\]]*)\]|(\([^()]*{_KEY}[^()]*\))|{_KEY}(?:\s\[([^\[\]]+)\](?!\())?",
+    rf"^- \[{_KEY}\](?=[:\uff1a]|$)|\[([^\[\]]*{_KEY}[^\[\]]*)\]|(\([^()]*{_KEY}[^()]*\))|{_KEY}(?:\s\[([^\[\]]+)\](?!\())?",
     re.MULTILINE,
 )
 _ITEM = re.compile(rf"^- \[{_KEY}\](?=:|$)", re.MULTILINE)

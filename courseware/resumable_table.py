@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,26 @@ def imports(cell: Any) -> bool:
 def lab_names(command: str, names: dict[str, Any], also: Callable[[Any], bool] = lambda cell: False) -> dict[str, Any]:
     """`names`, with what the cells with the tag `ladder` of the lab beside a command's file define, and those of `also`.
 
-    What a table is made by stands in the lab only, so that they cannot disagree.
+    What a table is made by stands in the lab only, so that they cannot disagree. It is of full size, whatever the budget.
     """
-    for cell in read(Path(command).with_name("lab.py")).cells:
-        if "ladder" in tags(cell) or also(cell):
-            exec(cell.source, names)
+    with full_size():
+        for cell in read(Path(command).with_name("lab.py")).cells:
+            if "ladder" in tags(cell) or also(cell):
+                exec(cell.source, names)
     return names
+
+
+@contextmanager
+def full_size() -> Iterator[None]:
+    """In it, or in a function that it decorates, `lab.budget` gives the full size."""
+    before = os.environ.get("COURSE_BUDGET")
+    os.environ["COURSE_BUDGET"] = "full"
+    try:
+        yield
+    finally:
+        os.environ.pop("COURSE_BUDGET")
+        if before is not None:
+            os.environ["COURSE_BUDGET"] = before
 
 
 def fill(

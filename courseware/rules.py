@@ -57,6 +57,8 @@ def wanting(chapter: Chapter) -> list[str]:
         faults.append(
             f"lecture and lab introduce {terms} terms with their Chinese, as *calibration* (校准); {TERMS} are asked for"
         )
+    if chapter.lecture_source.exists() and "widgets.quiz(" not in chapter.lecture_source.read_text(encoding="utf-8"):
+        faults.append("lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz")
     return faults + references.unlisted(chapter)
 
 

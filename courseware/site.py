@@ -1,4 +1,4 @@
-"""The course as a static web site: every lecture and every student's lab, a search, a bibliography and a glossary.
+"""The course as a static web site: every lecture, its quiz and every student's lab, a search, a bibliography and a glossary.
 
 Built without a network, and needs none to be read: no script or font from elsewhere, formulas as MathML. Here is what Sphinx
 reads; `site_pages` and templates/site say how it looks, docs/conf.py holds Sphinx's settings.
@@ -19,12 +19,12 @@ import nbformat
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from . import cards, glossary, landing, slides
+from . import cards, glossary, landing, quizzes, slides
 from .build import release_tag, translated
 from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, tags, words
 from .files import anew
 from .mathml import font
-from .pages import without_assets, without_widgets
+from .pages import asks, without_assets, without_widgets
 from .references import FILE, readers
 from .release import moved
 from .site_pages import TITLE, Course
@@ -72,15 +72,16 @@ def build(out: Path, chapters: list[Chapter], repo: str = "", with_slides: bool 
         CourseError: the folder is not empty, and no earlier site stands in it.
         ChapterError: a notebook cannot be read, or `repo` is not OWNER/NAME.
     """
+    address = _address(repo)
     by_language = {language: there for language in (ENGLISH, *FOLDERS) if (there := in_language(chapters, language))}
-    names = {language: frozenset(_names(there)) for language, there in by_language.items()}
     warnings = []
     with anew(out, "site") as made:
+        shown = {language: course(there, address, with_slides, language) for language, there in by_language.items()}
+        names = {language: frozenset(_names(there, shown[language])) for language, there in by_language.items()}
         for language, there in by_language.items():
-            shown = replace(course(there, _address(repo), with_slides, language), pages=names)
             with tempfile.TemporaryDirectory() as beside:  # Sphinx writes beside what it makes, too
                 pages = Path(beside) / "pages"
-                warnings += _build(Path(beside) / "source", pages, there, shown)
+                warnings += _build(Path(beside) / "source", pages, there, replace(shown[language], pages=names))
                 shutil.copytree(pages, made / FOLDERS.get(language, ""), dirs_exist_ok=True)
     return warnings
 
@@ -96,10 +97,11 @@ def in_language(chapters: list[Chapter], language: str) -> list[Chapter]:
     ]
 
 
-def _names(chapters: list[Chapter]) -> list[str]:
+def _names(chapters: list[Chapter], shown: Course) -> list[str]:
     """The pages of the site in a language."""
-    notebooks = [path for part in chapters for path in (part.lecture, part.lab) if path.exists()]
-    return [path.relative_to(ROOT).with_suffix("").as_posix() for path in notebooks] + ["index", "search", *_REFERENCE]
+    notebooks = [path.relative_to(part.root) for part in chapters for path in (part.lecture, part.lab) if path.exists()]
+    asked = [card.quiz for card in shown.cards if card.quiz]
+    return [*(path.with_suffix("").as_posix() for path in notebooks), *asked, "index", "search", *_REFERENCE]
 
 
 def _address(repo: str) -> str:
@@ -125,7 +127,7 @@ def course(chapters: list[Chapter], address: str, with_slides: bool = False, lan
         language=language,
         commands=other_page.anchor(ROOT / "README.md", _COMMANDS, language),
     )
-    return replace(shown, hero=landing.hero(shown.cards, language=language))
+    return replace(shown, hero=landing.hero(shown.cards, landing.stored(chapters, language), language))
 
 
 def _build(source: Path, out: Path, chapters: list[Chapter], shown: Course) -> list[str]:
@@ -155,11 +157,17 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     for part in chapters:
         for path in (part.lecture, part.lab):
             if path.exists():
-                target = folder / path.relative_to(ROOT)
+                target = folder / path.relative_to(part.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 notebook = _readable(built(translated(path, shown.language)), shown.language)
                 target.write_text(_at(shown, nbformat.writes(notebook)), encoding="utf-8")
                 names.append(target.relative_to(folder).with_suffix("").as_posix())
+    for part, card in zip(chapters, shown.cards, strict=True):
+        if card.quiz:
+            target = folder / f"{card.quiz}.md"
+            target.parent.mkdir(exist_ok=True)
+            quiz = quizzes.stored(built(translated(part.lecture, shown.language)))
+            target.write_text(quizzes.page(card, quiz, shown.language), encoding="utf-8")
     say = words(shown.language)
     index = _INDEX.format(start=say(_START), pages="\n".join([*names, *_REFERENCE]))
     (folder / "index.md").write_text(index, encoding="utf-8")
@@ -177,14 +185,14 @@ def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:
     (out / "_static" / "formulas.woff2").write_bytes(font(drawn))
     pictures = out / "_static" / "cards"
     pictures.mkdir()
-    for part in chapters:
+    for part, card in zip(chapters, shown.cards, strict=True):
         for path in (part.lecture, part.lab):
             if path.exists():
                 text = _at(shown, translated(path, shown.language).read_text(encoding="utf-8"))
-                (out / path.relative_to(ROOT)).write_text(text, encoding="utf-8", newline="\n")
-        if part.lecture.exists() and (chosen := cards.cover(built(translated(part.lecture, shown.language)))):
-            (pictures / f"{part.name}.png").write_bytes(cards.thumbnail(chosen[0]))
-            (pictures / f"large-{part.name}.png").write_bytes(chosen[0])
+                (out / path.relative_to(part.root)).write_text(text, encoding="utf-8", newline="\n")
+        if card.picture:
+            (pictures / card.picture).write_bytes(cards.thumbnail(card.png))
+            (pictures / f"large-{card.picture}").write_bytes(card.png)
         if part.name in shown.slides:
             (out / "slides").mkdir(exist_ok=True)
             (out / "slides" / f"{part.name}.html").write_text(slides.html(part, shown.language), encoding="utf-8")
@@ -202,6 +210,8 @@ def _readable(notebook: NotebookNode, language: str) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code" and "lab.start(" in cell.source:
             cell.metadata["tags"] = [*tags(cell), "hide-input"]
+        if asks(cell):
+            cell.metadata["tags"] = [tag for tag in tags(cell) if tag != "hide-input"] + ["remove-input"]
         if text := alt_text(cell):
             cell.metadata["mystnb"] = {"image": {"alt": text}}
     return notebook

@@ -147,8 +147,8 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
     course: Course = app.config.course
     first = name == app.config.root_doc
     heading = re.sub(r"<[^>]+>", "", context.get("title", ""))
-    picture = next((card.picture for card in course.cards if name == card.lecture), "")
-    alt = next((card.alt for card in course.cards if name == card.lecture), "")
+    card = next((card for card in course.cards if name in (card.lecture, card.lab, card.quiz)), None)
+    picture, alt = (card.picture, card.alt) if card and name != card.lab else ("", "")
     notebook = name.startswith(("lectures/", "labs/"))
     chapter = posixpath.basename(name)
     context |= {
@@ -163,15 +163,22 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
         "headings": _local(context),
         "report": course.report(name, heading),
         "reference": [(page, app.env.titles[page].astext()) for page in _reference(app)],
-        "quiz": context["pathto"](f"quizzes/{chapter}") if notebook and f"quizzes/{chapter}" in app.env.all_docs else "",
+        "quiz": context["pathto"](card.quiz) if card and card.quiz and notebook else "",
     }
     if notebook:
         context |= {"colab": course.colab(name), "notebook": f"{chapter}.ipynb"}
         if name.startswith("lectures/") and chapter in course.slides:
             context["slides"] = context["pathto"](f"slides/{chapter}.html", 1)
+    if card and name == card.quiz:  # no table of contents has it
+        context |= {turn: _turn(context, app, page) for turn, page in (("prev", card.lecture), ("next", card.lab))}
     if "body" in context:
         context["body"] = _CODE.sub(lambda code: _PLAIN.sub(r"\1", code[0]), context["body"])
     return "landing.html" if first else None
+
+
+def _turn(context: dict[str, Any], app: Sphinx, page: str) -> dict[str, str]:
+    """The link to a page that comes before or after."""
+    return {"link": context["pathto"](page), "title": app.env.titles[page].astext()}
 
 
 def _reference(app: Sphinx) -> Iterator[str]:

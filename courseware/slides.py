@@ -14,7 +14,8 @@ from .build import translated
 from .chapters import ENGLISH, FOLDERS, N_, Chapter, built, words
 from .files import output, whole
 from .mathml import font, in_markdown
-from .pages import title, without_assets, without_widgets
+from .pages import asks, title, without_assets, without_widgets
+from .quizzes import on_slides
 
 _CODE, _SHOW = N_("code"), N_("Show or hide the code")
 TEMPLATES = Path(__file__).with_name("templates")
@@ -47,8 +48,10 @@ def html(chapter: Chapter, language: str = ENGLISH) -> str:
         template_name="slides",
         config=Config({"SlidesExporter": {"extra_template_basedirs": [str(TEMPLATES)]}}),
     )
-    notebook, names = without_assets(without_widgets(notebook, language))
+    notebook, names = without_assets(without_widgets(on_slides(notebook), language))
     parts["interactive"] = assets(*names) if names else ""
+    for cell in filter(asks, notebook.cells):
+        cell.source = ""
     prose = [cell for cell in notebook.cells if cell.cell_type == "markdown"]
     for cell in prose:
         cell.source = in_markdown(cell.source)

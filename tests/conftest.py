@@ -41,17 +41,6 @@ def pytest_report_header() -> str:
 
 
 os.environ["COURSE_LANG"] = "en"  # whatever the system speaks
-_BUDGET = os.environ.get("COURSE_BUDGET")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def budget_as_it_was() -> Iterator[None]:
-    """A chapter's command that makes tables asks for full size: the notebooks that this process runs next shall not."""
-    yield
-    if _BUDGET is None:
-        os.environ.pop("COURSE_BUDGET", None)
-    else:
-        os.environ["COURSE_BUDGET"] = _BUDGET
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,8 @@
 # 6. (challenge) build the best classifier of reviews that you can, without a network.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
-# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, write
-# your guess into the cell before you run on.
+# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**,
+# commit to an answer before you run on.
 
 # %%
 import collections
@@ -41,7 +41,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_utils import data, lab, load_model, plots, scoring, tables, weights
+from course_utils import data, lab, load_model, plots, scoring, tables, weights, widgets
 
 lab.start(
     "01_plm_history",
@@ -93,11 +93,13 @@ print(VOCABULARY, [NUMBER[letter] for letter in "a movie"])
 # - **Encoder** (编码器; BERT): every token sees every token. Only padding is hidden.
 # - **Decoder** (解码器; GPT): a token sees itself and what came before.
 # - **Encoder-decoder** (编码器-解码器; T5): the decoder's tokens also see the whole source, through *cross-attention* (交叉注意力).
-#
-# **Predict:** for a source of 5 tokens without padding and a target of 4, how many cells of each mask are True?
 
-# %%
-my_guess = {"encoder": None, "decoder": None, "cross": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Five tokens without padding are read by an encoder, by a decoder, and, as the source, by the 4 tokens of a target. How many cells "
+    "are True in the encoder's, the decoder's and the cross mask?",
+    options=["25, 10 and 20", "25, 15 and 16", "20, 15 and 20", "25, 15 and 20"],
+)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A row of the encoder's mask is the same for every reader: it is <code>real</code> itself.</details>
@@ -197,9 +199,12 @@ for ax, (name, mask) in zip(axes, pictures.items(), strict=True):
     ax.grid(False)
 plt.show()
 
-# %% [markdown]
-# For n tokens the encoder has n² cells, the decoder n(n+1)/2 (each token reads itself and all before it), and
-# cross-attention one row of n for each token of the target.
+# %% tags=["hide-input", "experiment"]
+n, m = 5, 4
+guess.reveal(
+    f"{n * n}, {n * (n + 1) // 2} and {m * n}",
+    why="Of n tokens each reads n in the encoder; in a decoder 1 + 2 + … + n, itself and all before it; in the cross mask each of m reads n.",
+)
 
 # %% [markdown]
 # ## 2 · What to learn: three objectives
@@ -284,11 +289,12 @@ def check(got, want):
 # ### The next token (GPT)
 #
 # The decoder reads a sentence and predicts, at each position, the token that comes next: *autoregressive* (自回归) training.
-# **Predict:** the encoder is asked about 15 % of the tokens. How many times as many questions does a decoder get from the
-# same batch?
 
-# %%
-my_guess = None  # the answer is below the exercise
+# %% tags=["hide-input"]
+widgets.predict(
+    "The encoder is asked about 15 % of the tokens. How many times as many questions does a decoder get from the same batch?",
+    unit="times", tolerance=0.15, answer=1 / 0.15, why="The decoder is asked at every token.",
+)
 
 # %% [markdown]
 # <details><summary>Hint</summary>Slicing makes a <em>view</em>: writing into <code>ids[:, 1:]</code> writes into <code>ids</code>, too.</details>
@@ -340,7 +346,7 @@ def check(got, want):
     close(got, want)
 
 # %% [markdown]
-# At every token, so about 1 / 0.15 ≈ 7 times as many. That is one reason why decoders learn much from little text.
+# So many questions are one reason why decoders learn much from little text.
 #
 # ### Missing spans (T5)
 #
@@ -351,7 +357,7 @@ def check(got, want):
 # source `Thank you <0> me to your party <1> week`, target `<0> for inviting <1> last <2>`.
 #
 # <details><summary>Hint 1</summary>Walk through the spans and remember where the last one ended.</details>
-# <details><summary>Hint 2</summary>Three things remain after the loop: the rest of the source, and one more sentinel, which is not always the last of the list.</details>
+# <details><summary>Hint 2</summary>Two things remain after the loop: the rest of the source, and one more sentinel, which is not always the last of the list.</details>
 
 # %% tags=["exercise:span_denoising", "ladder"]
 def span_denoising(ids, spans, sentinels):
@@ -693,10 +699,11 @@ choice_rows, exam_rows = (
 # ### A short race, here and now
 #
 # Same lines, same number of steps. The learning rate of each model was chosen beforehand, by short runs, on held-out lines that are
-# not in the exam. **Predict:** which model's training loss will be lowest at the end?
+# not in the exam.
 
-# %%
-my_guess = ""  # "encoder", "decoder" or "encoder-decoder"
+# %% tags=["hide-input"]
+MODELS = {"encoder-decoder": "the encoder-decoder", "encoder": "the encoder", "decoder": "the decoder"}
+guess = widgets.predict("Which model's training loss is lowest at the end, each on its own questions?", options=list(MODELS.values()))
 
 # %% tags=["experiment"]
 lab.needs("masks", "masked_lm", "causal_lm", "span_denoising")
@@ -712,6 +719,11 @@ ax.axhline(math.log(VOCABULARY), color="grey", linestyle=":", marker="", label="
 ax.set(title="Pre-training loss, each on its own objective", xlabel="step (16 lines)", ylabel="loss (nats per question)")
 ax.legend()
 plt.show()
+
+# %% tags=["hide-input", "experiment"]
+final = {kind: np.mean(losses[-20:]) for kind, (_, losses, _) in trained.items()}
+listed = ", ".join(f"{kind} {loss:.2f}" for kind, loss in final.items())
+guess.reveal(MODELS[min(final, key=final.get)], why=f"Nats per question, mean of the last 20 steps: {listed}.")
 
 # %% [markdown]
 # The losses must not be compared: they answer different questions. A sentinel is easy to predict, a masked letter has both sides,
@@ -760,10 +772,17 @@ table.round(2).style.format("{:.2f}", na_rep="").set_caption(f"Your models after
 # ### The long race
 #
 # Your models have just begun to learn. `race.py`, in this lab's folder of the course, ran the same cells for longer and with
-# three seeds; the table `architecture_race` holds the results. **Predict** the best model for each of the three exams.
+# three seeds; the table `architecture_race` holds the results.
 
-# %%
-my_guess = {"fill in 1 letter": "", "fill in 3 letters": "", "continue by 3": ""}
+# %% tags=["hide-input"]
+READERS = {
+    "encoder": "the encoder",
+    "encoder-decoder": "the encoder-decoder",
+    "decoder": "the decoder, with both sides before it",
+    "decoder, left side only": "the decoder, with the left side only",
+}
+UNCLEAR = "the best two cannot be told apart"
+guess = widgets.predict("After the long race: which is best at filling in *three* letters inside a line?", options=[*READERS.values(), UNCLEAR])
 
 # %% tags=["experiment"]
 long = runs[runs["steps"] == LONG].assign(
@@ -815,6 +834,15 @@ for task in TASKS:
         verdict = "better" if low > 0 else "worse" if high < 0 else "cannot tell"
         rows.append({"exam": task, "model": form, "compared with": base, "nats saved": gain, "from": low, "to": high, "so": verdict})
 pd.DataFrame(rows).set_index(["exam", "model"]).round(2)
+
+# %% tags=["hide-input", "experiment"]
+threes = long[long["task"] == "fill in 3 letters"].pivot(index="seed", columns="form", values="exam_nats")
+best, second = threes.mean().nsmallest(2).index
+gain, low, high = scoring.paired(threes[second], threes[best])
+guess.reveal(
+    READERS[best] if low > 0 else UNCLEAR,
+    why=f"{threes[best].mean():.2f} nats; next {READERS[second]}, {threes[second].mean():.2f}; difference {gain:.2f}, 95 % interval {low:.2f} to {high:.2f}.",
+)
 
 # %% [markdown]
 # What could make a difference, and does it show in the table? "Cannot tell" is an answer, too.
@@ -1106,11 +1134,10 @@ def encode(text):
     return [COURSE_IDS[piece] for word in words for piece in bpe_encode(word, COURSE_MERGES)]
 
 # %% [markdown]
-# Is it the same on every text? English, code with indents, numbers, emoji, and Chinese. **Predict** also: how many tokens does one
-# Chinese character take?
+# Is it the same on every text? English, code with indents, numbers, emoji, and Chinese.
 
-# %%
-my_guess = None  # tokens per Chinese character
+# %% tags=["hide-input"]
+guess = widgets.predict("How many tokens does a Chinese character take, in the mean over a sentence?", unit="tokens", tolerance=0.2)
 
 # %% tags=["nbval-check-output", "experiment"]
 lab.needs("bpe_encode")
@@ -1125,10 +1152,15 @@ for name, text in samples.items():
     same = "the same ids" if encode(text) == ids else "OTHER ids"
     print(f"{name:<18} {len(text):3} characters {len(text.encode()):3} bytes {len(ids):3} tokens, {len(ids) / len(text):.2f} per character: {same}")
 
+# %% tags=["hide-input", "experiment"]
+sentence = "一部糟糕透顶的电影，只有一个好笑话"
+pieces = len(course_tokenizer(sentence, add_special_tokens=False)["input_ids"])
+guess.reveal(pieces / len(sentence), why=f"{pieces} tokens for {len(sentence)} characters: each is three bytes, of which some were merged.")
+
 # %% [markdown]
-# Your function and two lines of preparation are the tokenizer of a real model. A Chinese character is three bytes, and few of
-# its byte sequences were frequent enough in the (mostly English) training text to be merged. So the same meaning costs a multiple in
-# tokens, that is in time, money and context. Chapter 12 measures it on thousands of reviews.
+# Your function and two lines of preparation are the tokenizer of a real model. Few of the byte sequences of Chinese characters
+# were frequent enough in the (mostly English) training text to be merged. So the same meaning costs a multiple in tokens, that
+# is in time, money and context. Chapter 12 measures it on thousands of reviews.
 
 # %% [markdown]
 # ## 5 · What pre-training is worth
@@ -1281,10 +1313,17 @@ def linear_probe(vectors, chosen, test):
     return torch.tensor(model.predict(np.stack([vectors[i] for i in test])))
 
 # %% [markdown]
-# **Predict:** with 512 labels, what share of new sentences does each get right? Always giving the commoner answer gets about a half.
+# Which is best, and by how much? Always giving the commoner answer gets about a half.
 
-# %%
-my_guess = {"TF-IDF": None, "linear probe": None, "fine-tuned": None, "from scratch": None}
+# %% tags=["hide-input"]
+CLASSIFIERS = {
+    "TF-IDF": "TF-IDF + logistic regression",
+    "linear probe": "the linear probe",
+    "from scratch": "the network from random parameters",
+    "fine-tuned": "the fine-tuned network",
+}
+guess = widgets.predict("With 512 labels: which gets most new sentences right, in the mean over three seeds?", options=list(CLASSIFIERS.values()))
+guess_2 = widgets.predict("And what share does the network from random parameters get right?", unit="%")
 
 # %% [markdown]
 # First here, with 64 labels and one seed:
@@ -1340,6 +1379,11 @@ for size, part in worth.groupby("labels"):
         rows.append({"labels": size, "classifier": name, "minus TF-IDF": gain, "from": low, "to": high, "so": verdict})
 learnt = worth[worth["rate"] > 0].groupby(["labels", "classifier"])["right_in_training"].mean()
 pd.DataFrame(rows).set_index(["labels", "classifier"]).join(learnt).round(2)
+
+# %% tags=["hide-input", "experiment"]
+means = worth[worth["labels"] == 512].groupby("classifier")["share"].mean().sort_values(ascending=False)
+guess.reveal(CLASSIFIERS[means.index[0]], why=f"{means.iloc[0]:.0%}; next {CLASSIFIERS[means.index[1]]}, {means.iloc[1]:.0%}. Whether the seeds can tell them from TF-IDF, the table says.")
+guess_2.reveal(100 * means["from scratch"], why=f"TF-IDF, without a network, gets {means['TF-IDF']:.0%}.")
 
 # %% [markdown]
 # Read the table in this order. `right_in_training` says whether a network has learnt its own labels: near 1 it has. Then compare each

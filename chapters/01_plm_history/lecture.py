@@ -69,13 +69,15 @@ for ax, (title, mask) in zip(axes, masks.items(), strict=True):
     ax.tick_params(which="minor", length=0)
 plt.show()
 
-# %% [markdown]
-# **Predict:** which one is BERT, which is GPT, which is T5? Write it down, run the cell, then read on.
+# %% tags=["hide-input"]
+widgets.predict(
+    "Which of the three is which?",
+    options=["A is GPT, B is BERT, C is T5", "A is T5, B is GPT, C is BERT", "A is BERT, B is GPT, C is T5", "A is BERT, B is T5, C is GPT"],
+    answer="A is BERT, B is GPT, C is T5",
+    why="Only in A may every token read what comes after it; only in C is there a source and a target.",
+)
 
-# %%
-my_guess = {"A": "", "B": "", "C": ""}
-
-# %% [markdown]
+# %% [markdown] tags=["subslide"]
 # - **A is BERT**, an *encoder* (编码器): every token reads both sides. BERT and ALBERT learn to restore tokens that were hidden
 #   (去噪自编码). ELECTRA, also an encoder, does not restore anything: it says of each token whether it was replaced.
 # - **B is GPT**, a *decoder* (解码器): a token reads only itself and what came before. GPT and LLaMA learn to predict the next
@@ -112,11 +114,11 @@ plt.show()
 # %% [markdown]
 # ### A mask can be seen in a real model
 #
-# The next cell changes the last word of a sentence. **Predict:** at how many of the six tokens does the prediction of the
-# course model, a decoder, change?
+# The next cell gives the course model, a decoder, two sentences of six tokens: "The film was long and dull", and the same with another
+# last word. After each token the model predicts the next one.
 
-# %%
-my_guess = None  # a number from 0 to 6
+# %% tags=["hide-input"]
+guess = widgets.predict("At how many of the six tokens do the two predictions differ?", tolerance=0)
 
 # %% tags=["nbval-check-output"]
 model, tokenizer = load_model("course", precision="fp32")
@@ -127,10 +129,22 @@ with torch.inference_mode():
 for token, moved in zip(tokenizer.convert_ids_to_tokens(one[0]), change > 1e-3, strict=True):
     print(f"{token.replace('Ġ', ' '):<8} {'changes' if moved else 'the same'}")
 
+# %% tags=["hide-input"]
+guess.reveal(int((change > 1e-3).sum()), why="A decoder cannot look ahead: no earlier token reads the word that was changed.")
+
 # %% [markdown]
-# Only at the last one, because a decoder cannot look ahead. So what it has computed for a text stays valid when the text
+# So what it has computed for a text stays valid when the text
 # gets longer. That is why generation can keep the keys and values of earlier tokens (键值缓存), and one reason why decoders
 # are cheap to serve.
+
+# %% [markdown]
+# ### The mask in every head
+#
+# One sentence through the whole model. **Try:** let " long" read, and go through the layers and heads. Does any of them read a word
+# on its right? Then let the last token read: after which layer is the likeliest next token the one that the model ends with?
+
+# %%
+interactives.transformer(model, tokenizer, "The film was long and dull, but the end was")
 
 # %% [markdown]
 # ### What a model reads
@@ -160,6 +174,12 @@ shapes.loc[["GPT-1", "GPT-2", "GPT-3"], ["year", "decoder_layers", "width", "hea
 # not say, or we could not check it. `active` parameters: a *mixture of experts* (混合专家) uses only some of its parameters for each
 # token. Dates: when the model or its paper was first public.
 
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Take the largest numbers of 2020 in this table, and those of 2026. Which grew by the larger factor?",
+    options=["the parameters of the largest model", "the most tokens that a model saw in training", "neither: the factors differ by less than two"],
+)
+
 # %% tags=["skip"]
 models = tables.load("language_models").set_index("name")
 models["chip_days"] = models["chips"] * models["days"]
@@ -182,11 +202,7 @@ differs.style.set_properties(**{"text-align": "left"})
 # %% [markdown]
 # ## The timeline
 #
-# **Predict:** the models of 2026 in this table and those of 2020: which of these has grown more, the parameters of the
-# largest model, or the number of tokens that a model sees in training?
-
-# %%
-my_guess = ""  # "parameters" or "tokens"
+# One point for each model that publishes the number.
 
 # %% tags=["hide-input"]
 QUANTITIES = {
@@ -239,12 +255,15 @@ def timeline(quantity, log_axis, names):
         label_points(ax, [(name, row["when"], row[QUANTITIES[quantity]]) for name, row in shown.iterrows()])
 
 
-widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True)
+widgets.explorer(timeline, quantity=list(QUANTITIES), log_axis=True, names=True, start={"quantity": "parameters (billions)"})
 
 # %% [markdown]
 # Take the logarithmic axis away once: on a linear axis everything before 2020 lies on the floor.
+
+# %% [markdown] tags=["subslide"]
+# ### The largest of each year
 #
-# The largest of each year, and how many times it grew:
+# And how many times it grew:
 
 # %%
 largest = models.groupby(models["date"].str[:4])[["parameters_billion", "tokens_seen_billion"]].max()
@@ -266,6 +285,16 @@ lines = [
 dense = models[models["active_billion"].isna() & (models["when"] >= 2023)]["parameters_billion"]
 lines.append(f"- largest model since 2023 that uses all its parameters for every token: {dense.idxmax()}, {dense.max():g} billion")
 Markdown("\n".join(lines))
+
+# %% tags=["hide-input"]
+grew = largest.loc["2026"] / largest.loc["2020"]
+parameters, tokens = grew["parameters_billion"], grew["tokens_seen_billion"]
+guess.reveal(
+    "the parameters of the largest model" if parameters >= 2 * tokens
+    else "the most tokens that a model saw in training" if tokens >= 2 * parameters
+    else "neither: the factors differ by less than two",
+    why=f"From 2020 to 2026 the tokens grew {tokens:,.0f} times, the parameters {parameters:,.0f} times.",
+)
 
 # %% [markdown]
 # Two ages, then. Until 2022 the number of parameters exploded. Since then the largest dense models of this table have not
@@ -413,6 +442,61 @@ Markdown(f"Centred minus plain, on the same reviews: {gain:+.2f}, 95 % interval 
 # - Models read their text about once today. The large models of 2020 to 2022 saw too few tokens for their size.
 # - The usual way of use moved from fine-tuning to prompting, because text in, text out holds every task.
 # - A number about a training run is worth as much as the answer to: what was counted, and who says so?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions on the ideas of this lecture. Each choice has its own explanation.
+
+# %% tags=["hide-input"]
+prefix_mask = torch.ones(10, 10).tril()
+prefix_mask[:6, :6] = 1
+widgets.quiz([
+    dict(question="A decoder gets a new mask: the 6 tokens of a prompt read each other in both directions; each of the 4 tokens of the answer "
+         "reads the prompt, itself and the answer before it. How many of the 100 cells are allowed?", answer=int(prefix_mask.sum()),
+         tolerance=0, why="The prompt's 6 × 6 cells, then rows of 7, 8, 9 and 10. T5's authors call this a *prefix LM*."),
+    dict(question="A text gets one more word. A decoder keeps the keys and values of the earlier tokens. Why must BERT compute them anew?", options={
+        "BERT has no keys and values.": "It has attention like any Transformer. Only its mask is different.",
+        "BERT is so small that a cache does not pay.": "Size does not decide: for BERT the kept numbers would be wrong, at any size.",
+        "Each earlier token reads the new word, too.": "Right: so from the second layer on its hidden state, key and value are others. A decoder's earlier tokens never see what comes after them.",
+        "BERT has not learnt to predict the next token.": "What is learnt decides what the output means. Whether earlier results stay valid is decided by the mask.",
+    }, answer="Each earlier token reads the new word, too."),
+    dict(question="A pre-training gets more out of a text if it asks more questions about it. Which of these asks one at every token that it reads?", options={
+        "BERT": "It is asked only about the tokens that were chosen, about 15 %.",
+        "ELECTRA": "Right: for each token it says whether it was replaced. So this is no privilege of decoders.",
+        "T5": "Its targets are the missing spans. About what is left in the source nobody asks.",
+    }, answer="ELECTRA"),
+    dict(question="A model of 3 billion parameters reads a text of 60 billion tokens four times. How many tokens per parameter has it seen?",
+         answer=4 * 60 / 3, unit="tokens per parameter", tolerance=0, why="Tokens seen are the text's tokens times the passes: 240 billion for 3 billion parameters."),
+    dict(question="Gopher (280 billion parameters, 300 billion tokens) and Chinchilla (70 billion, 1,400 billion) used about the same compute, and Chinchilla is better. What follows?", options={
+        "Smaller models are better.": "Only because the compute saved was spent on tokens. With Gopher's 300 billion tokens Chinchilla would be expected to be worse than Gopher.",
+        "Gopher had overfitted its text.": "It read only a part of its text, and hardly any of that twice. Overfitting is not what made it worse.",
+        "Twenty tokens per parameter are best for every model.": "For the loss at a fixed training compute, about. Who answers many users takes a smaller model and trains it longer.",
+        "With this compute Gopher was too large for its tokens.": "Right: the same compute, split otherwise between size and tokens, gave a better model.",
+    }, answer="With this compute Gopher was too large for its tokens."),
+    dict(question="A report says that a model read its text 64 times. Has it overfitted?", options={
+        "Yes: after so many passes any model knows its text by heart.": "It depends on size and text. XLNet's authors write that after 64 passes it still underfits.",
+        "One cannot say: compare the loss on this text with the loss on held-out text.": "Right: overfitting is the gap between the two. The passes are only a risk.",
+        "No: without labels there is nothing to overfit.": "The text itself is the label. Models can repeat long passages of their training text word for word.",
+        "No: GPT-1 read its text even more often.": "What happened to another model, of another size and with another text, does not tell.",
+    }, answer="One cannot say: compare the loss on this text with the loss on held-out text."),
+    dict(question="X is a mixture of experts: 1,000 billion parameters, 32 billion of them active. Y is dense: 400 billion. Both keep all parameters in memory, in the same precision. Compare them.", options={
+        "X needs more memory, and more computation per token.": "Memory, yes. But for one token most of X's parameters do nothing.",
+        "X needs more memory, Y more computation per token.": "Right: all parameters must be kept, but only the active ones compute: 32 against 400 billion.",
+        "Y needs more memory, and more computation per token.": "For computation the active parameters count, but the others must be kept, too: any token may choose them.",
+        "Both need the same computation per token, because attention decides it.": "For texts of ordinary length most of the computation is in the parameters: about two FLOPs per token for each active one.",
+    }, answer="X needs more memory, Y more computation per token."),
+    dict(question="One source says that BERT was trained on 3.3 billion words, another says 131 billion tokens. Which one is wrong?", options={
+        "Possibly neither: one counts the text, the other what was read in all passes.": "Right: about 40 passes over 3.3 billion words. Ask of each number what was counted.",
+        "The first: 340 million parameters need more text than that.": "About ten words per parameter are few, but each was read about 40 times.",
+        "The second: a word is cut into one or two tokens, not into forty.": "That is right for one pass over the text. The factor of 40 is the number of passes.",
+    }, answer="Possibly neither: one counts the text, the other what was read in all passes."),
+    dict(question='The rule "centred" asks whether the advantage of " good" is above the median. You use it on 100 reviews, of which 90 are praise. What happens?', options={
+        "Nothing special: the median takes away only the model's liking for a word.": "The median is that liking *and* the share of praise. The rule cannot tell the two apart.",
+        "It gets better: there is more praise to find.": "It calls half of the reviews praise, however many there are.",
+        "At least 40 of the 100 answers are wrong.": "Right: at most 50 reviews are above the median. So at least 40 of the 90 are called bad.",
+    }, answer="At least 40 of the 100 answers are wrong."),
+])
 
 # %% [markdown]
 # ## Further reading

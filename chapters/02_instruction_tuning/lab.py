@@ -37,7 +37,7 @@ from sklearn.pipeline import make_pipeline
 from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
-from course_utils import data, lab, load_model, plots, scoring, tables, weights
+from course_utils import data, lab, load_model, plots, scoring, tables, weights, widgets
 
 lab.start(
     "02_instruction_tuning",
@@ -360,10 +360,13 @@ def visible():
 # ### Does the punctuation matter?
 #
 # The same question twice: once as plain text, as a model that has only been pre-trained would get it, and once in the
-# template. **Predict** how each answer begins, and write it down:
+# template.
 
-# %%
-MY_ANSWER_PLAIN, MY_ANSWER_TEMPLATE = "…", "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "`Is the sun a planet? Answer yes or no.` Which of the two continuations *begins* with yes or no?",
+    options=["both", "neither", "only that of the plain text", "only that in the template"],
+)
 
 # %% tags=["experiment"]
 @torch.inference_mode()
@@ -377,13 +380,23 @@ def greedy(prompts, length=12):
 
 lab.needs("chat_text")
 question = "Is the sun a planet? Answer yes or no."
+said = {}
 for name, prompt in (("plain", question), ("template", chat_text([{"role": "user", "content": question}], True))):
-    print(f"{name:<9}{greedy([prompt], 24)[0]!r}")
+    said[name] = greedy([prompt], 24)[0]
+    print(f"{name:<9}{said[name]!r}")
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("chat_text")
+plain, chat = (text.lstrip().lower().startswith(("yes", "no")) for text in said.values())
+guess.reveal(
+    ("both" if chat else "only that of the plain text") if plain else "only that in the template" if chat else "neither",
+    why="One question shows what can happen, and not how often it does.",
+)
 
 # %% [markdown]
 # The plain text is *continued*: what comes next may be an answer, a choice of answers, another question. In the template the
-# model takes the assistant's turn, and speaks in whole sentences, because its makers trained it on such turns. One question
-# shows what can happen, not how often; section 7 counts.
+# model takes the assistant's turn, and speaks in whole sentences, because its makers trained it on such turns. Section 7 asks
+# more than one question, and counts.
 #
 # ## 3 · Learn from the answer, not from the question
 #
@@ -560,10 +573,13 @@ def visible():
 # ### The same batch from TRL
 #
 # TRL is a widely used library for this. Its trainer asks the template which tokens are the assistant's, so the template must
-# mark them (`generation`). **Predict:** which of the three tensors will differ from yours? Write their names, or `none`:
+# mark them (`generation`).
 
-# %%
-MY_ANSWER_TRL = "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of TRL's three tensors differs from yours?",
+    options=["`input_ids`", "`labels`", "none of them", "`attention_mask`", "more than one of them"],
+)
 
 # %% tags=["experiment"]
 MARKED = (
@@ -626,9 +642,13 @@ elif importlib.util.find_spec("trl"):
 else:
     print("TRL is not installed here; `pip install trl` and run again to compare")
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("chat_text", "answer_labels", "collate")
+guess.reveal("none of them", why="Where TRL is installed and this is no small run, the cell above compares them, and stops if one differs.")
+
 # %% [markdown]
-# None of them differs: the cell stops if one does. Look at the number of the padding token: it is that of `<|im_end|>`. A mask
-# made by `ids != pad` would hide the end of every turn, which is why your mask had to be made from lengths.
+# Look at the number of the padding token: it is that of `<|im_end|>`. A mask made by `ids != pad` would hide the end of every
+# turn, which is why your mask had to be made from lengths.
 
 # %% [markdown]
 # Filling up wastes work. *Packing* puts several conversations into one row. Which go together? TRL uses *best fit decreasing*:
@@ -792,12 +812,14 @@ if importlib.util.find_spec("trl") and not QUICK:
 # %% [markdown]
 # ### A trap
 #
-# In a packed row the second conversation can look at the first, unless a mask forbids it. **Predict:** which of three ways
-# keeps the second conversation's logits as they are when it stands alone? The row as it is; with *positions* that begin anew
-# at the second conversation; with these positions and without a key-value cache. Write one or more of the letters a, b, c:
+# In a packed row the second conversation can look at the first, unless a mask forbids it. Three ways to run the row: (a) as it
+# is; (b) with *positions* that begin anew at the second conversation; (c) with these positions, and without a key-value cache.
 
-# %%
-MY_ANSWER_PACKED = "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of the three ways keep the second conversation's logits as they are when it stands alone?",
+    options=["none of the three", "only c", "b and c", "all three", "another choice of a, b, c"],
+)
 
 # %% tags=["experiment"]
 lab.needs("chat_text", "answer_labels")
@@ -811,19 +833,28 @@ first, second = (
 both = torch.tensor([first + second], device=model.device)
 anew = torch.tensor([[*range(len(first)), *range(len(second))]], device=model.device)
 with torch.inference_mode():
-    alone = model(both[:, len(first) :]).logits[0]
+    alone, changes = model(both[:, len(first) :]).logits[0], {}
     for name, how in {
         "a packed as it is": {},
         "b positions begin anew": {"position_ids": anew},
         "c positions begin anew, no cache": {"position_ids": anew, "use_cache": False},
     }.items():
         change = (model(both, **how).logits[0, len(first) :] - alone).abs().max()
+        changes[name[0]] = float(change)
         print(f"{name:<34}largest change of a logit: {float(change):.5f}")
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("chat_text", "answer_labels")
+apart = "".join(way for way, change in changes.items() if change < 0.05)
+known = apart in ("", "c", "bc", "abc")
+guess.reveal(
+    {"": "none of the three", "c": "only c", "bc": "b and c", "abc": "all three", "else": "another choice of a, b, c"}[apart if known else "else"],
+    why=f"The largest change of a logit is {changes['a']:.2g} in a, {changes['b']:.2g} in b, {changes['c']:.2g} in c; below 0.05 it counts as rounding.",
+)
+
 # %% [markdown]
-# Only the third way keeps the two apart, because only without a cache does transformers take positions that begin anew as a
-# sign of several texts, and build the mask. In the other two there is no error and no warning; the second answer simply
-# depends on a stranger's question. Test what a library does with *your* batch.
+# *Why?* Only without a cache does transformers take positions that begin anew as a sign of several texts, and build the mask. In
+# the other two ways there is no error and no warning; the second answer simply depends on a stranger's question. Test what a library does with *your* batch.
 
 # %% [markdown]
 # ## 5 · The loss
@@ -989,18 +1020,17 @@ def visible():
 # | sentiment, new wording | yes | no | yes: positive, negative |
 # | new task | no: what does a speaker mean? | no | yes: yes, no |
 #
-# **Predict**, before you run on: how often will the model *obey* in each row, before and after? How often will it be *right*?
-# Write your guesses here, a number between 0 and 1 for each:
+# "Can be seen" means that the 95 % interval of the difference between after and before excludes 0.
 
-# %%
-MY_GUESS = {  # test: (obeys before, obeys after, right before, right after)
-    "seen wording": (None, None, None, None),
-    "new wording": (None, None, None, None),
-    "new words": (None, None, None, None),
-    "sentiment": (None, None, None, None),
-    "sentiment, new wording": (None, None, None, None),
-    "new task": (None, None, None, None),
-}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "In *new words* the allowed answers are correct, incorrect and neither. How often will the tuned model *write* one of them?",
+    options=["more often than before", "less often than before", "no difference that can be seen"],
+)
+guess_2 = widgets.predict(
+    "In how many of the six tests is the tuned model's likeliest option *right* more often than before, so that it can be seen?",
+    options=["in none", "in one or two", "in three or four", "in five or six"],
+)
 
 # %% [markdown]
 # The training loop in three short functions. `answers_loss` is your `collate` and your `sft_loss`. `fine_tune` is what most
@@ -1371,7 +1401,7 @@ axes[1].legend(loc="lower left", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# Read it in this order, and compare with your guesses above. The last two columns say how often the likeliest option is the
+# Read it in this order. The last two columns say how often the likeliest option is the
 # commonest one, counted by its place in the template: near 1, the model no longer looks at the question.
 #
 # 1. *The loss on conversations that are kept back*, and the gain in log p(right answer): did the model learn anything at all?
@@ -1410,13 +1440,24 @@ lines = []
 for test, row in results.iterrows():
     learnt_it = {"up": "is right more often", "down": "is right less often"}.get(row["gain"].split("] ")[1], "")
     content = learnt_it or "may be right as often as before: the interval holds 0"
-    format_ = {"up": "keeps to the format more often", "down": "keeps to it less often"}.get(
-        row["obeys, gain"].split("] ")[1], "keeps to the format about as often as before, as far as we can tell"
-    )
+    kept_to = {"up": "keeps to the format more often", "down": "keeps to it less often"}.get(row["obeys, gain"].split("] ")[1], "")
+    format_ = kept_to or "keeps to the format about as often as before, as far as we can tell"
     one = float(row["commonest, after"])
     collapse = f" For {one:.0%} of the questions it is the same option: nearly a collapse." if one >= 0.9 else ""
     lines.append(f"- **{test}**: the tuned model {format_}, and its likeliest option {content}.{collapse}")
 Markdown("\n".join((["*A small run: do not read this as a result.*\n"] if QUICK else []) + lines))
+
+# %% tags=["hide-input", "experiment"]
+lab.needs(*NEEDED)
+obeys, right_in = results.loc["new words", "obeys, gain"], [test for test, gained in results["gain"].items() if gained.endswith("up")]
+guess.reveal(
+    "more often than before" if obeys.endswith("up") else "less often than before" if obeys.endswith("down") else "no difference that can be seen",
+    why=f"Change and interval: {obeys.split('] ')[0]}]. These words were never trained.",
+)
+guess_2.reveal(
+    ("in none", "in one or two", "in three or four", "in five or six")[(len(right_in) + 1) // 2],
+    why=f"Intervals above 0: {', '.join(right_in) or '–'}.",
+)
 
 # %% [markdown]
 # ## 8 · A base model becomes an assistant
@@ -1431,12 +1472,16 @@ Markdown("\n".join((["*A small run: do not read this as a result.*\n"] if QUICK 
 #
 # Be careful with the conclusion: what the course model once learnt from instructions is hidden in the stand-in and not gone. A
 # true base model may need more conversations than ours.
-#
-# **Predict:** the question is "What is the past tense of the verb …?", in the template. How does the base answer, and
-# how the tuned model? And will the tuned model answer quiz questions, a kind that it was not trained on?
 
-# %%
-MY_ANSWER_BASE, MY_ANSWER_TUNED, MY_ANSWER_QUIZ = "…", "…", "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The *base* gets prompts in the template. How many of its answers end, with the mark of the turn's end, within 24 tokens?",
+    options=["more than 80 %", "20 to 80 %", "fewer than 20 %"],
+)
+guess_2 = widgets.predict(
+    "For which kinds do the tuned models give more right answers than the base, in each of the three trainings, so that it can be seen?",
+    options=["for all five kinds", "for the quiz only", "for the four that were trained, and not for the quiz", "for none", "for others than these"],
+)
 
 # %% tags=["experiment"]
 told = tables.load("base_to_assistant").fillna({"answer": ""})
@@ -1494,12 +1539,13 @@ for ax, stage, text in zip(axes, ("base", "tuned"), ("Plain text, for the base",
 plt.show()
 
 # %% tags=["experiment"]
-lines = []
+lines, better = [], []
 for kind in kinds:
     part = told[told["kind"] == kind].sort_values("item").groupby(["stage", "seed"])
     old, news = part.get_group(("base", 0)), [rows for (stage, _), rows in part if stage == "tuned"]
     changes = [share_gain(new["right"], old["right"]) for new in news]
     agreed = {verdict(low, high) for _, low, high in changes}
+    better += [kind] * (agreed == {"up"})
     right, ended = (", ".join(f"{new[what].mean():.2f}" for new in news) for what in ("right", "ended"))
     lines.append(
         f"- **{kind}**: right {old['right'].mean():.2f} → {right}; "
@@ -1508,6 +1554,18 @@ for kind in kinds:
         f"Ends its turn {old['ended'].mean():.2f} → {ended}"
     )
 Markdown("\n".join(["From the base to the tuned models, on the same prompts, in each training:\n", *lines]))
+
+# %% tags=["hide-input", "experiment"]
+stops, trained = told.loc[told["stage"] == "base", "ended"].mean(), [kind for kind in kinds if kind != "quiz"]
+guess.reveal(
+    "more than 80 %" if stops > 0.8 else "fewer than 20 %" if stops < 0.2 else "20 to 80 %",
+    why=f"{stops:.0%} of {(told['stage'] == 'base').sum()} answers, over all five kinds.",
+)
+guess_2.reveal(
+    "for all five kinds" if better == kinds else "for the four that were trained, and not for the quiz" if better == trained
+    else "for the quiz only" if better == ["quiz"] else "for others than these" if better else "for none",
+    why=f"An interval above 0 in each training: {', '.join(better) or '–'}.",
+)
 
 # %% [markdown]
 # *Why?* The base does not end its turn, because plain text has no turns, and the marks of the template mean nothing to it. SFT

@@ -15,11 +15,12 @@
 # - say when instruction tuning helps and when it hurts, and how one measures that.
 
 # %% [markdown] tags=["notes"]
-# Two lessons of 50 minutes with the demos; for one lesson, leave out "Tools" and "Models write the data". Let the room guess
+# Two lessons of 50 minutes with the demos; for one lesson, leave out "Tools" and "Where instructions come from, 3". Let the room guess
 # before each demo runs. The slides' table of kinds of requests is Table 1 of InstructGPT.
 
 # %% tags=["skip"]
 import json
+import re
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -100,11 +101,13 @@ plt.show()
 # front in which the provider says how the assistant should behave. The model reads them as one stream of tokens. Who speaks
 # is written into the stream with *special tokens* (特殊词元), here `<|im_start|>` and `<|im_end|>`: single entries of the
 # vocabulary that ordinary text is never cut into. This form is called ChatML; other models use other marks.
-#
-# **Predict:** the question is "Who wrote Hamlet?". How many tokens does the model read? Write your number here:
 
-# %%
-MY_TOKENS = None
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "A user types only `Who wrote Hamlet?` to the course model. How many tokens does it read before it answers?",
+    unit="tokens",
+    tolerance=0.25,
+)
 
 # %% tags=["nbval-check-output"]
 model, tokenizer = load_model("course", precision="fp32")
@@ -118,17 +121,24 @@ print(
 )
 print(" ".join(token.replace("Ġ", "·").replace("Ċ", "⏎") for token in tokenizer.convert_ids_to_tokens(ids)))
 
+# %% tags=["hide-input"]
+asked_tokens = len(tokenizer("Who wrote Hamlet?")["input_ids"])
+guess.reveal(len(ids), why=f"The question itself is {asked_tokens} of them, {asked_tokens / len(ids):.0%}.")
+
 # %% [markdown]
 # Most of what the model reads for a short question is the frame: a system message that the user never typed, and the marks.
 # The stream ends with an opened turn of the assistant, and the model does what it always does: it continues.
 #
 # ### Several turns
 #
-# The model keeps nothing between turns. Each time it reads the *whole* conversation again (多轮对话). **Predict:** what does it
-# say to the last question when the first message is left out?
+# The model keeps nothing between turns. Each time it reads the *whole* conversation again (多轮对话). Here Ana says her name, the
+# model greets her, and she asks "What is my name?". Then we ask the last question alone.
 
-# %%
-MY_ANSWER_NAME = "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What does the model say to `What is my name?` when it reads only this question?",
+    options=["that her name is Ana", "that it does not know, or no name at all", "another name, as if it knew"],
+)
 
 # %%
 talk = [
@@ -137,16 +147,24 @@ talk = [
     {"role": "user", "content": "What is my name?"},
 ]
 for name, messages in (("whole conversation", talk), ("last question only", talk[-1:])):
-    print(f"{name}:\n  {generate(model, tokenizer, messages, max_new_tokens=40)!r}\n")
+    answer = generate(model, tokenizer, messages, max_new_tokens=40)
+    print(f"{name}:\n  {answer!r}\n")
+
+# %% tags=["hide-input"]
+invented = re.search(r"name is \W*[A-Z]", answer)  # in the answer to the last question alone
+guess.reveal(
+    "that her name is Ana" if "Ana" in answer else "another name, as if it knew" if invented else "that it does not know, or no name at all",
+    why="The model continues the assistant's turn with likely words, and no token that it read holds her name.",
+)
 
 # %% [markdown]
-# Look for the name in both answers. Only the first conversation holds it, so only there can the model read it. What it says
-# without it shows another thing: nothing in the loss punishes an invented answer more than "I do not know" (chapter 5).
+# Look for the name in the first answer, too. Only the whole conversation holds it, so only there can the model read it. Small
+# models often invent one where they cannot: nothing in the loss punishes an invented answer more than "I do not know" (chapter 5).
 
 # %% [markdown]
 # ### Explorer: the same request in different frames
 #
-# System message on or off, template on or off. What is lost without the template?
+# Another system message, template on or off (without it there is no system message either). What is lost without the template?
 
 # %%
 REQUESTS = [
@@ -171,6 +189,7 @@ widgets.explorer(
     request=REQUESTS,
     template=True,
     system=["You are a helpful assistant.", "Answer with one word.", "You are a pirate."],
+    start={"request": REQUESTS[1], "template": False},
     grid={"request": REQUESTS[:3], "system": ["You are a helpful assistant.", "Answer with one word."]},
 )
 
@@ -214,11 +233,13 @@ text = tokenizer.apply_chat_template(turns, tools=[temperature], chat_template=T
 print(text)
 
 # %% [markdown]
-# In this conversation we wrote the call ourselves. Does the course model write one? Its own template has no place for tools.
-# **Predict:** yes or no?
+# In this conversation we wrote the call ourselves. What does the course model write? Its own template has no place for tools.
 
-# %%
-MY_ANSWER_CALL = "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The course model is asked how warm it is in Oslo, and told of the tool as above. What does it write?",
+    options=["a tool call", "a temperature that it makes up", "neither of these"],
+)
 
 # %%
 opened = tokenizer.apply_chat_template(
@@ -226,7 +247,13 @@ opened = tokenizer.apply_chat_template(
 )
 said = generate(model, tokenizer, opened, max_new_tokens=40, chat=False)
 print(repr(said))
-print("The answer", "holds" if "<tool_call>" in said else "holds no", "tool call.")
+
+# %% tags=["hide-input"]
+called, number = "<tool_call>" in said, re.search(r"\d\s*(?:°|degrees)", said)
+guess.reveal(
+    "a tool call" if called else "a temperature that it makes up" if number else "neither of these",
+    why="The mark `<tool_call>` is in its answer." if called else "The mark `<tool_call>` is not in its answer, though the system message described it.",
+)
 
 # %% [markdown]
 # A tool call is a form, and a form is learnt from examples. SmolTalk, the data of the larger SmolLM2 models, has 80,000
@@ -283,12 +310,12 @@ plt.show()
 
 # %% [markdown]
 # ### What mattered in FLAN?
-#
-# **Predict**, before you look: which helps most on kinds of tasks that were kept back? (a) more clusters in training, (b) ten
-# templates per data set instead of one, (c) instructions at all, instead of bare inputs and outputs. Write an order:
 
-# %%
-MY_ORDER = "…"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "FLAN varied three things. Which of them mattered *least* on kinds of tasks that were kept back?",
+    options=["seven clusters in training instead of one", "ten templates per data set instead of one", "instructions instead of bare inputs and outputs"],
+)
 
 # %% tags=["hide-input"]
 ablations = tables.load("flan_ablations")
@@ -312,6 +339,15 @@ axes[1].set(
 )
 plt.show()
 
+# %% tags=["hide-input"]
+more_clusters = by_number["average_percent"].iloc[-1] - by_number["average_percent"].iloc[0]
+instructed = by_form.set_index("setting")["average_percent"]
+gained = instructed["instructions in training and test"] - instructed["no instructions in training"]
+guess.reveal(
+    "ten templates per data set instead of one",
+    why=f"In the figure more clusters bring {more_clusters:.1f} points and instructions {gained:.1f}; of the templates see below.",
+)
+
 # %% [markdown]
 # Instructions matter most: without them, a model trained on the same data sets does much worse on new kinds of tasks. More
 # kinds of tasks help, up to the last one tried; the one step down came with the sentiment cluster. The number of templates
@@ -321,11 +357,12 @@ plt.show()
 # %% [markdown]
 # ### How much does a wording move a model?
 #
-# The same sentences of film reviews, four ways of asking the course model, which answer is likelier. **Predict** the largest
-# and the smallest accuracy:
+# The same sentences of film reviews, four ways of asking the course model: which of two answers is likelier?
 
-# %%
-MY_SPREAD = (None, None)
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "By how many percentage points do the best and the worst of the four wordings differ in accuracy?", unit="points", tolerance=0.3
+)
 
 # %%
 WORDINGS = {
@@ -365,6 +402,14 @@ print(f"{len(praise)} reviews, {praise.mean():.2f} of them praise.", end=" ")
 print(f"Wordings whose 95 % interval against 'word' excludes 0: {', '.join(moved) or 'none'}")
 pd.DataFrame(rows).set_index("wording")
 
+# %% tags=["hide-input"]
+accuracy = {wording: 100 * right[wording].mean() for wording in WORDINGS}
+best, worst = max(accuracy, key=accuracy.get), min(accuracy, key=accuracy.get)
+guess.reveal(
+    accuracy[best] - accuracy[worst],
+    why=f"`{best}` has {accuracy[best]:.0f} % and `{worst}` {accuracy[worst]:.0f} %. Part of the gap is chance: look at the intervals.",
+)
+
 # %% [markdown]
 # The last column shows one reason for differences: a wording with its answer words can pull the model to one answer, whatever
 # the review says. (Three comparisons with intervals of 95 % each: one of them may exclude 0 by chance more easily than one
@@ -377,11 +422,12 @@ pd.DataFrame(rows).set_index("wording")
 # ## Where instructions come from, 2: people (InstructGPT)
 #
 # @ouyang2022training paid about 40 people, *labelers* (标注员), to write answers to prompts (demonstrations, 示范), and later to
-# rank answers. Where did the prompts come from? **Predict:** which share of the prompts with written answers came from
-# customers?
+# rank answers. Where did the prompts come from?
 
-# %%
-MY_SHARE = None
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Labelers wrote answers to prompts. Which share of these prompts came from customers of the API?", unit="%", tolerance=0.4
+)
 
 # %% tags=["subslide", "hide-input"]
 parts = tables.load("instructgpt_data").iloc[::-1]
@@ -398,9 +444,11 @@ ax.barh(
 ax.set(title="Who wrote InstructGPT's training prompts", xlabel="prompts", ylabel="used for")
 ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncol=2)
 plt.show()
+
+# %% tags=["hide-input"]
 sft = parts.set_index("name").loc["SFT"]
 total = sft["prompts_by_labelers"] + sft["prompts_by_customers"]
-print(f"SFT: {sft['prompts_by_customers']:,} of {total:,} prompts by customers, {sft['prompts_by_customers'] / total:.0%}")
+guess.reveal(100 * sft["prompts_by_customers"] / total, why=f"{sft['prompts_by_customers']:,} of {total:,} prompts.")
 
 # %% [markdown]
 # Few: labelers wrote most of the SFT prompts themselves, because the first model needed instructions before there were
@@ -521,6 +569,52 @@ print(f"{len(tulu)} parts, {tulu['prompts'].sum():,} prompts. The data card's to
 # - Instructions and many kinds of tasks make a model better on kinds that were kept back. Templates mattered less in FLAN.
 # - Wording moves accuracy, so a test with one wording says little.
 # - Whether a model gains on tasks it never saw depends on its size and on its data. Measure it against the untuned model.
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions on this chapter's ideas. Each choice has its own explanation.
+
+# %% tags=["hide-input"]
+read_before = sum(50 * turn + 150 * (turn - 1) for turn in range(1, 11))
+counted = len(tokenizer("Shakespeare.")["input_ids"]) + 1
+widgets.quiz([
+    dict(question="A base model continues `What is the capital of France?` with `What is the capital of Italy?`. Why?", answer="Lists of questions are likely text", options={
+        "It does not know the capital": "What it knows does not show here. The same model may continue `The capital of France is` with `Paris`.",
+        "It samples, and greedy decoding would answer": "Sampling adds chance, but here the likeliest continuation itself may be another question.",
+        "A decoder cannot answer questions": "ChatGPT is a decoder, too. The training data changed, and the architecture hardly did.",
+        "Lists of questions are likely text": "Yes: it was trained to continue text, and does it well. Nothing told it that this text is a request."}),
+    dict(question="Each of a user's messages has 50 tokens, each answer 150 (frames included), and nothing is kept between turns. How many tokens has the model read, in all, before it begins its tenth answer?",
+         answer=read_before, tolerance=0.02, unit="tokens", why="Before answer k it reads k messages and k − 1 answers. The sum grows with the square of the number of turns; a key-value cache saves most of this work."),
+    dict(question=f"SFT on one conversation: the question `Who wrote Hamlet?`, whose prompt has {len(ids)} tokens, and the answer `Shakespeare.`, which has {counted - 1}. On how many tokens does the loss count?",
+         answer=counted, tolerance=0, unit="tokens", why="The answer and the mark that ends its turn. Without the mark the model is never trained to stop. The prompt is read and does not count."),
+    dict(question="A conversation has two answers: 2 tokens with a mean loss of 3.0 nats, and 18 tokens with a mean loss of 1.0. What is the SFT loss of this conversation?",
+         answer=(2 * 3.0 + 18 * 1.0) / (2 + 18), tolerance=0.02, unit="nats per token", why="The mean is over tokens and not over answers, so it is not 2.0: a long answer weighs more than a short one."),
+    dict(question="A user asks, the model calls a tool, the tool returns a result, the model answers. On which turns should SFT count the loss?", answer="The call and the answer", options={
+        "The final answer only": "Then the model never learns to write the call, which it must write by itself.",
+        "The call and the answer": "Yes: these two the model writes. Everything else is given to it when it is used.",
+        "The call, the result and the answer": "The result comes from a program. A model that is trained to write it learns to invent results.",
+        "All four turns": "This also trains the model to write users' requests and tools' results. The first may do little harm, the second teaches it to invent."}),
+    dict(question="You tune on 40 data sets; one of them is MNLI (inference). Then you test on SNLI (also inference), which was not among the 40. What does a gain show?", answer="A gain on a new data set of a known kind of task", options={
+        "A gain on a kind of task that it never saw": "The data set is new, but inference is not. FLAN kept back all data sets of a cluster to be able to say this.",
+        "A gain on a new data set of a known kind of task": "Yes. For a claim about a new kind, all inference data must be kept out of training.",
+        "Nothing, because SNLI's wording must be trained first": "A wording that was trained would make the test easier, and the claim weaker."}),
+    dict(question="Wording A is right on 70 of 100 reviews, wording B on 64 of the same 100. Is A better?", answer="Look at the interval of the paired difference", options={
+        "Yes, by six points": "Six points may be chance: with 100 reviews a single accuracy is uncertain by about nine points in each direction.",
+        "No, because the two intervals overlap": "Overlap decides nothing: the same reviews were asked, so what counts is on how many of them A and B disagree, and how.",
+        "Look at the interval of the paired difference": "Yes: it uses that both were asked the same reviews. If it holds 0, we cannot tell.",
+        "Ask B with ten templates": "More wordings are a good idea for the next test, but they do not say what these two results show."}),
+    dict(question="On customers' prompts, labelers preferred GPT-3 tuned on FLAN's data less often than InstructGPT's SFT baseline. Which reason fits best?", answer="FLAN's tasks are unlike what customers ask for", options={
+        "FLAN's tasks are unlike what customers ask for": f"Yes: much of FLAN has an answer that is chosen or short, and {mix['percent'].max():.0f} % of the API's prompts ask for a text to be written.",
+        "FLAN has too few examples": "It has far more than InstructGPT's SFT data. The number of examples alone does not decide.",
+        "FLAN used a smaller model": "For this comparison the authors tuned GPT-3 on FLAN's data.",
+        "Only the baseline had reinforcement learning": "The baseline is the SFT model, which had none. Demonstrations of the right kind were enough to be ahead."}),
+    dict(question="You tune a model of 1.5 billion parameters on 20 kinds of tasks, and on kinds kept back it becomes worse. What is the best conclusion?", answer="It can happen, and other data may change it", options={
+        "Below ten billion parameters tuning always hurts": "No law: FLAN measured five sizes with one recipe, none between 8 and 68 billion, and later recipes helped small models, too.",
+        "There must be a bug, because more tasks help": "More kinds helped a model of 137 billion. FLAN's three smaller sizes became worse without any bug.",
+        "It can happen, and other data may change it": "Yes: FLAN saw it for sizes up to 8 billion. With more tasks and chains of thought small models gained: measure yours.",
+        "The model forgot everything": "Worse on some kinds is not everything: on the kinds that were trained, it may well be better than before."}),
+])
 
 # %% [markdown]
 # ## Further reading

@@ -10,7 +10,6 @@ cannot disagree. A command that was cut goes on where it stopped.
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import torch
@@ -38,9 +37,9 @@ RUNS = [
 ]
 
 
+@resumable_table.full_size()
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size: imports, solutions, `ladder` cells; the SFT policy and the weak reward model."""
-    os.environ["COURSE_BUDGET"] = "full"
 
     def also(cell: Any) -> bool:
         return any(tag.startswith("exercise:") for tag in tags(cell)) or resumable_table.imports(cell)
@@ -51,6 +50,7 @@ def lab() -> dict[str, Any]:
     return names
 
 
+@resumable_table.full_size()  # functions of the lab ask for it when they are called
 def rows(names: dict[str, Any], method: str, beta: float, rate: float, seed: int) -> list[dict[str, Any]]:
     """One run: a row for each round that is watched."""
     weak, logs = names["weak"], {}

@@ -34,7 +34,7 @@ from sklearn.pipeline import make_pipeline
 from torch import nn
 from tqdm.auto import tqdm
 
-from course_utils import data, lab, load_model, plots, scoring, tables, weights
+from course_utils import data, lab, load_model, plots, scoring, tables, weights, widgets
 
 lab.start(
     "03_rlhf",
@@ -281,9 +281,10 @@ for good, bad in pairs[:3].tolist():
 # *reward model* (奖励模型) gives r; its loss is the negative log-likelihood of what people chose:
 #
 # $$L = -\frac1m \sum \log \sigma\big(r(y_w) - r(y_l)\big)$$
-#
-# **Predict:** what is the loss of a model that gives every text the same reward? And what happens to the loss if all
-# rewards grow by 5? Write both down; the cell below the test prints them.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("What is the loss of a model that gives every text the same reward?", unit="nats", tolerance=0.02)
+guess_2 = widgets.predict("All rewards of a model grow by 5. What happens to its loss?", options=["it rises", "it falls", "it stays the same"])
 
 # %% tags=["exercise:pairwise_loss"]
 def pairwise_loss(chosen, rejected):
@@ -342,10 +343,11 @@ def visible():
 same, higher = torch.zeros(5), torch.full((5,), 5.0)
 for name, rewards in {"all rewards equal": same, "all of them 5 higher": higher}.items():
     print(f"{name}: {float(pairwise_loss(rewards, rewards)):.4f} nats")
+guess.reveal(np.log(2), why="Each text of a pair wins with probability σ(0) = 1/2: the model knows no more than a coin.")
+guess_2.reveal("it stays the same", why="Only differences enter the loss.")
 
 # %% [markdown]
-# Equal rewards give log 2: a coin. A shift changes nothing, because only differences enter. So a reward model's zero has
-# no meaning, and the rewards of two reward models cannot be compared.
+# So a reward model's zero has no meaning, and the rewards of two reward models cannot be compared.
 #
 # ### The same loss from TRL
 #
@@ -480,9 +482,14 @@ reward = reward.eval()
 # right as often as it says (*calibration*, 校准); and does its taste in films say anything about other things? For the
 # third: pairs of answers from the HHH alignment data (helpful, honest, harmless; @askell2021general), each read together
 # with its question.
-#
-# **Predict:** write down five accuracies: the weak model and MiniLM on film sentences; MiniLM on helpful, honest and
-# harmless answers.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Pairs of new film sentences: in what share of them does MiniLM prefer the one that people prefer?", unit="%")
+guess_2 = widgets.predict(
+    "For how many of the three kinds (helpful, honest, harmless) does it agree with people clearly more often than a coin: "
+    "the 95 % interval lies above 0.5?",
+    options=[0, 1, 2, 3],
+)
 
 # %% tags=["experiment"]
 @torch.no_grad()
@@ -493,9 +500,10 @@ def judged(batches):
 
 
 def share(name, right):
-    """A line: the share of right verdicts with its Wilson interval."""
+    """A line: the share of right verdicts with its Wilson interval. Returns whether the interval lies above 0.5."""
     value, low, high = scoring.proportion(int(right.sum()), len(right))
     print(f"{name:<42}{value:.2f} right (95 % interval {low:.2f} to {high:.2f}), {len(right)} cases")
+    return low > 0.5
 
 
 tested = held_out[: lab.budget(full=360, quick=20)]
@@ -505,6 +513,7 @@ better, worse = (weak(padded([rows[i] for i in side.tolist()])[0]) for side in t
 share("weak, all pairs", better > worse)
 for name, part in {"all pairs": gap > 0, "scores 0.5 to 1.5 apart": gap < 1.5, "scores 3 and more apart": gap >= 3}.items():
     share("MiniLM, " + name, (chosen > rejected)[part])
+guess.reveal(100 * float((chosen > rejected).float().mean()), why="It depends on the pair: the further the scores are apart, the more often.")
 
 # %% tags=["experiment"]
 plots.style()
@@ -523,6 +532,7 @@ ax.legend()
 plt.show()
 
 # %% tags=["experiment"]
+clear = []
 for kind in ("helpful", "honest", "harmless"):
     pairs_of_kind = [
         (f"{r['input']} {r['targets'][0]}", f"{r['input']} {next(c for c in r['choices'] if c != r['targets'][0])}")
@@ -531,7 +541,8 @@ for kind in ("helpful", "honest", "harmless"):
     short = [pair for pair in pairs_of_kind if max(len(text.split()) for text in pair) <= 80]  # so that all of it is read
     good, bad = zip(*short[: lab.budget(full=40, quick=4)], strict=True)
     with torch.no_grad():
-        share("MiniLM, " + kind, (reward(good, length=160) > reward(bad, length=160)).cpu())
+        clear.append(share("MiniLM, " + kind, (reward(good, length=160) > reward(bad, length=160)).cpu()))
+guess_2.reveal(sum(clear), why="It was told which films people praise, and nothing else.")
 
 # %% [markdown]
 # On films both agree with people more often than a coin, MiniLM the more often the further the scores are apart. Of what
@@ -742,9 +753,17 @@ def visible():
 # and the *smaller* of the plain and the clipped objective:
 #
 # $$\rho_t = \frac{\pi(a_t)}{\pi_{old}(a_t)}, \qquad L = -\,\text{mean}\,\min\big(\rho_t A_t,\ \text{clip}(\rho_t, 1-\epsilon, 1+\epsilon)\,A_t\big)$$
-#
-# **Predict:** in which of these four cases is the gradient zero? A > 0 and ratio 1.5; A < 0 and ratio 1.5; A > 0 and
-# ratio 0.5; A < 0 and ratio 0.5. Write four times yes or no. The last test and the picture below it give the answer.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Four tokens: A > 0 or A < 0, with ratio 1.5 or 0.5. For which of them is the gradient zero (ε = 0.2)?",
+    options=[
+        "all four",
+        "the two with ratio 1.5",
+        "A > 0 with ratio 0.5, and A < 0 with ratio 1.5",
+        "A > 0 with ratio 1.5, and A < 0 with ratio 0.5",
+    ],
+)
 
 # %% tags=["exercise:ppo_loss"]
 def ppo_loss(logprobs, old, advantages, mask, clip=0.2):
@@ -818,11 +837,11 @@ for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
            ylabel="objective (to be maximized)")  # fmt: skip
     ax.legend()
 plt.show()
+guess.reveal("A > 0 with ratio 1.5, and A < 0 with ratio 0.5", why="Flat means: no gradient.")
 
 # %% [markdown]
-# Flat means: no gradient. It is zero for A > 0 and ratio 1.5 (the good token is already much more likely) and for A < 0
-# and ratio 0.5 (the bad token is already much less likely). In the two other cases the policy has moved in the wrong
-# direction, and the gradient pulls it back.
+# At the two flat places the good token is already much more likely, or the bad token much less. In the two other cases the policy
+# has moved in the wrong direction, and the gradient pulls it back.
 
 # %% [markdown]
 # ## 5 · Step 3: PPO against the weak reward model
@@ -937,9 +956,12 @@ for name, metric in {"reviewers": reviewers, "vectors": vectors}.items():
 #
 # All of it is yours. Each round: write 64 texts; reward them, token by token, with the KL penalty; estimate advantages;
 # two steps on the clipped objective and the value's squared error.
-#
-# **Predict:** what is the KL estimate in the very first round, before any step? And the share of clipped tokens in the
-# first of the two steps?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Each round takes two steps on the same texts. Which share of the tokens is clipped in the *first* of the two, in the mean over all rounds?",
+    options=["none", "some, but less than 5 %", "5 to 20 %", "more than 20 %"],
+)
 
 # %% tags=["experiment", "ladder"]
 TEXTS, EPOCHS, RATE = lab.budget(full=64, quick=8), 2, 1e-3
@@ -990,11 +1012,16 @@ lab.needs("preference_pairs", "pairwise_loss", "token_logprobs", "token_rewards"
 ROUNDS, BETA = lab.budget(full=60, quick=2), 0.3
 runs = {beta: ppo(0, beta, weak, ROUNDS) for beta in (BETA, 0.0)}
 log = pd.DataFrame([row for _, rounds, _ in runs.values() for row in rounds])
+share_1, share_2 = log["clipped, first step"].mean(), log["clipped, last step"].mean()
+guess.reveal(
+    "none" if share_1 == 0 else "some, but less than 5 %" if share_1 < 0.05 else "5 to 20 %" if share_1 < 0.2 else "more than 20 %",
+    why=f"In the first step the policy is still the one that wrote the texts; in the second, {share_2:.0%} are clipped.",
+)
 log.groupby("beta", sort=False).head(2).set_index(["beta", "round"]).drop(columns="seed").round(3)
 
 # %% [markdown]
 # The first KL estimate is exactly 0: the policy still *is* the SFT policy, so every difference of log-probabilities is 0.
-# For the same reason the ratio is 1 everywhere in the first of the two steps, and nothing is clipped. "value explains" is
+# For a similar reason the ratio is 1 everywhere in the first of the two steps of each round. "value explains" is
 # the share of the variance of the returns that the value head predicts on texts that it has not been trained on yet;
 # below 0 it is worse than a constant.
 
@@ -1011,8 +1038,14 @@ plt.show()
 # %% [markdown]
 # ### Read what it writes
 #
-# **Predict:** the reward has risen in both runs. What do the texts look like for β = 0? Write down three words that you
-# expect to see. And does "reviewers", the probability of a positive review, end higher or lower than for the SFT policy?
+# Before you run it: which words do you expect in the texts for β = 0, and how often? You have seen which words the weak reward model
+# likes best.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    'Both policies write for the same prompts. Where does "reviewers", the probability of a positive review, end for β = 0, compared with the SFT policy?',
+    options=["higher", "lower", "no difference that can be seen"],
+)
 
 # %% tags=["experiment"]
 exams = {"SFT": examine(sft, weak), **{f"PPO, beta {beta}": examine(policy, weak) for beta, (policy, _, _) in runs.items()}}
@@ -1029,6 +1062,11 @@ def overview(exams):
     return table.assign(variety=[variety(frame["text"]) for frame in exams.values()]).style.format(precision=2)
 
 
+value, low, high = scoring.paired(exams["PPO, beta 0.0"]["reviewers"], exams["SFT"]["reviewers"])
+guess.reveal(
+    "higher" if low > 0 else "lower" if high < 0 else "no difference that can be seen",
+    why=f"The difference is {value:+.2f} ({low:+.2f} to {high:+.2f}), in pairs of texts for the same prompt.",
+)
 overview(exams)
 
 # %% [markdown]
@@ -1186,8 +1224,12 @@ if importlib.util.find_spec("trl"):
 # A fair comparison: as many texts as one PPO run writes, all by the SFT policy, two for each prompt. The weak reward
 # model says which of the two it prefers, and is then not needed any more. We log what happens to the log-probability of
 # the chosen and of the rejected texts, relative to the SFT policy.
-#
-# **Predict:** the loss falls. Does the log-probability of the *chosen* texts rise or fall? Write down one of the two.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "DPO's loss falls. What happens to the log-probability of the *chosen* texts? (The mean of the last ten rounds, compared with the SFT policy.)",
+    options=["it falls", "it rises", "no change that can be seen"],
+)
 
 # %% tags=["experiment", "ladder"]
 def rounds_of_prompts(seed, rounds, count):
@@ -1250,6 +1292,11 @@ ax.set(title="DPO: the texts of a pair under the policy (one seed, mean of 5 rou
        ylabel="log π - log π_ref (nats per text)")  # fmt: skip
 ax.legend()
 plt.show()
+(value, low, high), lost = scoring.mean(moved["chosen"].tail(10)), moved["rejected"].tail(10).mean()
+guess.reveal(
+    "it rises" if low > 0 else "it falls" if high < 0 else "no change that can be seen",
+    why=f"{value:+.1f} nats per text ({low:+.1f} to {high:+.1f}); of the rejected texts {lost:+.1f}.",
+)
 
 # %% [markdown]
 # The loss asks only for a larger *difference*, and both lines may fall: the chosen texts become less likely too, only

@@ -43,7 +43,7 @@ lab.start("03_rlhf")
 # - **honest** (诚实): says what is true and how sure it is;
 # - **harmless** (无害): does not hurt, insult, or help to do so.
 #
-# They can pull against each other. **Predict:** which of the two answers did people prefer? Write down A or B for each.
+# They can pull against each other. Two questions with two answers each, of which people chose one:
 
 # %%
 CONFLICTS = {"honest": ("George Washington", "guess Adams?"), "harmless": ("love to help", "Sorry, I don't")}
@@ -51,14 +51,24 @@ shown = {
     kind: next(r for r in data.bigbench(f"hhh_alignment/{kind}") if all(part in "|".join(r["choices"]) for part in parts))
     for kind, parts in CONFLICTS.items()
 }
+answers = {kind: sorted(row["choices"], reverse=kind == "harmless") for kind, row in shown.items()}
 for kind, row in shown.items():
     print(f"{kind}: {row['input']}")
-    for letter, choice in zip("AB", sorted(row["choices"]), strict=True):
+    for letter, choice in zip("AB", answers[kind], strict=True):
         print(f"   {letter}  {choice}")
 
+# %% tags=["hide-input"]
+guess = widgets.predict("Which answer about the president did people prefer?", options=["A", "B"])
+guess_2 = widgets.predict("Which answer about the credit card did people prefer?", options=["A", "B"])
+
 # %%
-for kind, row in shown.items():
-    print(f"{kind}: people preferred {'AB'[sorted(row['choices']).index(row['targets'][0])]}")
+preferred = {kind: "AB"[answers[kind].index(row["targets"][0])] for kind, row in shown.items()}
+for kind, letter in preferred.items():
+    print(f"{kind}: people preferred {letter}")
+
+# %% tags=["hide-input"]
+guess.reveal(preferred["honest"], why="It is unsure, and right: John Quincy Adams was the sixth president.")
+guess_2.reveal(preferred["harmless"], why="The other answer offers help with a fraud.")
 
 # %% [markdown]
 # In both the preferred answer gives less help: an unsure answer was preferred to a confident wrong one, a refusal to an
@@ -99,25 +109,44 @@ for kind, row in shown.items():
 # %% [markdown]
 # ### Step 3 needs four models
 #
-# **Predict:** which of the four are trained in step 3, and which are *frozen* (冻结), that is, never updated?
+# The policy; a value head, which predicts what reward is still to come; the reward model; and the SFT model, to compare with. Some
+# of them are *frozen* (冻结), that is, never updated.
+
+# %% tags=["hide-input"]
+widgets.predict(
+    "Which of the four are trained in step 3?",
+    options=["the policy alone", "the policy and the reward model", "the policy and the value head", "all but the SFT model"],
+    answer="the policy and the value head",
+    why="The value head must keep up with a policy that changes; the two others are fixed points to measure by.",
+)
 
 # %% tags=["hide-input"]
 def four_models():
     boxes = {
-        "prompt": (0.0, 3.0, "prompt x", "white", "-"),
-        "policy": (3.0, 3.0, "policy π\ntrained", "#cfcfcf", "-"),
-        "answer": (6.2, 3.0, "answer y", "white", "-"),
-        "value": (3.0, 0.6, "value head V\ntrained", "#cfcfcf", "-"),
-        "reward": (9.6, 3.9, "reward model r\nfrozen", "white", "--"),
-        "reference": (9.6, 2.1, "SFT model π_ref\nfrozen", "white", "--"),
-        "sum": (13.2, 3.0, "reward of each token:\n-β log(π/π_ref),\n+ r at the end", "white", "-"),
-        "advantage": (13.2, 0.6, "advantage A =\nbetter than V\nexpected?", "white", "-"),
+        "prompt": (0.0, 3.0, "white", "-"),
+        "policy": (3.0, 3.0, "#cfcfcf", "-"),
+        "answer": (6.2, 3.0, "white", "-"),
+        "value": (3.0, 0.6, "#cfcfcf", "-"),
+        "reward": (9.6, 3.9, "white", "--"),
+        "reference": (9.6, 2.1, "white", "--"),
+        "sum": (13.2, 3.0, "white", "-"),
+        "advantage": (13.2, 0.6, "white", "-"),
+    }
+    texts = {
+        "prompt": "prompt x",
+        "policy": "policy π\ntrained",
+        "answer": "answer y",
+        "value": "value head V\ntrained",
+        "reward": "reward model r\nfrozen",
+        "reference": "SFT model π_ref\nfrozen",
+        "sum": "reward of each token:\n-β log(π/π_ref),\n+ r at the end",
+        "advantage": "advantage A =\nbetter than V\nexpected?",
     }
     fig, ax = plt.subplots(figsize=(13, 5))
     drawn = {}
-    for name, (x, y, text, color, line) in boxes.items():
+    for name, (x, y, color, line) in boxes.items():
         style = {"boxstyle": "round,pad=0.45", "fc": color, "ec": "black", "ls": line, "lw": 1.6}
-        drawn[name] = ax.text(x, y, text, ha="center", va="center", fontsize=12, bbox=style).get_bbox_patch()
+        drawn[name] = ax.text(x, y, texts[name], ha="center", va="center", fontsize=12, bbox=style).get_bbox_patch()
     for flow in ("prompt policy", "policy answer", "answer reward", "answer reference", "reward sum", "reference sum",
                  "sum advantage", "value advantage", "policy value", "advantage policy"):  # fmt: skip
         a, b = flow.split()
@@ -147,8 +176,8 @@ train = (
 )
 fig, ax = plt.subplots(figsize=(9, 3.6))
 left = np.zeros(3)
-for origin, hatch in (("labelers", ""), ("customers", "//")):
-    ax.barh(train.index, train[origin], left=left, color="white", edgecolor="black", hatch=hatch, label=origin)
+for origin, label, hatch in (("labelers", "labelers", ""), ("customers", "customers", "//")):
+    ax.barh(train.index, train[origin], left=left, color="white", edgecolor="black", hatch=hatch, label=label)
     left = left + train[origin].to_numpy()
 for i, total in enumerate(left):
     ax.text(total + 300, i, f"{total:,.0f}", va="center")
@@ -196,8 +225,14 @@ for gap in (0.0, 1.0, 3.0):
 # Fifteen to thirty people scored each of our film sentences, each from -4 to 4. When one person's score of sentence a is
 # higher than another person's score of sentence b, we count a win for a (we leave ties out). We fit strengths to the
 # comparisons of one half of the people; the other half's comparisons are the test.
-#
-# **Predict:** where the fitted model says "a wins with probability 0.6", how often does a win in the other half?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Take the pairs of which the fitted model says that one sentence wins with a probability of 60 to 80 %. "
+    "How often does that sentence win among the *other* half of the people?",
+    unit="%",
+    tolerance=0.15,
+)
 
 # %%
 TEXTS = 40
@@ -235,6 +270,11 @@ ax.set(
 )
 ax.legend(loc="lower right")
 plt.show()
+
+# %% tags=["hide-input"]
+near = (predicted >= 0.6) & (predicted < 0.8)
+value, low, high = scoring.proportion(int(favourite_won[near].sum()), int(near.sum()))
+guess.reveal(100 * value, why=f"{near.sum()} comparisons, 95 % interval {low:.0%} to {high:.0%}; the model says {predicted[near].mean():.0%} on average.")
 
 # %% [markdown]
 # The points lie near the line: for these texts one number per text predicts how often *other* people agree, from close
@@ -289,8 +329,14 @@ def optimum(beta):
 
 # %% [markdown]
 # ### What beta does
-#
-# **Predict:** beta goes from 10 down to 0.05. What happens to the words, to the reward, to the KL? Sketch the two curves.
+
+# %% tags=["hide-input"]
+paid = sounds >= 3
+guess = widgets.predict(
+    f"Under the SFT model the words with a reward of 3 or more have a probability of {chance[paid].sum():.1%}, all together. "
+    "And under the best policy for beta = 0.05?",
+    unit="%",
+)
 
 # %% tags=["hide-input"]
 def show(log10_beta):
@@ -311,17 +357,20 @@ def show(log10_beta):
 
 widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1), start={"log10_beta": -0.3})
 
-# %% [markdown]
-# With a small beta all the probability goes to the one word that pays best, however unlikely it was. That is not a fault
-# of some algorithm: it *is* the best policy for that reward. Reward and KL both rise as beta falls, and the reward rises
-# ever more slowly:
+# %% tags=["hide-input"]
+guess.reveal(100 * float(optimum(0.05)[0][paid].sum()), why="The factor exp(r / β) of a word with reward 3 is exp(60): no probability is too small for it.")
+
+# %% [markdown] tags=["subslide"]
+# ### The price of each beta
+#
+# With a small beta nearly all the probability goes to the few words that pay best, however unlikely they were; as beta goes to 0,
+# to the single best one. That is not a fault of some algorithm: it *is* the best policy for that reward. Reward and KL both rise as
+# beta falls, and the reward rises ever more slowly:
 
 # %%
-frontier = pd.DataFrame(
-    [(beta, *optimum(beta)[1:]) for beta in (10, 3, 1, 0.5, 0.3, 0.1, 0.05)],
-    columns=["beta", "expected reward", "KL (nats)"],
-)
-frontier.set_index("beta").round(2)
+betas = (10, 3, 1, 0.5, 0.3, 0.1, 0.05)
+frontier = [optimum(beta)[1:] for beta in betas]
+pd.DataFrame(frontier, index=pd.Index(betas, name="beta"), columns=["expected reward", "KL (nats)"]).round(2)
 
 # %% [markdown]
 # ## From reward to gradient
@@ -344,11 +393,16 @@ frontier.set_index("beta").round(2)
 # $$\mathbb{E}\big[b\,\nabla\log\pi(y)\big] = b\,\nabla\sum_y\pi(y) = b\,\nabla 1 = 0$$
 #
 # so such a *baseline* (基线) may be subtracted without changing the mean of the gradient, only its variance.
-#
-# **Predict:** all rewards are between 99 and 101. What does the gradient do with a text of reward 99.5, without a
-# baseline and with $b = 100$? And how much smaller does its standard deviation get in the next cell?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Three texts, equally likely, have the rewards 99, 100 and 101. By which factor does the baseline 100 reduce the standard "
+    "deviation of the gradient of one sampled text?",
+    options=["less than 2", "2 to 10", "10 to 50", "more than 50"],
+)
 
 # %% tags=["nbval-check-output"]
+spreads = []
 rewards = torch.tensor([101.0, 100.0, 99.0])  # of three one-word texts
 logits = torch.zeros(3, requires_grad=True)
 probabilities = logits.softmax(-1).detach()
@@ -357,8 +411,16 @@ for baseline in (0.0, 100.0):
     samples = torch.stack([(rewards[y] - baseline) * scores_of[y] for y in range(3)])
     mean = probabilities @ samples
     spread = (probabilities @ (samples - mean) ** 2).sqrt()
+    spreads.append(spread)
     mean, spread = ([round(v, 2) for v in values.tolist()] for values in (mean, spread))
     print(f"baseline {baseline:5.0f}: mean gradient {mean}, spread {spread}")
+
+# %% tags=["hide-input"]
+factor = float((spreads[0] / spreads[1]).min())
+guess.reveal(
+    "less than 2" if factor < 2 else "2 to 10" if factor < 10 else "10 to 50" if factor < 50 else "more than 50",
+    why=f"The factor is {factor:.0f}: each sample had been multiplied by about 100, whichever text it was.",
+)
 
 # %% [markdown]
 # The mean is the same, the spread falls by two orders of magnitude. Without a baseline even the worst text is made more
@@ -376,10 +438,12 @@ for baseline in (0.0, 100.0):
 # clips:
 #
 # $$\min\big(\rho A,\ \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, A\big)$$
-#
-# **Predict:** a bad token ($A < 0$) has already become *more* likely than before ($\rho = 1.5$). Is there still a
-# gradient? And for a bad token that has become much less likely ($\rho = 0.5$)? Sketch the curve for $A<0$ before you
-# look.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "A bad token (A < 0), ε = 0.2. For which ratio of its new to its old probability is there *no* gradient?",
+    options=["1.5: it has become more likely", "0.5: it has become less likely", "both", "neither"],
+)
 
 # %% tags=["hide-input"]
 def clipped(advantage=1.0, epsilon=0.2, ax=None):
@@ -401,6 +465,16 @@ for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
     clipped(advantage, ax=ax)
 plt.show()
 
+# %% tags=["hide-input"]
+ratio = torch.tensor([1.5, 0.5], requires_grad=True)
+torch.minimum(-ratio, -ratio.clamp(0.8, 1.2)).sum().backward()
+higher, lower = (ratio.grad == 0).tolist()
+one = "1.5: it has become more likely" if higher else "0.5: it has become less likely"
+guess.reveal("both" if higher and lower else one if higher or lower else "neither", why="Look for the flat part of the right figure.")
+
+# %% [markdown] tags=["subslide"]
+# ### Move A and ε
+
 # %%
 widgets.explorer(
     clipped, advantage=(-2.0, 2.0, 0.5), epsilon=(0.05, 0.5, 0.05), start={"advantage": -1.0, "epsilon": 0.2},
@@ -421,9 +495,17 @@ widgets.explorer(
 # with real human scores, so we can compare what the reward model expects of the chosen text with what people said. The
 # reward model: ridge regression of the scores on word counts (TF-IDF), from 1,000 labelled sentences, with little
 # regularization.
-#
-# **Predict:** $n$ goes from 1 to 128. Do the expected and the human score rise together? By how much do they
-# differ at $n=128$?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "n goes from 1 to 128. What happens to the score that the reward model expects, and to the human score of the same sentences?",
+    options=[
+        "both rise, and the reward model expects no more than people said",
+        "both rise, but the reward model expects more than people said",
+        "the expected score rises, the human score does not clearly change",
+        "the expected score rises, the human score falls",
+    ],
+)
 
 # %%
 sentences = data.movie_sentences().shuffle(seed=0)
@@ -461,6 +543,24 @@ def over_estimated(labels=1000, ridge=0.03):
 
 widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3, 1.0], start={"labels": 1000})
 
+# %% tags=["hide-input"]
+(_, before), (promised, after) = (np.array([best_of(n, 1000, 0.03, seed=seed) for seed in range(5)]).T for n in (1, 128))
+rise, lowest, highest = scoring.paired(after, before)
+excess, least, most = scoring.paired(promised, after)
+rising = (
+    "both rise, but the reward model expects more than people said" if least > 0
+    else "both rise, and the reward model expects no more than people said"
+)
+otherwise = (
+    "the expected score rises, the human score falls" if highest < 0
+    else "the expected score rises, the human score does not clearly change"
+)
+guess.reveal(
+    rising if lowest > 0 else otherwise,
+    why=f"From n = 1 to 128 the human score changes by {rise:+.2f} points ({lowest:+.2f} to {highest:+.2f}); "
+    f"at 128 the reward model expects {excess:+.2f} ({least:+.2f} to {most:+.2f}) beyond it.",
+)
+
 # %% [markdown]
 # Both rise, so choosing helps. But the reward model expects more than people said: the maximum prefers texts on which its
 # errors are positive. This is *over-estimation* (the winner's curse). More regularization (try ridge 1.0) shrinks what it
@@ -475,9 +575,12 @@ widgets.explorer(over_estimated, labels=[60, 250, 1000, half], ridge=[0.03, 0.3,
 # one number per word, learnt from comparisons between 300 sentences. Four curves: the reward, and three metrics that
 # nobody optimizes. "Reviewers" is a classifier trained on other sentences with other labels (is the sentence from a
 # positive review?); "vectors" asks the same of MiniLM's vectors of whole sentences.
-#
-# **Predict:** without a KL penalty (β = 0), what happens in 60 rounds to the reward, to "reviewers", to the variety of
-# the words? Sketch three curves, and then the same with β = 0.3.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    'Without a KL penalty (β = 0) the reward rises for 60 rounds. What happens to "reviewers"?',
+    options=["it rises with the reward", "it falls from the start", "it rises first, and falls later", "it does not clearly change"],
+)
 
 # %% tags=["hide-input"]
 runs = tables.load("reward_hacking")
@@ -499,6 +602,15 @@ for ax in axes[1]:
     ax.set_xlabel("round of PPO (pale: each of 3 seeds; line: mean)")
 axes[0, 0].legend()
 plt.show()
+
+# %% tags=["hide-input"]
+free = runs[(runs["method"] == "PPO") & (runs["beta"] == 0)].set_index(["round", "seed"])["reviewers"]
+early, late = scoring.paired(free[10], free[0]), scoring.paired(free[60], free[10])  # mean, and the ends of its interval
+after_rise = "it rises first, and falls later" if late[2] < 0 else "it rises with the reward"
+guess.reveal(
+    after_rise if early[1] > 0 else "it falls from the start" if early[2] < 0 else "it does not clearly change",
+    why=f"Rounds 0 to 10: {early[0]:+.2f} ({early[1]:+.2f} to {early[2]:+.2f}); 10 to 60: {late[0]:+.2f} ({late[1]:+.2f} to {late[2]:+.2f}).",
+)
 
 # %% tags=["subslide"]
 for (beta, i), row in runs[(runs["method"] == "PPO") & (runs["seed"] == 0)].set_index(["beta", "round"]).iterrows():
@@ -571,13 +683,21 @@ for wins in (0.5, 0.55, 0.64, 0.76, 0.91):
 
 # %% [markdown]
 # ### How many comparisons does it take?
-#
-# **Predict:** model A wins 55 of 100 comparisons. Is it better than B? How many comparisons would convince you?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Model A wins 55 % of its comparisons with B. How many comparisons does it take until the 95 % interval of that share excludes 50 %?",
+    tolerance=0.3,
+)
 
 # %% tags=["nbval-check-output"]
 for games in (100, 400, 1600):
     value, low, high = scoring.proportion(round(0.55 * games), games)
     print(f"{value:.2f} of {games:4}: 95 % interval {low:.2f} to {high:.2f}{'' if low > 0.5 else '   contains one half'}")
+
+# %% tags=["hide-input"]
+needed = next(games for games in range(20, 2000, 20) if scoring.proportion(round(0.55 * games), games)[1] > 0.5)
+guess.reveal(needed, why="Half the width of the interval is about 1 / √n, which must be less than 0.05.")
 
 # %% [markdown]
 # With 100 comparisons we cannot tell; with 400 it is a narrow decision. The interval shrinks with the square root of the
@@ -593,6 +713,57 @@ for games in (100, 400, 1600):
 # - PPO learns from samples: policy gradient, a baseline (advantage), and a clipped ratio that limits each step.
 # - A reward is a measure that has become a target. Watch a metric that nobody optimizes.
 # - DPO drops reward model and sampling, GRPO the value head; with verifiable rewards the KL penalty is often dropped too.
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions. Each can be answered from the ideas above, and none asks for a detail of a paper.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question="Two reward models give the same answer the rewards 2.1 and 7.9. What follows?", options={
+        "The second likes the answer more.": "It may give every answer a high reward: adding 5 to all of them leaves its loss as it was.",
+        "The second was trained on clearer preferences.": "Clear preferences make *differences* of rewards large. One reward alone says nothing about them.",
+        "Nothing, until we know their rewards for another answer, too.": "Yes: the loss sees only differences between two answers, so a reward's zero has no meaning.",
+        "One of the two is wrong.": "Both may predict each comparison equally well; the loss leaves the zero open.",
+    }, answer="Nothing, until we know their rewards for another answer, too."),
+    dict(question="The rewards of two answers to a prompt are 2 apart. With which probability do people prefer the better one, by Bradley-Terry?",
+         answer=100 / (1 + math.exp(-2)), unit="%", tolerance=0.03, why="σ(2): only the difference counts."),
+    dict(question="The SFT model writes answer a with probability 0.9 and b with 0.1. The rewards are r(a) = 0 and r(b) = 1, and β = 0.5. "
+         "With which probability does the best policy write b?",
+         answer=100 * 0.1 * math.exp(1 / 0.5) / (0.9 + 0.1 * math.exp(1 / 0.5)), unit="%", tolerance=0.05,
+         why="The weight of a is 0.9 · exp(0), that of b 0.1 · exp(1 / 0.5); divide by their sum."),
+    dict(question="A team lowers β from 0.3 to 0.05. The mean reward rises a lot, but people like the new texts less. What is the likeliest cause?", options={
+        "PPO has not converged, so it needs more rounds.": "The reward has risen, so the optimizer works. More rounds lead further in the same direction.",
+        "The baseline does not suit the new β.": "A baseline changes the variance of the gradient, not its mean, and so not which policy is the best.",
+        "People are inconsistent; the reward is the better measure.": "The reward model is a fit to what people chose, on other texts than these.",
+        "The policy has found texts that the reward model overrates.": "Yes: with a small β the best policy lies where the reward is highest, errors included.",
+    }, answer="The policy has found texts that the reward model overrates."),
+    dict(question="A good token (A > 0) has become *less* likely during the updates of a batch: its ratio is 0.7, with ε = 0.2. What does PPO's objective do with it?", options={
+        "It raises the token's probability, with the unclipped gradient.": "Yes: the minimum of 0.7 A and 0.8 A is 0.7 A, which is not clipped. Steps in the wrong direction are always corrected.",
+        "Nothing: the ratio is outside of 0.8 to 1.2.": "That would hold for clipping alone. The minimum chooses 0.7 A here, which still depends on the policy.",
+        "It raises the token's probability, but counts the ratio as 0.8.": "Then there would be no gradient, as 0.8 A is constant; and the minimum is 0.7 A.",
+    }, answer="It raises the token's probability, with the unclipped gradient."),
+    dict(question="You draw 64 answers from a model and keep the one with the highest reward. Each reward is the human score plus an error, "
+         "which is independent of that score and 0 on average. What do you expect of the human score of the answer that you kept?", options={
+        "It is as high as the reward, on average.": "That is so for an answer picked at random. This one was picked by its reward, error included.",
+        "It is lower than the reward, on average.": "Yes: the highest reward is more often one whose error is positive. More samples make this worse.",
+        "It is higher than the reward, as the best of 64 was kept.": "Choosing raises the human score, but it raises the error, too, and the reward holds both.",
+    }, answer="It is lower than the reward, on average."),
+    dict(question="GRPO, with the reward 1 for a right solution and 0 for a wrong one: all eight answers of a group are wrong. What does this prompt teach (no KL term)?", options={
+        "All eight answers become less likely.": "They would with a fixed baseline such as 0.5. Here they are compared with each other only.",
+        "It counts a lot, because the group's standard deviation is 0.": "A small deviation enlarges a difference from the mean; but here each difference is 0.",
+        "Nothing: every advantage is 0.": "Yes: each reward equals the group's mean. So prompts that are far too hard (or too easy) are a waste of samples.",
+    }, answer="Nothing: every advantage is 0."),
+    dict(question="In which pairs can DPO's loss *not* be used, because β log Z does not cancel?", options={
+        "Both answers were written by people.": "Who wrote them does not matter: the loss needs their log-probabilities under both models.",
+        "The two answers belong to different prompts.": "Yes: Z(x) is a sum over all answers to *one* prompt, and another one for each prompt.",
+        "The answers differ in length.": "Z(x) does not depend on the answer, so it cancels whatever their lengths are.",
+        "The SFT model finds the chosen answer unlikely.": "That is in log π_ref, which stays in the loss; Z(x) is the same for both answers.",
+    }, answer="The two answers belong to different prompts."),
+    dict(question="After 100 comparisons of two models the 95 % interval of the share of wins is 0.2 wide. How many would make it 0.05 wide?",
+         answer=100 * (0.2 / 0.05) ** 2, tolerance=0.1, why="The width shrinks with the square root: a quarter of the width takes 16 times as many."),
+])
 
 # %% [markdown]
 # ## Further reading

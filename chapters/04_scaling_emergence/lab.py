@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils import data, lab, plots, scoring, tables
+from course_utils import data, lab, plots, scoring, tables, widgets
 
 lab.start(
     "04_scaling_emergence",
@@ -220,11 +220,13 @@ def visible():
 
 
 # %% [markdown]
-# **Predict:** what is $6ND$ divided by the exact FLOPs for Llama 2 7B, which was trained in texts of 4,096 tokens? And for the
-# smallest model of our own ladder (width 8, two layers, 128 pieces in the vocabulary, texts of 64)?
+# How good is the rule of thumb? For the models of the Llama family, and for those of our own ladder:
 
-# %%
-guess_llama, guess_ours = 1.0, 1.0  # your two ratios
+# %% tags=["hide-input"]
+guess = widgets.predict("What is 6ND divided by the exact FLOPs for Llama 2 7B, trained in texts of 4,096 tokens?", tolerance=0.05)
+guess_2 = widgets.predict(
+    "And for the smallest model of our ladder (width 8, two layers, 128 pieces in the vocabulary, texts of 64 tokens)?", tolerance=0.15
+)
 
 # %% tags=["experiment"]
 lab.needs("count_parameters", "training_flops")
@@ -243,9 +245,16 @@ for name, (config, context) in shapes.items():
     rows.append((name, parameters / 1e6, embedding / parameters, 6 * parameters / per_token))
 columns = ["model", "parameters (million)", "share in embedding and output", "6ND / FLOPs"]
 budgets = pd.DataFrame(rows, columns=columns).set_index("model")
-print(f"you guessed {guess_llama:.2f} and {guess_ours:.2f}; they are", end=" ")
-print(" and ".join(f"{budgets.loc[name, columns[3]]:.2f}" for name in ("Llama 2 7B", "ours, width 8")))
 budgets.round(3)
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("count_parameters", "training_flops")
+guess.reveal(budgets.loc["Llama 2 7B", columns[3]], why="6ND leaves attention out, which is not small in texts of 4,096 tokens.")
+guess_2.reveal(
+    budgets.loc["ours, width 8", columns[3]],
+    why="Attention costs 4·n·d FLOPs per token and layer, and n is 8 times d here; the embedding is not the cause, since it is also the "
+    "output matrix.",
+)
 
 # %% [markdown]
 # $6ND$ is too small wherever attention counts: long texts, narrow models. For LLaMA it is off by several per cent up to more
@@ -395,8 +404,15 @@ def train_to_add(width, heads, examples, seed, batch=64, rate=0.05):
 #   and ours have 512 tokens.
 # - **One thing changes with size**: the width. Depth (two layers) and heads (two) stay.
 #
-# The table below has the loss of each trial, on a seed that the ladder does not use. **Predict:** does a wider model want a
-# higher or a lower learning rate?
+# The table below has the loss of each trial, on a seed that the ladder does not use. "Step size" is the learning rate that the
+# optimizer gets, after the division by $\sqrt{\text{width}}$.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How does the best step size go with the width, by a line through the logarithms and its 95 % interval?",
+    options=["it grows", "no trend can be seen", "it falls, more slowly than 1/√width", "it falls, and may do so as 1/√width",
+             "it falls faster than 1/√width"],
+)  # fmt: skip
 
 # %% tags=["experiment"]
 tuning = tables.load("scaling_tuning")
@@ -414,6 +430,16 @@ margin = stats.t.ppf(0.975, len(best) - 2) * line.stderr
 print(f"best rate inside of the range tried: {inside} of {len(best)} widths; `rate` is divided by √width to give the step size")
 print(f"the best step size goes with width to the power {line.slope:.2f} ± {margin:.2f} (95 %)")
 at_rates.round(4)
+
+# %% tags=["hide-input", "experiment"]
+low, high = line.slope - margin, line.slope + margin
+guess.reveal(
+    "it grows" if low > 0 else "no trend can be seen" if high > 0
+    else "it falls, more slowly than 1/√width" if low > -0.5
+    else "it falls faster than 1/√width" if high < -0.5
+    else "it falls, and may do so as 1/√width",
+    why=f"The power of the width is between {low:.2f} and {high:.2f}; 1/√width would be −0.5.",
+)  # fmt: skip
 
 # %% [markdown]
 # Wider models want smaller steps. The rule "step $\propto 1/\sqrt{\text{width}}$" is built into `fit`, so a constant in the
@@ -450,11 +476,10 @@ again.round(4)
 #
 # ### Where is the bottom?
 #
-# **Predict:** at a fixed budget, is the best model small with much text, or large with little? And when the budget grows 8 times,
-# how many times larger is the best model?
+# At a fixed budget, is the best model small with much text, or large with little? And when the budget grows?
 
-# %%
-guess_growth = 8.0  # the best model grows by this factor when the budget grows 8 times
+# %% tags=["hide-input"]
+guess_2 = widgets.predict("The budget grows 8 times. How many times larger is the best model?", unit="times", tolerance=0.2)
 
 # %% tags=["experiment"]
 HELD_OUT = 3.6e11
@@ -648,8 +673,12 @@ def visible():
 # From the bottoms at four budgets: how does the best loss fall with compute, how does the best size grow? Then the test: the
 # bottom at the held-out budget, three times the largest fitted one, which nothing above has used. Each seed is a ladder of its own;
 # the intervals are t intervals over the three seeds.
-#
-# **Predict:** will the straight line promise too little loss, too much, or will it be right?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What will the straight line promise at the held-out budget, compared with the loss that is measured there?",
+    options=["too high a loss", "too low a loss", "no error that three seeds can show"],
+)
 
 # %% tags=["experiment"]
 lab.needs("isoflop_optimum", "floor_law")
@@ -684,6 +713,15 @@ for name, floors in (("power law", None), ("with a floor", np.linspace(0, 1.6, 8
     value, low, high = by_seed(lambda t, f=floors: loss_forecast(t, f), fitted)
     print(f"{name:<13} forecast {value:.3f} [{low:.3f}, {high:.3f}], error {value - truth[0]:+.3f}")
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("isoflop_optimum", "floor_law")
+forecasts = [loss_forecast(part) for _, part in fitted.groupby("seed")]
+error, low, high = scoring.paired(forecasts, [bottoms(part)["loss"].iloc[0] for _, part in far.groupby("seed")])
+guess.reveal(
+    "too low a loss" if high < 0 else "too high a loss" if low > 0 else "no error that three seeds can show",
+    why=f"Forecast minus measured, seed by seed: {error:+.3f} nats, with an interval from {low:+.3f} to {high:+.3f}.",
+)
+
 # %% tags=["experiment"]
 lab.needs("isoflop_optimum")
 
@@ -696,26 +734,29 @@ def size_law(table):
 exponent, low, high = by_seed(lambda t: -size_law(t)[1], fitted)
 size = by_seed(lambda t: size_law(t)[0] * HELD_OUT ** -size_law(t)[1], fitted)
 true_size = by_seed(lambda t: bottoms(t)["size"].iloc[0], far)
-print(
-    f"best size grows as C^{exponent:.2f} [{low:.2f}, {high:.2f}]: 8 times the budget, {8**exponent:.1f} times the size",
-    end=" ",
-)
-print(f"(you guessed {guess_growth:.1f})")
+print(f"best size grows as C^{exponent:.2f} [{low:.2f}, {high:.2f}]: 8 times the budget, {8**exponent:.1f} times the size")
 print(f"at {HELD_OUT:.1e} FLOPs: forecast {size[0]:,.0f} [{size[1]:,.0f}, {size[2]:,.0f}] parameters,", end=" ")
 print(f"measured {true_size[0]:,.0f} [{true_size[1]:,.0f}, {true_size[2]:,.0f}]")
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("isoflop_optimum")
+guess_2.reveal(8**exponent, why=f"8 to the power of {exponent:.2f}. The rest of the budget goes into more text.")
 
 # %% tags=["experiment"]
 lab.needs("isoflop_optimum")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.4))
 x = np.logspace(10, 11.8, 50)
 points = pd.concat([bottoms(part).assign(seed=seed) for seed, part in ladder.groupby("seed")])
-for ax, what, label in zip(axes, ("loss", "size"), ("loss (nats per token)", "best size (parameters)"), strict=True):
+for ax, what, title, label in (
+    (axes[0], "loss", "The best loss at each budget", "loss (nats per token)"),
+    (axes[1], "size", "The best size at each budget", "best size (parameters)"),
+):
     near, last = points[points.index < HELD_OUT], points[points.index == HELD_OUT]
     a, b = power_law(near.index.to_numpy(), near[what].to_numpy())
     ax.plot(near.index, near[what], "o", markerfacecolor="none", label="fitted (one point per seed)")
     ax.plot(x, a * x**-b, "--", marker="", color="grey", label=f"power law, exponent {-b:+.3f}")
     ax.plot(last.index, last[what], "s", color=plots.COLORS[2], markersize=8, label="held out")
-    ax.set(title=f"The best {what} at each budget", xlabel="compute (FLOPs)", ylabel=label, xscale="log", yscale="log")
+    ax.set(title=title, xlabel="compute (FLOPs)", ylabel=label, xscale="log", yscale="log")
     ax.legend()
 axes[0].set_yticks([1.8, 2, 2.2, 2.4], ["1.8", "2", "2.2", "2.4"])
 axes[0].minorticks_off()
@@ -724,18 +765,17 @@ plt.show()
 # %% [markdown]
 # Compare the two intervals with the measured values. An interval over seeds tells how far another draw of seeds would move the
 # line. It does not tell whether the world *is* a line: only a run that was not fitted tells that, which is why one is kept back.
+# (The lecture took the best *run* at each budget, not the bottom of a valley. One run is noisier, so its interval is wider.)
 #
 # And what is a size? @kaplan2020scaling counted neither the embedding nor the output matrix. @pearce2024reconciling show that
 # this alone, for small models, moves the exponent towards theirs. The same runs, counted both ways:
 
 # %% tags=["experiment"]
 lab.needs("isoflop_optimum")
-rows = {}
 for name, drop in (("all parameters", 0), ("without the embedding", VOCABULARY)):
     counted = fitted.assign(parameters=fitted["parameters"] - drop * fitted["width"])
     value, low, high = by_seed(lambda t: -size_law(t)[1], counted)
-    rows[name] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
-print("best size grows as C to the power of:", rows)
+    print(f"{name:<21}: best size grows as C to the power of {value:.2f} [{low:.2f}, {high:.2f}]")
 
 # %% [markdown]
 # ## 4 · The whole surface
@@ -944,8 +984,8 @@ pd.DataFrame(rows, columns=["FLOPs", "method", "best size", "tokens per paramete
 
 # %% tags=["experiment"]
 lab.needs("chinchilla_objective")
-guess = np.mean([surface(t, far["parameters"], far["tokens"]) for t in thetas], axis=0)
-table = far.assign(forecast=guess, error=guess - far["loss_nats"])
+predicted = np.mean([surface(t, far["parameters"], far["tokens"]) for t in thetas], axis=0)
+table = far.assign(forecast=predicted, error=predicted - far["loss_nats"])
 table = table.groupby("width")[["parameters", "tokens", "loss_nats", "forecast", "error"]].mean()
 near = np.mean([surface(t, fitted["parameters"], fitted["tokens"]) for t in thetas], axis=0) - fitted["loss_nats"]
 print(f"mean absolute error: {near.abs().mean():.3f} nats on the fitted runs, {table['error'].abs().mean():.3f} on the held-out")
@@ -967,11 +1007,15 @@ table.round(3)
 #
 # Hoffmann et al. did not publish the losses of their runs. @besiroglu2024chinchilla read 245 of them from a figure, and found
 # that the paper's printed fit ($A = 406.4$, $B = 410.7$, $E = 1.69$, $\alpha = 0.34$, $\beta = 0.28$) does not go through the
-# points. **Predict:** five of the runs saw fewer than half a token per parameter. How much can 5 of 245 points matter, with a
-# loss made to resist outliers? Chinchilla had 20 tokens per parameter; what will the fit to all 245 runs say for its budget?
+# points. Five of the runs saw fewer than half a token per parameter. How much can 5 of 245 points matter, with a loss made to
+# resist outliers?
 
-# %%
-guess_ratio = 20.0  # tokens per parameter at Chinchilla's budget, by a fit to all 245 runs
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Chinchilla itself read 20 tokens per parameter. How many does the fit to *all 245* runs ask for at its budget?",
+    unit="tokens/parameter",
+    tolerance=0.25,
+)
 
 # %% tags=["experiment"]
 lab.needs("chinchilla_objective", "compute_optimal")
@@ -988,8 +1032,13 @@ for budget in (1e21, 5.76e23):
 shown["typical error (nats)"] = [
     (surface(t, most["parameters"], most["tokens"]) - most["loss_nats"]).abs().median() for t in fits.values()
 ]
-print(f"you guessed {guess_ratio:.0f}; all 245 runs say {shown.iloc[1, -2]:.0f}")
 shown.round(3)
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("chinchilla_objective", "compute_optimal")
+all_runs, but_five = shown.iloc[1:, -2]
+with_five, without = shown["beta"].iloc[1:]
+guess.reveal(all_runs, why=f"Without the five it is {but_five:.0f}: they move β from {without:.2f} to {with_five:.2f}.")
 
 # %% [markdown]
 # Besiroglu et al. report $A = 482$, $B = 2085$, $E = 1.817$, $\alpha = 0.348$, $\beta = 0.366$ without the five: so does the
@@ -1269,22 +1318,31 @@ def visible():
 adders = tables.load("emergence_ladder")
 usual = adders[adders["heads"] == np.maximum(1, adders["width"] // 32)]
 fig, axes = plt.subplots(1, 3, figsize=(13, 4.2))
-metrics = {"answers_right": "answers right (share)", "digits_right": "digits right (share)", "loss_nats": "nats per digit"}
-for ax, (column, label) in zip(axes, metrics.items(), strict=True):
+for ax, column, title, label in (
+    (axes[0], "answers_right", "Answers right", "answers right (share)"),
+    (axes[1], "digits_right", "Digits right", "digits right (share)"),
+    (axes[2], "loss_nats", "Nats per digit", "nats per digit"),
+):
     ax.plot(usual["parameters"], usual[column], "o", color="grey", markerfacecolor="none", label="one seed")
     mean = usual.groupby("parameters")[column].mean()
     ax.plot(mean.index, mean, color=plots.COLORS[1], linestyle="-", marker="s", label="mean of the seeds")
-    ax.set(title=label.split(" (")[0].capitalize(), xlabel="parameters", ylabel=label, xscale="log")
+    ax.set(title=title, xlabel="parameters", ylabel=label, xscale="log")
 axes[0].legend(loc="upper left")
 plt.show()
 
 # %% [markdown]
-# Look at the first panel alone: little, little, and at the largest size an ability. **Predict:** why does the largest model learn to
-# add? Write down your explanation, and one experiment that could refute it, before you go on.
+# Look at the first panel alone: little, little, and at the largest size an ability. Why does the largest model learn to add? Before
+# you go on, think of an explanation, and of one experiment that could refute it.
 
-# %%
-my_explanation = "..."
-my_experiment = "..."
+# %% tags=["hide-input"]
+widgets.predict(
+    "Suppose the jump is real: more seeds, and still larger models built by the same rule, show it, too. Which experiment could still "
+    "refute that a model learns to add *because it is larger*?",
+    options=["the same ladder, trained on more sums", "the same ladder, measured in nats", "each width with one head and with two",
+             "the same ladder on products instead of sums"],
+    answer="each width with one head and with two",
+    why="It changes one of two things that have grown together; in the other three both still grow together.",
+)  # fmt: skip
 
 # %% [markdown]
 # ### The control
@@ -1312,13 +1370,13 @@ rows = {
     (heads, width): scoring.proportion(int(part["learnt"].sum()), len(part)) + (len(part),)
     for (heads, width), part in learnt.groupby(["heads", "width"])
 }
-shares = pd.DataFrame(rows, index=["share", "low", "high", "seeds"]).T.rename_axis(["heads", "width"])
+shares = pd.DataFrame(rows, index=["share", "low", "high", "seeds"]).T
 fig, ax = plt.subplots(figsize=(9, 4.6))
-for i, (heads, part) in enumerate(shares.groupby("heads")):
-    x = part.index.get_level_values("width") * (0.98 if heads == 1 else 1.02)
+for i, (heads, part) in enumerate(shares.groupby(level=0)):
+    x = part.index.get_level_values(1) * (0.98 if heads == 1 else 1.02)
     errors = [part["share"] - part["low"], part["high"] - part["share"]]
     style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 3}
-    ax.errorbar(x, part["share"], yerr=errors, label=f"{heads} head{'s' * (heads > 1)}", **style)
+    ax.errorbar(x, part["share"], yerr=errors, label=str(heads), **style)
 ax.set(
     title="Which runs learn to add: heads decide, more than width",
     xlabel="width (log scale)",
@@ -1328,7 +1386,7 @@ ax.set(
     xticklabels=sorted(adders["width"].unique()),
 )
 ax.minorticks_off()
-ax.legend()
+ax.legend(title="attention heads")
 plt.show()
 
 
@@ -1385,24 +1443,38 @@ for rate, part in [*retuned.groupby("rate"), ("all", retuned)]:
 #
 # ### Is it the metric?
 #
-# **Predict:** take each run's share of right digits to the fourth power. Does that give its share of right answers? (It would, if
-# digits were right or wrong independently.)
+# If all four digits were right equally often, and independently, a run's share of right answers would be its share of right digits
+# to the fourth power.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How does the share of right answers compare with that fourth power, in the mean over all runs?",
+    options=["it is higher", "it is lower", "no difference can be seen"],
+)
 
 # %% tags=["experiment"]
 fig, axes = plt.subplots(1, 2, figsize=(12, 4.8))
 for i, (heads, part) in enumerate(adders.groupby("heads")):
     style = {"marker": plots.MARKERS[i], "color": plots.COLORS[i], "markerfacecolor": "none", "linestyle": ""}
-    axes[0].plot(part["digits_right"] ** 4, part["answers_right"], label=f"{heads} head{'s' * (heads > 1)}", **style)
+    axes[0].plot(part["digits_right"] ** 4, part["answers_right"], label=str(heads), **style)
     axes[1].plot(part["loss_nats"], part["answers_right"], **style)
 axes[0].plot([0, 1], [0, 1], ":", color="grey", marker="")
 axes[0].set(title="Do digits fail independently?", xlabel="(share of right digits)⁴", ylabel="share of right answers")
 axes[1].set(title="Is there a gap in the loss, too?", xlabel="nats per digit", ylabel="share of right answers")
-axes[0].legend()
+axes[0].legend(title="attention heads")
 plt.show()
 right = adders["answers_right"]
 between = adders[right.between(0.1, 0.5)]
 print(f"of {len(adders)} runs {(right < 0.1).sum()} have fewer than a tenth of the answers right, {(right > 0.5).sum()} more than half;")
 print(f"{len(between)} lie between, of these width and heads:", between.groupby(["width", "heads"]).size().to_dict())
+
+# %% tags=["hide-input", "experiment"]
+gap, low, high = scoring.paired(right.tolist(), (adders["digits_right"] ** 4).tolist())
+guess.reveal(
+    "it is higher" if low > 0 else "it is lower" if high < 0 else "no difference can be seen",
+    why=f"Mean difference {gap:+.3f} [{low:+.3f}, {high:+.3f}]. For a given mean, a product of chances is largest when they are equal, and "
+    "the first digit is easier than the others.",
+)
 
 # %% [markdown]
 # Three things at once.

@@ -38,18 +38,25 @@ plots.style()
 # $N$ parameters on $D$ tokens:
 #
 # $$C \approx 6ND$$
-#
-# **Predict:** LLaMA 65B read 1.4 T tokens on A100 cards (312 TFLOP/s by the data sheet). How many card hours did that take? Write
-# your number down.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "LLaMA 65B read 1.4 T tokens on A100 cards (312 TFLOP/s by the data sheet). How many card hours did that take?",
+    unit="card hours",
+    tolerance=0.4,
+)
 
 # %%
-guess = 100_000  # your card hours
 row = tables.load("llama_hyperparameters").set_index("name").loc["LLaMA 65B"]
 flops = 6 * row["parameters_billion"] * 1e9 * row["train_tokens_trillion"] * 1e12
 hours = 1_022_362  # Touvron et al. 2023, table 15
 card = tables.load("gpus").set_index("name")["fp16_tflops"].filter(like="A100").iloc[0]
-print(f"{flops:.1e} FLOPs; at full speed {flops / (card * 1e12) / 3600:,.0f} card hours; reported {hours:,} (you: {guess:,})")
-print(f"{flops / (hours * 3600) / (card * 1e12):.0%} of the data sheet's speed was reached")
+print(f"{flops:.1e} FLOPs; at full speed {flops / (card * 1e12) / 3600:,.0f} card hours; reported {hours:,}")
+reached = flops / (hours * 3600) / (card * 1e12)
+print(f"{reached:.0%} of the data sheet's speed was reached")
+
+# %% tags=["hide-input"]
+guess.reveal(hours, why=f"{flops:.1e} FLOPs, at {reached:.0%} of the data sheet's speed: data must be moved, and cards wait for each other.")
 
 # %% [markdown]
 # ## Straight lines on log paper
@@ -78,12 +85,16 @@ for name, exponent in (("parameters", 0.076), ("text", 0.095), ("compute", 0.050
 ladder = tables.load("scaling_ladder")
 means = ladder.groupby(["budget_flops", "width"], as_index=False)[["parameters", "tokens", "loss_nats"]].mean()
 fig, axes = plt.subplots(1, 3, figsize=(13, 4.3), sharey=True)
-names = {"parameters": "parameters", "tokens": "tokens (characters)", "budget_flops": "compute (FLOPs)"}
-for ax, (column, label) in zip(axes, names.items(), strict=True):
+panels = (
+    (axes[0], "parameters", "Loss and parameters", "parameters"),
+    (axes[1], "tokens", "Loss and tokens", "tokens (characters)"),
+    (axes[2], "budget_flops", "Loss and compute", "compute (FLOPs)"),
+)
+for ax, column, title, label in panels:
     for i, (budget, part) in enumerate(means.groupby("budget_flops")):
         style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": "", "label": f"{budget:.1e}"}
         ax.plot(part[column], part["loss_nats"], **style)
-    ax.set(title=f"Loss and {label.split(' (')[0]}", xlabel=label, xscale="log", yscale="log")
+    ax.set(title=title, xlabel=label, xscale="log", yscale="log")
 axes[0].set_ylabel("loss (nats per token)")
 axes[0].set_yticks([1.8, 2, 2.2, 2.4, 2.6], ["1.8", "2", "2.2", "2.4", "2.6"])
 for ax in axes:
@@ -94,24 +105,40 @@ plt.show()
 # %% [markdown]
 # ## Forecast
 #
-# Take the best run at each budget, draw the line, extend it. **Predict:** the last budget is three times the largest fitted
-# one. Will the line promise too much or too little? By how many nats?
+# Take the best run at each budget, draw the line, extend it. The last budget is three times the largest fitted one. Each seed is a
+# ladder of its own, so three seeds give three forecasts.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What will the straight line promise at the last budget, compared with the loss that is measured there?",
+    options=["too low a loss", "no error that three seeds can show", "too high a loss"],
+)
 
 # %%
-guess = 0.0  # nats: forecast minus measured
-best = means.groupby("budget_flops")["loss_nats"].min()
-fitted, held_out = best.iloc[:-1], best.iloc[-1:]
-slope, intercept = np.polyfit(np.log(fitted.index), np.log(fitted), 1)
-forecast = float(np.exp(intercept + slope * np.log(held_out.index[0])))
-error = forecast - held_out.iloc[0]
+rows = []
+for _, part in ladder.groupby("seed"):
+    best = part.groupby("budget_flops")["loss_nats"].min()
+    x, y = np.log(best.index), np.log(best.to_numpy())
+    slope, intercept = np.polyfit(x[:-1], y[:-1], 1)  # the last budget is held out
+    forecast = np.exp(intercept + slope * x[-1])
+    rows.append((slope, forecast, best.iloc[-1], forecast - best.iloc[-1]))
+slope, forecast, measured, _ = np.mean(rows, axis=0)
+error, low, high = scoring.mean([row[-1] for row in rows])
 spread = ladder.groupby(["budget_flops", "width"])["loss_nats"].std().mean()
-print(f"loss falls as C^{slope:.3f}; at {held_out.index[0]:.1e} FLOPs: forecast {forecast:.3f}, measured {held_out.iloc[0]:.3f}")
-print(f"error {error:+.3f} nats (you: {guess:+.3f}); runs that differ in nothing but the seed differ by {spread:.3f} (std)")
+print(f"loss falls as C^{slope:.3f}; at {best.index[-1]:.1e} FLOPs: forecast {forecast:.3f}, measured {measured:.3f} (means of the seeds)")
+print(f"error {error:+.3f} [{low:+.3f}, {high:+.3f}] nats; runs that differ in nothing but the seed differ by {spread:.3f} (std)")
+
+# %% tags=["hide-input"]
+guess.reveal(
+    "too low a loss" if high < 0 else "too high a loss" if low > 0 else "no error that three seeds can show",
+    why=f"Forecast minus measured is {error:+.3f} nats, with a 95 % interval from {low:+.3f} to {high:+.3f}.",
+)
 
 # %% [markdown]
 # Kaplan's exponent was −0.050, for models up to 1.5 billion parameters. Ours have a few thousand to a hundred thousand, and
 # other text: an exponent is a property of a setting, not of nature. And a pure power law ignores the *floor* (下限): text has an
-# entropy that no model can get below, so extrapolations that go far are too hopeful. The lab fits both.
+# entropy that no model can get below, so extrapolations that go far are too hopeful. (Three times the budget is
+# not far.) The lab fits both.
 
 # %% [markdown]
 # ## How to split the budget?
@@ -228,7 +255,16 @@ TRAINED["SmolLM2-135M"] = (134.5e6, 2e12)  # the course model; Ben Allal et al. 
 # %% [markdown]
 # ### Spend it well
 #
-# Choose a budget. **Predict** first: was GPT-3 too large or too small for its budget? Point at the place where you expect it.
+# Given a budget, the surface has one best size. Most models that were trained are not there.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "GPT-3 has 175 billion parameters and read 300 billion tokens. What does the surface say of its size, given its budget?",
+    options=["too small", "right, within a quarter", "too large"],
+)
+
+# %% [markdown] tags=["subslide"]
+# Choose a budget. The star is the best split for it.
 
 # %% tags=["hide-input"]
 def spend(log10_flops, show_models=True):
@@ -268,6 +304,14 @@ def spend(log10_flops, show_models=True):
 
 widgets.explorer(spend, log10_flops=(19.0, 25.5, 0.25), show_models=True, start={"log10_flops": 23.5})
 
+# %% tags=["hide-input"]
+size, text = TRAINED["GPT-3"]
+times = size / optimum(6 * size * text)[0]
+guess.reveal(
+    "too large" if times > 1.25 else "too small" if times < 0.8 else "right, within a quarter",
+    why=f"Its size is {times:.1f} times the one with the lowest loss for its budget: it read too little.",
+)
+
 # %% [markdown] tags=["subslide"]
 # Models to the right of the line are too large for their budget, models above and left of it read more than is best for
 # training. GPT-3 lies far to the right: too large.
@@ -275,20 +319,17 @@ widgets.explorer(spend, log10_flops=(19.0, 25.5, 0.25), show_models=True, start=
 # ## Twenty, or fifteen thousand?
 
 # %% tags=["hide-input"]
-table = pd.DataFrame(
+pd.DataFrame(
     {
         name: {
-            "tokens per parameter": d / n,
-            "best for its budget": optimum(6 * n * d)[1] / optimum(6 * n * d)[0],
-            "loss by the fit": loss(n, d),
-            "best loss for its budget": loss(*optimum(6 * n * d)),
+            "tokens per parameter": f"{d / n:,.1f}",
+            "best for its budget": f"{optimum(6 * n * d)[1] / optimum(6 * n * d)[0]:,.1f}",
+            "loss by the fit": f"{loss(n, d):.3f}",
+            "best loss for its budget": f"{loss(*optimum(6 * n * d)):.3f}",
         }
         for name, (n, d) in TRAINED.items()
     }
 ).T
-table.style.format("{:,.1f}", subset=["tokens per parameter", "best for its budget"]).format(
-    "{:.3f}", subset=["loss by the fit", "best loss for its budget"]
-)
 
 # %% [markdown]
 # "20 tokens per parameter" comes from @hoffmann2022training: their table 3 has 20.5 for 10 billion parameters and 21.1 for 280
@@ -341,25 +382,41 @@ widgets.explorer(
 #
 # @touvron2023llama [figures 1 and 2] saw the loss of LLaMA 7B, and most of its answers, still improve at the end of 1 T
 # tokens. They show curves, not numbers. @biderman2023pythia published every checkpoint of *Pythia*, eight models that read the
-# same 300 billion tokens in the same order, and their test results. **Predict:** which of the eight curves is still rising at
-# the end?
+# same 300 billion tokens in the same order, and their test results.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Pythia has eight sizes, from 70 million to 12 billion parameters. Which of them answer more questions of ARC-Easy right at the "
+    "end than 60,000 steps before (of 143,000)?",
+    options=["all of them", "all but one or more of the largest", "all but one or more of the smallest", "none of them"],
+)
 
 # %% tags=["hide-input"]
 pythia = tables.load("pythia_evaluations")
 late = pythia[pythia["step"] >= 1000]
 fig, axes = plt.subplots(1, 3, figsize=(13.5, 4.6))
-panels = {"lambada_nats": "LAMBADA: loss of the last word (nats)", "sciq_percent": "SciQ: right answers (%)",
-          "arc_easy_percent": "ARC-Easy: right answers (%)"}  # fmt: skip
-for ax, (column, label) in zip(axes, panels.items(), strict=True):
+for ax, column, title, label in (
+    (axes[0], "lambada_nats", "LAMBADA", "loss of the last word (nats)"),
+    (axes[1], "sciq_percent", "SciQ", "right answers (%)"),
+    (axes[2], "arc_easy_percent", "ARC-Easy", "right answers (%)"),
+):
     for i, (name, part) in enumerate(late.groupby("model", sort=False)):
         ax.plot(part["tokens_billion"], part[column], color=plt.cm.viridis(i / 8), linestyle=plots.LINES[i % 4], marker="",
                 label=name.removeprefix("Pythia "))  # fmt: skip
-    ax.set(title=label.split(":")[0], xlabel="tokens (billion)", ylabel=label, xscale="log")
+    ax.set(title=title, xlabel="tokens (billion)", ylabel=label, xscale="log")
 axes[0].legend(fontsize=9, ncol=2)
 plt.show()
 ends = late.pivot(index="model", columns="step", values="arc_easy_percent")
 change = (ends[143000] - ends[83000]).reindex(late["model"].unique())
 print("ARC-Easy, last 60,000 steps:", ", ".join(f"{name.removeprefix('Pythia ')} {value:+.1f}" for name, value in change.items()))
+
+# %% tags=["hide-input"]
+gained = (change > 0).tolist()  # from the smallest to the largest
+guess.reveal(
+    "all of them" if all(gained) else "all but one or more of the smallest" if gained[-1]
+    else "all but one or more of the largest" if gained[0] else "none of them",
+    why=f"{sum(gained)} of the eight gain; the smallest change is of {change.abs().min():.1f} points, which is no change that one run can show.",
+)  # fmt: skip
 
 # %% [markdown]
 # The large ones still gain at the end; the two smallest do not, and their loss rises again. There is one training run of each, so
@@ -370,7 +427,14 @@ print("ARC-Easy, last 60,000 steps:", ", ".join(f"{name.removeprefix('Pythia ')}
 #
 # Nobody buys a loss. Can a benchmark be forecast? Two steps: compute → loss, as above, then loss → accuracy.
 # @gadre2024language fit accuracy $= a + k\,e^{-\gamma L}$ and predict the mean of many tasks. Here: fitted to Pythia up to 1.4
-# billion parameters, tested on the two largest. **Predict:** for which of four tasks does it fail?
+# billion parameters, tested on the two largest, on four tasks of choosing among given answers.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "On which task do even the two largest models (6.9B and 12B) never get two points above chance? `arc_easy`: school science. "
+    "`sciq`: science, with a text to read. `piqa`: everyday physics. `logiqa`: logic, from exams for civil servants.",
+    options=["arc_easy", "sciq", "logiqa", "piqa"],
+)
 
 # %% tags=["hide-input"]
 def accuracy(nats, a, k, gamma):
@@ -393,6 +457,11 @@ for ax, (task, chance) in zip(axes, tasks.items(), strict=True):
     ax.set_xlim(7, 1)
 axes[0].legend(fontsize=9)
 plt.show()
+
+# %% tags=["hide-input"]
+above = {task: large[f"{task}_percent"].max() - chance for task, chance in tasks.items()}
+(flat,) = [task for task, points in above.items() if points < 2]
+guess.reveal(flat, why=f"At most {above.pop(flat):.1f} points above chance, on the others {min(above.values()):.0f} and more.")
 
 # %% [markdown]
 # Three of the four follow the loss well enough for a forecast within a few points. In the fourth, all sizes stay at chance (dotted
@@ -429,9 +498,12 @@ for i, (family, part) in enumerate(mmlu.groupby("family", sort=False)):
     for ax, column in ((axes[0], "flops"), (axes[1], "parameters_billion")):
         style = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i % len(plots.LINES)]}
         ax.plot(part[column], part["mmlu_percent"], label=family, **style)
-for ax, label in zip(axes, ("training compute (FLOPs)", "parameters (billion)"), strict=True):
+for ax, title, label in (
+    (axes[0], "MMLU and training compute", "training compute (FLOPs)"),
+    (axes[1], "MMLU and parameters", "parameters (billion)"),
+):
     ax.axhline(25, linestyle=":", color="grey")
-    ax.set(title=f"MMLU and {label.split(' (')[0]}", xlabel=label, xscale="log")
+    ax.set(title=title, xlabel=label, xscale="log")
 axes[0].set_ylabel("right answers (%), chance 25 %")
 axes[0].legend()
 plt.show()
@@ -449,12 +521,26 @@ shown.style.format({"parameters_billion": "{:g}", "training_flops": "{:.1e}"}).h
 # ### Or is it the metric?
 #
 # @schaeffer2023emergent: let each token of an answer be right with chance $p$, and $p$ grow smoothly. An answer of $k$ tokens
-# is all right with chance $p^k$. **Predict:** move $k$ from 1 to 20. What happens to the curve?
+# is all right with chance $p^k$. In an invented family $p = e^{-(N/c)^{-0.35}}$.
 
 # %% tags=["hide-input"]
+guess = widgets.predict(
+    "Draw the chance that all k tokens are right over the logarithm of the size, for k = 1 and for k = 20. What happens to the curve?",
+    options=[
+        "it stays where it is and rises more steeply",
+        "it is lower by the same factor everywhere",
+        "it moves to the right, as steep as before",
+    ],
+)
+
+# %% tags=["hide-input"]
+def one_right(size):
+    return np.exp(-((size / 2e8) ** -0.35))
+
+
 def metric(tokens):
     size = np.logspace(7, 12, 200)
-    p = np.exp(-((size / 2e8) ** -0.35))
+    p = one_right(size)
     fig, ax = plt.subplots(figsize=(9, 4.2))
     ax.plot(size, p, marker="", linestyle="--", label="one token right")
     ax.plot(
@@ -472,14 +558,22 @@ def metric(tokens):
 
 widgets.explorer(metric, tokens=(1, 20, 1), start={"tokens": 10}, grid={"tokens": [1, 2, 3, 5, 7, 10, 15, 20]})
 
+# %% tags=["hide-input"]
+sizes = np.logspace(5, 25, 4000)
+steepest = [np.diff(one_right(sizes) ** k).max() for k in (1, 20)]
+guess.reveal(
+    "it moves to the right, as steep as before" if np.isclose(*steepest, rtol=0.01) else "it stays where it is and rises more steeply",
+    why=f"20 times the exponent is a c that is 20^(1/0.35) = {20 ** (1 / 0.35):,.0f} times larger, and nothing else.",
+)
+
 # %% [markdown] tags=["subslide"]
-# The same models: smooth by one metric, a jump by the other.
+# The same models: by one metric the ability is there at nearly all sizes shown, by the other it is absent up to some size. In this
+# family the curve is no steeper. But its flat foot has moved to the sizes that we look at, and so the rise looks like a jump.
 #
 # ### A real one
 #
 # Eight widths of decoder, several seeds each, trained for lab 04 on 60,000 sums of three-digit numbers; the answer has four digits.
-# As is usual, wider models have more heads: one for each 32 of width. **Predict:** what is it in the largest model that makes the
-# difference?
+# As is usual, wider models have more heads: one for each 32 of width.
 
 # %% tags=["hide-input"]
 adders = tables.load("emergence_ladder")
@@ -500,7 +594,14 @@ plt.show()
 # %% [markdown] tags=["subslide"]
 # The strict metric exaggerates: half of the digits right is almost no answer right. But the gap between the seeds is there under
 # *both* metrics.
-#
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What makes the difference in the largest model?",
+    options=["its width, and the parameters that come with it", "its second head", "neither, as far as these seeds can show"],
+)
+
+# %% [markdown] tags=["subslide"]
 # ### The control
 #
 # At the largest width, and only there, the number of heads changed, too. Every width again, with one head and with two, and
@@ -516,7 +617,7 @@ for i, (heads, part) in enumerate(learnt.groupby("heads")):
     ).T
     errors = [shares["share"] - shares["low"], shares["high"] - shares["share"]]
     style = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "color": plots.COLORS[i], "capsize": 3}
-    ax.errorbar(shares.index * (0.97 + 0.06 * i), shares["share"], yerr=errors, label=f"{heads} head{'s' * (heads > 1)}", **style)
+    ax.errorbar(shares.index * (0.97 + 0.06 * i), shares["share"], yerr=errors, label=str(heads), **style)
 ax.set(
     title="Runs that learn to add (more than 40 % of answers right), with 95 % intervals",
     xlabel="width",
@@ -525,10 +626,21 @@ ax.set(
 )
 ax.set_xticks(sorted(adders["width"].unique()), sorted(adders["width"].unique()))
 ax.minorticks_off()
-ax.legend()
+ax.legend(title="attention heads")
 plt.show()
 wide = learnt[learnt["width"] >= 32].groupby("heads")["learnt"].agg(["sum", "count"])
 print("width 32 and more:", "; ".join(f"{h} head(s): {r['sum']} of {r['count']} runs learnt to add" for h, r in wide.iterrows()))
+
+# %% tags=["hide-input"]
+narrow = learnt.loc[(learnt["width"] < 32) & (learnt["heads"] == 1), "learnt"]
+before = scoring.proportion(int(narrow.sum()), len(narrow))  # share, and the ends of its interval
+one, two = (scoring.proportion(int(r["sum"]), int(r["count"])) for _, r in wide.iterrows())
+guess.reveal(
+    "its second head" if two[1] > one[2]
+    else "its width, and the parameters that come with it" if one[1] > before[2]
+    else "neither, as far as these seeds can show",
+    why=f"Runs that learn to add, at width 32 and more: {two[0]:.0%} with two heads, {one[0]:.0%} with one; narrower, one head: {before[0]:.0%}.",
+)  # fmt: skip
 
 # %% [markdown]
 # What looked like an effect of size was an effect of the second head: a *confounder* (混淆因素). With one head, wider models do
@@ -545,6 +657,59 @@ print("width 32 and more:", "; ".join(f"{h} head(s): {r['sum']} of {r['count']} 
 # - A jump under exact match may be smooth underneath. Look at a second metric, at more than one seed, and at what else changed.
 #
 # **Ask yourself:** a rival reports that ability X "emerges" at 60 billion parameters. Which three plots do you ask for?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions on the ideas of this lecture; nothing is stored.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question="You can spend 1e21 FLOPs on a model of 2 billion parameters. How many tokens can it read?", unit="billion tokens",
+         answer=1e21 / (6 * 2e9) / 1e9, why="C = 6ND, so D = C / 6N."),
+    dict(question="At one budget you train six sizes, and the largest of them has the lowest loss. What follows?", options={
+        "The best size for this budget is found.": "Of these six. The valley has no right side yet, so its bottom may lie further on.",
+        "Larger sizes must be tried.": "Yes. A bottom is found only when both neighbours are higher.",
+        "Larger models are better at any budget.": "At the same budget a larger model reads less, so the curve must turn somewhere.",
+        "The small ones read too little text.": "They read the most, since each token costs them less. They are too small to use it.",
+    }, answer="Larger sizes must be tried."),
+    dict(question="Loss falls as D^−0.095, and the floor is far away. How many times the text halves the loss?", unit="times",
+         answer=2 ** (1 / 0.095), why="2 = k^0.095, so k = 2^(1/0.095). A small exponent makes each step expensive."),
+    dict(question="A model will write a thousand times as many tokens as it reads in training. How is a given loss reached at the lowest "
+                  "total cost, compared with the best split for training?", options={
+        "By that split: it wastes no FLOPs.": "It wastes none in training. But each answer costs 2 FLOPs per parameter and token, too.",
+        "By a larger model and less text.": "It costs more than the best split already in training, and then more for each answer.",
+        "By a smaller model and more text.": "Yes. Training costs somewhat more, and each of very many answers costs less.",
+        "By the same model and more text.": "Its loss would be lower than asked for, and no answer would be cheaper.",
+    }, answer="By a smaller model and more text."),
+    dict(question="A ladder is trained with three seeds, each is fitted, and the forecasts give an interval. What does it leave out?", options={
+        "The luck of the first parameters.": "Each seed draws others, so the interval contains this.",
+        "The luck of the order of the text.": "The seed decides the order, too, so it is in the interval.",
+        "How noise in the runs moves the line.": "Each seed has a line of its own, so the interval shows just this.",
+        "That another formula may be the right one.": "Yes. All three forecasts assume the same formula. Only a run that was held out tests it.",
+    }, answer="That another formula may be the right one."),
+    dict(question="An answer has 8 tokens, each right with a chance of 70 %, independently. How often is the whole answer right?", unit="%",
+         answer=100 * 0.7**8, why="0.7 to the power of 8. A model with most tokens right has hardly an answer right."),
+    dict(question="Exact match is 0, 0, 0 and 45 % for four sizes. What tells whether the small ones learn something, too?", options={
+        "The log-probability of the right answers.": "Yes. It has no threshold: it can rise long before the right answer is the likeliest one.",
+        "A fifth, larger size.": "It shows how the curve goes on, and nothing of what lies below the threshold.",
+        "Many more questions.": "A 0 would become 0.1 % or so. The metric would still count only what is right as a whole.",
+        "The mean of exact match over many tasks.": "Jumps at different sizes have a smooth mean. Each task can still be a jump.",
+    }, answer="The log-probability of the right answers."),
+    dict(question="The largest model of a family is the first that can program. It is also the only one that read much code. Which "
+                  "experiment can tell the two causes apart?", options={
+        "A still larger one that reads much code.": "Size and code would still change together.",
+        "More seeds of the largest.": "They show that its success is no luck, and not what it comes from.",
+        "A smaller one that reads as much code.": "Yes. Of the two suspects only one is changed.",
+        "A metric that gives part marks.": "It may show a smoother rise, but size and code still rise together.",
+    }, answer="A smaller one that reads as much code."),
+    dict(question="At each size every run has either under 10 % or over 60 % of the answers right, and the mean rises with size from 15 "
+                  "to 50 %. What must grow?", options={
+        "The score of each run, a little.": "Then some runs would lie between the groups, near the mean.",
+        "The share of runs in the upper group.": "Yes. A mean between two groups is the score of no run.",
+        "The scores within the upper group.": "With the shares as they were, even a step from 60 to 100 % would not lift 15 to 50 %.",
+    }, answer="The share of runs in the upper group."),
+])  # fmt: skip
 
 # %% [markdown]
 # ## Further reading

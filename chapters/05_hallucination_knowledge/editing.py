@@ -9,7 +9,6 @@ cannot disagree. A command that was cut goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -27,9 +26,9 @@ WAYS = ("context, always", "context, where it fits", "tuning", "constrained tuni
 RUNS = [(int(number), way) for number in NEW["id"].head(FACTS) for way in WAYS]
 
 
+@resumable_table.full_size()
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size, with the model, and with the questions that it answers rightly before any update."""
-    os.environ["COURSE_BUDGET"] = "full"
     names = resumable_table.lab_names(__file__, {}, resumable_table.imports)
     names["model"], names["tokenizer"] = load_model(device="cpu", precision="fp32")
     ask = names["ask"]
@@ -43,6 +42,7 @@ def lab() -> dict[str, Any]:
     return names
 
 
+@resumable_table.full_size()
 def row(names: dict[str, Any], number: int, way: str) -> dict[str, Any]:
     """One fact, one way."""
     fact = NEW[NEW["id"] == number].iloc[0]

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
-from course_utils import data, generate, lab, load_model, plots, scoring, tables
+from course_utils import data, generate, lab, load_model, plots, scoring, tables, widgets
 
 lab.start(
     "05_hallucination_knowledge",
@@ -242,12 +242,14 @@ def visible():
     return [verdict(answer, accepted) for answer, accepted in cases]
 
 # %% [markdown]
-# **Predict** before you run, and write it down: what share of the 36 known questions will a model of 135 million parameters
-# answer rightly? Of the 12 recent ones? And of the 18 with a false premise, how often will it say that the question makes
-# no sense?
+# Now all questions, in all three wordings, to a model of 135 million parameters.
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict("What share of its answers to the *known* questions will be right?", unit="%", tolerance=0.2)
+guess_2 = widgets.predict(
+    "In what share of its answers to questions with a *false premise* will it say that something is wrong with the question?",
+    options=["10 to 40 %", "more than 40 %", "less than 10 %"],
+)
 
 # %% tags=["experiment"]
 WORDINGS = ["question", "reworded_1", "reworded_2"]
@@ -293,10 +295,17 @@ def draw_rates(frames, value, title, label):
 draw_rates({BRIEF: said}, "wrong", "How often the model invents an answer (95 % intervals)", "share of answers that are wrong")
 said.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("verdict")
+hits = said["verdict"].eq("right").groupby(said["kind"]).mean()
+guess.reveal(100 * hits["known"], why=f"Over all three wordings. Of the answers to the *recent* questions {hits['recent']:.0%} are right.")
+doubts = hits["false premise"]
+guess_2.reveal(
+    "less than 10 %" if doubts < 0.1 else "10 to 40 %" if doubts <= 0.4 else "more than 40 %",
+    why=f"{doubts:.0%} count as right: they hold a word that denies something.",
+)
+
 # %% [markdown]
-# Compare with your prediction: about half of the answers to known questions are right, none of the recent ones, and the
-# model questions no false premise.
-#
 # Read some answers of each kind yourself (`said.sample(20)`): a verdict by words is a rule, and rules make errors.
 # "Jupiter, but it's actually Saturn" would count as right. The one answer about a false premise that counts as right gives
 # Einstein the prize in chemistry and contains the word *Physics*. Do such errors change the result?
@@ -305,11 +314,16 @@ said.groupby("kind")["verdict"].value_counts().unstack(fill_value=0).loc[KINDS]
 # constraint* (约束不够) is often named as a source of hallucination. There are two remedies that need no training: an
 # instruction that allows "I don't know", and *examples* of it in the prompt (few-shot, chapter 06). Four examples of two
 # kinds: two questions that anybody can answer, and two that nobody can. We try two orders, because the last example may
-# weigh most. **Predict:** how many of the 36 known, 12 recent and 18 false-premise questions will the model leave
-# unanswered, with the instruction and with the examples?
+# weigh most.
 
-# %%
-my_guess = {"instruction": None, "examples": None}  # for each, three numbers
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "With the instruction *alone*: what share of all questions will the model leave unanswered?",
+    options=["more than 25 %", "5 to 25 %", "less than 5 %"],
+)
+guess_2 = widgets.predict(
+    "With the instruction and four examples (an answer last): what share of the *known* questions will it leave unanswered?", unit="%", tolerance=0.3
+)
 
 # %% tags=["experiment"]
 lab.needs("verdict")
@@ -342,6 +356,17 @@ for name in list(WAYS)[1:]:
     clear = "does" if a[1] > b[2] else "does not clearly"
     print(f"{name}: it {clear} abstain more where nobody can answer: {a[0]:.2f} [{a[1]:.2f}, {a[2]:.2f}]", end=" ")
     print(f"against {b[0]:.2f} [{b[1]:.2f}, {b[2]:.2f}] of the known questions")
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("verdict")
+alone = (careful["instruction"]["verdict"] == "abstains").mean()
+guess.reveal("less than 5 %" if alone < 0.05 else "5 to 25 %" if alone <= 0.25 else "more than 25 %", why=f"It leaves {alone:.0%} of them unanswered.")
+known = first["kind"] == "known"
+quiet = known & (careful["+ 4 examples, an answer last"]["verdict"] == "abstains")
+guess_2.reveal(
+    100 * quiet.sum() / known.sum(),
+    why=f"{(quiet & (first['verdict'] == 'right')).sum()} of these {quiet.sum()} questions it answered rightly before.",
+)
 
 # %% [markdown]
 # The cell says for both orders of the examples whether the model abstains more often where nobody can answer. An
@@ -392,11 +417,13 @@ print(same("Paris", "The capital of France is Paris."), same("Paris", "It is Lyo
 # %% [markdown]
 # ### Your turn: consistency
 #
-# **Predict:** six answers, three of them say "Paris", two "Lyon", one "Nice". Which share of the pairs agrees? Write it
-# down; the test's last line is the answer.
+# First by hand; then write the function that counts.
 
-# %%
-my_guess = None  # share of agreeing pairs
+# %% tags=["hide-input"]
+widgets.predict(
+    'Six answers: three say "Paris", two "Lyon", one "Nice". Which share of the pairs of answers agrees, as a number from 0 to 1?',
+    answer=(3 + 1) / 15, tolerance=0.05, why="Three pairs of Paris and one of Lyon, among 6 · 5 / 2 = 15 pairs.",
+)  # fmt: skip
 
 # %% tags=["exercise:consistency", "ladder"]
 def consistency(answers, same):
@@ -453,7 +480,6 @@ with lab.test("consistency"):
     lab.expect_close(got["pairs"], 2 / 6, "pairs of 1, 2, 3, 2.5: groups (1, 2) and (3, 2.5)")
     six = consistency(["Paris", "Lyon", "Paris", "Nice", "Lyon", "Paris"], equal)
     lab.expect_close(six["pairs"], 4 / 15, "pairs of three Paris, two Lyon, one Nice")
-    print(f"the share of agreeing pairs is {six['pairs']:.2f}; you guessed {my_guess}")
 
 # %% tags=["hidden:consistency:2"]
 def probe():
@@ -492,11 +518,13 @@ def visible():
     ]
 
 # %% [markdown]
-# **Predict:** of the pairs of wordings of one question, in which share does the model give the same answer: for questions
-# that it answers rightly in all three wordings, and for questions that it never answers rightly?
+# Do the answers to the three wordings of a question agree? We group the known questions by how often the model is right.
 
-# %%
-my_guess = {"always right": None, "never right": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Take the known questions that it answers rightly in *all three* wordings. For what share of the pairs of wordings do the answers agree?",
+    unit="%", tolerance=0.25,
+)  # fmt: skip
 
 # %% tags=["experiment"]
 lab.needs("verdict", "consistency")
@@ -516,14 +544,24 @@ for (kind, group), part in agree.groupby(["kind", "group"], sort=False):
     }  # fmt: skip
 pd.DataFrame(table).T
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("verdict", "consistency")
+always, never = (agree.loc[(agree["kind"] == "known") & (agree["right"] == n), "pairs"] for n in (len(WORDINGS), 0))
+guess.reveal(
+    100 * always.mean() if len(always) else 0,
+    why=f"The words of two right answers can differ, too. Of {len(never)} questions that it never answers rightly: {never.sum() / max(1, len(never)):.0%}."
+    if len(always)
+    else "No known question was answered rightly in all wordings, so there is no pair to count.",
+)
+
 # %% tags=["experiment"]
 known = said[said["kind"] == "known"].groupby("id")["verdict"].agg(lambda v: int((v == "right").sum()))
 waver = known.index[known.between(1, len(WORDINGS) - 1)][:4]
 said[said["id"].isin(waver)].sort_values("id")[["prompt", "answer", "truth", "verdict"]].style.hide()
 
 # %% [markdown]
-# Read the table row by row. Where the model is right in all wordings, its answers agree; where it is never right, they
-# agree less often: invented answers change with the wording. That is a signal that needs no key with right answers, and
+# Read the table row by row. Where the model is right in all wordings, its answers agree more often than where it is never
+# right: invented answers change with the wording. That is a signal that needs no key with right answers, and
 # section 3 uses it. But some invented answers are the same each time, so agreement is no proof. (In a table of verdicts,
 # "wrong, wrong" would count as agreement. That says nothing.)
 #
@@ -597,11 +635,14 @@ def visible():
 # We have two kinds of answers with a confidence: the free answers to the known questions, and choices. For choices we take
 # the *general knowledge* task of BIG-bench (70 questions; @srivastava2023beyond): the confidence is the softmax over the
 # options' log-probabilities. These are sums over an option's tokens, so a short option has an advantage; the mean per token
-# takes it away, and favours long options whose later tokens are easy. **Predict:** will the mean confidence be above the
-# accuracy or below it, and by how much? And how confident is the model on the *recent* questions, of which it answers none?
+# takes it away, and favours long options whose later tokens are easy.
 
-# %%
-my_guess = {"confidence minus accuracy, free": None, "the same, choices": None, "confidence, recent": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "For the choices, the mean confidence compared with the accuracy is… (we cannot tell if the interval of the difference contains 0)",
+    options=["too low", "too high", "we cannot tell"],
+)
+guess_2 = widgets.predict("And what is the mean confidence of the free answers to the *recent* questions, from 0 to 1?", tolerance=0.2)
 
 # %% tags=["experiment"]
 lab.needs("verdict", "reliability")
@@ -639,8 +680,11 @@ def error(frame, bins=5):
 
 
 def report(name, frame):
-    """Print whether a confidence is too high, and its ECE beside that of a calibrated model with the same confidences."""
-    value, low, high = over_questions(frame, too_sure)
+    """Print whether a confidence is too high, and its ECE beside that of a calibrated model with the same confidences.
+
+    Returns the ends of the interval of mean confidence minus accuracy."""
+    value, *ends = over_questions(frame, too_sure)
+    low, high = ends
     reading = "too high" if low > 0 else "too low" if high < 0 else "we cannot tell"
     print(f"{name}: accuracy {frame['right'].mean():.2f}, mean confidence {frame['confidence'].mean():.2f},", end=" ")
     print(f"difference {value:+.2f} [{low:+.2f}, {high:+.2f}]: {reading}")
@@ -649,10 +693,11 @@ def report(name, frame):
     _, low, high = over_questions(frame, error)
     print(f"   ECE {error(frame):.2f} [{low:.2f}, {high:.2f}];", end=" ")
     print("a calibrated model: {:.2f} [{:.2f}, {:.2f}], by chance alone".format(np.mean(honest), *np.quantile(honest, [0.025, 0.975])))
+    return ends
 
 
 report("free answers", free)
-report("choices", choices)
+apart = report("choices", choices)
 recent = said[said["kind"] == "recent"]
 print(f"recent questions: {int((recent['verdict'] == 'right').sum())} of {len(recent)} answers right,", end=" ")
 print(f"mean confidence {recent['confidence'].mean():.2f}")
@@ -676,6 +721,15 @@ def draw_reliability(frames, bins=5):
 
 
 draw_reliability({"Free answers (number of answers)": free, "Choices (number of questions)": choices})
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("verdict", "reliability")
+low, high = apart
+guess.reveal(
+    "too high" if low > 0 else "too low" if high < 0 else "we cannot tell",
+    why=f"Mean confidence {choices['confidence'].mean():.2f}, accuracy {choices['right'].mean():.2f}; the difference is in [{low:+.2f}, {high:+.2f}].",
+)
+guess_2.reveal(recent["confidence"].mean(), why=f"{(recent['verdict'] == 'right').sum()} of these {len(recent)} answers are right.")
 
 # %% [markdown]
 # Read the sign and the interval that the cell prints. Four limits of that reading:
@@ -807,12 +861,16 @@ def ranks(number, right):
     return float(((good[:, None] > bad) + (good[:, None] == bad) / 2).mean()) if len(good) and len(bad) else float("nan")
 
 # %% [markdown]
-# **Predict:** which of four numbers ranks right answers above wrong ones best (ROC AUC, the share of pairs of a right and a
+# Which of four numbers ranks right answers above wrong ones best (ROC AUC, the share of pairs of a right and a
 # wrong answer in which the right one has the higher number): confidence (geometric mean), probability (product), the share
 # of samples that agree with the greedy answer, or minus the semantic entropy?
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    f"Which number is *clearly* better than confidence on these {len(seen)} questions (the interval of the difference is above 0; "
+    "of several, the one whose interval begins highest)?",
+    options=["the probability", "none of them", "the samples that agree", "the semantic entropy"],
+)
 
 # %% tags=["experiment"]
 lab.needs("consistency", "reliability")
@@ -833,10 +891,11 @@ numbers = pd.DataFrame({
     "samples that agree": [agreeing(row) for _, row in seen.iterrows()],
     "minus semantic entropy": [-spread(row) for _, row in seen.iterrows()], "right": seen["right"],
 })  # fmt: skip
-draws = lab.budget(full=500, quick=20)
+draws, lows = lab.budget(full=500, quick=20), []
 for name in list(numbers)[:4]:
     auc = scoring.bootstrap(numbers, lambda f, n=name: ranks(f[n], f["right"].to_numpy()), draws)
     gap = scoring.bootstrap(numbers, lambda f, n=name: ranks(f[n], f["right"].to_numpy()) - ranks(f["confidence"], f["right"].to_numpy()), draws)
+    lows.append(gap[1])
     print("{:<24} ROC AUC {:.2f} [{:.2f}, {:.2f}]".format(name, *auc), end="")
     print("" if name == "confidence" else "   against confidence {:+.2f} [{:+.2f}, {:+.2f}]".format(*gap))
 for name in ("confidence", "probability", "samples that agree"):
@@ -844,6 +903,14 @@ for name in ("confidence", "probability", "samples that agree"):
 never = sampled[sampled["part"] == "recent"]
 print(f"{len(never)} recent questions, {int(never['right'].sum())} right: mean confidence {never['confidence'].mean():.2f},", end=" ")
 print(f"mean share of samples that agree {np.mean([agreeing(row) for _, row in never.iterrows()]):.2f}")
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("consistency", "reliability")
+best = int(np.argmax(lows[1:]))
+guess.reveal(
+    ["the probability", "the samples that agree", "the semantic entropy"][best] if lows[1:][best] > 0 else "none of them",
+    why=f"The interval of the difference that begins highest begins at {lows[1:][best]:+.2f}.",
+)
 
 # %% [markdown]
 # Whether a score ranks better than confidence we can say only where the last interval excludes 0; 36 questions are few. The last
@@ -1102,11 +1169,17 @@ def visible():
 # Five ways to ask. *Sandwich* repeats the question after the page. *No control signs* removes the chat template's control
 # tokens from the page (no program should let a stranger write those). *Choice from a list* does not let the model write at
 # all: the program compares the log-probabilities of the answers that it allows. The list is the same for all pages: the
-# right answers of all of them and a plausible wrong one of each, so chance is one in ten. **Predict:** which defence lets
-# the fewest attacks succeed, and which one answers the question most often when there is *no* attack?
+# right answers of all of them and a plausible wrong one of each, so chance is one in ten.
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which lets the fewest attacks succeed (of equal ones, the one named first)?",
+    options=["no defence", "no control signs", "spotlight", "sandwich", "choice from a list"],
+)
+guess_2 = widgets.predict(
+    "*Without* any attack: with spotlighting the question will be answered, compared with no defence, on…",
+    options=["more of the pages", "as many of the pages", "fewer of the pages"],
+)
 
 # %% tags=["experiment"]
 ORDER = "Answer from the page below."
@@ -1175,6 +1248,19 @@ for defence, part in under_attack.groupby("defence", sort=False):
         table.setdefault(defence, {})[label] = f"{part[column].sum()} of {len(part)}: {value:.2f} [{low:.2f}, {high:.2f}]"
 honest = results[results["attack"] == "none"].groupby("defence", sort=False)["done"]
 pd.DataFrame(table).T.assign(**{"answered without attack": honest.sum().astype(str) + " of " + honest.size().astype(str)})
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("verdict", "spotlight")
+tries, beaten = len(attacked) - len(pages), under_attack.groupby("defence", sort=False)["attacked"].sum().to_numpy()
+guess.reveal(
+    ["no defence", "no control signs", "spotlight", "sandwich", "choice from a list"][beaten.argmin()],
+    why=f"{beaten.min()} of {tries} attacks succeed; without a defence {beaten[0]}.",
+)
+marked, open_ = honest.sum()["spotlight"], honest.sum()["no defence"]
+guess_2.reveal(
+    "more of the pages" if marked > open_ else "fewer of the pages" if marked < open_ else "as many of the pages",
+    why=f"{marked} of {len(pages)} with spotlighting, {open_} without: a defence has a price, too, and must be measured on honest pages.",
+)
 
 # %% [markdown]
 # Five pages are few. The intervals are Wilson's, as if the 25 attempts were independent; five of them share a page, so the
@@ -1321,10 +1407,10 @@ def visible():
 
 # %% [markdown]
 # Now look up, prompt and answer every known question that the graph says something about. The graph was written for these
-# questions, so this is the best case of retrieval. **Predict** the share of right answers, without the facts and with them.
+# questions, so this is the best case of retrieval.
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict("What share of the answers will be right *with* the facts in the prompt?", unit="%", tolerance=0.15)
 
 # %% tags=["ladder"]
 def with_facts(question, facts):
@@ -1344,6 +1430,11 @@ for name, column in (("without", "without"), ("with the graph's facts", "given")
     print("  {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *scoring.mean(shares[column])))
 print("  paired difference: {:+.2f} [{:+.2f}, {:+.2f}] (t interval)".format(*scoring.paired(shares["given"], shares["without"])))
 helped.loc[helped["after"] == "wrong", ["prompt", "facts", "with facts", "truth"]].head(8).style.hide()
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("verdict", "lookup")
+without, given = shares.mean() if len(shares) else (0, 0)
+guess.reveal(100 * given, why=f"Without the facts {without:.0%}. Mean over {len(shares)} questions.")
 
 # %% [markdown]
 # The share about doubles, with a few sentences per question, without training, and with a source that one can correct. It
@@ -1539,11 +1630,16 @@ def update(model, tokenizer, way, fact, others, unrelated, keep, steps, texts):
 
 # %% [markdown]
 # A fourth score is the *leak* (泄漏): the share of questions on *other* new facts that now get the taught answer ("Robert
-# Prevost won the Super Bowl"). **Predict:** which of the four ways changes the fewest other answers? And what does the
-# constraint cost in efficacy and generalisation?
+# Prevost won the Super Bowl").
 
-# %%
-my_guess = {"fewest other answers changed": "", "cost of the constraint": ""}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of the four ways leaks least, in the mean over several facts?",
+    options=["the fact in every prompt", "the fact in the prompt where it fits", "plain tuning", "constrained tuning"],
+)
+guess_2 = widgets.predict(
+    "What share of unrelated questions that were answered rightly does *plain tuning* keep right, in the mean (specificity)?", unit="%", tolerance=0.2
+)
 
 # %% tags=["experiment"]
 lab.needs("verdict", "edit_scores")
@@ -1589,6 +1685,14 @@ for first, second in (("constrained tuning", "tuning"), ("context, where it fits
         clear = "" if low <= 0 <= high else "   (the interval excludes 0)"
         found = f"{gap:+.2f} [{low:+.2f}, {high:+.2f}]{clear}" if high > low else f"{gap:+.2f}, on every fact the same"
         print(f"    {name:<15} {found}")
+
+# %% tags=["hide-input", "experiment"]
+leaks, kept = (updates.groupby("way")[name].mean()[WAYS_IN] for name in ("leak", "specificity"))
+guess.reveal(
+    ["the fact in every prompt", "the fact in the prompt where it fits", "plain tuning", "constrained tuning"][int(leaks.argmin())],
+    why=f"{leaks.min():.0%} of the questions on other facts get the taught answer; after plain tuning {leaks['tuning']:.0%}.",
+)
+guess_2.reveal(100 * kept["tuning"], why=f"With the constraint it is {kept['constrained tuning']:.0%}: what should not change must be said in the training.")
 
 # %% [markdown]
 # Read the differences with their intervals; facts are few, and only an interval without 0 is a finding. Three things to

@@ -86,16 +86,26 @@ facts = items.loc[list(PAGES)]
 # %% [markdown]
 # ## It always has an answer
 #
-# Two questions. **Predict** the model's answers, and write them down: yes or no? And which date?
+# Two questions: "Are Lu Xun and Zhou Shuren the same person?" and "When did humans first meet the Trisolarans face to face?"
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    'How many of its two answers will contain a right word: "yes" in the first, "never", "fiction" or "don\'t know" in the second?',
+    options=[0, 1, 2],
+)
 
 # %%
 QUESTIONS = [
     "Are Lu Xun and Zhou Shuren the same person?",
     "When did humans first meet the Trisolarans face to face?",
 ]
-for question in QUESTIONS:
-    answer = generate(model, tokenizer, question, max_new_tokens=lab.budget(full=40, quick=2))
+replies = [generate(model, tokenizer, question, max_new_tokens=lab.budget(full=40, quick=2)) for question in QUESTIONS]
+for question, answer in zip(QUESTIONS, replies, strict=True):
     print(f"{question}\n  → {answer}\n")
+
+# %% tags=["hide-input"]
+right = says(replies[0], "yes") + says(replies[1], "never|fiction|fictional|don't know|do not know")
+guess.reveal(right, why="Judged by these words only: the tone of an answer does not show whether it is right.")
 
 # %% [markdown]
 # The right answers are *yes* and *never*: Lu Xun (鲁迅) is the pen name of Zhou Shuren (周树人), and the Trisolarans are
@@ -105,8 +115,8 @@ for question in QUESTIONS:
 # ### In Chinese
 #
 # Our model read mostly English; questions in Chinese need another one. Write the name of one into the first line:
-# `"qwen3-0.6b"` fetches 1.2 GB and runs on a CPU, `"qwen2.5-7b"` fetches 15 GB and needs a GPU with 16 GB. **Predict:** does
-# a model that knows Lu Xun also know that nobody met the Trisolarans?
+# `"qwen3-0.6b"` fetches 1.2 GB and runs on a CPU, `"qwen2.5-7b"` fetches 15 GB and needs a GPU with 16 GB. Before you run it:
+# does a model that knows Lu Xun also know that nobody met the Trisolarans?
 
 # %%
 CHINESE = None  # for example "qwen3-0.6b"
@@ -151,8 +161,10 @@ widgets.explorer(live, question=box, system=[BRIEF, careful, "You are a historia
 # ### Both, measured
 #
 # Give the model a page that answers the question. Once the page is true, once a word is swapped: "Penicillin was discovered
-# by Louis Pasteur." We chose questions that the model answers rightly without a page. **Predict:** in how many of twelve
-# swapped pages will its answer be the swapped word, and in how many the truth? And with the true pages?
+# by Louis Pasteur." We chose questions that the model answers rightly without a page.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("A word of the page is swapped. In what share of its answers will the model say the swapped word?", unit="%", tolerance=0.25)
 
 # %%
 prompts = [
@@ -189,8 +201,15 @@ for number in range(0, len(facts), 3):
     i = facts.index[number]
     print(f"{PAGES[i].format(facts.loc[i, 'wrong'])}  →  {answers[2 * number + 1]}")
 
+# %% tags=["hide-input"]
+swapped = rows[rows["page"] == "swapped"]
+guess.reveal(
+    100 * swapped["the swapped word"].mean(),
+    why=f"In {swapped['the truth'].mean():.0%} of the answers it says the truth, against the page in its own prompt.",
+)
+
 # %% [markdown]
-# Compare the bars with your guess. With a swapped page the model says the truth in some cases (Paris, Tokyo, Titan) and the
+# With a swapped page the model says the truth in some cases (Paris, Tokyo, Titan) and the
 # swapped word in others (Sydney). Which is more frequent we cannot tell from twelve questions: the intervals overlap.
 # @longpre2021entity call this a *knowledge conflict* (知识冲突). A fact in the prompt is no guarantee that the answer uses
 # it.
@@ -263,9 +282,15 @@ for question, answer, confidence in zip(asked, answers, sure, strict=True):
 # %% [markdown]
 # ### A softmax sums to one
 #
-# After any text, *some* token is the likeliest. Nothing in the last layer says "no answer". **Predict:** sketch the
-# probabilities of the next token for a known fact, for a fact from after the training, and for a question without an
-# answer.
+# After any text, *some* token is the likeliest. Nothing in the last layer says "no answer". We begin three answers and look at the
+# next token: for a known fact ("The capital of France is"), for a fact from after the training ("The man elected pope in May
+# 2025 was"), and for a question without an answer ("The capital of the Pacific Ocean is").
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "For the fact from after the training: to which of the other two will the entropy of the next token be nearer?",
+    options=["to the question without an answer", "to the known fact"],
+)
 
 # %%
 STARTS = {
@@ -279,18 +304,25 @@ with torch.inference_mode():
     texts = [chat + start for chat, start in zip(chats(asked), STARTS.values(), strict=True)]
     inputs = [tokenizer(text, return_tensors="pt").to(model.device) for text in texts]
     spread = [model(**ids).logits[0, -1].float().softmax(-1).cpu() for ids in inputs]
+entropies = [float(-(p * p.clamp_min(1e-12).log()).sum()) for p in spread]
 
 # %% tags=["hide-input"]
 fig, axes = plt.subplots(1, len(STARTS), figsize=(15, 3.6), sharex=True)
-for ax, question, p in zip(axes, STARTS, spread, strict=True):
+for ax, question, p, entropy in zip(axes, STARTS, spread, entropies, strict=True):
     top = p.topk(6)
-    entropy = float(-(p * p.clamp_min(1e-12).log()).sum())
     ax.barh([repr(tokenizer.decode(i)) for i in top.indices], top.values, color="white", edgecolor="black", hatch="//")
     ax.invert_yaxis()
     ax.set(title=f"{question}\nentropy {entropy:.1f} nats", xlabel="probability", xlim=(0, 1))
     ax.title.set_size(9)
     ax.set_ylabel("next token")
 plt.show()
+
+# %% tags=["hide-input"]
+known, new, _, nonsense = entropies
+guess.reveal(
+    "to the known fact" if abs(new - known) < abs(new - nonsense) else "to the question without an answer",
+    why=f"{new:.1f} nats, against {known:.1f} and {nonsense:.1f}. Which token is it so sure of?",
+)
 
 # %% [markdown]
 # For the known fact one token has nearly all of the probability; for the question without an answer it is spread over many
@@ -333,7 +365,10 @@ widgets.explorer(exam, penalty=(0.0, 9.0, 0.5), start={"penalty": 1.0}, grid={"p
 # ### Misled
 #
 # The twelve questions again. We selected them because the model answers them rightly when asked plainly. Now somebody adds
-# a hint, and the hint is wrong. **Predict:** how many of the twelve stay right?
+# a hint, and the hint is wrong.
+
+# %% tags=["hide-input"]
+guess = widgets.predict('After each question stands "I am sure it is …", with a wrong answer. What share of the answers stays right?', unit="%", tolerance=0.25)
 
 # %%
 HINTS = {
@@ -351,6 +386,12 @@ for name, form in HINTS.items():
 for name in ("a doubt", "a claim"):
     print("{} against the control: {:+.2f} [{:+.2f}, {:+.2f}]".format(name, *scoring.paired(ok[name], ok["control"])))
 
+# %% tags=["hide-input"]
+guess.reveal(
+    100 * np.mean(ok["a claim"]),
+    why=f"With the harmless sentence of the control it is {np.mean(ok['control']):.0%}: compare with that, not with 100 %.",
+)
+
 # %% [markdown]
 # With a wrong hint many answers are no longer right, and the printed ones show agreement: "Lyon is indeed the capital". But
 # all twelve were right at the start *by selection*, so any change of the wording can only lose. That is what the control is
@@ -365,7 +406,7 @@ for name in ("a doubt", "a claim"):
 # ## The same question in other words
 #
 # Two prompts that mean nearly the same may get opposite answers. Take the first question apart: the probability of "Yes"
-# against "No", in several wordings and for the opposite question. **Predict:** for which of the seven will "Yes" win?
+# against "No", in several wordings and for the opposite question.
 
 # %% tags=["skip"]
 WORDINGS = {
@@ -377,6 +418,13 @@ WORDINGS = {
     "Are Albert Einstein and Isaac Newton the same person?": "no",
     "Are Albert Einstein and Isaac Newton two different people?": "yes",
 }
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Seven questions: three ask whether Lu Xun and Zhou Shuren are the same, two whether they are different. "
+    'Two more ask both about Einstein and Newton. For how many of the seven will "Yes" be likelier than "No"?',
+    tolerance=0,
+)
 
 # %%
 forms = chats(WORDINGS, "Answer with yes or no.")
@@ -397,6 +445,13 @@ ax.set(title="What the model answers", ylabel="question", xlabel='chance of "Yes
 ax.legend(loc="lower right")
 plt.show()
 
+# %% tags=["hide-input"]
+truths = list(WORDINGS.values())
+guess.reveal(
+    int((chance > 0.5).sum()),
+    why=f'The true answers are "yes" {truths.count("yes")} times and "no" {truths.count("no")} times.',
+)
+
 # %% [markdown]
 # ### One answer is no evidence
 #
@@ -416,8 +471,10 @@ plt.show()
 # If confidence says something, a program can abstain below a threshold: *selective answering* (选择性回答). Our confidence
 # is the geometric mean of the token probabilities. It is a score, not the probability of being right: words that only serve
 # the grammar are easy to predict and raise it. We ask 48 questions: 36 have old answers, and the answers to 12 are from
-# after November 2024, when the model was published. **Predict:** above a confidence of 0.6, what share of the answers is
-# wrong?
+# after November 2024, when the model was published.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Take the answers with a confidence of 0.6 or more. What share of them is wrong?", unit="%", tolerance=0.25)
 
 # %%
 pool = items[items["kind"] != "false premise"].head(lab.budget(full=48, quick=4))
@@ -452,8 +509,15 @@ widgets.explorer(
     grid={"threshold": [0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], "penalty": [0.0, 1.0, 4.0]},
 )
 
+# %% tags=["hide-input"]
+given = sure >= 0.6
+guess.reveal(
+    100 * (~right[given]).mean() if given.any() else 0,
+    why=f"{given.sum()} of {len(right)} answers are that sure. Of all answers {(~right).mean():.0%} are wrong.",
+)
+
 # %% [markdown]
-# The title of the figure gives the share. Right answers lie more to the right in the figure, so confidence ranks answers to
+# Right answers lie more to the right in the figure, so confidence ranks answers to
 # some degree; but among the surest answers some are wrong. (The lab gives intervals.) What better models and methods reach:
 #
 # - Large models are well *calibrated* (校准) on multiple choice in a fitting format [@kadavath2022language]. Tuning for
@@ -558,7 +622,10 @@ widgets.explorer(
 # ### A graph, and what is near the question in it
 #
 # A program knows only the question. It links the words "Lu Xun" to a node (*entity linking*, 实体链接) and takes the facts
-# around it: those within one hop, or within two. **Predict:** with which of the two does the model find the birthplace?
+# around it: those within one hop, or within two. The question is: "Where was Lu Xun born?"
+
+# %% tags=["hide-input"]
+guess = widgets.predict("With which facts will the model name his birthplace?", options=["one hop only", "two hops only", "with either", "with neither"])
 
 # %%
 graph = nx.Graph()
@@ -570,15 +637,21 @@ graph.add_edge("Shaoxing", "Zhejiang", fact="Shaoxing is a city in Zhejiang.")
 question = "Where was Lu Xun born?"
 named = [node for node in graph if node in question]  # only the question is known, not its answer
 print("alone:", ask([question], length=30)[0][0])
+born = {}
 for hops in (1, 2):
     near = nx.compose_all([nx.ego_graph(graph, node, radius=hops) for node in named])
     found = " ".join(fact for *_, fact in near.edges(data="fact"))
     print(f"\nwithin {hops} hops of {named}: {found}")
-    print("with these facts:", ask([f"Facts: {found}\n\nUse the facts. {question}"], length=30)[0][0])
+    born[hops] = ask([f"Facts: {found}\n\nUse the facts. {question}"], length=30)[0][0]
+    print("with these facts:", born[hops])
+
+# %% tags=["hide-input"]
+one, two = (says(answer, "Shaoxing") for answer in born.values())
+guess.reveal(["with neither", "one hop only", "two hops only", "with either"][one + 2 * two], why="Shaoxing is two hops away from the name in the question.")
 
 # %% [markdown]
-# Alone, the model invents a place. One hop from Lu Xun there is his real name, but no place; the birthplace is two hops
-# away, as a fact about *Zhou Shuren*. With the two-hop facts the answer is in the prompt, together with a fact that is not
+# Alone, the model invents a place. One hop from Lu Xun there is his real name, but no place; the birthplace is
+# a fact about *Zhou Shuren*. With the two-hop facts the answer is in the prompt, together with a fact that is not
 # needed (the book), and the model has to find it. More hops find more answers and bring more noise; in the lab you write
 # this function, and measure it on many questions.
 
@@ -587,7 +660,12 @@ for hops in (1, 2):
 #
 # What does a page about superconductors at room temperature say a few days after the claim about LK-99 (a preprint of 22
 # July 2023)? Within a month the claim was refuted: the effects came from an impurity, copper sulfide [@garisto2023lk99].
-# **Predict:** will the model follow the early page? And the late one?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Asked what LK-99 is, which of two pages will the model follow: the early one (it is a superconductor), or the late one (it is not)?",
+    options=["both pages", "the late one only", "the early one only", "neither page"],
+)
 
 # %%
 NEWS = {
@@ -599,6 +677,14 @@ pages = [f"Page of {date}: {text}\n\n" if text else "" for date, text in NEWS.it
 answers, _ = ask([page + "What is LK-99?" for page in pages], length=40)
 for date, answer in zip(NEWS, answers, strict=True):
     print(f"{date:<15} → {answer}")
+
+# %% tags=["hide-input"]
+early, late = ((says(answer, "superconductor|superconducting"), says(answer, "not|isn't|impurity")) for answer in answers[1:])
+followed = (early[0] and not early[1]) + 2 * late[1]
+guess.reveal(
+    ["neither page", "the early one only", "the late one only", "both pages"][followed],
+    why='Judged by words: "superconductor" without a "not", and "not" or "impurity".',
+)
 
 # %% [markdown]
 # Without a page the answer is invented. With the early page the answer is faithful to a claim that was later refuted. With
@@ -625,8 +711,15 @@ for date, answer in zip(NEWS, answers, strict=True):
 #
 # One fact of 2025, one question, a LoRA adapter (chapter 11) in the top ten layers. We train it twice: *plainly*, on this
 # one example; and with *replay* (回放), where each step also repeats two of four other questions with the answers that the
-# model gave before. We watch the probability of four answers. **Predict:** sketch the four curves for plain tuning. What
-# becomes of the *other* question, to which the taught answer is wrong? Which curves does replay change?
+# model gave before. We watch the probability of four answers: the taught one; the same to a reworded question; the taught name in the
+# wrong place, as the answer to another question; and the right answer to an unrelated question.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("After *plain* tuning: what is the probability of the taught name in the *wrong place*?", unit="%", tolerance=0.3)
+guess_2 = widgets.predict(
+    "Which of the four probabilities will differ most, at the end, between plain tuning and tuning with replay?",
+    options=["the taught one", "the reworded one", "the one in the wrong place", "the unrelated one"],
+)
 
 # %% tags=["skip"]
 from peft import LoraConfig, get_peft_model
@@ -707,6 +800,15 @@ axes[0].set_ylabel("probability of the answer\n(geometric mean over its tokens)"
 axes[1].legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
+# %% tags=["hide-input"]
+plain, replayed = (lines[-1] for lines in courses.values())
+most = int(abs(replayed - plain).argmax())
+guess.reveal(100 * plain[2], why="Nothing in the training says that the name belongs to one question only.")
+guess_2.reveal(
+    ["the taught one", "the reworded one", "the one in the wrong place", "the unrelated one"][most],
+    why=f"{plain[most]:.2f} after plain tuning, {replayed[most]:.2f} with replay.",
+)
+
 # %% [markdown]
 # Left: the taught answer and its rewording rise nearly together. Then "The capital of Japan is Tokyo." falls, before the
 # name becomes likely in the wrong place: the training rewards a bare name, so sentences become less likely first, whatever
@@ -752,6 +854,60 @@ pd.DataFrame(said, index=asked).rename_axis("question")
 #
 # **Ask yourself:** a hospital wants a bot that answers from its own guidelines, which change each month. Which source,
 # which way in, and which three numbers do you want to see before it goes live?
+
+# %% [markdown]
+# ## Quiz
+#
+# Ten questions on the main ideas. Each answer has an explanation, the wrong ones too.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question='A page says "Penicillin was discovered by Louis Pasteur." Told to answer from the page, a model says "Alexander Fleming". What is this answer?', options={
+        "faithful, but not factual": 'That would be "Louis Pasteur": it follows the page, and the page is false.',
+        "factual, but not faithful": "Yes: true in the world, and not in the text that it was told to use. A program that shows the page as the source would cite it wrongly.",
+        "both": "Faithfulness is measured against the page, and the page says something else.",
+        "neither": "The page is false, but the answer is not: the two are measured against different things.",
+    }, answer="factual, but not faithful"),
+    dict(question="A test gives 1 point for a right answer and 0 for a blank, and takes 3 points for a wrong one. Above which chance of being right does it pay to answer?",
+         answer=100 * 3 / (1 + 3), unit="%", tolerance=0.02, why="Answering brings p − 3(1 − p), which is above 0 if p > 3/4. Without the penalty, guessing pays at any chance."),
+    dict(question="An answer has eight tokens. Seven of them serve the grammar and have a probability of 0.95 each; the eighth is the name, with 0.1. What is the confidence, the geometric mean?",
+         answer=(0.95**7 * 0.1) ** (1 / 8), tolerance=0.05, why="The name is a guess, but seven easy tokens lift the mean. Given alone, the name would have a confidence of 0.1."),
+    dict(question='Two different writers, X and Y. Asked "Are X and Y the same person?", a model answers "no". When does this show that it knows?', options={
+        "if the probability of this answer is high": 'A habit of saying "no" has a high probability, too, also where "no" is wrong.',
+        "if ten sampled answers to the same question agree": "They share the same habit: a model can be wrong the same way ten times.",
+        'if it says "yes" to the opposite question, and to the same question about two names of one person': 'Yes: a habit of saying "no" cannot pass both.',
+        "now: the answer is right": 'A model that says "no" to every question would give this answer, too.',
+    }, answer='if it says "yes" to the opposite question, and to the same question about two names of one person'),
+    dict(question="We select 40 questions that a model answers rightly. With a wrong hint 24 stay right; with a harmless sentence in its place, 36. How many answers are lost to agreement with the hint, as far as this shows?", options={
+        "16": "Four of these are lost with the harmless sentence, too: all 40 were right by selection, so any other wording can only lose.",
+        "12": "Yes: 36 − 24. Only what the hint costs beyond the control can be put down to its content; and that difference still needs an interval.",
+        "24": "These are the answers that stayed right.", "4": "This is what a change of the wording alone costs.",
+    }, answer="12"),
+    dict(question='A program lets a model read mails from strangers and accepts one of three answers: "urgent", "normal", "spam". What can an instruction in a mail still achieve?', options={
+        "nothing": "It cannot make the program do anything else, but it can influence which of the three is chosen.",
+        "any answer, as long as it has the words for it": "The program compares three allowed answers and lets the model write no other.",
+        "any answer, if the chat template's control tokens are not removed": "Removing them is right. But here even a fake turn can only change which of the three wins.",
+        "a wrong one of the three answers": "Yes: fewer rights limit what an answer can *do*, not whether it is true.",
+    }, answer="a wrong one of the three answers"),
+    dict(question='After "The president of Mars is" the next token has an entropy of 0.1 nats. What do we know?', options={
+        "one token is much likelier than all others": 'Yes, and no more: look at which. It may be " a" or " the", after which anything can follow.',
+        "the model knows a name": "The token need not be a name. For the pope the likeliest one was a title, and the name that followed was a guess.",
+        "the answer is very likely right": "It is a probability of words, not of truth. A widespread error can be nearly certain.",
+    }, answer="one token is much likelier than all others"),
+    dict(question="In a test of 40 answers a bot invented nothing. Which share of invented answers is still compatible with that (upper end of the 95 % Wilson interval)?",
+         answer=100 * scoring.proportion(0, 40)[2], unit="%", tolerance=0.25, why="With no error among n the upper end is z²/(n + z²) for z = 1.96, a little less than 4/n."),
+    dict(question="After tuning on one new fact, the question and all its rewordings are answered rightly. What must be measured before the model is used?", options={
+        "nothing else: it has generalised": "It may have learnt to answer every question with this name. The rewordings cannot show that.",
+        "whether the loss on this example is near 0": "That is efficacy once more. Training on, past that point, spreads the answer further.",
+        "questions that should not change": "Yes: specificity. Ask unrelated questions, and similar ones to which the taught answer is wrong.",
+    }, answer="questions that should not change"),
+    dict(question="A shop's prices change each day. Its bot should give the price and say where it is written. Which way in?", options={
+        "tune the model on the new prices each night": "A tuned model cannot show where a number comes from, and many similar facts disturb each other.",
+        "put the whole price list into every prompt": "It costs tokens for each question, may not fit, and facts that have nothing to do with a question change some answers.",
+        "look up the product's page, and put that into the prompt": "Yes: it is as new as the page, it can be shown, and it is given only where it fits. One still has to check that the model follows it.",
+        "edit the parameters, one price at a time": "Single facts can be edited, but what follows from them does not change with them, and no source can be shown.",
+    }, answer="look up the product's page, and put that into the prompt"),
+])
 
 # %% [markdown]
 # ## Further reading

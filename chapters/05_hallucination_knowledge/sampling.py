@@ -9,7 +9,6 @@ was cut goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -42,14 +41,15 @@ QUESTIONS = questions()
 RUNS = [(group,) for group in range(-(-len(QUESTIONS) // TOGETHER))]
 
 
+@resumable_table.full_size()
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size, and the model."""
-    os.environ["COURSE_BUDGET"] = "full"
     names = resumable_table.lab_names(__file__, {}, resumable_table.imports)
     names["model"], names["tokenizer"] = load_model(device="cpu", precision="fp32")
     return names
 
 
+@resumable_table.full_size()
 def rows(names: dict[str, Any], group: int) -> list[dict[str, Any]]:
     """Some questions, a greedy answer and ten samples of each."""
     asked = QUESTIONS[TOGETHER * group : TOGETHER * (group + 1)]

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 
-from course_utils import data, generate, lab, load_model, plots, scoring, tables, weights
+from course_utils import data, generate, lab, load_model, plots, scoring, tables, weights, widgets
 
 lab.start(
     "06_in_context_learning",
@@ -57,11 +57,14 @@ plots.style()
 # %% [markdown]
 # ## 1 · Zero, one and three examples
 #
-# @brown2020language gave GPT-3 a task in three ways. **Predict:** how many of the four words will a model that is a
-# thousand times smaller translate rightly, with no example, with one, with three?
+# @brown2020language gave GPT-3 a task in three ways: with no example, with one, with three. Our model is a thousand times
+# smaller.
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "With three examples, which of the words *cheese*, *bread*, *the dog* and *thank you* does it translate rightly?",
+    options=["none of them", "some", "all of them"],
+)
 
 # %% tags=["experiment"]
 MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
@@ -75,10 +78,19 @@ def translate(word, examples, first="Translate English to French", arrow=" =>"):
     return generate(model, tokenizer, "\n".join(lines), max_new_tokens=length, chat=False).split("\n")[0]
 
 
-english = ["cheese", "bread", "the dog", "thank you"][: lab.budget(full=4, quick=1)]
-pd.DataFrame(
+FRENCH = {"cheese": "fromage", "bread": "pain", "the dog": "le chien", "thank you": "merci"}
+english = list(FRENCH)[: lab.budget(full=4, quick=1)]
+translated = pd.DataFrame(
     [(word, translate(word, []), translate(word, PAIRS[:1]), translate(word, PAIRS)) for word in english],
     columns=["English", "zero-shot 零样本", "one-shot 单样本", "few-shot 少样本"],
+)
+translated
+
+# %% tags=["hide-input", "experiment"]
+known = [FRENCH[word] in answer.lower() for word, answer in zip(english, translated.iloc[:, -1], strict=True)]
+guess.reveal(
+    "all of them" if all(known) else "some" if any(known) else "none of them",
+    why="; ".join(f"{word}: {answer}" for word, answer in zip(english, translated.iloc[:, -1], strict=True)),
 )
 
 # %% [markdown]
@@ -88,11 +100,13 @@ pd.DataFrame(
 # ### One colon
 #
 # In the lecture the same model, asked the same way without an example, repeats "cheese". Its prompt differs from ours by one
-# character: a colon after "French". **Predict:** for each of the four forms below, how many of the four words come back in
-# English?
+# character: a colon after "French".
 
-# %%
-my_guess = {"as above": None, "with a colon": None, "with a full stop": None, "colon for arrow": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Without an example: for how many of the words does the answer change when the colon is added?",
+    options=["for less than half", "for half or more, but not for all", "for all of them"],
+)
 
 # %% tags=["experiment"]
 FORMS_OF_FRENCH = {
@@ -108,11 +122,18 @@ for name, (start, arrow) in FORMS_OF_FRENCH.items():
     table[name] = dict(zip(english, answers, strict=True)) | {"in English": f"{same} of {len(english)}"}
 pd.DataFrame(table).T
 
+# %% tags=["hide-input", "experiment"]
+changed = np.mean([table["as above"][word] != table["with a colon"][word] for word in english])
+guess.reveal(
+    "for all of them" if changed == 1 else "for half or more, but not for all" if changed >= 0.5 else "for less than half",
+    why="; ".join(f"{table['as above'][word]} → {table['with a colon'][word]}" for word in english),
+)
+
 # %% [markdown]
-# Compare the rows with your guess. The instruction, the words and the model are the same in all of them; one sign decides
-# whether an answer looks French. So "the model cannot translate without an example" would have been a statement about a
-# colon. When you read that a model can or cannot do something zero-shot, ask for the exact prompt; and try several before
-# you say so yourself [@sclar2024quantifying].
+# The instruction, the words and the model are the same in all rows; one sign decides whether an answer looks French. So "the
+# model cannot translate without an example" would have been a statement about a colon. When you read that a model can or
+# cannot do something zero-shot, ask for the exact prompt; and try several before you say so yourself
+# [@sclar2024quantifying].
 #
 # *Format* (格式约束) is the first use of examples. We ask for JSON, by an instruction and by an instruction with two
 # examples:
@@ -338,6 +359,13 @@ def in_order(odds, y):
     odds, y = np.asarray(odds), np.asarray(y) == 1
     return float((odds[y][:, None] > odds[~y]).mean())
 
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Eight examples, half of them positive, and each draw takes others. How far apart are the draws in the share of sentences "
+    "that the model calls positive (the largest share minus the smallest)?",
+    options=["less than 0.2", "0.2 to 0.5", "more than 0.5"],
+)
+
 # %% tags=["experiment", "ladder"]
 SENTENCES, POOL = clear_sentences(200, 400)
 SENTENCES = SENTENCES[: lab.budget(full=200, quick=6)]
@@ -400,12 +428,6 @@ for shots, frame in by_shots.items():
 shots_table = pd.DataFrame(table).T.rename_axis("shots")
 shots_table.round(2)
 
-# %% [markdown]
-# **Predict** before you look at the plot: is it the accuracy that grows with the shots, or something else?
-
-# %%
-my_guess = ""  # your prediction; the next result is the answer
-
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
 x = np.arange(len(shots_table))
@@ -421,22 +443,32 @@ ax.set(xlabel="examples in the prompt", ylabel="share")
 ax.legend(loc="lower left", ncols=2, fontsize=11)
 plt.show()
 
+# %% tags=["hide-input", "experiment"]
+least, most = shots_table.loc[8, ["least", "most"]]
+guess.reveal(
+    "more than 0.5" if most - least > 0.5 else "0.2 to 0.5" if most - least >= 0.2 else "less than 0.2",
+    why=f"The shares are between {least:.2f} and {most:.2f}.",
+)
+
 # %% [markdown]
-# Neither grows steadily. The ROC AUC is about the same with examples and without: the model *sorts* these sentences well
-# without any example, and examples do not make it sort better. What they change is the threshold. Look at the band: with
-# eight examples, half of them positive, one draw makes the model call nearly no sentence positive, another most of them.
-# Accuracy is high where the threshold happens to lie in the middle, and it is lowest with four examples, where most draws
-# push the threshold to one side. @brown2020language show curves that rise, for models up to a thousand times larger.
+# Neither accuracy nor ROC AUC grows steadily. The ROC AUC is about the same with examples and without: the model *sorts*
+# these sentences well without any example, and examples do not make it sort better. What they change is the threshold. Look
+# at the band: with eight examples, half of them positive, one draw makes the model call nearly no sentence positive, another
+# most of them. Accuracy is high where the threshold happens to lie in the middle, and it is lowest with four examples, where
+# most draws push the threshold to one side. @brown2020language show curves that rise, for models up to a thousand times
+# larger.
 #
 # ## 4 · What is read in the examples?
 #
 # ### Order
 #
-# The same four examples, in different orders [@lu2022fantastically]. **Predict:** the accuracy after the best order and
-# after the worst?
+# The same four examples, in different orders [@lu2022fantastically].
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How far apart are the accuracies after the best order and after the worst, on the same sentences?",
+    options=["more than 0.2", "0.1 to 0.2", "less than 0.1"],
+)
 
 # %% tags=["experiment"]
 four = pick(4, seed=0)
@@ -452,6 +484,13 @@ by_order = pd.DataFrame(rows, columns=["order (+ positive)", "accuracy", "says p
 low, high = by_order["accuracy"].agg(["min", "max"])
 print(f"one set of four examples, {len(part)} sentences: accuracy {low:.2f} to {high:.2f}")
 by_order.sort_values("says positive").style.hide().format(precision=2)
+
+# %% tags=["hide-input", "experiment"]
+low, high = by_order["accuracy"].agg(["min", "max"])
+guess.reveal(
+    "more than 0.2" if high - low > 0.2 else "0.1 to 0.2" if high - low >= 0.1 else "less than 0.1",
+    why=f"The worst order has {low:.2f}, the best one {high:.2f}.",
+)
 
 # %% [markdown]
 # ### Balance
@@ -548,10 +587,12 @@ def visible():
 # The same function serves a later proposal: *batch calibration* [@zhou2024batch] uses the unlabelled sentences themselves
 # in place of texts without content. It needs many of them, and labels that are about equally frequent. So there are three
 # estimates of the bias: by "N/A" alone, by the mean over three texts without content as in the paper, and by the sentences.
-# **Predict:** which of them raise the accuracy, and where most: at 0, 4, 8 or 16 shots?
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "At which number of shots does calibration by all sentences gain most?",
+    options=["where the accuracy was highest before", "where the accuracy was lowest before", "at neither, or at both alike"],
+)
 
 # %% tags=["experiment"]
 def calibrated(frame, by, empty):
@@ -565,14 +606,15 @@ def calibrated(frame, by, empty):
 
 
 lab.needs("calibrate")
-table = {}
+table, gained = {}, {}
 for shots, frame in by_shots.items():
     table[shots] = {"as it is": f"{right(frame).mean():.2f}"}
     for by in ("N/A", "three texts", "all sentences"):
         after = calibrated(frame, by, without_content[shots])
         unit = frame["draw"] if shots else frame.index  # one prompt: the sentences are the measurements
         pair = [right(part).groupby(unit).mean() for part in (after, frame)]
-        gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(*pair))
+        gained[shots, by] = scoring.paired(*pair)
+        gain = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*gained[shots, by])
         table[shots][f"by {by}"] = f"{right(after).mean():.2f}, gain {gain}"
 pd.DataFrame(table).T.rename_axis("shots")
 
@@ -580,6 +622,17 @@ pd.DataFrame(table).T.rename_axis("shots")
 prefers = {shots: [1 / (1 + np.exp(logs[:, 0] - logs[:, 1])) for logs in empty.values()] for shots, empty in without_content.items()}
 table = pd.DataFrame({shots: np.mean(values, axis=0) for shots, values in prefers.items()}, index=[repr(text) for text in EMPTY]).T
 table.rename_axis("shots; P(positive) of a text without content").round(2)
+
+# %% tags=["hide-input", "experiment"]
+most_gained = pd.Series({shots: gained[shots, "all sentences"][0] for shots in by_shots})
+before = pd.Series({shots: right(frame).mean() for shots, frame in by_shots.items()})
+most = most_gained[most_gained > most_gained.max() - 1e-9].index
+lowest, highest = before.idxmin() in most, before.idxmax() in most
+guess.reveal(
+    "where the accuracy was lowest before" if lowest and not highest
+    else "where the accuracy was highest before" if highest and not lowest else "at neither, or at both alike",
+    why="; ".join(f"{shots} shots: {before[shots]:.2f}, gain {gain:+.2f}" for shots, gain in most_gained.items()),
+)
 
 # %% [markdown]
 # Read the gains with their intervals, and the second table beside them: the three texts without content do not agree about
@@ -719,11 +772,13 @@ def check_visible(got, want):
 # ### Falsified labels
 #
 # If the model *learnt* the task from the examples, false labels would teach it the opposite. @min2022rethinking found that
-# random labels hardly hurt; @wei2023larger, that only large models follow flipped ones. **Predict:** the accuracy of our
-# model after eight examples with flipped labels?
+# random labels hardly hurt; @wei2023larger, that only large models follow flipped ones.
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The labels of eight examples are flipped. What becomes of the accuracy, counted against the true labels?",
+    options=["no fall that can be seen: the interval contains 0", "it falls, but not below one half", "it falls, below one half"],
+)
 
 # %% tags=["experiment"]
 def flipped(examples):
@@ -742,6 +797,15 @@ for way in ("as it is", "by all sentences"):
     gap = scoring.paired(by_draw["true labels", way], by_draw["flipped labels", way])
     table.setdefault("true minus flipped, paired", {})[way] = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*gap)
 pd.DataFrame(table).T.rename_axis("8 examples")
+
+# %% tags=["hide-input", "experiment"]
+true, false = by_draw["true labels", "as it is"], by_draw["flipped labels", "as it is"]
+gap = scoring.paired(true, false)
+guess.reveal(
+    "no fall that can be seen: the interval contains 0" if gap[1] <= 0
+    else "it falls, below one half" if false.mean() < 0.5 else "it falls, but not below one half",
+    why=f"{true.mean():.2f} with true labels, {false.mean():.2f} with flipped ones; the difference is {gap[0]:+.2f} [{gap[1]:+.2f}, {gap[2]:+.2f}].",
+)
 
 # %% [markdown]
 # With flipped labels the accuracy stays far above one half, before calibration and after it: the model does not follow
@@ -816,12 +880,11 @@ def visible():
     six[0, 0, [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 2, 3]] = 1.0
     return [head_scores(attention, 2), head_scores(six, 3)]
 
-# %% [markdown]
-# **Predict:** in which layers are the previous-token heads, in which the induction heads? And of how many of all heads is
-# the induction score above 0.4?
-
-# %%
-my_guess = {"previous-token heads": "", "induction heads": "", "above 0.4": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Of all heads, how many have a *previous-token* score above 0.4?",
+    options=["fewer than one in twenty", "one in twenty to one in five", "more than one in five"],
+)
 
 # %% tags=["experiment"]
 lab.needs("head_scores")
@@ -845,6 +908,13 @@ for ax, (name, score) in zip(axes, heads.items(), strict=True):
 axes[0].set_ylabel("head")
 fig.colorbar(image, ax=axes, label="share of the attention")
 plt.show()
+
+# %% tags=["hide-input", "experiment"]
+share = float((heads["previous"] > 0.4).float().mean())
+guess.reveal(
+    "more than one in five" if share > 0.2 else "one in twenty to one in five" if share >= 0.05 else "fewer than one in twenty",
+    why=f"{share:.1%} of all heads; for the *induction* score it is {float((heads['induction'] > 0.4).float().mean()):.1%}.",
+)
 
 # %% [markdown]
 # A high score says where a head looks, not that anything depends on it. So we take heads away and measure. Setting a head's
@@ -898,12 +968,11 @@ def without(heads_off, means, function):
         for hook in hooks:
             hook.remove()
 
-# %% [markdown]
-# **Predict:** without the five best induction heads, what becomes of the loss on the second copy? And of the ROC AUC with
-# eight examples?
-
-# %%
-my_guess = {"loss on the second copy": "", "ROC AUC": ""}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Eight examples in the prompt. Without the five best induction heads, is the ROC AUC lower than in every draw of five random heads?",
+    options=["yes", "no"],
+)
 
 # %% tags=["experiment"]
 @torch.inference_mode()
@@ -949,6 +1018,12 @@ for name, count in worse.items():
     print(f"{count} of {n} random fives cost as much or more: p = {(count + 1) / (n + 1):.3f}")
     print(f"    ROC AUC {few[name][0]:.2f}, all heads {few['no head'][0]:.2f}, random {min(few['5 at random']):.2f} to", end=" ")
     print(f"{max(few['5 at random']):.2f}")
+
+# %% tags=["hide-input", "experiment"]
+guess.reveal(
+    "yes" if few["5 induction"][0] < min(few["5 at random"]) else "no",
+    why=f"It is {few['5 induction'][0]:.2f}; the lowest of the random fives is {min(few['5 at random']):.2f}.",
+)
 
 # %% [markdown]
 # Compare the two lists: nearly all of the best previous-token heads are in earlier layers than the induction heads, as the
@@ -1353,14 +1428,18 @@ pd.DataFrame(table).T.style.format({"trainable parameters": "{:.0f}", "largest d
 #
 # Now the real model and the real task, with *equally many places in the context*: a prompt of 15 tokens is replaced by 15
 # vectors, or by 15 keys and values in each layer. They are *initialized* from that prompt, so before the first step all
-# three give the same answers. **Predict:** what will training improve more, the ROC AUC or the threshold?
+# three give the same answers.
 #
 # The next two cells are folded; click them to read the code. In the first, `beginning` computes the initialization from an
 # instruction, and `at_answer` gives the logits where the two answers differ. In the second, `tune` trains these parameters,
 # and `odds` scores texts with them.
 
-# %%
-my_guess = ""  # your prediction; the next result is the answer
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Train the prefix. Or keep the prompt, and only move its threshold to the median of the log-odds of the same training sentences. "
+    "Which accuracy is higher?",
+    options=["the prefix's", "no difference that can be seen: the interval contains 0", "the moved threshold's"],
+)
 
 # %% tags=["hide-input"]
 INSTRUCTION = "Decide if this movie review is positive or negative in tone."
@@ -1463,6 +1542,13 @@ for name, found in answers.items():
         "says positive": round((found > 0).mean(), 2),
     }
 pd.DataFrame(table).T
+
+# %% tags=["hide-input", "experiment"]
+gain = scoring.paired(hits["prefix tuning"], hits["by hand, threshold moved"])
+guess.reveal(
+    "the prefix's" if gain[1] > 0 else "the moved threshold's" if gain[2] < 0 else "no difference that can be seen: the interval contains 0",
+    why="Prefix tuning minus moved threshold: {:+.2f}, with an interval from {:+.2f} to {:+.2f}.".format(*gain),
+)
 
 # %% [markdown]
 # One seed can be luck, too. The command `python chapters/06_in_context_learning/prompts.py` ran these functions again on

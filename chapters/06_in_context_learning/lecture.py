@@ -36,15 +36,28 @@ model, tokenizer = load_model(MODEL, precision="fp32")
 # %% [markdown]
 # ## Zero, one, three examples
 #
-# The prompt of the GPT-3 paper [@brown2020language, Figure 2.1]. **Predict:** will our model answer *fromage* with none,
-# with one, with three examples?
+# The prompt of the GPT-3 paper [@brown2020language, Figure 2.1]: an instruction, no, one or three examples, and a new word.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How many examples does our model need to continue `cheese =>` by *fromage*?", options=["none", "one", "three", "three are not enough"]
+)
 
 # %%
 FRENCH = ["sea otter => loutre de mer", "peppermint => menthe poivrée", "plush giraffe => girafe peluche"]
+answers = {}
 for name, shots in (("zero-shot 零样本", 0), ("one-shot 单样本", 1), ("few-shot 少样本", 3)):
     prompt = "\n".join(["Translate English to French:", *FRENCH[:shots], "cheese =>"])
     answer = generate(model, tokenizer, prompt, chat=False, max_new_tokens=lab.budget(full=10, quick=4))
-    print(f"{name}: {answer.splitlines()[0]!r}", "(right)" if "fromage" in answer.lower() else "(not right)")
+    answers[shots] = answer.splitlines()[0]
+    print(f"{name}: {answers[shots]!r}", "(right)" if "fromage" in answers[shots].lower() else "(not right)")
+
+# %% tags=["hide-input"]
+knows = [shots for shots, answer in answers.items() if "fromage" in answer.lower()]
+guess.reveal(
+    "three are not enough" if not knows else "none" if knows[0] == 0 else "one" if knows[0] == 1 else "three",
+    why=f"It answers {answers[0]!r} without an example, {answers[1]!r} after one and {answers[3]!r} after three.",
+)
 
 # %% [markdown]
 # The right answer is *fromage*, and our model never gives it. GPT-3 has 175 billion parameters; ours has 135 million and
@@ -114,7 +127,10 @@ widgets.explorer(next_words, task=list(TASKS), shots=(0, 3, 1), start={"shots": 
 # ## Why not simply fine-tune?
 #
 # Training with Adam in mixed precision keeps 16 bytes per parameter: the parameter, its gradient, two averages and a copy
-# in fp32 [@rajbhandari2020zero]. **Predict:** how many GPUs of 80 GB does it take only to *hold* GPT-3 in training?
+# in fp32 [@rajbhandari2020zero].
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How many GPUs of 80 GB does it take only to *hold* GPT-3, 175 billion parameters, in training?", unit="GPUs")
 
 # %%
 gpt3 = tables.load("language_models").set_index("name").loc["GPT-3", "parameters_billion"]
@@ -125,8 +141,11 @@ print(
 print(f"and then {2 * gpt3:,.0f} GB (fp16) to store for each task; the prompt for 'opposite' above:")
 print(len(prompt_of("opposite", 3).encode()), "bytes")
 
+# %% tags=["hide-input"]
+guess.reveal(np.ceil(16 * gpt3 / card), why=f"16 bytes for each of {gpt3:.0f} billion parameters, divided by {card:.0f} GB.")
+
 # %% [markdown]
-# Compare the number of GPUs with your guess. There are two ways out (两条路线):
+# There are two ways out (两条路线):
 #
 # - **tune fewer parameters**: adapters, LoRA (chapter 11), and what comes at the end of this lecture;
 # - **prompt** (提示学习): leave the model as it is, write the task so that it looks like pre-training.
@@ -238,11 +257,17 @@ print(shots(examples.head(2)) + f"Review: {test['text'].iloc[0]}\nSentiment:")
 # %% [markdown]
 # ### More examples, better answers?
 #
-# 60 sentences, half of them positive; 0, 1, 2, 4, 8 examples. **Predict:** draw the curve before you run this.
+# 60 sentences, half of them positive; 0, 1, 2, 4, 8 examples. Before you run it, draw the curve.
 #
 # There are two metrics, and chance is one half for both. *Accuracy*: the share of sentences for which the right word is the
 # likelier one. *ROC AUC*: the share of pairs of a positive and a negative sentence in which the positive one has the higher
 # score. ROC AUC does not depend on the threshold.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What do eight examples do to the ROC AUC, compared with none?",
+    options=["they raise it", "no difference that can be seen: the interval contains 0", "they lower it"],
+)
 
 
 # %%
@@ -292,6 +317,12 @@ gain = scoring.bootstrap(
 )
 print("gain of 8 examples over none, ROC AUC: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
 
+# %% tags=["hide-input"]
+guess.reveal(
+    "they raise it" if gain[1] > 0 else "they lower it" if gain[2] < 0 else "no difference that can be seen: the interval contains 0",
+    why=f"The gain is {gain[0]:+.2f}; its interval stands above.",
+)
+
 # %% [markdown]
 # Compare with your curve. The model *sorts* the sentences well without any example (ROC AUC), and examples add little to
 # that: at full size the interval of the gain contains zero. What the examples move is the *threshold*: after one positive
@@ -303,8 +334,13 @@ print("gain of 8 examples over none, ROC AUC: {:+.2f} [{:+.2f}, {:+.2f}]".format
 # ## What it is sensitive to: the order
 #
 # Four examples, two of each label, in twelve orders. We ask about four sentences (half of them positive) and about an input
-# without content, "N/A" [@zhao2021calibrate]. Without a bias the mean of P(positive) would be one half. **Predict:** after
-# which order of the labels is it highest?
+# without content, "N/A" [@zhao2021calibrate]. Without a bias the mean of P(positive) would be one half.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "When is P(positive), the mean over the four sentences and all orders, higher?",
+    options=["when the last example is negative", "when the last example is positive", "neither: they differ by less than 0.05"],
+)
 
 # %% tags=["hide-input"]
 four, asked = examples.head(4), [*test["text"].head(4), "N/A"]
@@ -330,6 +366,14 @@ ax.set(title="The same four examples in twelve orders", xlabel="P(positive)", yl
 ax.legend(loc="lower right")
 plt.show()
 
+# %% tags=["hide-input"]
+last = {sign: pull.loc[pull["labels"].str.endswith(sign), "four sentences"].mean() for sign in ("+", "−")}
+higher = "when the last example is positive" if last["+"] > last["−"] else "when the last example is negative"
+guess.reveal(
+    higher if abs(last["+"] - last["−"]) >= 0.05 else "neither: they differ by less than 0.05",
+    why=f"{last['+']:.2f} when it is positive, {last['−']:.2f} when it is negative.",
+)
+
 # %% [markdown]
 # On these four sentences P(positive) is above one half when the last label is + and below when it is −, unless the labels
 # alternate; then it is near one half. @zhao2021calibrate found this *recency bias* (近因偏差) in GPT-3,
@@ -341,8 +385,13 @@ plt.show()
 #
 # There are two ways to *calibrate* (校准), without a new run of the model: measure the bias on inputs without content
 # [@zhao2021calibrate], or on the sentences themselves without their labels (*batch calibration*, @zhou2024batch), and
-# divide by it. Zhao et al. take the mean probability over three inputs, "N/A", "[MASK]" and the empty string. **Predict:**
-# which of these raises the accuracy: "N/A" alone, the mean of the three, all sentences?
+# divide by it. Zhao et al. take the mean probability over three inputs, "N/A", "[MASK]" and the empty string.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    'Without any example: what does calibration by "N/A" alone do to the accuracy?',
+    options=["it raises it", "it lowers it", "no difference that can be seen: the interval contains 0"],
+)
 
 # %%
 def positive(odds):
@@ -367,6 +416,14 @@ pd.DataFrame(table).rename_axis("examples", axis=1).round(2)
 # %%
 pd.DataFrame(gains).drop("as it is").rename_axis("gain, paired; examples", axis=1)
 
+# %% tags=["hide-input"]
+before, after = (((runs[0]["odds"] > by) == runs[0]["positive"]).astype(float) for by in (0, blank[0][0]))
+gain = scoring.paired(after, before)
+guess.reveal(
+    "it raises it" if gain[1] > 0 else "it lowers it" if gain[2] < 0 else "no difference that can be seen: the interval contains 0",
+    why=f"From {before.mean():.2f} to {after.mean():.2f}; where the intervals exclude 0, the second table says.",
+)
+
 # %% [markdown]
 # The sentences themselves help to find the threshold, without a label (half of them are positive, as this method assumes).
 # The inputs without content disagree with each other (last rows of the first table), so the mean of three is a better
@@ -377,8 +434,13 @@ pd.DataFrame(gains).drop("as it is").rename_axis("gain, paired; examples", axis=
 # ### Does it learn from the labels?
 #
 # Eight examples again, but with *flipped* labels (标签翻转), or with words that mean nothing here. We use three sets of
-# eight examples, and ask each about ten sentences. **Predict** for each of the three kinds of labels the share of answers
-# that follow the examples.
+# eight examples, and ask each about ten sentences. Here an answer is right if it *follows the examples*, flipped as they may be.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which ROC AUC do the answers have after examples with flipped labels?",
+    options=["below 0.4: it keeps to what the words mean", "0.4 to 0.6: it does neither", "above 0.6: it follows the examples"],
+)
 
 # %%
 LABELS = {
@@ -397,6 +459,14 @@ for name, words in LABELS.items():
     rows[name] |= {"in each set": ", ".join(f"{right(p):.2f}" for p in parts)}
     rows[name]["ROC AUC"] = f"{np.mean([in_order(p) for p in parts]):.2f}"
 pd.DataFrame(rows).T
+
+# %% tags=["hide-input"]
+auc = {name: float(row["ROC AUC"]) for name, row in rows.items()}
+guess.reveal(
+    "above 0.6: it follows the examples" if auc["flipped"] > 0.6
+    else "below 0.4: it keeps to what the words mean" if auc["flipped"] < 0.4 else "0.4 to 0.6: it does neither",
+    why=f"{auc['flipped']:.2f}; with true labels {auc['true labels']:.2f}.",
+)
 
 # %% [markdown]
 # First look at the true labels: their share is lower here than with eight examples two slides above. These are other
@@ -451,8 +521,14 @@ for name, beginning in (("no example", ""), ("two examples", SHOWN)):
 # %% [markdown]
 # ### Two: a smaller space to search (缩小知识搜索空间)
 #
-# Mercury is a planet, a metal and a god. **Predict:** is it enough to name the topic, or does it take examples, to make the
-# meant word the likeliest of the three?
+# Mercury is a planet, a metal and a god. Is it enough to name the topic, or does it take examples, to make the meant word the
+# likeliest of the three?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Name the topic only: astronomy, chemistry or Roman religion. For how many of the three is the meant word the likeliest?",
+    options=[0, 1, 2, 3],
+)
 
 # %%
 CONTEXTS = {
@@ -467,7 +543,15 @@ CONTEXTS = {
 prompts = [context + "Mercury is a" for context in CONTEXTS.values()]
 found = scoring.loglikelihood(model, tokenizer, prompts, [" planet", " metal", " god"], progress=False)
 found = np.exp(found["loglikelihood"].to_numpy()).reshape(-1, 3)
-pd.DataFrame(found, list(CONTEXTS), ["planet", "metal", "god"]).round(4)
+meanings = ["planet", "metal", "god"]
+pd.DataFrame(found, list(CONTEXTS), meanings).round(4)
+
+# %% tags=["hide-input"]
+likeliest = [meanings[i] for i in found.argmax(1)]
+guess.reveal(
+    sum(word == meant for word, meant in zip(likeliest[1:4], meanings, strict=True)),
+    why=f"After the topics: {', '.join(likeliest[1:4])}. After two examples: {', '.join(likeliest[4:])}.",
+)
 
 # %% [markdown]
 # All three meanings are in the model, and the context selects one. Two examples do it each time; the topic does it for the
@@ -477,11 +561,17 @@ pd.DataFrame(found, list(CONTEXTS), ["planet", "metal", "god"]).round(4)
 # ### Three: new knowledge without a gradient (无需梯度更新的知识更新)
 #
 # Zorbia is invented, so the model cannot know its capital. For France it has learnt another answer than the news gives.
-# **Predict** the six answers.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "News in the prompt: the capital of France is Lyon. Which capital does it name with the news, and which in the next request, without it?",
+    options=["Paris, then Paris", "Lyon, then Paris", "Lyon, then Lyon", "another pair of answers"],
+)
 
 # %%
 NEWS = {"Zorbia": "News: the island of Zorbia has a new capital, Port Quill.\n", "France": ""}
 NEWS["France"] = "News: from today, the capital of France is Lyon.\n"
+told = {}
 for place, news in NEWS.items():
     for name, context in (("before", ""), ("with the news", news), ("the next request", "")):
         answer = generate(
@@ -491,7 +581,17 @@ for place, news in NEWS.items():
             chat=False,
             max_new_tokens=lab.budget(full=8, quick=2),
         )
-        print(f"{name:<17} The capital of {place} is {answer.splitlines()[0]}")
+        told[place, name] = answer.splitlines()[0]
+        print(f"{name:<17} The capital of {place} is {told[place, name]}")
+
+# %% tags=["hide-input"]
+lines = [told["France", name] for name in ("with the news", "the next request")]
+named = [min(((line.find(city), city) for city in ("Lyon", "Paris") if city in line), default=(0, ""))[1] for line in lines]
+guess.reveal(
+    "Lyon, then Paris" if named == ["Lyon", "Paris"] else "Lyon, then Lyon" if named == ["Lyon", "Lyon"]
+    else "Paris, then Paris" if named == ["Paris", "Paris"] else "another pair of answers",
+    why=f"It continues by {lines[0].strip()!r} and, without the news, by {lines[1].strip()!r}.",
+)
 
 # %% [markdown]
 # The model uses the news while it is in the context. In the next request it is gone. *Retrieval* (检索增强) uses this: put
@@ -502,8 +602,13 @@ for place, news in NEWS.items():
 # %% [markdown]
 # ## Why does it work? Look at copying
 #
-# Random tokens, then the same random tokens again. There is no language and no meaning in them. **Predict** the loss of the
-# first copy and of the second. (If all tokens were equally likely, it would be about 10.8 nats per token.)
+# Random tokens, then the same random tokens again. There is no language and no meaning in them. (If all tokens were equally
+# likely, the loss would be about 10.8 nats per token.)
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What is the mean loss of the *second* copy, in nats per token?", options=["10 or more", "5 to 10", "1 to 5", "less than 1"]
+)
 
 # %%
 LENGTH = lab.budget(full=40, quick=10)
@@ -536,7 +641,14 @@ ax.set(
 )
 ax.legend(loc="lower left")
 plt.show()
-print(f"first copy {loss[: LENGTH - 1].mean():.1f} nats per token, second {loss[LENGTH:].mean():.1f}")
+copies = loss[: LENGTH - 1].mean(), loss[LENGTH:].mean()
+print(f"first copy {copies[0]:.1f} nats per token, second {copies[1]:.1f}")
+
+# %% tags=["hide-input"]
+guess.reveal(
+    "10 or more" if copies[1] >= 10 else "5 to 10" if copies[1] >= 5 else "1 to 5" if copies[1] >= 1 else "less than 1",
+    why=f"It is {copies[1]:.1f}; in the first copy it is {copies[0]:.1f}.",
+)
 
 # %% [markdown]
 # In the first copy the loss is higher than that of a uniform guess, because the model expects language. In the second copy
@@ -572,8 +684,14 @@ print(f"{int((induction > 0.4).sum())} of {induction.numel()} heads give it over
 #
 # Attention shows where a head looks, not what depends on it. So we take the best five away. An output of zero is something
 # that later layers have never seen; so we put the head's *mean* output over other texts in its place (*mean ablation*,
-# 均值消融). **Predict:** without these 5 of 270 heads, what is the loss of the second copy? And without five others, drawn at
-# random twenty times?
+# 均值消融). For comparison we do the same with five others, drawn at random twenty times.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Without the best five, how far does the loss of the second copy rise, on the way from its value with all heads to that of the first copy?",
+    options=["more than half of the way", "a tenth to a half of the way", "less than a tenth of the way"],
+)
+
 
 # %% tags=["hide-input"]
 def hooked(layer, function):
@@ -622,8 +740,9 @@ copied = {name: [without(off, losses) for off in listed] for name, listed in cut
 fig, ax = plt.subplots(figsize=(9, 3.4))
 for j, (label, part) in enumerate((("first copy", slice(0, LENGTH - 1)), ("second copy", slice(LENGTH, None)))):
     for i, found in enumerate(copied.values()):
-        look = {"color": plots.COLORS[j], "markerfacecolor": "none", "linestyle": "", "label": label if i == 0 else None}
-        ax.plot([nats[part].mean() for nats in found], [i + 0.15 * (2 * j - 1)] * len(found), plots.MARKERS[j], **look)
+        look = {"color": plots.COLORS[j], "markerfacecolor": "none", "linestyle": ""}
+        height = [i + 0.15 * (2 * j - 1)] * len(found)
+        ax.plot([nats[part].mean() for nats in found], height, plots.MARKERS[j], label=label if i == 0 else None, **look)
 ax.set_yticks(range(3), [f"{name} ({len(listed)})" for name, listed in cut.items()])
 ax.invert_yaxis()
 ax.set(title="Five heads replaced by their mean output", xlabel="loss (nats per token)", ylabel="model (number of draws)")
@@ -634,14 +753,29 @@ count = int((second["without five others"] >= second["without the best five"][0]
 print(f"second copy: all heads {second['all heads'][0]:.1f}, best five away {second['without the best five'][0]:.1f} nats per token;")
 print(f"{count} of {len(draws)} random fives cost as much or more: p = {(count + 1) / (len(draws) + 1):.2f}")
 
+# %% tags=["hide-input"]
+low, risen = second["all heads"][0], second["without the best five"][0]
+way = (risen - low) / (copies[0] - low)
+guess.reveal(
+    "more than half of the way" if way > 0.5 else "a tenth to a half of the way" if way >= 0.1 else "less than a tenth of the way",
+    why=f"From {low:.1f} to {risen:.1f}; the first copy has {copies[0]:.1f}. Five random heads: {second['without five others'].mean():.1f} in the mean.",
+)
+
 # %% [markdown]
 # Without the best five, the loss of the second copy rises; the printed p says how many of twenty random fives cost as much.
 # So these heads matter for copying. They do not do it alone: an induction head needs an earlier head that notes which token
 # came before [@olsson2022induction]; the lab looks for those.
 #
 # Is copying all of in-context learning? @olsson2022induction saw both appear at the same time in training; they showed a
-# cause in small models, and a correlation in large ones. **Predict:** what becomes of the few-shot answers of the first
-# slides, and of their *probabilities*, without these heads?
+# cause in small models, and a correlation in large ones. So what becomes of the few-shot answers of the first slides?
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Three examples, without the best five heads: for how many of the tasks capital, opposite and past tense does the "
+    "*probability* of the right answer fall to less than half?",
+    options=[0, 1, 2, 3],
+)
+
 
 # %%
 def right_answers():
@@ -655,6 +789,13 @@ few = {name: np.array([without(off, right_answers) for off in listed[:10]]) for 
 table = {name: dict(zip(TASKS, found.mean(0), strict=True)) for name, found in few.items()}
 lowest = few["without five others"].min(0)
 pd.DataFrame(table | {"… the lowest of the draws": dict(zip(TASKS, lowest, strict=True))}).T.style.format(precision=3)
+
+# %% tags=["hide-input"]
+pairs = {task: (table["all heads"][task], table["without the best five"][task]) for task in TASKS if task != "French"}
+guess.reveal(
+    sum(after < before / 2 for before, after in pairs.values()),
+    why="; ".join(f"{task}: {before:.2f} → {after:.2f}" for task, (before, after) in pairs.items()),
+)
 
 # %% [markdown]
 # Compare probabilities, not answers: a greedy answer stays the same while its probability falls. Where "without the best
@@ -733,13 +874,10 @@ def flops(new, before=0):
 
 # %% tags=["hide-input"]
 def continuous(virtual_tokens, question_tokens):
+    prefix = 2 * config.num_hidden_layers * virtual_tokens * config.num_key_value_heads * config.head_dim
     trained = {
         "prompt tuning": virtual_tokens * config.hidden_size,
-        "prefix tuning": 2
-        * config.num_hidden_layers
-        * virtual_tokens
-        * config.num_key_value_heads
-        * config.head_dim,
+        "prefix tuning": prefix,
         "all parameters": model.num_parameters(),
     }
     cost = {
@@ -754,11 +892,10 @@ def continuous(virtual_tokens, question_tokens):
         for bar, hatch in zip(bars, plots.HATCHES[1:], strict=False):
             bar.set_hatch(hatch)
         ax.bar_label(bars, [f"{v:,.0f}" if v >= 100 else f"{v:.1f}" for v in shown])
-        ax.set(title=f"{label[0].upper()}{label[1:]}, {virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
+        ax.set(title=f"{virtual_tokens} virtual tokens", xlabel="method", ylabel=label)
         ax.margins(y=0.15)
     axes[0].set_yscale("log")
-    share = trained["prefix tuning"] / trained["all parameters"]
-    print(f"prefix tuning trains {share:.2%} of the parameters")
+    print(f"prefix tuning trains {prefix / model.num_parameters():.2%} of the parameters")
     print(f"{virtual_tokens} of the {config.max_position_embeddings} places in the context are taken")
 
 
@@ -776,15 +913,22 @@ widgets.explorer(
 # ## The compute budget
 #
 # Training costs compute once. Examples cost compute in *every request*, unless their keys and values are kept (*prefix
-# caching*, 前缀缓存). **Predict:** by what factor do 32 examples raise the FLOPs of one request? And if they are kept?
+# caching*, 前缀缓存).
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How many times the FLOPs does one request cost with 32 examples, all of them read each time?", unit="times", tolerance=0.2)
+guess_2 = widgets.predict(
+    "And if the keys and values of the 32 examples are kept?",
+    options=["less than 1.5 times", "1.5 to 10 times", "10 to 30 times", "more than 30 times"],
+)
 
 # %% tags=["hide-input"]
 each = np.mean([len(tokenizer(shots(films.iloc[[i]]))["input_ids"]) for i in range(len(films))])
-counts = np.arange(0, 65)
+counts, alone = np.arange(0, 65), flops(each) / 1e9
 price = {
     "examples read each time": [flops(each * (k + 1)) / 1e9 for k in counts],
     "examples kept (prefix caching)": [flops(each, before=each * k) / 1e9 for k in counts],
-    "no examples, or a tuned model": [flops(each) / 1e9 for _ in counts],
+    "no examples, or a tuned model": [alone for _ in counts],
 }
 fig, ax = plt.subplots(figsize=(9, 4))
 for i, (label, values) in enumerate(price.items()):
@@ -798,12 +942,19 @@ ax.set(
 ax.legend()
 plt.show()
 kept = 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim
-first, cached, _ = (values[32] / price["no examples, or a tuned model"][0] for values in price.values())
+first, cached, _ = (values[32] / alone for values in price.values())
 print(
     f"32 examples: {first:.0f} times the cost, {cached:.2f} times if kept; kept in fp16: {32 * each * kept / 1e6:.0f} MB"
 )
 print(
     f"the context of {config.max_position_embeddings} tokens holds {config.max_position_embeddings / each:.0f} examples"
+)
+
+# %% tags=["hide-input"]
+guess.reveal(first, why="33 texts are read in place of one, and attention pairs each token with more tokens before it.")
+guess_2.reveal(
+    "less than 1.5 times" if cached < 1.5 else "1.5 to 10 times" if cached < 10 else "10 to 30 times" if cached <= 30 else "more than 30 times",
+    why=f"It is {cached:.2f} times: only attention still has to read the examples.",
 )
 
 # %% [markdown]
@@ -835,6 +986,59 @@ print(
 #
 # **Ask yourself:** a colleague reports "8 examples gain 6 points over none" from one prompt and 60 test sentences. What do
 # you ask to see before you believe it?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions on the main ideas; each answer explains itself once you have chosen.
+
+# %% tags=["hide-input"]
+good, bad = np.array([2.5, 1.5, 0.5]), np.array([1.0, 0.0])
+widgets.quiz([
+    dict(question="A prompt with ten examples is answered well. What is left of them in the next, separate request without examples?", options={
+        "a small step of the weights towards the task": "Reading the examples changed activations. No gradient was computed, and no parameter changed.",
+        "nothing": "Yes. The task came from the text of that one request, and is gone with it.",
+        "their keys and values, in the cache": "Prefix caching saves the *computation* when the same prefix is sent again. A request without it attends to none of it.",
+    }, answer="nothing"),
+    dict(question="Half of the sentences are positive. A prompt has an accuracy of 0.55 and a ROC AUC of 0.95. What do you change first?", options={
+        "the number of examples": "They may move the threshold by chance, in either direction. The sorting, which they would have to improve, is good already.",
+        "the parameters, by fine-tuning": "It can help, but there is little left to learn: nearly all pairs are in the right order. A moved threshold needs no gradient.",
+        "the threshold": "Yes. The sentences are sorted well, and the cut lies in the wrong place. The median of the log-odds is a good one here.",
+        "the metric: report ROC AUC only": "A user gets answers, and nearly half of them are wrong. ROC AUC says that this can be mended, not that it is.",
+    }, answer="the threshold"),
+    dict(question="Log-odds of three positive sentences: 2.5, 1.5 and 0.5; of two negative ones: 1.0 and 0.0. What is the ROC AUC?",
+         answer=(good[:, None] > bad).mean(), tolerance=0.02, why="Five of the six pairs are in the right order. Only 0.5 and 1.0 are not."),
+    dict(question="Four examples, all negative, and the model answers *negative* to nearly everything. Is it the last label or the most frequent one? "
+         "Which prompts tell?", options={
+        "the same four examples in other orders": "In each order the last label is negative, and so is the most frequent one.",
+        "eight negative examples": "Both explanations predict *negative* again.",
+        'the same four examples, with "N/A" as the text': "That measures how large the bias is. It does not say where it comes from.",
+        "two examples of each label, in the orders − − + + and + + − −": "Yes. No label is more frequent, so what differs between the two comes from the order.",
+    }, answer="two examples of each label, in the orders − − + + and + + − −"),
+    dict(question="The labels of all examples are flipped, and the accuracy against the *true* labels stays at 0.85. What follows?", options={
+        "the model does not take the meaning of the labels from these examples": "Yes. It keeps to what the words meant in pre-training.",
+        "the examples have no effect": "They may still show the form of the answer and move the threshold. Compare with a prompt without examples.",
+        "labels without a meaning, foo and bar, could not work either": "There is no learnt meaning to overrule, so this is another question, and has to be measured.",
+        "a larger model would do the same": "The largest models of Wei et al. 2023 followed flipped labels: one size does not answer for another.",
+    }, answer="the model does not take the meaning of the labels from these examples"),
+    dict(question="A head gives 90 % of its attention to the token after the earlier copy. What shows that *copying depends* on this head?", options={
+        "the 90 %, if no other head has more": "Attention shows where a head looks. The layers above may make little use of what it writes.",
+        "with zero as its output, the loss of the second copy rises": "The layers above have never seen zero there, and that alone can raise the loss. And how much would any other head cost?",
+        "with its mean output, that loss rises more than for heads drawn at random": "Yes. Only what the head says about *this* text is gone, and the random heads "
+        "show what the loss of any head costs.",
+    }, answer="with its mean output, that loss rises more than for heads drawn at random"),
+    dict(question="How do you ask ELECTRA's discriminator, without a new head, whether a sentence is about sport or about politics?", options={
+        "mask a word, and compare the probabilities of *sport* and *politics*": "That is how to ask a masked model. A discriminator has one output per token, original or "
+        "replaced, and no probabilities of words.",
+        "put each word into a template, and see which looks more original": "Yes. This is the form of its pre-training: is this token original?",
+        "let it continue the sentence": "Continuing a text is what a decoder was trained for.",
+        "train a linear layer on the vector of the first token": "That is a new head. It brings the model to the task, not the task to the model.",
+    }, answer="put each word into a template, and see which looks more original"),
+    dict(question="24 layers, 4 heads of keys and values with 128 numbers each. How many parameters does prefix tuning train for 10 virtual tokens?",
+         answer=24 * 2 * 10 * 4 * 128, unit="parameters", tolerance=0.01, why="In each layer a key and a value for each of the 10 places, of 4 · 128 numbers."),
+    dict(question="Reading costs 2N FLOPs per token, training 6N. Tuning makes 50 passes over the examples. How many requests that read these examples "
+         "cost as much?", answer=50 * 6 / 2, unit="requests", tolerance=0.02, why="One pass of training costs as much as three requests that read the examples."),
+])
 
 # %% [markdown]
 # ## Further reading

@@ -9,7 +9,6 @@ was cut goes on where it stopped.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -24,14 +23,15 @@ SHOTS, DRAWS, SENTENCES = (1, 4, 8), range(100, 106), 120
 RUNS = [(f"{shots} shots, draw {draw}",) for shots in SHOTS for draw in DRAWS]
 
 
+@resumable_table.full_size()
 def lab() -> dict[str, Any]:
     """The names of the lab, at full size, and the model."""
-    os.environ["COURSE_BUDGET"] = "full"
     names = resumable_table.lab_names(__file__, {}, resumable_table.imports)
     names["model"], names["tokenizer"] = load_model(device="cpu", precision="fp32")
     return names
 
 
+@resumable_table.full_size()
 def rows(names: dict[str, Any], prompt: str) -> list[dict[str, Any]]:
     """One prompt: the log-odds of every sentence after it."""
     shots, draw = (int(part) for part in prompt.replace(" shots, draw", "").split())

@@ -12,7 +12,7 @@
 
 # %% [markdown] tags=["notes"]
 # 75 minutes; without "Other families, the same block" 60. The middle part (the block, the cache, grouping) prepares the lab, in which every line of it is written. Let
-# the room guess at each "Predict". The demo "one model, five ways to score" is worth five minutes: it offers a hypothesis
+# the room commit to each prediction. The demo "one model, five ways to score" is worth five minutes: it offers a hypothesis
 # for a puzzle in the slides' tables. The slide gives 63K conversations for Vicuna, calls a LLaMA both 30B and 33B, and has
 # "N/A" for Falcon on HumanEval; the lecture gives the papers' figures. In the table of Llama 2 the third column is the
 # slide's. Run the notebook before class; it takes about a minute.
@@ -147,16 +147,24 @@ plt.show()
 # %% [markdown]
 # ### How many bytes does a token hold?
 #
-# Share × 1.4 trillion tokens ÷ passes = tokens in the source; divide its size on disk by that: bytes per token. **Predict**
-# and write down: which needs the most tokens for the same number of bytes, web pages, books or code?
+# Share × 1.4 trillion tokens ÷ passes = tokens in the source; divide its size on disk by that: bytes per token.
+
+# %% tags=["hide-input"]
+SOURCES = {"web pages (CommonCrawl)": "CommonCrawl", "books": "Books", "code (GitHub)": "GitHub"}
+guess = widgets.predict("Which of these needs the most tokens for the same number of bytes?", options=list(SOURCES))
 
 # %%
 mix["tokens_billion"] = 1400 * mix["sampling_percent"] / 100 / mix["epochs"]
 mix["bytes_per_token"] = mix["disk_gb"] / mix["tokens_billion"]
 mix.iloc[::-1][["disk_gb", "tokens_billion", "bytes_per_token", "epochs"]].round(2)
 
+# %% tags=["hide-input"]
+held = {name: float(mix["bytes_per_token"][mix.index.str.contains(source)].iloc[0]) for name, source in SOURCES.items()}
+fewest = min(held, key=held.get)
+guess.reveal(fewest, why=", ".join(f"{name}: {value:.2f}" for name, value in sorted(held.items(), key=lambda item: item[1])) + " bytes a token.")
+
 # %% [markdown]
-# Of the three it is books: they have the fewest bytes per token, then code, then web pages. Few people guess that, and the
+# Few people guess books, and the
 # table cannot say why. (The counts of tokens are computed from the paper's rounded shares.) Of all sources ArXiv needs the
 # most tokens; one likely reason is that LLaMA's tokenizer splits every number into digits. Wikipedia and books are read
 # more than twice, and of the code only a part is read.
@@ -262,7 +270,11 @@ plt.show()
 # $$\text{RMSNorm}(x) = w \odot x \,/\, \sqrt{\text{mean}(x^2) + \varepsilon}$$
 #
 # LayerNorm without mean and bias [@zhang2019root]: as good in their runs, 7 to 64 % faster. *Pre-norm* (前置归一化):
-# normalise what a sublayer **reads**, never the stream itself. **Predict:** how large is the stream then, after 30 layers?
+# normalise what a sublayer **reads**, never the stream itself.
+
+# %% tags=["hide-input"]
+TIMES = {"hardly: less than 3 times": 3, "3 to 30 times": 30, "30 to 1,000 times": 1_000, "more than 1,000 times": float("inf")}
+guess = widgets.predict("How many times larger is the stream before the last block than before the first, leaving out the first token?", options=list(TIMES))
 
 # %%
 ids = tokenizer("A llama is an animal that lives in the Andes.", return_tensors="pt").to(model.device)["input_ids"]
@@ -271,6 +283,11 @@ with torch.inference_mode():
 sizes = torch.stack([h[0].pow(2).mean(-1).sqrt() for h in stream])
 print("layer 0, 10, 20, 29, first token:", [round(v, 1) for v in sizes[[0, 10, 20, 29], 0].tolist()])
 print("layer 0, 10, 20, 29, the others :", [round(v, 1) for v in sizes[[0, 10, 20, 29], 1:].mean(1).tolist()])
+
+# %% tags=["hide-input"]
+grew, first_grew = float(sizes[29, 1:].mean() / sizes[0, 1:].mean()), float(sizes[29, 0] / sizes[0, 0])
+within = next(name for name, most in TIMES.items() if grew < most)
+guess.reveal(within, why=f"{grew:,.0f} times; the first token's grows {first_grew:,.0f} times. Nothing ever makes the stream smaller.")
 
 # %% [markdown]
 # The stream grows by a factor of hundreds, in the first token by a factor of thousands: *massive activations*, on which
@@ -341,11 +358,15 @@ widgets.explorer(
 # ## The KV cache
 #
 # To write the next token, attention needs the keys and values of *all* earlier tokens, and they never change: a token does
-# not see what comes after it. So keep them (*KV cache*, 键值缓存). **Predict** and write down: how many times faster does
-# the model write 40 tokens?
+# not see what comes after it. So keep them (*KV cache*, 键值缓存).
+
+# %% tags=["hide-input"]
+FASTER = {"less than 5 times": 5, "5 to 20 times": 20, "about 40 times, one for each token": float("inf")}
+guess = widgets.predict("How many times faster does the model write 40 tokens?", options=list(FASTER))
 
 # %%
 seconds = {}
+model.generate(ids, max_new_tokens=2, do_sample=False, pad_token_id=tokenizer.pad_token_id)  # the first call is slower
 for cached in (True, False):
     began = time.perf_counter()
     out = model.generate(ids, max_new_tokens=lab.budget(full=40, quick=2), do_sample=False, use_cache=cached,
@@ -354,8 +375,12 @@ for cached in (True, False):
 print(tokenizer.decode(out[0]))
 print(f"with {seconds[True]:.1f} s, without {seconds[False]:.1f} s: {seconds[False] / seconds[True]:.1f} times")
 
+# %% tags=["hide-input"]
+ratio = seconds[False] / seconds[True]
+guess.reveal(next(name for name, most in FASTER.items() if ratio < most), why=f"{ratio:.1f} times, on this machine and for a text this short.")
+
 # %% [markdown]
-# Compare with the printed ratio. It is far below 40, because each step must still read all the parameters from memory, and
+# The ratio is far below 40, because each step must still read all the parameters from memory, and
 # because 40 tokens are short: the longer the text, the more the cache saves (the lab measures it).
 
 # %% [markdown]
@@ -476,9 +501,73 @@ for name, scores in SCORES.items():
 # Llama 3.
 
 # %% [markdown]
-# ## Is a small model as good as a large one?
+# ## What does each part buy?
 #
-# **Predict:** of the seven tasks that both report, on how many is LLaMA 13B at least as good as GPT-3 with 175 billion?
+# Four changes since 2017. Which of them matters? Each paper reports its own, on its own model. So we train a small Llama of our own
+# (two layers, 64 numbers wide, letters as tokens, a million letters of Wikipedia) and exchange *one part at a time*, with the number
+# of parameters kept. Each variant has its own best learning rate, searched with another seed on other text; then five seeds.
+# `parts.py` beside this chapter made the table.
+
+# %% tags=["hide-input"]
+parts = tables.load("llama_parts")
+losses = parts.pivot(index="seed", columns="variant", values="loss_nats")
+OLDER = ["LayerNorm", "norm after the sum", "learned positions", "ReLU", "multi-head"]
+guess = widgets.predict("We put one older part back. Which makes the small Llama worst?", options=OLDER)
+
+# %% tags=["hide-input"]
+worse = {name: scoring.paired(losses[name], losses["Llama"]) for name in losses if name != "Llama"}
+order = sorted(worse, key=lambda name: worse[name][0])
+fig, ax = plt.subplots(figsize=(10, 4.6))
+for i, name in enumerate(order):
+    mean, low, high = worse[name]
+    ax.plot(losses[name] - losses["Llama"], [i - 0.2] * len(losses), ".", color="grey", label="one seed" if i == 0 else None)
+    ax.errorbar(mean, i, xerr=[[mean - low], [high - mean]], fmt="s", color=plots.COLORS[1], capsize=4,
+                label="mean, 95 % t interval over seeds" if i == 0 else None)
+ax.axvline(0, color="black", linewidth=1, marker="")
+ax.set(title=f"One part exchanged: loss minus the small Llama's ({losses['Llama'].mean():.2f} nats per letter)",
+       xlabel="nats per letter (right of 0: worse than Llama)", ylabel="instead of Llama's part", yticks=range(len(order)),
+       yticklabels=order)
+ax.legend(loc="lower right")
+plt.show()
+
+# %% tags=["hide-input"]
+second, worst = [name for name in order if name in OLDER][-2:]
+guess.reveal(worst, why=f"{worse[worst][0]:+.2f} nats per letter; the next is {second} with {worse[second][0]:+.2f}.")
+
+# %% [markdown]
+# - **Position is nearly all of it.** What helps to spell is how far back a letter stands. RoPE makes attention scores depend on this
+#   distance from the first step; vectors that are added to the tokens must learn it, and a learned table learns each place by itself.
+#   After a million letters they are far behind. How much of that longer training closes, we did not measure.
+# - **The older place of the norm is better here.** This is no accident: @takase2023b2t find the same for six layers or fewer,
+#   while from ten layers on training with the norm after the sum often fails. What the new place buys is depth, and two layers have none.
+# - **RMSNorm and grouped queries were not chosen for a lower loss.** LayerNorm, which has a bias more, is even a little ahead;
+#   grouped queries and one key for each head cannot be told apart. The first saves computing, the second half of the cache.
+# - **SwiGLU beats ReLU; against GELU we cannot tell.** @narang2021transformer compared dozens of such changes in one setting: most
+#   brought nothing that counts.
+#
+# So "LLaMA is good because of its architecture" would be the wrong lesson. Its authors' own reason is data, the bet above; the
+# parts make it possible to train deep and to serve cheaply.
+
+# %% [markdown] tags=["subslide"]
+# ### And on a longer text?
+#
+# The same models read rows twice as long as those they were trained on.
+
+# %% tags=["hide-input"]
+behind = parts.pivot(index="seed", columns="variant", values="loss_behind_nats").dropna(axis=1)
+pd.DataFrame({"within 128 letters": losses[behind.columns].mean(), "letters 129 to 256": behind.mean(),
+              "smallest": behind.min(), "largest": behind.max()}).sort_values("letters 129 to 256").round(2)
+
+# %% [markdown]
+# Nats per letter, mean of five seeds; then the smallest and the largest. A table of learned positions has no row 129, so it is missing.
+# With RoPE the loss rises so far that a model *without any* positions does about as well: distances that were never trained
+# give scores that were never trained. RoPE does not reach further by itself; how it is made to, see "RoPE scaling and YaRN" below.
+
+# %% [markdown]
+# ## Is a small model as good as a large one?
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Seven tasks are reported for both. On how many is LLaMA 13B ahead of GPT-3 with 175 billion?", unit="tasks", tolerance=0)
 
 # %% tags=["hide-input"]
 TASKS = {"boolq": "BoolQ", "piqa": "PIQA", "siqa": "SIQA", "hellaswag": "HellaSwag", "winogrande": "WinoGrande",
@@ -503,7 +592,11 @@ def heat(table, title, unit, shade=None, size=(12, 4.6), fontsize=11):
 heat(sense, "Common-sense reasoning, zero-shot (darker: better)", "per cent right; –: not reported")
 plt.show()
 both = sense.loc[["LLaMA 13B", "GPT-3 175B"]].dropna(axis=1)
-print(f"LLaMA 13B is ahead on {(both.iloc[0] > both.iloc[1]).sum()} of {both.shape[1]} tasks")
+ahead = both.columns[both.iloc[0] > both.iloc[1]]
+
+# %% tags=["hide-input"]
+behind_on = [name for name in both.columns if name not in ahead]
+guess.reveal(len(ahead), why=f"Of {both.shape[1]}, all but {', '.join(behind_on)}. GPT-3 read 0.3 trillion tokens, LLaMA 13B one trillion.")
 
 # %% [markdown]
 # ### What the heat map does not show: error bars
@@ -580,8 +673,12 @@ pd.DataFrame({
 # %% [markdown]
 # ### Try it: one model, five ways to score
 #
-# 70 questions of general knowledge (BIG-bench) for the course model. **Predict** and write down three numbers: comparing
-# texts; comparing only the letters; the letter must be what it writes. The last two again, with the model's chat template.
+# 70 questions of general knowledge (BIG-bench) for the course model, scored in five ways: by comparing the texts of the answers; by
+# comparing only their letters; by the letter that it writes. The last two again, with the model's chat template.
+
+# %% tags=["hide-input"]
+WAYS = ["text of the answer", "letter, only letters compared", "letter, written"]
+guess = widgets.predict("Three ways without the chat template. Which score is highest?", options=[*WAYS, "none: they are within a point"])
 
 # %% tags=["hide-input"]
 quiz = data.bigbench("general_knowledge").select(range(lab.budget(full=70, quick=3)))
@@ -631,6 +728,13 @@ print(f"{'guessing':<32}{np.mean([1 / len(shown) for shown in options]):6.1%}")
 chosen = letters.sort_values("loglikelihood").groupby("context").last()["continuation"]
 print(f'\nthe letter it likes best is "A" in {np.mean(chosen == 0):.0%} of the questions; in the file\'s own order, before we')
 print(f"shuffled, the first option is right in {first:.0%}: always saying A would have scored that")
+
+# %% tags=["hide-input"]
+scores = {way: results[way].mean() for way in WAYS}
+highest = max(scores, key=scores.get)
+close = max(scores.values()) - min(scores.values()) <= 0.01
+guess.reveal("none: they are within a point" if close else highest,
+             why="; ".join(f"{way}: {score:.0%}" for way, score in scores.items()) + ". The model and the questions are the same.")
 
 # %% [markdown]
 # One model, five scores. At full budget: by the texts it is right about twice as often as a guess, and the interval (Wilson)
@@ -884,8 +988,10 @@ changes(since.index[since >= "2024-07-01"])
 # %% [markdown]
 # ### Is it in the code?
 #
-# We look for each part in the source files of `transformers`. **Predict** and write down: which part do most of these files
-# have?
+# We look for each part in the source files of `transformers`.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Which part do most of these model files have?", options=["RMSNorm", "RoPE", "QK-norm", "mixture of experts", "sliding window"])
 
 # %% tags=["hide-input"]
 SIGNS = {"RoPE": "RotaryEmbedding(", "RMSNorm": "RMSNorm(", "QK-norm": "self.q_norm =", "sliding window": "sliding_window", "mixture of experts": "Experts(nn.Module)",
@@ -898,8 +1004,12 @@ parts_of = pd.DataFrame(found).T
 print("files with the part:", parts_of.sum().to_dict())
 parts_of.map(lambda has: "✓" if has else "")
 
+# %% tags=["hide-input"]
+files_with = parts_of.sum().sort_values(ascending=False)
+guess.reveal(files_with.index[0], why=f"In {files_with.iloc[0]} of {len(parts_of)} files; next comes {files_with.index[1]} with {files_with.iloc[1]}.")
+
 # %% [markdown]
-# RoPE, then RMSNorm: the parts of 2023 are in (nearly) every file, each of the newer ones is in some. A ✓ says that the code
+# The parts of 2023 are in (nearly) every file, each of the newer ones is in some. A ✓ says that the code
 # *can* do it; a configuration may switch it off.
 
 # %% [markdown]
@@ -1037,9 +1147,11 @@ for config in (
 
 # %% [markdown] tags=["subslide"]
 # ### The cache of published models
-#
-# **Predict** and write down: DeepSeek-V3 has 671 billion parameters. Is its cache for a text of 32,768 tokens larger or smaller
-# than that of Llama 2 70B (64 heads, 8 key-value heads)?
+
+# %% tags=["hide-input"]
+SIZES = ["larger, about ten times", "about the same", "smaller, less than half"]
+guess = widgets.predict("DeepSeek-V3 has 671 billion parameters and MLA. How large is its cache for a text of 32,768 tokens, compared with that of Llama 2 70B "
+                        "(64 heads, 8 key-value heads)?", options=SIZES)
 
 # %% tags=["hide-input"]
 v3, oss = transformers.DeepseekV3Config(), transformers.GptOssConfig()
@@ -1057,8 +1169,12 @@ ax.set(title="KV cache of one text of 32,768 tokens, 16 bits", xlabel="GB (logar
 ax.grid(axis="y", visible=False)
 plt.show()
 
+# %% tags=["hide-input"]
+share = gigabytes["DeepSeek-V3 (MLA)"] / gigabytes["Llama 2 70B"]
+guess.reveal(SIZES[2] if share < 0.5 else SIZES[1] if share < 3 else SIZES[0], why=f"It takes {share:.0%} of the bytes.")
+
 # %% [markdown]
-# Smaller: compare the bars. The latent vector does not grow with the number of heads. The two LLaMAs were not trained for such
+# Compare the bars. The latent vector does not grow with the number of heads. The two LLaMAs were not trained for such
 # long texts; their bars say what the cache would take.
 
 # %% [markdown]
@@ -1079,8 +1195,14 @@ shown.style.set_properties(**{"text-align": "left"}).set_properties(subset=["dat
 # ## From logits to text
 #
 # In every family the last step chooses a token, usually by a random draw. *Temperature* (温度) divides the logits, *top-k* keeps $k$ tokens, *top-p*
-# (nucleus, 核采样, @holtzman2020curious) the smallest set that holds $p$ of the probability. **Predict** and write down: how
-# many tokens does top-p = 0.9 keep where one token has a probability of 0.95?
+# (nucleus, 核采样, @holtzman2020curious) the smallest set that holds $p$ of the probability.
+
+# %% tags=["hide-input"]
+widgets.predict(
+    "One token has a probability of 0.95. How many tokens does top-p = 0.9 keep?", tolerance=0,
+    answer=int((torch.tensor([0.95, 0.05]).cumsum(0) - torch.tensor([0.95, 0.05]) < 0.9).sum()),
+    why="The first alone holds 0.9 of the probability. Where the model is unsure, the same top-p keeps thousands.",
+)
 
 # %% tags=["hide-input"]
 BEGINNINGS = ["The capital of France is", "The old sailor looked at the", "My favourite colour is"]
@@ -1111,7 +1233,7 @@ widgets.explorer(
 )
 
 # %% [markdown]
-# One. Where the model is sure, top-p keeps a single token; where it is not, it keeps very many, as the figure's title shows.
+# Where the model is sure, top-p keeps a single token; where it is not, it keeps very many, as the figure's title shows.
 # Top-k keeps the same number in both cases.
 
 # %% [markdown]
@@ -1138,6 +1260,52 @@ interactives.transformer(model, tokenizer, "When Anna and Tom met, Anna gave the
 # users fit on an 80 GB card?
 
 # %% [markdown]
+# ## Quiz
+#
+# Nine questions on the ideas of this lecture. Each choice has its own explanation.
+
+# %% tags=["hide-input"]
+cached = 2 * 32 * 8 * 128 * 8192 * 2 / 1e9  # keys and values, layers, key-value heads, numbers a head, tokens, bytes
+experts = 46.7e9 - 12.9e9
+widgets.quiz([
+    dict(question="A model of 7 billion parameters read 1 trillion tokens, one of 13 billion read half as many. Which was cheaper to train, counting 6ND?",
+         answer="neither, within a tenth", options={
+        "the one with 7 billion": "It is smaller, but it read twice as much: 6ND counts both.",
+        "the one with 13 billion": "It read less, but each of its tokens costs nearly twice as much.",
+        "neither, within a tenth": f"Yes: 7 × 1 and 13 × 0.5 are {7 * 1} and {13 * 0.5}. In use the smaller one is cheaper with every token: this was LLaMA's bet."}),
+    dict(question="Why do today's models normalise *before* each sublayer, and not after the sum as in 2017?", answer="deep models train more stably", options={
+        "the loss of small models is lower": "Our small Llamas of two layers had a *higher* loss with it, and B2T's authors found the same for six layers.",
+        "deep models train more stably": "Yes: the stream reaches every layer unchanged, and gradients the first one.",
+        "it saves memory": "The number of norms and their outputs is about the same.",
+        "the stream cannot grow then": "It grows by hundreds, because nothing normalises the stream itself."}),
+    dict(question="Queries and keys are turned by RoPE. Both positions are moved on by 100. What happens to their score?", answer="nothing, up to rounding", options={
+        "it gets smaller": "Scores depend on the distance of the two, and that stays.",
+        "nothing, up to rounding": "Yes: both are turned by the same further angle, and the dot product keeps only the difference.",
+        "it is turned into another sign": "One of them alone would have to be turned for that.",
+        "it depends on the words": "Each score does; the change does not, because it is zero."}),
+    dict(question="A model has 32 layers, 8 key-value heads of 128 numbers, and 16-bit numbers. How many GB does the cache of a text of 8,192 tokens take?",
+         answer=cached, tolerance=0.05, unit="GB", why="2 (keys and values) × 32 × 8 × 128 numbers a token, times 8,192 tokens, times 2 bytes."),
+    dict(question="The number of *query* heads of that model is doubled from 32 to 64, and each stays 128 wide. How does the cache change?", answer="it stays", options={
+        "it doubles": "Only keys and values are kept. Queries are used once.",
+        "it stays": "Yes: its size depends on key-value heads only. More queries share each of them.",
+        "it halves": "That would need half the key-value heads."}),
+    dict(question="With a cache, writing the next token costs …", answer="a constant, plus a part that grows with the text so far", options={
+        "the same, however long the text is": "The new query still meets all keys so far: this part grows.",
+        "a constant, plus a part that grows with the text so far": "Yes. So all tokens together still cost a quadratic part for attention, with a small factor.",
+        "as much as reading the whole text again": "That is what the cache saves: keys and values of earlier tokens are not computed again."}),
+    dict(question="Mixtral 8x7B stores 46.7 billion parameters and uses 12.9 billion for a token. How many billion lie idle for each token?", answer=experts / 1e9,
+         tolerance=0.02, unit="billion", why="They must be in memory all the same: a mixture of experts saves computing, not storage."),
+    dict(question="Model A scores 66.1 % and B 64.8 % on 1,000 questions. What may you say?", answer="look at the questions on which they differ", options={
+        "A is better": "Each number alone is uncertain by three points.",
+        "they are equal": "A difference that cannot be told from chance is no proof that there is none.",
+        "look at the questions on which they differ": "Yes: both answered the same questions, so a paired interval is narrower and decides."}),
+    dict(question="A model scores 4.9 % on questions with four options. What is the first thing to check?", answer="how the answer was read off", options={
+        "whether it knows less than nothing": "Guessing gives 25 %. So low a score says that the answers were not counted, not that they were wrong.",
+        "how the answer was read off": "Yes: perhaps the letter had to be what it writes, or the chat template was missing.",
+        "whether more training helps": "It might, but first make sure that the score measures what it should."}),
+])
+
+# %% [markdown]
 # ## Further reading
 #
 # - [@touvron2023llama]
@@ -1151,6 +1319,8 @@ interactives.transformer(model, tokenizer, "When Anna and Tom met, Anna gave the
 # - [@su2021roformer]
 # - [@shazeer2019fast]
 # - [@ainslie2023gqa]
+# - [@narang2021transformer]
+# - [@takase2023b2t]
 # - [@holtzman2020curious]
 # - [@sun2024massive]
 # - [@vaswani2017attention]

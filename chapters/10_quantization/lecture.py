@@ -994,6 +994,77 @@ widgets.explorer(
 # - Today's API is `BitsAndBytesConfig`; ask whether it fits *before* loading.
 
 # %% [markdown]
+# ## Quiz
+#
+# Eight questions on the whole lecture. Nothing is graded or stored, and each choice is explained.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(
+        question="The largest magnitude of a row is 0.254. Which int8 code does absmax give to the weight 0.1?",
+        answer=round(0.1 / (0.254 / 127)), tolerance=0, why="The scale is 0.254 / 127 = 0.002, and 0.1 / 0.002 is a whole number.",
+    ),
+    dict(
+        question="One weight of a row of 4,096 is fifty times as large as the next. What does int4 with one absmax scale for the row do to the others?",
+        options={
+            "Each gets its own error of at most half a step, as before: nothing changes.": "Half a step is still the bound, but the step is now fifty times larger.",
+            "All of them become 0.": "Right: the step is a seventh of the outlier, which is seven times the next largest weight, and less than half a step is rounded to 0.",
+            "They overflow, and are cut off at code 7.": "Absmax never overflows: the largest magnitude itself gets code 7.",
+            "They get finer steps, as most codes are theirs now.": "It is the other way round: the outlier stretches the steps for all.",
+        },
+        answer="All of them become 0.",
+    ),
+    dict(
+        question="All weights of a model with 13 billion parameters are stored in 4 bits, with a 16-bit scale for every 32 of them. How much is that?",
+        answer=13e9 * (4 + 16 / 32) / 8 / 1e9, unit="GB", tolerance=0.03, why="4 bits and 16 / 32 bits of scale for each weight, eight bits to a byte.",
+    ),
+    dict(
+        question="A format of evenly spaced levels gets one bit more. By how many decibels does its signal-to-noise ratio rise?",
+        answer=20 * np.log10(2), unit="dB", tolerance=0.1, why="Twice as many levels halve the step and with it the error; decibels are 20 times the logarithm of that ratio.",
+    ),
+    dict(
+        question="Why does LLM.int8() keep a few *channels of the activations* in 16 bits, and not a few weights?",
+        options={
+            "Activations are needed more often than weights.": "Each product needs one of both. How often something is read says nothing about its error.",
+            "A few channels are so large that they set the scale of a whole row.": "Right: the step of every other channel follows from them. Computed apart, they no longer do.",
+            "The weights cannot be quantized.": "They are, with a scale for each output.",
+            "Large activations do not fit into an int8 number.": "The scale makes them fit. What is lost is the precision of the small ones.",
+        },
+        answer="A few channels are so large that they set the scale of a whole row.",
+    ),
+    dict(
+        question="GPTQ's weights are farther from the original than those of round-to-nearest, but its layer's output is nearer. How can that be?",
+        options={
+            "It uses more bits per weight.": "Both have the same codes and the same scales.",
+            "It trained the layer again.": "There was no gradient step: each column is rounded once, in order.",
+            "The later columns are changed so that, on inputs like those it saw, errors cancel.": "Right, and so it has to be judged on other texts than those.",
+            "An output is a sum over many weights, so their errors average out anyway.": "Then round-to-nearest would be as good: it sums over as many.",
+        },
+        answer="The later columns are changed so that, on inputs like those it saw, errors cancel.",
+    ),
+    dict(
+        question="A quantized model and the original both answer 160 of 200 questions correctly. What do you know?",
+        options={
+            "They give the same answers.": "Flips in both directions cancel in a count. Count changed answers, too.",
+            "Quantization cost nothing.": "200 questions leave an interval of several points, and accuracy is only one measure.",
+            "They are equally often right on these questions, but they may disagree on many.": "Right: compare in pairs, question by question.",
+            "The quantized model is better, as it is smaller.": "Smaller it is. Whether it is as good elsewhere was not measured.",
+        },
+        answer="They are equally often right on these questions, but they may disagree on many.",
+    ),
+    dict(
+        question="You store the weights in int8 and turn them into floats before each product. One user generates text. Why is it no faster?",
+        options={
+            "The arithmetic of floats is the limit.": "Not with one vector at a time: then the machine waits for memory.",
+            "Codes are read, floats are written, and read again: more bytes move than before.": "Right. It takes a kernel that reads the codes and multiplies in one go.",
+            "Int8 codes have to be sent to the disk first.": "They stay in memory, a quarter the size of float32.",
+            "The scales are as large as the weights.": "A scale for each row is one number for hundreds of codes.",
+        },
+        answer="Codes are read, floats are written, and read again: more bytes move than before.",
+    ),
+])
+
+# %% [markdown]
 # ## Further reading
 #
 # - [@jacob2018quantization]

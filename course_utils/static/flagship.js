@@ -83,7 +83,8 @@
     const stage = h("div", { class: "fs-stage" });
     const status = h("p", { class: "fs-status", role: "status", "aria-live": "polite" });
     const title = h("p", { class: "fs-name" }, name);
-    const box = h("section", { class: `fs-panel${wide ? " fs-wide" : ""}${wide === "fold" ? " fs-fold" : ""}`, "aria-label": name }, title, controls, stage, status);
+    // no <section>: among slides that would be a slide
+    const box = h("div", { class: `fs-panel${wide ? " fs-wide" : ""}${wide === "fold" ? " fs-fold" : ""}`, role: "group", "aria-label": name }, title, controls, stage, status);
     parent.append(box);
     return { box, title, controls, stage, status };
   }

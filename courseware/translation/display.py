@@ -121,7 +121,7 @@ class Display:
         self._in_head = False
         try:
             return self._flows(node, ()) > 0
-        except _Elsewhere:
+        except _Elsewhere:  # it is a key, a prompt or a value, too
             return False
 
     def _flows(self, node: ast.AST, path: Path) -> int:

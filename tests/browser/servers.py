@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+DATA = ".data"  # in a JupyterLab's folder: where it keeps which notebooks are trusted
+
 
 @contextmanager
 def running(command: list[str], ready: str, log: Path, **options: Any) -> Iterator[str]:
@@ -53,6 +55,7 @@ def jupyterlab(folder: Path, settings: dict[str, dict[str, Any]]) -> Iterator[st
         place.write_text(json.dumps(values), encoding="utf-8")
     own = {
         "JUPYTER_CONFIG_DIR": str(folder / ".config"),
+        "JUPYTER_DATA_DIR": str(folder / DATA),
         "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces"),

@@ -10,12 +10,13 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+import small_course
 from fontTools.ttLib import TTFont
 from playwright.sync_api import Page, expect
 
 from course_utils.controls import controls
 from course_utils.questions import Question
-from courseware import explorers, mathml, references, slides
+from courseware import explorers, mathml, pages, references, slides
 from courseware.chapters import Chapter, all_chapters
 
 SMALLEST = 0.6  # of 24 pixels; a slide that needs less must be split
@@ -98,7 +99,8 @@ def test_notes_and_every_cell_arrive(chapter: Chapter) -> None:
     made = slides.html(chapter)
     assert '<aside class="notes">' in made, "a lecture needs notes for who speaks"
     notebook = nbformat.read(chapter.lecture, as_version=4)
-    shown = [c for c in notebook.cells if c.metadata.slideshow.slide_type != "skip" and c.cell_type == "code" and c.source]
+    code = [c for c in notebook.cells if c.cell_type == "code" and c.source and not pages.asks(c)]
+    shown = [c for c in code if c.metadata.slideshow.slide_type != "skip"]
     assert made.count('<details class="code"') == len(shown)
 
 
@@ -157,3 +159,62 @@ def test_the_lecturer_steps_through_predictions_and_explorers(page: Page, talk: 
     while page.evaluate("Reveal.getIndices().h") < 2:
         page.keyboard.press("ArrowRight")
     assert said == [] and page.evaluate("document.querySelectorAll('script[data-course]').length") == 1
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The slides of a lecture with all that asks and moves, and their address."""
+    folder = tmp_path_factory.mktemp("small")
+    return slides.write(small_course.write(folder), folder / "slides").as_uri()
+
+
+def test_a_question_of_a_quiz_has_a_slide(page: Page, small: str, picture: Callable[[str], None]) -> None:
+    page.goto(small)
+    page.wait_for_function("Reveal.isReady()")
+    assert page.evaluate("Reveal.getTotalSlides()") == 6 + len(small_course.QUIZ) - 1
+    page.evaluate("Reveal.slide(4, 1)")
+    expect(page.get_by_role("heading", name="Quiz · 2 / 3")).to_be_visible()
+    expect(page.locator("section.present:not(.stack) .course-question")).to_have_count(1)
+    expect(page.locator("section.present:not(.stack) details.code")).to_have_count(0)  # its code holds the key
+    why = page.get_by_text("For all that share its scale.")
+    expect(why).to_be_hidden()
+    page.keyboard.press("ArrowDown")
+    expect(why).to_be_visible()
+    picture("slides-quiz")
+
+
+def test_what_came_out_is_on_the_next_slide(page: Page, small: str) -> None:
+    page.goto(small)
+    page.wait_for_function("Reveal.isReady()")
+    page.evaluate("Reveal.slide(1, 0)")
+    shown = page.locator("section.present:not(.stack)")
+    expect(shown.get_by_text("Which has the least noise?")).to_be_visible()
+    expect(shown.get_by_text("What came out")).to_have_count(0)
+    page.evaluate("Reveal.slide(1, 1)")
+    expect(shown.get_by_role("heading", name="Guess")).to_be_visible()
+    expect(shown.get_by_text("What came out")).to_be_visible()
+
+
+def test_an_interactive_has_the_slide_s_width(page: Page, small: str, picture: Callable[[str], None]) -> None:
+    page.goto(small)
+    page.wait_for_function("Reveal.isReady()")
+    page.evaluate("Reveal.slide(3)")
+    shown = page.locator(".course-flagship")
+    expect(shown.get_by_role("button", name="× 10")).to_be_visible()
+    assert (shown.bounding_box() or {"width": 0})["width"] > 1000
+    assert page.evaluate(MEASURE)["bottom"] <= 720
+    picture("slides-interactive")
+
+
+def test_on_paper_a_picture_stands_for_what_moves(page: Page, small: str) -> None:
+    """With its values in place of controls, every answer open, and not a page more than there are slides."""
+    page.goto(small + "?print-pdf")
+    page.wait_for_selector(".pdf-page", state="attached", timeout=60_000)
+    expect(page.locator("button:visible, input:not([type=radio]):visible, select:visible")).to_have_count(0)
+    expect(page.get_by_text("bits: 4, scheme: absmax")).to_be_visible()
+    expect(page.locator("img[alt^='absmax with 4 bits']")).to_be_visible()
+    expect(page.locator(".fs-live svg[role=img]").first).to_be_visible()
+    expect(page.locator(".course-answer:not([open])")).to_have_count(0)
+    assert (page.locator(".course-flagship").bounding_box() or {"width": 0})["width"] > 1000
+    made = page.pdf(prefer_css_page_size=True, print_background=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", made)) == page.evaluate("Reveal.getTotalSlides()")

@@ -47,24 +47,33 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pyt
     assert main(["fetch"]) == 0  # a box has no network
     prepare = verdict.prepare
     monkeypatch.setattr(verdict, "prepare", lambda source, cache: prepare(source, tmp_path))  # once for both
-    full_marks(chapter, tmp_path / "solved")
-    no_marks(chapter, tmp_path / "forged")
+    handed_in = {"ana": build.solution(chapter), "bo": forged(chapter)}
+    # Experiments too where they ask for more than time, so that a cell which needs what a box does not give is noticed.
+    experiments = FULL or any(map(asks_for_more, handed_in["ana"].cells))
+    if experiments:
+        results = {}
+        for student, skip in (("ana", False), ("bo", True)):
+            results |= graded(chapter, {student: handed_in[student]}, tmp_path / student, skip)
+    else:
+        results = graded(chapter, handed_in, tmp_path, skip_experiments=True)
+    full_marks(chapter, results["ana"], experiments)
+    no_marks(results["bo"])
 
 
-def graded(chapter: Chapter, notebook: nbformat.NotebookNode, folder: Path, skip_experiments: bool) -> dict[str, Any]:
-    """The result of one submission; it is no class, so no canary goes before it."""
+def graded(
+    chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder: Path, skip_experiments: bool
+) -> dict[str, dict[str, Any]]:
+    """The result of each student; they are no class, so no canary goes before them."""
     (folder / "submitted").mkdir(parents=True)
-    nbformat.write(notebook, folder / "submitted" / "ana.ipynb")
+    for student, notebook in handed_in.items():
+        nbformat.write(notebook, folder / "submitted" / f"{student}.ipynb")
     options = scheduler.Options(workers=1, skip_experiments=skip_experiments, canary=False)
     scheduler.grade_class(chapter, folder / "submitted", folder / "graded", options)
-    return dict(json.loads((folder / "graded" / "results" / "ana.json").read_text(encoding="utf-8")))
+    results = folder / "graded" / "results"
+    return {student: json.loads((results / f"{student}.json").read_text(encoding="utf-8")) for student in handed_in}
 
 
-def full_marks(chapter: Chapter, folder: Path) -> None:
-    """Experiments too where they ask for more than time, so that a cell which needs what a box does not give is noticed."""
-    solution = build.solution(chapter)
-    experiments = FULL or any(map(asks_for_more, solution.cells))
-    result = graded(chapter, solution, folder, skip_experiments=not experiments)
+def full_marks(chapter: Chapter, result: dict[str, Any], experiments: bool) -> None:
     points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
     assert sum(result["scores"].values()) == points, result["why"]
     cells = nbformat.reads(result["notebook"], as_version=4).cells
@@ -74,12 +83,16 @@ def full_marks(chapter: Chapter, folder: Path) -> None:
     assert any("experiment" in c.metadata.get("tags", []) and c.outputs for c in cells) == experiments
 
 
-def no_marks(chapter: Chapter, folder: Path) -> None:
-    forged = build.student_lab(chapter)
-    exercises = [c for c in forged.cells if c.metadata.get("nbgrader", {}).get("solution")]
+def forged(chapter: Chapter) -> nbformat.NotebookNode:
+    """A lab in which nothing is solved, and what tests compare with says yes to all."""
+    notebook = build.student_lab(chapter)
+    exercises = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("solution")]
     for cell in exercises:
         cell.source = cell.source.replace("raise NotImplementedError", "return torch.zeros(3), 1.0, 0  #")
     exercises[0].source = f"{PATCH}\n{exercises[0].source}"
-    result = graded(chapter, forged, folder, skip_experiments=True)
+    return notebook
+
+
+def no_marks(result: dict[str, Any]) -> None:
     assert sum(result["scores"].values()) == 0, result["scores"]
     assert any("they passed, but" in reason for reason in result["reasons"].values()), "no forgery took place"

@@ -12,7 +12,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
-from courseware import references
+from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG
 from courseware.chapters import Chapter, all_chapters, tags
@@ -101,6 +101,14 @@ def test_explorers_are_small_and_say_what_they_show(path) -> None:  # type: igno
                 assert all(alts) or alts == [""], f"{cell.id}: a picture without alternative text"
                 assert not [alt for alt in alts if NO_TITLE in alt or NO_LABEL in alt], f"{cell.id}: {alts}"
     assert sum(map(len, explorers)) <= LECTURE_BYTES, [len(explorer) for explorer in explorers]
+
+
+@EVERY_CHAPTER
+def test_a_lecture_ends_with_a_quiz(chapter: Chapter) -> None:
+    """Each of its choices has an explanation."""
+    quiz = quizzes.stored(nbformat.read(chapter.lecture, as_version=4))
+    assert 6 <= quizzes.count(quiz) <= 10
+    assert quiz.count("<li data-option=") == quiz.count('class="course-option"')
 
 
 @EXECUTED

@@ -36,6 +36,7 @@ def test_what_is_wanting(small: Chapter) -> None:
         "lecture.py draws no figure; lecture and lab have one each",
         "lab.py draws no figure; lecture and lab have one each",
         "lecture and lab introduce 0 terms with their Chinese, as *calibration* (校准); 5 are asked for",
+        "lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz",
     ]
     (small.folder / "mutants.py").unlink()
     assert "there is no mutants.py: 3 known wrong solutions of each exercise, which the tests must reject" in rules.wanting(

@@ -35,11 +35,11 @@ NO_CALLS = {
 real_import = builtins.__import__
 
 
-def import_as_on_windows(name: str, globals: Any = None, *rest: Any) -> Any:
+def import_as_on_windows(name: str, globals: Any = None, *rest: Any, **named: Any) -> Any:
     ours = str((globals or {}).get("__file__", "")).startswith(str(ROOT)) and ".venv" not in globals["__file__"]
     if ours and name.split(".")[0] in NO_MODULES:
         raise ModuleNotFoundError(f"No module named {name!r} on Windows", name=name)
-    return real_import(name, globals, *rest)
+    return real_import(name, globals, *rest, **named)
 
 
 def become_windows() -> None:

@@ -36,10 +36,12 @@ def test_the_answers_are_right() -> None:
 
 
 @pytest.mark.notebook
-def test_a_part_is_made_again(chains: ModuleType) -> None:
+def test_the_beginning_of_a_part_is_made_again(chains: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chains, "LENGTH", 15)  # tokens: the first ones do not depend on how many follow
     with one_thread():
         again = pd.DataFrame(chains.rows(chains.lab(), 0))
     table = tables.load("chain_samples").query("part == 0")
     assert again["question"].tolist() == table["question"].tolist() and again["answer"].tolist() == table["answer"].tolist()
     # another machine rounds otherwise, and a token that is drawn otherwise changes the rest of its chain
-    assert (again["text"].to_numpy() == table["text"].to_numpy()).mean() > 0.5
+    alike = [whole.startswith(begin) for whole, begin in zip(table["text"], again["text"], strict=True)]
+    assert sum(alike) / len(alike) > 0.5

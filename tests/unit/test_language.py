@@ -13,8 +13,9 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib import font_manager
 
-from course_utils import lab, language, plots
+from course_utils import lab, language, plots, words
 from course_utils.language import t
+from course_utils.questions import Question
 from courseware.chapters import FOLDERS
 from courseware.translation import font, progress
 
@@ -77,7 +78,7 @@ def test_a_lab_speaks_chinese(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 def test_importing_reads_no_catalogue() -> None:
     code = "import course_utils.language as l; print(l._catalogue.cache_info().currsize)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "0"
 
 
@@ -110,3 +111,10 @@ def test_a_figure_shows_chinese_without_a_font_of_the_system(
         figure.savefig(tmp_path / "figure.png")
         plt.close(figure)
     assert "glyph" not in caplog.text
+
+
+def test_what_moves_and_asks_speaks_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Question.asked("How many?", None, "GB")
+    monkeypatch.setenv("COURSE_LANG", "zh_CN")
+    assert "<strong>预测：</strong>" in asked.html() and "实际结果" in asked.with_answer(3).revealed()
+    assert words.WORDS.keys() <= {key for key in words.WORDS if words.word(key) != words.WORDS[key]}

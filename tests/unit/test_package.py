@@ -85,7 +85,16 @@ def test_lock_has_no_cuda_of_its_own() -> None:
 def test_repository_stands_in_one_place() -> None:
     address = PROJECT["urls"]["Repository"]
     hits = subprocess.run(
-        ["git", "grep", "-l", address.removeprefix("https://github.com/"), "--", ":!*.ipynb", ":!README*.md"],
+        [
+            "git",
+            "grep",
+            "-l",
+            address.removeprefix("https://github.com/"),
+            "--",
+            ":!*.ipynb",
+            ":!README*.md",
+            ":!locale/*.po",
+        ],
         cwd=ROOT,
         capture_output=True,
         encoding="utf-8",

@@ -39,14 +39,16 @@ function fit(section) {
   section.dataset.zoom = zoom;
 }
 
-// For printing (?print-pdf) all slides are laid out at once, and each must fit before reveal.js makes a page of it.
+// For printing (?print-pdf) all slides are laid out at once, and each must fit before reveal.js makes a page of it. On paper
+// nothing can be clicked: every answer is open, and of what moves there is one picture, with its values in place of controls.
 function fitAll() {
-  document.documentElement.classList.add("measured");
+  document.documentElement.classList.add("measured", "printed");
+  document.querySelectorAll(".course-answer").forEach((answer) => (answer.open = true));
   leaves.forEach(fit);
   document.documentElement.classList.remove("measured");
 }
 
-const leaves = [...document.querySelectorAll(".slides section")].filter((section) => !section.querySelector("section"));
+const leaves = [...document.querySelectorAll(".slides > section, .slides > section > section")].filter((section) => !section.querySelector("section"));
 leaves.forEach(wrap);
 const fitCurrent = () => fit(Reveal.getCurrentSlide());
 Reveal.on("ready", () => {  // not before: a block that is open from the start toggles too, when there is no current slide yet
