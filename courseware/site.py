@@ -73,7 +73,8 @@ def build(out: Path, chapters: list[Chapter], repo: str = "", with_slides: bool 
         ChapterError: a notebook cannot be read, or `repo` is not OWNER/NAME.
     """
     address = _address(repo)
-    by_language = {language: there for language in (ENGLISH, *FOLDERS) if (there := in_language(chapters, language))}
+    others = {language: there for language in FOLDERS if (there := in_language(chapters, language))}
+    by_language = {ENGLISH: chapters, **others}
     warnings = []
     with anew(out, "site") as made:
         shown = {language: course(there, address, with_slides, language) for language, there in by_language.items()}

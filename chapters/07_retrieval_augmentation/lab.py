@@ -25,8 +25,8 @@
 # `check_citations` ★★, `flare` ★★★, and the challenge `search_manual` ★★★.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
-# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, write
-# your guess into the cell before you run on.
+# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**,
+# commit to an answer before you run on.
 
 # %%
 import itertools
@@ -43,7 +43,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from course_utils import hardware, lab, load_model, plots, scoring, tables, weights
+from course_utils import hardware, lab, load_model, plots, scoring, tables, weights, widgets
 
 lab.start(
     "07_retrieval_augmentation",
@@ -309,10 +309,14 @@ print(f"{sparse.size:,} scores; largest difference to bm25s {np.abs(sparse - pee
 
 # %% [markdown]
 # The difference comes from the library's rounding to float32. What does BM25 do with a question that shares no rare word
-# with the sentence that answers it? **Predict:** for which of these two questions is the right chunk at rank 1?
+# with the sentence that answers it? Two questions:
+#
+# - A: "Which software replaced Netscape Navigator in 1997?"
+# - B: "Which former fighter in the ring drew attention to a movement disorder?"
 
-# %%
-my_guess = ""  # "Netscape", "fighter", "both" or "neither"
+# %% tags=["hide-input"]
+FIRST = ["for neither", "for A only", "for B only", "for both"]
+guess = widgets.predict("For which of the two does BM25 put the right chunk at rank 1?", options=FIRST)
 
 # %% tags=["experiment"]
 def top(scores, k=3):
@@ -320,20 +324,23 @@ def top(scores, k=3):
     return np.argsort(-np.asarray(scores), kind="stable")[:k]
 
 
+hits = []
 for example in (
     "Which software replaced Netscape Navigator in 1997?",
     "Which former fighter in the ring drew attention to a movement disorder?",
 ):
     scores = bm25(words(example), texts)
+    wanted = answerable.set_index("question").loc[example, "sentence_id"]
+    hits.append(wanted in docs["ids"][top(scores)[0]])
     print(example)
     for i in top(scores):
         print(f"   {scores[i]:5.2f}  {docs['text'][i][:95]}")
 
+# %% tags=["hide-input", "experiment"]
+guess.reveal(FIRST[hits[0] + 2 * hits[1]], why="A's rare words are in its chunk. B says “fighter in the ring”, where its page says “boxer”.")
+
 # %% [markdown]
 # ## 3 · Dense retrieval: embeddings
-#
-# Only for the first: "Netscape", "Navigator" and "1997" are in its chunk. The second one says "fighter in the ring", where
-# the page says "boxer".
 #
 # MiniLM (22.7 million parameters; @wang2020minilm) was trained to give texts of similar meaning near vectors
 # [@reimers2019sentence]. It gives a vector for each token; a text's vector is their mean, scaled to length 1, so that the
@@ -531,11 +538,10 @@ def visible():
         *retrieval_scores([[4, 2, 9]], [{4, 9}], 1),
     ]
 
-# %% [markdown]
-# **Predict:** which of the three has the highest MRR: BM25, embeddings, or both fused?
-
-# %%
-my_guess = ""  # "BM25", "embeddings" or "fused"
+# %% tags=["hide-input"]
+RETRIEVERS = {"embeddings": "the embeddings", "fused": "the fused ranking", "BM25": "BM25"}
+UNCLEAR = "the best two cannot be told apart"
+guess = widgets.predict("Which has the highest MRR on all answerable questions?", options=[*RETRIEVERS.values(), UNCLEAR])
 
 # %% [markdown]
 # All intervals in this lab are over questions, 95 %: Wilson's for a share of right answers, else a t interval (it may reach
@@ -559,6 +565,12 @@ def paired(a, b):
     """How much larger a is than b on the same questions, with the t interval of the difference, as text."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(a, b)) if (a != b).any() else "the same on each question"
+
+
+def sign(a, b):
+    """1 if a is larger than b on the same questions, -1 if smaller, 0 if the interval of the difference contains 0."""
+    _, low, high = scoring.paired(np.asarray(a, float), np.asarray(b, float))
+    return int(low > 0) - int(high < 0)
 
 
 def errors(ax, x, groups, **look):
@@ -585,6 +597,14 @@ for name, ranking in ranked.items():
 
 measures = ["recall@1", "recall@3", "recall@10", "MRR"]
 pd.DataFrame({name: {m: interval(scored[f"{name} {m}"]) for m in measures} for name in ranked})
+
+# %% tags=["hide-input", "experiment"]
+mrr = {name: scored[f"{name} MRR"] for name in ranked}
+best, second, _ = sorted(mrr, key=lambda name: -mrr[name].mean())
+guess.reveal(
+    RETRIEVERS[best] if sign(mrr[best], mrr[second]) > 0 else UNCLEAR,
+    why=f"{RETRIEVERS[best]} minus {RETRIEVERS[second]}, on the same questions: {paired(mrr[best], mrr[second])}.",
+)
 
 # %% tags=["experiment"]
 for other in ("BM25", "embeddings"):
@@ -623,12 +643,11 @@ pd.concat([answerable.loc[hard, ["question", "sentence"]], ranks.loc[hard]], axi
 # into chunks of several sizes and fix the number of *words* in the prompt (300), not the number of chunks, so that the
 # comparison is fair. Each chunk has its page, date and section before it; two variants of BM25 leave that out, or repeat the
 # last paragraph (overlap).
-#
-# **Predict:** which size finds the right paragraph most often: one paragraph, 60, 120, 240 or 480 words? Is it the same for
-# BM25 and for embeddings?
 
-# %%
-my_guess = {"BM25": None, "embeddings": None}  # 1 (one paragraph), 60, 120, 240 or 480
+# %% tags=["hide-input"]
+LENGTHS = {1: "chunks of 60 words", -1: "chunks of 480 words", 0: "no difference that can be seen"}
+guess = widgets.predict("Which find the right paragraph more often with *BM25*, at 300 words in the prompt?", options=list(LENGTHS.values()))
+guess_2 = widgets.predict("And with *embeddings*, which find it more often there?", options=list(LENGTHS.values()))
 
 # %%
 def manual_chunks(size, overlap=0, headings=True):
@@ -666,7 +685,7 @@ for label, options in {"BM25": {}, "BM25, no headings": {"headings": False}, "BM
         cut_up = manual_chunks(size, **options)
         found[label, size] = found_within(cut_up, by_words(cut_up, asked_manual), wanted)
 manual_docs, manual_vectors = {}, {}
-for size in lab.budget(full=[60, 480], quick=[]):
+for size in (60, 480):
     manual_docs[size] = manual_chunks(size)
     manual_vectors[size] = embed(manual_docs[size]["text"].tolist())
     scores = (embed(asked_manual) @ manual_vectors[size].T).numpy()
@@ -690,6 +709,14 @@ for label in labels:
     print(f"{label}: chunks of 60 words − chunks of 480: {paired(small, large)}")
 for label in labels[1:3]:
     print(f"{label} − BM25, chunks of 60 words: {paired(found[label, 60], found['BM25', 60])}")
+
+# %% tags=["hide-input", "experiment"]
+for asked_first, label in ((guess, "BM25"), (guess_2, "embeddings")):
+    small, large = found[label, 60], found[label, 480]
+    asked_first.reveal(
+        LENGTHS[sign(small, large)],
+        why=f"Found with 60 words: {np.mean(small):.0%}, with 480: {np.mean(large):.0%}; the difference: {paired(small, large)}.",
+    )
 
 # %% [markdown]
 # At full size: with embeddings a chunk of 480 words finds far fewer paragraphs than one of 60 (the interval of the paired
@@ -779,10 +806,10 @@ print(right("他出生在萨尔茨堡。", "萨尔茨堡|Salzburg"), right("He w
 
 # %% [markdown]
 # Ask all 104 questions *closed book*, with the *best chunk* of the embeddings, and with the *gold chunk*, that is, with a
-# perfect retriever. **Predict** the three shares of right answers.
+# perfect retriever.
 
-# %%
-my_guess = {"closed book": None, "best chunk": None, "gold chunk": None}
+# %% tags=["hide-input"]
+guess = widgets.predict("What share of the answers is right with the *gold chunk* in the prompt?", unit="%", tolerance=0.15)
 
 # %% tags=["experiment"]
 def answers(rows, passages, system=FROM_TEXT, which=answerable):
@@ -818,7 +845,14 @@ ax.set(title="One reader, three prompts (95 % intervals)", ylabel="share right",
        ylim=(0, 1.2), yticks=np.arange(0, 1.1, 0.2))  # fmt: skip
 ax.legend(ncols=3, loc="upper left")
 plt.show()
-print({way: interval(results[way]) for way in WAYS})
+for way in WAYS:
+    print(f"{way}: {interval(results[way])}")
+
+# %% tags=["hide-input", "experiment"]
+guess.reveal(
+    100 * results["gold chunk"].mean(),
+    why=f"With the best chunk {results['best chunk'].mean():.0%}, closed book {results['closed book'].mean():.0%}. What the gold chunk does not mend is the reader's.",
+)
 
 # %% tags=["experiment"]
 def difference(frame, a, b):
@@ -847,12 +881,10 @@ results.iloc[:: len(results) // lab.budget(full=8, quick=3)][columns].style.hide
 # The encoder saw question and chunk *apart*. A *re-ranker* (重排序) reads them *together*: slower, so only for the few best
 # chunks. The reader itself can do it without training [@sachan2022improving]: how likely does it find the *question* after
 # the chunk? The text is: chunk, line break, "Please write a question based on this passage.", line break, question.
-#
-# **Predict:** what does this do to the MRR of the three best chunks of the embeddings: up, down, or no change that we can
-# see?
 
-# %%
-my_guess = ""  # "up", "down" or "cannot tell"
+# %% tags=["hide-input"]
+MOVES = {1: "it rises", 0: "no change that can be seen", -1: "it falls"}
+guess = widgets.predict("The reader puts the three best chunks of the embeddings in a new order. What happens to the MRR?", options=list(MOVES.values()))
 
 # %% tags=["experiment"]
 again = list(asked[:: lab.budget(full=4, quick=3)])
@@ -869,6 +901,13 @@ for name, ranking in orders.items():
     print(f"{name}: recall@1 {interval(recall)}, MRR {interval(reranked[name])} ({len(again)} questions)")
 for name in ("re-ranked", "both fused"):
     print(f"{name} − embeddings, MRR: {paired(reranked[name], reranked['embeddings'])}")
+
+# %% tags=["hide-input", "experiment"]
+change = reranked["re-ranked"] - reranked["embeddings"]
+guess.reveal(
+    MOVES[sign(reranked["re-ranked"], reranked["embeddings"])],
+    why=f"The new order is better for {(change > 0).sum()} of the {len(change)} questions, and worse for {(change < 0).sum()}.",
+)
 
 # %% [markdown]
 # Read the paired differences: where the interval contains 0, these questions do not tell. Our reader is small and was tuned
@@ -1045,11 +1084,17 @@ for threshold in (0.0, 0.3):
 # first part is still wrong, and the second names Harper Lee again. So this run shows the mechanism, not a gain: `right`
 # only asks whether the accepted words are in the answer, and for the second part they were there before.
 #
-# Now the measurement, on every second question, one sentence each. First: what is the best *query*? **Predict:** the
-# question, the draft, the draft without its unsure tokens (the paper's choice), or question and sure tokens together?
+# Now the measurement, on every second question, one sentence each. First: what is the best *query*? The paper takes the draft
+# without its unsure tokens.
 
-# %%
-my_guess = ""  # "question", "draft", "sure tokens" or "question + sure tokens"
+# %% tags=["hide-input"]
+QUERIES = {
+    "draft": "the draft",
+    "draft, sure tokens (p ≥ 0.3)": "the draft without its unsure tokens",
+    "": "none, as far as can be seen",
+    "question + sure tokens": "question and sure tokens together",
+}
+guess = widgets.predict("Which query beats the bare question most clearly, by MRR?", options=list(QUERIES.values()))
 
 # %% tags=["experiment"]
 def sure(draft, threshold):
@@ -1074,12 +1119,19 @@ for name, queries in kinds.items():
                    "MRR − that of the question": paired(by_query[name], by_query["question"])}  # fmt: skip
 pd.DataFrame(table).T.rename_axis("query")
 
-# %% [markdown]
-# Then the threshold. At 0 nothing is looked up, at 1 everything is. **Predict:** draw the share of right answers against
-# the share of questions with a retrieval. Is there a threshold that does as well with fewer retrievals?
+# %% tags=["hide-input", "experiment"]
+ahead = [name for name in by_query if sign(by_query[name], by_query["question"]) > 0]
+guess.reveal(
+    QUERIES[max(ahead, key=lambda name: by_query[name].mean(), default="")],
+    why=f"MRR of the question {by_query['question'].mean():.2f}; of these three at best {max(by_query[name].mean() for name in QUERIES if name):.2f}.",
+)
 
-# %%
-my_guess = None  # the threshold, or False
+# %% [markdown]
+# Then the threshold θ. At 0 nothing is looked up, at 1 everything is. Is there one that does as well with fewer retrievals?
+
+# %% tags=["hide-input"]
+AGAINST = {1: "more often right", -1: "less often right", 0: "no difference that can be seen"}
+guess = widgets.predict("The reader looks up only if a token's probability is below 0.1. How often is it right, compared with *always* looking up?", options=list(AGAINST.values()))
 
 # %% tags=["experiment", "hide-input"]
 rows = []
@@ -1109,6 +1161,10 @@ plt.show()
 for threshold, _, ok in rows[1:-1]:  # θ = 1 is direct augmentation
     print(f"θ = {threshold:g} − direct: {paired(ok, direct)}")
 
+# %% tags=["hide-input", "experiment"]
+share, ok = next((share, ok) for threshold, share, ok in rows if threshold == 0.1)
+guess.reveal(AGAINST[sign(ok, direct)], why=f"It looks up {share:.0%} of the questions, and is right in {ok.mean():.0%}; always looking up: {direct.mean():.0%}.")
+
 # %% [markdown]
 # In the table read the last column: where its interval contains 0, we cannot tell that query from the bare question; where it
 # is below 0, the query is worse. No query is better than the question in our run. A likely reason: a draft of this model is
@@ -1130,11 +1186,11 @@ for threshold, _, ok in rows[1:-1]:  # θ = 1 is direct augmentation
 #   the best chunk: by a *rule* (the first word that looks like code), or from the *reader*, which is asked for it;
 # - *name given*: the same with the right name, as an upper limit.
 #
-# We search with BM25: names of classes are rare words. **Predict:** in what share of the questions do four chunks contain
-# both paragraphs: with one search, with two, and when the name is given?
+# We search with BM25: names of classes are rare words.
 
-# %%
-my_guess = {"one search": None, "two, by rule": None, "two, by the reader": None, "two, name given": None}
+# %% tags=["hide-input"]
+NAMERS = {-1: "with the reader's", 1: "with the rule's", 0: "no difference that can be seen"}
+guess = widgets.predict("With whose name do two searches find both paragraphs more often?", options=list(NAMERS.values()))
 
 # %% tags=["experiment", "hide-input"]
 hops = manual_questions[manual_questions["kind"] == "two hops"].iloc[:: lab.budget(full=1, quick=24)].reset_index(drop=True)
@@ -1159,6 +1215,11 @@ pd.DataFrame({"both paragraphs in four chunks": {way: interval(found) for way, f
               "minus one search": {way: paired(found, both["one search"]) for way, found in both.items()}})  # fmt: skip
 
 # %% tags=["experiment"]
+guess.reveal(
+    NAMERS[sign(both["two, by rule"], both["two, by the reader"])],
+    why=f"Rule {np.mean(both['two, by rule']):.0%}, reader {np.mean(both['two, by the reader']):.0%}, right name {np.mean(both['two, name given']):.0%}, "
+    f"one search {np.mean(both['one search']):.0%}.",
+)
 shown = pd.DataFrame({"question": hops["question"], "right name": hops["bridge"], "by rule": by_rule, "by the reader": by_reader})
 shown.iloc[:: lab.budget(full=5, quick=1)].style.hide()
 
@@ -1178,12 +1239,13 @@ shown.iloc[:: lab.budget(full=5, quick=1)].style.hide()
 #
 # ### More text, and its position
 #
-# Two chunks contain the sentence more often than one (recall@2 above recall@1). **Predict:** are there more right answers
-# with two, fewer, or about as many? Then, for some questions, we put the gold chunk among two wrong ones that resemble the
-# question (*distractors*, 干扰文本): first, in the middle, or last, next to the question. **Predict** the best place.
+# Two chunks contain the sentence more often than one (recall@2 above recall@1). Are there more right answers, too? Then, for
+# some questions, we put the gold chunk among two wrong ones that resemble the question (*distractors*, 干扰文本): first, in the
+# middle, or last, next to the question.
 
-# %%
-my_guess = {"two chunks": "", "best place": ""}  # "more", "fewer", "cannot tell"; "first", "middle", "last"
+# %% tags=["hide-input"]
+ENDS = {-1: "first", 1: "last", 0: "no difference that can be seen"}
+guess = widgets.predict("The gold chunk is the first or the last of three. When is the reader more often right?", options=list(ENDS.values()))
 
 # %% tags=["experiment"]
 pair_results = results.loc[half[: lab.budget(full=36, quick=2)]].copy()
@@ -1200,9 +1262,11 @@ for place, name in enumerate(("first", "middle", "last")):
     crowd[f"said, {name} of 3"], crowd[f"{name} of 3"] = answers(crowd.index, among.get)
     print(f"gold chunk {name} of 3: {interval(crowd[f'{name} of 3'])}, "
           f"against alone {difference(crowd, f'{name} of 3', 'gold chunk')}")  # fmt: skip
-low, high = scoring.paired(crowd["last of 3"].astype(float), crowd["first of 3"].astype(float))[1:]
-verdict = "last is better" if low > 0 else "first is better" if high < 0 else "we cannot tell"
-print(f"last − first of 3: {difference(crowd, 'last of 3', 'first of 3')} ({len(crowd)} questions): {verdict}")
+print(f"last − first of 3: {difference(crowd, 'last of 3', 'first of 3')} ({len(crowd)} questions)")
+guess.reveal(
+    ENDS[sign(crowd["last of 3"], crowd["first of 3"])],
+    why=f"Right with the gold chunk first {crowd['first of 3'].mean():.0%}, in the middle {crowd['middle of 3'].mean():.0%}, last {crowd['last of 3'].mean():.0%}.",
+)
 lost = pair_results["best chunk"] & ~pair_results["best 2"]
 pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].head(6).style.hide()
 
@@ -1222,11 +1286,12 @@ pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].h
 #
 # ### No answer there
 #
-# Twenty questions have no answer in the knowledge base. A search finds *something* all the same. **Predict:** how often
-# does the reader say that the answer is not there, and how often if the instruction allows it?
+# Twenty questions have no answer in the knowledge base. A search finds *something* all the same. We ask with the
+# instruction as it was, and with one that allows the reader to say that the answer is not there.
 
-# %%
-my_guess = {"plain instruction": None, "may abstain": None}  # of 20
+# %% tags=["hide-input"]
+SHARES = ["to more than a half", "to a quarter up to a half", "to less than a quarter"]
+guess = widgets.predict("To how many of these questions does the reader say so, *if the instruction allows it*?", options=SHARES)
 
 # %% tags=["experiment", "hide-input"]
 ABSTAINS = (
@@ -1245,11 +1310,12 @@ for name, system in (("plain instruction", FROM_TEXT), ("may say: not in the tex
         texts_ = [text for text, _, _ in ask(part, system)]
         table.setdefault(name, {})[f"{group}: abstains"] = interval([right(text, ABSTAINS) for text in texts_])
         if group == "no answer there":
-            shown = texts_
+            shown, abstained = texts_, np.mean([right(text, ABSTAINS) for text in texts_])
         else:
             ok = [right(text, answerable["accepted"][i]) for text, i in zip(texts_, half, strict=False)]
             table[name][f"{group}: right"] = interval(ok)
 display(pd.DataFrame(table))
+guess.reveal(SHARES[0 if abstained > 0.5 else 1 if abstained >= 0.25 else 2], why=f"It abstains from {abstained:.0%} of them; nothing in its prompt shows how.")
 pd.DataFrame({"question": questions["question"][nothing], "said, though it may abstain": shown}).head(5).style.hide()
 
 # %% [markdown]
@@ -1386,11 +1452,11 @@ def visible():
 # %% [markdown]
 # Our reader does not cite by itself. There are two ways to get a number: let it *continue* its answer with " [", and
 # compare the probabilities of "1" and "2"; or attach a citation *afterwards*: the passage that contains more of the
-# answer's words. We know which of the two chunks contains the sentence. **Predict:** is either better than a rule that
-# always says [1]?
+# answer's words. We know which of the two chunks contains the sentence.
 
-# %%
-my_guess = {"by the model": None, "afterwards": None}  # True or False
+# %% tags=["hide-input"]
+CITES = ["neither, as far as can be seen", "the model's only", "the one attached afterwards only", "both"]
+guess = widgets.predict("Which way of citing is better than a rule that always says [1]?", options=CITES)
 
 # %% tags=["experiment"]
 cited = pair_results[[len(relevant[i] & set(best[i][:2])) == 1 for i in pair_results.index]].copy()
@@ -1416,6 +1482,8 @@ truth = pd.Series(source)
 for way in ("by model", "afterwards"):
     print(f"cited {way}: the right chunk in {interval(cited[way] == truth)}; says [1] in {np.mean(cited[way] == 1):.0%} "
           f"(right would be {np.mean(truth == 1):.0%})")
+beats = [sign(cited[way] == truth, truth == 1) > 0 for way in ("by model", "afterwards")]
+guess.reveal(CITES[beats[0] + 2 * beats[1]], why=f"The rule is right in {np.mean(truth == 1):.0%}; the paired differences decide.")
 
 # %% tags=["experiment"]
 grounded = []
@@ -1441,11 +1509,10 @@ results[~results["supported"]][["question", "answer", "said, best chunk", "best 
 # itself, asked "Does the passage support the answer?" (log-probability of "Yes" minus that of "No"). We test them where we
 # know the truth: the *right* answer of the question with its own gold chunk, and the right answer of *another* question of
 # the same kind with this chunk. A good judge separates the two: *ROC AUC* (ROC 曲线下面积) near 1; 0.5 is chance.
-#
-# **Predict** the order of the three.
 
-# %%
-my_guess = []  # the three, best first: "words", "embeddings", "reader"
+# %% tags=["hide-input"]
+JUDGES = ["in clearly more than half of the chunks", "in clearly fewer than half", "no difference from a coin can be seen"]
+guess = widgets.predict("How often does the *reader* give the own answer of a chunk a higher number than the other answer?", options=JUDGES)
 
 # %% tags=["experiment", "hide-input"]
 own = list(asked[:: lab.budget(full=4, quick=2)])
@@ -1467,6 +1534,8 @@ for name, numbers in judged.items():
     won = [float(a > b) + 0.5 * float(a == b) for a in np.asarray(numbers)[truth] for b in np.asarray(numbers)[~truth]]
     same = [float(a > b) + 0.5 * float(a == b) for a, b in zip(np.asarray(numbers)[truth], np.asarray(numbers)[~truth], strict=True)]
     print(f"{name}: ROC AUC {np.mean(won):.2f}; the own answer scores higher than the other one in {interval(same)} of the chunks")
+share, low, high = stats_of(same)  # of the last one, the reader
+guess.reveal(JUDGES[0 if low > 0.5 else 1 if high < 0.5 else 2], why=f"In {share:.0%} of them, with an interval from {low:.0%} to {high:.0%}; a coin would do it in 50%.")
 
 # %% [markdown]
 # The check by words is strong *here*, because our right answers are copied from the chunks: the test favours it. A judge that
@@ -1479,10 +1548,10 @@ for name, numbers in judged.items():
 #
 # For twelve of our sentences Wikipedia has a newer revision: a mayor changed, a newspaper lost readers. We replace the old
 # sentences by the new ones, compute the vectors of the chunks that changed, and ask again. No parameter of any model
-# changes. **Predict:** how many answers are the old ones, how many the new ones, before and after?
+# changes.
 
-# %%
-my_guess = {"old base": {"old": None, "new": None}, "new base": {"old": None, "new": None}}  # of 12
+# %% tags=["hide-input"]
+guess = widgets.predict("With the new sentences in the base: what share of the answers to these questions is the new one?", unit="%", tolerance=0.2)
 
 # %% tags=["experiment", "hide-input"]
 began = time.time()
@@ -1505,6 +1574,8 @@ for name, texts_ in (("old knowledge base", before), ("new knowledge base", said
         for label, column in (("old", "accepted"), ("new", "new_accepted"))
     }
 display(pd.DataFrame(table))
+old_one, new_one = (np.mean([right(t, a) for t, a in zip(said, revised[column], strict=True)]) for column in ("accepted", "new_accepted"))
+guess.reveal(100 * new_one, why=f"{old_one:.0%} are still the old ones; the rest name neither.")
 swap.style.hide()
 
 # %% tags=["experiment"]

@@ -46,23 +46,37 @@ if lab.budget(full=False, quick=True):
 # %% [markdown]
 # ## Who was elected pope?
 #
-# The course model (SmolLM2-135M) was published in November 2024. We ask without a page and with one. **Predict** both
-# answers.
+# The course model (SmolLM2-135M) was published in November 2024. We ask it about May 2025: without a page, and with a page
+# that says it.
 
-# %%
-my_guess = {"without a page": "", "with a page": ""}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What does the model answer *without* the page?",
+    options=["that it does not know", "a wrong answer, as if it were a fact", "the right answer"],
+)
 
 # %%
 QUESTION = "Who was elected pope in May 2025?"
 PAGE = "On 8 May 2025 Cardinal Robert Prevost was elected pope."
 SHORT = "You answer questions in a few words."
+answers = []
 for text in (QUESTION, f"{PAGE}\n\nQuestion: {QUESTION}"):
     chat = [{"role": "system", "content": SHORT}, {"role": "user", "content": f"{text}\nShort answer:"}]
-    print(generate(model, tokenizer, chat, max_new_tokens=lab.budget(full=24, quick=3)))
+    answers.append(generate(model, tokenizer, chat, max_new_tokens=lab.budget(full=24, quick=3)))
+    print(answers[-1])
+
+# %% tags=["hide-input"]
+HEDGES = ("not know", "don't know", "cannot", "can't", "unable", "sorry", "unknown", "not in the text", "not mentioned")
+blind, informed = answers
+guess.reveal(
+    "the right answer" if "Prevost" in blind
+    else "that it does not know" if any(hedge in blind.lower() for hedge in HEDGES)
+    else "a wrong answer, as if it were a fact",
+    why=f"May 2025 is not in its weights. With the page it says: “{informed}”",
+)
 
 # %% [markdown]
-# Without the page the model invents an answer; with the page it answers rightly. No parameter has changed: the new fact is
-# in the prompt, not in the weights.
+# No parameter has changed between the two answers: the new fact is in the prompt, not in the weights.
 
 # %% [markdown]
 # ## Why retrieve?
@@ -97,9 +111,9 @@ for text in (QUESTION, f"{PAGE}\n\nQuestion: {QUESTION}"):
 def boxes(items, arrows, title, size=(12, 4.4)):
     fig, ax = plt.subplots(figsize=size)
     drawn = {
-        place: ax.text(*place, label, ha="center", va="center", fontsize=13,
-                       bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "black"})
-        for place, (label, face) in items.items()
+        (x, y): ax.text(x, y, label, ha="center", va="center", fontsize=13,
+                        bbox={"boxstyle": "round,pad=0.5", "fc": face, "ec": "black"})
+        for (x, y), (label, face) in items.items()
     }
     for start, end in arrows:
         style = {"arrowstyle": "-|>", "lw": 1.8, "color": "black", "shrinkA": 3, "shrinkB": 3}
@@ -252,11 +266,13 @@ plt.show()
 # %% [markdown]
 # ### Each word's share
 #
-# **Predict:** which word of "Which software replaced Netscape Navigator in 1997?" adds most to the score of the best chunk?
-# Which words add nothing?
+# We ask: "Which software replaced Netscape Navigator in 1997?" The best chunk is "Netscape Navigator: The Netscape Navigator web
+# browser was succeeded by the Netscape Communicator suite in 1997."
 
-# %%
-my_guess = {"most": "", "nothing": ""}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which word of the question adds most to the score of this chunk?", options=["in", "1997", "Navigator", "Netscape", "replaced"]
+)
 
 # %% tags=["hide-input"]
 def shares(question, k1=1.5, b=0.75):
@@ -268,21 +284,34 @@ def shares(question, k1=1.5, b=0.75):
     ax.set(title=f"Best: {docs['text'][first][:70]}…", xlabel="part of the score", ylabel="word of the question")
 
 
-MENU = list(dict.fromkeys(["Which software replaced Netscape Navigator in 1997?", *questions["question"][::9]]))
+NETSCAPE = "Which software replaced Netscape Navigator in 1997?"
+MENU = list(dict.fromkeys([NETSCAPE, *questions["question"][::9]]))
 widgets.explorer(
     shares, question=MENU, k1=(0.0, 3.0, 0.1), b=(0.0, 1.0, 0.05), start={"k1": 1.5, "b": 0.75},
     grid={"question": MENU[:3], "k1": [0.0, 0.5, 1.5, 3.0], "b": [0.0, 0.75, 1.0]},
+)
+
+# %% tags=["hide-input"]
+first = top(INDEX.get_scores(words(NETSCAPE)), 1)[0]
+part = {word: INDEX.get_scores(words(word))[first] for word in ("in", "1997", "Navigator", "Netscape", "replaced")}
+often = words(docs["text"][first]).count("netscape")
+guess.reveal(
+    max(part, key=part.get),
+    why=f"It is rare, and is in the chunk {often} times. “replaced” adds {part['replaced']:.1f}: the chunk says “succeeded”.",
 )
 
 # %% [markdown]
 # ## Dense: embeddings
 #
 # An encoder turns question and chunk into vectors, *separately*: the chunks once, beforehand (*bi-encoder*, 双编码器).
-# Texts of similar meaning get near vectors [@karpukhin2020dense; @reimers2019sentence]. Rows: questions; columns: the
-# chunks that answer them, in the same order. **Predict:** in which of the two pictures is the diagonal dark?
+# Texts of similar meaning get near vectors [@karpukhin2020dense; @reimers2019sentence].
+#
+# Two pictures of scores follow, of BM25 and of the embeddings. Rows: five questions; columns: the chunks that answer them, in the
+# same order; dark: a high score.
 
-# %%
-my_guess = ""  # "BM25", "embeddings" or "both"
+# %% tags=["hide-input"]
+DIAGONAL = ["in neither", "in that of the embeddings only", "in that of BM25 only", "in both"]
+guess = widgets.predict("In which picture is the darkest square of *every* row on the diagonal?", options=DIAGONAL)
 
 # %% tags=["hide-input"]
 FIVE = [
@@ -296,23 +325,29 @@ GOLD = {row.question: int(row.sentence_id) for row in questions.itertuples() if 
 PLACE = {number: i for i, number in enumerate(docs["id"])}
 holds = [PLACE[GOLD[q]] for q in FIVE]
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 4.0), sharey=True)
-for ax, scores, name in ((axes[0], SPARSE, "BM25"), (axes[1], DENSE, "cosine of embeddings")):
+diagonal = []
+for ax, scores, title, digits in ((axes[0], SPARSE, "BM25", 1), (axes[1], DENSE, "cosine of embeddings", 2)):
     grid = np.array([[scores[ROW[q]][c] for c in holds] for q in FIVE])
+    diagonal.append(int((grid.argmax(1) == np.arange(5)).sum()))
     ax.imshow(grid, cmap="Greys", vmin=0, aspect="auto")
     for (i, j), value in np.ndenumerate(grid):
-        ax.text(j, i, f"{value:.2f}" if name != "BM25" else f"{value:.1f}", ha="center", va="center",
-                color="white" if value > 0.6 * grid.max() else "black")  # fmt: skip
-    ax.set(title=name, xticks=range(5), xlabel="chunk")
+        ax.text(j, i, f"{value:.{digits}f}", ha="center", va="center", color="white" if value > 0.6 * grid.max() else "black")
+    ax.set(title=title, xticks=range(5), xlabel="chunk")
     ax.set_xticklabels([docs["page"][c].replace("News of ", "")[:14] for c in holds], fontsize=11, rotation=20)
     ax.set_yticks(range(5), [q[:38] + "…" for q in FIVE], fontsize=11)
     ax.grid(False)
 axes[0].set_ylabel("question")
 plt.show()
 
-# %% [markdown]
-# On the right the whole diagonal is dark, on the left only part of it. (These five questions were chosen to show the
-# difference.) The chunk on Adidas does not mention its three stripes. Does MiniLM know them, or are "founded" and "German
-# firm" enough? The control leaves the stripes out:
+# %% tags=["hide-input"]
+guess.reveal(DIAGONAL[2 * (diagonal[0] == 5) + (diagonal[1] == 5)],
+             why=f"BM25 has {diagonal[0]} of the 5 there, the embeddings {diagonal[1]}: most of these questions avoid the page's words.")  # fmt: skip
+
+# %% [markdown] tags=["subslide"]
+# ### Does the encoder know the three stripes?
+#
+# (The five questions were chosen to show the difference.) The chunk on Adidas does not mention its three stripes. Does MiniLM
+# know them, or are "founded" and "German firm" enough? The control leaves the stripes out:
 
 # %%
 control = top(embed(["Who founded the German firm?"])[0] @ VECTORS.T).tolist().index(holds[2]) + 1
@@ -325,22 +360,28 @@ Markdown(f"Without the stripes the chunk on Adidas is at place {control}. {verdi
 # %% [markdown]
 # ## Words against meaning
 #
-# **Vote:** which kind of retriever will fail on which of these?
-#
 # 1. *Which software replaced Netscape Navigator in 1997?*
 # 2. *Who founded the German firm with the three stripes?*
 # 3. *Into how many counties is Estonia divided?*
 
-# %%
-my_guess = ["", "", ""]  # "BM25" or "embeddings" fails
+# %% tags=["hide-input"]
+PLACES = ["the 1st", "2nd to 10th", "11th to 100th", "after the 100th"]
+guess = widgets.predict("BM25 ranks all chunks for question 2. At which place is the one that answers it?", options=PLACES)
 
 # %%
 def rank_of(scores, question):
     return int(np.flatnonzero(top(scores[ROW[question]]) == PLACE[GOLD[question]])[0]) + 1
 
 
-for q in ("Which software replaced Netscape Navigator in 1997?", FIVE[2], "Into how many counties is Estonia divided?"):
+for q in (NETSCAPE, FIVE[2], "Into how many counties is Estonia divided?"):
     print(f"BM25: place {rank_of(SPARSE, q):>3}   embeddings: place {rank_of(DENSE, q)}   {q}")
+
+# %% tags=["hide-input"]
+place, shared = rank_of(SPARSE, FIVE[2]), set(words(FIVE[2])) & set(words(docs["text"][holds[2]]))
+guess.reveal(
+    PLACES[np.searchsorted([1, 10, 100], place)],
+    why=f"Place {place} of {len(docs)}. All that question and chunk have in common: {', '.join(sorted(shared))}.",
+)
 
 # %% [markdown]
 # Where the question contains the page's own names and numbers, BM25 is first here; where it is a paraphrase, the embeddings
@@ -382,11 +423,12 @@ widgets.explorer(
 # ## How good? Recall@k and MRR
 #
 # 104 questions, each with the sentence that answers it. **Recall@k** (召回率): the share of questions whose sentence is
-# among the first k chunks. **MRR** (mean reciprocal rank, 平均倒数排名): the mean of 1 / rank. **Predict** which of the
-# three curves is highest and which is lowest.
+# among the first k chunks. **MRR** (mean reciprocal rank, 平均倒数排名): the mean of 1 / rank.
 
-# %%
-my_guess = {"highest": "", "lowest": ""}
+# %% tags=["hide-input"]
+RETRIEVERS = {"BM25": "BM25", "embeddings": "the embeddings", "fused": "the fused ranking"}
+UNCLEAR = "the best two cannot be told apart"
+guess = widgets.predict("Which has the highest MRR on these questions?", options=[*RETRIEVERS.values(), UNCLEAR])
 
 # %% tags=["hide-input"]
 answerable = [q for q in questions["question"] if q in GOLD]
@@ -396,18 +438,29 @@ fig, ax = plt.subplots(figsize=(9.5, 4.2))
 for i, name in enumerate(places):
     stats = np.array([scoring.proportion((places[name] <= k).sum(), len(places)) for k in range(1, 11)])
     ax.plot(range(1, 11), stats[:, 0], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i],
-            label=f"{name}, MRR {(1 / places[name]).mean():.2f}")  # fmt: skip
+            label=f"{RETRIEVERS[name]}: MRR {(1 / places[name]).mean():.2f}")  # fmt: skip
     ax.fill_between(range(1, 11), stats[:, 1], stats[:, 2], color=plots.COLORS[i], alpha=0.12)
 ax.set(title="Is the sentence among the first k chunks? (bands: 95 %)", xlabel="k (chunks)", ylabel="recall@k",
        ylim=(0.4, 1.02), xticks=range(1, 11))  # fmt: skip
 ax.legend(loc="lower right")
 plt.show()
 for other in ("BM25", "embeddings"):
-    print("MRR, fused − {}: {:+.2f} [{:+.2f}, {:+.2f}]".format(other, *scoring.paired(1 / places["fused"], 1 / places[other])))
+    gain, low, high = scoring.paired(1 / places["fused"], 1 / places[other])
+    print(f"MRR of the fused ranking minus {RETRIEVERS[other]}: {gain:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+# %% tags=["hide-input"]
+mrr = (1 / places).mean().sort_values(ascending=False)
+gain, low, high = scoring.paired(*(1 / places[name] for name in mrr.index[:2]))
+guess.reveal(
+    RETRIEVERS[mrr.index[0]] if low > 0 else UNCLEAR,
+    why=f"{RETRIEVERS[mrr.index[0]]} {mrr.iloc[0]:.2f}, next {RETRIEVERS[mrr.index[1]]} {mrr.iloc[1]:.2f}; "
+    f"on the same questions the difference is {gain:.2f} [{low:.2f}, {high:.2f}].",
+)
 
 # %% [markdown] tags=["subslide"]
-# Read the paired differences below the figure: where the interval contains 0, we cannot tell. Fusion need not be the best of
-# the three, and here it is not. We wrote many of our questions on purpose without the page's words. There BM25 is often far
+# ### Why fusion need not win
+#
+# Read the paired differences below the figure: where the interval contains 0, we cannot tell. We wrote many of our questions on purpose without the page's words. There BM25 is often far
 # off, and since both retrievers have one vote, it lowers the fused rank (the lab shows this by groups of questions). Fusion
 # helps when both retrievers are good at different things. Measure on your own questions.
 
@@ -415,7 +468,10 @@ for other in ("BM25", "embeddings"):
 # ### A map of the embeddings
 #
 # 384 numbers per sentence cannot be drawn. The two directions in which these vectors differ most (principal components,
-# 主成分) can. **Predict:** do sentences of one page lie together? Where does a question lie?
+# 主成分) can. The map shows the sentences of five pages.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("For what share of the sentences is the nearest other one on the map from the same page?", unit="%", tolerance=0.15)
 
 # %% tags=["hide-input"]
 often = docs["page"].value_counts().index[:5]
@@ -436,6 +492,22 @@ ax.set(title="Sentences of five pages (filled) and questions on them (large, ope
 ax.legend(fontsize=11, loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 
+# %% tags=["hide-input"]
+of_page = docs["page"].to_numpy()[rows]
+
+
+def same_page(points):
+    """The share of the five pages' sentences whose nearest other one is from the same page."""
+    nearest = torch.cdist(points, points).fill_diagonal_(torch.inf).argmin(1)
+    return np.mean(of_page[nearest.numpy()] == of_page)
+
+
+chance = np.mean([(np.sum(of_page == page) - 1) / (len(rows) - 1) for page in of_page])
+guess.reveal(
+    100 * same_page(torch.tensor(flat[rows])),
+    why=f"By chance it would be {chance:.0%}. With all {VECTORS.shape[1]} numbers it is {same_page(VECTORS[rows]):.0%}.",
+)
+
 # %% [markdown]
 # Pages form groups, and most questions lie near the group of their page. It is a shadow of 384 dimensions: two points that
 # are near here may be far apart in truth, so a map is for looking, never for searching.
@@ -444,13 +516,12 @@ plt.show()
 # ### Must every vector be compared?
 #
 # With 500 chunks yes; with a billion that is too slow. *IVF* (倒排文件): put the vectors into cells, each with a centre.
-# Compare the question with the centres, then only with the vectors of the nearest few cells. **Predict:** one cell in twenty
-# is searched. In what share of questions is the best chunk still found?
+# Compare the question with the centres, then only with the vectors of the nearest few cells.
 
-# %%
-my_guess = None  # a share
+# %% tags=["hide-input"]
+guess = widgets.predict("One cell in twenty is searched. For what share of the questions is the best chunk still found?", unit="%", tolerance=0.15)
 
-# %% tags=["subslide", "hide-input"]
+# %% tags=["hide-input"]
 generator = torch.Generator().manual_seed(0)
 centres = VECTORS[torch.randperm(len(VECTORS), generator=generator)[:20]].clone()
 for _ in range(10):  # k-means: each vector to its nearest centre, each centre to the mean of its vectors
@@ -472,7 +543,12 @@ ax.set(title="IVF with 20 cells: 1, 2, …, 20 cells searched", xlabel="vectors 
 plt.show()
 print(f"1 cell: {kept[0][0]:.2f} found with {compared[0]:.2f} of the comparisons; 4 cells: {kept[3][0]:.2f} with {compared[3]:.2f}")
 
+# %% tags=["hide-input"]
+guess.reveal(100 * kept[0][0], why=f"A question is mostly nearest to the centre of its chunk's cell. Only {compared[0]:.0%} of the vectors are compared.")
+
 # %% [markdown] tags=["subslide"]
+# ### Speed for recall
+#
 # An approximate index buys speed with recall, and the number of cells searched is the knob. *HNSW* [@malkov2020efficient]
 # does it with a graph: each vector knows some near neighbours, and a search walks from neighbour to neighbour; it is fast
 # and needs more memory. *Product quantization* [@jegou2011product] makes the vectors themselves small. What is lost here no
@@ -481,11 +557,11 @@ print(f"1 cell: {kept[0][0]:.2f} found with {compared[0]:.2f} of the comparisons
 # %% [markdown]
 # ## Direct augmentation
 #
-# Retrieve once, put the chunk before the question, answer (直接提示增强). We ask every fourth question. **Predict** both
-# shares of right answers: without a chunk (*closed book*) and with the best chunk.
+# Retrieve once, put the chunk before the question, answer (直接提示增强). We ask every fourth question: without a chunk (*closed
+# book*), and with the best chunk of the embeddings.
 
-# %%
-my_guess = {"closed book": None, "best chunk": None}
+# %% tags=["hide-input"]
+guess = widgets.predict("What share of the answers is right with the best chunk in the prompt?", unit="%", tolerance=0.2)
 
 # %% tags=["skip"]
 def chat_text(tokenizer, question, passages, system):
@@ -530,7 +606,8 @@ def right(answer, accepted):
 some = answerable[:: lab.budget(full=4, quick=52)]
 accepted = [questions["accepted"][ROW[q]] for q in some]
 ranked = [[docs["text"][i] for i in top(DENSE[ROW[q]], 2)] for q in some]
-results = {"closed book": ask(some, [[]] * len(some), SHORT), "best chunk": ask(some, [r[:1] for r in ranked])}
+WAYS = {"none": "closed book", "one": "best chunk", "two": "best two chunks"}
+results = {"none": ask(some, [[]] * len(some), SHORT), "one": ask(some, [r[:1] for r in ranked])}
 
 
 def marks(answers):
@@ -542,29 +619,44 @@ def share(answers):
     return "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(marks(answers)), len(answers)))
 
 
-print({way: share(answers) for way, answers in results.items()}, f"({len(some)} questions)")
+for way, answers in results.items():
+    print(f"{WAYS[way]}: {share(answers)} are right ({len(some)} questions)")
 
 # %% tags=["hide-input"]
-shown = pd.DataFrame({"question": some} | {way: [text for text, _, _ in said] for way, said in results.items()})
+guess.reveal(
+    100 * np.mean(marks(results["one"])),
+    why=f"Closed book it is {np.mean(marks(results['none'])):.0%}; the chunk holds the sentence for {np.mean([rank_of(DENSE, q) == 1 for q in some]):.0%}.",
+)
+
+# %% tags=["subslide", "hide-input"]
+blind, informed = ([text for text, _, _ in said] for said in results.values())
+shown = pd.DataFrame({"question": some, "closed book": blind, "with the best chunk": informed})
 shown.iloc[[0, 3, 12, 16, 23] if len(some) > 23 else [0, 1]].style.hide()
 
 # %% [markdown]
 # ### One chunk or two?
 #
-# With two chunks the sentence is in the prompt more often than with one. **Vote:** will there be more right answers, fewer,
-# or about as many?
+# With two chunks the sentence is in the prompt more often than with one.
+
+# %% tags=["hide-input"]
+CHANGES = ["more right answers", "fewer right answers", "these questions cannot tell"]
+guess = widgets.predict("Two chunks in place of one: what does the interval of the difference say?", options=CHANGES)
 
 # %%
-my_guess = ""  # "more", "fewer" or "cannot tell"
-
-# %%
-results["best two"] = ask(some, ranked)
-for k, way in ((1, "best chunk"), (2, "best two")):
+results["two"] = ask(some, ranked)
+for k, way in ((1, "one"), (2, "two")):
     there = np.mean([rank_of(DENSE, q) <= k for q in some])
-    print(f"{way}: the sentence is there in {there:.2f}, the answer is right in {share(results[way])}")
-gain, low, high = scoring.paired(marks(results["best two"]), marks(results["best chunk"]))
-verdict = "more right answers" if low > 0 else "fewer right answers" if high < 0 else "we cannot tell, the interval contains 0"
-Markdown(f"Two chunks minus one, on the same questions: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: **{verdict}**.")
+    print(f"{WAYS[way]}: the sentence is there in {there:.2f}, the answer is right in {share(results[way])}")
+gain, low, high = scoring.paired(marks(results["two"]), marks(results["one"]))
+print(f"two chunks minus one, on the same questions: {gain:+.2f} [{low:+.2f}, {high:+.2f}]")
+
+# %% tags=["hide-input"]
+better = sum(two > one for one, two in zip(marks(results["one"]), marks(results["two"]), strict=True))
+worse = sum(two < one for one, two in zip(marks(results["one"]), marks(results["two"]), strict=True))
+guess.reveal(
+    CHANGES[0] if low > 0 else CHANGES[1] if high < 0 else CHANGES[2],
+    why=f"The second chunk makes {better} of the {len(some)} answers right, and {worse} others wrong.",
+)
 
 # %% [markdown]
 # What is certain: a higher recall need not give more right answers. A possible reason: the second chunk is a *distractor*
@@ -585,11 +677,11 @@ print(f"{LARGER} in int8 needs {need.total / hardware.GB:.1f} GB of a GPU's memo
 try:
     larger, its_tokenizer = load_model(LARGER, precision="int8", device="cuda")
     for way, passages, system in (
-        ("closed book", [[]] * len(some), SHORT),
-        ("best chunk", [r[:1] for r in ranked], SYSTEM),
-        ("best two", ranked, SYSTEM),
+        ("none", [[]] * len(some), SHORT),
+        ("one", [r[:1] for r in ranked], SYSTEM),
+        ("two", ranked, SYSTEM),
     ):
-        print(f"{way}: {share(ask(some, passages, system, model=larger, tokenizer=its_tokenizer))}")
+        print(f"{WAYS[way]}: {share(ask(some, passages, system, model=larger, tokenizer=its_tokenizer))}")
 except CourseError as error:  # no such GPU here, or no way to the hub
     print("Left out:", str(error).splitlines()[0])
 
@@ -617,11 +709,11 @@ boxes(
 # %% [markdown]
 # ### Draft, find unsure tokens, look up
 #
-# The question: with which novel did Salman Rushdie win the Booker Prize? **Predict:** which tokens of the draft have a low
-# probability: the title of the novel, or others?
+# The question: with which novel did Salman Rushdie win the Booker Prize? The model drafts one sentence from memory.
 
-# %%
-my_guess = ""  # the tokens
+# %% tags=["hide-input"]
+UNSURE = ["none", "only some of the title", "only others", "some of the title, and others"]
+guess = widgets.predict("Which tokens of the draft have a probability below 0.5?", options=UNSURE)
 
 # %% tags=["hide-input"]
 NOVEL = "With which novel did Salman Rushdie win the Booker Prize?"
@@ -642,6 +734,13 @@ def doubt(threshold):
 
 widgets.explorer(doubt, threshold=(0.0, 0.95, 0.05), start={"threshold": 0.5})
 
+# %% tags=["hide-input"]
+_, tokens, chances = DRAFT
+opened = [sum("".join(tokens[: i + 1]).count(mark) for mark in '"“”') % 2 for i in range(len(tokens))]
+title = sum(p < 0.5 for p, inside in zip(chances, opened, strict=True) if inside)
+others = sum(p < 0.5 for p, inside in zip(chances, opened, strict=True) if not inside)
+guess.reveal(UNSURE[(title > 0) + 2 * (others > 0)], why=f"Of the title {title} of {sum(opened)}, of the rest {others} of {len(opened) - sum(opened)}.")
+
 # %% [markdown]
 # ### One round
 
@@ -654,8 +753,8 @@ print("looked up: ", found[:100])
 print("rewritten: ", reply(NOVEL, [found]))
 
 # %% [markdown]
-# The draft names a wrong novel. The title's first tokens are unsure, but so are the first token and "won", which are right:
-# a low probability marks more than a lack of knowledge. With the remaining tokens in the query the right chunk is found,
+# The draft names a wrong novel. But tokens that are right are unsure, too: a low probability marks more than a lack of
+# knowledge, for example that there are many ways to say it. With the remaining tokens in the query the right chunk is found,
 # and the rewritten text copies from it. The trigger is only as good as the *calibration* (校准) of the model. The lab
 # measures whether it saves retrievals with our model, and how many right answers that costs. (One example.)
 
@@ -677,8 +776,11 @@ print("rewritten: ", reply(NOVEL, [found]))
 # ### Two hops: the second need depends on the first answer
 #
 # "Which release brought the estimator that follows Yarowsky's algorithm?" The user guide of scikit-learn (our second base:
-# 866 paragraphs, BSD-3-Clause) says *which* estimator that is; the release notes say *when* it came. **Predict:** does one
-# search with the question find both?
+# 866 paragraphs, BSD-3-Clause) says *which* estimator that is; the release notes say *when* it came.
+
+# %% tags=["hide-input"]
+SHARES = ["less than a quarter", "a quarter to a half", "more than a half"]
+guess = widgets.predict("For what share of such questions does one search, with the question, find both paragraphs among the first four?", options=SHARES)
 
 # %%
 manual, hops = tables.load("manual").fillna(""), tables.load("manual_questions").query("kind == 'two hops'")
@@ -696,18 +798,23 @@ for query, k in ((YAROWSKY, 2), ("release notes added SelfTrainingClassifier", 1
         print(f"   {manual['page'][i]}: {manual['text'][i][:88]}…")
 
 # %% tags=["subslide"]
-found = {"one search, four paragraphs": [], "two searches, two each": []}
+once, twice = [], []
 for row in hops.itertuples():
     gold = {int(row.first_id), int(row.second_id)}
     one, two = best(row.question, 4), best(row.question, 2) + best(f"release notes added {row.bridge}", 2)
-    for way, got in zip(found, (one, two), strict=True):
-        found[way].append(gold <= set(manual["id"][got]))
-for way, ok in found.items():
+    once.append(gold <= set(manual["id"][one]))
+    twice.append(gold <= set(manual["id"][two]))
+for way, ok in (("one search, four paragraphs", once), ("two searches, two each", twice)):
     print("{}: both found in {:.2f} [{:.2f}, {:.2f}]".format(way, *scoring.proportion(sum(ok), len(ok))))
-gain = scoring.paired(*list(found.values())[::-1])
-print("difference: {:+.2f} [{:+.2f}, {:+.2f}] ({} questions)".format(*gain, len(hops)))
+print("difference: {:+.2f} [{:+.2f}, {:+.2f}] ({} questions)".format(*scoring.paired(twice, once), len(hops)))
 
-# %% [markdown]
+# %% tags=["hide-input"]
+guess.reveal(SHARES[np.searchsorted([0.25, 0.5], np.mean(once), side="right" if np.mean(once) < 0.5 else "left")],
+             why=f"{sum(once)} of {len(once)}; with a second search for the name that the first page gives, {sum(twice)} of {len(twice)}.")  # fmt: skip
+
+# %% [markdown] tags=["subslide"]
+# ### What two searches bring
+#
 # At equal cost, two searches find both paragraphs far more often: the name that the second search needs is written nowhere in
 # the question, only in the first page. (Here the right name is *given*. In the lab a rule and the reader must find it, which
 # costs a part of the gain.) With larger models on true multi-hop questions:
@@ -756,67 +863,93 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
 # %% [markdown]
 # ### Lost in the middle
 #
-# 20 documents in the prompt, one of them holds the answer. @liu2024lost move it from the first place to the last.
-# **Predict** the curve of right answers for GPT-3.5-Turbo: where is it highest, where lowest? Is the lowest point above or
-# below *closed book* (no documents at all)?
+# 20 documents in the prompt, one of them holds the answer. @liu2024lost move it from the first place to the last, and ask
+# GPT-3.5-Turbo.
 
-# %%
-my_guess = {"first": None, "middle": None, "last": None}  # percent
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "At which place does the document with the answer help least? And is that better than no documents at all (*closed book*)?",
+    options=["at the end, but better than none", "in the middle, but better than none", "in the middle, and worse than none", "at the beginning, but better than none"],
+)
 
 # %% [markdown]
 # | document with the answer | 1st | 5th | 10th | 15th | 20th | no documents |
 # |---|---|---|---|---|---|---|
 # | right answers, % [@liu2024lost, tables 1 and 6] | 75.8 | 57.2 | 53.8 | 55.4 | 63.2 | 56.1 |
-#
-# The curve is a U, and in the middle the documents do not help at all. The lab puts the gold chunk first, in the middle and
+
+# %% tags=["hide-input"]
+guess.reveal("in the middle, and worse than none", why="53.8 % in the 10th place, 56.1 % without documents: the curve is a U.")
+
+# %% [markdown]
+# The lab puts the gold chunk first, in the middle and
 # last among three short chunks for our small reader, with paired differences: a far weaker setting. So use few chunks, and put
 # the best one at an end.
 
 # %% [markdown]
 # ### Questions without an answer
 #
-# **Predict:** what does the system say if no sentence of the knowledge base answers the question?
+# No sentence of the knowledge base says who designed the Burj Khalifa, what the currency of Uganda is, or who painted the Mona
+# Lisa. We ask all the same.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("To how many of the three does the system say that it does not know?", options=[0, 1, 2, 3])
 
 # %%
-my_guess = ""
-
-# %%
+says = []
 for q in ("Which architect designed the Burj Khalifa?", "What is the currency of Uganda?", "Who painted the Mona Lisa?"):
     row = ROW[q]
     i = top(DENSE[row], 1)[0]
-    print(f"{q}\n   found (cosine {DENSE[row][i]:.2f}): {docs['text'][i][:70]}…\n   says: {reply(q, [docs['text'][i]])}")
+    says.append(reply(q, [docs["text"][i]]))
+    print(f"{q}\n   found (cosine {DENSE[row][i]:.2f}): {docs['text'][i][:70]}…\n   says: {says[-1]}")
+
+# %% tags=["hide-input"]
+guess.reveal(
+    sum(any(hedge in text.lower() for hedge in HEDGES) for text in says),
+    why="A search always finds *something*, and a reader that gets a text and a question goes on writing.",
+)
 
 # %% [markdown]
-# A search always finds *something*, and to these three questions the reader always says something. So be careful with a
+# So be careful with a
 # demo that shows only questions with an answer. Larger models of 2023 were better at saying "not in the text": of questions
 # whose documents did not hold the answer, the best of six rejected 45 % [@chen2024benchmarking].
 
 # %% [markdown]
 # ## A new fact, and no gradient
 #
-# Wikipedia revised a page. We replace one sentence in the knowledge base. **Predict** the answers before and after.
+# Wikipedia revised its page on Wuhan: another mayor. We replace the sentence in the knowledge base, and ask before and after.
 
-# %%
-my_guess = {"before": "", "after": ""}
+# %% tags=["hide-input"]
+MAYORS = ["the old mayor both times", "the new mayor both times", "first the old one, then the new one", "something else"]
+guess = widgets.predict("Whom does the reader name?", options=MAYORS)
 
 # %%
 MAYOR = "Who is the mayor of Wuhan?"
 changed = questions.set_index("question").loc[MAYOR, "sentence_id"]
 row = knowledge.set_index("id").loc[int(changed)]
+says = []
 for label, sentence in (("before", row["sentence"]), ("after", row["revised"])):
-    print(f"{label}: {sentence}\n   → {reply(MAYOR, [f'Wuhan: {sentence}'])}")
+    says.append(reply(MAYOR, [f"Wuhan: {sentence}"]))
+    print(f"{label}: {sentence}\n   → {says[-1]}")
+
+# %% tags=["hide-input"]
+old, new = questions["accepted"][ROW[MAYOR]], questions["new_accepted"][ROW[MAYOR]]
+named = ["old" if right(text, old) else "new" if right(text, new) else "" for text in says]
+outcomes = {("old", "old"): MAYORS[0], ("new", "new"): MAYORS[1], ("old", "new"): MAYORS[2]}
+guess.reveal(outcomes.get(tuple(named), MAYORS[3]), why="No parameter is different between the two: the answer comes from the page.")
 
 # %% [markdown]
-# The answer follows the page. Teaching the fact by tuning would take gradient steps and could change other answers (chapter
+# Teaching the fact by tuning would take gradient steps and could change other answers (chapter
 # 05); here the old sentence is gone, and everything else is as before.
 
 # %% [markdown]
 # ### Or put *everything* in the prompt?
 #
-# Context windows grow. Why search at all? **Predict:** how many times more FLOPs does it take to read all chunks than one?
+# Context windows grow. Why search at all?
 
-# %%
-my_guess = None
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How many times as many FLOPs does it take to read all chunks as to read one, without what attention costs on top?", unit="times"
+)
 
 # %%
 tokens = sum(map(len, tokenizer(docs["text"].tolist())["input_ids"]))
@@ -824,6 +957,9 @@ per_chunk, parameters = tokens / len(docs), model.num_parameters()
 print(f"the whole knowledge base: {tokens:,} tokens; the model's context: {model.config.max_position_embeddings:,}")
 print(f"to read all for each question: {2 * parameters * tokens:.1e} FLOPs, {tokens / per_chunk:.0f} times one chunk's "
       "(the part of attention that grows with the square of the length comes on top)")  # fmt: skip
+
+# %% tags=["hide-input"]
+guess.reveal(tokens / per_chunk, why="About 2 FLOPs for each parameter and token: reading costs in proportion to the tokens, and there are so many chunks.")
 
 # %% [markdown]
 # And this base is tiny: English Wikipedia has millions of pages. Reading costs compute for every question, and models use
@@ -843,6 +979,59 @@ print(f"to read all for each question: {2 * parameters * tokens:.1e} FLOPs, {tok
 # - A search always finds something, and a citation can be wrong. Test with questions that have no answer.
 #
 # **Ask yourself:** your firm's assistant answers 60 % right. Which three numbers do you measure first, in which order?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions on the ideas of this lecture. Each choice has its own explanation.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question="The right chunk is at rank 1, 2, 4 and 1 for four questions; for a fifth it is not found at all, which counts as 0. What is the MRR?",
+         answer=np.mean([1, 1 / 2, 1 / 4, 1, 0]), tolerance=0.02, why="The mean of 1 / rank. It is not one over the mean rank: first places count most."),
+    dict(question="A word is in 10 of 1,000 chunks, another in 500. All else equal, how many times as much does the first add to BM25's score?",
+         answer=np.log(1 + 990.5 / 10.5) / np.log(1 + 500.5 / 500.5), unit="times", tolerance=0.15,
+         why="The logarithm of about 100 against that of 2. Rarity counts much, but much less than in proportion."),
+    dict(question="By BM25 chunk A is at rank 1 and B at 20; by embeddings A is at rank 41 and B at 20. Which does reciprocal rank fusion (with 60) put higher?", options={
+        "B: its mean rank is better, 20 against 21.": "The fusion adds 1 / (60 + rank), not ranks. A first place brings more than the 41st loses.",
+        "Neither: the mean of their ranks is about the same.": "1 / 61 + 1 / 101 is about 0.026, and twice 1 / 80 is 0.025. They differ, if only a little.",
+        "A: one list has it first.": "Right: 1 / 61 + 1 / 101 is more than 2 / 80. Near the top a rank counts more than farther down.",
+        "It depends on the scores of the two retrievers.": "The fusion sees ranks only. That is why it can join a cosine and a score without an upper limit.",
+    }, answer="A: one list has it first."),
+    dict(question="Closed book a reader answers nothing. With three chunks it is right for 78 % of the questions; recall@3 is 0.80. What do you work on first?", options={
+        "The retriever: the reader answers nearly all that it is given.": "Right: where the sentence is in the prompt, it is right in up to 78 of 80. Nearly all errors are questions whose sentence was not found.",
+        "The reader: it errs in 22 % of the questions.": "In 20 % it had no sentence to read. Those are the retriever's errors.",
+        "Both equally: 20 % and 22 % of errors are about the same.": "The 22 % contain the 20 %. What is left for the reader is about 2 %.",
+    }, answer="The retriever: the reader answers nearly all that it is given."),
+    dict(question="An approximate index reads 1 of 20 cells. For a fifth of the questions the right chunk is in another cell. What can bring it back?", options={
+        "A re-ranker that reads the hundred best chunks again.": "It puts in order what was found. A chunk of a cell that was not read is not among them.",
+        "A larger reader.": "It may know the answer itself, but it cannot read what is not in its prompt.",
+        "A better encoder for the re-ranking.": "Later steps see only what this step hands on, however good they are.",
+        "Reading more cells for each question.": "Right: it costs comparisons, and is the only one here that changes what is found.",
+    }, answer="Reading more cells for each question."),
+    dict(question="Which question gains most from a second search that follows the first?", options={
+        "How many floors has the tallest building of Dubai?": "A paraphrase, but one page answers it. Embeddings find that page with the question itself.",
+        "At which school was the author of *Midnight's Children*?": "Right: the name for the second search is not in the question. It is in the page that the first search finds.",
+        "What are the capitals of Estonia and of Uganda?": "Two facts, but the question names both pages. Two searches can run at once; neither needs the other's result.",
+    }, answer="At which school was the author of *Midnight's Children*?"),
+    dict(question="Two models are right in 60 % of their sentences. A is calibrated; B gives every token a probability of 0.99. Both look up when a token is below 0.5. What happens?", options={
+        "B looks up as often as A, as it is as often right.": "The trigger sees probabilities, not truth. B's never fall below 0.5.",
+        "B looks up less, and has fewer errors, as it is surer.": "It is surer of its errors, too. Confidence makes no sentence right.",
+        "B never looks up, and its wrong sentences stay.": "Right: a trigger is only as good as the calibration of the model.",
+    }, answer="B never looks up, and its wrong sentences stay."),
+    dict(question="An answer ends with [1], and each of its words is in passage 1. What do you know?", options={
+        "The passage supports the answer.": "“Rome defeated Carthage” and “Carthage defeated Rome” have the same words. So do many wrong answers.",
+        "The answer is true.": "Even a statement that follows from the passage is only as true as the passage.",
+        "It is made of the passage's words; whether it follows from the passage must still be read.": "Right: the check by words finds some unsupported statements, but not those that use the page's words wrongly.",
+        "Nothing: citations of models are always invented.": "Many are right. And the check does rule something out: words that are nowhere in the passage.",
+    }, answer="It is made of the passage's words; whether it follows from the passage must still be read."),
+    dict(question="A hospital deletes a patient's page from the knowledge base and from the index. The model was never trained on it. Next day somebody asks about it. What can happen?", options={
+        "The assistant still knows the page: it has answered from it before.": "Answering does not change the weights. Only a stored conversation could hold it.",
+        "The page is gone, but a search finds another, and the reader may answer from that.": "Right: deleting works here as it cannot with weights. But a search always finds something.",
+        "The assistant says that it does not know.": "Only if it can abstain. Our reader got the nearest page and wrote on.",
+        "Gradient steps must first make the model forget the page.": "Those would be needed for a fact in the weights. This one was only in the base.",
+    }, answer="The page is gone, but a search finds another, and the reader may answer from that."),
+])
 
 # %% [markdown]
 # ## Further reading

@@ -33,7 +33,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, LogitsProcessorList
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 from transformers.models.llama import modeling_llama
 
-from course_utils import data, generate, lab, load_model, plots, scoring, tables
+from course_utils import data, generate, lab, load_model, plots, scoring, tables, widgets
 
 lab.start(
     "09_llama_family",
@@ -599,8 +599,12 @@ def visible():
 # %% [markdown]
 # ### The real weights
 #
-# Now the real weights. **Predict** and write down: the same weights and formulas, other code. How far will your logits be
-# from those of `transformers`, in float32? (Logits go up to about 40 here, and a float32 has about seven digits.)
+# Now the real weights: the same weights and formulas, other code. (Logits go up to about 40 here, and a float32 has about seven
+# digits.)
+
+# %% tags=["hide-input"]
+FAR = {"exactly 0: the formulas are the same": 0.0, "less than 0.01": 0.01, "about 0.1, and the next token is the same": float("inf")}
+guess = widgets.predict("How far are your logits from those of the library's fused attention, at most, over all these prompts?", options=list(FAR))
 
 # %% tags=["experiment"]
 PROMPTS = {
@@ -640,6 +644,11 @@ def distances(ids):
 rows = {name: distances(tokens_of(text)) for name, text in PROMPTS.items()}
 pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused", "eager, fused"])
 
+# %% tags=["hide-input", "experiment"]
+off = max(row["ours, fused"] for row in rows.values())
+guess.reveal(next(name for name, most in FAR.items() if off <= most),
+             why=f"At most {off:.0e}. The library's own two kernels differ by {max(row['eager, fused'] for row in rows.values()):.0e}.")
+
 # %% [markdown]
 # Differences up to a few $10^{-4}$ are what float32 allows: with logits up to 40, seven digits and thirty layers, another
 # order of additions is enough for that. So your code is right if the first column of differences is 0 *or* of this size. It
@@ -663,7 +672,11 @@ print(f"{LONG} tokens: largest difference of the logits {off:.1e}")
 
 # %% [markdown]
 # What is a long context good for? Take the last quarter of that text, and let the model see more and more of the text
-# before it. **Predict** and write down: how many of the 768 tokens before it bring half of the gain?
+# before it.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("The nearest tokens help most. How many of them are enough for half of what all 768 bring?",
+                        options=["the nearest 16", "between 16 and 64", "between 64 and 256", "more than 256"])
 
 # %% tags=["experiment"]
 target = LONG // 4
@@ -677,6 +690,12 @@ for context in (0, 16, 64, 256, LONG - target):
         rows[context] = round(nats.item(), 2)
 print(f"nats per token of the last {target}, by tokens before them:", rows)
 
+# %% tags=["hide-input", "experiment"]
+half = (rows[0] + rows[max(rows)]) / 2
+enough = min(context for context, nats in rows.items() if nats <= half)
+steps = {16: "the nearest 16", 64: "between 16 and 64", 256: "between 64 and 256"}
+guess.reveal(steps.get(enough, "more than 256"), why=f"Half of the gain is at {half:.2f} nats; {enough} tokens give {rows[enough]:.2f}.")
+
 # %% [markdown]
 # The text and the tokens to be predicted are the same, and the loss falls with each longer context. Most of the gain comes from
 # the nearest few dozen tokens. Possible reasons for the rest are names that were defined far above, and the style of
@@ -687,7 +706,13 @@ print(f"nats per token of the last {target}, by tokens before them:", rows)
 # ### What if one part is wrong?
 #
 # A wrong part need not crash. It may make a model that is somewhat worse, and nobody knows why. Five changes, made in the
-# weights or the configuration so that your code stays as it is. **Predict** and write down the order, from harmless to fatal.
+# weights or the configuration so that your code stays as it is.
+
+# %% tags=["hide-input"]
+CHANGES = {"theta": "a theta ten times smaller", "norms": "norms without their weights", "gate": "gate and up exchanged",
+           "Meta": "queries and keys in Meta's order of the pairs", "one key": "one key-value head for all, the mean of theirs"}
+guess = widgets.predict("Which change does *least* harm to sentences as short as film reviews?", options=list(CHANGES.values()))
+guess_2 = widgets.predict("Which does most?", options=list(CHANGES.values()))
 
 # %% tags=["experiment"]
 def edited(edit):
@@ -749,6 +774,12 @@ for name in losses:
     rows[name] = {"nats per token": losses[name].mean(), "added": extra[0], "from": extra[1], "to": extra[2]}
 pd.DataFrame(rows).T.round(2)
 
+# %% tags=["hide-input", "experiment"]
+harm = {said: rows[name]["added"] for begin, said in CHANGES.items() for name in rows if name.startswith(begin)}
+least, most = min(harm, key=harm.get), max(harm, key=harm.get)
+guess.reveal(least, why=f"{harm[least]:+.2f} nats per token.")
+guess_2.reveal(most, why=f"{harm[most]:+.2f} nats per token.")
+
 # %% [markdown]
 # From harmless to fatal: theta, Meta's order of pairs, one key-value head, norms without weights, gate and up exchanged. A
 # uniform guess among 49,152 tokens has a loss of 10.8 nats per token, so the last two are worse than guessing: you would
@@ -763,8 +794,11 @@ pd.DataFrame(rows).T.round(2)
 #
 # To write $t$ tokens without a cache, the whole text goes through the model $t$ times. With it, each token goes through
 # once; only attention still looks back at all earlier keys and values, so its work over the whole text stays quadratic. Two
-# things to show: the same text comes out, and the time differs. **Predict** and write down: how many times faster are 40
-# tokens, and the one token after 1024?
+# things to show: the same text comes out, and the time differs.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Writing 40 tokens after a short text becomes a few times faster. And the one token after 1,024?",
+                        options=["about as many times as that", "much more: over ten times faster", "less: a long cache is slow to read"])
 
 # %% tags=["experiment"]
 @torch.inference_mode()
@@ -826,6 +860,11 @@ ax.minorticks_off()
 ax.legend()
 plt.show()
 print({name: [round(v) for v in values] for name, values in times.items()})
+
+# %% tags=["hide-input", "experiment"]
+after = times["without"][-1] / times["with"][-1]
+guess.reveal("much more: over ten times faster" if after > 10 else "about as many times as that" if after > ratio / 2 else "less: a long cache is slow to read",
+             why=f"{STEPS} tokens: {ratio:.1f} times; the token after {lengths[-1]:,}: {after:.0f} times.")
 
 # %% [markdown]
 # Without the cache each new token costs a pass over the whole text, so the time grows faster than the text. With it the time
@@ -936,10 +975,13 @@ pd.DataFrame(rows).T
 # Your count equals the library's. The papers round: LLaMA prints 6.7, 13.0, 32.5 and 65.2 billion for 6.74, 13.02, 32.53 and
 # 65.29 (the last one is cut off, not rounded), and "70B" is a name for 69.
 #
-# **Predict** and write down: how much memory does the cache of Llama 2 70B need at its full context of 4096 tokens, for 16
-# texts at once in 16 bits? And how much would it need without grouping, with a key-value head for every one of its 64 query
-# heads?
-#
+# Next: the cache of Llama 2 70B at its full context of 4096 tokens, for 16 texts at once in 16 bits, as it is and without grouping (a
+# key-value head for every one of its 64 query heads).
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How much memory does this cache need without grouping?", unit="GB", tolerance=0.25)
+
+# %% [markdown]
 # The next cell is folded; click it to read the code. It draws the size of the cache that your `costs` gives, for up to 131,072
 # tokens, and prints it for 16 texts of 4096.
 
@@ -965,8 +1007,12 @@ plt.show()
 for name, s in lines.items():
     print(f"{name:<48}{costs(s, 4096, batch=16)['cache_bytes'] / 1e9:8.1f} GB for 16 texts of 4096")
 
+# %% tags=["hide-input", "experiment"]
+ungrouped, as_it_is = (costs(s, 4096, batch=16)["cache_bytes"] / 1e9 for s in (replace(grouped, kv_heads=64), grouped))
+guess.reveal(ungrouped, why=f"More than its parameters take. With grouping it is {as_it_is:.1f} GB.")
+
 # %% [markdown]
-# Compare with the first two printed lines. Grouping by eight divides the cache by eight; the parameters, 138 GB in 16 bits,
+# Compare the first two printed lines. Grouping by eight divides the cache by eight; the parameters, 138 GB in 16 bits,
 # hardly change. @touvron2023llama2 use grouping at 34B and 70B, and from Llama 3 on every size has it.
 #
 # ## 10 · Sampling
@@ -1049,7 +1095,12 @@ def visible():
 # %% [markdown]
 # What each setting gains and loses, measured on continuations of one beginning. *Likelihood*: the mean log-probability, by the
 # model itself at temperature 1, of the tokens drawn. *Variety*: of all pairs of neighbouring tokens in eight texts, the share
-# that occur for the first time. **Predict** and write down: which setting has the highest likelihood, which the most variety?
+# that occur for the first time.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Which setting gives the likeliest text *and* which the most varied?", options=[
+    "temperature 0.5 both", "temperature 1.5 both", "temperature 0.5 the likeliest, 1.5 the most varied",
+    "top-p 0.9 the likeliest, temperature 1.5 the most varied", "another pair"])
 
 # %% tags=["experiment"]
 SETTINGS = {
@@ -1093,7 +1144,14 @@ for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
     rows[name] = {"likelihood (nats)": f"{mean:.2f} [{low:.2f}, {high:.2f}]",
                   "variety": f"{np.mean(groups):.2f} ({min(groups):.2f} to {max(groups):.2f})",
                   "the first": tokenizer.decode(texts[0]).strip()}
+likeliest, most_varied = (max(rows, key=lambda name: float(rows[name][what].split()[0])) for what in ("likelihood (nats)", "variety"))
 pd.DataFrame(rows).T.style.set_properties(**{"text-align": "left"})
+
+# %% tags=["hide-input", "experiment"]
+pairs = {("temperature 0.5",) * 2: "temperature 0.5 both", ("temperature 1.5",) * 2: "temperature 1.5 both",
+         ("temperature 0.5", "temperature 1.5"): "temperature 0.5 the likeliest, 1.5 the most varied",
+         ("top-p 0.9", "temperature 1.5"): "top-p 0.9 the likeliest, temperature 1.5 the most varied"}
+guess.reveal(pairs.get((likeliest, most_varied), "another pair"), why=f"The likeliest: {likeliest}. The most varied: {most_varied}.")
 
 # %% [markdown]
 # Read the texts beside the numbers. The highest likelihood belongs to temperature 0.5, the most variety to 1.5, whose text
