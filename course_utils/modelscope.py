@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import Any
@@ -113,18 +114,15 @@ def _client() -> Any:
     return HubApi()
 
 
-class _explained:
+@contextmanager
+def _explained(hub_id: str) -> Iterator[None]:
     """Says in a student's words why ModelScope refused."""
-
-    def __init__(self, hub_id: str) -> None:
-        self.hub_id = hub_id
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, CourseError) or not isinstance(error, Exception):
-            return
-        raise _told(self.hub_id, error) from error
+    try:
+        yield
+    except CourseError:
+        raise
+    except Exception as error:  # the client's own, and those of the HTTP library behind it
+        raise _told(hub_id, error) from error
 
 
 def _told(hub_id: str, error: Exception) -> CourseError:

@@ -168,7 +168,9 @@ class UnreadableError(ChapterError):
 
     def __init__(self, path: Path, why: str) -> None:
         name = path.parent.name if path.name == "solution.ipynb" else path.stem
-        super().__init__(f"{path.parent.name}/{path.name} {why}: `course notebooks {name}` builds it anew.")
+        language = next((f" --lang {other}" for other, folder in FOLDERS.items() if folder == path.parent.name), "")
+        place = "/".join(path.parts[-3 if language else -2 :])
+        super().__init__(f"{place} {why}: `course notebooks {name}{language}` builds it anew.")
         self.why = why
 
 

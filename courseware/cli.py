@@ -370,14 +370,14 @@ def release(
 
         part = chapter(gradescope)
         path = (out or ROOT / "build" / "gradescope") / f"{part.name}-gradescope.zip"
-        print(f"{path}: {packing.pack(part, path) / 1e6:.1f} MB, with the solution: keep it from students")
+        print(f"{path}: {packing.pack(part, path, lang) / 1e6:.1f} MB, with the solution: keep it from students")
         return
     if not out or not repo:
         raise ChapterError("`course release` needs --out, the students' folder, and --repo, their repository on GitHub.")
     written = students.release(out, repo, _chosen(chapters), lang)
     print(f"{len(written)} files for students in {out}; commit and push them as {repo}")
     if autograder:
-        print(f"{autograder}: {students.autograder(autograder) / 1e6:.1f} MB, with solutions: keep it from students")
+        print(f"{autograder}: {students.autograder(autograder, lang) / 1e6:.1f} MB, with solutions: keep it from students")
 
 
 @course.command("measure")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def _headings(part: Chapter) -> list[str]:
     return re.findall(r"^#{1,3} (.+)$", prose, re.MULTILINE)
 
 
-def _translations(path: Path, language: str) -> Any:
+def _translations(path: Path, language: str) -> Callable[[str], str]:
     if language == ENGLISH:
         return str
     from .translation import catalogue  # which the English page does without
@@ -76,7 +76,7 @@ def _translations(path: Path, language: str) -> Any:
     return catalogue.load(path).say
 
 
-def _of_pages(language: str) -> Any:
+def _of_pages(language: str) -> Callable[[str], str]:
     from .translation import catalogue
     from .translation import page as other
 

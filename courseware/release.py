@@ -6,6 +6,7 @@ And, apart from it, what a grading machine gets.
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import tarfile
 import tomllib
@@ -26,7 +27,10 @@ _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "envir
 _MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
 _OPEN, _OPEN_IN_COLAB = N_("open"), N_("Open in Colab")
 _ENOUGH = 0.99  # of a chapter must be translated before it is given out
-_GRADER = ("chapters", "labs", "course_utils", "courseware", "Makefile", "start.py", "pyproject.toml", "requirements.lock")
+_GRADER = (
+    *("chapters", "labs", "course_utils", "courseware", "locale"),
+    *("Makefile", "start.py", "pyproject.toml", "requirements.lock"),
+)
 _ARCHIVE = "llm-course-autograder"  # the folder in it
 _PROJECT = """\
 [build-system]
@@ -159,9 +163,7 @@ def _readme(chapters: list[Chapter], language: str) -> str:
             name = f"{part.name[:2]} · {title(built(translated(part.lab, language))).partition(' · ')[2]}"
         lecture = _links(part, "lectures", language) if part.lecture.exists() else ""
         rows.append(f"| {name} | {lecture} | {_links(part, 'labs', language)} |")
-    source = _TEMPLATES / "README.md"
-    text = source.read_text(encoding="utf-8") if language == ENGLISH else page.markdown(source, language)
-    return text.replace("{chapters}", "\n".join(rows))
+    return page.in_language(_TEMPLATES / "README.md", language).replace("{chapters}", "\n".join(rows))
 
 
 def _links(part: Chapter, folder: str, language: str) -> str:
@@ -170,7 +172,7 @@ def _links(part: Chapter, folder: str, language: str) -> str:
     return f"[{say(_OPEN)}]({folder}/{part.name}.ipynb) [![{say(_OPEN_IN_COLAB)}]({badge})]({address})"
 
 
-def autograder(path: Path) -> int:
+def autograder(path: Path, language: str = ENGLISH) -> int:
     """Pack what a grading machine needs into a .tar.gz, solutions and hidden tests included; return its size in bytes."""
     if path.is_dir() or not path.name.endswith((".tar.gz", ".tgz")):
         raise ChapterError(f"--autograder {path}: name a file that ends with .tar.gz.")
@@ -179,5 +181,8 @@ def autograder(path: Path) -> int:
         for file in tracked(ROOT, *_GRADER):
             if file.name != "solution.ipynb":
                 archive.add(file, f"{_ARCHIVE}/{file.relative_to(ROOT).as_posix()}")
-        archive.add(_TEMPLATES.parent / "grader" / "README.md", f"{_ARCHIVE}/README.md")
+        text = page.in_language(_TEMPLATES.parent / "grader" / "README.md", language).encode()
+        about = tarfile.TarInfo(f"{_ARCHIVE}/README.md")
+        about.size, about.mode = len(text), 0o644
+        archive.addfile(about, io.BytesIO(text))
     return path.stat().st_size

@@ -22,7 +22,7 @@ from typing import Any
 from course_utils.errors import CourseError
 
 from .. import references
-from ..chapters import ROOT, Chapter
+from ..chapters import ENGLISH, ROOT, Chapter
 from ..files import tracked, whole
 from . import autograde, box, canary, intake, messages, verdict
 from .execution import Trouble
@@ -45,14 +45,17 @@ _NEITHER = (
 )
 
 
-def pack(lab: Chapter, path: Path) -> int:
+def pack(lab: Chapter, path: Path, language: str = ENGLISH) -> int:
     """Write the autograder of a lab as a zip, solution and hidden tests included; return its size in bytes."""
+    from ..translation import page  # what runs in the container does without
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as scratch, zipfile.ZipFile(scratch, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(_TEMPLATES.iterdir()):
             entry = zipfile.ZipInfo(file.name)
             entry.external_attr = (stat.S_IFREG | (0o755 if file.name in _PROGRAMS else 0o644)) << 16
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+            text = page.in_language(file, language) if file.suffix == ".md" else file.read_bytes()
+            archive.writestr(entry, text, zipfile.ZIP_DEFLATED)
         archive.writestr("settings.json", json.dumps({"lab": lab.folder.name, "visibility": _VISIBILITY}, indent=1) + "\n")
         for file in tracked(ROOT, *_COURSE):
             archive.write(file, f"course/{file.relative_to(ROOT).as_posix()}")

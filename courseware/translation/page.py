@@ -63,6 +63,11 @@ def markdown(path: Path, language: str, beside: PurePosixPath | None = None) -> 
     return _outside_code(text, lambda prose: _LINK.sub(link, prose)).replace(*_OTHER)
 
 
+def in_language(path: Path, language: str) -> str:
+    """A page in a language, English too."""
+    return path.read_text(encoding="utf-8") if language == ENGLISH else markdown(path, language)
+
+
 def anchor(path: Path, name: str, language: str) -> str:
     """`#name` of a page's heading, as it is in a language."""
     if language == ENGLISH:

@@ -92,6 +92,12 @@ def test_what_is_in_the_zip(packed: Path) -> None:
     assert not [name for name in names if "__pycache__" in name or name.startswith("course/tests")]
 
 
+def test_its_guide_in_chinese(tmp_path: Path) -> None:
+    gradescope.pack(TINY, tmp_path / "tiny.zip", "zh_CN")
+    with zipfile.ZipFile(tmp_path / "tiny.zip") as archive:
+        assert archive.read("README.md").decode().startswith("# 给 Gradescope 的实验")
+
+
 @pytest.mark.parametrize("program", ["setup.sh", "run_autograder", "settings.sh"])
 def test_its_programs_are_bash(program: str) -> None:
     path = ROOT / "courseware" / "templates" / "gradescope" / program

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from courseware import cards, deck, glossary, pages, release, site_pages, slides
-from courseware.chapters import FOLDERS, N_, ROOT, Chapter, ChapterError, chapter, words
+from courseware.chapters import FOLDERS, N_, ROOT, Chapter, ChapterError, built, chapter, words
 from courseware.chinese_search import Chinese
 from courseware.cli import main
 from courseware.site_pages import Course
@@ -111,6 +111,13 @@ def test_slides_in_chinese(in_chinese: Chapter, tmp_path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert '<html data-show-code="显示或隐藏代码" lang="zh-CN">' in text and "<summary>代码</summary>" in text
     assert "学完这一讲" in text
+
+
+def test_a_chinese_notebook_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ChapterError, match=r"^lectures/zh/a\.ipynb is missing: `course notebooks a --lang zh_CN` builds it"):
+        built(tmp_path / "lectures" / "zh" / "a.ipynb")
+    with pytest.raises(ChapterError, match=r"^lectures/a\.ipynb is missing: `course notebooks a` builds it"):
+        built(tmp_path / "lectures" / "a.ipynb")
 
 
 @pytest.fixture

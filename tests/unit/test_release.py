@@ -195,3 +195,13 @@ def test_the_grader_s_archive(tmp_path: Path) -> None:
     assert (unpacked / "courseware" / "grading" / "limits.toml").exists()
     guide = (unpacked / "README.md").read_text(encoding="utf-8")
     assert "make setup" in guide and ".venv/bin/course grade" in guide and "](" not in guide  # no link to what is not there
+    assert (unpacked / "locale" / "zh_CN" / "10_quantization.po").exists(), "Chinese labs are known again by it"
+
+
+def test_the_grader_s_archive_in_chinese(tmp_path: Path) -> None:
+    release.autograder(tmp_path / "grader.tar.gz", "zh_CN")
+    with tarfile.open(tmp_path / "grader.tar.gz") as archive:
+        guide = archive.extractfile("llm-course-autograder/README.md")
+        assert guide
+        text = guide.read().decode()
+    assert text.startswith("# 评实验用的程序") and ".venv/bin/course grade" in text
