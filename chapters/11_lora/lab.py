@@ -782,7 +782,7 @@ def paired(name, first, second, more, less):
 for name, right in answers.items():
     paired(f"{name} minus untrained", right.mean(0), untuned, "training helped", "training made it worse")
 paired("LoRA minus full", answers["LoRA r 4"].mean(0), answers["full"].mean(0), "LoRA is ahead", "full fine-tuning is ahead")
-guess.reveal(100 * untuned.mean(), why="There are two answers: half of them right would be a coin.")
+guess.reveal(100 * untuned.mean(), why="There are two answers, so a coin would get half of them right.")
 gap, low, high = scoring.paired(answers["LoRA r 4"].mean(0), answers["full"].mean(0))
 guess_2.reveal(
     "LoRA" if low > 0 else "full fine-tuning" if high < 0 else "no difference that can be seen",
@@ -1215,7 +1215,7 @@ guess.reveal(
     "fewer" if times < 1 else "1 to 3 times as many" if times < 3 else "3 to 10 times" if times <= 10 else "more than 10 times",
     why=f"{times:.1f} times, in the last layer; that is {share:.0%} of what a random matrix needs.",
 )
-guess_2.reveal(100 * by_eight, why="Measured on the first seed: the directions that are left out hold more than with two labels.")
+guess_2.reveal(100 * by_eight, why="Measured on the first seed; what is missing lies in the many further directions.")
 
 # %% [markdown]
 # So how low the rank of a change is depends on the task and the loss, not on fine-tuning as such. The two printed lines say what many labels
