@@ -5,13 +5,25 @@ The build installs it in the kernel that runs a notebook; each picture in the no
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .chapters import ENGLISH, N_, words
+
 NO_TITLE, NO_LABEL = "(no title)", "(no label)"
+_DIAGRAM, _DIAGRAM_WITH = N_("{title}: a diagram."), N_("{title}: a diagram with {words}.")
+_PLOT, _PLOT_WITH = N_("{title}: {kind}, {y} over {x}."), N_("{title}: {kind}, {y} over {x}; {entries}.")
+_HEAT_MAP, _BARS, _LINES, _POINTS, _ANY = (
+    N_("a heat map"),
+    N_("bars"),
+    N_("lines and points"),
+    N_("points"),
+    N_("a plot"),
+)
 
 
 def describe(figure: Figure) -> str:
@@ -24,15 +36,17 @@ def describe(figure: Figure) -> str:
 
 
 def _panel(ax: Axes, panels: list[Axes], common: str) -> str:
+    say = words(os.environ.get("COURSE_LANG") or ENGLISH)  # as the build sets it
     title = ax.get_title() or ax.get_title("left") or common or NO_TITLE
     if not ax.axison:
-        words = dict.fromkeys(text.get_text().strip() for text in ax.texts if text.get_text().strip())
-        return f"{title}: a diagram" + (f" with {', '.join(words)}." if words else ".")
+        inside = dict.fromkeys(text.get_text().strip() for text in ax.texts if text.get_text().strip())
+        return str(say(_DIAGRAM_WITH, title=title, words=", ".join(inside)) if inside else say(_DIAGRAM, title=title))
     x = ax.get_xlabel() or _shared(ax, panels, "x")
     y = ax.get_ylabel() or _shared(ax, panels, "y")
     legend = ax.get_legend()
     entries = [text.get_text() for text in legend.get_texts()] if legend else []
-    return f"{title}: {_kind(ax)}, {y} over {x}" + (f"; {', '.join(entries)}." if entries else ".")
+    about = {"title": title, "kind": say(_kind(ax)), "x": x, "y": y}
+    return str(say(_PLOT_WITH, entries=", ".join(entries), **about) if entries else say(_PLOT, **about))
 
 
 def _shared(ax: Axes, panels: list[Axes], which: str) -> str:
@@ -44,14 +58,14 @@ def _shared(ax: Axes, panels: list[Axes], which: str) -> str:
 
 def _kind(ax: Axes) -> str:
     for name, artists in (
-        ("a heat map", ax.images),
-        ("bars", ax.patches),
-        ("lines and points", ax.lines),
-        ("points", ax.collections),
+        (_HEAT_MAP, ax.images),
+        (_BARS, ax.patches),
+        (_LINES, ax.lines),
+        (_POINTS, ax.collections),
     ):
         if len(artists):
             return name
-    return "a plot"
+    return _ANY
 
 
 def install() -> None:

@@ -110,7 +110,7 @@ def _facts_in_chinese(chapter: Chapter, language: str) -> _Facts:
         promise = _ITEM.sub("", promise)
         promise = "".join(line.strip() for line in _ENGLISH_TERM.sub(r"\1", promise).splitlines())
     time = _twin(chapter.lab, language, _HOURS)
-    hours = re.search(r"[：:]\s*([^。；]+)", time[0]) if time else None
+    hours = re.search(r"[：:]\s*([^。；，]+)", time[0]) if time else None
     return _Facts(promise, _facts(chapter).minutes.replace("min", "分钟"), hours[1] if hours else "")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 
-from courseware import cards, deck, glossary, pages, release, site_pages, slides
+from courseware import alt_text, cards, deck, glossary, pages, release, site_pages, slides
 from courseware.chapters import FOLDERS, N_, ROOT, Chapter, ChapterError, built, chapter, words
 from courseware.chinese_search import Chinese
 from courseware.cli import main
@@ -170,3 +171,14 @@ def test_the_deck_is_mapped_to_sections_that_are_there(tmp_path: Path, monkeypat
     monkeypatch.setattr(deck, "FILE", wrong)
     with pytest.raises(ChapterError, match="lecture 10 has no section 'No such'"):
         deck.page()
+
+
+def test_pictures_are_described_in_the_language_of_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure, ax = plt.subplots()
+    ax.plot([1, 2], label="int8")
+    ax.set(title="{误差}", xlabel="位数", ylabel="误差")
+    ax.legend()
+    assert alt_text.describe(figure) == "{误差}: lines and points, 误差 over 位数; int8."
+    monkeypatch.setenv("COURSE_LANG", CHINESE)
+    assert alt_text.describe(figure) == "{误差}：线与点，横轴为 位数，纵轴为 误差；int8。"
+    plt.close(figure)
