@@ -22,6 +22,7 @@ EXERCISES = (5, 8)
 MUTANTS = 3  # for each exercise
 TERMS = 5  # in lecture and lab together
 OPTIONS = {"tags", "title", "lines_to_next_cell", "lines_to_end_of_cell_marker"}  # the second and later are jupytext's own
+_IN_PROSE = re.compile(r"\*\*Predict\b|\bmy_guess\b")  # a prediction that nobody can commit to
 _FIGURE = re.compile(r"\bplt\.|\bplots\.|\.plot\(")
 
 
@@ -59,6 +60,8 @@ def wanting(chapter: Chapter) -> list[str]:
         )
     if chapter.lecture_source.exists() and "widgets.quiz(" not in chapter.lecture_source.read_text(encoding="utf-8"):
         faults.append("lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz")
+    for path in (chapter.lecture_source, chapter.lab_source):
+        faults += _predictions_in_prose(path) if path.exists() else []
     return faults + references.unlisted(chapter)
 
 
@@ -141,6 +144,13 @@ def _keywords() -> dict[str, set[str]]:
                 if path.stem == "models":
                     keywords[node.name] = known  # load_model, generate
     return keywords
+
+
+def _predictions_in_prose(path: Path) -> Iterator[str]:
+    for cell, at in _cells(path):
+        for line, text in enumerate(cell.source.splitlines(), 1):
+            if _IN_PROSE.search(text):
+                yield f"{at(line)}: a reader can commit to a prediction only where widgets.predict(…) asks for it"
 
 
 def _missing_names(path: Path) -> Iterator[str]:

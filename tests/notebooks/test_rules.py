@@ -38,6 +38,10 @@ def test_what_is_wanting(small: Chapter) -> None:
         "lecture and lab introduce 0 terms with their Chinese, as *calibration* (校准); 5 are asked for",
         "lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz",
     ]
+    change(small, "Why?", "Why?\n#\n# **Predict:** what is twice 21?")
+    assert "lab.py, line 5: a reader can commit to a prediction only where widgets.predict(…) asks for it" in rules.wanting(
+        small
+    )
     (small.folder / "mutants.py").unlink()
     assert "there is no mutants.py: 3 known wrong solutions of each exercise, which the tests must reject" in rules.wanting(
         small
