@@ -22,7 +22,7 @@ EXERCISES = (5, 8)
 MUTANTS = 3  # for each exercise
 TERMS = 5  # in lecture and lab together
 OPTIONS = {"tags", "title", "lines_to_next_cell", "lines_to_end_of_cell_marker"}  # the second and later are jupytext's own
-_IN_PROSE = re.compile(r"\*\*Predict\b|\bmy_guess\b")  # a prediction that nobody can commit to
+_IN_PROSE = re.compile(r"(?<!it says )\*\*Predict\b|\bmy_guess\b")  # a prediction that nobody can commit to
 _FIGURE = re.compile(r"\bplt\.|\bplots\.|\.plot\(")
 
 
