@@ -53,12 +53,20 @@ print(f"one matrix: {tuple(W.shape)}, {W.dtype}, values from {W.min():.2f} to {W
 # %% [markdown]
 # ### An honest look first
 #
-# **Predict, then run:** how many different values do you expect among 32 neighbouring weights of a trained network?
+# Take 32 neighbouring weights of this trained network, all float32 numbers, and count the different values among them.
+
+# %% tags=["hide-input"]
+COUNTS = {8: "8 or fewer", 16: "9 to 16", 31: "17 to 31", 32: "all 32"}
+guess = widgets.predict("How many different values does such a group have, at most?", options=list(COUNTS.values()))
 
 # %% tags=["nbval-check-output"]
 blocks = W.reshape(-1, 32)
 distinct = torch.tensor([len(block.unique()) for block in blocks[:2000]])
 print(f"different values among 32 neighbours: at most {distinct.max()}")
+
+# %% tags=["hide-input"]
+guess.reveal(next(said for most, said in COUNTS.items() if distinct.max() <= most),
+             why=f"On average a group has {distinct.float().mean():.1f}.")
 
 # %% [markdown]
 # In a model trained in float32 nearly all 32 would differ. These do not: this model reached us in a file of type *Q4_1*,
@@ -74,8 +82,6 @@ print(f"different values among 32 neighbours: at most {distinct.max()}")
 #
 # Two conventions are in use. Here, in PyTorch and in bitsandbytes the scale is absmax / 127: you divide by it to quantize.
 # Other texts call 127 / absmax the scale factor and multiply by it. The codes are the same; the tests want absmax / 127.
-#
-# **Predict** and write down: which codes would the three values of [0.5, -2.0, 1.0] get beside a fourth value of 200?
 #
 # $$ s = \frac{\max_i |x_i|}{127}, \qquad q_i = \mathrm{round}(x_i / s), \qquad \hat x_i = s\, q_i $$
 
@@ -160,13 +166,21 @@ def check(got, want):
         close(got[name], answer, rtol=1e-4, path=name)
 
 # %% [markdown]
-# And your prediction?
+# The codes of [0.5, -2.0, 1.0] are [32, -127, 64]. Now a fourth value comes, 200, and there is still one scale for all.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Which codes do the first three values get beside the 200?", options=["32, -127, 64", "0, -2, 1", "0, -1, 1", "0, 0, 0"])
 
 # %% tags=["experiment", "nbval-check-output"]
 lab.needs("absmax")
 for values in ([0.5, -2.0, 1.0], [0.5, -2.0, 1.0, 200.0]):
     q, scale = absmax_quantize(torch.tensor(values))
     print(f"{values}: step {scale:.4f}, codes {q.tolist()}")
+
+# %% tags=["hide-input", "experiment"]
+step = 200 / 127
+codes = [round(value / step) for value in (0.5, -2.0, 1.0)]
+guess.reveal(str(codes)[1:-1], why=f"The step is {step:.2f} now, and was {2 / 127:.3f}.")
 
 # %% [markdown]
 # Beside one large value the others share three codes, because the largest value sets the step, and every error can be up to
@@ -357,8 +371,11 @@ def check(got, want):
     close(got, want, rtol=1e-4)
 
 # %% [markdown]
-# A float32 scale for every 64 int8 weights adds half a bit to each. **Predict** and write down: if the blocks are 256 times
-# smaller (16 instead of 4096 weights), is the error halved, divided by 10, or divided by 100?
+# A float32 scale for every 64 int8 weights adds half a bit to each. Smaller blocks cost more bits. What do they buy?
+
+# %% tags=["hide-input"]
+SMALLER = {1.4: "it hardly changes", 5: "it is about halved", 30: "it is divided by about 10", float("inf"): "it is divided by about 100"}
+guess = widgets.predict("The blocks get 256 times smaller: 16 weights instead of 4096. And the error?", options=list(SMALLER.values()))
 
 # %% tags=["experiment"]
 lab.needs("blockwise")
@@ -371,6 +388,11 @@ for n, b, e in zip(sizes, bits, rmse, strict=True):
     ax.annotate(f"{n}", (b, e), textcoords="offset points", xytext=(6, 6))
 ax.set(title="Smaller blocks cost bits and buy precision (labels: block size)", xlabel="bits per weight, scales included", ylabel="root mean square error")
 plt.show()
+
+# %% tags=["hide-input", "experiment"]
+ratio = rmse[-1] / max(rmse[0], 1e-12)
+guess.reveal(next(said for most, said in SMALLER.items() if ratio <= most),
+             why=f"It is divided by {ratio:.1f}, for {bits[0]:.2f} bits per weight instead of {bits[-1]:.2f}.")
 
 # %% [markdown]
 # It is about halved, because the largest of 16 weights is usually not much smaller than the largest of 4096 (the weights
@@ -425,12 +447,19 @@ plt.show()
 # - all other channels: activations in int8 with one scale per **token** (a row of x), weights in int8 with one scale per
 #   **output** (a row of w), multiplied as whole numbers, summed in int32, then scaled by both.
 #
-# **Predict** and write down: what is printed for the product of two vectors of a hundred 100s, when everything is int8?
+# Why in int32? Multiply two vectors of a hundred 100s each, with everything in int8.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Which number comes out as their product?", options=[127, 1_000_000, 16, 64])
 
 # %% tags=["nbval-check-output"]
 hundreds = torch.full((1, 100), 100, dtype=torch.int8)
 print("added up in int8: ", (hundreds @ hundreds.T).item())
 print("added up in int32:", (hundreds.int() @ hundreds.int().T).item())
+
+# %% tags=["hide-input"]
+million = 100 * 100 * 100
+guess.reveal((hundreds @ hundreds.T).item(), why=f"{million:,} = {million // 256:,} · 256 + {million % 256}.")
 
 # %% [markdown]
 # int8 keeps only the lowest eight bits of a million, without a warning. The sum needs 32 bits. Now the whole product:
@@ -543,8 +572,10 @@ def check(got, want):
         close(got[name], want[name], rtol=1e-3, atol=1e-2, path=name)
 
 # %% [markdown]
-# **What does it gain on this model?** The outputs of the most extreme layer, on real activations. **Predict** the error of
-# plain int8: 1 %, 10 % or 100 %?
+# **What does it gain on this model?** We compare the outputs of the most extreme layer, on real activations, with the exact ones.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How large is the error of plain int8 there, with no outliers apart?", options=["above 30 %", "3 % to 30 %", "below 3 %"])
 
 # %% tags=["experiment"]
 lab.needs("mixed_matmul")
@@ -561,6 +592,9 @@ exact = x @ w.T
 for name, threshold in (("LLM.int8(), outliers apart", 6.0), ("plain int8, no outliers apart", float("inf"))):
     error = (mixed_matmul(x, w, threshold) - exact).norm() / exact.norm()
     print(f"{name:30} relative error {error:.2%}")
+
+# %% tags=["hide-input", "experiment"]
+guess.reveal("below 3 %" if error < 0.03 else "3 % to 30 %" if error <= 0.3 else "above 30 %", why=f"It is {error:.2%} of the norm of the outputs.")
 
 # %% [markdown]
 # On the course model plain int8 errs by about one per cent, although this layer has the most extreme channel of all. Why so
@@ -682,16 +716,23 @@ def check_visible(got, want):
 def check(got, want):
     close(got, want, rtol=1e-4)
 
-# %% [markdown]
-# **Predict** and write down: with half the bits of your block-wise int8, is the error 2, 4 or about 16 times larger?
+# %% tags=["hide-input"]
+LARGER = {2.8: "about 2 times", 5.6: "about 4 times", 11.3: "about 8 times", float("inf"): "about 16 times, or more"}
+guess = widgets.predict("NF4 has half the bits of your block-wise int8. How many times larger is its error?", options=list(LARGER.values()))
 
 # %% tags=["experiment"]
 lab.needs("blockwise", "nf4")
+errors = []
 for name, back in (
     ("int8, blocks of 64", blockwise_dequantize(*blockwise_quantize(W.clone(), 64), W.shape)),
     ("nf4, blocks of 64", nf4_dequantize(*nf4_quantize(W.clone(), 64), W.shape)),
 ):
+    errors.append(float((back - W).norm()))
     print(f"{name:20} error {(back - W).norm() / W.norm():.2%} of the weights")
+
+# %% tags=["hide-input", "experiment"]
+ratio = errors[1] / max(errors[0], 1e-12)
+guess.reveal(next(said for most, said in LARGER.items() if ratio <= most), why=f"It is {ratio:.1f} times as large.")
 
 # %% [markdown]
 # About 16 times: each of the four missing bits doubles the step. (NF4's levels are not evenly spaced, so this is only a
@@ -971,14 +1012,19 @@ def check(got, want):
     close(got, want, rtol=1e-3)
 
 # %% [markdown]
-# **Predict** and write down the order of perplexity of: fp32, bf16, your int8 layers, W8A8 (activations in int8, too), W8A8 with
-# the outliers apart, W8A8 with SmoothQuant, bitsandbytes' int8 (LLM.int8()) and nf4. Which differences to fp32 will be larger
-# than the noise?
+# Eight formats are compared: fp32, bf16, your int8 layers, W8A8 (activations in int8, too), W8A8 with the outliers apart, W8A8
+# with SmoothQuant, bitsandbytes' int8 (LLM.int8()) and nf4.
 #
 # The baseline of every row is "fp32", and with the course model that is the Q4_1 file decoded to float32. The table shows
 # what each format *adds* to that first rounding. It does not show what the format would do to the original weights, and
 # least of all for nf4: a second set of sixteen levels rarely fits the first. (The lecture's table is of a model that nobody
 # quantized before.) The texts are passages of Wikipedia, several sentences each.
+
+# %% tags=["hide-input"]
+TOLD = {0: "none", 2: "one or two", 5: "three to five", 7: "six or all seven"}
+HELP = ["it lowers the loss", "it raises the loss", "no difference that can be seen"]
+guess = widgets.predict("How many of the seven other formats can be told from fp32 (the difference is larger than the noise)?", options=list(TOLD.values()))
+guess_2 = widgets.predict("And what does SmoothQuant do for W8A8?", options=HELP)
 
 # %% tags=["experiment"]
 pages = tables.load("knowledge_base").groupby("page", sort=False)["sentence"].agg(" ".join)
@@ -1110,6 +1156,11 @@ for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("
     gain, low, high = scoring.paired(scores[first]["nll"] / per_token, scores[second]["nll"] / per_token)
     said = "better" if high < 0 else "worse" if low > 0 else "we cannot tell at this size"
     print(f"{first} minus {second}: {gain:+.4f} [{low:+.4f}, {high:+.4f}], {said}")
+
+# %% tags=["hide-input", "experiment"]
+seen = int(((table["from"] > 0) | (table["to"] < 0)).drop("fp32").sum())
+guess.reveal(next(said for most, said in TOLD.items() if seen <= most), why=f"For {seen} of {len(table) - 1} the interval excludes 0.")
+guess_2.reveal(HELP[0 if high < 0 else 1 if low > 0 else 2], why=f"{gain:+.4f} nats per token, interval {low:+.4f} to {high:+.4f}.")
 
 # %% [markdown]
 # Read your own numbers before you go on:
@@ -1291,10 +1342,10 @@ for name, answer in (("round to nearest", round_to_nearest(w)), ("yours", (codes
 # ## 9 · Will it fit my GPU?
 #
 # The weights are one part; the *KV cache* (键值缓存), keys and values of all earlier tokens, is another (you count both in lab 9).
-# `hardware.plan` adds what quantization needs besides: the scales.
-#
-# **Predict** and write down, before you run it: which is the smallest GPU for LLaMA 13B in each precision, with a
-# conversation of 2048 tokens?
+# `hardware.plan` adds what quantization needs besides: the scales. A tenth of the GPU's memory is to stay free.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("How many GB has the smallest GPU for LLaMA 13B in int8, with a conversation of 2048 tokens?", options=[12, 16, 24, 40, 80])
 
 # %%
 def llama_config(row):
@@ -1315,6 +1366,12 @@ for name in NAMES:
         fits = gpus[gpus["memory_gb"] * 0.9 >= needs]
         rows.append({"model": name, "precision": precision, "text": f"{needs:.0f} GB: {fits['name'].iloc[0] if len(fits) else 'more than one GPU'}"})
 pd.DataFrame(rows).pivot(index="model", columns="precision", values="text").loc[NAMES, PRECISIONS]
+
+# %% tags=["hide-input"]
+plan = hardware.plan(llama_config(llamas.loc["LLaMA 13B"]), "int8", context=2048)
+needs = (plan.weights + plan.scales + plan.kv_cache) / 1e9
+guess.reveal(int(gpus["memory_gb"][gpus["memory_gb"] * 0.9 >= needs].iloc[0]),
+             why=f"{plan.weights / 1e9:.1f} GB of weights, {plan.scales / 1e9:.2f} GB of scales, {plan.kv_cache / 1e9:.1f} GB of cache.")
 
 # %% [markdown]
 # And this machine? `load_model` asks the planner before it reads a byte. Without a large GPU it refuses: read what it
