@@ -56,8 +56,7 @@ print(f"one matrix: {tuple(W.shape)}, {W.dtype}, values from {W.min():.2f} to {W
 # Take 32 neighbouring weights of this trained network, all float32 numbers, and count the different values among them.
 
 # %% tags=["hide-input"]
-COUNTS = {8: "8 or fewer", 16: "9 to 16", 31: "17 to 31", 32: "all 32"}
-guess = widgets.predict("How many different values does such a group have, at most?", options=list(COUNTS.values()))
+guess = widgets.predict("How many different values does such a group have, at most?", options=["8 or fewer", "9 to 16", "17 to 31", "all 32"])
 
 # %% tags=["nbval-check-output"]
 blocks = W.reshape(-1, 32)
@@ -65,7 +64,8 @@ distinct = torch.tensor([len(block.unique()) for block in blocks[:2000]])
 print(f"different values among 32 neighbours: at most {distinct.max()}")
 
 # %% tags=["hide-input"]
-guess.reveal(next(said for most, said in COUNTS.items() if distinct.max() <= most),
+most = int(distinct.max())
+guess.reveal("8 or fewer" if most <= 8 else "9 to 16" if most <= 16 else "17 to 31" if most < 32 else "all 32",
              why=f"On average a group has {distinct.float().mean():.1f}.")
 
 # %% [markdown]
@@ -374,8 +374,8 @@ def check(got, want):
 # A float32 scale for every 64 int8 weights adds half a bit to each. Smaller blocks cost more bits. What do they buy?
 
 # %% tags=["hide-input"]
-SMALLER = {1.4: "it hardly changes", 5: "it is about halved", 30: "it is divided by about 10", float("inf"): "it is divided by about 100"}
-guess = widgets.predict("The blocks get 256 times smaller: 16 weights instead of 4096. And the error?", options=list(SMALLER.values()))
+guess = widgets.predict("The blocks get 256 times smaller: 16 weights instead of 4096. And the error?", options=[
+    "it hardly changes", "it is about halved", "it is divided by about 10", "it is divided by about 100"])
 
 # %% tags=["experiment"]
 lab.needs("blockwise")
@@ -391,7 +391,8 @@ plt.show()
 
 # %% tags=["hide-input", "experiment"]
 ratio = rmse[-1] / max(rmse[0], 1e-12)
-guess.reveal(next(said for most, said in SMALLER.items() if ratio <= most),
+guess.reveal("it hardly changes" if ratio < 1.4 else "it is about halved" if ratio < 5
+             else "it is divided by about 10" if ratio < 30 else "it is divided by about 100",
              why=f"It is divided by {ratio:.1f}, for {bits[0]:.2f} bits per weight instead of {bits[-1]:.2f}.")
 
 # %% [markdown]
@@ -717,8 +718,8 @@ def check(got, want):
     close(got, want, rtol=1e-4)
 
 # %% tags=["hide-input"]
-LARGER = {2.8: "about 2 times", 5.6: "about 4 times", 11.3: "about 8 times", float("inf"): "about 16 times, or more"}
-guess = widgets.predict("NF4 has half the bits of your block-wise int8. How many times larger is its error?", options=list(LARGER.values()))
+guess = widgets.predict("NF4 has half the bits of your block-wise int8. How many times larger is its error?", options=[
+    "about 2 times", "about 4 times", "about 8 times", "about 16 times, or more"])
 
 # %% tags=["experiment"]
 lab.needs("blockwise", "nf4")
@@ -732,7 +733,8 @@ for name, back in (
 
 # %% tags=["hide-input", "experiment"]
 ratio = errors[1] / max(errors[0], 1e-12)
-guess.reveal(next(said for most, said in LARGER.items() if ratio <= most), why=f"It is {ratio:.1f} times as large.")
+guess.reveal("about 2 times" if ratio < 2.8 else "about 4 times" if ratio < 5.6 else "about 8 times" if ratio < 11.3 else "about 16 times, or more",
+             why=f"It is {ratio:.1f} times as large.")
 
 # %% [markdown]
 # About 16 times: each of the four missing bits doubles the step. (NF4's levels are not evenly spaced, so this is only a
@@ -1021,10 +1023,10 @@ def check(got, want):
 # quantized before.) The texts are passages of Wikipedia, several sentences each.
 
 # %% tags=["hide-input"]
-TOLD = {0: "none", 2: "one or two", 5: "three to five", 7: "six or all seven"}
-HELP = ["it lowers the loss", "it raises the loss", "no difference that can be seen"]
-guess = widgets.predict("How many of the seven other formats can be told from fp32 (the difference is larger than the noise)?", options=list(TOLD.values()))
-guess_2 = widgets.predict("And what does SmoothQuant do for W8A8?", options=HELP)
+guess = widgets.predict("How many of the seven other formats can be told from fp32 (the difference is larger than the noise)?",
+                        options=["none", "one or two", "three to five", "six or all seven"])
+guess_2 = widgets.predict("And what does SmoothQuant do for W8A8?",
+                          options=["it lowers the loss", "it raises the loss", "no difference that can be seen"])
 
 # %% tags=["experiment"]
 pages = tables.load("knowledge_base").groupby("page", sort=False)["sentence"].agg(" ".join)
@@ -1159,8 +1161,10 @@ for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("
 
 # %% tags=["hide-input", "experiment"]
 seen = int(((table["from"] > 0) | (table["to"] < 0)).drop("fp32").sum())
-guess.reveal(next(said for most, said in TOLD.items() if seen <= most), why=f"For {seen} of {len(table) - 1} the interval excludes 0.")
-guess_2.reveal(HELP[0 if high < 0 else 1 if low > 0 else 2], why=f"{gain:+.4f} nats per token, interval {low:+.4f} to {high:+.4f}.")
+guess.reveal("none" if seen == 0 else "one or two" if seen <= 2 else "three to five" if seen <= 5 else "six or all seven",
+             why=f"For {seen} of {len(table) - 1} the interval excludes 0.")
+guess_2.reveal("it lowers the loss" if high < 0 else "it raises the loss" if low > 0 else "no difference that can be seen",
+               why=f"{gain:+.4f} nats per token, interval {low:+.4f} to {high:+.4f}.")
 
 # %% [markdown]
 # Read your own numbers before you go on:
