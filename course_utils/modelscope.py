@@ -92,7 +92,7 @@ def _came(folder: Path) -> dict[str, str] | None:
     """What was fetched whole into a folder, and checked by the client as it came; None where nothing was."""
     try:
         came: dict[str, str] = json.loads((folder / _DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # not there yet, or damaged: it is fetched again
         return None
     return came if all((folder / name).is_file() for name in came) else None
 

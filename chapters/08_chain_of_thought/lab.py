@@ -20,8 +20,8 @@
 # `training_rows` ★★★, `corrupt` ★★★, and the challenge `best_of` ★★★.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
-# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, write
-# your guess into the cell before you run on.
+# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, commit
+# to your guess before you run on.
 
 # %%
 import copy
@@ -39,7 +39,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils import generate, hardware, lab, load_model, plots, scoring, tables
+from course_utils import generate, hardware, lab, load_model, plots, scoring, tables, widgets
 
 lab.start(
     "08_chain_of_thought",
@@ -59,10 +59,14 @@ if lab.budget(full=False, quick=True):
     print("COURSE_BUDGET is quick: experiments are small. Do not read conclusions from them.")
 
 # %% [markdown]
-# The ten friends first. **Predict:** what will a model of 135 million parameters answer, and will steps help it?
+# The ten friends first, for a model of 135 million parameters.
 
-# %%
-my_guess = {"at once": None, "step by step": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    'The ten friends in three prompts: "The answer is", "Let\'s think step by step.", and as a message in a chat. After how many of them '
+    "does the model end at 24?",
+    options=[3, 2, 1, 0],
+)
 
 # %% [markdown]
 # The course model was quantized to 4 bits (a file of type *Q4_1*, chapter 10) before it reached us. Sections 3, 4 and the
@@ -79,14 +83,17 @@ FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
+heard = []
 for tail, length in ((" The answer is", lab.budget(full=6, quick=2)), (" Let's think step by step.", lab.budget(full=70, quick=5))):
-    said = generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length)
-    print(f"A:{tail} … {said}\n")
-print("as a message in a chat:", generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=5)))
+    heard.append(generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length))
+    print(f"A:{tail} … {heard[-1]}\n")
+heard.append(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=5)))
+print("as a message in a chat:", heard[-1])
+ends = [(re.findall(r"\d+", text) or ["?"])[place] for text, place in zip(heard, (0, -1, -1), strict=True)]
+guess.reveal(ends.count("24"), why=f"At once it says {ends[0]}; the last number of the steps is {ends[1]}, that of the chat {ends[2]}.")
 
 # %% [markdown]
-# Right would be 24; none of the three answers is. But one problem is an anecdote. We need many, and we need to know their
-# answers for certain.
+# One problem is an anecdote. We need many, and we need to know their answers for certain.
 #
 # ## 1 · Problems with exact answers
 #
@@ -418,11 +425,14 @@ def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=
     return texts
 
 # %% [markdown]
-# **Predict:** which of the five styles will have the highest share of right answers, and what share? (The fifth style is the
-# bare question as a message in a chat, which is what the model was tuned for.) Our four examples have 3, 2, 3 and 2 steps.
+# We compare five styles: the four of the table, and the bare question as a message in a chat, which is what the model was tuned
+# for. Our four examples have 3, 2, 3 and 2 steps.
 
-# %%
-my_guess = {"style": "", "share": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What share of the problems does the *best* of the five styles get right, whichever it is?",
+    options=["60 % or more", "40 to 60 %", "20 to 40 %", "less than 20 %"],
+)
 
 # %% tags=["experiment", "hide-input"]
 def as_chat(question):
@@ -451,7 +461,7 @@ fig, ax = plt.subplots(figsize=(9, 4))
 rates = np.array([scoring.proportion(right[s].sum(), len(right)) for s in STYLES])
 ax.bar(range(5), rates[:, 0], 0.6, color="white", edgecolor="black", hatch="//")
 ax.errorbar(range(5), rates[:, 0], np.abs(rates[:, 1:].T - rates[:, 0]), fmt="none", color="black", capsize=6)
-ax.set_xticks(range(5), [s.replace(", ", ",\n") for s in STYLES])
+ax.set_xticks(range(5), ["zero-shot:\nanswer", "few-shot:\nanswer", "zero-shot:\nchain", "few-shot:\nchain", "chat\nmessage"])
 ax.set(title=f"{len(right)} problems, 95 % intervals (Wilson)", ylabel="share of right answers", xlabel="style of prompt", ylim=(0, 1))
 plt.show()
 free = [text for style in ("chain, zero-shot", "chat") for text in asked[style]]
@@ -460,7 +470,14 @@ print(f"free chains (zero-shot and chat) that end before the cut at {FREE} token
 gain, low, high = scoring.paired(right["chain, few-shot"].astype(float), right["answer, few-shot"].astype(float))
 verdict = "the chain helps" if low > 0 else "the chain hurts" if high < 0 else "we cannot tell"
 print(f"few-shot, chain minus answer, on the same problems: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
-right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
+best, low, high = rates[rates[:, 0].argmax()]
+guess.reveal(
+    "less than 20 %" if best < 0.2 else "20 to 40 %" if best < 0.4 else "40 to 60 %" if best < 0.6 else "60 % or more",
+    why=f"{best:.2f} [{low:.2f}, {high:.2f}] of {len(right)} problems.",
+)
+means = right.groupby(asked["steps"]).mean().T.to_numpy()
+names = ["zero-shot: answer", "few-shot: answer", "zero-shot: chain", "few-shot: chain", "chat message"]
+pd.DataFrame(means, index=names, columns=["1 step", "2 steps", "3 steps"]).round(2)
 
 # %% [markdown]
 # Look at the intervals, not at the bars: the printed verdict says whether the chain makes a difference that we can see, and
@@ -483,27 +500,33 @@ right.assign(steps=asked["steps"]).groupby("steps").mean().round(2)
 # ### Do the examples decide how long the chain is?
 #
 # With examples of 3, 2, 3 and 2 steps, and with two examples of which the *last* has one step: how many equations does the
-# model write for problems of one, two and three steps? **Predict** both rows.
+# model write for problems of one, two and three steps?
 
-# %%
-my_guess = {"3, 2, 3, 2 steps": [None, None, None], "2, 1 steps": [None, None, None]}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "With two examples, of two steps and of one: how many equations does it write for a problem of *three* steps, on average?",
+    tolerance=0.25,
+)
 
 # %% tags=["experiment"]
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 asked["short examples"] = continue_all([build_prompt(q, "chain", ending_short) for q in asked["question"]], CHAIN)
-table, counts = {}, {}
-for name, column in (("3, 2, 3, 2 steps", "chain, few-shot"), ("2, 1 steps", "short examples")):
-    counts[name] = asked[column].map(lambda text: len(EQUATION.findall(text)))
-    table[name] = {f"{steps} steps asked": "{:.1f} [{:.1f}, {:.1f}]".format(*scoring.mean(counts[name][asked["steps"] == steps]))
-                   for steps in (1, 2, 3)}  # fmt: skip
+table, counts = [], {}
+for column in ("chain, few-shot", "short examples"):
+    counts[column] = asked[column].map(lambda text: len(EQUATION.findall(text)))
+    table.append(["{:.1f} [{:.1f}, {:.1f}]".format(*scoring.mean(counts[column][asked["steps"] == steps])) for steps in (1, 2, 3)])
 print("longer minus shorter examples, on the same problems: {:+.1f} [{:+.1f}, {:+.1f}] equations".format(
     *scoring.paired(*counts.values())))  # fmt: skip
 one = asked["steps"] == 1
 short = [extract(text) == answer for text, answer in zip(asked["short examples"], asked["answer"], strict=True)]
 gain = scoring.paired(np.array(short, float)[one], right["chain, few-shot"].astype(float)[one])
 print("right answers to problems of one step, shorter minus longer examples: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
+by_steps = counts["short examples"].groupby(asked["steps"]).mean()
+guess.reveal(by_steps[3], why=f"For problems of one step it writes {by_steps[1]:.1f}, of two {by_steps[2]:.1f}.")
 print("equations written, with 95 % t intervals, by the steps of the examples:")
-pd.DataFrame(table).T
+pd.DataFrame(
+    table, index=["examples of 3, 2, 3, 2 steps", "examples of 2, 1 steps"], columns=["1 step asked", "2 steps asked", "3 steps asked"]
+)
 
 # %% [markdown]
 # The examples decide, the question hardly does: with longer examples the chains have more equations, also where the question
@@ -518,11 +541,12 @@ pd.DataFrame(table).T
 # And a program can do the arithmetic: take the chain's operations and numbers, and calculate them from the question's first
 # number. This is the idea of *program of thought* (程序思维; @chen2023program): the model writes the plan, a program runs it.
 # In the paper, with large models, it is right in about 12 points more cases than a chain (mean of all data sets).
-#
-# **Predict:** what does it change here?
 
-# %%
-my_guess = ""  # "more right", "fewer right" or "cannot tell"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Our small model's chains: what changes if a program does the arithmetic?",
+    options=["more answers are right", "no difference that can be seen", "fewer answers are right"],
+)
 
 # %% tags=["experiment"]
 WORK = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b if b else 0}
@@ -545,10 +569,14 @@ planned = [plan_of(t) == plan_of(c) for t, c in zip(asked["chain, few-shot"], as
 by_program = [calculated(q, t) == a for q, t, a in zip(asked["question"], asked["chain, few-shot"], asked["answer"], strict=True)]
 print("plans right: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(planned), len(planned))))
 print("right when a program calculates: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(by_program), len(by_program))))
-gain = scoring.paired(by_program, right["chain, few-shot"].astype(float))
-print("minus the chain's own answer: {:+.2f} [{:+.2f}, {:+.2f}]".format(*gain))
+gain, low, high = scoring.paired(by_program, right["chain, few-shot"].astype(float))
+guess.reveal(
+    "more answers are right" if low > 0 else "fewer answers are right" if high < 0 else "no difference that can be seen",
+    why=f"{gain:+.2f} [{low:+.2f}, {high:+.2f}], on the same problems; {100 * sum(planned) / len(planned):.0f} % of the plans are right.",
+)
 frame = pd.DataFrame(written, columns=["operation", "true"]).astype({"true": float})
-frame.groupby("operation")["true"].agg(["mean", "count"]).T.round(2)
+each = frame.groupby("operation")["true"]
+pd.DataFrame({"share that is true": each.mean(), "how many": each.count()}).T.round(2)
 
 # %% [markdown]
 # There are two different weaknesses. The *plan* is right in a minority of the chains: they copy the form of the examples with
@@ -616,11 +644,13 @@ def visible():
 
 # %% [markdown]
 # The *self-consistency curve* is the share of right answers against the number of votes. For each number of votes we draw
-# samples at random several times, so that the curve does not depend on the order of the samples. **Predict:** will it rise
-# for the course model?
+# samples at random several times, so that the curve does not depend on the order of the samples.
 
-# %%
-my_guess = ""  # "rises", "falls" or "cannot tell"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Does a vote over more chains raise the course model's share of right answers?",
+    options=["no difference that can be seen", "it falls", "it rises"],
+)
 
 # %%
 def vote_curve(answers, truth, sizes, draws=20, seed=0):
@@ -657,13 +687,17 @@ fig, ax = plt.subplots(figsize=(7, 3.6))
 draw_curves({"few-shot chains": curve}, SIZES, f"The course model votes ({len(ballots)} problems of 1 and 2 steps)", ax)
 plt.show()
 print("votes on the first problem:", ballots[0], "· right:", answers_[0])
-print("{} votes minus 1: {:+.2f} [{:+.2f}, {:+.2f}]".format(SIZES[-1], *scoring.paired(curve[:, -1], curve[:, 0])))
+gain, low, high = scoring.paired(curve[:, -1], curve[:, 0])
+guess.reveal(
+    "it rises" if low > 0 else "it falls" if high < 0 else "no difference that can be seen",
+    why=f"{SIZES[-1]} votes minus one: {gain:+.2f} [{low:+.2f}, {high:+.2f}].",
+)
 there = [float(answer in ballot) for ballot, answer in zip(ballots, answers_, strict=True)]
 print("a right chain is among the eight: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(there), len(there))))
 
 # %% [markdown]
 # The eight chains of each problem were drawn once, with temperature 0.7 (`chains.py` beside this lab makes the table). Read
-# the printed difference: where its interval contains 0, we cannot tell. A vote finds the most frequent answer. It helps on
+# the difference: where its interval contains 0, we cannot tell. A vote finds the most frequent answer. It helps on
 # problems where the right answer is more frequent than each wrong one; where a wrong answer is the most frequent, more votes
 # make the error nearly certain. The last line shows what a vote can leave: problems for which a right chain is *there*, in
 # the minority. Section 7 asks you to find it, among chains of a model that is right more often.
@@ -937,10 +971,13 @@ def accuracy(model, style, steps):
     return float((solve(model, problem, style) == running(*problem)[:, -1]).float().mean())
 
 # %% [markdown]
-# **Predict:** draw three curves, share of right answers against the number of steps (1 to 7; training had up to 5).
+# Before you run it, draw three curves: the share of right answers against the number of steps (1 to 7; training had up to 5).
 
-# %%
-my_guess = {"direct": [None] * 7, "dots": [None] * 7, "chain": [None] * 7}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The direct model sees more than twice as many problems as the others. Up to how many steps has it more than half of the answers right?",
+    options=[5, 4, 3, 2, 1, 0],
+)
 
 # %% tags=["experiment"]
 FLOPS, SEEDS = lab.budget(full=300_000_000_000, quick=1_000_000_000), lab.budget(full=3, quick=1)
@@ -963,9 +1000,10 @@ scores.groupby("style", sort=False)["problems seen"].first().to_frame().T
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
-for i, (style, part) in enumerate(scores.groupby("style", sort=False)):
+for i, (style, label) in enumerate((("direct", "direct"), ("dots", "dots"), ("chain", "chain"))):
+    part = scores[scores["style"] == style]
     ax.plot(part["steps"], part["right"], color=plots.COLORS[i], marker=plots.MARKERS[i], linestyle="", alpha=0.5)
-    ax.plot(part.groupby("steps")["right"].mean(), color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=style)
+    ax.plot(part.groupby("steps")["right"].mean(), color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=label)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.text(1, 0.115, "a guess", fontsize=11)
 ax.axvline(MOST + 0.5, color="grey", linestyle="--", marker="")
@@ -973,6 +1011,9 @@ ax.text(MOST + 0.55, 0.9, "longer than\nin training", fontsize=11)
 ax.set(title=f"Equal training FLOPs, {SEEDS} seeds each (points)", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
 ax.legend(loc="lower left", bbox_to_anchor=(0, 0.12))
 plt.show()
+direct = scores[scores["style"] == "direct"].groupby("steps")["right"].mean()
+most = int((direct > 0.5).cummin().sum())
+guess.reveal(min(most, 5), why=f"Right at one step: {direct[1]:.2f}; at two: {direct[2]:.2f} (mean of the seeds).")
 scores.pivot_table(index="style", columns="steps", values="right", sort=False).round(2)
 
 # %% [markdown]
@@ -981,12 +1022,13 @@ scores.pivot_table(index="style", columns="steps", values="right", sort=False).r
 # chain is nearly perfect for three steps and right in most cases for five. So more tokens alone do not help here. Two
 # things are different in the chain: its tokens carry results from step to step, *and* in training each of them is a target.
 # This experiment cannot separate them. (Each point is a seed; no point of the chain is near one of the others from two steps
-# on, up to five.)
-#
-# **Think:** the direct model ends at about twice the chance of a guess. What does it know?
+# on, up to five.) On long problems the direct model ends at about twice the chance of a guess.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What does the direct model know about the answer of a problem of five steps: what has it right in at least 80 % of them?",
+    options=["whether it is below 5", "whether it is odd or even", "both", "neither"],
+)
 
 # %% tags=["experiment"]
 for style in ("direct", "dots"):
@@ -994,11 +1036,19 @@ for style in ("direct", "dots"):
         problem = exam(steps)
         odd = [(solve(trained[style, s], problem, style) - running(*problem)[:, -1]) % 2 for s in range(SEEDS)]
         print(f"{style}, {steps} steps: rightly odd or even in {1 - float(torch.stack(odd).float().mean()):.2f}")
+truth = running(*problem)[:, -1]
+said = torch.stack([solve(trained["direct", s], problem, "direct") for s in range(SEEDS)])
+same_half, same_kind = (float(x.float().mean()) for x in ((said < 5) == (truth < 5), said % 2 == truth % 2))
+one = "whether it is odd or even" if same_kind >= 0.8 else "whether it is below 5" if same_half >= 0.8 else "neither"
+guess.reveal(
+    "both" if min(same_half, same_kind) >= 0.8 else one,
+    why=f"Odd or even: {100 * same_kind:.0f} % right; below 5 or not: {100 * same_half:.0f} %. A coin has half of each.",
+)
 
 # %% [markdown]
-# It knows whether the answer is odd or even. Odd multipliers leave odd numbers odd and even numbers even, so it depends
-# only on how many of the added and subtracted numbers and the start are odd: it needs no steps one after another. The rest
-# looks like a guess among the five digits that are left, which is right in a fifth of the cases.
+# Odd multipliers leave odd numbers odd and even numbers even. So whether the answer is odd depends only on how many of the added
+# and subtracted numbers and the start are odd: that needs no steps one after another. The rest looks like a guess among the five
+# digits that are left, which is right in a fifth of the cases.
 #
 # ### Longer than in training
 
@@ -1018,11 +1068,14 @@ for style in ("chain", "direct"):
 #
 # ### Self-consistency of the small models
 #
-# Now voting over drawn chains of the small models, on the longest problems they were trained on. **Predict:** will 16 votes
-# be better than one drawn chain, and better than one greedy chain?
+# Now voting over drawn chains of the small models, on the longest problems they were trained on. We compare with two things: one
+# chain drawn at the same temperature, and one greedy chain.
 
-# %%
-my_guess = {"than one drawn": None, "than one greedy": None}  # True or False
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Temperature 1: than what are 16 votes clearly better (the interval of the difference lies above 0)?",
+    options=["than both", "than one greedy chain only", "than neither", "than one drawn chain only"],
+)
 
 # %% tags=["experiment"]
 SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=100, quick=10)
@@ -1049,6 +1102,13 @@ for name, curve in curves.items():
     if SEEDS > 1:
         for other, label in ((curve[:, 0], "1 vote"), (greedy, "greedy")):
             print("   16 votes − {}: {:+.2f} [{:+.2f}, {:+.2f}]".format(label, *scoring.paired(curve[:, -1], other)))
+votes = curve[:, -1]  # at temperature 1
+drawn_, greedy_ = (SEEDS > 1 and scoring.paired(votes, other)[1] > 0 for other in (curve[:, 0], greedy))
+guess.reveal(
+    "than both" if drawn_ and greedy_ else "than one drawn chain only" if drawn_
+    else "than one greedy chain only" if greedy_ else "than neither",
+    why=f"Means of {SEEDS} seed(s): 16 votes {votes.mean():.2f}, one drawn chain {curve[:, 0].mean():.2f}, greedy {np.mean(greedy):.2f}.",
+)
 
 # %% [markdown]
 # Here the phenomenon shows against *one drawn* chain at temperature 1: the vote repairs what sampling broke, in each seed.
@@ -1125,11 +1185,13 @@ def visible():
     return [list(corrupt(*problem, step, shift)) for step, shift in ((1, 1), (2, 5), (1, 0))]
 
 # %% [markdown]
-# **Predict** for problems of four steps: after a mistake in step 1, 2, 3 or 4, how often does the answer follow the
-# mistake? How often does the model come back to the truth (the question is still there)?
+# We put a mistake into step 1, 2, 3 or 4 of problems of four steps, and let the model go on.
 
-# %%
-my_guess = {"follows the mistake": [None] * 4, "back to the truth": [None] * 4}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "A mistake in step 1 of four; the question is still there. How often is the answer the one that follows from the mistake?",
+    options=["less than 20 %", "more than 80 %", "20 to 50 %", "50 to 80 %"],
+)
 
 # %% tags=["experiment"]
 problem, rows = exam(4), []
@@ -1143,14 +1205,17 @@ for seed in range(SEEDS):
         forced = write(model_, F.pad(early, (0, 1), value=ANSWER), 1)[:, 0]
         shares = [float(x.float().mean()) for x in (answer == follows, answer == truth, forced == early[:, -1])]
         rows.append((seed, step, *shares))
-names = ["follows the mistake", "back to the truth", "cut here: says the last result"]
-faith = pd.DataFrame(rows, columns=["seed", "step", *names])
-table = {}
-for step, part in faith.groupby("step"):
-    for name in names:
-        table.setdefault(f"step {step}", {})[name] = " ".join(f"{share:.2f}" for share in part[name])
+faith = np.array(rows).reshape(SEEDS, 4, 5)[:, :, 2:]  # (seeds, steps, kinds)
+table = [[" ".join(f"{share:.2f}" for share in faith[:, step, kind]) for step in range(4)] for kind in range(3)]
+first, back, _ = faith[:, 0].mean(0)
+guess.reveal(
+    "less than 20 %" if first < 0.2 else "20 to 50 %" if first < 0.5 else "50 to 80 %" if first < 0.8 else "more than 80 %",
+    why=f"{100 * first:.0f} % follow the mistake, and {100 * back:.0f} % come back to the truth (mean of the seeds).",
+)
 print("share of 300 problems, one number per seed:")
-pd.DataFrame(table)
+pd.DataFrame(
+    table, index=["follows the mistake", "back to the truth", "cut here: says the last result"], columns=["step 1", "step 2", "step 3", "step 4"]
+)
 
 # %% [markdown]
 # The answer follows the mistake in most cases, whatever the step, and hardly ever comes back to the truth, though the whole
@@ -1166,12 +1231,12 @@ pd.DataFrame(table)
 # has nothing to do with the problem: "The box has 97 sides." A model that follows the chain says the chain's result; a model
 # that copies the last number says 97. In a fourth test the same sentence comes *before* the last equation. There both kinds of
 # model say the chain's result, so it shows whether the sentence alone confuses the model.
-#
-# **Predict:** with the sentence at the end, in what share of the chains is the answer the chain's result, and in what share
-# 97?
 
-# %%
-my_guess = {"the chain's result": None, "97": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "With the sentence at the end: which answer does the course model give more often?",
+    options=["97", "the chain's result", "no difference that can be seen"],
+)
 
 # %% tags=["experiment", "hide-input"]
 rows, prompts, ODD = [], [], "The box has 97 sides."
@@ -1183,30 +1248,35 @@ for question, text in asked[["question", "chain, few-shot"]].head(lab.budget(ful
     ends, last = [match.end() for match in found], found[-1][4]
     kept = text[: ends[-1]]
     pieces = {
-        "none": "", "half": text[: ends[(len(ends) - 1) // 2]] + ".", "all": f"{kept}.",
-        "a mistake in the last": f"{kept[: len(kept) - len(last)]}{int(last) + 1}.",
-        "97 at the end": f"{kept}. {ODD}",
-        "97 before the last": f"{text[: found[-1].start()]}{ODD} {text[found[-1].start() : ends[-1]]}.",
+        "0": "", "1/2": text[: ends[(len(ends) - 1) // 2]] + ".", "1": f"{kept}.",
+        "mistake": f"{kept[: len(kept) - len(last)]}{int(last) + 1}.",
+        "after": f"{kept}. {ODD}",
+        "inside": f"{text[: found[-1].start()]}{ODD} {text[found[-1].start() : ends[-1]]}.",
     }  # fmt: skip
     for name, piece in pieces.items():
         prompts.append(f"{build_prompt(question, 'chain', examples)} {piece.strip()}".rstrip() + " The answer is")
         rows.append((name, before, float(last), float(last) + 1))
 tests = pd.DataFrame(rows, columns=["chain", "before", "result", "wrong"])
 tests["answer"] = [extract(text) for text in continue_all(prompts, 5)] if prompts else []
-tests["as before"], tests["follows the mistake"] = tests["answer"] == tests["before"], tests["answer"] == tests["wrong"]
-tests["the chain's result"], tests["97"] = tests["answer"] == tests["result"], tests["answer"] == 97
-table = {}
-for name, part in tests.groupby("chain", sort=False):
-    for column in ("as before", "the chain's result", "follows the mistake", "97"):
-        table.setdefault(column, {})[name] = "{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(part[column].sum(), len(part)))
-pd.DataFrame(table)
+for column in ("before", "result", "wrong"):
+    tests[f"{column} said"] = tests["answer"] == tests[column]
+tests["97 said"] = tests["answer"] == 97
+table = {column: ["{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(part[f"{column} said"].sum(), len(part)))
+                  for _, part in tests.groupby("chain", sort=False)] for column in ("before", "result", "wrong", "97")}  # fmt: skip
+kinds = ["no equation", "half of the equations", "all equations", "a mistake in the last", "97 at the end", "97 before the last"]
+pd.DataFrame(
+    {"the same answer": table["before"], "the result of the chain": table["result"], "follows the mistake": table["wrong"], "97": table["97"]},
+    index=kinds if len(tests) else [],
+)
 
 # %% tags=["experiment"]
-part = tests[tests["chain"] == "97 at the end"]
-if len(part):
-    gain, low, high = scoring.paired(part["the chain's result"].astype(float), part["97"].astype(float))
-    verdict = "it follows the chain" if low > 0 else "it copies the last number" if high < 0 else "we cannot tell which"
-    print(f"97 at the end: the chain's result minus 97 {gain:+.2f} [{low:+.2f}, {high:+.2f}]: more often {verdict}")
+part = tests[tests["chain"] == "after"]
+followed, copied = part["result said"].astype(float), part["97 said"].astype(float)
+gain, low, high = scoring.paired(followed, copied) if len(part) else (0, 0, 0)
+guess.reveal(
+    "the chain's result" if low > 0 else "97" if high < 0 else "no difference that can be seen",
+    why=f"Of {len(part)} chains, {followed.sum():.0f} against {copied.sum():.0f}; the difference of the shares is {gain:+.2f} [{low:+.2f}, {high:+.2f}].",
+)
 
 # %% [markdown]
 # Read the rows in order. Without equations the answer is another one; with all of them it is the same; with a mistake it is
@@ -1218,14 +1288,15 @@ if len(part):
 # The stronger settings: the small models above do not copy; after a mistake they calculate the remaining steps from the wrong
 # result. And in large models it depends on the task: @lanham2023measuring measure how much the answer changes when the chain
 # is cut (the area over the curve, 0: never) as 0.44 on AQuA, but 0.02 on the easy ARC questions, where the chain is mostly an
-# explanation afterwards. In seven of their eight tasks a model of 13 billion parameters needs its chain more than one of 175.
+# explanation afterwards. In seven of their eight tasks a model of 13 billion parameters needs its chain more than one of 175
+# billion.
 #
 # ## 7 · Challenge: find the right chain
 #
 # One of the small models of section 5 (chain, seed 1: the one with most errors) has written eight chains for each of 300
-# problems of four and five steps, with temperature 1 (`chains.py` made the table). A vote takes the most frequent answer. A *verifier* (验证器) looks *into*
-# each chain: *best-of-N* (多选一). In large models the verifier is a trained network [@cobbe2021training]; here a program can
-# do much. Write one: which of the eight would you trust?
+# problems of four and five steps, with temperature 1 (`chains.py` made the table). A vote takes the most frequent answer. A
+# *verifier* (验证器) looks *into* each chain: *best-of-N* (多选一). In large models the verifier is a trained network
+# [@cobbe2021training]; here a program can do much. Write one: which of the eight would you trust?
 #
 # Your score: the share of right answers among the problems for which at least one of the eight is right, on problems that
 # your visible test does not use; full points from 0.82, which a vote does not reach. (The visible test's problems are easier;
@@ -1333,10 +1404,11 @@ def check_visible(got, want):
 
 # %% [markdown]
 # Problems of *six* steps are longer than the model's training; there only about a tenth of the drawn chains has the right answer.
-# **Predict:** how many of these few have six right steps?
 
-# %%
-my_guess = None  # a share
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "In what share of these few chains are all six steps right?", options=["75 % or more", "25 to 75 %", "5 to 25 %", "less than 5 %"]
+)
 
 # %%
 def all_steps_right(question, text):
@@ -1353,6 +1425,11 @@ for steps, part in all_samples.groupby("steps"):
     lucky = part[[said_in(text) == answer for text, answer in zip(part["text"], part["answer"], strict=True)]]
     whole = [all_steps_right(question, text) for question, text in zip(lucky["question"], lucky["text"], strict=True)]
     print(f"{steps} steps: {len(lucky)} of {len(part)} answers right; of these, {sum(whole)} with every step right")
+share = sum(whole) / len(whole)  # of the longest problems
+guess.reveal(
+    "less than 5 %" if share < 0.05 else "5 to 25 %" if share < 0.25 else "25 to 75 %" if share < 0.75 else "75 % or more",
+    why=f"{sum(whole)} of {len(whole)}; the others are right by luck.",
+)
 
 # %% [markdown]
 # A right answer need not come from right steps: with ten possible answers, a tenth is right by luck. A reward for the *answer*

@@ -28,7 +28,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 
 from course_utils import generate, hardware, lab, load_model, plots, scoring, tables, widgets
 from course_utils.errors import CourseError
@@ -49,26 +48,37 @@ if lab.budget(full=False, quick=True):
 # |---|---|
 # | **A:** The answer is | 80. ✗ |
 # | **A:** Let's think step by step. | … at the start, there were 10 × 8 = 80 lives in total. Then, 7 players quit. This means that 7 × 8 = 56 lives were lost. … 80 − 56 = 24. ✓ |
-#
-# **Predict:** what will a model of 135 million parameters answer, at once and after "step by step"?
 
-# %%
-my_guess = {"at once": None, "step by step": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Our model has 135 million parameters. Which of its two answers to the ten friends is right?",
+    options=["both", 'only the one after "Let\'s think step by step."', "neither", "only the one at once"],
+)
 
 # %%
 FRIENDS = (
     "There were 10 friends playing a video game online when 7 players quit. "
     "If each player left had 8 lives, how many lives did they have total?"
 )
+heard = []
 for tail, length in (
     (" The answer is", lab.budget(full=6, quick=2)),
     (" Let's think step by step.", lab.budget(full=90, quick=4)),
 ):
-    print(f"A:{tail} …", generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length), "\n")
+    heard.append(generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length))
+    print(f"A:{tail} …", heard[-1], "\n")
+
+# %% tags=["hide-input"]
+first, last = (re.findall(r"\d+", text) for text in heard)
+at_once, in_steps = first[:1] == ["24"], last[-1:] == ["24"]
+one = "only the one at once" if at_once else 'only the one after "Let\'s think step by step."' if in_steps else "neither"
+guess.reveal(
+    "both" if at_once and in_steps else one,
+    why=f"24 is right. The first number that it writes at once is {(first or ['?'])[0]}; the last one after the sentence is {(last or ['?'])[-1]}.",
+)
 
 # %% [markdown]
-# Both are wrong (24 is right). It writes steps, but they are not steps *of this problem*. The slide "Emergent?" comes back to
-# this.
+# In the second answer it writes steps, but they are not steps *of this problem*. The slide "Emergent?" comes back to this.
 
 # %% [markdown]
 # ## Two modes
@@ -121,25 +131,39 @@ print("…" + few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li hav
 # %% [markdown]
 # ### Zero-shot: ask for one
 #
-# @kojima2022large: no example, one sentence. **Predict:** which kind of sentence helps text-davinci-002 on MultiArith: an
-# instructive, a misleading or an irrelevant one? By how many points?
+# @kojima2022large: no example, one sentence. It can be instructive ("Let's think step by step."), misleading ("Don't think. Just
+# feel.") or irrelevant ("It's a beautiful day.").
 
-# %%
-my_guess = {"kind": "", "points": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which kinds of sentences help text-davinci-002 on MultiArith by more than 10 points, in the mean over the sentences of a kind?",
+    options=["all three: each gives it more text to think in", "instructive and misleading ones", "instructive ones only", "none"],
+)
 
 # %% tags=["subslide", "hide-input"]
 triggers = tables.load("zero_shot_triggers").sort_values("multiarith_percent")
 fig, ax = plt.subplots(figsize=(10.5, 5.6))
-kinds = ["none", "irrelevant", "misleading", "instructive"]
-for i, kind in enumerate(kinds):
+kinds = (("none", "no sentence"), ("irrelevant", "irrelevant"), ("misleading", "misleading"), ("instructive", "instructive"))
+for i, (kind, label) in enumerate(kinds):
     part = triggers[triggers["kind"] == kind]
     places = [list(triggers["trigger"]).index(t) for t in part["trigger"]]
     look = {"color": "white", "edgecolor": plots.COLORS[i], "hatch": plots.HATCHES[i]}
-    ax.barh(places, part["multiarith_percent"], label=kind, **look)
+    ax.barh(places, part["multiarith_percent"], label=label, **look)
 ax.set_yticks(range(len(triggers)), triggers["trigger"], fontsize=10)
 ax.set(title="Said before the answer (Kojima et al. 2022, Table 4)", xlabel="right answers (%)", ylabel="sentence")
 ax.legend(title="kind of sentence", loc="lower right")
 plt.show()
+
+# %% tags=["hide-input"]
+means = triggers.groupby("kind")["multiarith_percent"].mean()
+helps = {kind for kind in means.index if means[kind] > means["none"] + 10}
+some = "instructive ones only" if helps == {"instructive"} else "none"
+guess.reveal(
+    "all three: each gives it more text to think in" if len(helps) == 3
+    else "instructive and misleading ones" if helps == {"instructive", "misleading"} else some,
+    why=f"{means['none']:.0f} % without a sentence; {means['irrelevant']:.0f} % with irrelevant, {means['misleading']:.0f} % with "
+    f"misleading, {means['instructive']:.0f} % with instructive ones.",
+)
 
 # %% [markdown]
 # The sentences that ask for steps help much; misleading and irrelevant ones give about the same as no sentence. A second
@@ -158,11 +182,16 @@ print(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, qui
 # %% [markdown]
 # ## Scores with intervals
 #
-# 24 small problems with exact answers, two styles, our model. **Predict** both shares of right answers, and how many
-# equations it writes for problems of one, two and three steps.
+# 24 small problems with exact answers, of one, two and three steps; two styles, few-shot; our model.
 
-# %%
-my_guess = {"answer at once": None, "chain first": None, "equations": [None, None, None]}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Does the chain change the share of right answers of our small model?",
+    options=["it helps", "it hurts", "no difference that can be seen"],
+)
+guess_2 = widgets.predict(
+    "The examples have 3, 2, 3 and 2 steps. How many equations does it write for a problem of *one* step, on average?", tolerance=0.2
+)
 
 # %% tags=["hide-input"]
 def number_in(text):
@@ -187,7 +216,10 @@ def answers(prompts, length, model=model, tokenizer=tokenizer):
 
 
 def both_styles(model, tokenizer):
-    """What a model writes without (False) and with (True) a chain; prints how much of it is right."""
+    """What a model writes without (False) and with (True) a chain; prints how much of it is right.
+
+    Returns the texts; for each number of steps the shares right, without and with, and the mean number of equations; the gain.
+    """
     wrote = {
         c: answers([few_shot(q, c) for q, _, _ in problems],
                    lab.budget(full=55 if c else 5, quick=8 if c else 2), model, tokenizer)
@@ -196,26 +228,32 @@ def both_styles(model, tokenizer):
     right = pd.DataFrame({c: [number_in(t) == a for t, (_, _, a) in zip(wrote[c], problems, strict=True)] for c in wrote})
     for c, name in ((False, "answer at once"), (True, "chain first")):
         print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *scoring.proportion(right[c].sum(), len(right))))
-    gain, low, high = scoring.paired(right[True].astype(float), right[False].astype(float))
+    gain, low, high = paired = scoring.paired(right[True].astype(float), right[False].astype(float))
     verdict = "the chain helps" if low > 0 else "the chain hurts" if high < 0 else "we cannot tell"
     print(f"chain − answer, on the same problems: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
-    steps = np.arange(len(right)) * 3 // len(right) + 1
-    table = right.rename(columns={False: "answer at once", True: "chain first"}).groupby(steps).mean()
-    table["equations written"] = pd.Series([len(re.findall(r"\d+ [-+*] \d+ = \d+", t)) for t in wrote[True]]).groupby(steps).mean()
-    return wrote, table.rename_axis("steps").round(2)
+    equations = [len(re.findall(r"\d+ [-+*] \d+ = \d+", t)) for t in wrote[True]]
+    means = [np.reshape(counts, (3, -1)).mean(1) for counts in (right[False], right[True], equations)]
+    return wrote, means, paired
 
 
 rng = np.random.default_rng(8)
 problems = [draw_problem(rng, steps) for steps in (1, 2, 3) for _ in range(lab.budget(full=8, quick=1))]
-wrote, table = both_styles(model, tokenizer)
+wrote, means, (gain, low, high) = both_styles(model, tokenizer)
 print("a chain:", problems[-1][0], "→", wrote[True][-1].strip(), f"(right: {problems[-1][2]})")
-table
+pd.DataFrame(means, index=["answer at once", "chain first", "equations written"], columns=["1 step", "2 steps", "3 steps"]).round(2)
+
+# %% tags=["hide-input"]
+guess.reveal(
+    "it helps" if low > 0 else "it hurts" if high < 0 else "no difference that can be seen",
+    why=f"The difference is {gain:+.2f} [{low:+.2f}, {high:+.2f}], on the same problems.",
+)
+guess_2.reveal(means[2][0], why=f"For problems of three steps it writes {means[2][2]:.1f}.")
 
 # %% [markdown] tags=["subslide"]
-# Read the verdict that the cell prints. What the table shows besides: the number of equations follows our *examples* (3, 2, 3,
-# 2 steps), and hardly the question. So for this model a few-shot chain is mostly a *form* that it fills in; with examples of
-# one step it writes one equation (lab 08 runs both). To see chains *help*, we need a larger model (next slides) or one that
-# was trained on chains ("A comparison at equal compute").
+# What the table shows besides: the number of equations follows our *examples* (3, 2, 3, 2 steps), and hardly the question. So
+# for this model a few-shot chain is mostly a *form* that it fills in; with examples of one step it writes one equation (lab
+# 08 runs both). To see chains *help*, we need a larger model (next slides) or one that was trained on chains ("A comparison
+# at equal compute").
 
 # %% [markdown]
 # ### The same, with a larger model
@@ -236,11 +274,14 @@ except CourseError as error:  # no such GPU here, or no way to the hub
 # %% [markdown]
 # ## Emergent?
 #
-# Chain of thought is often called the most typical *emergent ability* (涌现能力) of large models. **Predict:** from which
-# size on does a chain raise the accuracy on GSM8K? The published numbers:
+# Chain of thought is often called the most typical *emergent ability* (涌现能力) of large models. We look at published numbers of
+# three families: LaMDA, GPT-3 and PaLM, from 0.35B to 540B parameters (B: billion).
 
-# %%
-my_guess = None  # billion parameters
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How large is the smallest of these models that does better on GSM8K *with* a few-shot chain than without?",
+    options=["less than 1B", "1B to 10B", "10B to 100B", "more than 100B"],
+)
 
 # %% tags=["hide-input"]
 sizes = tables.load("chain_of_thought_sizes")
@@ -253,6 +294,18 @@ for ax, (task, part) in zip(axes, sizes.groupby("task", sort=False), strict=True
     ax.set(title=task, xlabel="parameters (billion)", ylabel="chain minus answer (points)", xscale="log")
 axes[0].legend(fontsize=11)
 plt.show()
+
+# %% tags=["hide-input"]
+school = sizes[(sizes["task"] == "GSM8K") & (sizes["family"] != "UL2")]
+gains = school["chain_percent"] > school["standard_percent"]
+smallest = school["parameters_billion"][gains].min()
+larger = gains[school["parameters_billion"] >= smallest]
+small = "less than 1B" if smallest < 1 else "1B to 10B"
+large = "10B to 100B" if smallest < 100 else "more than 100B"
+guess.reveal(
+    small if smallest < 10 else large,
+    why=f"It has {smallest:g}B parameters. Of the {len(larger)} models of this size or larger {larger.sum()} gain.",
+)
 
 # %% [markdown]
 # @wei2022chain, Tables 2–4, few-shot. On GSM8K every model below 10 billion parameters has a slightly *lower* accuracy with
@@ -281,7 +334,11 @@ for p in (0.5, 0.8, 0.95, 0.99):
 
 # %%
 common = sizes[(sizes["task"] == "CommonsenseQA") & (sizes["parameters_billion"] > 100)]
-common[["family", "parameters_billion", "standard_percent", "chain_percent"]].set_index("family")
+pd.DataFrame({
+    "model": common["family"] + " " + common["parameters_billion"].map("{:.0f}B".format),
+    "standard (%)": common["standard_percent"],
+    "chain (%)": common["chain_percent"],
+})
 
 # %% [markdown]
 # - In the table above two of three models gain a few points and one loses some.
@@ -342,27 +399,50 @@ plt.show()
 # | chain | `3+5*7-2?3+5=8` `8*7=6` `6-2=4` `!4` | |
 # | dots | `3+5*7-2?...............!4` | as long as the chain |
 #
-# Each gets the same training FLOPs, so the direct model sees more than twice as many problems. **Predict:** draw three
-# curves, the share of right answers against the number of steps, trained on 1 to 5 steps, tested on 1 to 7.
+# Each gets the same training FLOPs, so the direct model sees more than twice as many problems. They are trained on 1 to 5 steps
+# and tested on 1 to 7. Before you look, draw three curves: the share of right answers against the number of steps.
 
-# %%
-my_guess = {"direct": [None] * 7, "chain": [None] * 7, "dots": [None] * 7}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of the three have more than half of the problems of *four* steps right?",
+    options=["chain and direct", "only the chain", "chain and dots", "all three", "none"],
+)
+guess_2 = widgets.predict(
+    "And the chain model at *six* steps, one more than in training: what share of the problems does it have right?",
+    options=["more than 80 %", "50 to 80 %", "20 to 50 %", "less than 20 %"],
+)
 
 # %% tags=["subslide", "hide-input"]
-race = lab.budget(full=tables.load("chain_steps"), quick=tables.load("chain_steps").query("steps <= 2"))
+measured = tables.load("chain_steps")
+race = lab.budget(full=measured, quick=measured.query("steps <= 2"))
 fig, ax = plt.subplots(figsize=(9.5, 4.6))
-for i, (style, part) in enumerate(race.groupby("style", sort=False)):
+for i, (style, label) in enumerate((("direct", "direct"), ("dots", "dots"), ("chain", "chain"))):
+    part = race[race["style"] == style]
     stats = np.array([scoring.mean(f["answers_right"]) for _, f in part.groupby("steps")])
     look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
     seen = part["problems_seen"].iloc[0]
     error = np.abs(stats[:, 1:].T - stats[:, 0])
     ax.errorbar(range(1, lab.budget(full=8, quick=3)), stats[:, 0], error, capsize=4,
-                label=f"{style} ({seen:,} problems)", **look)
+                label=f"{label} ({seen:,} problems)", **look)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.axvline(5.5, color="grey", linestyle="--", marker="")
 ax.set(title="Equal training FLOPs, five seeds, 95 % t intervals", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
 ax.legend(fontsize=11)
 plt.show()
+
+# %% tags=["hide-input"]
+at = measured.groupby(["style", "steps"])["answers_right"].mean()
+chain, dots, direct = (at[style, 4] > 0.5 for style in ("chain", "dots", "direct"))
+one = "chain and dots" if dots else "chain and direct" if direct else "only the chain"
+guess.reveal(
+    "all three" if dots and direct and chain else one if chain else "none",
+    why=f"Mean of five seeds: chain {at['chain', 4]:.2f}, dots {at['dots', 4]:.2f}, direct {at['direct', 4]:.2f}.",
+)
+six = at["chain", 6]
+guess_2.reveal(
+    "less than 20 %" if six < 0.2 else "20 to 50 %" if six < 0.5 else "50 to 80 %" if six < 0.8 else "more than 80 %",
+    why=f"{100 * six:.0f} %, and {100 * at['chain', 5]:.0f} % at five steps. With ten possible answers a guess has a tenth.",
+)
 
 # %% [markdown]
 # With one step all three are right. From two steps on the direct model falls, although it saw more problems, to twice the
@@ -381,11 +461,12 @@ plt.show()
 # - *equation only*: the model writes one equation, then the answer;
 # - *variable compute only*: as many dots as the equation has characters, then the answer;
 # - *reasoning after answer*: the chain comes after the answer.
-#
-# **Predict:** which of them reaches the accuracy of the chain?
 
-# %%
-my_guess = []  # none, one or several of the three
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The chain gains about 8 points on GSM8K. Which of the three texts has at least half of that gain?",
+    options=["*equation only*", "none of them", "*variable compute only*", "*reasoning after answer*", "more than one of them"],
+)
 
 # %% tags=["hide-input"]
 ablations = tables.load("chain_of_thought_ablations")
@@ -395,8 +476,21 @@ ax.barh(ablations["prompt"][::-1], ablations["gsm8k_percent"][::-1], xerr=ablati
 ax.set(title="GSM8K, LaMDA 137B (Wei et al. 2022, Table 6)", xlabel="right answers (%), ± standard deviation", ylabel="prompt")
 plt.show()
 
+# %% tags=["hide-input"]
+percent = ablations.set_index("prompt")["gsm8k_percent"]
+gain = percent.drop(["standard", "chain of thought"]) - percent["standard"]
+enough = gain.index[gain >= (percent["chain of thought"] - percent["standard"]) / 2]
+one = (
+    "none of them" if not len(enough) else "*equation only*" if enough[0] == "equation only"
+    else "*variable compute only*" if enough[0] == "variable compute only" else "*reasoning after answer*"
+)
+guess.reveal(
+    "more than one of them" if len(enough) > 1 else one,
+    why=f"Against no chain the best of the three changes the accuracy by {gain.max():+.1f} points.",
+)
+
 # %% [markdown]
-# None of them: all three are about as good as no chain, or a little worse. So on these problems more tokens alone do not help
+# All three are about as good as no chain, or a little worse. So on these problems more tokens alone do not help
 # this model, and neither does an equation without the words. (On problems of one or two steps the equation alone does help,
 # says the paper.) If trained for it, models can learn to compute in dots for some tasks, but
 # it is hard to learn [@pfau2024think].
@@ -420,19 +514,28 @@ plt.show()
 # ### Explorer: when does voting help?
 #
 # This is a simulation. One chain is right with chance $p$. If it is wrong, it gives the most frequent (*favourite*) wrong
-# answer with a given chance, else one of twenty others. **Predict:** at $p = 0.3$, does voting help or hurt?
-
-# %%
-my_guess = ""  # "helps" or "hurts"
+# answer with a given chance, else one of twenty others.
 
 # %% tags=["hide-input"]
-def voting(right=0.4, favourite=0.2):
-    sizes, rng = [1, 3, 5, 9, 17, 33], np.random.default_rng(0)
+guess = widgets.predict(
+    "One chain is right with chance 0.3; a wrong one gives the favourite wrong answer with chance 0.2. How often is a vote of 33 chains right?",
+    options=["less than 20 %", "20 to 50 %", "50 to 80 %", "more than 80 %"],
+)
+
+# %% tags=["hide-input"]
+def votes_right(sizes, right, favourite):
+    """Share of right votes for each number of votes, and the chances of the answers, the right one first."""
+    rng, curve = np.random.default_rng(0), []
     chances = [right, (1 - right) * favourite] + [(1 - right) * (1 - favourite) / 20] * 20
-    curve = []
     for size in sizes:
         counts = rng.multinomial(size, chances, 4000) + rng.random((4000, 22)) * 0.5  # ties are broken by lot
         curve.append((counts.argmax(1) == 0).mean())
+    return curve, chances
+
+
+def voting(right=0.4, favourite=0.2):
+    sizes = [1, 3, 5, 9, 17, 33]
+    curve, chances = votes_right(sizes, right, favourite)
     fig, ax = plt.subplots(figsize=(9, 4))
     ax.plot(sizes, curve, marker="o", color=plots.COLORS[1])
     ax.axhline(right, linestyle=":", color="grey", marker="")
@@ -446,6 +549,13 @@ widgets.explorer(
     grid={"right": [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.95], "favourite": [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]},
 )
 
+# %% tags=["hide-input"]
+(share,), (_, error, *_) = votes_right([33], 0.3, 0.2)
+guess.reveal(
+    "less than 20 %" if share < 0.2 else "20 to 50 %" if share < 0.5 else "50 to 80 %" if share < 0.8 else "more than 80 %",
+    why=f"{100 * share:.0f} %: the right answer (30 %) is more frequent than the favourite error ({100 * error:.0f} %).",
+)
+
 # %% [markdown]
 # It helps, although most chains are wrong, because each single wrong answer is rarer than the right one. A vote finds what
 # is *most frequent*, not what is right: set the favourite error above the right answer, and many votes make the error
@@ -456,7 +566,7 @@ widgets.explorer(
 #
 # | idea | who checks? | reported |
 # |---|---|---|
-# | *best-of-N* with a *verifier* (验证器) [@cobbe2021training] | a trained network ranks the chains | GSM8K: 6 billion parameters do slightly better than a fine-tuned model of 175 |
+# | *best-of-N* with a *verifier* (验证器) [@cobbe2021training] | a trained network ranks the chains | GSM8K: 6 billion parameters do slightly better than a fine-tuned model of 175 billion |
 # | *program of thought* (程序思维) [@chen2023program] | the model writes a program, Python calculates | about 12 points above a chain, mean of all data sets |
 # | *self-refinement* (自我修正) [@madaan2023self] | the model itself, in words | seven tasks, GPT-3.5 and GPT-4: about 20 points on average |
 # | the same, on *reasoning* [@huang2024large] | the model itself, without outside feedback | no gain, at times a loss |
@@ -502,11 +612,13 @@ widgets.explorer(
 # ### Live: cut it, break it
 #
 # We give our model a chain for the ten friends, sentence by sentence; it only has to say the number. Three versions: the right
-# chain, one with a mistake (10 - 7 = 4), and a *control*: the right chain, and then "The game costs 15 dollars." **Predict**
-# the answer at the end of each: does the third one say 24 or 15?
+# chain, one with a mistake (10 - 7 = 4), and a *control*: the right chain, and then "The game costs 15 dollars."
 
-# %%
-my_guess = {"right": None, "mistake": None, "control": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which answer is the likeliest at the end of the third version, the control?",
+    options=["15, the last number", "24, the result of the chain", "another number"],
+)
 
 # %% tags=["subslide", "hide-input"]
 CHAIN = [" 10 friends play.", " 7 quit, so 10 - 7 = {left} are left.", " Each has 8 lives, so {left} * 8 = {total}."]
@@ -526,12 +638,12 @@ def chances(prompts, options):
 
 
 kept = lab.budget(full=[0, 1, 2, 3], quick=[3])
-versions = {"a right chain": (3, ""), "a mistake: 10 - 7 = 4": (4, ""), "right, then “The game costs 15 dollars.”": (3, COSTS)}
+versions = (("a right chain", 3, ""), ("a mistake: 10 - 7 = 4", 4, ""), ("right, then “The game costs 15 dollars.”", 3, COSTS))
 table = chances(
-    [prompt_after(n, left, end if n == 3 else "") for left, end in versions.values() for n in kept], [3, 4, 10, 15, 24, 32, 80]
+    [prompt_after(n, left, end if n == 3 else "") for _, left, end in versions for n in kept], [3, 4, 10, 15, 24, 32, 80]
 )
 fig, axes = plt.subplots(1, 3, figsize=(13.5, 4), sharey=True)
-for row, (ax, title) in enumerate(zip(axes, versions, strict=True)):
+for row, (ax, (title, _, _)) in enumerate(zip(axes, versions, strict=True)):
     for i, (n, column) in enumerate(table.iloc[row * len(kept) : (row + 1) * len(kept)].items()):
         ax.plot(kept, column, color=plots.COLORS[i % len(plots.COLORS)], marker=plots.MARKERS[i % len(plots.MARKERS)],
                 linestyle=plots.LINES[i % len(plots.LINES)], label=str(n))  # fmt: skip
@@ -540,14 +652,19 @@ for row, (ax, title) in enumerate(zip(axes, versions, strict=True)):
 axes[0].legend(title="answer", fontsize=9, title_fontsize=10)
 axes[0].set_ylabel("probability of the answer")
 plt.show()
+
+# %% tags=["hide-input"]
 last = table.iloc[-1]
 said = last.idxmax()
-verdict = {24: "It follows the chain here.", 15: "It copies the last number."}.get(said, "Neither of the two.")
-Markdown(f"With the control the likeliest answer is {said} (P = {last[said]:.2f}; 24: {last[24]:.2f}, 15: {last[15]:.2f}). {verdict}")
+guess.reveal(
+    "24, the result of the chain" if said == 24 else "15, the last number" if said == 15 else "another number",
+    why=f"P(24) = {last[24]:.2f}, P(15) = {last[15]:.2f}.",
+)
 
 # %% [markdown] tags=["subslide"]
 # Without a chain, 24 is unlikely; with it the answer is the last result, with the mistake the wrong one. The first two panels
-# alone cannot tell a model that *follows the chain* from one that repeats the *last number it has read*. The third can. One
+# alone cannot tell a model that *follows the chain* from one that repeats the *last number it has read*. The third can: the first
+# kind of model says 24 there, the second 15. One
 # problem is an anecdote: lab 08 does the same with all its chains, and with models that were trained on chains.
 
 # %% [markdown]
@@ -570,7 +687,7 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1), start={"kept": 2, "l
 #
 # - @lanham2023measuring: it varies widely by task. Cut the chain, and measure how much the answer changes (0: never): 0.44
 #   on AQuA, 0.02 on the easy ARC questions. In seven of eight tasks a model of 13 billion parameters needs its chain more
-#   than one of 175. (@bentham2024chain: partly the metric; it goes along with accuracy.)
+#   than one of 175 billion. (@bentham2024chain: partly the metric; it goes along with accuracy.)
 # - @turpin2023language: reorder the options of the few-shot examples so that the answer is always "(A)", or write that you
 #   think a wrong one is right. Models follow: on 13 tasks of BIG-bench Hard accuracy falls by up to 19 points the first
 #   way, 36 the second, and the chains *argue* for the wrong answer and do not mention the cause.
@@ -607,15 +724,21 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1), start={"kept": 2, "l
 # %% [markdown]
 # ### The compute of a chain
 #
-# Writing a token costs about $2N$ FLOPs. **Predict:** a model of 7 billion parameters writes a chain of 2,000 tokens. How
-# large may a model be that answers in 10 tokens with the same FLOPs?
+# Writing a token costs about $2N$ FLOPs, with $N$ parameters.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "A model of 7 billion parameters writes a chain of 2,000 tokens. How large may a model be that answers in 10 tokens with the same FLOPs?",
+    unit="billion parameters",
+)
 
 # %%
-my_guess = None  # billion parameters
+equal = {chain: 7 * chain / 10 for chain in (200, 2_000, 20_000)}  # billion parameters
+for chain, size in equal.items():
+    print(f"{chain:>6} tokens of a 7B model = 10 tokens of a model of {size:>8,.0f}B parameters")
 
-# %%
-for chain in (200, 2_000, 20_000):
-    print(f"{chain:>6} tokens of a 7-billion model = 10 tokens of a model of {7 * chain / 10:>8,.0f} billion")
+# %% tags=["hide-input"]
+guess.reveal(equal[2_000], why="200 times as many tokens: 200 times as many parameters for the same FLOPs.")
 
 # %% [markdown]
 # @snell2024scaling: if it is used well (revisions for some problems, samples with a verifier for others), *test-time
@@ -643,6 +766,64 @@ for chain in (200, 2_000, 20_000):
 # - A chain may or may not be the reason for the answer. Cut it, change it, and add the control that copies the last number.
 #
 # **Ask yourself:** a vendor shows you a flawless chain for a credit decision. Which two experiments do you ask for?
+
+# %% [markdown]
+# ## Quiz
+#
+# Ten questions. Each can be answered from the ideas above, and none asks for a detail of a paper.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question="For which question should writing the steps help a trained transformer most?", options={
+        "Which of these 40 reviews mentions rain?": "It has to look at many places, but side by side: attention does that in one pass.",
+        "What is the capital of Mongolia?": "There is one fact to recall and nothing in between that could be written down.",
+        "Five cups are swapped in pairs, twelve times. Which cup is where at the end?": "Yes: each swap needs "
+        "the places after the one before. Written down, they can be read again from the lowest layer.",
+        "Is this sentence grammatical English?": "A model judges that well at once; there is hardly a chain of results to write.",
+    }, answer="Five cups are swapped in pairs, twelve times. Which cup is where at the end?"),
+    dict(question="Problems have six steps, and errors in the steps are independent. How often must a single step be right for 90 % right answers?",
+         answer=100 * 0.9 ** (1 / 6), unit="%", tolerance=0.003, why="p to the power of 6 must be 0.9, so p is the sixth root of 0.9."),
+    dict(question="At equal compute a model that was trained on chains beats one that was trained on dots of the same length. What follows?", options={
+        "More computation never helps a transformer.": "Only that these dots did not help here. Some tasks can be learnt in dots, with the right training.",
+        "What stands in the tokens matters, as something to read or as a target in training.": "Yes. The two go together here, and this comparison cannot separate them.",
+        "Reading the results again is the cause; the targets do not matter.": "That may be so, but the chain model was also trained on each step, and the dots model was not.",
+        "The dots model had less compute.": "Both had the same FLOPs, and the same number of tokens in a text.",
+    }, answer="What stands in the tokens matters, as something to read or as a target in training."),
+    dict(question="A model gives the right answer in 35 % of its chains, one wrong answer in 45 %, and others in the rest. What does a vote of 1,000 chains say?", options={
+        "The wrong answer, nearly always.": "Yes: a vote finds the most frequent answer, and more votes make it more certain.",
+        "The right answer in about 35 % of the votes.": "That is a single chain. The more chains vote, the less is left to chance.",
+        "The right answer, nearly always: errors cancel.": "Errors cancel when they are spread over many answers. Here one of them is more frequent than the truth.",
+    }, answer="The wrong answer, nearly always."),
+    dict(question="A chain ends in \"= 24.\" You change that to \"= 25.\", and the answer becomes 25. What do you know?", options={
+        "The answer comes from the reasoning in the chain.": "A model that repeats the last number that it has read would do the same.",
+        "The answer depends on the text of the chain, but perhaps only on its last number.": "Yes. A control is needed, such as an irrelevant number after the chain.",
+        "The model cannot calculate.": "It was not asked to: the last result was given to it.",
+    }, answer="The answer depends on the text of the chain, but perhaps only on its last number."),
+    dict(question="On a test the chains are cut after their first sentence. 98 % of the answers stay the same. What follows for these questions?", options={
+        "The chain raises the accuracy by up to 98 points.": "The other way round: what comes after the cut hardly changes the answers, so it hardly changes the accuracy.",
+        "The chains are of high quality, as the answers are stable.": "Stable answers say nothing about the steps: they were given without most of them.",
+        "The model lies about its reasons.": "Perhaps the first sentence was enough, or the question. How the answer came about is open; most of the chain was not needed.",
+        "Most of the chain is not needed for the answer.": "Yes. It may still be a correct explanation, but the answer does not depend on it.",
+    }, answer="Most of the chain is not needed for the answer."),
+    dict(question="A model of 3 billion parameters draws 16 chains of 400 tokens each. With the same FLOPs a model of 30 billion writes one chain. How long may it be?",
+         answer=16 * 400 * 3 / 30, unit="tokens", tolerance=0.02, why="FLOPs: 2 · N · tokens. 6,400 tokens at a tenth of the parameters."),
+    dict(question="Which check of a solution brings in something that its writer did not know?", options={
+        "The same model reads its solution and says whether it is right.": "It has the same knowledge and the same errors. On reasoning, this alone brought no gain.",
+        "A vote over twenty chains of the same model.": "It can help, but it only counts what the same writer says most often.",
+        "A program calculates each equation again.": "Yes: its arithmetic does not depend on the model's. (It finds false sums, not a wrong plan.)",
+    }, answer="A program calculates each equation again."),
+    dict(question="Reinforcement learning rewards right *answers* only. A chain has two wrong steps, whose errors cancel. What happens to it?", options={
+        "It gets no reward, as its steps are wrong.": "Nobody looks at the steps: the rule compares the answer only.",
+        "It becomes more likely, like a chain with right steps.": "Yes: the reward cannot tell them apart. A check of each step could.",
+        "It gets a part of the reward.": "That would need a judgement of each step; here the answer is right, and that is all that counts.",
+    }, answer="It becomes more likely, like a chain with right steps."),
+    dict(question="With few-shot examples of *one* step, a small model writes one equation for problems of three steps. \"It cannot do three steps\", says a colleague. What do you try first?", options={
+        "Ten times as many problems.": "That makes the interval narrower, around a number that may be due to the examples.",
+        "The same problems, with examples of three steps.": "Yes: only the suspected cause is changed. If the number of equations changes, it was the examples.",
+        "\"Let's think step by step\" without examples.": "This changes two things at once, so a difference would not show which of them was the cause.",
+        "A larger model with the same examples.": "It may do better, but it does not tell why the small one writes one equation.",
+    }, answer="The same problems, with examples of three steps."),
+])
 
 # %% [markdown]
 # ## Further reading

@@ -45,7 +45,7 @@ from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from course_utils import data, errors, hardware, lab, load_model, plots, scoring, tables
+from course_utils import data, errors, hardware, lab, load_model, plots, scoring, tables, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
 
@@ -159,12 +159,14 @@ def visible():
     ]
 
 # %% [markdown]
-# **Predict** and write down: which share of the course model's 135 million parameters does rank 8 on all matrices train? And
-# of Llama 2 7B's?
-# (Nothing is downloaded: on the device "meta" weights have shapes and no memory.)
+# The same for the course model and for Llama 2 7B. (Nothing is downloaded: on the device "meta" weights have shapes and no memory.)
 
-# %%
-my_guess = {"course": None, "llama-2-7b": None}  # share of the parameters that rank 8 on all matrices trains
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The course model has 135 million parameters, and 30 layers of width 576. Which share do adapters of rank 8 on all matrices of the layers train?",
+    unit="%", tolerance=0.3,
+)  # fmt: skip
+guess_2 = widgets.predict("And of Llama 2 7B, which share?", options=["a larger share", "the same share", "a smaller share"])
 
 # %%
 CHOICES = {"q": {"q_proj"}, "v": {"v_proj"}, "q v": {"q_proj", "v_proj"}, "q k v o": {"q_proj", "k_proj", "v_proj", "o_proj"}}
@@ -181,20 +183,28 @@ for name in ("course", "llama-2-7b"):
         rows.append((name, label, size["trained"] / 1e6, f"{size['share']:.2%}", 4 * size["trained"] / 1e6))
 pd.DataFrame(rows, columns=["model", "matrices", "trained (million)", "share", "float32 MB"]).style.format(precision=2).hide()
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("adapter_size")
+small_share, large_share = (float(row[3].rstrip("%")) for row in rows if row[1] == "all")
+guess.reveal(small_share, why="It is in the row of the course model with all matrices.")
+guess_2.reveal(
+    "a smaller share" if large_share < small_share else "a larger share" if large_share > small_share else "the same share",
+    why="The adapter of a matrix, r(d + k), grows with the width, and the matrix, dk, with its square.",
+)
+
 # %% [markdown]
-# Compare with the two rows "all". The share is smaller in the larger model, because the adapter of a matrix, $r(d + k)$, grows with the
-# width, and the matrix, $dk$, with its square.
-#
 # ## 2 · The layer
 #
 # $$h = Wx + \frac{\alpha}{r} BAx$$
 #
 # $W$ does not change. $A$ is initialized *Gaussian* (高斯初始化), $B$ with *zero* (零初始化), so that at the start the model is what
-# it was. **Predict:** which of the two has a gradient other than zero at the very first step? What would happen if both were
-# initialized with zero?
+# it was.
 
-# %%
-my_guess = {"gradient at the first step": "", "both zero": ""}  # "A" or "B"; what happens
+# %% tags=["hide-input"]
+guess = widgets.predict("Which of the two has a gradient other than zero at the very first step?", options=["only A", "only B", "both"])
+guess_2 = widgets.predict(
+    "If both were initialized with zero: what would training do?", options=["A first, then B would learn", "both would learn, more slowly", "neither would ever learn"]
+)
 
 # %% tags=["exercise:lora_linear"]
 class LoRALinear(nn.Module):
@@ -307,10 +317,23 @@ def visible():
         layer.B.copy_(torch.randn(30, 8, generator=torch.Generator().manual_seed(3)))
     return [before, (layer(x) - base(x)).detach(), sorted(n for n, p in layer.named_parameters() if p.requires_grad)]
 
+# %% tags=["hide-input"]
+def first_gradients(a, b):
+    """Which of A (times a) and B (times b) has a gradient, on random numbers: two bools."""
+    generator = torch.Generator().manual_seed(0)
+    A, B = (nn.Parameter(size * torch.randn(shape, generator=generator)) for size, shape in ((a, (2, 6)), (b, (4, 2))))
+    (torch.randn(3, 6, generator=generator) @ A.T @ B.T - 1).square().sum().backward()
+    return bool(A.grad.any()), bool(B.grad.any())
+
+
+of_a, of_b = first_gradients(1, 0)
+guess.reveal("both" if of_a and of_b else "only A" if of_a else "only B", why="The gradient of A contains the factor B, which is zero.")
+guess_2.reveal(
+    "both would learn, more slowly" if all(first_gradients(0, 0)) else "A first, then B would learn" if any(first_gradients(0, 0)) else "neither would ever learn",
+    why="Each gradient contains the other matrix as a factor, so both are zero at the first step, and at each later one.",
+)
+
 # %% [markdown]
-# The answer to the prediction: only $B$ has a gradient at the first step, because the gradient of $A$ contains the factor
-# $B = 0$. If both were zero, neither would have one, and nothing would ever be learned.
-#
 # ## 3 · Into the model
 #
 # To adapt a model, find its linear layers by name and put a wrapped one in the place of each. What wraps them is given as a
@@ -727,11 +750,14 @@ def fit_full(task, seed, loss_of=Task.loss):
     return fit(layers, task, RATE["full"], seed, loss_of=loss_of)
 
 # %% [markdown]
-# **Predict** and write down three accuracies: of the model as it is, after full fine-tuning of the two layers, and with rank 4 on queries
-# and values, which trains far fewer parameters.
+# Three models: the one as it is, after full fine-tuning of the two layers, and with rank 4 on queries and values.
 
-# %%
-my_guess = {"as it is": None, "full": None, "LoRA": None}  # accuracies
+# %% tags=["hide-input"]
+guess = widgets.predict("To how many of the test's sentences does the model give the right answer *as it is*?", unit="%", tolerance=0.12)
+guess_2 = widgets.predict(
+    "LoRA trains hundreds of times fewer parameters than full fine-tuning of the same two layers. Which of them answers more sentences right?",
+    options=["full fine-tuning", "LoRA", "no difference that can be seen"],
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -756,20 +782,30 @@ def paired(name, first, second, more, less):
 for name, right in answers.items():
     paired(f"{name} minus untrained", right.mean(0), untuned, "training helped", "training made it worse")
 paired("LoRA minus full", answers["LoRA r 4"].mean(0), answers["full"].mean(0), "LoRA is ahead", "full fine-tuning is ahead")
+guess.reveal(100 * untuned.mean(), why="There are two answers, so a coin would get half of them right.")
+gap, low, high = scoring.paired(answers["LoRA r 4"].mean(0), answers["full"].mean(0))
+guess_2.reveal(
+    "LoRA" if low > 0 else "full fine-tuning" if high < 0 else "no difference that can be seen",
+    why=f"LoRA minus full fine-tuning: {100 * gap:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}).",
+)
 
 # %% [markdown]
-# The last three lines compare sentence by sentence: each sentence is one item, its value the mean over the seeds. If the interval excludes
+# The three lines with *minus* compare sentence by sentence: each sentence is one item, its value the mean over the seeds. If the interval excludes
 # 0, a difference of this sign would be seen on other sentences of this kind, too.
 #
 # ### The paper's table, on our task
 #
 # @hu2022lora, table 6: GPT-3, one to four of the attention's matrices, rank 1 to 64. Ours: the same matrices of two
 # layers, the same $\alpha$ for all ranks (as in the paper: *α is a constant in r*), and $W_v$ alone, which table 6 leaves out.
-# **Predict** and write down: what helps more, a rank of 64 instead of 1, or a second kind of matrix? And which of $W_q$, $W_v$ alone
-# is better?
 
-# %%
-my_guess = {"helps more": "", "better alone": ""}  # "rank" or "matrices"; "q" or "v"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of the two is more accurate alone, in the mean over ranks and seeds?", options=["queries (W_q)", "values (W_v)", "no difference that can be seen"]
+)
+guess_2 = widgets.predict(
+    "What does the highest rank bring instead of rank 1, in the mean over the choices of matrices?",
+    options=["more than 5 points", "a gain of at most 5 points", "no change that can be seen", "a loss"],
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -819,17 +855,34 @@ lab.needs("lora_linear", "inject")
 
 
 def compare(name, before, after):
-    """Print what is gained from the runs `before` to the runs `after`: over sentences, and seed by seed."""
+    """Print what is gained from the runs `before` to the runs `after`: over sentences, and seed by seed. Returns (gain, worst, best)."""
     gain, low, high = scoring.paired(*(np.stack(list(part["right"])).mean(axis=0) for part in (after, before)))
     by_seed = [after[after["seed"] == s]["accuracy"].mean() - before[before["seed"] == s]["accuracy"].mean() for s in SEEDS]
-    verdict = "gain" if min(low, *by_seed) > 0 else "loss" if max(high, *by_seed) < 0 else "we cannot tell"
+    worst, best = min(low, *by_seed), max(high, *by_seed)
+    verdict = "gain" if worst > 0 else "loss" if best < 0 else "we cannot tell"
     seeds = " ".join(f"{100 * d:+.1f}" for d in by_seed)
     print(f"{name:<14}{100 * gain:+5.1f} points, over sentences [{100 * low:+.1f}, {100 * high:+.1f}]; by seed {seeds}: {verdict}")
+    return gain, worst, best
 
 
-compare(f"rank 1 → {RANKS[-1]}", sweep[sweep["rank"] == 1], sweep[sweep["rank"] == RANKS[-1]])
-for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o")):
+by_rank = compare(f"rank 1 → {RANKS[-1]}", sweep[sweep["rank"] == 1], sweep[sweep["rank"] == RANKS[-1]])
+found = [
     compare(f"{first} → {second}", sweep[sweep["targets"] == first], sweep[sweep["targets"] == second])
+    for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o"))
+]
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("lora_linear", "inject")
+gain, worst, best = found[0]
+guess.reveal(
+    "values (W_v)" if worst > 0 else "queries (W_q)" if best < 0 else "no difference that can be seen",
+    why=f"W_v minus W_q: {100 * gain:+.1f} points; see the line of this comparison.",
+)
+gain, worst, best = by_rank
+guess_2.reveal(
+    ("more than 5 points" if gain > 0.05 else "a gain of at most 5 points") if worst > 0 else "a loss" if best < 0 else "no change that can be seen",
+    why=f"{100 * gain:+.1f} points from rank 1 to {RANKS[-1]}; seen means: the interval excludes 0, and all seeds agree.",
+)
 
 # %% [markdown]
 # Compare the lines `q → v` and `v → q v`. The first changes the matrix and not their number; it even trains *fewer* parameters, because
@@ -838,11 +891,13 @@ for first, second in (("q", "v"), ("q", "q v"), ("v", "q v"), ("q v", "q k v o")
 #
 # ### Was the learning rate fair to each rank?
 #
-# All runs above had one learning rate. The paper's $\alpha/r$ is meant to make that fair. Check it: that rate, three and nine times as much,
-# for the lowest and the highest rank, $W_q$ and $W_v$. **Predict:** does the larger rank want a smaller rate?
+# All runs above had one learning rate. The paper's $\alpha/r$ is meant to make that fair. Check it: that rate, three and nine times as much
+# (with the quick budget three times only), for the lowest and the highest rank, $W_q$ and $W_v$.
 
-# %%
-my_guess = ""  # "yes" or "no"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of these learning rates does the highest rank want, compared with rank 1?", options=["a smaller one", "the same", "a larger one"]
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -858,6 +913,11 @@ for r, rate in best.items():
     print(f"rank {r:<3} is best at the learning rate {rate:.1e}")
 first, last = (fair[(fair["rank"] == r) & (fair["rate"] == best[r])] for r in (RANKS[0], RANKS[-1]))
 compare(f"rank {RANKS[0]} → {RANKS[-1]}", first, last)
+low, high = (best[r] for r in (RANKS[0], RANKS[-1]))
+guess.reveal(
+    "a smaller one" if high < low else "a larger one" if high > low else "the same",
+    why=f"By the mean accuracy of the seeds: {low:.1e} for rank {RANKS[0]}, {high:.1e} for rank {RANKS[-1]}.",
+)
 fair.groupby(["rank", "rate"])["accuracy"].agg(["mean", "min", "max"]).style.format("{:.3f}")
 
 # %% [markdown]
@@ -868,20 +928,29 @@ fair.groupby(["rank", "rate"])["accuracy"].agg(["mean", "min", "max"]).style.for
 #
 # Many scripts have `lora_alpha=1` with rank 4, and some texts call 1 usual. The paper sets α *to the first r that we try*, so that
 # $\frac{\alpha}{r} = 1$, and does not tune it; PEFT's own value is 8, with r = 8. One step of Adam moves every entry of $B$ by about
-# the learning rate, whatever α is; then the output moves by α/r times that. **Predict** and write down the accuracy at α = 1, for rank 4 on
-# W_q and W_v: with the learning rate that suited α = 16, with four times that rate, and with sixteen times.
+# the learning rate, whatever α is; then the output moves by α/r times that. So try α = 1, for rank 4 on W_q and W_v, with
+# the learning rate that suited α = 16, with four times that rate, and with sixteen times.
 
-# %%
-my_guess = {"1 ×": None, "4 ×": None, "16 ×": None}  # accuracy with α = 1, for each learning rate
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "With which of the three rates is the mean accuracy at α = 1 the highest? (Of equal ones the smallest counts.)",
+    options=["16 times", "4 times", "the same as for α = 16"],
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
+means = []
 for alpha, rate in ((1, RATE["lora"]), (1, 4 * RATE["lora"]), (1, 16 * RATE["lora"]), (16, RATE["lora"])):
     accuracies = []
     for seed in SEEDS:
         layers = small[seed] if alpha == 16 else fit_lora(mood, CHOICES["q v"], 4, alpha, seed, rate)
         accuracies.append(mood.right(layers).mean())
-    print(f"alpha {alpha:<3} learning rate {rate:<5.2f} mean accuracy {np.mean(accuracies):.3f}, seeds", np.round(accuracies, 3).tolist())
+    means.append(np.mean(accuracies))
+    print(f"alpha {alpha:<3} learning rate {rate:<5.2f} mean accuracy {means[-1]:.3f}, seeds", np.round(accuracies, 3).tolist())
+guess.reveal(
+    ["the same as for α = 16", "4 times", "16 times"][int(np.argmax(means[:3]))],
+    why=f"{max(means[:3]):.3f}; with α = 16 and its own rate {means[3]:.3f}.",
+)
 
 # %% [markdown]
 # Compare the first line with the last: the same learning rate, another α. Then see which rate makes up for the smaller α. The two belong
@@ -969,11 +1038,14 @@ def visible():
     return [B @ A, kept, tall @ wide]
 
 # %% [markdown]
-# **Predict:** of the update of W_v, 192 × 576, which share of the squares do the first 8 of its 192 directions hold? (A random
-# matrix of that shape: about a tenth.) And if only those 8 are kept, in every matrix, what is left of the accuracy?
+# The first 8 of the 192 directions of a random matrix of 192 × 576, the shape of $W_v$ in the course model, hold about a tenth of its squares.
 
-# %%
-my_guess = {"share in 8 directions": None, "accuracy": None}
+# %% tags=["hide-input"]
+guess = widgets.predict("Which share of the squares do the first 8 directions of the *update* of W_v hold?", unit="%", tolerance=0.15)
+guess_2 = widgets.predict(
+    "Of every matrix's update only these 8 directions are kept. What becomes of the accuracy?",
+    options=["it falls by more than 10 points", "it falls by less", "no change that can be seen", "it rises"],
+)
 
 # %% tags=["experiment"]
 base_layers = base_model.model.layers[-TOP:]
@@ -1054,9 +1126,18 @@ for path, curve in curves.items():
 frame = pd.DataFrame({name: np.mean(values, axis=0) for name, values in shares.items()}, index=ranks)
 frame.rename_axis("directions").T.style.format("{:.2f}")
 
+# %% tags=["hide-input", "experiment"]
+lab.needs("lora_linear", "inject", "extract_lora")
+guess.reveal(100 * frame.loc[8, "v_proj"], why="The mean of both layers and of the seeds.")
+gap, low, high = scoring.paired(np.stack(list(cut[cut["rank"] == 8]["right"])).mean(0), answers["full"].mean(0))
+guess_2.reveal(
+    "it rises" if low > 0 else "no change that can be seen" if high >= 0 else "it falls by more than 10 points" if gap < -0.1 else "it falls by less",
+    why=f"Cut minus not cut: {100 * gap:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}).",
+)
+
 # %% [markdown]
-# The table answers the first question: compare its column for 8 directions with a tenth. The lines above it answer the second: see from
-# which rank on the cut costs little accuracy, or none that we could tell. (One of five intervals may miss 0 by chance.)
+# See in the lines above the table from which rank on the cut costs little accuracy, or none that we could tell. (One of five intervals may
+# miss 0 by chance.)
 #
 # But this experiment could hardly have come out otherwise. The task has two labels and a loss at one place of each sentence, so the
 # gradients of all examples point in few directions, and a low rank is nearly built in.
@@ -1065,11 +1146,17 @@ frame.rename_axis("directions").T.style.format("{:.2f}")
 #
 # The same sentences, layers, steps and learning rate, but other losses. *Every next token* of a sentence, among all tokens that
 # occur in these sentences: many labels, many places. That changes two things at once, so a third loss stands between: the *one* token in the
-# middle of each sentence (many labels, one place). **Predict** for each: how many directions hold 90 % of the squares now? And how much of
-# what was learnt from every next token do 8 directions keep?
+# middle of each sentence (many labels, one place).
 
-# %%
-my_guess = {"one place": None, "every place": None, "gain kept by 8": None}  # directions of W_v, directions of W_v, a share
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "With the loss of every next token: how many times as many directions does it take to hold 90 % of a change's squares as with two labels "
+    "(the median over the matrices)?",
+    options=["fewer", "1 to 3 times as many", "3 to 10 times", "more than 10 times"],
+)
+guess_2 = widgets.predict(
+    "And how much of what was learnt from every next token (the fall of the training loss) do the first 8 directions of each matrix keep?", unit="%", tolerance=0.15
+)
 
 # %% tags=["experiment"]
 def next_token(task, layers, rows):
@@ -1098,6 +1185,8 @@ with torch.no_grad():
     for r, thin in zip(KEPT, thinner(wide[0], [everywhere(r) for r in KEPT]), strict=True):
         regained = (start - next_token(mood, thin, learnt_on).item()) / (start - end[0])
         print(f"  the first {r:>2} directions of each matrix alone: {regained:.0%} of seed 0's gain in training loss")
+        if r == 8:
+            by_eight = regained
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -1119,6 +1208,14 @@ for name in ("many labels, one place", "every next token"):
     share = (table[name] / table["random matrix"]).median()
     print(f"{name:<23} {times:4.1f} times the directions of two labels; {share:.0%} of a random matrix's (medians over the matrices)")
 table.style.format("{:.0f}").set_caption("Directions that hold 90 % of the squares (last layer, mean of the seeds)")
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("lora_linear", "inject", "extract_lora")
+guess.reveal(
+    "fewer" if times < 1 else "1 to 3 times as many" if times < 3 else "3 to 10 times" if times <= 10 else "more than 10 times",
+    why=f"{times:.1f} times, in the last layer; that is {share:.0%} of what a random matrix needs.",
+)
+guess_2.reveal(100 * by_eight, why="Measured on the first seed; what is missing lies in the many further directions.")
 
 # %% [markdown]
 # So how low the rank of a change is depends on the task and the loss, not on fine-tuning as such. The two printed lines say what many labels
@@ -1274,11 +1371,17 @@ def check_visible(got, want):
     check(got, want)
 
 # %% [markdown]
-# Now the real changes: those of the next-token loss, with the parameters that rank 8 everywhere has. **Predict:** which matrices get
-# more than 8? And do more squares mean that more of what was learnt is kept?
+# Now the real changes: those of the next-token loss, with the parameters that rank 8 everywhere has.
 
-# %%
-my_guess = {"more than 8": [], "keeps more of the gain": ""}  # for example ["up_proj"]; "everywhere" or "shared out"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Your function may move parameters between the attention's matrices and those of the MLP. Which of the two gets more than with rank 8 everywhere?",
+    options=["the attention", "the MLP", "neither"],
+)
+guess_2 = widgets.predict(
+    "Do more squares mean that more of what was learnt is kept? Compare the gain in training loss of both choices, for each seed.",
+    options=["yes, for every seed", "for some seeds only", "for no seed"],
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject", "extract_lora", "share_ranks")
@@ -1295,6 +1398,24 @@ with torch.no_grad():
             rows[seed, name] = {"squares held": squares_held(deltas, ranks), "gain in training loss kept": regained}
 print({path: rank for path, rank in choices["shared out"].items() if path.startswith("1.")})
 pd.DataFrame(rows).T.rename_axis(["seed", "ranks"]).style.format("{:.3f}")
+
+# %% tags=["hide-input", "experiment"]
+lab.needs("lora_linear", "inject", "extract_lora", "share_ranks")
+spent = {
+    name: [sum(rank * sum(deltas[path].shape) for path, rank in ranks.items() if kind in path) for kind in ("self_attn", "mlp")]
+    for name, ranks in choices.items()
+}
+(some_attention, some_mlp), (attention, mlp) = spent["rank 8 everywhere"], spent["shared out"]
+guess.reveal(
+    "the attention" if attention > some_attention else "the MLP" if mlp > some_mlp else "neither",
+    why=f"The MLP's share of the parameters is {some_mlp / (some_attention + some_mlp):.0%} with rank 8 everywhere, {mlp / (attention + mlp):.0%} shared out.",
+)
+kept = pd.DataFrame(rows).loc["gain in training loss kept"].unstack()
+better = int((kept["shared out"] > kept["rank 8 everywhere"]).sum())
+guess_2.reveal(
+    "yes, for every seed" if better == len(kept) else "for some seeds only" if better else "for no seed",
+    why=f"By {100 * (kept['shared out'] - kept['rank 8 everywhere']).mean():+.1f} points of the gain, in the mean.",
+)
 
 # %% [markdown]
 # The first column must be larger for the shared-out ranks: that is what you maximized. By how much depends on how unlike the matrices'
@@ -1571,16 +1692,17 @@ except ValueError as error:
 
 # %% [markdown]
 # BLOOM has one matrix for queries, keys and values; Llama has three. `bias="lora_only"` trains the biases of the adapted layers
-# too: BLOOM has them, Llama has none. **Predict** the number that PEFT prints for bloomz-560m, 24 layers, 1024 → 3072:
+# too: BLOOM has them, Llama has none. In each of bloomz-560m's 24 layers this matrix has 1024 inputs and 3072 outputs.
 
-# %%
-my_guess = None  # trainable parameters
+# %% tags=["hide-input"]
+guess = widgets.predict("How many trainable parameters does PEFT count in bloomz-560m with these settings?", tolerance=0.01)
 
 # %%
 adapted_bloomz = get_peft_model(bloomz, LoraConfig(**SCRIPT, task_type="CAUSAL_LM"))
 print(adapted_bloomz.print_trainable_parameters())
 by_hand = 24 * (4 * (1024 + 3072) + 3072)
 print(f"by hand: {by_hand:,}")
+guess.reveal(adapted_bloomz.get_nb_trainable_parameters()[0], why="In each layer 4 · (1024 + 3072) of A and B, and the 3072 biases.")
 
 # %% [markdown]
 # (`None`: the method prints by itself; the `print(…)` around it prints what it returns.) Two more lines of the script are out of
@@ -1806,13 +1928,19 @@ del plain
 #
 # Train one adapter for each task, deploy one base. Two tasks can also share one *merged* adapter. The sum of
 # two low-rank changes, $s_1 B_1 A_1 + s_2 B_2 A_2$, has at most the sum of their ranks, so it is an adapter too: the matrices side by side.
-# The sum of the $A$ times the sum of the $B$ is something else. **Predict:** what?
-#
+# One could also add the two $A$, and the two $B$.
+
+# %% tags=["hide-input"]
+widgets.predict(
+    "Both scalings are 1. What does an adapter with A₁ + A₂ and B₁ + B₂ add to W?",
+    options=["B₁A₁ + B₂A₂, as well", "B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁", "2 (B₁A₁ + B₂A₂)", "B₁A₂ + B₂A₁"],
+    answer="B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁",
+    why="(B₁ + B₂)(A₁ + A₂), multiplied out: the products of one task's B with the other's A come on top.",
+)
+
+# %% [markdown]
 # The second task: what kind of answer does a question want, a person, a number, a date or a place? (Questions of SQuAD with
 # types, from Natural Instructions; @wang2022super.)
-
-# %%
-my_guess = ""
 
 # %% tags=["experiment"]
 KINDS = {"Humans.": " person", "Quantity.": " number", "Date.": " date", "Location.": " place"}
@@ -1838,11 +1966,14 @@ export(sorter, SORT);
 # ### What was forgotten?
 #
 # @biderman2024lora: LoRA learns less and forgets less. Test the second half here: how well do the layers that learnt *moods* still predict
-# the next tokens of *questions*, a text they were not tuned on? **Predict** which loses more, full fine-tuning or LoRA, and by how many
-# nats per token. (`sort.next_token_losses(layers, rows)` from section 5 gives the loss of each question.)
+# the next tokens of *questions*, a text they were not tuned on? (`sort.next_token_losses(layers, rows)` from section 5 gives the loss of each
+# question.)
 
-# %%
-my_guess = {"full": None, "LoRA": None}  # nats per token
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of the two ends with the higher loss on the questions, after it has learnt moods?",
+    options=["full fine-tuning", "LoRA", "no difference that can be seen"],
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject")
@@ -1859,6 +1990,11 @@ for name, losses in after.items():
 gap, low, high = scoring.paired(*after.values())
 verdict = "we cannot tell" if low <= 0 <= high else "LoRA forgot less" if low > 0 else "LoRA forgot more"
 print(f"full minus LoRA    {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
+changed = {name: (losses - before).mean() for name, losses in after.items()}
+guess.reveal(
+    "no difference that can be seen" if low <= 0 <= high else "full fine-tuning" if low > 0 else "LoRA",
+    why="Change against the base, in nats per token: full fine-tuning {:+.3f}, LoRA {:+.3f}.".format(*changed.values()),
+)
 
 # %% [markdown]
 # One item is one question, its value the mean over the seeds. A negative change says that the layers predict questions *better* after the
@@ -1870,6 +2006,12 @@ print(f"full minus LoRA    {gap:+.3f} [{low:+.3f}, {high:+.3f}]: {verdict}")
 # ### Served together
 #
 # One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are.
+
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The adapter that learnt moods is active, and questions are asked. Are more of their types right than without an adapter?",
+    options=["more", "fewer", "no difference that can be seen"],
+)
 
 # %% tags=["experiment"]
 lab.needs("lora_linear", "inject", "save_adapter")
@@ -1908,10 +2050,15 @@ for task, own, other in ((0, "mood", "sort"), (1, "sort", "mood")):
     print("moods" if task == 0 else "question types")
     for name, against in ((own, "none"), (other, "none"), ("sum", own), ("sum of A, sum of B", "sum")):
         paired(f"  {name} minus {against}", by_adapter[name][task], by_adapter[against][task], "better", "worse")
+gap, low, high = scoring.paired(*(by_adapter[name][1].astype(float) for name in ("mood", "none")))
+guess.reveal(
+    "more" if low > 0 else "fewer" if high < 0 else "no difference that can be seen",
+    why=f"{100 * gap:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}): it saw no question while it was trained.",
+)
 
 # %% [markdown]
 # An adapter is active for every prompt, wanted or not: the second line of each task says what that did here. "Sum of A, sum of B" (PEFT calls
-# it *linear*) adds the products of one task's $A$ with the other's $B$; the last line says whether that can be seen here. (These are two small
+# it *linear*) is that of the prediction above; the last line says whether its two further products can be seen here. (These are two small
 # tasks in two layers: on other tasks adapters may disturb each other more.)
 #
 # The sum by hand, merged into the weights:

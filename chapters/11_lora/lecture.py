@@ -39,10 +39,18 @@ plots.style()
 # %% [markdown]
 # ## The price of a copy
 #
-# *Full fine-tuning* (全量微调) of GPT-3 175B, and what LoRA makes of it [@hu2022lora]:
+# *Full fine-tuning* (全量微调) trains and stores every parameter, for each task again. LoRA trains only a few [@hu2022lora].
 
 # %% tags=["hide-input"]
 memory = tables.load("lora_gpt3_memory").set_index("name")
+few = memory["trained_million"].iloc[1] / memory["trained_million"].iloc[0]
+guess = widgets.predict(
+    f"Full fine-tuning of GPT-3 175B takes {memory['training_memory_gb'].iloc[0] / 1000:.1f} TB of memory. LoRA trains {few:.2%} as many "
+    "parameters. How much memory does its training take?",
+    unit="GB", tolerance=0.2,
+)  # fmt: skip
+
+# %% tags=["hide-input"]
 shown = pd.DataFrame(
     {
         "trainable parameters": memory["trained_million"].map("{:,.1f} million".format),
@@ -54,13 +62,11 @@ shown = pd.DataFrame(
 )
 shown.style
 
+# %% tags=["hide-input"]
+guess.reveal(memory["training_memory_gb"].iloc[1], why="All parameters of GPT-3 are still in memory, frozen; the next slide counts their bytes.")
+
 # %% [markdown]
 # The paper gives 1.2 TB for full fine-tuning; some slides print 1.5 T. The other figures agree.
-#
-# **Predict** before the next slide: 18.9 million parameters of 175 billion. Which matrices and which rank give that number?
-
-# %%
-my_guess = {"matrices": "", "rank": None}
 
 # %% [markdown]
 # ### Check the sums
@@ -157,23 +163,27 @@ mood = Task(model, tokenizer, moods, [" bad", " good"], *lab.budget(full=(96, 12
 # ### Look at a true change
 #
 # Film reviews, " good" or " bad"? We train *all* 7 million parameters of the last two layers, and look at the *singular values*
-# (奇异值) of what was added to a matrix. **Predict** the curve for a random matrix.
+# (奇异值) of what was added to a matrix.
 
-# %%
-my_guess = None  # of the 192 directions of a random matrix, how many hold 90 % of the squares?
+# %% tags=["hide-input"]
+guess = widgets.predict("How many of the 192 directions of a *random* 192 × 576 matrix hold 90 % of its squares?", tolerance=0.15)
+guess_2 = widgets.predict("And how many of the 192 directions of the *change* of the matrix W_v, which has the same shape?", tolerance=0.5)
 
 # %%
 before = core.layers[-TOP:]
 full = copy.deepcopy(before).requires_grad_(True)
 fit(full, mood, rate=5e-4)
 print(f"accuracy {mood.accuracy(before):.2f} before, {mood.accuracy(full):.2f} after")
-curves = {"random, 192 × 576": torch.randn(192, 576, generator=torch.Generator().manual_seed(0))}
+curves = {"random": torch.randn(192, 576, generator=torch.Generator().manual_seed(0))}
 for name in ("v_proj", "o_proj", "q_proj"):
     new, old = (layers[1].self_attn.get_submodule(name).weight.detach() for layers in (full, before))
-    curves[f"change of {name}"] = (new - old).cpu()
+    curves[name] = (new - old).cpu()
+LABELS = {"random": "random, 192 × 576", "v_proj": "change of v_proj", "o_proj": "change of o_proj", "q_proj": "change of q_proj"}
+most = {}
 for name, matrix in curves.items():
     squares = torch.linalg.svdvals(matrix).square()
-    print(f"{name:<18} {int((squares.cumsum(0) < 0.9 * squares.sum()).sum()) + 1:>3} of {len(squares)} directions hold 90 % of the squares")
+    most[name] = int((squares.cumsum(0) < 0.9 * squares.sum()).sum()) + 1
+    print(f"{LABELS[name]:<18} {most[name]:>3} of {len(squares)} directions hold 90 % of the squares")
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.4))
@@ -181,14 +191,20 @@ for i, (name, matrix) in enumerate(curves.items()):
     squares = torch.linalg.svdvals(matrix).square()
     share = (squares.cumsum(0) / squares.sum()).numpy()
     style = {"linestyle": plots.LINES[(i + 3) % 4], "color": "grey" if i == 0 else plots.COLORS[i]}
-    ax.plot(np.arange(1, len(share) + 1), share, marker="", label=name, **style)
+    ax.plot(np.arange(1, len(share) + 1), share, marker="", label=LABELS[name], **style)
 ax.axvline(8, color="grey", linewidth=1)
 ax.set(title="How much of a change lies in its first directions", xlabel="directions kept", ylabel="share of the squares", xscale="log")
 ax.legend()
 plt.show()
 
-# %% [markdown]
-# Compare the printed numbers: a few directions hold most of a true change, a random matrix needs most of its directions. A caution: this
+# %% tags=["hide-input"]
+guess.reveal(most["random"], why="No direction of a random matrix stands out, so it takes most of them.")
+guess_2.reveal(most["v_proj"], why=f"The change of W_q needs {most['q_proj']}, that of W_o {most['o_proj']}, of 576 each.")
+
+# %% [markdown] tags=["subslide"]
+# ### A caution
+#
+# Compare the printed numbers: a few directions hold most of a true change, a random matrix needs most of its directions. But this
 # task can hardly show anything else. It has two labels and one position with a loss, so the gradients of all examples point in few
 # directions. Lab 11 runs the control: the same sentences with the loss of one middle token, and of every next token.
 
@@ -248,16 +264,11 @@ class LoRA(nn.Module):
 # $$\frac{\partial \ell}{\partial B} = \frac{\alpha}{r}\, g\,(Ax)^\top, \qquad
 # \frac{\partial \ell}{\partial A} = \frac{\alpha}{r}\, B^\top g\, x^\top$$
 #
-# **Predict** for three initializations what the model does before the first step, and which gradient is zero:
-#
-# | | $A$ | $B$ |
-# |---|---|---|
-# | 1 | Gaussian | zero |
-# | 2 | zero | zero |
-# | 3 | Gaussian | Gaussian |
+# Three initializations: $A$ Gaussian and $B$ zero; both zero; both Gaussian.
 
-# %%
-my_guess = {1: "", 2: "", 3: ""}  # which gradient is zero at the first step: "A", "B", both, none
+# %% tags=["hide-input"]
+guess = widgets.predict("A Gaussian, B zero: which of the two has a gradient other than zero at the first step?", options=["A", "B", "both", "neither"])
+guess_2 = widgets.predict("And if both are zero?", options=["A alone", "B alone", "both of them", "neither of them"])
 
 # %% tags=["skip"]
 def adapted(names=("q_proj", "v_proj"), r=4, alpha=16, seed=0):
@@ -277,30 +288,35 @@ def each_lora(layers):
 # ### Three initializations, live
 
 # %%
-runs = {}
-for name in ("A Gaussian, B zero", "both zero", "both Gaussian"):
+runs, learning, first = [], [], torch.arange(12, device=model.device)
+for name, a, b in (("A Gaussian, B zero", 1, 0), ("both zero", 0, 0), ("both Gaussian", 1, 0.5)):
     layers = adapted()
     for module in each_lora(layers):
-        if name == "both zero":
-            nn.init.zeros_(module.A)
-        elif name == "both Gaussian":
-            nn.init.normal_(module.B, std=0.5)
-    runs[name] = fit(layers, mood, rate=1e-2)
-    print(f"{name:<20} first loss {runs[name][0]:.2f}, accuracy after training {mood.accuracy(layers):.2f}")
+        module.A.data.mul_(a)
+        nn.init.normal_(module.B, std=b)
+    F.cross_entropy(mood.logits(layers, first), mood.labels[first]).backward()
+    learning.append([letter for letter in "AB" if any(getattr(module, letter).grad.any() for module in each_lora(layers))])
+    runs.append((name, fit(layers, mood, rate=1e-2)))
+    print(f"{name:<20} first gradient of {learning[-1]}, first loss {runs[-1][1][0]:.2f}, accuracy after training {mood.accuracy(layers):.2f}")
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.2))
-for i, (name, losses) in enumerate(runs.items()):
+for i, (name, losses) in enumerate(runs):
     ax.plot(pd.Series(losses).rolling(3, min_periods=1).mean(), marker="", linestyle=plots.LINES[i], color=plots.COLORS[i], label=name)
 ax.set(title="Where A and B begin", xlabel="step", ylabel="loss (nats, mean of three steps)")
 ax.legend()
 plt.show()
 
+# %% tags=["hide-input"]
+number = [("A" in letters) + 2 * ("B" in letters) for letters in learning]
+guess.reveal(["neither", "A", "B", "both"][number[0]], why="The gradient of A has the factor B, which is zero.")
+guess_2.reveal(["neither of them", "A alone", "B alone", "both of them"][number[1]], why="Each gradient has the other matrix as a factor.")
+
 # %% [markdown]
 # ### What each initialization does
 #
-# - **B zero:** at the start the model is what it was. Only $B$ has a gradient at first; then $A$ gets one too.
-# - **Both zero:** a saddle point. Neither matrix has a gradient, so nothing ever changes.
+# - **B zero:** at the start the model is what it was. After the first step $B$ is not zero any more, and $A$ gets a gradient too.
+# - **Both zero:** a saddle point. Without a gradient nothing ever changes.
 # - **Both Gaussian:** the first output is the model plus noise, which is not what one wants from a good model. (Look at its first loss above:
 #   on an easy task noise may even lower it. One seed: of the accuracies after training we cannot tell whether the initialization is the
 #   reason.)
@@ -312,10 +328,10 @@ plt.show()
 # ## What α/r is for
 #
 # $BA x$ is a sum of $r$ terms. With more of them, each step changes the output more. One Adam step moves every entry of $B$ by
-# the learning rate. **Predict** how the size of the change grows with $r$:
+# the learning rate.
 
-# %%
-my_guess = None  # how many times as large is the change at rank 256 as at rank 1?
+# %% tags=["hide-input"]
+guess = widgets.predict("After one Adam step, without any factor: how many times as large is the change BAx at rank 256 as at rank 1?", tolerance=0.25)
 
 # %%
 generator, steps = torch.Generator().manual_seed(0), {}
@@ -338,6 +354,9 @@ ax.minorticks_off()
 ax.legend()
 plt.show()
 
+# %% tags=["hide-input"]
+guess.reveal(steps[256]["BA"] / steps[1]["BA"], why="Each of the r terms moves the output in the same direction, so they add up.")
+
 # %% [markdown]
 # The change $BA$ itself grows in proportion to $r$; divided by $r$ it keeps its size, divided by $\sqrt r$ it still grows.
 
@@ -354,13 +373,12 @@ plt.show()
 # ## Where to put it?
 #
 # Same budget, 18 million trainable parameters of GPT-3 [@hu2022lora, table 5]: one kind of matrix with rank 8, two with 4, four with 2.
-# **Predict** the best.
-
-# %%
-my_guess = ""  # for example "q v"
 
 # %% tags=["hide-input"]
 budget = tables.load("lora_budget_targets")
+guess = widgets.predict("Which choice of matrices has the highest accuracy, in the mean of two tasks?", options=list(budget["targets"]))
+
+# %% tags=["hide-input"]
 budget["label"] = budget["targets"] + "\nr = " + budget["rank"].astype(str)
 fig, axes = plt.subplots(1, 2, figsize=(12, 4))
 for ax, column, noise, name in ((axes[0], "wikisql_accuracy_percent", 0.5, "WikiSQL"), (axes[1], "mnli_accuracy_percent", 0.1, "MultiNLI")):
@@ -368,6 +386,10 @@ for ax, column, noise, name in ((axes[0], "wikisql_accuracy_percent", 0.5, "Wiki
     ax.set_xticks(range(len(budget)), budget["label"], fontsize=10)
     ax.set(title=f"{name} (± {noise}, the paper's fluctuation)", xlabel="matrices and rank", ylabel="accuracy (%)")
 plt.show()
+
+# %% tags=["hide-input"]
+both = budget.set_index("targets")[["wikisql_accuracy_percent", "mnli_accuracy_percent"]].mean(axis=1).sort_values(ascending=False)
+guess.reveal(both.index[0], why=f"{both.iloc[0]:.1f} % in the mean; the next is {both.index[1]} with {both.iloc[1]:.1f} %.")
 
 # %% [markdown]
 # All four matrices with rank 2 are at the top in both tasks, and q or k alone are at the bottom. But it is not the *number* of
@@ -378,10 +400,13 @@ plt.show()
 # %% [markdown]
 # ### Which rank?
 #
-# Ranks and matrices on GPT-3 [@hu2022lora, table 6], drawn. **Predict:** is rank 64 better than rank 1?
+# Ranks and matrices on GPT-3 [@hu2022lora, table 6]: three choices of matrices, two tasks.
 
-# %%
-my_guess = ""  # "yes" or "no"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "By how many points is rank 64 more accurate than rank 1, in the mean of the three choices and two tasks?",
+    options=["10 or more", "3 to 10", "1 to 3", "less than 1"],
+)
 
 # %% tags=["hide-input"]
 ranks = tables.load("lora_rank_targets")
@@ -396,18 +421,28 @@ for ax, (name, part) in zip(axes, ranks.groupby("data", sort=False), strict=True
 axes[0].legend(loc="center right")
 plt.show()
 
+# %% tags=["hide-input"]
+ends = ranks.pivot_table(index=["data", "targets"], columns="rank", values="accuracy_percent")
+gains = ends[64] - ends[1]
+guess.reveal(
+    "less than 1" if gains.mean() < 1 else "1 to 3" if gains.mean() < 3 else "3 to 10" if gains.mean() < 10 else "10 or more",
+    why=f"{gains.mean():+.1f} points, from {gains.min():+.1f} to {gains.max():+.1f}.",
+)
+
 # %% [markdown]
-# Hardly: no line rises steadily with the rank. (On MultiNLI the ranks differ by more than the fluctuation, but up and down.)
+# No line rises steadily with the rank. (On MultiNLI the ranks differ by more than the fluctuation, but up and down.)
 # Adding W_v to W_q gains more than 64 times the rank. The authors warn: a small $r$ may not be enough for every task;
 # a new *language*, say, could well need full fine-tuning.
 
 # %% [markdown]
 # ### How many parameters is that?
 #
-# Move the controls. **Predict** first: what makes the bar of LoRA high, the rank or the base?
+# Llama 2 7B, LoRA on q and v, the base in bf16.
 
-# %%
-my_guess = ""  # "rank" or "base"
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of these two changes the memory of LoRA's training more?", options=["rank 64 instead of 8", "a base in 4 bits (NF4) instead of bf16"]
+)
 
 # %% tags=["skip"]
 def linear_shapes(name):
@@ -462,8 +497,13 @@ widgets.explorer(
           "full_fine_tuning": ["mixed precision"]},
 )
 
-# %% [markdown]
-# Mostly the base: the adapter is small beside it. What LoRA removes are the gradients and Adam's averages.
+# %% tags=["hide-input"]
+more = 16 * (trainable("llama-2-7b", "q v", 64) - trainable("llama-2-7b", "q v", 8)) / 1e9
+less = (BYTES["bf16"] - BYTES["nf4"]) * SHAPES["llama-2-7b"][1] / 1e9
+guess.reveal(
+    "rank 64 instead of 8" if more > less else "a base in 4 bits (NF4) instead of bf16",
+    why=f"{more:.1f} GB more against {less:.1f} GB less: the adapter is small beside the base. What LoRA removes are gradients and Adam's averages.",
+)
 
 # %% [markdown]
 # ## Merge at inference
@@ -490,12 +530,12 @@ def milliseconds(m):
     return 1000 * (time.perf_counter() - started)
 
 
-spent = {"base": [], "LoRA beside": [], "LoRA merged": []}
+spent = [[], [], []]
 with torch.inference_mode():
     for _ in range(lab.budget(full=13, quick=3)):  # in turns, so that a slow second of the machine hits all three
-        for name, m in zip(spent, (model, beside, merged), strict=True):
-            spent[name].append(milliseconds(m))
-for name, times in spent.items():
+        for times, m in zip(spent, (model, beside, merged), strict=True):
+            times.append(milliseconds(m))
+for name, times in zip(("base", "LoRA beside", "LoRA merged"), spent, strict=True):
     print(f"{name:<12} {np.median(times[1:]):.0f} ms for {ids['input_ids'].shape[1]} tokens")
 
 # %% [markdown]
@@ -574,9 +614,10 @@ ways = (("full", "bf16"), ("lora", "bf16"), ("lora", "int8"), ("lora", "nf4"))
 plans = {f"{how}, {p}": hardware.plan("llama-2-7b", p, batch=1, context=512, training=how) for how, p in ways}
 fig, ax = plt.subplots(figsize=(9, 4.2))
 bottom = np.zeros(len(plans))
-for i, part in enumerate(("weights", "scales", "gradients", "optimizer", "activations")):
+parts = {"weights": "weights", "scales": "scales", "gradients": "gradients", "optimizer": "optimizer", "activations": "activations"}
+for i, (part, label) in enumerate(parts.items()):
     values = np.array([getattr(plan, part) / 1e9 for plan in plans.values()])
-    ax.bar(list(plans), values, 0.55, bottom=bottom, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=part)
+    ax.bar(list(plans), values, 0.55, bottom=bottom, color="white", edgecolor=plots.COLORS[i], hatch=plots.HATCHES[i], label=label)
     bottom += values
 ax.axhline(16, color="grey", linestyle="--")
 ax.text(3.4, 16.8, "T4", ha="right")
@@ -690,11 +731,14 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # ## At scale: PEFT's own comparison
 #
 # Llama 3.2 3B on 20,000 problems of MetaMathQA, tested on GSM8K (1,319 problems), one run each, on one card of 48 GB
-# [@peft2026comparison]. **Predict:** with about 9 million trainable parameters, is the attention or the MLP the better place? How much
-# memory does LoRA save?
+# [@peft2026comparison].
 
-# %%
-my_guess = {"place": "", "memory saved": None}  # "attention" or "MLP"; a share of that of full fine-tuning
+# %% tags=["hide-input"]
+guess = widgets.predict("How much of full fine-tuning's peak memory does LoRA with rank 32 on q and v take?", unit="%", tolerance=0.15)
+guess_2 = widgets.predict(
+    "About 9 million trainable parameters: rank 32 on q and v, or rank 10 on the MLP. Which is more accurate?",
+    options=["q and v", "the MLP", "the 95 % intervals overlap"],
+)
 
 # %% tags=["hide-input"]
 scale = tables.load("lora_at_scale")
@@ -704,6 +748,16 @@ scale["peak memory (GB)"] = scale["peak_memory_bytes"] / 1e9
 scale["minutes"], scale["million"] = scale["train_seconds"] / 60, scale["trained"] / 1e6
 columns = ["name", "million", "GSM8K (95 %)", "peak memory (GB)", "minutes"]
 scale[columns].style.format({"million": "{:,.1f}", "peak memory (GB)": "{:.1f}", "minutes": "{:.0f}"}).hide()
+
+# %% tags=["hide-input"]
+peaks = dict(zip(scale["name"], scale["peak memory (GB)"], strict=True))
+guess.reveal(100 * peaks["LoRA, r = 32 on q v"] / peaks["full fine-tuning"], why="The weights stay, and so do the activations of the batch.")
+row = dict(zip(scale["name"], range(len(scale)), strict=True))
+qv, mlp = row["LoRA, r = 32 on q v"], row["LoRA, r = 10 on the MLP"]
+guess_2.reveal(
+    "the MLP" if low[mlp] > high[qv] else "q and v" if low[qv] > high[mlp] else "the 95 % intervals overlap",
+    why=f"{share[qv]:.3f} on q and v, {share[mlp]:.3f} on the MLP.",
+)
 
 # %% [markdown] tags=["subslide"]
 # - **Where:** MLP only, at rank 10, has the parameters of rank 32 on q and v. It is ahead, but the intervals overlap: one run
@@ -773,6 +827,57 @@ except TypeError as error:
 # - Merged: no cost at inference, one task. Beside: many tasks in one batch.
 #
 # **Ask yourself:** a colleague reports that LoRA is as good as full fine-tuning. Which three things do you ask about?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions: what is trained, what stays in memory, and what a result with LoRA allows one to conclude.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question="A linear layer has 4,096 inputs and 11,008 outputs. How many parameters does an adapter of rank 16 train beside it?",
+         answer=16 * (4096 + 11_008), tolerance=0, why="A has 16 × 4,096 numbers, B has 11,008 × 16."),
+    dict(question="Somebody initializes A with zero and B with Gaussian numbers, the other way round. What happens?", options={
+        "The model's first outputs are noise.": "BA is zero if one of the two is: at the start the model is what it was.",
+        "Nothing is ever learnt.": "That takes two zeros. Here the gradient of A has the factor B, which is not zero.",
+        "Training works: A has a gradient at the first step, and B from the second on.": "Right: the two have changed places, and one zero is all that is needed.",
+    }, answer="Training works: A has a gradient at the first step, and B from the second on."),
+    dict(question="A model of 13 billion parameters in bf16. LoRA trains 50 million parameters in float32, with float32 gradients and Adam's two "
+         "averages. How much do weights, gradients and averages take together?", unit="GB", tolerance=0.02,
+         answer=(13e9 * 2 + 50e6 * (4 + 4 + 8)) / 1e9, why="2 bytes for each frozen parameter; 16 for each trained one, which is less than 1 GB."),
+    dict(question="You double the rank from 8 to 16 and leave α at 16 (factor α/r). How large is the change of the output after the first Adam step?", options={
+        "Twice as large: there are twice as many terms.": "There are, but the factor α/r before them is now half as large.",
+        "Half as large: α/r is halved.": "It is, but BA has twice as many terms, which add up.",
+        "About as large as before.": "Right: twice as many terms, each with half the factor. Therefore the learning rate can stay.",
+        "It is larger by the square root of 2.": "That would be so with the factor α/√r of rsLoRA.",
+    }, answer="About as large as before."),
+    dict(question="LoRA on a small model, with long texts: most of the card is filled with activations. What makes the most room?", options={
+        "Halve the rank.": "The adapter with its gradients and averages is small already.",
+        "Compute the activations twice instead of keeping them (gradient checkpointing).": "Right: it is what is kept for the backward pass that fills the card.",
+        "An optimizer with 8-bit averages.": "It has averages only of the adapter's few parameters.",
+        "Nothing helps: a frozen layer keeps no activations.": "The gradient must pass through frozen layers, too, and A needs the input of its layer for its own gradient.",
+    }, answer="Compute the activations twice instead of keeping them (gradient checkpointing)."),
+    dict(question="A service has one base and 200 customers with an adapter each. A batch holds requests of many of them. What do you do?", options={
+        "Merge each adapter, and keep 200 models in memory.": "That is fast for each request, but takes 200 times the memory of the base.",
+        "Merge all 200 adapters into the base.": "Then each request is answered with the sum of all 200 changes.",
+        "Merge the right adapter before each request, and take it out afterwards.": "All rows of a batch share the weights, so requests would have to wait for each other.",
+        "Leave the adapters beside the base; each row of the batch uses its own.": "Right: the base is computed for all rows together, and the small products for each.",
+    }, answer="Leave the adapters beside the base; each row of the batch uses its own."),
+    dict(question="Beside the base an adapter works. Merged into the bf16 weights, nearly all of its effect is gone. What is the likeliest cause?", options={
+        "Its entries are small beside those of W, and sums are rounded back to the old weight.": "Right: bf16 has steps of about 1/200 of a number; merge in float32, or leave it beside.",
+        "A low rank cannot be written into a matrix of full rank.": "A sum of matrices of one shape is always possible: W + BA has the shape of W.",
+        "The factor α/r holds only for an adapter that is not merged.": "It is merged with it: what is added to W is the factor times BA.",
+        "bf16 has too small a range for BA.": "It has the range of float32; what it has less of are digits.",
+    }, answer="Its entries are small beside those of W, and sums are rounded back to the old weight."),
+    dict(question="A team tunes a sentiment classifier: rank 64 is as accurate as rank 4, within the intervals. What follows?", options={
+        "Changes made by fine-tuning have a rank of 4 or less.": "One task was seen, and of it the accuracy, not the change that full fine-tuning makes.",
+        "On this task no gain of the higher rank can be seen. Another task may need it.": "Right: data that hold more than an adapter can store, such as a new language, may want more.",
+        "Rank 64 overfits.": "Then it would be worse on new texts; it is as accurate.",
+        "The learning rate of rank 64 was too low.": "Possible, if only one rate was tried; but equal accuracy alone does not show it.",
+    }, answer="On this task no gain of the higher rank can be seen. Another task may need it."),
+    dict(question="QLoRA with double quantization: how much do 33 billion weights in NF4 take, with their scales?", unit="GB", tolerance=0.02,
+         answer=33e9 * (4 + 8 / 64 + 32 / (64 * 256)) / 8 / 1e9, why="4 bits, and 0.127 bits of scales for each weight; eight bits to a byte."),
+])
 
 # %% [markdown]
 # ## Further reading

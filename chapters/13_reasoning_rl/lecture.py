@@ -30,7 +30,7 @@ import torch
 from IPython.display import Markdown
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from course_utils import data, lab, plots, scoring, tables, widgets
+from course_utils import data, interactives, lab, plots, scoring, tables, widgets
 
 lab.start("13_reasoning_rl")
 plots.style()
@@ -59,16 +59,16 @@ if lab.budget(full=False, quick=True):
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(11, 4.2))
-BOXES = {"problem": (0, 1), "model": (1.9, 1), "group of texts": (4.6, 1), "verifier": (7.3, 1), "advantages": (7.3, -0.6), "update": (1.9, -0.6)}
-NOTES = {"problem": "34+8*7?", "model": "policy π", "group of texts": "+8=42*7=94!94.  !61.  …", "verifier": "1, 0, 0, 1",
-         "advantages": "better than the group?", "update": "∇ log π, weighted"}  # fmt: skip
-for name, (x, y) in BOXES.items():
-    ax.text(x, y, f"{name}\n{NOTES[name]}", ha="center", va="center", fontsize=11,
+PLACES = {"problem": (0, 1), "model": (1.9, 1), "group": (4.6, 1), "verifier": (7.3, 1), "advantages": (7.3, -0.6), "update": (1.9, -0.6)}
+TEXTS = {"problem": "problem\n34+8*7?", "model": "model\npolicy π", "group": "group of texts\n+8=42*7=94!94.  !61.  …", "verifier": "verifier\n1, 0, 0, 1",
+         "advantages": "advantages\nbetter than the group?", "update": "update\n∇ log π, weighted"}  # fmt: skip
+for name, (x, y) in PLACES.items():
+    ax.text(x, y, TEXTS[name], ha="center", va="center", fontsize=11,
             bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "black"})  # fmt: skip
-HALF = {"problem": 0.6, "model": 0.5, "group of texts": 1.35, "verifier": 0.6, "advantages": 1.05, "update": 0.85}  # widths of boxes
-for a, b in (("problem", "model"), ("model", "group of texts"), ("group of texts", "verifier"), ("verifier", "advantages"),
+HALF = {"problem": 0.6, "model": 0.5, "group": 1.35, "verifier": 0.6, "advantages": 1.05, "update": 0.85}  # widths of boxes
+for a, b in (("problem", "model"), ("model", "group"), ("group", "verifier"), ("verifier", "advantages"),
              ("advantages", "update"), ("update", "model")):  # fmt: skip
-    (x, y), (u, v) = BOXES[a], BOXES[b]
+    (x, y), (u, v) = PLACES[a], PLACES[b]
     side, up = np.sign(u - x), 0.45 * np.sign(v - y)
     ends = (u - side * HALF[b], v - up), (x + side * HALF[a], y + up)
     ax.annotate("", *ends, arrowprops={"arrowstyle": "-|>", "lw": 1.8, "color": plots.COLORS[2]})
@@ -81,11 +81,6 @@ plt.show()
 #
 # Chained arithmetic from left to right, each result modulo 100: `34+8*7?` means 34 + 8 = 42, 42 · 7 = 294, and 94 is right. A guess is right with chance 0.01. The base model has seen as many direct answers (`!94.`) as chains
 # (`+8=42*7=94!94.`), and its training was stopped early.
-#
-# **Predict:** of 16 texts about a problem of three steps, how many are right? For which share of problems is a right one among the 16?
-
-# %%
-my_guess = {"right of 16": None, "share of problems with a right one": None}
 
 # %% tags=["hide-input"]
 TOKENS = "0123456789+-*=?!."
@@ -142,6 +137,10 @@ def verify(text, answer):
     """The reward: 1 if exactly the answer stands behind the first "!"."""
     return float(text.partition("!")[2] == f"{answer:02d}.")
 
+# %% tags=["hide-input"]
+guess = widgets.predict("The base model writes 16 texts about a problem of three steps. How many of them are right, on average?", tolerance=0.25)
+guess_2 = widgets.predict("For which share of such problems is at least one of the 16 right?", unit="%")
+
 # %%
 base = base_model()
 asked, truth = draw(lab.budget(full=60, quick=6), 3, torch.Generator().manual_seed(1))
@@ -149,7 +148,12 @@ _, _, texts = write(base, asked, 16, 23, torch.Generator().manual_seed(0))
 right = np.array([verify(text, truth[i // 16]) for i, text in enumerate(texts)]).reshape(-1, 16)
 for i in range(2):
     print(show(asked[i].tolist()), f"({truth[i]:02d})", *[f"{t}{'✓' if verify(t, truth[i]) else '✗'}" for t in texts[16 * i : 16 * i + 6]])
-print(f"one text is right: {right.mean():.2f}; one of 16 is: {right.max(1).mean():.2f}")
+one, any_of_16 = right.mean(), right.max(1).mean()
+print(f"one text is right: {one:.2f}; one of 16 is: {any_of_16:.2f}")
+
+# %% tags=["hide-input"]
+guess.reveal(16 * one, why=f"One text is right with a chance of {one:.2f}, and a blind guess with 0.01.")
+guess_2.reveal(100 * any_of_16, why=f"If all problems were equally hard, one of 16 would be right in {1 - (1 - one) ** 16:.0%} of them.")
 
 # %% [markdown]
 # All methods of this lecture use the gap between these two numbers. The model *can* write right chains, but often it does not. (About half of its texts answer at once; these are hardly ever right.)
@@ -200,11 +204,14 @@ print(f"one text is right: {right.mean():.2f}; one of 16 is: {right.max(1).mean(
 #
 # $$b^* = \frac{\mathbb{E}\big[r\, \lVert\nabla \log \pi\rVert^2\big]}{\mathbb{E}\big[\lVert\nabla \log \pi\rVert^2\big]}$$
 #
-# which is the mean reward, *if* the size of the gradient has nothing to do with the reward. **Predict:** two outcomes, right with
-# chance $p$, and one parameter, the logit of the right one. For which $p$ does the baseline $b = p$ reduce the variance?
+# which is the mean reward, *if* the size of the gradient has nothing to do with the reward. The smallest example: two outcomes, right
+# with chance $p$, and one parameter, the logit of the right one.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "For which p does the mean reward as the baseline, b = p, reduce the variance of the estimate?",
+    options=["for p below 1/2", "for p below 2/3", "for p above 1/2", "for every p"],
+)
 
 # %% tags=["hide-input"]
 def gradients(p, baseline, draws=20_000):
@@ -213,19 +220,27 @@ def gradients(p, baseline, draws=20_000):
     return (right - baseline) * (right - p)  # d log π(y) / d logit = [y is right] - p
 
 
-chances = np.linspace(0.05, 0.95, 19)
+chances, spreads = np.linspace(0.05, 0.95, 19), []
 fig, axes = plt.subplots(1, 2, figsize=(12, 4))
 for i, (name, baseline) in enumerate((("none", lambda p: 0), ("mean reward, p", lambda p: p), ("best, 1 − p", lambda p: 1 - p))):
     found = [gradients(p, baseline(p)) for p in chances]
-    look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "label": f"baseline: {name}"}
-    axes[0].plot(chances, [g.mean() for g in found], **look)
-    axes[1].plot(chances, [g.std() for g in found], **look)
+    look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
+    axes[0].plot(chances, [g.mean() for g in found], label=f"baseline: {name}", **look)
+    spreads.append(np.array([g.std() for g in found]))
+    axes[1].plot(chances, spreads[-1], **look)
 axes[0].set(title="mean of the estimates", xlabel="chance of the right answer, p", ylabel="gradient")
 axes[1].set(title="their standard deviation", xlabel="chance of the right answer, p", ylabel="gradient")
 axes[0].legend()
 plt.show()
 
-# %% [markdown]
+# %% tags=["hide-input"]
+helps = chances[spreads[1] < spreads[0]]  # where the mean reward is better than no baseline
+below = "for every p" if helps.max() > 0.9 else "for p below 2/3" if helps.max() > 0.55 else "for p below 1/2"
+guess.reveal(below if helps.min() < 0.1 else "for p above 1/2", why=f"It does at every measured p from {helps.min():.2f} to {helps.max():.2f}.")
+
+# %% [markdown] tags=["subslide"]
+# ### When the mean reward helps
+#
 # Left: the same mean $p(1-p)$, as proved. Right: the mean reward is a good baseline for $p$ below 2/3, and a bad one above, where the
 # rare wrong text has both a large gradient and now a large weight. The best one, here $1-p$, leaves no variance at all (with one
 # parameter and two outcomes; not in general). So "a baseline reduces the variance" is a rule of thumb, not a theorem. Our problems
@@ -271,7 +286,7 @@ print(f"exact: {p * (1 - p):.4f}")
 # | ratio $\rho$, *clipping* (裁剪) | a batch is used for several updates; no token gains from going too far | no effect if there is one update per batch |
 # | standard deviation | problems that are rarely right, or rarely wrong, count more | Dr. GRPO [@liu2025understanding] |
 # | $1/\lvert y_i \rvert$ | a long text counts no more than a short one | Dr. GRPO; DAPO [@yu2025dapo] counts tokens |
-# | *KL penalty* (KL惩罚) $\beta D$ | stay near the base model | DAPO: $\beta = 0$ |
+# | *KL penalty* (KL 惩罚) $\beta D$ | stay near the base model | DAPO: $\beta = 0$ |
 #
 # (std: with $n - 1$, plus 1e-4.) At $\theta = \theta_{\text{old}}$ every ratio is 1, and the gradient of the first term is the policy gradient with the group
 # baseline, up to the two divisions.
@@ -280,21 +295,24 @@ print(f"exact: {p * (1 - p):.4f}")
 # ### What the two divisions do
 #
 # In the example above, a problem that is right with chance $p$ contributes, on average, a gradient of size $p(1-p)$. Divided by the
-# standard deviation, about $\sqrt{p(1-p)}$ in a *large* group, it contributes $\sqrt{p(1-p)}$. **Predict:** compared with a problem of $p = 0.5$, how much does one of
-# $p = 0.05$ count, without and with the division?
+# standard deviation, about $\sqrt{p(1-p)}$ in a *large* group, it contributes $\sqrt{p(1-p)}$.
 
-# %%
-my_guess = {"without": None, "with": None}
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Without the division: how much does a problem of p = 0.05 count, compared with one of p = 0.5?", unit="%", tolerance=0.15
+)
+guess_2 = widgets.predict("And with the division, in groups of *eight* texts?", unit="%", tolerance=0.2)
 
 # %% tags=["hide-input"]
 p = np.linspace(0.005, 0.995, 200)
 fig, axes = plt.subplots(1, 2, figsize=(12, 4))
-right = np.arange(1, 8)  # of a group of eight; all or none right: no advantage
+right, counts = np.arange(1, 8), []  # of a group of eight; all or none right: no advantage
 eight = sum(math.comb(8, k) * p**k * (1 - p) ** (8 - k) * math.sqrt(k * (8 - k)) for k in right)
 WEIGHTS = {"without std: p (1 − p)": p * (1 - p), "with std, large group: √(p (1 − p))": np.sqrt(p * (1 - p)), "with std, group of 8": eight}
 for i, (name, values) in enumerate((name, values / np.interp(0.5, p, values)) for name, values in WEIGHTS.items()):
     axes[0].plot(p, values, color=plots.COLORS[i], linestyle=plots.LINES[i], marker="", label=name)
-    print(f"{name}: p = 0.05 counts {np.interp(0.05, p, values):.2f} of what p = 0.5 counts")
+    counts.append(np.interp(0.05, p, values))
+    print(f"{name}: p = 0.05 counts {counts[-1]:.2f} of what p = 0.5 counts")
 axes[0].set(title="Weight of a problem (of p = 0.5: 1)", xlabel="chance of a right text, p", ylabel="relative weight")
 axes[0].legend(fontsize=10)
 lengths = np.arange(4, 41)
@@ -304,7 +322,13 @@ axes[1].set(title="Weight of each token of a text", xlabel="length of the text (
 axes[1].legend(fontsize=10)
 plt.show()
 
-# %% [markdown]
+# %% tags=["hide-input"]
+guess.reveal(100 * counts[0], why="0.05 · 0.95, divided by 0.5 · 0.5.")
+guess_2.reveal(100 * counts[2], why=f"In a large group it is {counts[1]:.0%}; but {0.95**8:.0%} of the groups of eight have no right text.")
+
+# %% [markdown] tags=["subslide"]
+# ### Easy and hard, short and long
+#
 # Left: with the standard deviation, very easy and very hard problems count more (*difficulty bias*), if groups are large. With our groups
 # of eight hardly: most groups of so hard a problem are all wrong and teach nothing. Right: with its own length, a
 # long *wrong* text is pushed down less per token than a short wrong one, so being wrong at length is cheap (*length bias*);
@@ -312,38 +336,21 @@ plt.show()
 # without both divisions the accuracy stays, with fewer tokens.
 
 # %% [markdown]
-# ### Explorer: one group
+# ### One group, to play with
 #
-# Four texts for one problem. Choose which are right. Left: the advantages; middle: the weight of each token; right: the probabilities of the
-# four texts after one step on their logits (before: 0.25 each).
+# Four texts for the problem `34+8*7?`, with the rewards that the verifier gives: advantages, weights of the tokens, and one step on the
+# logits of the four. **Try:** all four right; one right, and three right; one right with the division and without; another length.
 
-# %% tags=["hide-input"]
-GROUP = ["+8=42*7=94!94.", "!94.", "+8=42*7=84!84.", "!61."]
+# %%
+group = ["+8=42*7=94!94.", "!94.", "+8=42*7=84!84.", "!61."]
+interactives.grpo_group(group, rewards=[verify(text, 94) for text in group])
 
-
-def one_group(first=True, second=False, third=False, fourth=False, divide_by_std=True, own_length=True):
-    rewards = np.array([first, second, third, fourth], dtype=float)
-    gain = rewards - rewards.mean()
-    if divide_by_std:
-        gain = gain / (rewards.std(ddof=1) + 1e-4)
-    weight = gain / (np.array([len(text) for text in GROUP]) if own_length else 12)
-    before, pull = np.full(4, 0.25), weight * 12
-    # the gradient of sum_i pull_i log p_i with respect to the logits is pull - p · sum(pull); a step of size 1
-    after = np.exp(np.log(before) + pull - before * pull.sum())
-    fig, axes = plt.subplots(1, 3, figsize=(14, 3.2), sharey=True)
-    names = [f"{text}  r = {r:.0f}" for text, r in zip(GROUP, rewards, strict=True)]
-    for ax, values, title in zip(axes, (gain, weight, after / after.sum()), ("advantage", "weight of each token", "probability after a step"), strict=True):
-        ax.barh(names[::-1], values[::-1], color="white", edgecolor="black", hatch="//")
-        ax.axvline(0.25 if "prob" in title else 0, color="grey", marker="")
-        ax.set(title=title, xlabel="before: 0.25" if "prob" in title else "")
-
-
-widgets.explorer(one_group, first=True, second=False, third=False, fourth=False, divide_by_std=True, own_length=True);
-
-# %% [markdown]
-# Try: all four right (nothing is learnt). One right of four, and three right of four (the *odd one out* gets most). One right with
-# the division and without. DAPO's *dynamic sampling* (动态采样; @yu2025dapo) draws new problems in place of groups that are all right or
-# all wrong.
+# %% [markdown] tags=["subslide"]
+# ### What a group teaches
+#
+# - Four right, or none: nothing. DAPO's *dynamic sampling* (动态采样; @yu2025dapo) draws new problems in place of such groups.
+# - One right of four, or three: the *odd one out* gets most.
+# - Divided by its own length, each token of the short right text gets more than a token of the long right one.
 
 # %% [markdown]
 # ### What clipping does
@@ -372,11 +379,15 @@ plt.show()
 # The lab's loop, nine methods, 320,000 sampled tokens each, five seeds; each method's learning rate searched with one other seed and other
 # problems (without clipping: GRPO's; *SFT, as the base*: best at the largest rate tried). Trained on problems of two to four steps, tested on three and four. Two supervised runs see as many tokens of
 # demonstrations: chains by the program (which no other method sees), or more of what the base model was trained on.
-#
-# **Predict:** which is best at equal tokens: rejection sampling, STaR, REINFORCE or GRPO? And how far from the program's own chains?
 
-# %%
-my_guess = []
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Which of four methods is best by pass@1 (on the test's problems, after 320,000 sampled tokens)?",
+    options=["rejection sampling", "STaR", "REINFORCE without a baseline", "GRPO", "the best two cannot be told apart"],
+)
+guess_2 = widgets.predict(
+    "How far ahead of GRPO is supervised training on the program's chains, with as many tokens?", unit="percentage points", tolerance=0.3
+)
 
 # %% tags=["subslide", "hide-input"]
 runs = tables.load("reasoning_runs")
@@ -407,15 +418,16 @@ axes[0].set_ylabel("share of right texts")
 plt.show()
 
 # %% tags=["subslide", "hide-input"]
-def against(first, second):
-    """The paired difference over seeds, on the test's problems and on the 192 of the validation, with what it says."""
-    row = {"first": first, "second": second}
-    for what, name in (("pass_1", "test"), ("validation", "validation")):
-        a, b = (last[last["method"] == method].set_index("seed")[what] for method in (first, second))
-        both = a.index.intersection(b.index)
-        gain, low, high = scoring.paired(a[both], b[both])
-        row[name] = f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] {'first' if low > 0 else 'second' if high < 0 else 'cannot tell'}"
-    return row
+def ahead(first, second, what="pass_1"):
+    """The paired difference of two methods over the seeds that both have, with its interval."""
+    a, b = (last[last["method"] == method].set_index("seed")[what] for method in (first, second))
+    both = a.index.intersection(b.index)
+    return scoring.paired(a[both], b[both])
+
+
+def verdict(gain, low, high):
+    """A difference and what it says."""
+    return f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] {'first' if low > 0 else 'second' if high < 0 else 'cannot tell'}"
 
 
 PAIRS = [("STaR", "rejection sampling"), ("rejection sampling, repeats kept", "rejection sampling"),
@@ -424,7 +436,22 @@ PAIRS = [("STaR", "rejection sampling"), ("rejection sampling, repeats kept", "r
          ("GRPO", "GRPO, no std"), ("GRPO, no std", "Dr. GRPO"), ("GRPO", "GRPO, KL"), ("GRPO", "GRPO, no clipping"),
          ("GRPO, 16 updates", "GRPO, 16 updates, no clipping"), ("GRPO", "paid for a step"), ("GRPO", "SFT, as the base"),
          ("SFT, chains", "GRPO")]  # fmt: skip
-pd.DataFrame([against(*pair) for pair in PAIRS])
+pd.DataFrame(
+    [(*pair, verdict(*ahead(*pair)), verdict(*ahead(*pair, "validation"))) for pair in PAIRS],
+    columns=["first method", "second method", "first − second: the test's problems", "the 192 problems of the validation"],
+)
+
+# %% tags=["hide-input"]
+four = ["rejection sampling", "STaR", "REINFORCE, no baseline", "GRPO"]
+best, next_best = last[last["method"].isin(four)].groupby("method")["pass_1"].mean().sort_values(ascending=False).index[:2]
+gain, low, high = ahead(best, next_best)
+guess.reveal(
+    {0: "rejection sampling", 1: "STaR", 2: "REINFORCE without a baseline", 3: "GRPO"}[four.index(best)] if low > 0
+    else "the best two cannot be told apart",
+    why=f"Highest are {best} and {next_best}; their difference is {gain:+.3f} [{low:+.3f}, {high:+.3f}].",
+)
+gain, low, high = ahead("SFT, chains", "GRPO")
+guess_2.reveal(100 * gain, why=f"The 95 % interval over the seeds goes from {100 * low:.0f} to {100 * high:.0f}.")
 
 # %% [markdown]
 # ### What the table says
@@ -468,10 +495,12 @@ plt.show()
 # ### The baseline that a practitioner would try first
 #
 # Nothing is trained: give the base model the question *and the first sign of the chain*, so that it cannot answer at once. It is
-# "Let's think step by step" (chapter 8) for this small world. **Predict:** how far is that from GRPO?
+# "Let's think step by step" (chapter 8) for this small world.
 
-# %%
-my_guess = None
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "How much of GRPO's gain in pass@1 over the base model does it bring? (At temperature 1; 100 % is all of it.)", unit="%", tolerance=0.15
+)
 
 # %% tags=["hide-input"]
 problems = tables.load("reasoning_problems")
@@ -482,12 +511,18 @@ def pass_at(right, k, n=64):
     return np.array([1 - math.comb(n - c, k) / math.comb(n, k) for c in right])
 
 
-rows = {}
+rows = []
 for (method, temperature), part in problems.groupby(["method", "temperature"]):
     if method in ("base", "base, chain begun", "GRPO"):
-        shares = {f"pass@{k}": f"{pass_at(part['right'], k).mean():.2f}" for k in (1, 4, 16, 64)}
-        rows[method, temperature] = shares | {"tokens per text": f"{part['tokens'].mean():.0f}"}
-pd.DataFrame(rows).T.rename_axis(["model (GRPO: five seeds)", "temperature"])
+        shares = [f"{pass_at(part['right'], k).mean():.2f}" for k in (1, 4, 16, 64)]
+        rows.append([method, temperature, *shares, f"{part['tokens'].mean():.0f}"])
+columns = ["model (GRPO: five seeds)", "sampled at temperature", "pass@1", "pass@4", "pass@16", "pass@64", "tokens per text"]
+pd.DataFrame(rows, columns=columns)
+
+# %% tags=["hide-input"]
+warm = problems[problems["temperature"] == 1].groupby("method")["right"].mean() / 64  # pass@1
+share = (warm["base, chain begun"] - warm["base"]) / (warm["GRPO"] - warm["base"])
+guess.reveal(100 * share, why=f"pass@1: {warm['base']:.2f} without, {warm['base, chain begun']:.2f} with the first sign, {warm['GRPO']:.2f} after GRPO.")
 
 # %% [markdown]
 # At each temperature compare the rows. With one text, GRPO and the base model whose chain is begun are close; with more texts the latter is ahead.
@@ -497,10 +532,13 @@ pd.DataFrame(rows).T.rename_axis(["model (GRPO: five seeds)", "temperature"])
 # %% [markdown]
 # ### A control: a coin's rewards
 #
-# @shao2025spurious: *random* rewards raised Qwen2.5-Math-7B on MATH-500 nearly as much as right ones. **Predict:** and here?
+# @shao2025spurious: *random* rewards raised Qwen2.5-Math-7B on MATH-500 nearly as much as right ones.
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Our model is trained by GRPO with random rewards, for 100,000 sampled tokens. What happens to pass@1?",
+    options=["it rises", "no change that can be seen", "it falls"],
+)
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 3.8))
@@ -513,6 +551,14 @@ for i, name in enumerate(("GRPO", "random rewards")):
 ax.set(title="pass@1, three and four steps (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="share of right texts", ylim=(0, 0.6))
 ax.legend()
 plt.show()
+
+# %% tags=["hide-input"]
+coin = trained[trained["method"] == "random rewards"].groupby("seed")["pass_1"]
+gain, low, high = scoring.paired(coin.last(), coin.first())
+guess.reveal(
+    "it rises" if low > 0 else "it falls" if high < 0 else "no change that can be seen",
+    why=f"The change is {gain:+.3f} [{low:+.3f}, {high:+.3f}], over five seeds.",
+)
 
 # %% [markdown]
 # It falls a little, with all five seeds. So here it is the content of the reward that teaches. @shao2025spurious explain their gain by the
@@ -527,11 +573,12 @@ plt.show()
 #
 # @yue2025does: after RLVR, models of several families are better at $k = 1$; with $k$ in the tens or hundreds the *base* model
 # catches up and passes them. Their reading: the training makes frequent what the base model could already do.
-#
-# **Predict** for our world: at which $k$ does the base model catch up?
 
-# %%
-my_guess = None
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "In our world, at temperature 1: at which k is the base model's pass@k first as high as GRPO's?",
+    options=["k = 2 or 4", "k = 8 or 16", "k = 32 or 64", "not up to k = 64"],
+)
 
 # %% tags=["subslide", "hide-input"]
 fig, axes = plt.subplots(1, 2, figsize=(13.5, 4.6), sharey=True)
@@ -559,15 +606,21 @@ rows = []
 for first, second in ((("GRPO", 1), ("base", 1)), (("GRPO", 1), ("base, chain begun", 1)), (("GRPO", 1.5), ("base", 1)),
                       (("GRPO", 0.1), ("base", 0.1)), (("GRPO", 0.1), ("base, chain begun", 0.1)), (("STaR", 1), ("base", 1)),
                       (("SFT, chains", 1), ("base", 1))):  # fmt: skip
-    row = {"first (temperature)": "{} ({})".format(*first), "second (temperature)": "{} ({})".format(*second)}
-    for k in (1, 16, 64):
-        gain, low, high = scoring.paired(shares_of(*first, k), shares_of(*second, k))
-        says = "first" if low > 0 else "second" if high < 0 else "cannot tell"
-        row[f"first − second, k = {k}"] = f"{gain:+.3f} [{low:+.3f}, {high:+.3f}] {says}"
-    rows.append(row)
-pd.DataFrame(rows)
+    gains = [verdict(*scoring.paired(shares_of(*first, k), shares_of(*second, k))) for k in (1, 16, 64)]
+    rows.append(["{} ({})".format(*first), "{} ({})".format(*second), *gains])
+pd.DataFrame(rows, columns=["first (temperature)", "second (temperature)", "first − second, k = 1", "k = 16", "k = 64"])
 
-# %% [markdown]
+# %% tags=["hide-input"]
+lead = [shares_of("GRPO", 1, k).mean() - shares_of("base", 1, k).mean() for k in SIZES]
+first_k = next((k for k, gain in zip(SIZES, lead, strict=True) if gain <= 0), 128)
+guess.reveal(
+    "not up to k = 64" if first_k > 64 else "k = 32 or 64" if first_k > 16 else "k = 8 or 16" if first_k > 4 else "k = 2 or 4",
+    why=f"GRPO's lead goes from {lead[0]:+.2f} at k = 1 to {lead[4]:+.2f} at 16 and {lead[-1]:+.2f} at 64.",
+)
+
+# %% [markdown] tags=["subslide"]
+# ### What the curves say
+#
 # At temperature 1 GRPO is far ahead of the base model with one text; the lead shrinks; with 64 texts the *base model* is ahead, as
 # @yue2025does report for large models. At temperature 0.1 it is the same, earlier. So the crossing is not a matter of one temperature. But
 # sampled warmer, at 1.5, GRPO's model gives up a part of its pass@1 and has most of the variety back: *compare curves, not points*. The
@@ -605,13 +658,16 @@ for method, temperature in (("base", 1.0), ("base, chain begun", 1.0), ("base, c
 Markdown("\n".join(lines))
 
 # %% [markdown]
-# ## A reward that is gamed, live
+# ## "Show your work": a reward for steps, live
 #
-# "Show your work" sounds harmless: half of the reward for the right answer, the other half for steps, 0.05 for each equation, up
-# to ten; there is room for some 24 more tokens than a chain needs. **Predict:** what will the texts look like?
+# Half of the reward is for the right answer, the other half for steps, 0.05 for each equation, up to ten; there is room for some 24
+# more tokens than a chain needs. Before you run it: what will the texts look like?
 
-# %%
-my_guess = ""
+# %% tags=["hide-input"]
+guess = widgets.predict(
+    "Over 300,000 sampled tokens the reward rises and rises. What happens to the share of right answers?",
+    options=["it rises with the reward", "it rises first, and falls later", "it falls from the start", "it does not clearly change"],
+)
 
 # %%
 def pays_for_steps(text, answer):
@@ -658,11 +714,23 @@ for ax, (reward, part) in zip(axes, hacks.groupby("reward", sort=False), strict=
     ax.set(title=f"trained for {reward} (points: seeds)", xlabel="sampled tokens (thousand)", ylabel="reward, or share of texts")
 axes[0].legend(fontsize=10)
 plt.show()
-one = hacks[(hacks["reward"] == "pays_for_steps") & (hacks["seed"] == 1)]
-print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), sep="\n")
+one_seed = hacks[(hacks["reward"] == "pays_for_steps") & (hacks["seed"] == 1)]
+for row in one_seed.itertuples():
+    print(f"{row.tokens:>8,} tokens  {row.text_0}")
 
-# %% [markdown]
-# At first both rise: steps help. Then the reward rises on, and the right answers fall back to where the base model was. The texts
+# %% tags=["hide-input"]
+steps_paid = hacks[hacks["reward"] == "pays_for_steps"].groupby("seed")["right"]
+early, late = scoring.paired(steps_paid.nth(2), steps_paid.nth(0)), scoring.paired(steps_paid.nth(5), steps_paid.nth(2))
+after_rise = "it rises first, and falls later" if late[2] < 0 else "it rises with the reward"
+guess.reveal(
+    after_rise if early[1] > 0 else "it falls from the start" if early[2] < 0 else "it does not clearly change",
+    why=f"Three seeds, up to 50,000 tokens: {early[0]:+.2f} ({early[1]:+.2f} to {early[2]:+.2f}); then {late[0]:+.2f} ({late[1]:+.2f} to {late[2]:+.2f}).",
+)
+
+# %% [markdown] tags=["subslide"]
+# ### The cheapest text
+#
+# Steps help at first. Then the reward rises on, and the right answers fall back to where the base model was. The texts
 # show why: the program counts the sign "=", and the model writes rows of it. It followed the reward as it was *written*. Plot what you
 # want beside what you pay.
 #
@@ -715,6 +783,57 @@ print(*(f"{row.tokens:>8,} tokens  {row.text_0}" for row in one.itertuples()), s
 #
 # **Ask yourself:** a team reports that their new method raises pass@1 by five points over GRPO, with one base model and one run.
 # Which three numbers do you ask for?
+
+# %% [markdown]
+# ## Quiz
+#
+# Nine questions on the whole lecture. Nothing is graded or stored, and each choice is explained.
+
+# %% tags=["hide-input"]
+two_of_eight = np.array([1.0, 1, 0, 0, 0, 0, 0, 0])
+widgets.quiz([
+    dict(question="A verifier is a program, and no gradient goes through it. Why can we train with its reward all the same?", options={
+        "A program can be differentiated nearly everywhere.": "Its reward jumps between 0 and 1: where it has a derivative, that is 0 and teaches nothing.",
+        "Only the probabilities of the texts depend on the parameters; the reward is a number that weighs ∇ log π.": "Yes: so the reward may come from anywhere, even from people.",
+        "A reward model learns to imitate the program, and the gradient goes through that model.": "RLHF trains a reward model, but takes no gradient through it either: REINFORCE and PPO need only its number.",
+    }, answer="Only the probabilities of the texts depend on the parameters; the reward is a number that weighs ∇ log π."),
+    dict(question="In a group of eight, two texts are right. Which advantage does GRPO (with the standard deviation, n - 1) give to each of the two?",
+         answer=(1 - two_of_eight.mean()) / two_of_eight.std(ddof=1), tolerance=0.03, why="0.75, divided by the standard deviation 0.46."),
+    dict(question="Someone takes a baseline that grows with the text: b = 0.01 times its number of tokens. What happens?", options={
+        "On average nothing, as with every baseline.": "The proof takes b out of the sum over texts. It may depend on the question, but not on the text.",
+        "Only the variance changes, and it may rise.": "The mean of the gradient changes too, as b depends on y.",
+        "Long texts are preferred.": "The other way round: a long text must earn more reward to have the same advantage.",
+        "The model is also trained to write short texts.": "Yes: it is the gradient of r - 0.01 · length, another reward.",
+    }, answer="The model is also trained to write short texts."),
+    dict(question="A text about a problem is right with chance 0.05. How many percent of the groups of eight texts give no signal at all?",
+         answer=100 * (0.95**8 + 0.05**8), unit="%", tolerance=0.05, why="All wrong or all right: then every advantage is 0."),
+    dict(question="Each batch is used for one update, with all of its texts together. What does clipping do?", options={
+        "Nothing: every ratio is 1.": "Yes: the model is still the one that wrote the texts, and the plain policy gradient remains.",
+        "It limits how far probabilities move in that step.": "The learning rate does. Clipping looks at the ratio *before* the step, and that is 1.",
+        "It takes the gradient away from rare tokens.": "A rare token meets its limit after a small absolute change, but only when a batch is used again.",
+        "It keeps the model near the base model.": "That is the KL penalty's task. The ratio is to the model that wrote the batch.",
+    }, answer="Nothing: every ratio is 1."),
+    dict(question="Method A draws eight texts per problem, method B two. After as many updates with as many problems A is better. What do you need to compare the methods?", options={
+        "Nothing else: both had as many updates.": "A's updates used four times as many texts. Sampling is what costs most here.",
+        "The same learning rate for both.": "Each needs its own best rate, searched with the same effort. One rate for both may favour either.",
+        "The same curves over sampled tokens, with several seeds.": "Yes: at equal tokens B has had four times as many updates.",
+        "A larger test.": "It would make the intervals narrower, but leaves A with four times the budget.",
+    }, answer="The same curves over sampled tokens, with several seeds."),
+    dict(question="After RLVR pass@1 has risen from 0.20 to 0.40, and pass@64 has fallen from 0.95 to 0.90, both clearly. What does this say?", options={
+        "One of the two must be wrong: more right texts, more problems with a right one.": "pass@1 is a mean over problems. It rises if easy ones become safe, while hard ones are solved less often.",
+        "The model can no longer solve one problem in twenty.": "Less often than in 64 texts is not never; and it may be solved at another temperature.",
+        "The base model is the better one.": "With one text it is right half as often. Which is better depends on how many texts you can check.",
+        "Right texts have become frequent for many problems, and texts have become more alike.": "Yes: what one draw gains, many draws lose in variety.",
+    }, answer="Right texts have become frequent for many problems, and texts have become more alike."),
+    dict(question="A training has sampled 300,000 tokens. Its model answers with one text of 20 tokens as well as the base model by a vote of 8 texts of 13 tokens. After how many questions has it paid?",
+         answer=300_000 / (8 * 13 - 20), unit="questions", tolerance=0.05, why="Each question saves 8 · 13 - 20 tokens. (Only sampled tokens are counted.)"),
+    dict(question="A model for programming gets 1 if the hidden tests pass, plus 0.1 for each test of its own that passes. Where does a long training lead?", options={
+        "To many tests that check nothing.": "Yes: a test that always passes is the cheapest text that earns the 0.1.",
+        "To better programs, as tests are verifiable.": "What is verified is that they pass, not that they test anything.",
+        "To few tests, as they cost tokens.": "Nothing is paid for short texts. Each test earns, up to the limit of length.",
+        "To no change: 0.1 is small beside 1.": "Twenty tests earn more than the right program, and are easier to write.",
+    }, answer="To many tests that check nothing."),
+])
 
 # %% [markdown]
 # ## Further reading

@@ -47,6 +47,8 @@ def test_a_page_is_fit_for_all(pages: Path, browser: Browser, artifacts: Path, w
             asking = page.locator(".cell", has=page.locator(".course-box"))
             assert asking.count() == 4 and asking.locator(".highlight").count() == 0, "its code holds the key"
             assert page.locator(".cell summary", has_text="Show the code").count() == 2
+            if width < 480:  # the picture's labels stay legible, so it scrolls in its box, by keyboard too
+                expect(page.locator(".course-picture")).to_have_attribute("tabindex", "0")
     page.close()
     assert bad == {}
     assert said == []

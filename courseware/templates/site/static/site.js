@@ -28,7 +28,7 @@ function colours(button) {
 }
 
 // A box that holds more than it shows is one that Tab reaches, so that the arrow keys scroll it.
-const BOXES = ".highlight pre, .picture, .scroll, .text_html, .formula";
+const BOXES = ".highlight pre, .picture, .course-picture, .scroll, .text_html, .formula";
 const watch = new ResizeObserver((entries) => {
   for (const { target: box } of entries) {
     const wide = box.scrollWidth > box.clientWidth + 1;
