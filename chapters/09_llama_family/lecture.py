@@ -150,8 +150,7 @@ plt.show()
 # Share × 1.4 trillion tokens ÷ passes = tokens in the source; divide its size on disk by that: bytes per token.
 
 # %% tags=["hide-input"]
-SOURCES = {"web pages (CommonCrawl)": "CommonCrawl", "books": "Books", "code (GitHub)": "GitHub"}
-guess = widgets.predict("Which of these needs the most tokens for the same number of bytes?", options=list(SOURCES))
+guess = widgets.predict("Which of these needs the most tokens for the same number of bytes?", options=["web pages (CommonCrawl)", "books", "code (GitHub)"])
 
 # %%
 mix["tokens_billion"] = 1400 * mix["sampling_percent"] / 100 / mix["epochs"]
@@ -159,9 +158,10 @@ mix["bytes_per_token"] = mix["disk_gb"] / mix["tokens_billion"]
 mix.iloc[::-1][["disk_gb", "tokens_billion", "bytes_per_token", "epochs"]].round(2)
 
 # %% tags=["hide-input"]
-held = {name: float(mix["bytes_per_token"][mix.index.str.contains(source)].iloc[0]) for name, source in SOURCES.items()}
+held = {source: float(mix["bytes_per_token"][mix.index.str.contains(source)].iloc[0]) for source in ("CommonCrawl", "Books", "GitHub")}
 fewest = min(held, key=held.get)
-guess.reveal(fewest, why=", ".join(f"{name}: {value:.2f}" for name, value in sorted(held.items(), key=lambda item: item[1])) + " bytes a token.")
+guess.reveal("books" if fewest == "Books" else "code (GitHub)" if fewest == "GitHub" else "web pages (CommonCrawl)",
+             why=f"A token of books holds {held['Books']:.2f} bytes, of code {held['GitHub']:.2f}, of web pages {held['CommonCrawl']:.2f}.")
 
 # %% [markdown]
 # Few people guess books, and the
@@ -273,8 +273,8 @@ plt.show()
 # normalise what a sublayer **reads**, never the stream itself.
 
 # %% tags=["hide-input"]
-TIMES = {"hardly: less than 3 times": 3, "3 to 30 times": 30, "30 to 1,000 times": 1_000, "more than 1,000 times": float("inf")}
-guess = widgets.predict("How many times larger is the stream before the last block than before the first, leaving out the first token?", options=list(TIMES))
+guess = widgets.predict("How many times larger is the stream before the last block than before the first, leaving out the first token?",
+                        options=["hardly: less than 3 times", "3 to 30 times", "30 to 1,000 times", "more than 1,000 times"])
 
 # %%
 ids = tokenizer("A llama is an animal that lives in the Andes.", return_tensors="pt").to(model.device)["input_ids"]
@@ -286,8 +286,8 @@ print("layer 0, 10, 20, 29, the others :", [round(v, 1) for v in sizes[[0, 10, 2
 
 # %% tags=["hide-input"]
 grew, first_grew = float(sizes[29, 1:].mean() / sizes[0, 1:].mean()), float(sizes[29, 0] / sizes[0, 0])
-within = next(name for name, most in TIMES.items() if grew < most)
-guess.reveal(within, why=f"{grew:,.0f} times; the first token's grows {first_grew:,.0f} times. Nothing ever makes the stream smaller.")
+guess.reveal("hardly: less than 3 times" if grew < 3 else "3 to 30 times" if grew < 30
+             else "30 to 1,000 times" if grew < 1000 else "more than 1,000 times", why=f"{grew:,.0f} times; the first token's grows {first_grew:,.0f} times. Nothing ever makes the stream smaller.")
 
 # %% [markdown]
 # The stream grows by a factor of hundreds, in the first token by a factor of thousands: *massive activations*, on which
@@ -361,8 +361,8 @@ widgets.explorer(
 # not see what comes after it. So keep them (*KV cache*, 键值缓存).
 
 # %% tags=["hide-input"]
-FASTER = {"less than 5 times": 5, "5 to 20 times": 20, "about 40 times, one for each token": float("inf")}
-guess = widgets.predict("How many times faster does the model write 40 tokens?", options=list(FASTER))
+guess = widgets.predict("How many times faster does the model write 40 tokens?",
+                        options=["less than 5 times", "5 to 20 times", "about 40 times, one for each token"])
 
 # %%
 seconds = {}
@@ -377,7 +377,8 @@ print(f"with {seconds[True]:.1f} s, without {seconds[False]:.1f} s: {seconds[Fal
 
 # %% tags=["hide-input"]
 ratio = seconds[False] / seconds[True]
-guess.reveal(next(name for name, most in FASTER.items() if ratio < most), why=f"{ratio:.1f} times, on this machine and for a text this short.")
+guess.reveal("less than 5 times" if ratio < 5 else "5 to 20 times" if ratio < 20 else "about 40 times, one for each token",
+             why=f"{ratio:.1f} times, on this machine and for a text this short.")
 
 # %% [markdown]
 # The ratio is far below 40, because each step must still read all the parameters from memory, and
@@ -1149,9 +1150,8 @@ for config in (
 # ### The cache of published models
 
 # %% tags=["hide-input"]
-SIZES = ["larger, about ten times", "about the same", "smaller, less than half"]
 guess = widgets.predict("DeepSeek-V3 has 671 billion parameters and MLA. How large is its cache for a text of 32,768 tokens, compared with that of Llama 2 70B "
-                        "(64 heads, 8 key-value heads)?", options=SIZES)
+                        "(64 heads, 8 key-value heads)?", options=["larger, about ten times", "about the same", "smaller, less than half"])
 
 # %% tags=["hide-input"]
 v3, oss = transformers.DeepseekV3Config(), transformers.GptOssConfig()
@@ -1171,7 +1171,7 @@ plt.show()
 
 # %% tags=["hide-input"]
 share = gigabytes["DeepSeek-V3 (MLA)"] / gigabytes["Llama 2 70B"]
-guess.reveal(SIZES[2] if share < 0.5 else SIZES[1] if share < 3 else SIZES[0], why=f"It takes {share:.0%} of the bytes.")
+guess.reveal("smaller, less than half" if share < 0.5 else "about the same" if share < 3 else "larger, about ten times", why=f"It takes {share:.0%} of the bytes.")
 
 # %% [markdown]
 # Compare the bars. The latent vector does not grow with the number of heads. The two LLaMAs were not trained for such
