@@ -563,7 +563,7 @@ def calculated(question, text):
         have = WORK[operation](have, n)
     return have
 
-
+# %% tags=["experiment"]
 written = [(o, WORK[o](int(a), int(b)) == int(c)) for t in asked["chain, few-shot"] for a, o, b, c in EQUATION.findall(t)]
 planned = [plan_of(t) == plan_of(c) for t, c in zip(asked["chain, few-shot"], asked["chain"], strict=True)]
 by_program = [calculated(q, t) == a for q, t, a in zip(asked["question"], asked["chain, few-shot"], asked["answer"], strict=True)]
@@ -661,7 +661,7 @@ def vote_curve(answers, truth, sizes, draws=20, seed=0):
             curve[i, j] = np.mean([vote(rng.sample(given, size)) == right_one for _ in range(draws)])
     return curve
 
-
+# %%
 def draw_curves(curves, sizes, title, ax):
     """Mean and 95 % t interval over problems of each named curve; of a few seeds, each one's points and their mean."""
     for i, (name, curve) in enumerate(curves.items()):
@@ -946,7 +946,7 @@ def write(model, ids, length, temperature=0.0, generator=None):
         new.append(ids)
     return torch.cat(new, 1)
 
-
+# %% tags=["hide-input"]
 def answer_in(new):
     """The token after the first ANSWER of each row; -1 if there is none. int64 (n,)."""
     found = (new[:, :-1] == ANSWER).int()
