@@ -168,9 +168,9 @@ def _docstrings(tree: ast.Module, places: _Places) -> list[Span]:
 
 
 def _docstring(start: int, end: int, source: str) -> Span | None:
-    """Paragraph by paragraph; a paragraph keeps its lines."""
+    """Paragraph by paragraph, as it is written in the source; a paragraph keeps its lines."""
     opening = _QUOTES.match(source, start)
-    if not opening or "\\" in source[start:end]:
+    if not opening or "\\\n" in source[start:end]:  # a line that goes on is none of the text's own
         return None
     quote = opening[2]
     body = source[opening.end() : end - len(quote)]

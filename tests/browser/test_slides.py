@@ -119,7 +119,7 @@ def talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The slides of a lecture with a prediction and an explorer, and their address."""
     question = Question.asked("How many bits?", ["4", "8"]).with_answer("4", "Sixteen levels.")
     cells = [nbformat.v4.new_markdown_cell("# A title"), nbformat.v4.new_markdown_cell("## One")]
-    for html in (question.html(), explorers.html(print_bits, controls({"bits": (1, 9, 1)}, {}), {})):
+    for html in (explorers.html(print_bits, controls({"bits": (1, 9, 1)}, {}), {}), question.html()):
         output = nbformat.v4.new_output("display_data", data={"text/html": html})
         cells.append(nbformat.v4.new_code_cell("pass", outputs=[output]))
     cells.append(nbformat.v4.new_markdown_cell("## Two"))
