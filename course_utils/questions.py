@@ -148,7 +148,7 @@ class Question:
             found = inline(self.options[int(self.answer)])
         else:
             share = word("within").format(share=f"{self.tolerance:.0%}".replace("%", " %"))
-            found = f"{number(self.answer)} {escape(self.unit)}".strip() + (f" ({share})" if self.tolerance else "")
+            found = f"{number(self.answer)} {escape(self.unit)}".strip() + (f" {share}" if self.tolerance else "")
         lines = "".join(
             f'<li data-option="{i}"><strong>{inline(option)}</strong>{_colon(option)}{inline(why)}</li>\n'
             for i, (option, why) in enumerate(zip(self.options, self.explanations, strict=False))

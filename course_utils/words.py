@@ -16,7 +16,7 @@ WORDS = {
     "noted": N_("Noted: {said}. The answer comes after the experiment."),
     "choose": N_("Choose an answer first."),
     "number": N_("Write a number first."),
-    "within": N_("within {share} counts as right"),
+    "within": N_("(within {share} counts as right)"),
     "score": N_("{right} of {all} right."),
     "colon": N_(":"),  # between an option and its explanation
     "your answer": N_("your answer"),

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import language
 from .svg import Drawing
 
 LANGUAGES = ("en", "zh")
@@ -28,13 +29,13 @@ class Interactive:
         self.kind, self.data, self.still = kind, data, still
 
     def _repr_html_(self) -> str:
-        labels = {language: words(self.kind, language) for language in LANGUAGES}
+        labels = {name: words(self.kind, name) for name in LANGUAGES}
         # "<" would end the data where a token or a text holds "</script>"
         data = json.dumps({"labels": labels, **self.data}, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
-        script = static("flagship.js").replace("</script", "<\\/script")
+        script, own = static("flagship.js").replace("</script", "<\\/script"), reader()
         return (
-            f'<div class="course-flagship" data-kind="{self.kind}" lang="en">'
-            f'<figure class="fs-still">{self.still}<figcaption class="fs-hint">{labels["en"]["still"]}</figcaption></figure>'
+            f'<div class="course-flagship" data-kind="{self.kind}" lang="{own}">'
+            f'<figure class="fs-still">{self.still}<figcaption class="fs-hint">{labels[own]["still"]}</figcaption></figure>'
             f'<script type="application/json" class="fs-data">{data}</script></div>'
             f'<style data-course="flagship.css">{static("flagship.css")}</style>'
             f'<script data-course="flagship.js">{script}</script>'
@@ -44,10 +45,15 @@ class Interactive:
         return f"<{self.kind}: {self.still.label}>"
 
 
-def words(kind: str, language: str = "en") -> dict[str, str]:
-    """The labels of one interactive in a language: key → text, in which `{name}` stands for a value."""
-    table = _labels()
-    return {key: text[language] for part in ("common", kind) for key, text in table[part].items()}
+def reader() -> str:
+    """The language of who reads: "en" or "zh"."""
+    return "zh" if language.language() == language.CHINESE else "en"
+
+
+def words(kind: str, name: str = "") -> dict[str, str]:
+    """The labels of one interactive in a language, the reader's if none is named: key → text, with `{name}` for a value."""
+    table, name = _labels(), name or reader()
+    return {key: text[name] for part in ("common", kind) for key, text in table[part].items()}
 
 
 @cache

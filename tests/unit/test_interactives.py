@@ -244,3 +244,9 @@ def test_group_begins_as_it_is_told() -> None:
         interactives.grpo_group(["alone"])
     with pytest.raises(ValueError, match="as many lengths"):
         interactives.grpo_group(["a", "b"], lengths=[1])
+
+
+def test_a_still_picture_speaks_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_LANG", "zh_CN")
+    made = interactives.quantization(torch.linspace(-1, 1, 16))._repr_html_()
+    assert 'lang="zh"' in made and element.words("quantization", "zh")["still"] in made.split("<script")[0]
