@@ -1022,13 +1022,13 @@ widgets.quiz([
     dict(question="An answer ends with [1], and each of its words is in passage 1. What do you know?", options={
         "The passage supports the answer.": "“Rome defeated Carthage” and “Carthage defeated Rome” have the same words. So do many wrong answers.",
         "The answer is true.": "Even a statement that follows from the passage is only as true as the passage.",
-        "It is made of the passage's words; whether it follows from the passage must still be read.": "Right: the check by words finds some unsupported statements, but not those that use the page's words wrongly.",
+        "Only that its words come from the passage.": "Right: whether it follows from the passage must still be read. The check by words finds some unsupported statements, but not those that use the page's words wrongly.",
         "Nothing: citations of models are always invented.": "Many are right. And the check does rule something out: words that are nowhere in the passage.",
-    }, answer="It is made of the passage's words; whether it follows from the passage must still be read."),
-    dict(question="A hospital deletes a patient's page from the knowledge base and from the index. The model was never trained on it. Next day somebody asks about it. What can happen?", options={
+    }, answer="Only that its words come from the passage."),
+    dict(question="A hospital deletes a patient's page from the knowledge base and from the index. The model was never trained on it, and its reader always writes an answer. Next day somebody asks about the page. What can happen?", options={
         "The assistant still knows the page: it has answered from it before.": "Answering does not change the weights. Only a stored conversation could hold it.",
         "The page is gone, but a search finds another, and the reader may answer from that.": "Right: deleting works here as it cannot with weights. But a search always finds something.",
-        "The assistant says that it does not know.": "Only if it can abstain. Our reader got the nearest page and wrote on.",
+        "The assistant says that it does not know.": "This reader never does: it gets the nearest page and writes on.",
         "Gradient steps must first make the model forget the page.": "Those would be needed for a fact in the weights. This one was only in the base.",
     }, answer="The page is gone, but a search finds another, and the reader may answer from that."),
 ])

@@ -777,12 +777,12 @@ widgets.quiz([
     dict(question="For which question should writing the steps help a trained transformer most?", options={
         "Which of these 40 reviews mentions rain?": "It has to look at many places, but side by side: attention does that in one pass.",
         "What is the capital of Mongolia?": "There is one fact to recall and nothing in between that could be written down.",
-        "Five cups are swapped in pairs, twelve times. Which cup is where at the end?": "Yes: each swap needs "
+        "Five cups are swapped twelve times. Where is each?": "Yes: each swap needs "
         "the places after the one before. Written down, they can be read again from the lowest layer.",
         "Is this sentence grammatical English?": "A model judges that well at once; there is hardly a chain of results to write.",
-    }, answer="Five cups are swapped in pairs, twelve times. Which cup is where at the end?"),
+    }, answer="Five cups are swapped twelve times. Where is each?"),
     dict(question="Problems have six steps, and errors in the steps are independent. How often must a single step be right for 90 % right answers?",
-         answer=100 * 0.9 ** (1 / 6), unit="%", tolerance=0.003, why="p to the power of 6 must be 0.9, so p is the sixth root of 0.9."),
+         answer=100 * 0.9 ** (1 / 6), unit="%", tolerance=0.01, why="p to the power of 6 must be 0.9, so p is the sixth root of 0.9."),
     dict(question="At equal compute a model that was trained on chains beats one that was trained on dots of the same length. What follows?", options={
         "More computation never helps a transformer.": "Only that these dots did not help here. Some tasks can be learnt in dots, with the right training.",
         "What stands in the tokens matters, as something to read or as a target in training.": "Yes. The two go together here, and this comparison cannot separate them.",

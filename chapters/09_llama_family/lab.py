@@ -693,8 +693,8 @@ print(f"nats per token of the last {target}, by tokens before them:", rows)
 # %% tags=["hide-input", "experiment"]
 half = (rows[0] + rows[max(rows)]) / 2
 enough = min(context for context, nats in rows.items() if nats <= half)
-steps = {16: "the nearest 16", 64: "between 16 and 64", 256: "between 64 and 256"}
-guess.reveal(steps.get(enough, "more than 256"), why=f"Half of the gain is at {half:.2f} nats; {enough} tokens give {rows[enough]:.2f}.")
+guess.reveal("the nearest 16" if enough <= 16 else "between 16 and 64" if enough <= 64
+             else "between 64 and 256" if enough <= 256 else "more than 256", why=f"Half of the gain is at {half:.2f} nats; {enough} tokens give {rows[enough]:.2f}.")
 
 # %% [markdown]
 # The text and the tokens to be predicted are the same, and the loss falls with each longer context. Most of the gain comes from
@@ -797,8 +797,10 @@ guess_2.reveal(CHANGES[most], why=f"{harm[most]:+.2f} nats per token.")
 # things to show: the same text comes out, and the time differs.
 
 # %% tags=["hide-input"]
-guess = widgets.predict("Writing 40 tokens after a short text becomes a few times faster. And the one token after 1,024?",
-                        options=["about as many times as that", "much more: over ten times faster", "less: a long cache is slow to read"])
+guess = widgets.predict(
+    "With the cache, 40 tokens after a short text are written faster by some factor. How large is the factor for the one token after 1,024?",
+    options=["about as large: half to twice", "more than twice as large", "less than half as large: a long cache is slow to read"],
+)
 
 # %% tags=["experiment"]
 @torch.inference_mode()
@@ -863,7 +865,8 @@ print({name: [round(v) for v in values] for name, values in times.items()})
 
 # %% tags=["hide-input", "experiment"]
 after = times["without"][-1] / times["with"][-1]
-guess.reveal("much more: over ten times faster" if after > 10 else "about as many times as that" if after > ratio / 2 else "less: a long cache is slow to read",
+guess.reveal("more than twice as large" if after > 2 * ratio else "about as large: half to twice" if after >= ratio / 2
+             else "less than half as large: a long cache is slow to read",
              why=f"{STEPS} tokens: {ratio:.1f} times; the token after {lengths[-1]:,}: {after:.0f} times.")
 
 # %% [markdown]
@@ -1148,10 +1151,12 @@ likeliest, most_varied = (max(rows, key=lambda name: float(rows[name][what].spli
 pd.DataFrame(rows).T.style.set_properties(**{"text-align": "left"})
 
 # %% tags=["hide-input", "experiment"]
-pairs = {("temperature 0.5",) * 2: "temperature 0.5 both", ("temperature 1.5",) * 2: "temperature 1.5 both",
-         ("temperature 0.5", "temperature 1.5"): "temperature 0.5 the likeliest, 1.5 the most varied",
-         ("top-p 0.9", "temperature 1.5"): "top-p 0.9 the likeliest, temperature 1.5 the most varied"}
-guess.reveal(pairs.get((likeliest, most_varied), "another pair"), why=f"The likeliest: {likeliest}. The most varied: {most_varied}.")
+cold, hot = likeliest == "temperature 0.5", most_varied == "temperature 1.5"
+guess.reveal("temperature 0.5 the likeliest, 1.5 the most varied" if cold and hot
+             else "temperature 0.5 both" if cold and most_varied == likeliest
+             else "temperature 1.5 both" if hot and most_varied == likeliest
+             else "top-p 0.9 the likeliest, temperature 1.5 the most varied" if hot and likeliest == "top-p 0.9"
+             else "another pair", why=f"The likeliest: {likeliest}. The most varied: {most_varied}.")
 
 # %% [markdown]
 # Read the texts beside the numbers. The highest likelihood belongs to temperature 0.5, the most variety to 1.5, whose text

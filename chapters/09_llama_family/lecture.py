@@ -287,7 +287,7 @@ print("layer 0, 10, 20, 29, the others :", [round(v, 1) for v in sizes[[0, 10, 2
 # %% tags=["hide-input"]
 grew, first_grew = float(sizes[29, 1:].mean() / sizes[0, 1:].mean()), float(sizes[29, 0] / sizes[0, 0])
 guess.reveal("hardly: less than 3 times" if grew < 3 else "3 to 30 times" if grew < 30
-             else "30 to 1,000 times" if grew < 1000 else "more than 1,000 times", why=f"{grew:,.0f} times; the first token's grows {first_grew:,.0f} times. Nothing ever makes the stream smaller.")
+             else "30 to 1,000 times" if grew < 1000 else "more than 1,000 times", why=f"{grew:,.0f} times; the first token's grows {first_grew:,.0f} times. No norm stands in the stream's own way: only what the sublayers add changes its size.")
 
 # %% [markdown]
 # The stream grows by a factor of hundreds, in the first token by a factor of thousands: *massive activations*, on which
@@ -992,7 +992,7 @@ changes(since.index[since >= "2024-07-01"])
 # We look for each part in the source files of `transformers`.
 
 # %% tags=["hide-input"]
-guess = widgets.predict("Which part do most of these model files have?", options=["RMSNorm", "RoPE", "QK-norm", "mixture of experts", "sliding window"])
+guess = widgets.predict("Which part is in the largest number of these model files?", options=["RMSNorm", "RoPE", "QK-norm", "mixture of experts", "sliding window"])
 
 # %% tags=["hide-input"]
 SIGNS = {"RoPE": "RotaryEmbedding(", "RMSNorm": "RMSNorm(", "QK-norm": "self.q_norm =", "sliding window": "sliding_window", "mixture of experts": "Experts(nn.Module)",
@@ -1274,10 +1274,10 @@ widgets.quiz([
         "the one with 13 billion": "It read less, but each of its tokens costs nearly twice as much.",
         "neither, within a tenth": f"Yes: 7 × 1 and 13 × 0.5 are {7 * 1} and {13 * 0.5}. In use the smaller one is cheaper with every token: this was LLaMA's bet."}),
     dict(question="Why do today's models normalise *before* each sublayer, and not after the sum as in 2017?", answer="deep models train more stably", options={
+        "deep models train more stably": "Yes: no norm stands in the stream's own way, so gradients reach the first layer.",
         "the loss of small models is lower": "Our small Llamas of two layers had a *higher* loss with it, and B2T's authors found the same for six layers.",
-        "deep models train more stably": "Yes: the stream reaches every layer unchanged, and gradients the first one.",
         "it saves memory": "The number of norms and their outputs is about the same.",
-        "the stream cannot grow then": "It grows by hundreds, because nothing normalises the stream itself."}),
+        "the stream cannot grow then": "It grows by a factor of hundreds, because nothing normalises the stream itself."}),
     dict(question="Queries and keys are turned by RoPE. Both positions are moved on by 100. What happens to their score?", answer="nothing, up to rounding", options={
         "it gets smaller": "Scores depend on the distance of the two, and that stays.",
         "nothing, up to rounding": "Yes: both are turned by the same further angle, and the dot product keeps only the difference.",
@@ -1295,10 +1295,10 @@ widgets.quiz([
         "as much as reading the whole text again": "That is what the cache saves: keys and values of earlier tokens are not computed again."}),
     dict(question="Mixtral 8x7B stores 46.7 billion parameters and uses 12.9 billion for a token. How many billion lie idle for each token?", answer=experts / 1e9,
          tolerance=0.02, unit="billion", why="They must be in memory all the same: a mixture of experts saves computing, not storage."),
-    dict(question="Model A scores 66.1 % and B 64.8 % on 1,000 questions. What may you say?", answer="look at the questions on which they differ", options={
-        "A is better": "Each number alone is uncertain by three points.",
-        "they are equal": "A difference that cannot be told from chance is no proof that there is none.",
-        "look at the questions on which they differ": "Yes: both answered the same questions, so a paired interval is narrower and decides."}),
+    dict(question="Model A scores 66.1 % and B 64.8 % on 1,000 questions. What do you do?", answer="compare question by question", options={
+        "compare question by question": "Yes: both answered the same questions, so a paired interval is narrower and decides.",
+        "call A the better one": "Each number alone is uncertain by three points.",
+        "call the two equally good": "A difference that cannot be told from chance is no proof that there is none."}),
     dict(question="A model scores 4.9 % on questions with four options. What is the first thing to check?", answer="how the answer was read off", options={
         "whether it knows less than nothing": "Guessing gives 25 %. So low a score says that the answers were not counted, not that they were wrong.",
         "how the answer was read off": "Yes: perhaps the letter had to be what it writes, or the chat template was missing.",
