@@ -384,8 +384,8 @@ guess.reveal(
 )
 
 # %% [markdown]
-# Where the question contains the page's own names and numbers, BM25 is first here; where it is a paraphrase, the embeddings
-# are. (Three chosen examples; the recall of all questions comes below.) BM25 needs no training and was a robust baseline
+# Look which of the two puts the right chunk first. (Three chosen examples; the recall of all questions comes below.) Names and
+# numbers of the page itself help BM25, a paraphrase helps the embeddings. BM25 needs no training and was a robust baseline
 # over 18 data sets, on which dense models of the time were often worse [@thakur2021beir].
 
 # %% [markdown]

@@ -839,7 +839,7 @@ guess.reveal(
 # - The baseline of every row is the float32 file as it was trained. MB: of the linear layers, from the bits per weight.
 # - Compare the rows with 4.5 bits per weight: which of them moves the vectors least?
 # - Where the interval of "minus fp32" contains 0, this many questions cannot tell the format from fp32. One interval in twenty
-#   misses by chance: with ten formats, do not build on one that only just excludes 0 (such as "int4 is worse, int3 is not").
+#   misses by chance: with nine comparisons, do not build on one that only just excludes 0 (such as "int4 is worse, int3 is not").
 # - *Equal accuracy is not an equal model*: some answers become wrong, others become right, and the two cancel. Compare the last two
 #   columns for int3. @dutta2024accuracy count such changes (*flips*) and find many in LLMs whose accuracy looks untouched.
 # - MiniLM has 22.7 million parameters and is an encoder. For LLMs, @dettmers2023case study models from 19M to 176B and find 4

@@ -200,7 +200,7 @@ guess.reveal(
 #
 # The printed lines compare the methods in pairs, sentence by sentence. The first two
 # were trained on the sentences outside the test; the third has seen none of them, but has read much English before. Lab 12 asks the same in Chinese, of
-# which this model has read little: does it still lead over counts of characters? *Choose the model by the text that it was trained on.*
+# which this model has read little: is it ahead of counts of characters there? *Choose the model by the text that it was trained on.*
 
 # %% [markdown]
 # ### The same question to a larger model, in 8 bits

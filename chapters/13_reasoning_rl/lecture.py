@@ -456,8 +456,8 @@ guess_2.reveal(100 * gain, why=f"The 95 % interval over the seeds goes from {100
 # %% [markdown]
 # ### What the table says
 #
-# Where an interval contains 0, we cannot tell. (Sixteen comparisons: one that excludes 0 on one set of problems only is to
-# be expected.)
+# Where an interval contains 0, we cannot tell. (Sixteen comparisons: one or two that exclude 0 on one set of problems only
+# are to be expected; do not build on them.)
 #
 # - *What is imitated* matters. Leaving repeated texts out looks like good hygiene, and costs much: a right chain is nearly always the *same*
 #   text, so it is the chains that get thinned out. With repeats kept, rejection sampling gains five points, and STaR reaches GRPO.
