@@ -337,6 +337,7 @@ for example in (
         print(f"   {scores[i]:5.2f}  {docs['text'][i][:95]}")
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("bm25")
 guess.reveal(FIRST[hits[0] + 2 * hits[1]], why="A's rare words are in its chunk. B says “fighter in the ring”, where its page says “boxer”.")
 
 # %% [markdown]
@@ -711,6 +712,7 @@ for label in labels[1:3]:
     print(f"{label} − BM25, chunks of 60 words: {paired(found[label, 60], found['BM25', 60])}")
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("bm25", "mean_pool")
 for asked_first, label in ((guess, "BM25"), (guess_2, "embeddings")):
     small, large = found[label, 60], found[label, 480]
     asked_first.reveal(
@@ -1120,6 +1122,7 @@ for name, queries in kinds.items():
 pd.DataFrame(table).T.rename_axis("query")
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("bm25", "mean_pool", "flare")
 ahead = [name for name in by_query if sign(by_query[name], by_query["question"]) > 0]
 guess.reveal(
     QUERIES[max(ahead, key=lambda name: by_query[name].mean(), default="")],
@@ -1162,6 +1165,7 @@ for threshold, _, ok in rows[1:-1]:  # θ = 1 is direct augmentation
     print(f"θ = {threshold:g} − direct: {paired(ok, direct)}")
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("bm25", "mean_pool", "flare")
 share, ok = next((share, ok) for threshold, share, ok in rows if threshold == 0.1)
 guess.reveal(AGAINST[sign(ok, direct)], why=f"It looks up {share:.0%} of the questions, and is right in {ok.mean():.0%}; always looking up: {direct.mean():.0%}.")
 

@@ -574,6 +574,8 @@ guess.reveal(
     "more answers are right" if low > 0 else "fewer answers are right" if high < 0 else "no difference that can be seen",
     why=f"{gain:+.2f} [{low:+.2f}, {high:+.2f}], on the same problems; {100 * sum(planned) / len(planned):.0f} % of the plans are right.",
 )
+
+# %% tags=["experiment"]
 frame = pd.DataFrame(written, columns=["operation", "true"]).astype({"true": float})
 each = frame.groupby("operation")["true"]
 pd.DataFrame({"share that is true": each.mean(), "how many": each.count()}).T.round(2)
