@@ -645,6 +645,7 @@ rows = {name: distances(tokens_of(text)) for name, text in PROMPTS.items()}
 pd.DataFrame(rows).T.style.format("{:.1e}", subset=["ours, eager", "ours, fused", "eager, fused"])
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("llama_logits")
 off = max(row["ours, fused"] for row in rows.values())
 guess.reveal("exactly 0: the formulas are the same" if off == 0 else "less than 0.01" if off < 0.01 else "about 0.1, and the next token is the same",
              why=f"At most {off:.0e}. The library's own two kernels differ by {max(row['eager, fused'] for row in rows.values()):.0e}.")
@@ -691,6 +692,7 @@ for context in (0, 16, 64, 256, LONG - target):
 print(f"nats per token of the last {target}, by tokens before them:", rows)
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("llama_logits")
 half = (rows[0] + rows[max(rows)]) / 2
 enough = min(context for context, nats in rows.items() if nats <= half)
 guess.reveal("the nearest 16" if enough <= 16 else "between 16 and 64" if enough <= 64
@@ -775,6 +777,7 @@ for name in losses:
 pd.DataFrame(rows).T.round(2)
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("llama_logits")
 harm = {name.split()[0].removesuffix("'s"): row["added"] for name, row in rows.items() if name != "as it should be"}
 least, most = min(harm, key=harm.get), max(harm, key=harm.get)
 guess.reveal(CHANGES[least], why=f"{harm[least]:+.2f} nats per token.")
@@ -864,6 +867,7 @@ plt.show()
 print({name: [round(v) for v in values] for name, values in times.items()})
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("llama_logits")
 after = times["without"][-1] / times["with"][-1]
 guess.reveal("more than twice as large" if after > 2 * ratio else "about as large: half to twice" if after >= ratio / 2
              else "less than half as large: a long cache is slow to read",
@@ -1011,6 +1015,7 @@ for name, s in lines.items():
     print(f"{name:<48}{costs(s, 4096, batch=16)['cache_bytes'] / 1e9:8.1f} GB for 16 texts of 4096")
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("costs")
 ungrouped, as_it_is = (costs(s, 4096, batch=16)["cache_bytes"] / 1e9 for s in (replace(grouped, kv_heads=64), grouped))
 guess.reveal(ungrouped, why=f"More than its parameters take. With grouping it is {as_it_is:.1f} GB.")
 
@@ -1151,6 +1156,7 @@ likeliest, most_varied = (max(rows, key=lambda name: float(rows[name][what].spli
 pd.DataFrame(rows).T.style.set_properties(**{"text-align": "left"})
 
 # %% tags=["hide-input", "experiment"]
+lab.needs("llama_logits", "filter_logits")
 cold, hot = likeliest == "temperature 0.5", most_varied == "temperature 1.5"
 guess.reveal("temperature 0.5 the likeliest, 1.5 the most varied" if cold and hot
              else "temperature 0.5 both" if cold and most_varied == likeliest
