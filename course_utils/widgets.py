@@ -28,7 +28,7 @@ def explorer(draw: Draw, start: Mapping[str, Any] | None = None, grid: Grid | No
     >>> widgets.explorer(draw, bits=(2, 8, 1), scheme=["absmax", "zero point"], outliers=True, start={"bits": 4})
 
     In a built notebook, on the site and on slides there is no kernel that draws: there a picture is stored for each of some
-    values of each control, and the controls choose among these (courseware/explorers.py).
+    values of each control, and the controls choose among these.
 
     Args:
         draw: makes a matplotlib figure with the values as keyword arguments; what it prints is shown too. A
