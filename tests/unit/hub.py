@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from loopback import Quiet, running
 
 
 @contextmanager
@@ -16,9 +16,7 @@ def serve(models: dict[tuple[str, str], Path], gated: tuple[str, ...] = ()) -> I
     """Serve {(hub id, revision): folder}; yield the address for HF_ENDPOINT and the list of paths asked for."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def do_HEAD(self) -> None:
             self.answer(body=False)
 
@@ -70,13 +68,5 @@ def serve(models: dict[tuple[str, str], Path], gated: tuple[str, ...] = ()) -> I
             if body:
                 self.wfile.write(data)
 
-        def log_message(self, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with running(Handler) as address:
+        yield address, asked

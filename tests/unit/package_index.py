@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from loopback import Quiet, running
 
 from course_utils.weights import PinnedFile
 
@@ -46,9 +46,7 @@ def serve(files: dict[str, bytes], cut_after: int | None = None, cuts: int = 1_0
     requests: list[str] = []
     left = [cuts]
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             name = self.path.rstrip("/").rsplit("/", 1)[-1]
             if name in files:
@@ -97,13 +95,5 @@ def serve(files: dict[str, bytes], cut_after: int | None = None, cuts: int = 1_0
             if not self.wfile.closed and self.connection.fileno() != -1:
                 super().finish()
 
-        def log_message(self, *args: object) -> None:
-            """Keep the test's output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/simple", requests
-    finally:
-        server.shutdown()
-        server.server_close()
+    with running(Handler) as address:
+        yield f"{address}/simple", requests
