@@ -38,6 +38,7 @@ from .chapters import (
     built,
     cells_of,
     exercises,
+    html_of,
     read,
     repository,
     role,
@@ -409,7 +410,7 @@ def stale(path: Path, made: NotebookNode, executed: bool) -> str | None:
     code = [cell for cell in committed.cells if cell.cell_type == "code" and cell.source.strip()]
     if executed and not all(cell.execution_count for cell in code):
         return "was not executed to the end"
-    if any(refreshed(html) != html for html in map(_html, _outputs(committed))):
+    if any(refreshed(html) != html for html in map(html_of, _outputs(committed))):
         return "holds an older script of its explorers and questions"
     if not executed and any(cell.outputs for cell in code):
         return "holds outputs, and a student's lab has none"
@@ -420,10 +421,6 @@ def _outputs(notebook: NotebookNode) -> Iterator[NotebookNode]:
     """All outputs of a notebook's cells."""
     for cell in notebook.cells:
         yield from cell.get("outputs", [])
-
-
-def _html(output: NotebookNode) -> str:
-    return str(output.get("data", {}).get("text/html", ""))
 
 
 def all_stale(chapters: Iterable[Chapter]) -> list[str]:
@@ -489,7 +486,7 @@ def _with_outputs_of(
         for cell in new:
             cell.outputs, cell.execution_count = outputs[cell.id], 1
     for output in _outputs(notebook):
-        if html := _html(output):
+        if html := html_of(output):
             output.data["text/html"] = refreshed(html)
     _count(notebook)
     if "widgets" in committed.metadata:

@@ -221,6 +221,11 @@ class Role:
         return self.exercise if self.kind == "exercise" else f"{self.exercise}-{self.kind}"
 
 
+def html_of(output: NotebookNode) -> str:
+    """What an output of a cell shows as HTML, or ""."""
+    return str(output.get("data", {}).get("text/html", ""))
+
+
 def tags(cell: NotebookNode) -> list[str]:
     return list(cell.metadata.get("tags", []))
 

@@ -9,7 +9,7 @@ from course_utils.assets import lifted
 
 from .build import translated
 from .cards import Card
-from .chapters import ENGLISH, N_, Chapter, built, words
+from .chapters import ENGLISH, N_, Chapter, built, html_of, words
 
 CHOSEN = "10"  # the chapter whose interactive, or picture, stands there
 _INTERACTIVE = '<div class="course-flagship"'
@@ -25,7 +25,7 @@ def stored(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
     for chapter in chapters:
         if chapter.name.startswith(f"{CHOSEN}_") and chapter.lecture.exists():
             outputs = (o for cell in built(translated(chapter.lecture, language)).cells for o in cell.get("outputs", []))
-            shown = (output.get("data", {}).get("text/html", "") for output in outputs)
+            shown = map(html_of, outputs)
             return next((lifted(text)[0] for text in shown if _INTERACTIVE in text), "")
     return ""
 

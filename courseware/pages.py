@@ -16,7 +16,7 @@ from course_utils.assets import lifted
 
 from . import deck
 from .build import colab_url, translated
-from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, all_chapters, cells_of, exercises, read, role, words
+from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, all_chapters, cells_of, exercises, html_of, read, role, words
 from .files import whole
 from .translation import page
 
@@ -58,7 +58,7 @@ def without_assets(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
     names: dict[str, None] = {}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if html := output.get("data", {}).get("text/html"):
+            if html := html_of(output):
                 output.data["text/html"], found = lifted(html)
                 names |= dict.fromkeys(found)
     return notebook, list(names)
@@ -67,7 +67,7 @@ def without_assets(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
 def asks(cell: NotebookNode) -> bool:
     """Does a cell do nothing but ask, or answer what was asked? Its code is nothing to read, and holds the key."""
     outputs = cell.get("outputs", [])
-    return bool(outputs) and all(_QUESTION.search(output.get("data", {}).get("text/html", "")) for output in outputs)
+    return bool(outputs) and all(_QUESTION.search(html_of(output)) for output in outputs)
 
 
 def chinese(notebook: NotebookNode) -> str:

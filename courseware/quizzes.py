@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from course_utils.assets import lifted
 from course_utils.questions import apart
 
-from .chapters import ENGLISH, N_, words
+from .chapters import ENGLISH, N_, html_of, words
 
 if TYPE_CHECKING:
     from .cards import Card
@@ -90,14 +90,14 @@ def _titled(heading: str) -> NotebookNode:
 
 def _predicts(cell: NotebookNode) -> bool:
     """Does it ask for a prediction? What follows tells the answer, if only by a figure."""
-    found = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
-    return any(re.search(r'class="course-question [^"]*course-predict"', html) for html in found)
+    shown = map(html_of, cell.get("outputs", []))
+    return any(re.search(r'class="course-question [^"]*course-predict"', html) for html in shown)
 
 
 def _html(cell: NotebookNode) -> str:
     """What a cell that asks a quiz shows, or ""."""
-    found = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
-    return next((html for html in found if 'class="course-quiz"' in html), "")
+    shown = map(html_of, cell.get("outputs", []))
+    return next((html for html in shown if 'class="course-quiz"' in html), "")
 
 
 def _shown(html: str) -> NotebookNode:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SIGNS = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -100,6 +101,14 @@ def split(text: str) -> list[tuple[bool, str]]:
 
 
 def _closed(text: str, start: int) -> int:
+    for at, sign, depth in _outside_strings(text, start):
+        if sign in "}])" and depth == 0:
+            return at + 1
+    raise LiteralError(f"a brace is not closed: {text[start : start + 30]}")
+
+
+def _outside_strings(text: str, start: int = 0) -> Iterator[tuple[int, str, int]]:
+    """The place of each sign that stands in no string, the sign, and how many brackets are open after it."""
     depth, quote = 0, ""
     for at in range(start, len(text)):
         sign = text[at]
@@ -107,13 +116,9 @@ def _closed(text: str, start: int) -> int:
             quote = "" if sign == quote else quote
         elif sign in "'\"":
             quote = sign
-        elif sign in "{[(":
-            depth += 1
-        elif sign in "}])":
-            depth -= 1
-            if depth == 0:
-                return at + 1
-    raise LiteralError(f"a brace is not closed: {text[start : start + 30]}")
+        else:
+            depth += (sign in "{[(") - (sign in "}])")
+            yield at, sign, depth
 
 
 def fields(message: str) -> list[str]:
@@ -123,17 +128,9 @@ def fields(message: str) -> list[str]:
 
 def expression(field: str) -> tuple[str, str]:
     """A field's expression, and its conversion and format: `{x:.2f}` → ("x", ":.2f")."""
-    inner, depth, quote = field[1:-1], 0, ""
-    for at, sign in enumerate(inner):
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "'\"":
-            quote = sign
-        elif sign in "{[(":
-            depth += 1
-        elif sign in "}])":
-            depth -= 1
-        elif depth == 0 and (sign == ":" or (sign == "!" and inner[at + 1 : at + 2] != "=")):
+    inner = field[1:-1]
+    for at, sign, depth in _outside_strings(inner):
+        if depth == 0 and (sign == ":" or (sign == "!" and inner[at + 1 : at + 2] != "=")):
             return inner[:at], inner[at:]
     return inner, ""
 
