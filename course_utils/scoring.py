@@ -318,6 +318,28 @@ def proportion(successes: int, trials: int, level: float = 0.95) -> tuple[float,
     return successes / trials, float(ends.low), float(ends.high)
 
 
+def difference(
+    successes: int, trials: int, other_successes: int, other_trials: int, level: float = 0.95
+) -> tuple[float, float, float]:
+    """Difference of two shares of *different* items, with Newcombe's hybrid score interval.
+
+    It is made of the two Wilson intervals (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10). "The first is larger"
+    needs an interval without 0; two single intervals that overlap do not say that it is not. Shares of the same items are
+    compared by `paired`.
+
+    >>> gap, low, high = scoring.difference(24, 30, 17, 36)  # 24 of 30 minus 17 of 36
+
+    Returns:
+        (first share - other share, low end, high end)
+
+    Raises:
+        ValueError: no trial, or more successes than trials.
+    """
+    p, low, high = proportion(successes, trials, level)
+    q, other_low, other_high = proportion(other_successes, other_trials, level)
+    return p - q, p - q - float(np.hypot(p - low, other_high - q)), p - q + float(np.hypot(high - p, q - other_low))
+
+
 def mean(values: Sequence[float], level: float = 0.95) -> tuple[float, float, float]:
     """A mean with its t interval (Student 1908): for a few seeds, of which a bootstrap knows too little.
 

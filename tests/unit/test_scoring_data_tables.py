@@ -211,6 +211,16 @@ class TestIntervals:
         with pytest.raises(ValueError):
             scoring.proportion(3, 2)
 
+    def test_difference_is_newcombes(self) -> None:
+        # Newcombe 1998, table II, method 10: 56/70 - 48/80, 9/10 - 3/10, 10/10 - 0/10
+        assert scoring.difference(56, 70, 48, 80) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
+        assert scoring.difference(9, 10, 3, 10) == pytest.approx((0.6, 0.1705, 0.8090), abs=1e-4)
+        assert scoring.difference(10, 10, 0, 10) == pytest.approx((1.0, 0.6075, 1.0), abs=1e-4)
+        there, back = scoring.difference(5, 13, 0, 12), scoring.difference(0, 12, 5, 13)
+        assert there == pytest.approx((-back[0], -back[2], -back[1]))
+        with pytest.raises(ValueError):
+            scoring.difference(1, 2, 0, 0)
+
     def test_t_interval_of_three_seeds(self) -> None:
         assert scoring.mean([1.0, 2.0, 3.0]) == pytest.approx((2.0, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
 
