@@ -25,6 +25,7 @@ from nbgrader.preprocessors import ClearSolutions
 from course_utils import __version__
 from course_utils.assets import refreshed
 
+from . import deck
 from .cell_names import names_of
 from .chapters import (
     ENGLISH,
@@ -54,9 +55,10 @@ COLAB_TAG = "colab-setup"
 
 _COLAB_CELL = """\
 # {about}
-{imports}
+import os
+import sys
 
-{language}if "google.colab" in sys.modules:
+{language}if "google.colab" in sys.modules or {{"KAGGLE_KERNEL_RUN_TYPE", "MODELSCOPE_ENVIRONMENT"}} & os.environ.keys():
     %pip install --quiet "course_utils @ git+{source}"
 """
 
@@ -69,11 +71,29 @@ explorers.install()
 """
 
 _ABOUT_COLAB = N_(
-    "In Google Colab this cell installs the course's helper package (about half a minute). Anywhere else it does nothing."
+    "In Colab, Kaggle and ModelScope this cell installs the course's helper package (half a minute); elsewhere nothing."
 )
 # a notebook in another language asks the helper package for its messages in that language
 _LANGUAGE_LINE = 'os.environ.setdefault("COURSE_LANG", "{language}")\n'
-_OPEN_IN_COLAB = N_("Open in Colab")
+_OPEN_IN = N_("Open in {place}")
+# where a notebook of a public repository opens by its address alone; Colab first
+_HOSTS = {
+    "Colab": "https://colab.research.google.com/github/{path}",
+    "Kaggle": "https://kaggle.com/kernels/welcome?src=https://github.com/{path}",
+    "ModelScope": "https://modelscope.cn/notebook/share/github/{path}",
+}
+_CREDIT = N_(
+    "This lecture implements a part of the deck 大语言模型基础 (*Foundations of large language models*) by "
+    "[张倬胜 (Zhuosheng Zhang)](https://bcmi.sjtu.edu.cn/home/zhangzs/), 上海交通大学 (Shanghai Jiao Tong University). "
+    "His hands-on tutorials are 动手学大模型 ([*Dive into LLMs*](https://github.com/Lordog/dive-into-llms)). "
+    "Sentences, code, figures and errors are this course's own."
+)
+_CREDIT_BEYOND = N_(
+    "This lecture goes beyond the deck that the others implement: "
+    "大语言模型基础 (*Foundations of large language models*) by "
+    "[张倬胜 (Zhuosheng Zhang)](https://bcmi.sjtu.edu.cn/home/zhangzs/), 上海交通大学 (Shanghai Jiao Tong University). "
+    "His hands-on tutorials are 动手学大模型 ([*Dive into LLMs*](https://github.com/Lordog/dive-into-llms))."
+)
 _HIDDEN_CELL = N_(
     "# Hidden tests of `{exercise}` ({points} {noun}) run here when your lab is graded: the same function, other inputs."
 )
@@ -224,7 +244,7 @@ def _slide_type(cell: NotebookNode) -> str:
 
 
 def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None, language: str = ENGLISH) -> NotebookNode:
-    """What all notebooks have: folded cells, the Colab cell and link, plain metadata."""
+    """What all notebooks have: folded cells, the set-up cell, links, plain metadata; a lecture names the deck's author."""
     for cell in notebook.cells:
         if "hide-input" in tags(cell):
             cell.metadata["jupyter"] = {"source_hidden": True}
@@ -233,7 +253,6 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None, langua
     other = language != ENGLISH
     source = _COLAB_CELL.format(
         about=say(_ABOUT_COLAB),
-        imports="import os\nimport sys" if other else "import sys",
         language=_LANGUAGE_LINE.format(language=language) if other else "",
         source=pip_source(),
     )
@@ -244,10 +263,16 @@ def _finish(notebook: NotebookNode, chapter: Chapter, folder: str | None, langua
     first_code = next(i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code")
     notebook.cells.insert(first_code, setup)
     if folder:
-        link = new_markdown_cell(f"[{say(_OPEN_IN_COLAB)}]({colab_url(chapter, folder, language)})", id="colab-link")
+        links = opens_in(repository().removeprefix("https://github.com/"), _committed(chapter, folder, language)).items()
+        shown = " · ".join(f"[{say(_OPEN_IN, place=host)}]({address})" for host, address in links)
+        link = new_markdown_cell(shown, id="colab-link")
         if folder == "lectures":
             link.metadata["slideshow"] = {"slide_type": "skip"}
         notebook.cells.insert(first_code, link)
+    if folder == "lectures":
+        credit = new_markdown_cell(say(_CREDIT if chapter.name in deck.chapters() else _CREDIT_BEYOND), id="credit")
+        credit.metadata["slideshow"] = {"slide_type": "slide"}
+        notebook.cells.append(credit)
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -270,11 +295,20 @@ def pip_source() -> str:
     return f"{repository()}@{release_tag()}" if release_tag() else repository()
 
 
+def opens_in(repo: str, place: str, branch: str = "") -> dict[str, str]:
+    """The addresses that open a committed notebook elsewhere, as it is in this release; between releases on main."""
+    path = f"{repo}/blob/{branch or release_tag() or 'main'}/{place}"
+    return {host: url.format(path=path) for host, url in _HOSTS.items()}
+
+
 def colab_url(chapter: Chapter, folder: str, language: str = ENGLISH) -> str:
-    """Address that opens a committed notebook in Colab, as it is in this release; between releases on main."""
-    path = repository().removeprefix("https://github.com/")
-    place = "/".join([folder, *([FOLDERS[language]] if language != ENGLISH else []), f"{chapter.name}.ipynb"])
-    return f"https://colab.research.google.com/github/{path}/blob/{release_tag() or 'main'}/{place}"
+    """Address that opens a committed notebook in Colab."""
+    return opens_in(repository().removeprefix("https://github.com/"), _committed(chapter, folder, language))["Colab"]
+
+
+def _committed(chapter: Chapter, folder: str, language: str) -> str:
+    """Where a built notebook stands in the repository."""
+    return translated(Path(folder, f"{chapter.name}.ipynb"), language).as_posix()
 
 
 def translated(path: Path, language: str) -> Path:

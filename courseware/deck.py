@@ -30,6 +30,11 @@ def corrections() -> list[str]:
     return [row[key] for part in _parts() for row in part.get("corrections", []) for key in ("deck", "course")]
 
 
+def chapters() -> set[str]:
+    """The names of the chapters that implement a part of the deck."""
+    return {part["name"] for part in _parts()}
+
+
 def page(language: str = ENGLISH) -> str:
     """The page as Markdown.
 

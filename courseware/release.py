@@ -25,7 +25,7 @@ from .translation import page, progress
 _TEMPLATES = Path(__file__).with_name("templates") / "release"
 _AS_IT_IS = (".gitattributes", "LICENSE", "LICENSE-TEXT", "CITATION.cff", "environment.yml", "requirements.lock", "start.py")
 _MARK = ".released"  # lists what a release wrote, so that the next one takes away that and nothing else
-_OPEN, _OPEN_IN_COLAB = N_("open"), N_("Open in Colab")
+_OPEN, _OPEN_IN = N_("open"), N_("Open in {place}")
 _ENOUGH = 0.99  # of a chapter must be translated before it is given out
 _GRADER = (
     *("chapters", "labs", "course_utils", "courseware", "locale"),
@@ -169,7 +169,7 @@ def _readme(chapters: list[Chapter], language: str) -> str:
 def _links(part: Chapter, folder: str, language: str) -> str:
     badge, say = "https://colab.research.google.com/assets/colab-badge.svg", words(language)
     address = build.colab_url(part, folder)
-    return f"[{say(_OPEN)}]({folder}/{part.name}.ipynb) [![{say(_OPEN_IN_COLAB)}]({badge})]({address})"
+    return f"[{say(_OPEN)}]({folder}/{part.name}.ipynb) [![{say(_OPEN_IN, place='Colab')}]({badge})]({address})"
 
 
 def autograder(path: Path, language: str = ENGLISH) -> int:

@@ -42,7 +42,7 @@ _START = N_("Start")
 _REFERENCE = ("glossary", "bibliography", "measurements", "instructors", "deck", "architecture", "CONTRIBUTING")
 
 _COMMANDS = "two-commands"  # a heading of the README
-_FOR_COLAB = ("colab-link", "colab-setup")  # cells that mean nothing on a page
+_NOT_ON_A_PAGE = ("colab-link", "colab-setup", "credit")  # the page has buttons, and a line about the deck below
 
 _BIBLIOGRAPHY = """\
 # {title}
@@ -207,7 +207,7 @@ def _at(shown: Course, text: str) -> str:
 def _readable(notebook: NotebookNode, language: str) -> NotebookNode:
     """A notebook as a page: the page has a button for Colab, notes are for who speaks, and the set-up is folded."""
     notebook, _ = without_assets(without_widgets(notebook, language))  # the layout adds style and script to each page
-    notebook.cells = [c for c in notebook.cells if c.get("id") not in _FOR_COLAB and "notes" not in tags(c)]
+    notebook.cells = [c for c in notebook.cells if c.get("id") not in _NOT_ON_A_PAGE and "notes" not in tags(c)]
     for cell in notebook.cells:
         if cell.cell_type == "code" and "lab.start(" in cell.source:
             cell.metadata["tags"] = [*tags(cell), "hide-input"]

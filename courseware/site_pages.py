@@ -18,6 +18,7 @@ from docutils import nodes
 from pybtex.plugin import register_plugin
 from sphinx.application import Sphinx
 
+from .build import opens_in, translated
 from .cards import Card
 from .chapters import ENGLISH, FOLDERS, N_, words
 from .chinese_search import Chinese
@@ -71,11 +72,9 @@ class Course:
         """The course in two sentences."""
         return str(words(self.language)(_PITCH, count=len(self.cards)))
 
-    def colab(self, page: str) -> str:
-        """The address that opens a page's notebook in Colab."""
-        folder, _, name = page.rpartition("/")
-        inside = "" if self.language == ENGLISH else f"{FOLDERS[self.language]}/"
-        return f"https://colab.research.google.com/github/{self.github}/blob/{self.branch}/{folder}/{inside}{name}.ipynb"
+    def opens_in(self, page: str) -> dict[str, str]:
+        """The addresses that open a page's notebook elsewhere, Colab first."""
+        return opens_in(self.github, translated(Path(f"{page}.ipynb"), self.language).as_posix(), self.branch)
 
     def report(self, page: str, heading: str) -> str:
         """The form for an error on a page, filled in with the page."""
@@ -166,7 +165,7 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
         "quiz": context["pathto"](card.quiz) if card and card.quiz and notebook else "",
     }
     if notebook:
-        context |= {"colab": course.colab(name), "notebook": f"{chapter}.ipynb"}
+        context |= {"hosts": course.opens_in(name), "notebook": f"{chapter}.ipynb"}
         if name.startswith("lectures/") and chapter in course.slides:
             context["slides"] = context["pathto"](f"slides/{chapter}.html", 1)
     if card and name == card.quiz:  # no table of contents has it

@@ -13,13 +13,21 @@ def test_student_cells(small: Chapter) -> None:
     cells = {cell.id: cell for cell in build.student_lab(small).cells}
     opening = ["1-a-lab-0", "colab-link", "colab-setup", "1-a-lab-1"]
     assert list(cells) == [*opening, "doubling-0", "double", "double-tests", "double-hidden", "doubling-4"]
-    assert "google.colab" in cells["colab-setup"].source and "Open in Colab" in cells["colab-link"].source
+    assert "google.colab" in cells["colab-setup"].source and "[Open in Colab](" in cells["colab-link"].source
     assert 'raise NotImplementedError("exercise double: write this function")' in cells["double"].source
     assert "return 2 * x" not in cells["double"].source and '"""Return twice x."""' in cells["double"].source
     assert cells["double-hidden"].source.startswith("# Hidden tests of `double` (2 points)")
     expected = {"grade": True, "grade_id": "double-tests", "locked": True, "points": 1, "schema_version": 3}
     assert cells["double-tests"].metadata.nbgrader == {**expected, "solution": False, "task": False}
     compile(cells["double"].source, "double", "exec")
+
+
+def test_the_last_cell_of_a_lecture_names_the_deck_s_author() -> None:
+    for number, what in (("12", "implements a part of the deck"), ("13", "goes beyond the deck")):
+        last = build.lecture(chapter(number)).cells[-1]
+        assert last.id == "credit" and what in last.source
+        for name in ("大语言模型基础", "张倬胜", "https://bcmi.sjtu.edu.cn/home/zhangzs/", "上海交通大学", "动手学大模型"):
+            assert name in last.source
 
 
 def test_solution_cells(small: Chapter) -> None:
@@ -37,7 +45,7 @@ def test_folded_code(small: Chapter) -> None:
 
 def test_slides(small: Chapter) -> None:
     types = [cell.metadata.slideshow.slide_type for cell in build.lecture(small).cells]
-    assert types == ["slide", "skip", "skip", "-", "subslide", "notes"]
+    assert types == ["slide", "skip", "skip", "-", "subslide", "notes", "slide"]
 
 
 def test_build_writes_what_changed_and_nothing_else(small: Chapter, monkeypatch: pytest.MonkeyPatch) -> None:

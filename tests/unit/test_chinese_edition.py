@@ -94,7 +94,11 @@ def test_a_page_knows_itself_in_other_languages() -> None:
     assert site_pages.alternates(english, "a") == site_pages.alternates(chinese, "a")
     assert site_pages.alternates(english, "a")[:2] == wanted
     assert site_pages.alternates(english, "b") == []  # there is no such page in Chinese
-    assert chinese.colab("labs/a") == "https://colab.research.google.com/github/o/n/blob/main/labs/zh/a.ipynb"
+    opens = chinese.opens_in("labs/a")
+    assert opens["Colab"] == "https://colab.research.google.com/github/o/n/blob/main/labs/zh/a.ipynb"
+    assert opens["ModelScope"] == "https://modelscope.cn/notebook/share/github/o/n/blob/main/labs/zh/a.ipynb"
+    assert list(opens) == ["Colab", "Kaggle", "ModelScope"]
+    assert opens["Kaggle"].endswith("?src=https://github.com/o/n/blob/main/labs/zh/a.ipynb")
     assert chinese.readme.endswith("/README.zh-CN.md") and english.readme == english.repository
 
 
@@ -164,7 +168,7 @@ def test_the_deck_is_mapped_to_sections_that_are_there(tmp_path: Path, monkeypat
     english, chinese = deck.page(), deck.page(CHINESE)
     assert "| 从GPT-3到ChatGPT | From GPT-1 to ChatGPT |" in english
     assert "| Full fine-tuning of GPT-3 175B takes 1.5T of memory | 1.2 TB | Hu et al. 2022, section 4.2 |" in english
-    assert chinese.startswith("# 讲稿逐页对照") and "| 全量微调 GPT-3 175B 要 1.5T 显存 | 1.2 TB |" in chinese
+    assert chinese.startswith("# 课件逐页对照") and "| 全量微调 GPT-3 175B 要 1.5T 显存 | 1.2 TB |" in chinese
     assert "## 10 · 量化" in chinese  # as the Chinese lecture has it
     wrong = tmp_path / "deck.toml"
     wrong.write_text('[[chapter]]\nname = "10"\nslides = [{ slide = "量化", sections = ["No such"] }]\n', encoding="utf-8")
