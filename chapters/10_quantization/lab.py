@@ -53,24 +53,27 @@ print(f"one matrix: {tuple(W.shape)}, {W.dtype}, values from {W.min():.2f} to {W
 # %% [markdown]
 # ### An honest look first
 #
-# Take 32 neighbouring weights of this trained network, all float32 numbers, and count the different values among them.
+# Take 32 neighbouring weights in a *row* of this trained matrix, all float32 numbers: there are at most sixteen different values among
+# them (in the lecture you saw it for the same matrix). Is it so for 32 weights that are below each other in a *column*, too?
 
 # %% tags=["hide-input"]
-guess = widgets.predict("How many different values does such a group have, at most?", options=["8 or fewer", "9 to 16", "17 to 31", "all 32"])
+guess = widgets.predict("How many different values have 32 neighbours in a column, on average?", options=["up to 8", "9 to 16", "17 to 24", "25 to 32"])
 
 # %% tags=["nbval-check-output"]
-blocks = W.reshape(-1, 32)
-distinct = torch.tensor([len(block.unique()) for block in blocks[:2000]])
-print(f"different values among 32 neighbours: at most {distinct.max()}")
+blocks = {"row": W.reshape(-1, 32), "column": W.T.reshape(-1, 32)}
+distinct = {name: torch.tensor([len(block.unique()) for block in part[:2000]]) for name, part in blocks.items()}
+print(f"different values among 32 neighbours in a row: {distinct['row'].min()} to {distinct['row'].max()}")
+print(f"different values among 32 neighbours in a column: {distinct['column'].min()} to {distinct['column'].max()}")
 
 # %% tags=["hide-input"]
-most = int(distinct.max())
-guess.reveal("8 or fewer" if most <= 8 else "9 to 16" if most <= 16 else "17 to 31" if most < 32 else "all 32",
-             why=f"On average a group has {distinct.float().mean():.1f}.")
+mean = float(distinct["column"].float().mean())
+guess.reveal("up to 8" if mean < 8.5 else "9 to 16" if mean < 16.5 else "17 to 24" if mean < 24.5 else "25 to 32",
+             why=f"It is {mean:.1f} on average, and {distinct['row'].float().mean():.1f} in a row.")
 
 # %% [markdown]
-# In a model trained in float32 nearly all 32 would differ. These do not: this model reached us in a file of type *Q4_1*,
-# where each block of 32 weights keeps a scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers).
+# In a model trained in float32 nearly all 32 would differ, in a row, too. These do not: this model reached us in a file of type *Q4_1*,
+# where each block of 32 weights of a row keeps a scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers).
+# In a column each of the weights is from another block, which has its own scale and minimum, so its levels are others.
 # Somebody quantized it before us, and what this lab calls "fp32" is that file decoded to float32. So every loss that you
 # measure below is *on top of* that first one, which we cannot measure, and a format with the same blocks and levels would
 # lose nothing at all. (With internet access, `load_model("tinyllama")` loads a model that was not quantized before.)
@@ -593,14 +596,15 @@ exact = x @ w.T
 for name, threshold in (("LLM.int8(), outliers apart", 6.0), ("plain int8, no outliers apart", float("inf"))):
     error = (mixed_matmul(x, w, threshold) - exact).norm() / exact.norm()
     print(f"{name:30} relative error {error:.2%}")
+print(f"the largest channel of these inputs is {x.abs().amax(0).max() / x.abs().amax(0).median():.0f} times the median one")
 
 # %% tags=["hide-input", "experiment"]
 guess.reveal("below 3 %" if error < 0.03 else "3 % to 30 %" if error <= 0.3 else "above 30 %", why=f"It is {error:.2%} of the norm of the outputs.")
 
 # %% [markdown]
-# On the course model plain int8 errs by about one per cent, although this layer has the most extreme channel of all. Why so
-# little? The error is divided by the norm of the exact outputs. The outliers are hundreds of times larger than the
-# other channels, so they make up most of that norm, and the largest value of a row gets a code without error. Besides, each
+# This layer has the most extreme channel of all, and yet plain int8 can look harmless in the printed number. The error is divided
+# by the norm of the exact outputs. The outliers are so much larger than the other channels (the last line) that
+# they make up most of that norm, and the largest value of a row gets a code without error. Besides, each
 # token has its own scale: only a token that contains an outlier gets a coarse step. A small error *relative to the norm* can
 # therefore hide that the ordinary channels of these tokens were rounded away. What counts in the end is the model's
 # perplexity (section 7).
@@ -737,8 +741,9 @@ guess.reveal("about 2 times" if ratio < 2.8 else "about 4 times" if ratio < 5.6 
              why=f"It is {ratio:.1f} times as large.")
 
 # %% [markdown]
-# About 16 times: each of the four missing bits doubles the step. (NF4's levels are not evenly spaced, so this is only a
-# rule of thumb; and the matrix was decoded from Q4_1, so the errors add to that first rounding.)
+# Each of the four missing bits doubles the step, and four doublings are a factor of 16: compare it with the printed one. (NF4's
+# levels are not evenly spaced, so this is only a rule of thumb; and the matrix was decoded from Q4_1, so the errors add to that
+# first rounding.)
 #
 # ### Play with it
 #
@@ -1153,11 +1158,15 @@ table.round({"MB": 0, "tokens/s": 0, "perplexity": 1, "low": 1, "high": 1, "adde
 
 # %% tags=["experiment"]
 print("difference in nats per token over the same passages [95 % t interval]:")
-for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("W8A8, SmoothQuant", "W8A8")):
+for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("bnb int8", "own int8"), ("W8A8, SmoothQuant", "W8A8")):
     per_token = scores[first]["tokens"].mean()
     gain, low, high = scoring.paired(scores[first]["nll"] / per_token, scores[second]["nll"] / per_token)
     said = "better" if high < 0 else "worse" if low > 0 else "we cannot tell at this size"
     print(f"{first} minus {second}: {gain:+.4f} [{low:+.4f}, {high:+.4f}], {said}")
+    if first == "bnb int8":
+        verdict = ("LLM.int8() is worse than weight-only int8." if low > 0 else "LLM.int8() is better than weight-only int8."
+                   if high < 0 else "we cannot tell LLM.int8() from weight-only int8 at this size.")
+print(f"With {MODEL!r}: {verdict}")
 
 # %% tags=["hide-input", "experiment"]
 seen = int(((table["from"] > 0) | (table["to"] < 0)).drop("fp32").sum())
@@ -1167,13 +1176,18 @@ guess_2.reveal("it lowers the loss" if high < 0 else "it raises the loss" if low
                why=f"{gain:+.4f} nats per token, interval {low:+.4f} to {high:+.4f}.")
 
 # %% [markdown]
-# Read your own numbers before you go on:
+# Read your own numbers before you go on. **The course model's baseline is already a 4-bit model.** So an interval without 0 says that
+# a format changes *this* model, and the pairs compare formats on it. They do not say how much a format costs a model that nobody
+# quantized before, nor which 4-bit format is the best: nf4's loss is that of a second rounding to other levels. Quality on a
+# never-quantized model (MiniLM) is measured in the lecture ("What does it cost?"), and for one layer in section 8.
 #
 # - Which formats can you tell from fp32 (the interval of the added nats per token excludes 0), and which not? How large is
 #   the largest of the small ones, as a factor on the perplexity?
-# - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the third what
-#   SmoothQuant gains. Section 4 found a loss of one per cent in the worst layer. Does the model agree that this is little?
-# - `bnb int8` is LLM.int8(), too: which of your rows should it be compared with?
+# - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the last what
+#   SmoothQuant gains. Compare them with the loss in the worst layer, which section 4 printed. Does the model agree with it?
+# - The third line compares two int8 formats. LLM.int8() (`bnb int8`) also rounds the activations; weight-only int8 (`own int8`) does
+#   not, and both give each row of the weights one scale. So quality is no reason to prefer LLM.int8(): what it buys is int8
+#   *arithmetic*, which is faster only where there are kernels for it.
 # - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that? Does any row save both?
 # - The embedding matrix, a fifth of this model, stays in float32. How small could the nf4 model be if it did not?
 

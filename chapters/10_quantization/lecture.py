@@ -516,9 +516,12 @@ size = seen_x.abs().mean(0)
 few_channels = round(0.01 * W.shape[1])
 by_chance = [kept(torch.randperm(W.shape[1], generator=g)[:few_channels]) for _ in range(5)]
 by_size, without = kept(size.topk(few_channels).indices), output_error(rtn(W))
-print(f"error of the layer's output, new texts: round to nearest {without:.2%}")
-print(f"{few_channels} of {W.shape[1]} channels kept: five random choices {min(by_chance):.2%} to {max(by_chance):.2%}, "
-      f"the largest inputs {by_size:.2%}")
+share, bits = few_channels / W.shape[1], 4 + 32 / 64
+more = (1 - share) * bits + share * 32
+print("error of the layer's output on new texts, and bits per weight")
+print(f"round to nearest: {without:.2%}, {bits:.2f} bits; with blocks of 32: {output_error(rtn(W, block=32)):.2%}, {4 + 32 / 32:.2f} bits")
+print(f"{few_channels} of {W.shape[1]} channels kept, random: {min(by_chance):.2%} to {max(by_chance):.2%} (five choices), {more:.2f} bits")
+print(f"{few_channels} of {W.shape[1]} channels kept, largest inputs: {by_size:.2%}, {more:.2f} bits")
 
 # %% tags=["hide-input"]
 guess.reveal(100 * (1 - by_size / without), why=f"Random ones remove {100 * (1 - np.mean(by_chance) / without):.1f} %: an error counts as much as its input is large.")
@@ -526,8 +529,9 @@ guess.reveal(100 * (1 - by_size / without), why=f"Random ones remove {100 * (1 -
 # %% [markdown] tags=["subslide"]
 # ### AWQ: scale instead of keeping
 #
-# Random channels hardly help; those with the largest inputs, the *salient* (显著) ones, do. But a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
-# salient channel's weights by $s > 1$ before rounding and divide its inputs by $s$: its relative error shrinks, at the same bits.
+# Random channels hardly help; those with the largest inputs, the *salient* (显著) ones, do. But the kept channels cost bits (see
+# the lines; smaller blocks cost some, too), and a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
+# salient channel's weights by $s > 1$ before rounding and divide its inputs by $s$: its relative error shrinks, at the bits of round-to-nearest.
 # $s = \text{mean}|x|^\alpha$, with $\alpha$ chosen by trying.
 
 # %%
@@ -544,7 +548,7 @@ def awq(w, x, bits=4):
 
 
 alpha, scaled = awq(W, seen_x)
-print(f"AWQ: alpha {alpha:.2f}, error {output_error(scaled):.2%} (round to nearest {output_error(rtn(W)):.2%})")
+print(f"AWQ: alpha {alpha:.2f}, error {output_error(scaled):.2%}, {bits:.2f} bits (round to nearest {output_error(rtn(W)):.2%}, {bits:.2f} bits)")
 
 # %% [markdown]
 # ### GPTQ: let the later columns repair the error
@@ -569,7 +573,7 @@ def gptq(w, x, bits=4, block=64):
 
 for name, approximation in (("round to nearest", rtn(W)), ("AWQ", scaled), ("GPTQ", gptq(W, seen_x))):
     weight_error = float((approximation - W).norm() / W.norm())
-    print(f"{name:16} error of the weights {weight_error:.1%}, of the output on new texts {output_error(approximation):.2%}")
+    print(f"{name:16} {bits:.2f} bits, error of the weights {weight_error:.1%}, of the output on new texts {output_error(approximation):.2%}")
 
 # %% [markdown]
 # All three have the same bits per weight. GPTQ's weights are *farther* from the original than those of round-to-nearest, and its
@@ -922,6 +926,10 @@ guess.reveal(max(gap, key=gap.get), why=f"Between the two the error differs by {
 # %% [markdown]
 # @liu2024kivi: keys have a few large channels, so a scale per channel suits them; values have none. They use that to store keys by
 # channel and values by token in 2 bits. Compare it with the printed errors.
+#
+# These keys and values are of the course model, whose *weights* came out of a 4-bit file; the cache itself was never rounded. So
+# the errors compare the two kinds of scales on this model's cache. They do not show what a 4-bit cache costs in quality: that
+# needs a loss, and a model that nobody quantized before (as in "What does it cost?" for the weights).
 
 # %% [markdown]
 # ## Will it fit? The GPU check
