@@ -323,9 +323,9 @@ def difference(
 ) -> tuple[float, float, float]:
     """Difference of two shares of *different* items, with Newcombe's hybrid score interval.
 
-    It is made of the two Wilson intervals (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10). "The first is larger"
-    needs an interval without 0; two single intervals that overlap do not say that it is not. Shares of the same items are
-    compared by `paired`.
+    It is made of the two Wilson intervals (Newcombe 1998, Statistics in Medicine 17, 873-890, method 10). "The first is
+    larger" needs an interval without 0; two single intervals that overlap do not say that it is not. Shares of the same
+    items are compared by `paired`.
 
     >>> gap, low, high = scoring.difference(24, 30, 17, 36)  # 24 of 30 minus 17 of 36
 
