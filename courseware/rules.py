@@ -18,7 +18,7 @@ from . import build, cell_names, references
 from .chapters import PLAIN_TAGS, ROLES, ROOT, Chapter, ChapterError, cells_of, exercises, first_lines, read, role, tags
 from .grading.verdict import split
 
-EXERCISES = (5, 8)
+EXERCISES = (5, 9)
 MUTANTS = 3  # for each exercise
 TERMS = 5  # in lecture and lab together
 OPTIONS = {"tags", "title", "lines_to_next_cell", "lines_to_end_of_cell_marker"}  # the second and later are jupytext's own

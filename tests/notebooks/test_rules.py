@@ -31,7 +31,7 @@ def change(chapter: Chapter, old: str, new: str, file: str = "lab.py") -> None:
 def test_what_is_wanting(small: Chapter) -> None:
     assert rules.broken(small) == []
     assert rules.wanting(small) == [
-        "lab.py has 1 exercises; a lab has 5 to 8",
+        "lab.py has 1 exercises; a lab has 5 to 9",
         "mutants.py has 1 wrong solutions of double; 3 are asked for",
         "lecture.py draws no figure; lecture and lab have one each",
         "lab.py draws no figure; lecture and lab have one each",
