@@ -570,7 +570,7 @@ def visible():
     return [batch["input_ids"], batch["labels"], batch["attention_mask"], other["attention_mask"], other["labels"]]
 
 # %% [markdown]
-# ### The same batch from TRL
+# ### A batch from TRL
 #
 # TRL is a widely used library for this. Its trainer asks the template which tokens are the assistant's, so the template must
 # mark them (`generation`).
@@ -1450,9 +1450,12 @@ Markdown("\n".join((["*A small run: do not read this as a result.*\n"] if QUICK 
 # %% tags=["hide-input", "experiment"]
 lab.needs(*NEEDED)
 obeys, right_in = results.loc["new words", "obeys, gain"], [test for test, gained in results["gain"].items() if gained.endswith("up")]
+never = [word for word in TESTS["new words"][0]["options"] if word not in used]
 guess.reveal(
     "more often than before" if obeys.endswith("up") else "less often than before" if obeys.endswith("down") else "no difference that can be seen",
-    why=f"Change and interval: {obeys.split('] ')[0]}]. These words were never trained.",
+    why=f"Change and interval: {obeys.split('] ')[0]}]. Never trained as an answer: {', '.join(never)}."
+    if never
+    else f"Change and interval: {obeys.split('] ')[0]}]. Your templates have trained all three words.",
 )
 guess_2.reveal(
     ("in none", "in one or two", "in three or four", "in five or six")[(len(right_in) + 1) // 2],

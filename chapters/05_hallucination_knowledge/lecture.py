@@ -321,7 +321,7 @@ plt.show()
 known, new, _, nonsense = entropies
 guess.reveal(
     "to the known fact" if abs(new - known) < abs(new - nonsense) else "to the question without an answer",
-    why=f"{new:.1f} nats, against {known:.1f} and {nonsense:.1f}. Which token is it so sure of?",
+    why=f"{new:.1f} nats, against {known:.1f} and {nonsense:.1f}. Which token has most of the probability?",
 )
 
 # %% [markdown]
@@ -874,10 +874,10 @@ widgets.quiz([
          answer=(0.95**7 * 0.1) ** (1 / 8), tolerance=0.05, why="The name is a guess, but seven easy tokens lift the mean. Given alone, the name would have a confidence of 0.1."),
     dict(question='Two different writers, X and Y. Asked "Are X and Y the same person?", a model answers "no". When does this show that it knows?', options={
         "if the probability of this answer is high": 'A habit of saying "no" has a high probability, too, also where "no" is wrong.',
-        "if ten sampled answers to the same question agree": "They share the same habit: a model can be wrong the same way ten times.",
-        'if it says "yes" to the opposite question, and to the same question about two names of one person': 'Yes: a habit of saying "no" cannot pass both.',
+        "if ten answers, sampled for exactly the same question, agree with each other": "They share the same habit: a model can be wrong the same way ten times.",
+        'if it passes the opposite question, and one about a single person': 'Yes: "Are X and Y different people?", and the same question about two names of one person. Both ask for a "yes", which a habit of saying "no" cannot give.',
         "now: the answer is right": 'A model that says "no" to every question would give this answer, too.',
-    }, answer='if it says "yes" to the opposite question, and to the same question about two names of one person'),
+    }, answer='if it passes the opposite question, and one about a single person'),
     dict(question="We select 40 questions that a model answers rightly. With a wrong hint 24 stay right; with a harmless sentence in its place, 36. How many answers are lost to agreement with the hint, as far as this shows?", options={
         "16": "Four of these are lost with the harmless sentence, too: all 40 were right by selection, so any other wording can only lose.",
         "12": "Yes: 36 − 24. Only what the hint costs beyond the control can be put down to its content; and that difference still needs an interval.",
@@ -904,9 +904,9 @@ widgets.quiz([
     dict(question="A shop's prices change each day. Its bot should give the price and say where it is written. Which way in?", options={
         "tune the model on the new prices each night": "A tuned model cannot show where a number comes from, and many similar facts disturb each other.",
         "put the whole price list into every prompt": "It costs tokens for each question, may not fit, and facts that have nothing to do with a question change some answers.",
-        "look up the product's page, and put that into the prompt": "Yes: it is as new as the page, it can be shown, and it is given only where it fits. One still has to check that the model follows it.",
+        "put the product's page into the prompt": "Yes: look it up for each question. It is as new as the page, it can be shown, and it is given only where it fits. One still has to check that the model follows it.",
         "edit the parameters, one price at a time": "Single facts can be edited, but what follows from them does not change with them, and no source can be shown.",
-    }, answer="look up the product's page, and put that into the prompt"),
+    }, answer="put the product's page into the prompt"),
 ])
 
 # %% [markdown]

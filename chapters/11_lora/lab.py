@@ -201,10 +201,10 @@ guess_2.reveal(
 # it was.
 
 # %% tags=["hide-input"]
-guess = widgets.predict("Which of the two has a gradient other than zero at the very first step?", options=["only A", "only B", "both"])
-guess_2 = widgets.predict(
-    "If both were initialized with zero: what would training do?", options=["A first, then B would learn", "both would learn, more slowly", "neither would ever learn"]
+guess = widgets.predict(
+    "Rank r = 8, width 32, and a batch of three tokens. Which rank has the change BA after the first step of gradient descent?", options=[0, 1, 3, 8]
 )
+guess_2 = widgets.predict("And after a first step with a batch of 100 tokens?", options=[1, 8, 32, 100])
 
 # %% tags=["exercise:lora_linear"]
 class LoRALinear(nn.Module):
@@ -318,20 +318,21 @@ def visible():
     return [before, (layer(x) - base(x)).detach(), sorted(n for n, p in layer.named_parameters() if p.requires_grad)]
 
 # %% tags=["hide-input"]
-def first_gradients(a, b):
-    """Which of A (times a) and B (times b) has a gradient, on random numbers: two bools."""
-    generator = torch.Generator().manual_seed(0)
-    A, B = (nn.Parameter(size * torch.randn(shape, generator=generator)) for size, shape in ((a, (2, 6)), (b, (4, 2))))
-    (torch.randn(3, 6, generator=generator) @ A.T @ B.T - 1).square().sum().backward()
-    return bool(A.grad.any()), bool(B.grad.any())
+def rank_after_a_step(tokens, r=8, width=32):
+    """The rank of BA after one step of gradient descent on random tokens, A Gaussian and B zero at the start."""
+    x, wanted, start = torch.randn(3, max(tokens, r), width, generator=torch.Generator().manual_seed(0))
+    x, wanted = x[:tokens], wanted[:tokens]
+    A, B = nn.Parameter(start[:r].clone()), nn.Parameter(torch.zeros(width, r))
+    (x @ A.T @ B.T - wanted).square().mean().backward()
+    with torch.no_grad():
+        A, B = A - 0.1 * A.grad, B - 0.1 * B.grad  # at this first step the gradient of A is zero
+        return int(torch.linalg.matrix_rank(B @ A))
 
 
-of_a, of_b = first_gradients(1, 0)
-guess.reveal("both" if of_a and of_b else "only A" if of_a else "only B", why="The gradient of A contains the factor B, which is zero.")
-guess_2.reveal(
-    "both would learn, more slowly" if all(first_gradients(0, 0)) else "A first, then B would learn" if any(first_gradients(0, 0)) else "neither would ever learn",
-    why="Each gradient contains the other matrix as a factor, so both are zero at the first step, and at each later one.",
+guess.reveal(
+    rank_after_a_step(3), why="The gradient of B is a sum of one product (output's gradient times Ax) per token, so B has no more directions than there were tokens."
 )
+guess_2.reveal(rank_after_a_step(100), why="B has r columns, so r is the limit, however many tokens there are.")
 
 # %% [markdown]
 # ## 3 · Into the model
@@ -1933,7 +1934,7 @@ del plain
 # %% tags=["hide-input"]
 widgets.predict(
     "Both scalings are 1. What does an adapter with A₁ + A₂ and B₁ + B₂ add to W?",
-    options=["B₁A₁ + B₂A₂, as well", "B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁", "2 (B₁A₁ + B₂A₂)", "B₁A₂ + B₂A₁"],
+    options=["B₁A₁ + B₂A₂, just as the two adapters do", "B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁", "2 (B₁A₁ + B₂A₂)", "B₁A₂ + B₂A₁"],
     answer="B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁",
     why="(B₁ + B₂)(A₁ + A₂), multiplied out: the products of one task's B with the other's A come on top.",
 )

@@ -1016,8 +1016,8 @@ guess.reveal(
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "Which of these is better than GRPO by pass@1: the interval of the difference over the seeds lies above 0?",
-    options=["STaR", "REINFORCE without a baseline", "supervised training on the program's chains", "none of the three", "more than one of them"],
+    "By pass@1, REINFORCE without a baseline is ahead of rejection sampling. And by *pass@16*, a right one among 16 texts: where is it then?",
+    options=["ahead, too", "behind", "no difference that can be seen"],
 )
 guess_2 = widgets.predict(
     "Which of two models falls *below* the base model (at temperature 1) on problems of five and six steps?",
@@ -1099,14 +1099,11 @@ def clearly(method, what, level):
     return 1 if low > 0 else -1 if high < 0 else 0
 
 
-rivals = ["STaR", "REINFORCE, no baseline", "SFT, chains"]
-grpo = last[last["method"] == "GRPO"].set_index("seed")["pass_1"]
-ahead = [scoring.paired(last[last["method"] == name].set_index("seed")["pass_1"].loc[grpo.index], grpo)[1] > 0 for name in rivals]
+by_seed = {name: part.set_index("seed")["pass_16"] for name, part in last.groupby("method")}
+change, low, high = scoring.paired(by_seed["REINFORCE, no baseline"], by_seed["rejection sampling"].loc[by_seed["REINFORCE, no baseline"].index])
 guess.reveal(
-    "more than one of them" if sum(ahead) > 1
-    else "none of the three" if sum(ahead) == 0
-    else ("STaR", "REINFORCE without a baseline", "supervised training on the program's chains")[ahead.index(True)],
-    why="Find its row in the table below.",
+    "ahead, too" if low > 0 else "behind" if high < 0 else "no difference that can be seen",
+    why=f"The difference of pass@16 is {change:+.3f} [{low:+.3f}, {high:+.3f}], over the seeds: what is right becomes frequent, and the texts more alike. Section 9 has the whole curves.",
 )
 untrained_longer = raw[(raw["method"] == "base") & (raw["rate"] == 1)]["longer"].iloc[0]
 by_grpo, by_chains = (clearly(method, "longer", untrained_longer) < 0 for method in ("GRPO", "SFT, chains"))
@@ -1173,10 +1170,10 @@ plt.show()
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "GRPO with a coin's rewards, 100,000 sampled tokens, five seeds. What happens to pass@1?",
+    "GRPO with a coin's rewards, 100,000 sampled tokens, five seeds. With right rewards the entropy falls by more than half. What does it do here?",
     options=["no change that can be seen", "it falls", "it rises"],
 )
-guess_2 = widgets.predict("And to the share of texts with steps?", options=["no change that can be seen", "it falls", "it rises"])
+guess_2 = widgets.predict("And the share of texts with steps?", options=["no change that can be seen", "it falls", "it rises"])
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(8, 4))
@@ -1191,13 +1188,15 @@ ax.legend(fontsize=10)
 plt.show()
 coin = trained[trained["method"] == "random rewards"].groupby("seed")
 change, low, high = scoring.paired(coin["pass_1"].last(), coin["pass_1"].first())
+print(f"pass@1 with a coin's rewards: {change:+.3f} [{low:+.3f}, {high:+.3f}], over the seeds")
+change, low, high = scoring.paired(coin["entropy"].last(), coin["entropy"].first())
 guess.reveal("it rises" if low > 0 else "it falls" if high < 0 else "no change that can be seen", why=f"{change:+.3f} [{low:+.3f}, {high:+.3f}], over the seeds.")
 change, low, high = scoring.paired(coin["chains"].last(), coin["chains"].first())
 guess_2.reveal("it rises" if low > 0 else "it falls" if high < 0 else "no change that can be seen", why=f"{change:+.3f} [{low:+.3f}, {high:+.3f}], over the seeds.")
 
 # %% [markdown]
-# It falls a little, with all five seeds. So here it is the content of the reward that teaches. @shao2025spurious explain their gain by the
-# clipping term, which hardly acts where each text is used once: our run does not contradict them. And their coin worked with
+# Pass@1 falls a little, with all five seeds, and of the habit that right rewards teach, steps and surer tokens, nothing can be seen. So here
+# it is the content of the reward that teaches. @shao2025spurious explain their gain by the clipping term, which hardly acts where each text is used once: our run does not contradict them. And their coin worked with
 # Qwen2.5-Math, but often not with other families: another reason to try more than one base model.
 #
 # ## 9 · Sharper, or able to do more?
@@ -1207,8 +1206,8 @@ guess_2.reveal("it rises" if low > 0 else "it falls" if high < 0 else "no change
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "At temperature 1: at which k is the base model's pass@k first as high as GRPO's?",
-    options=["k = 2 or 4", "k = 8 or 16", "k = 32 or 64", "not up to k = 64"],
+    "At temperature 1, 64 texts for each of 96 problems: how many problems does GRPO's model solve at least once, and the base model never (mean of the seeds)?",
+    options=["20 or more", "8 to 20", "3 to 8", "below 3"],
 )
 guess_2 = widgets.predict(
     "The base model is sampled at temperature 0.1 in place of 1. What happens to its pass@1 and its pass@64?",
@@ -1248,10 +1247,12 @@ for ax, names in zip(axes, groups, strict=True):
 axes[0].set_ylabel("pass@k")
 plt.show()
 lead = (curves_of("GRPO", 1).mean((0, 1)) - curves_of("base", 1).mean((0, 1))).tolist()
-first_k = next((k for k, gain in zip(SIZES, lead, strict=True) if gain <= 0), 128)
+print(f"GRPO's lead over the base model at temperature 1: {lead[0]:+.2f} at k = 1, {lead[4]:+.2f} at 16, {lead[-1]:+.2f} at 64")
+solved = {method: curves_of(method, 1)[..., -1] > 0 for method in ("GRPO", "base")}  # seeds, problems: a right one among 64
+gained, given_up = (solved["GRPO"] & ~solved["base"]).sum(1).mean(), (~solved["GRPO"] & solved["base"]).sum(1).mean()
 guess.reveal(
-    "not up to k = 64" if first_k > 64 else "k = 32 or 64" if first_k > 16 else "k = 8 or 16" if first_k > 4 else "k = 2 or 4",
-    why=f"GRPO's lead goes from {lead[0]:+.2f} at k = 1 to {lead[4]:+.2f} at 16 and {lead[-1]:+.2f} at 64.",
+    "20 or more" if gained >= 20 else "8 to 20" if gained >= 8 else "3 to 8" if gained >= 3 else "below 3",
+    why=f"{gained:.1f} problems. The other way round, solved by the base model only, it is {given_up:.1f}.",
 )
 (cold_1, cold_64), (warm_1, warm_64) = (curves_of("base", temperature).mean((0, 1))[[0, -1]].tolist() for temperature in (0.1, 1))
 guess_2.reveal(
@@ -1291,8 +1292,7 @@ pd.DataFrame(rows, columns=["first (temperature)", "second (temperature)", "firs
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "What is paid rises all the time. Where does the share of right answers end after 300,000 tokens, compared with the base model's?",
-    options=["higher", "lower", "no difference that can be seen"],
+    "What is paid rises all the time. After 300,000 tokens: which share of it is paid for steps, and not for right answers?", unit="%", tolerance=0.15
 )
 
 # %% tags=["experiment"]
@@ -1311,12 +1311,11 @@ plt.show()
 gamed = hacks[hacks["reward"] == "pays_for_steps"]
 for tokens, part in gamed[gamed["seed"] == 1].groupby("tokens"):
     print(f"after {tokens:>7,} tokens, {part['equations'].iloc[0]:.1f} equations per text:  {part['text_0'].iloc[0]}")
-right = gamed.groupby("seed")["right"]
-(change, low, high), best = scoring.paired(right.last(), right.first()), gamed.groupby("tokens")["right"].mean().max()
-guess.reveal(
-    "higher" if low > 0 else "lower" if high < 0 else "no difference that can be seen",
-    why=f"{change:+.2f} [{low:+.2f}, {high:+.2f}], over three seeds; the base model has {right.first().mean():.2f}, and the highest point is {best:.2f}.",
-)
+begin, end = gamed.groupby("seed")[["paid", "right"]].first(), gamed.groupby("seed")[["paid", "right"]].last()
+(change, low, high), best = scoring.paired(end["right"], begin["right"]), gamed.groupby("tokens")["right"].mean().max()
+print(f"right answers: {change:+.2f} [{low:+.2f}, {high:+.2f}] over three seeds; the base model has {begin['right'].mean():.2f}, the highest point is {best:.2f}")
+before, after = (100 * (1 - 0.5 * row["right"] / row["paid"]) for row in (begin.mean(), end.mean()))
+guess.reveal(after, why=f"Of what the base model is paid it is {before:.0f} %. The rest is half of the share of right answers.")
 
 # %% [markdown]
 # First both curves rise: steps help. Then the reward goes on rising, and the right answers *fall*. Read the texts: the model found that the program counts the sign "=", not equations, and writes rows of it. Nobody

@@ -793,10 +793,10 @@ guess.reveal(
 two_of_eight = np.array([1.0, 1, 0, 0, 0, 0, 0, 0])
 widgets.quiz([
     dict(question="A verifier is a program, and no gradient goes through it. Why can we train with its reward all the same?", options={
-        "A program can be differentiated nearly everywhere.": "Its reward jumps between 0 and 1: where it has a derivative, that is 0 and teaches nothing.",
-        "Only the probabilities of the texts depend on the parameters; the reward is a number that weighs ∇ log π.": "Yes: so the reward may come from anywhere, even from people.",
+        "A program has a gradient nearly everywhere.": "Its reward jumps between 0 and 1: where there is a gradient, it is 0 and teaches nothing.",
+        "The reward is a number: it only weighs ∇ log π.": "Yes: only the probabilities of the texts depend on the parameters. So the reward may come from anywhere, even from people.",
         "A reward model learns to imitate the program, and the gradient goes through that model.": "RLHF trains a reward model, but takes no gradient through it either: REINFORCE and PPO need only its number.",
-    }, answer="Only the probabilities of the texts depend on the parameters; the reward is a number that weighs ∇ log π."),
+    }, answer="The reward is a number: it only weighs ∇ log π."),
     dict(question="In a group of eight, two texts are right. Which advantage does GRPO (with the standard deviation, n - 1) give to each of the two?",
          answer=(1 - two_of_eight.mean()) / two_of_eight.std(ddof=1), tolerance=0.03, why="0.75, divided by the standard deviation 0.46."),
     dict(question="Someone takes a baseline that grows with the text: b = 0.01 times its number of tokens. What happens?", options={
@@ -816,15 +816,15 @@ widgets.quiz([
     dict(question="Method A draws eight texts per problem, method B two. After as many updates with as many problems A is better. What do you need to compare the methods?", options={
         "Nothing else: both had as many updates.": "A's updates used four times as many texts. Sampling is what costs most here.",
         "The same learning rate for both.": "Each needs its own best rate, searched with the same effort. One rate for both may favour either.",
-        "The same curves over sampled tokens, with several seeds.": "Yes: at equal tokens B has had four times as many updates.",
+        "The same curves over sampled tokens.": "Yes, and with several seeds: at equal tokens B has had four times as many updates.",
         "A larger test.": "It would make the intervals narrower, but leaves A with four times the budget.",
-    }, answer="The same curves over sampled tokens, with several seeds."),
+    }, answer="The same curves over sampled tokens."),
     dict(question="After RLVR pass@1 has risen from 0.20 to 0.40, and pass@64 has fallen from 0.95 to 0.90, both clearly. What does this say?", options={
-        "One of the two must be wrong: more right texts, more problems with a right one.": "pass@1 is a mean over problems. It rises if easy ones become safe, while hard ones are solved less often.",
+        "One of the two must be wrong: if more texts are right, more problems must have a right one among 64.": "pass@1 is a mean over problems. It rises if easy ones become safe, while hard ones are solved less often.",
         "The model can no longer solve one problem in twenty.": "Less often than in 64 texts is not never; and it may be solved at another temperature.",
         "The base model is the better one.": "With one text it is right half as often. Which is better depends on how many texts you can check.",
-        "Right texts have become frequent for many problems, and texts have become more alike.": "Yes: what one draw gains, many draws lose in variety.",
-    }, answer="Right texts have become frequent for many problems, and texts have become more alike."),
+        "One text is right more often on average, but for more problems than before all 64 are wrong.": "Yes: texts have become more alike. What one draw gains, many draws lose in variety.",
+    }, answer="One text is right more often on average, but for more problems than before all 64 are wrong."),
     dict(question="A training has sampled 300,000 tokens. Its model answers with one text of 20 tokens as well as the base model by a vote of 8 texts of 13 tokens. After how many questions has it paid?",
          answer=300_000 / (8 * 13 - 20), unit="questions", tolerance=0.05, why="Each question saves 8 · 13 - 20 tokens. (Only sampled tokens are counted.)"),
     dict(question="A model for programming gets 1 if the hidden tests pass, plus 0.1 for each test of its own that passes. Where does a long training lead?", options={
