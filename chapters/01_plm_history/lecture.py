@@ -476,10 +476,10 @@ widgets.quiz([
     }, answer="With this compute Gopher was too large for its tokens."),
     dict(question="A report says that a model read its text 64 times. Has it overfitted?", options={
         "Yes: after so many passes any model knows its text by heart.": "It depends on size and text. XLNet's authors write that after 64 passes it still underfits.",
-        "One cannot say: compare the loss on this text with the loss on held-out text.": "Right: overfitting is the gap between the two. The passes are only a risk.",
+        "It cannot be told without its loss on held-out text.": "Right: overfitting is the gap between that loss and the loss on the text that was read. The passes are only a risk.",
         "No: without labels there is nothing to overfit.": "The text itself is the label. Models can repeat long passages of their training text word for word.",
         "No: GPT-1 read its text even more often.": "What happened to another model, of another size and with another text, does not tell.",
-    }, answer="One cannot say: compare the loss on this text with the loss on held-out text."),
+    }, answer="It cannot be told without its loss on held-out text."),
     dict(question="X is a mixture of experts: 1,000 billion parameters, 32 billion of them active. Y is dense: 400 billion. Both keep all parameters in memory, in the same precision. Compare them.", options={
         "X needs more memory, and more computation per token.": "Memory, yes. But for one token most of X's parameters do nothing.",
         "X needs more memory, Y more computation per token.": "Right: all parameters must be kept, but only the active ones compute: 32 against 400 billion.",
@@ -487,10 +487,10 @@ widgets.quiz([
         "Both need the same computation per token, because attention decides it.": "For texts of ordinary length most of the computation is in the parameters: about two FLOPs per token for each active one.",
     }, answer="X needs more memory, Y more computation per token."),
     dict(question="One source says that BERT was trained on 3.3 billion words, another says 131 billion tokens. Which one is wrong?", options={
-        "Possibly neither: one counts the text, the other what was read in all passes.": "Right: about 40 passes over 3.3 billion words. Ask of each number what was counted.",
-        "The first: 340 million parameters need more text than that.": "About ten words per parameter are few, but each was read about 40 times.",
-        "The second: a word is cut into one or two tokens, not into forty.": "That is right for one pass over the text. The factor of 40 is the number of passes.",
-    }, answer="Possibly neither: one counts the text, the other what was read in all passes."),
+        "Possibly neither: one may count the text, the other the reading.": "Right: 131 billion tokens were read in all passes; BERT's authors speak of about 40 passes over the 3.3 billion words. Ask of each number what was counted.",
+        "The first: 340 million parameters need more text than that.": "About ten words per parameter are few, but each was read dozens of times.",
+        "The second: a word is cut into one or two tokens, not into forty.": "That is right for one pass over the text. Nearly all of the factor of 40 comes from reading the text again and again.",
+    }, answer="Possibly neither: one may count the text, the other the reading."),
     dict(question='The rule "centred" asks whether the advantage of " good" is above the median. You use it on 100 reviews, of which 90 are praise. What happens?', options={
         "Nothing special: the median takes away only the model's liking for a word.": "The median is that liking *and* the share of praise. The rule cannot tell the two apart.",
         "It gets better: there is more praise to find.": "It calls half of the reviews praise, however many there are.",

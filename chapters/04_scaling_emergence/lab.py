@@ -676,8 +676,8 @@ def visible():
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "What will the straight line promise at the held-out budget, compared with the loss that is measured there?",
-    options=["too high a loss", "too low a loss", "no error that three seeds can show"],
+    "Two laws are fitted to the same bottoms: the straight line, and the law with a floor. Which forecast of the held-out loss has the smaller error?",
+    options=["that of the straight line", "that of the law with a floor", "three seeds cannot tell"],
 )
 
 # %% tags=["experiment"]
@@ -715,11 +715,14 @@ for name, floors in (("power law", None), ("with a floor", np.linspace(0, 1.6, 8
 
 # %% tags=["hide-input", "experiment"]
 lab.needs("isoflop_optimum", "floor_law")
-forecasts = [loss_forecast(part) for _, part in fitted.groupby("seed")]
-error, low, high = scoring.paired(forecasts, [bottoms(part)["loss"].iloc[0] for _, part in far.groupby("seed")])
+measured = np.array([bottoms(part)["loss"].iloc[0] for _, part in far.groupby("seed")])
+straight, bent = (
+    np.abs(np.array([loss_forecast(part, floors) for _, part in fitted.groupby("seed")]) - measured) for floors in (None, np.linspace(0, 1.6, 81))
+)
+more, low, high = scoring.paired(bent, straight)
 guess.reveal(
-    "too low a loss" if high < 0 else "too high a loss" if low > 0 else "no error that three seeds can show",
-    why=f"Forecast minus measured, seed by seed: {error:+.3f} nats, with an interval from {low:+.3f} to {high:+.3f}.",
+    "that of the straight line" if low > 0 else "that of the law with a floor" if high < 0 else "three seeds cannot tell",
+    why=f"The law with a floor errs by {bent.mean():.3f} nats on average, the line by {straight.mean():.3f}; the difference is {more:+.3f} [{low:+.3f}, {high:+.3f}], seed by seed.",
 )
 
 # %% tags=["experiment"]

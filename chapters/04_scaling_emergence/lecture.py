@@ -685,7 +685,7 @@ widgets.quiz([
     dict(question="A ladder is trained with three seeds, each is fitted, and the forecasts give an interval. What does it leave out?", options={
         "The luck of the first parameters.": "Each seed draws others, so the interval contains this.",
         "The luck of the order of the text.": "The seed decides the order, too, so it is in the interval.",
-        "How noise in the runs moves the line.": "Each seed has a line of its own, so the interval shows just this.",
+        "How the noise of the single runs moves the line.": "Each seed has a line of its own, so the interval shows just this.",
         "That another formula may be the right one.": "Yes. All three forecasts assume the same formula. Only a run that was held out tests it.",
     }, answer="That another formula may be the right one."),
     dict(question="An answer has 8 tokens, each right with a chance of 70 %, independently. How often is the whole answer right?", unit="%",
@@ -694,7 +694,7 @@ widgets.quiz([
         "The log-probability of the right answers.": "Yes. It has no threshold: it can rise long before the right answer is the likeliest one.",
         "A fifth, larger size.": "It shows how the curve goes on, and nothing of what lies below the threshold.",
         "Many more questions.": "A 0 would become 0.1 % or so. The metric would still count only what is right as a whole.",
-        "The mean of exact match over many tasks.": "Jumps at different sizes have a smooth mean. Each task can still be a jump.",
+        "The mean of exact match over a hundred other tasks.": "Jumps at different sizes have a smooth mean. Each task can still be a jump.",
     }, answer="The log-probability of the right answers."),
     dict(question="The largest model of a family is the first that can program. It is also the only one that read much code. Which "
                   "experiment can tell the two causes apart?", options={

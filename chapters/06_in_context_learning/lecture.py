@@ -1012,13 +1012,13 @@ widgets.quiz([
          "Which prompts tell?", options={
         "the same four examples in other orders": "In each order the last label is negative, and so is the most frequent one.",
         "eight negative examples": "Both explanations predict *negative* again.",
-        'the same four examples, with "N/A" as the text': "That measures how large the bias is. It does not say where it comes from.",
+        'the same four examples in the same order, with "N/A" as the text': "That measures how large the bias is. It does not say where it comes from.",
         "two examples of each label, in the orders − − + + and + + − −": "Yes. No label is more frequent, so what differs between the two comes from the order.",
     }, answer="two examples of each label, in the orders − − + + and + + − −"),
     dict(question="The labels of all examples are flipped, and the accuracy against the *true* labels stays at 0.85. What follows?", options={
         "the model does not take the meaning of the labels from these examples": "Yes. It keeps to what the words meant in pre-training.",
         "the examples have no effect": "They may still show the form of the answer and move the threshold. Compare with a prompt without examples.",
-        "labels without a meaning, foo and bar, could not work either": "There is no learnt meaning to overrule, so this is another question, and has to be measured.",
+        "labels that have no meaning at all, such as foo and bar, could not work either": "There is no learnt meaning to overrule, so this is another question, and has to be measured.",
         "a larger model would do the same": "The largest models of Wei et al. 2023 followed flipped labels: one size does not answer for another.",
     }, answer="the model does not take the meaning of the labels from these examples"),
     dict(question="A head gives 90 % of its attention to the token after the earlier copy. What shows that *copying depends* on this head?", options={

@@ -840,7 +840,7 @@ widgets.quiz([
         "At nothing: 172 is more than 168, so B is better.": "On these sentences, yes. On new ones it may be the other way round.",
     }, answer="At the sentences that only one of the two gets right."),
     dict(question="“Leave one out” and gradient × input each name the word that decided an answer. Which test is fair to both?", options={
-        "Take the named word out, and see how far the score falls.": "“Leave one out” has tried exactly that on all words, so by this test nothing can beat it.",
+        "Take the named word out of the text, and see how far the score of the answer falls.": "“Leave one out” has tried exactly that on all words, so by this test nothing can beat it.",
         "Ask users which explanation they find more convincing.": "That measures how plausible it looks. A model may decide by something that convinces nobody.",
         "See whether the two methods name the same word.": "Both may be wrong about the model in the same way.",
         "Put other words in its place, and compare with doing so to a random word.": "Yes: neither method has seen this test, and the random word says what any change would do.",
