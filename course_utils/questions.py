@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha1
@@ -107,10 +108,14 @@ class Question:
         return f"{self._block('predict', 'commit')}{assets()}"
 
     def revealed(self) -> str:
-        """The answer alone, which looks for what was said to the question on the same page, and uses that one's script."""
+        """The answer alone, which looks for what was said to the question on the same page, and uses that one's script.
+
+        In Colab each output is a page of its own: there it brings style and script.
+        """
+        parts = assets() if _in_frames() else assets("wire.js")
         return (
             f'<div class="course-reveal course-box" data-of="{self.name}" {self._key()} {_attributes()}>\n'
-            f'<p class="course-verdict" role="status"></p>\n{self._details("measured")}</div>\n{assets("wire.js")}'
+            f'<p class="course-verdict" role="status"></p>\n{self._details("measured")}</div>\n{parts}'
         )
 
     def _block(self, kind: str, button: str) -> str:
@@ -187,4 +192,10 @@ _SPOKEN = ("right", "wrong", "said", "noted", "choose", "number", "score")  # by
 def _attributes() -> str:
     # JupyterLab's mark says that keys pressed here are not the notebook's.
     spoken = json.dumps({key: word(key) for key in _SPOKEN}, ensure_ascii=False)
-    return f'data-words="{escape(spoken)}" data-lm-suppress-shortcuts="true"'
+    frames = " data-frames" if _in_frames() else ""
+    return f'data-words="{escape(spoken)}" data-lm-suppress-shortcuts="true"{frames}'
+
+
+def _in_frames() -> bool:
+    """Is each output shown as a page of its own, as in Colab?"""
+    return "google.colab" in sys.modules

@@ -54,8 +54,22 @@
     show();
   }
 
-  // What a reader has said to a question: undefined, or { text, right }.
-  const said = new WeakMap();
+  // What a reader has said to each question, by its name: { value, text }. It lives as long as the page, and all copies of this
+  // script share it: an output that comes later, or comes back into view, brings another copy.
+  const said = (window.courseSaid ??= new Map());
+
+  // In Colab each output is a page of its own, of one origin: what was said in one is told to the others.
+  const others = document.querySelector("[data-frames]") && window.BroadcastChannel && new BroadcastChannel("course");
+  if (others)
+    others.onmessage = ({ data: { name, guess } }) => {
+      if (!guess && said.has(name)) others.postMessage({ name: name, guess: said.get(name) });
+      else if (guess && !said.has(name)) heard(name, guess);
+    };
+
+  function heard(name, guess) {
+    said.set(name, guess);
+    all(document, ".course-reveal").filter((block) => block.dataset.of === name).forEach(reveal);
+  }
 
   function judge(key, value) {
     if (key.answer === undefined) return undefined;
@@ -96,11 +110,11 @@
       const guess = number
         ? { value: Number(number.value), text: (number.value + " " + number.parentElement.lastChild.textContent.trim()).trim() }
         : { value: Number(chosen.value), text: chosen.nextElementSibling.textContent };
-      said.set(block, guess);
       [...choices, number, button].forEach((control) => control && (control.disabled = true));
       if (chosen) chosen.parentElement.classList.add("course-said");
       verdict(block, guess, false);
-      all(document, ".course-reveal").filter((other) => other.dataset.of === block.dataset.name).forEach(reveal);
+      heard(block.dataset.name, guess);
+      if (others) others.postMessage({ name: block.dataset.name, guess: guess });
       tell(block, "course:changed");
       const quiz = block.closest(".course-quiz");
       if (quiz) score(quiz);
@@ -110,8 +124,8 @@
   }
 
   function reveal(block) {
-    const asked = all(document, ".course-question").filter((other) => other.dataset.name === block.dataset.of).pop();
-    if (asked && said.has(asked)) verdict(block, said.get(asked), true);
+    if (said.has(block.dataset.of)) verdict(block, said.get(block.dataset.of), true);
+    else if (others) others.postMessage({ name: block.dataset.of });
   }
 
   function score(quiz) {

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from course_utils import plots
 from course_utils.assets import STATIC, lifted
@@ -192,3 +194,45 @@ def test_a_saved_notebook_carries_the_script_as_often_as_it_likes(page: Page, pa
     page.get_by_role("button", name="Commit").nth(1).click()
     expect(page.get_by_text("You said NF4.")).to_have_count(1)
     assert said == []
+
+
+def test_in_a_live_notebook_each_answer_knows_what_was_said(page: Page, tmp_path: Path) -> None:
+    """Cells run one after the other, each with its own copy of the script: a question, its answer, the next question."""
+    (tmp_path / "live.html").write_text("<!DOCTYPE html><title>t</title><body></body>", encoding="utf-8")
+    page.goto((tmp_path / "live.html").as_uri())
+    for text in ("The first?", "The second?", "The third?"):
+        asked = Question.asked(text, ["one", "two"])
+        _insert(page, asked.html())
+        page.locator(".course-question").last.get_by_label("two").check()
+        page.locator(".course-question").last.get_by_role("button").click()
+        _insert(page, asked.with_answer("two", "So.").revealed())
+        expect(page.locator(".course-reveal").last.get_by_role("status")).to_have_text("You said two. ✓ Right.")
+
+
+def test_where_each_output_is_a_page_of_its_own(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Colab: outputs are frames of one origin."""
+    monkeypatch.setitem(sys.modules, "google.colab", object())
+    asked = Question.asked("Which?", ["one", "two"])
+    pages = {"/asked": asked.html(), "/revealed": asked.with_answer("one", "So.").revealed()}
+    frames = "".join(f'<iframe src="{name}" name="{name[1:]}"></iframe>' for name in ("/asked", "/revealed"))
+
+    def serve(route: Route) -> None:
+        body = pages.get(urlsplit(route.request.url).path, frames)
+        route.fulfill(body=f"<!DOCTYPE html><meta charset=utf-8><title>t</title>{body}", content_type="text/html")
+
+    page.route("http://outputs.test/**", serve)
+    page.goto("http://outputs.test/")
+    asks, reveals = page.frame_locator("[name=asked]"), page.frame_locator("[name=revealed]")
+    expect(reveals.locator(".course-verdict")).to_have_text("")
+    asks.get_by_label("two").check()
+    asks.get_by_role("button").click()
+    expect(reveals.get_by_role("status")).to_have_text("You said two. ✗ Not this time.")
+    page.evaluate("document.body.append(Object.assign(document.createElement('iframe'), {name: 'again', src: '/revealed'}))")
+    expect(page.frame_locator("[name=again]").get_by_role("status")).to_have_text("You said two. ✗ Not this time.")
+
+
+def _insert(page: Page, html: str) -> None:
+    """Add an output as a notebook does: its scripts run."""
+    page.evaluate(
+        "html => document.body.append(document.createRange().createContextualFragment(html))", f"<section>{html}</section>"
+    )
