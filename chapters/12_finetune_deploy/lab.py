@@ -253,7 +253,7 @@ def label_ids(tokenizer, task):
 
 # %% tags=["exercise:encode"]
 def encode(tokenizer, text, task):
-    """The tokens of a task's frame with a text in it, or a refusal.
+    r"""The tokens of a task's frame with a text in it, or a refusal.
 
     text: str, from anyone. task: dict with "before", "after" (str) and "limit" (int).
     Every run of white space in the text becomes one space, none is left at its ends. Tokenize three strings one by one:
@@ -263,7 +263,7 @@ def encode(tokenizer, text, task):
     Raises ValueError if no text is left (its message has the word "empty"), or if the text has more than `limit` tokens
     (its message has both numbers, how many and how many are allowed). The limit is for the text, not for the frame.
 
-    Example: before "A", after "B", text " x  y\\n": the tokens of "A", " x y" and "B" in a row.
+    Example: before "A", after "B", text " x  y\n": the tokens of "A", " x y" and "B" in a row.
     """
     ### BEGIN SOLUTION
     text = " ".join(text.split())
@@ -1273,12 +1273,12 @@ guess.reveal(
 
 # %% tags=["exercise:stream_text"]
 def stream_text(tokens, decode):
-    """The text so far, each time it has grown by whole characters: a generator.
+    r"""The text so far, each time it has grown by whole characters: a generator.
 
     tokens: an iterable of int that may be slow or endless; take one token, yield what there is to yield, take the next.
-    decode: function of a list of int, gives str; bytes that are no whole character yet come out as "\\ufffd" at the end.
-    Yields str: the whole text so far, never with "\\ufffd" at its end and never the same twice in a row. When the tokens are
-    used up, a text that ends with "\\ufffd" is yielded after all, if it is the last. Nothing is yielded for an empty text.
+    decode: function of a list of int, gives str; bytes that are no whole character yet come out as "\ufffd" at the end.
+    Yields str: the whole text so far, never with "\ufffd" at its end and never the same twice in a row. When the tokens are
+    used up, a text that ends with "\ufffd" is yielded after all, if it is the last. Nothing is yielded for an empty text.
 
     Example: for the bytes of "a你b" as tokens: "a", "a你", "a你b".
     """
@@ -1570,14 +1570,14 @@ def interface(model, tokenizer, tasks):
 
 # %% tags=["exercise:third_party"]
 def third_party(source, beside=()):
-    """Top-level names of what a Python program imports that does not come with Python: a sorted list of str.
+    r"""Top-level names of what a Python program imports that does not come with Python: a sorted list of str.
 
     source: str, the program. beside: names of the program's own modules, which lie next to it.
     All imports count, also inside functions and classes. Of `import a.b as c` and `from a.b import c` the name is "a".
     Relative imports (`from . import x`, `from .y import z`) are the program's own. Text in strings and comments does not
     count. Each name once.
 
-    Example: "import os\\nfrom torch.nn import Linear\\nimport torch" gives ["torch"].
+    Example: "import os\nfrom torch.nn import Linear\nimport torch" gives ["torch"].
     """
     ### BEGIN SOLUTION
     names = set()
