@@ -861,15 +861,15 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
 # | pages | a page contains instructions (*prompt injection*, @greshake2023signed) | treat text as data; few rights |
 
 # %% [markdown]
-# ### Lost in the middle
+# ### Does the place in the prompt matter?
 #
 # 20 documents in the prompt, one of them holds the answer. @liu2024lost move it from the first place to the last, and ask
 # GPT-3.5-Turbo.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "At which place does the document with the answer help least? And is that better than no documents at all (*closed book*)?",
-    options=["at the end, but better than none", "in the middle, but better than none", "in the middle, and worse than none", "at the beginning, but better than none"],
+    "The document with the answer is the *10th of 20*. How often is the answer right, compared with no documents at all (*closed book*)?",
+    options=["more often, by 10 points or more", "more often, by less than 10 points", "less often"],
 )
 
 # %% [markdown]
@@ -878,10 +878,14 @@ guess = widgets.predict(
 # | right answers, % [@liu2024lost, tables 1 and 6] | 75.8 | 57.2 | 53.8 | 55.4 | 63.2 | 56.1 |
 
 # %% tags=["hide-input"]
-guess.reveal("in the middle, and worse than none", why="53.8 % in the 10th place, 56.1 % without documents: the curve is a U.")
+tenth, closed_book = 53.8, 56.1  # as in the table
+guess.reveal(
+    "less often" if tenth < closed_book else "more often, by less than 10 points" if tenth < closed_book + 10 else "more often, by 10 points or more",
+    why=f"{tenth} % with the document in the 10th place, {closed_book} % without documents. Over the places the curve is a U: what is in the middle is *lost*.",
+)
 
 # %% [markdown]
-# The lab puts the gold chunk first, in the middle and
+# *Lost in the middle*, the authors call it. The lab puts the gold chunk first, in the middle and
 # last among three short chunks for our small reader, with paired differences: a far weaker setting. So use few chunks, and put
 # the best one at an end.
 
@@ -999,10 +1003,10 @@ widgets.quiz([
         "It depends on the scores of the two retrievers.": "The fusion sees ranks only. That is why it can join a cosine and a score without an upper limit.",
     }, answer="A: one list has it first."),
     dict(question="Closed book a reader answers nothing. With three chunks it is right for 78 % of the questions; recall@3 is 0.80. What do you work on first?", options={
-        "The retriever: the reader answers nearly all that it is given.": "Right: where the sentence is in the prompt, it is right in up to 78 of 80. Nearly all errors are questions whose sentence was not found.",
+        "The retriever: little is left for the reader.": "Right: the reader answers nearly all that it is given. Where the sentence is in the prompt, it is right in up to 78 of 80. Nearly all errors are questions whose sentence was not found.",
         "The reader: it errs in 22 % of the questions.": "In 20 % it had no sentence to read. Those are the retriever's errors.",
         "Both equally: 20 % and 22 % of errors are about the same.": "The 22 % contain the 20 %. What is left for the reader is about 2 %.",
-    }, answer="The retriever: the reader answers nearly all that it is given."),
+    }, answer="The retriever: little is left for the reader."),
     dict(question="An approximate index reads 1 of 20 cells. For a fifth of the questions the right chunk is in another cell. What can bring it back?", options={
         "A re-ranker that reads the hundred best chunks again.": "It puts in order what was found. A chunk of a cell that was not read is not among them.",
         "A larger reader.": "It may know the answer itself, but it cannot read what is not in its prompt.",
@@ -1027,10 +1031,10 @@ widgets.quiz([
     }, answer="Only that its words come from the passage."),
     dict(question="A hospital deletes a patient's page from the knowledge base and from the index. The model was never trained on it, and its reader always writes an answer. Next day somebody asks about the page. What can happen?", options={
         "The assistant still knows the page: it has answered from it before.": "Answering does not change the weights. Only a stored conversation could hold it.",
-        "The page is gone, but a search finds another, and the reader may answer from that.": "Right: deleting works here as it cannot with weights. But a search always finds something.",
+        "A search finds another page, and the reader answers from that.": "Right: the page is gone, as a fact in the weights cannot be. But a search always finds something.",
         "The assistant says that it does not know.": "This reader never does: it gets the nearest page and writes on.",
         "Gradient steps must first make the model forget the page.": "Those would be needed for a fact in the weights. This one was only in the base.",
-    }, answer="The page is gone, but a search finds another, and the reader may answer from that."),
+    }, answer="A search finds another page, and the reader answers from that."),
 ])
 
 # %% [markdown]

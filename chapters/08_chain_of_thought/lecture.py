@@ -616,7 +616,7 @@ guess.reveal(
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "Which answer is the likeliest at the end of the third version, the control?",
+    "Which of the answers 3, 4, 10, 15, 24, 32 and 80 is the likeliest at the end of the third version, the control?",
     options=["15, the last number", "24, the result of the chain", "another number"],
 )
 
@@ -785,20 +785,20 @@ widgets.quiz([
          answer=100 * 0.9 ** (1 / 6), unit="%", tolerance=0.01, why="p to the power of 6 must be 0.9, so p is the sixth root of 0.9."),
     dict(question="At equal compute a model that was trained on chains beats one that was trained on dots of the same length. What follows?", options={
         "More computation never helps a transformer.": "Only that these dots did not help here. Some tasks can be learnt in dots, with the right training.",
-        "What stands in the tokens matters, as something to read or as a target in training.": "Yes. The two go together here, and this comparison cannot separate them.",
+        "What stands in the tokens matters.": "Yes, as something to read or as a target in training. The two go together here, and this comparison cannot separate them.",
         "Reading the results again is the cause; the targets do not matter.": "That may be so, but the chain model was also trained on each step, and the dots model was not.",
         "The dots model had less compute.": "Both had the same FLOPs, and the same number of tokens in a text.",
-    }, answer="What stands in the tokens matters, as something to read or as a target in training."),
+    }, answer="What stands in the tokens matters."),
     dict(question="A model gives the right answer in 35 % of its chains, one wrong answer in 45 %, and others in the rest. What does a vote of 1,000 chains say?", options={
         "The wrong answer, nearly always.": "Yes: a vote finds the most frequent answer, and more votes make it more certain.",
         "The right answer in about 35 % of the votes.": "That is a single chain. The more chains vote, the less is left to chance.",
         "The right answer, nearly always: errors cancel.": "Errors cancel when they are spread over many answers. Here one of them is more frequent than the truth.",
     }, answer="The wrong answer, nearly always."),
     dict(question="A chain ends in \"= 24.\" You change that to \"= 25.\", and the answer becomes 25. What do you know?", options={
-        "The answer comes from the reasoning in the chain.": "A model that repeats the last number that it has read would do the same.",
-        "The answer depends on the text of the chain, but perhaps only on its last number.": "Yes. A control is needed, such as an irrelevant number after the chain.",
+        "It comes from the reasoning that the chain writes down.": "A model that repeats the last number that it has read would do the same.",
+        "It depends on the chain, if only on its last number.": "Yes. A control is needed, such as an irrelevant number after the chain.",
         "The model cannot calculate.": "It was not asked to: the last result was given to it.",
-    }, answer="The answer depends on the text of the chain, but perhaps only on its last number."),
+    }, answer="It depends on the chain, if only on its last number."),
     dict(question="On a test the chains are cut after their first sentence. 98 % of the answers stay the same. What follows for these questions?", options={
         "The chain raises the accuracy by up to 98 points.": "The other way round: what comes after the cut hardly changes the answers, so it hardly changes the accuracy.",
         "The chains are of high quality, as the answers are stable.": "Stable answers say nothing about the steps: they were given without most of them.",
@@ -815,7 +815,7 @@ widgets.quiz([
     dict(question="Reinforcement learning rewards right *answers* only. A chain has two wrong steps, whose errors cancel. What happens to it?", options={
         "It gets no reward, as its steps are wrong.": "Nobody looks at the steps: the rule compares the answer only.",
         "It becomes more likely, like a chain with right steps.": "Yes: the reward cannot tell them apart. A check of each step could.",
-        "It gets a part of the reward.": "That would need a judgement of each step; here the answer is right, and that is all that counts.",
+        "It gets a part of the reward, as a part of its steps is right.": "That would need a judgement of each step; here the answer is right, and that is all that counts.",
     }, answer="It becomes more likely, like a chain with right steps."),
     dict(question="With few-shot examples of *one* step, a small model writes one equation for problems of three steps. \"It cannot do three steps\", says a colleague. What do you try first?", options={
         "Ten times as many problems.": "That makes the interval narrower, around a number that may be due to the examples.",
