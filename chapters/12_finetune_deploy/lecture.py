@@ -520,7 +520,7 @@ guess.reveal(
 # %% [markdown] tags=["subslide"]
 # ### An explanation is a claim
 #
-# Look at the words that speak *against* positive: "funny" and "film" are among them. Such bars describe what this model does, not what a word means; besides, "A warm and film, …" is no sentence any more, and a model may react to
+# Read the printed words that speak *against* positive: would you have named them? Such bars describe what this model does, not what a word means; besides, "A warm and film, …" is no sentence any more, and a model may react to
 # that rather than to the missing word.
 #
 # An explanation can be tested: if it names a word, changing that word must change the answer more than changing
@@ -589,7 +589,8 @@ del adapted, merged
 
 # %% [markdown]
 # llama.cpp's `convert_hf_to_gguf.py FOLDER` makes a GGUF file of such a folder, `convert_lora_to_gguf.py FOLDER` one of an adapter alone;
-# `llama-server -m base.gguf --lora adapter.gguf` serves them. Each step may round: measure the accuracy of what you ship.
+# `llama-server -m base.gguf --lora adapter.gguf` serves them (we have not run these here). Each step may round: measure
+# the accuracy of what you ship. Lab 12 merges the adapter that it ships, writes a GGUF file of it from Python, and compares the logits.
 
 # %% [markdown]
 # ## Serve: who waits for what?
