@@ -1,11 +1,12 @@
-"""Draws the chains of chapter 8's votes and of its challenge: five minutes on one core.
+"""Writes the free chains of chapter 8, and draws the chains of its votes and its challenge: ten minutes on one core.
 
     python chapters/08_chain_of_thought/chains.py            every part that the table does not have yet
     python chapters/08_chain_of_thought/chains.py --again    all of them
 
+free_chains.csv: the course model answers the lab's 36 word problems in its two free styles, up to 256 tokens, greedily.
 chain_samples.csv: the course model answers 30 word problems of one and two steps, eight times each, with temperature 0.7.
 digit_chains.csv: a small model of the lab (style "chain", seed 1) answers 150 problems of four, of five and of six steps, eight
-times each, with temperature 1. Both are in course_utils/csv. Problems, prompt, training and sampling are the lab's own code, so that tables
+times each, with temperature 1. All are in course_utils/csv. Problems, prompt, training and sampling are the lab's own code, so that tables
 and lab cannot disagree.
 """
 
@@ -23,9 +24,12 @@ from courseware.verify import solved_namespace
 
 SOURCE = "this course: chapters/08_chain_of_thought/chains.py"
 TABLE = ROOT / "course_utils" / "csv" / "chain_samples.csv"
+FREE = ROOT / "course_utils" / "csv" / "free_chains.csv"
 DIGITS = ROOT / "course_utils" / "csv" / "digit_chains.csv"
 PARTS = [(part,) for part in range(3)]  # of 10 problems
 EACH, CHAINS, LENGTH, TEMPERATURE = 10, 8, 60, 0.7
+STYLES = [("chain, zero-shot",), ("chat",)]
+FREE_EACH, FREE_LENGTH = 12, 256  # problems of one, two and three steps each; tokens
 STEPS = [(4,), (5,), (6,)]
 SEED, FLOPS = 1, 300_000_000_000  # of the small model: of three seeds the one whose chains have most errors
 PROBLEMS = 150  # for each number of steps
@@ -65,6 +69,23 @@ def rows(names: dict[str, Any], part: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def free_rows(names: dict[str, Any], style: str) -> list[dict[str, Any]]:
+    """The course model's greedy answers to the lab's problems, in one of the styles whose answers need not end with a line."""
+    asked = [problem for steps in (1, 2, 3) for problem in names["draw_problems"](FREE_EACH, steps, seed=steps)]
+    prompts = [
+        names["as_chat"](problem["question"]) if style == "chat" else names["build_prompt"](problem["question"], "chain")
+        for problem in asked
+    ]
+    texts = names["continue_all"](prompts, FREE_LENGTH, one_line=False)
+    return [
+        dict(
+            style=style, problem=number, steps=problem["steps"], question=problem["question"], answer=problem["answer"],
+            text=text.strip(), source=SOURCE,
+        )
+        for number, (problem, text) in enumerate(zip(asked, texts, strict=True))
+    ]  # fmt: skip
+
+
 def digit_rows(names: dict[str, Any], model: Any, steps: int) -> list[dict[str, Any]]:
     """The small model's chains for problems with so many steps, as text: the question, and what it wrote up to its answer."""
     problem = names["draw"](PROBLEMS, steps, torch.Generator().manual_seed(500 + steps))
@@ -91,6 +112,7 @@ def main() -> None:
         model, _ = names["train"]("chain", SEED, FLOPS)
         resumable_table.fill(DIGITS, ("steps",), STEPS, lambda steps: digit_rows(names, model, steps), again)
     names = lab()
+    resumable_table.fill(FREE, ("style",), STYLES, lambda style: free_rows(names, style), again)
     resumable_table.fill(TABLE, ("part",), PARTS, lambda part: rows(names, part), again)
 
 

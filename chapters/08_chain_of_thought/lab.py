@@ -84,11 +84,14 @@ FRIENDS = (
     "If each player left had 8 lives, how many lives did they have total?"
 )
 heard = []
-for tail, length in ((" The answer is", lab.budget(full=6, quick=2)), (" Let's think step by step.", lab.budget(full=70, quick=5))):
+LONG = lab.budget(full=200, quick=5)  # tokens of a free text
+for tail, length in ((" The answer is", lab.budget(full=6, quick=2)), (" Let's think step by step.", LONG)):
     heard.append(generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length))
     print(f"A:{tail} … {heard[-1]}\n")
-heard.append(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=5)))
+heard.append(generate(model, tokenizer, FRIENDS, max_new_tokens=LONG))
 print("as a message in a chat:", heard[-1])
+ended = sum(len(tokenizer(text)["input_ids"]) < LONG - 5 for text in heard[1:])
+print(f"\nof the two free texts, {ended} end before the cut at {LONG} tokens")
 ends = [(re.findall(r"\d+", text) or ["?"])[place] for text, place in zip(heard, (0, -1, -1), strict=True)]
 guess.reveal(ends.count("24"), why=f"At once it says {ends[0]}; the last number of the steps is {ends[1]}, that of the chat {ends[2]}.")
 
@@ -222,7 +225,7 @@ def draw_problems(count, steps, seed):
 EACH = lab.budget(full=12, quick=1)
 problems = [problem for steps in (1, 2, 3) for problem in draw_problems(EACH, steps, seed=steps)]
 examples = [draw_problems(1, steps, seed)[0] for steps, seed in ((3, 21), (2, 22), (3, 23), (2, 24))]
-ending_short = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12))]  # the last example has one step
+ending_short = [draw_problems(1, steps, seed)[0] for steps, seed in ((2, 11), (1, 12), (2, 13), (1, 14))]  # each a step less
 print(problems[-1]["question"], "\n", problems[-1]["chain"], problems[-1]["answer"])
 
 # %% [markdown]
@@ -389,44 +392,64 @@ def visible():
 # keys and values; the rest is padded on the left. With a temperature, tokens are drawn; without one, the likeliest token is
 # taken.
 #
-# The next cell is folded; click it to read the code. You need not understand it: `continue_all` takes prompts and returns
-# their continuations.
+# The next cell is folded; click it to read the code. `continue_all` takes prompts and returns their continuations, in three
+# steps that its comments name: read the common part once, read the rest of each prompt, write token by token.
 
 # %% tags=["experiment", "hide-input"]
-LINE_ENDS = torch.tensor([i for i in range(len(tokenizer)) if "\n" in tokenizer.decode([i])], device=model.device)
+# the tokens that hold a line break
+LINE_ENDS = torch.tensor([token for token in range(len(tokenizer)) if "\n" in tokenizer.decode([token])], device=model.device)
+
+
+def next_tokens(logits, temperature, generator):
+    """One token for each row of logits, (B, vocabulary): the likeliest (temperature 0), or one that is drawn. int64 (B, 1)."""
+    if not temperature:
+        return logits.argmax(-1, keepdim=True)
+    chances = (logits / temperature).softmax(-1).cpu()  # drawn on the CPU, so that every device draws the same
+    return torch.multinomial(chances, 1, generator=generator).to(logits.device)
 
 
 @torch.inference_mode()
 def continue_all(prompts, length, one_line=True, temperature=0.0, seed=0, batch=48):
     """Continuations of many prompts: up to so many tokens, or the end of the answer, or (one_line) of its line."""
-    rows, device = [tokenizer(prompt)["input_ids"] for prompt in prompts], model.device
-    shared = min(len(os.path.commonprefix(rows)), min(map(len, rows)) - 1)
-    begun = model(torch.tensor([rows[0][:shared]], device=device), use_cache=True, logits_to_keep=1).past_key_values
-    generator, texts = torch.Generator().manual_seed(seed), []
-    for first in tqdm(range(0, len(rows), batch), desc="answering", leave=False):
-        rests = [row[shared:] for row in rows[first : first + batch]]
-        cache, width = copy.deepcopy(begun), max(map(len, rests))
-        cache.batch_repeat_interleave(len(rests))
-        ids = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests], device=device)
-        mask = torch.tensor([[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=device)
-        place, said = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0), []
-        done = torch.zeros(len(rests), 1, dtype=torch.bool, device=device)
-        while len(said) < length and not done.all():
-            out = model(ids, attention_mask=mask, position_ids=place, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            logits = out.logits[:, -1].float()
-            ids = logits.argmax(-1, keepdim=True)
-            if temperature:  # drawn on the CPU, so that every device draws the same
-                ids = torch.multinomial((logits / temperature).softmax(-1).cpu(), 1, generator=generator).to(device)
-            ids = ids.masked_fill(done, tokenizer.eos_token_id)
+    device, generator, texts = model.device, torch.Generator().manual_seed(seed), []
+    all_ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    # 1. What all prompts begin with (S tokens) is read once; at least one token of each prompt is left for step 2.
+    shared = min(len(os.path.commonprefix(all_ids)), min(map(len, all_ids)) - 1)
+    shared_ids = torch.tensor([all_ids[0][:shared]], device=device)  # (1, S)
+    shared_cache = model(shared_ids, use_cache=True, logits_to_keep=1).past_key_values
+    for start in tqdm(range(0, len(all_ids), batch), desc="answering", leave=False):
+        # 2. The rests of B prompts, padded on the left to R tokens: so the last column holds the last token of each.
+        rests = [ids[shared:] for ids in all_ids[start : start + batch]]
+        padding = [max(map(len, rests)) - len(rest) for rest in rests]
+        ids = [[0] * pad + rest for pad, rest in zip(padding, rests, strict=True)]
+        mask = [[1] * shared + [0] * pad + [1] * len(rest) for pad, rest in zip(padding, rests, strict=True)]
+        ids, mask = torch.tensor(ids, device=device), torch.tensor(mask, device=device)  # (B, R), (B, S + R)
+        # A token's position is the number of real tokens before it: padding does not count.
+        positions = (mask.cumsum(1) - 1)[:, shared:].clamp(min=0)  # (B, R)
+        cache = copy.deepcopy(shared_cache)
+        cache.batch_repeat_interleave(len(rests))  # the common part's keys and values, for each of the B prompts
+        # 3. The first round reads the rests, each further round the token that was just written, and gives the next one.
+        written, done = [], torch.zeros(len(rests), 1, dtype=torch.bool, device=device)
+        while len(written) < length and not done.all():
+            out = model(ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            ids = next_tokens(out.logits[:, -1].float(), temperature, generator)  # (B, 1)
+            ids = ids.masked_fill(done, tokenizer.eos_token_id)  # what has ended stays ended, while others go on
             done |= (ids == tokenizer.eos_token_id) | (torch.isin(ids, LINE_ENDS) & one_line)
-            said.append(ids)
-            cache, mask, place = out.past_key_values, F.pad(mask, (0, 1), value=1), place[:, -1:] + 1
-        texts += tokenizer.batch_decode(torch.cat(said, 1), skip_special_tokens=True)
+            written.append(ids)
+            cache, mask, positions = out.past_key_values, F.pad(mask, (0, 1), value=1), positions[:, -1:] + 1
+        texts += tokenizer.batch_decode(torch.cat(written, 1), skip_special_tokens=True)
     return texts
+
+# %%
+def as_chat(question):
+    if not tokenizer.chat_template:  # a model that was never tuned to chat
+        return f"Question: {question}\nAnswer:"
+    return tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
 
 # %% [markdown]
 # We compare five styles: the four of the table, and the bare question as a message in a chat, which is what the model was tuned
-# for. Our four examples have 3, 2, 3 and 2 steps.
+# for. Our four examples have 3, 2, 3 and 2 steps. Free chains (zero-shot and chat) may have 256 tokens. That is slow on a CPU, so
+# the course model's were written once (`chains.py` beside this lab makes the table). Another `MODEL` writes its own here.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
@@ -435,26 +458,23 @@ guess = widgets.predict(
 )
 
 # %% tags=["experiment", "hide-input"]
-def as_chat(question):
-    if not tokenizer.chat_template:  # a model that was never tuned to chat
-        return f"Question: {question}\nAnswer:"
-    return tokenizer.apply_chat_template([{"role": "user", "content": question}], add_generation_prompt=True, tokenize=False)
-
-
-# tokens: of free text, of a chain like the examples
-FREE, CHAIN = lab.budget(full=80, quick=4), lab.budget(full=60, quick=16)
+FREE, CHAIN = 256, lab.budget(full=60, quick=16)  # tokens: of free text, of a chain like the examples
 STYLES = {  # name → (prompt of a question, longest continuation, does it end with its line?)
     "answer, zero-shot": (lambda q: build_prompt(q, "answer"), 5, True),
     "answer, few-shot": (lambda q: build_prompt(q, "answer", examples), 5, True),
-    "chain, zero-shot": (lambda q: build_prompt(q, "chain"), FREE, False),
+    "chain, zero-shot": (lambda q: build_prompt(q, "chain"), lab.budget(full=FREE, quick=4), False),
     "chain, few-shot": (lambda q: build_prompt(q, "chain", examples), CHAIN, True),
-    "chat": (as_chat, FREE, False),
+    "chat": (as_chat, lab.budget(full=FREE, quick=4), False),
 }
-asked = pd.DataFrame(problems)
+asked, stored = pd.DataFrame(problems), tables.load("free_chains")
 for style, (prompt_of, length, one_line) in STYLES.items():
-    asked[style] = continue_all([prompt_of(q) for q in asked["question"]], length, one_line)
+    if MODEL == "course" and style in set(stored["style"]):
+        asked[style] = asked["question"].map(stored[stored["style"] == style].set_index("question")["text"])
+    else:
+        asked[style] = continue_all([prompt_of(q) for q in asked["question"]], length, one_line)
 right = pd.DataFrame({s: [extract(t) == a for t, a in zip(asked[s], asked["answer"], strict=True)] for s in STYLES})
-asked[["question", "chain, zero-shot", "chain, few-shot", "answer"]].iloc[[0, EACH, 2 * EACH]].style.hide()
+shown = asked[["question", "chain, zero-shot", "chain, few-shot", "answer"]].iloc[[0, EACH, 2 * EACH]]
+shown.assign(**{"chain, zero-shot": shown["chain, zero-shot"].str[:250] + " …"}).style.hide()
 
 # %% tags=["experiment"]
 fig, ax = plt.subplots(figsize=(9, 4))
@@ -465,8 +485,11 @@ ax.set_xticks(range(5), ["zero-shot:\nanswer", "few-shot:\nanswer", "zero-shot:\
 ax.set(title=f"{len(right)} problems, 95 % intervals (Wilson)", ylabel="share of right answers", xlabel="style of prompt", ylim=(0, 1))
 plt.show()
 free = [text for style in ("chain, zero-shot", "chat") for text in asked[style]]
-ended = sum(len(tokenizer(text)["input_ids"]) < FREE for text in free)
-print(f"free chains (zero-shot and chat) that end before the cut at {FREE} tokens: {ended} of {len(free)}")
+cut_off = [text for text in free if len(tokenizer(text)["input_ids"]) > FREE - 6]  # a cut word may be other tokens when read again
+bare = [re.sub(r"\d+", "", text) for text in cut_off]
+circles = sum(text[-40:] in text[:-40] for text in bare)
+print(f"free chains (zero-shot and chat) that end before the cut at {FREE} tokens: {len(free) - len(cut_off)} of {len(free)}")
+print(f"of the {len(cut_off)} others, {circles} end with 40 characters that they had written before (numbers left out)")
 gain, low, high = scoring.paired(right["chain, few-shot"].astype(float), right["answer, few-shot"].astype(float))
 verdict = "the chain helps" if low > 0 else "the chain hurts" if high < 0 else "we cannot tell"
 print(f"few-shot, chain minus answer, on the same problems: {gain:+.2f} [{low:+.2f}, {high:+.2f}]: {verdict}")
@@ -481,9 +504,10 @@ pd.DataFrame(means, index=names, columns=["1 step", "2 steps", "3 steps"]).round
 
 # %% [markdown]
 # Look at the intervals, not at the bars: the printed verdict says whether the chain makes a difference that we can see, and
-# the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at the printed number of tokens,
-# and the count says how many had ended before. Where most had not, the scores of these two styles are lower bounds: with more
-# tokens they could be higher. The few-shot chains end with their line, so the cut does not touch the comparison in the verdict.
+# the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at
+# 256 tokens, and the counts say how many had ended before, and how many of the others go round in circles: a small model
+# repeats itself. For such a text more tokens would change little; for the rest the score is a lower bound. The few-shot chains
+# end with their line, so the cut does not touch the comparison in the verdict.
 # (We made these problems easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan
 # made in advance.)
 #
@@ -499,12 +523,12 @@ pd.DataFrame(means, index=names, columns=["1 step", "2 steps", "3 steps"]).round
 #
 # ### Do the examples decide how long the chain is?
 #
-# With examples of 3, 2, 3 and 2 steps, and with two examples of which the *last* has one step: how many equations does the
-# model write for problems of one, two and three steps?
+# Four examples of 3, 2, 3 and 2 steps, or four of 2, 1, 2 and 1: how many equations does the model write for problems of one,
+# two and three steps?
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "With two examples, of two steps and of one: how many equations does it write for a problem of *three* steps, on average?",
+    "With four examples, of 2, 1, 2 and 1 steps: how many equations does it write for a problem of *three* steps, on average?",
     tolerance=0.25,
 )
 
@@ -525,7 +549,7 @@ by_steps = counts["short examples"].groupby(asked["steps"]).mean()
 guess.reveal(by_steps[3], why=f"For problems of one step it writes {by_steps[1]:.1f}, of two {by_steps[2]:.1f}.")
 print("equations written, with 95 % t intervals, by the steps of the examples:")
 pd.DataFrame(
-    table, index=["examples of 3, 2, 3, 2 steps", "examples of 2, 1 steps"], columns=["1 step asked", "2 steps asked", "3 steps asked"]
+    table, index=["examples of 3, 2, 3, 2 steps", "examples of 2, 1, 2, 1 steps"], columns=["1 step asked", "2 steps asked", "3 steps asked"]
 )
 
 # %% [markdown]
@@ -682,11 +706,14 @@ def draw_curves(curves, sizes, title, ax):
 # %% tags=["experiment"]
 SIZES = lab.budget(full=[1, 2, 4, 8], quick=[1, 2])
 drawn = tables.load("chain_samples").head(lab.budget(full=240, quick=40))  # of the course model, made by chains.py
+if MODEL != "course":  # another model: the same problems, and as many chains of each, drawn now
+    prompts = [build_prompt(question, "chain", examples) for question in drawn["question"]]
+    drawn = drawn.assign(text=continue_all(prompts, CHAIN, temperature=0.7))
 ballots = [[extract(text) for text in part["text"]] for _, part in drawn.groupby("problem", sort=False)]
 answers_ = drawn.groupby("problem", sort=False)["answer"].first().tolist()
 curve = vote_curve(ballots, answers_, SIZES)
 fig, ax = plt.subplots(figsize=(7, 3.6))
-draw_curves({"few-shot chains": curve}, SIZES, f"The course model votes ({len(ballots)} problems of 1 and 2 steps)", ax)
+draw_curves({"few-shot chains": curve}, SIZES, f"Votes of the {MODEL} model ({len(ballots)} problems of 1 and 2 steps)", ax)
 plt.show()
 print("votes on the first problem:", ballots[0], "· right:", answers_[0])
 gain, low, high = scoring.paired(curve[:, -1], curve[:, 0])
@@ -698,7 +725,8 @@ there = [float(answer in ballot) for ballot, answer in zip(ballots, answers_, st
 print("a right chain is among the eight: {:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(sum(there), len(there))))
 
 # %% [markdown]
-# The eight chains of each problem were drawn once, with temperature 0.7 (`chains.py` beside this lab makes the table). Read
+# The course model's eight chains of each problem were drawn once, with temperature 0.7 (`chains.py` beside this lab makes the
+# table). If `MODEL` is another one, the cell draws new chains of the same problems, so the figure is always of your model. Read
 # the difference: where its interval contains 0, we cannot tell. A vote finds the most frequent answer. It helps on
 # problems where the right answer is more frequent than each wrong one; where a wrong answer is the most frequent, more votes
 # make the error nearly certain. The last line shows what a vote can leave: problems for which a right chain is *there*, in

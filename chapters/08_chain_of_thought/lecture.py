@@ -63,7 +63,7 @@ FRIENDS = (
 heard = []
 for tail, length in (
     (" The answer is", lab.budget(full=6, quick=2)),
-    (" Let's think step by step.", lab.budget(full=90, quick=4)),
+    (" Let's think step by step.", lab.budget(full=200, quick=4)),
 ):
     heard.append(generate(model, tokenizer, f"Q: {FRIENDS}\nA:{tail}", chat=False, max_new_tokens=length))
     print(f"A:{tail} …", heard[-1], "\n")
@@ -78,7 +78,7 @@ guess.reveal(
 )
 
 # %% [markdown]
-# In the second answer it writes steps, but they are not steps *of this problem*. The slide "Emergent?" comes back to this.
+# In the second answer it writes steps (up to 200 tokens), but they are not steps *of this problem*. The slide "Emergent?" comes back to this.
 
 # %% [markdown]
 # ## Two modes
@@ -173,11 +173,15 @@ guess.reveal(
 # ### Tuned models do it unasked
 
 # %%
-print(generate(model, tokenizer, FRIENDS, max_new_tokens=lab.budget(full=70, quick=4)))
+length = lab.budget(full=200, quick=4)
+unasked = generate(model, tokenizer, FRIENDS, max_new_tokens=length)
+ended = len(tokenizer(unasked)["input_ids"]) < length - 5  # a cut word may be other tokens when it is read again
+print(unasked)
+print("\nit ends by itself" if ended else f"\nit is cut at {length} tokens", "· its last number:", (re.findall(r"\d+", unasked) or ["?"])[-1])
 
 # %% [markdown]
-# In a chat the course model writes a chain without being asked (a wrong one, cut here after 70 tokens). A likely reason is
-# that instruction data (chapter 2) contains many worked solutions.
+# In a chat the course model writes a chain without being asked. (24 would be right.) A likely reason is that instruction
+# data (chapter 2) contains many worked solutions.
 
 # %% [markdown]
 # ## Scores with intervals
@@ -251,8 +255,8 @@ guess_2.reveal(means[2][0], why=f"For problems of three steps it writes {means[2
 
 # %% [markdown] tags=["subslide"]
 # What the table shows besides: the number of equations follows our *examples* (3, 2, 3, 2 steps), and hardly the question. So
-# for this model a few-shot chain is mostly a *form* that it fills in; with examples of one step it writes one equation (lab
-# 08 runs both). To see chains *help*, we need a larger model (next slides) or one that was trained on chains ("A comparison
+# for this model a few-shot chain is mostly a *form* that it fills in; with shorter examples, of which the last has one step, its
+# chains are shorter (lab 08 runs both). To see chains *help*, we need a larger model (next slides) or one that was trained on chains ("A comparison
 # at equal compute").
 
 # %% [markdown]

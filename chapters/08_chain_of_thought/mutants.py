@@ -132,7 +132,7 @@ def build_prompt(question, style, shots=()):
 
 
 # %% tags=["mutant:build_prompt"]
-# the chain stands after the answer
+# the chain comes after the answer
 def build_prompt(question, style, shots=()):
     text = ""
     for shot in shots:

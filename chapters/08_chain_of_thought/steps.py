@@ -3,7 +3,7 @@
     python chapters/08_chain_of_thought/steps.py            every run that the table does not have yet
     python chapters/08_chain_of_thought/steps.py --again    all of them
 
-The training itself stands in the lab, which is run here without its experiments, so that table and lab cannot disagree.
+The training itself is in the lab, which is run here without its experiments, so that table and lab cannot disagree.
 """
 
 from __future__ import annotations

@@ -27,6 +27,15 @@ def test_the_tables_hold_eight_chains_for_each_problem(chains: ModuleType) -> No
         assert table.groupby("problem")[["question", "answer", "steps"]].nunique().eq(1).all(axis=None)
 
 
+def test_the_free_chains_answer_each_of_the_lab_s_problems_once(chains: ModuleType) -> None:
+    free = tables.load("free_chains")
+    assert {(style,) for style in free["style"]} == set(chains.STYLES)
+    assert (
+        free.groupby("style")["question"].nunique().eq(3 * chains.FREE_EACH).all()
+        and not free.duplicated(["style", "question"]).any()
+    )
+
+
 def test_the_answers_are_right() -> None:
     for row in tables.load("digit_chains").drop_duplicates("problem").itertuples():
         have, rest = int(row.question[0]), row.question[1:-1]
@@ -43,5 +52,16 @@ def test_the_beginning_of_a_part_is_made_again(chains: ModuleType, monkeypatch: 
     table = tables.load("chain_samples").query("part == 0")
     assert again["question"].tolist() == table["question"].tolist() and again["answer"].tolist() == table["answer"].tolist()
     # another machine rounds otherwise, and a token that is drawn otherwise changes the rest of its chain
+    alike = [whole.startswith(begin) for whole, begin in zip(table["text"], again["text"], strict=True)]
+    assert sum(alike) / len(alike) > 0.5
+
+
+@pytest.mark.notebook
+def test_the_beginning_of_a_style_is_made_again(chains: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chains, "FREE_LENGTH", 12)  # tokens
+    with one_thread():
+        again = pd.DataFrame(chains.free_rows(chains.lab(), "chat"))
+    table = tables.load("free_chains").query("style == 'chat'")
+    assert again["question"].tolist() == table["question"].tolist() and again["answer"].tolist() == table["answer"].tolist()
     alike = [whole.startswith(begin) for whole, begin in zip(table["text"], again["text"], strict=True)]
     assert sum(alike) / len(alike) > 0.5
