@@ -697,12 +697,17 @@ half = (rows[0] + rows[max(rows)]) / 2
 enough = min(context for context, nats in rows.items() if nats <= half)
 guess.reveal("the nearest 16" if enough <= 16 else "between 16 and 64" if enough <= 64
              else "between 64 and 256" if enough <= 256 else "more than 256", why=f"Half of the gain is at {half:.2f} nats; {enough} tokens give {rows[enough]:.2f}.")
+steps = list(rows.values())
+falls = all(later < earlier for earlier, later in zip(steps, steps[1:], strict=False))
+print("the loss falls with each longer context" if falls else "the loss does not fall with each longer context")
+for context, nats in rows.items():
+    print(f"{context:5} tokens before: {(steps[0] - nats) / max(steps[0] - steps[-1], 1e-9):.0%} of what the longest context brings")
 
 # %% [markdown]
-# The text and the tokens to be predicted are the same, and the loss falls with each longer context. Most of the gain comes from
-# the nearest few dozen tokens. Possible reasons for the rest are names that were defined far above, and the style of
+# The text and the tokens to be predicted are the same in all rows, so only the context differs. How much do the nearest few dozen
+# tokens bring, and is there a rest? Possible reasons for a rest are names that were defined far above, and the style of
 # the file; we did not test which. And this is one file: another may gain more or less. Nothing in your code knows a longest
-# length; whether the *weights* can use distant tokens depends on how they were trained (here on texts of up to 8192 tokens).
+# length; whether the *weights* can use distant tokens depends on how they were trained (the course model's on texts of up to 8192 tokens).
 
 # %% [markdown]
 # ### What if one part is wrong?
@@ -782,16 +787,22 @@ harm = {name.split()[0].removesuffix("'s"): row["added"] for name, row in rows.i
 least, most = min(harm, key=harm.get), max(harm, key=harm.get)
 guess.reveal(CHANGES[least], why=f"{harm[least]:+.2f} nats per token.")
 guess_2.reveal(CHANGES[most], why=f"{harm[most]:+.2f} nats per token.")
+uniform = math.log(shape.vocabulary)
+print(f"a uniform guess among {shape.vocabulary:,} tokens: {uniform:.1f} nats per token; from harmless to fatal:")
+for name in sorted(rows, key=lambda name: rows[name]["added"]):
+    row = rows[name]
+    if name != "as it should be":
+        said = "worse than guessing" if row["nats per token"] > uniform else "better than guessing"
+        seen = "" if row["from"] > 0 else "; we cannot tell at this size that it does harm"
+        print(f"{name}: {row['added']:+.2f} nats per token, {said}{seen}")
 
 # %% [markdown]
-# From harmless to fatal: theta, Meta's order of pairs, one key-value head, norms without weights, gate and up exchanged. A
-# uniform guess among 49,152 tokens has a loss of 10.8 nats per token, so the last two are worse than guessing: you would
-# notice. But Meta's order of pairs and a wrong theta cost so little on sentences as short as these that such a model still
-# writes English. (On longer texts we expect more damage; we did not measure it.) So compare logits with a reference before you
-# believe that a port is right.
+# What is worse than guessing you would notice. What costs little is the danger: such a model still writes English, and nobody sees
+# that a part is wrong. (On longer texts we expect more damage from a wrong position; we did not measure it.) So compare logits with
+# a reference before you believe that a port is right.
 #
-# "One key-value head for all" is not a mistake but an attempt: multi-query attention, by averaging. Averaging alone nearly
-# destroys the model, because it was not trained so; @ainslie2023gqa average and then *train on*.
+# "One key-value head for all" is not a mistake but an attempt: multi-query attention, by averaging. The model was not trained so;
+# @ainslie2023gqa average and then *train on*.
 #
 # ## 8 · The cache
 #
@@ -1143,11 +1154,12 @@ def variety(texts):
 # %% tags=["experiment"]
 COUNT, LENGTH = lab.budget(full=24, quick=8), lab.budget(full=20, quick=2)
 print("greedy:", tokenizer.decode(decode(STORY, LENGTH, greedy)[0]))
-rows = {}
+rows, likelihoods = {}, {}
 for name, options in tqdm(SETTINGS.items(), desc="settings", leave=False):
     record = []
     texts = decode(STORY.expand(COUNT, -1), LENGTH, sampler(options, record=record))[:, STORY.shape[1] :]
-    mean, low, high = scoring.mean(torch.cat(record, 1).mean(1).tolist())
+    likelihoods[name] = torch.cat(record, 1).mean(1).tolist()
+    mean, low, high = scoring.mean(likelihoods[name])
     groups = [variety(texts[i : i + 8].tolist()) for i in range(0, COUNT, 8)]
     rows[name] = {"likelihood (nats)": f"{mean:.2f} [{low:.2f}, {high:.2f}]",
                   "variety": f"{np.mean(groups):.2f} ({min(groups):.2f} to {max(groups):.2f})",
@@ -1163,13 +1175,17 @@ guess.reveal("temperature 0.5 the likeliest, 1.5 the most varied" if cold and ho
              else "temperature 1.5 both" if hot and most_varied == likeliest
              else "top-p 0.9 the likeliest, temperature 1.5 the most varied" if hot and likeliest == "top-p 0.9"
              else "another pair", why=f"The likeliest: {likeliest}. The most varied: {most_varied}.")
+print("log-probability of the drawn tokens minus that of temperature 1 [95 % interval over pairs of texts]:")
+for name in ("top-k 20", "top-p 0.9"):
+    mean, low, high = scoring.paired(likelihoods[name], likelihoods["temperature 1"])
+    said = "likelier" if low > 0 else "less likely" if high < 0 else "we cannot tell at this size"
+    print(f"{name}: {mean:+.2f} [{low:+.2f}, {high:+.2f}] nats per token, {said}")
 
 # %% [markdown]
-# Read the texts beside the numbers. The highest likelihood belongs to temperature 0.5, the most variety to 1.5, whose text
-# makes no sense: the two pull in opposite directions. Top-k and top-p cut off the long tail of unlikely tokens. At full budget
-# top-k gives likelier text than temperature 1 (the intervals do not overlap); for top-p the intervals overlap, so we cannot
-# tell at this size. The differences in variety between these three are smaller than the range over the groups. (Three groups
-# of eight short texts, one beginning, a small model: an example, not a ranking.)
+# Read the texts beside the numbers: does the most varied setting still make sense? A low temperature raises the likelihood, a high
+# one the variety, so the two pull in opposite directions. Top-k and top-p cut off the long tail of unlikely tokens; the last lines
+# say whether that can be seen here. For the variety compare the differences with the range over the groups, in brackets. (A few
+# groups of eight short texts, one beginning, a small model: an example, not a ranking.)
 #
 # ## 11 · A chat
 #
