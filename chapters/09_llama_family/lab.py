@@ -11,7 +11,7 @@
 #    RoPE), *SwiGLU* (门控前馈网络) and *grouped-query attention* (分组查询注意力, GQA),
 # 2. build the decoder and compare its logits with the library's, on short and on longer texts,
 # 3. add a *KV cache* (键值缓存), show that it changes nothing but the time, and compute what it costs,
-# 4. count the parameters of LLaMA 7B to 65B and Llama 2 70B from their configurations,
+# 4. count the parameters of LLaMA 7B to 65B and Llama 2 70B from their configurations, and the cache of any model (a challenge),
 # 5. sample with *temperature* (温度), *top-k* and *top-p*, and chat.
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
@@ -45,6 +45,7 @@ lab.start(
         "decoder_block",
         "llama_logits",
         "costs",
+        "cache_bytes",
         "filter_logits",
     ],
 )
@@ -149,13 +150,18 @@ def rms_norm(x, weight, eps):
     Returns a tensor of x's shape and dtype.
 
     Example: x = [3, 4], weight = [1, 2], eps = 0: the mean square is 12.5, so [0.8485, 2.2627].
-    Hint: x.float(), .pow(2).mean(-1, keepdim=True), torch.rsqrt.
     """
     ### BEGIN SOLUTION
     wide = x.float()
     wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)
     return weight * wide.to(x.dtype)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which of the steps can leave the range of a 16-bit float, and over which numbers is the mean taken? Keep the dimension, so that
+# every vector is divided by its own root.</details>
+# <details><summary>Hint 2</summary><code>x.float()</code>, <code>.pow(2).mean(-1, keepdim=True)</code>, <code>torch.rsqrt</code> (one over the root). Where does eps go?</details>
+# <details><summary>Hint 3</summary><code>wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + eps)</code>; then back to <code>x.dtype</code>, and only then times weight.</details>
 
 # %% tags=["tests:rms_norm:1"]
 with lab.test("rms_norm"):
@@ -216,7 +222,6 @@ def rope(x, start, theta):
     and sine are cast to x's dtype. Returns a tensor of x's shape and dtype, on the device of x.
 
     Example: x = [1, 0] at position 2 (d = 2, one pair, angle 2): [cos 2, sin 2] = [-0.416, 0.909].
-    Hint: torch.arange(0, d, 2, device=x.device) / d are the exponents; x[..., : d // 2] and x[..., d // 2 :] the two halves.
     """
     ### BEGIN SOLUTION
     d = x.shape[-1]
@@ -227,6 +232,13 @@ def rope(x, start, theta):
     a, b = x[..., : d // 2], x[..., d // 2 :]
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First a table of angles, (n, d/2): one row per position, one column per pair. Then each pair (a, b) is turned; a and b are two
+# halves of the head, not neighbours.</details>
+# <details><summary>Hint 2</summary><code>torch.arange(0, d, 2, device=x.device) / d</code> are the exponents; <code>positions[:, None] * frequencies</code> is the table.
+# <code>x[..., : d // 2]</code> and <code>x[..., d // 2 :]</code> are the halves. Where must <code>start</code> come in?</details>
+# <details><summary>Hint 3</summary><code>torch.cat([a * cos - b * sin, b * cos + a * sin], -1)</code>, with cos and sin cast to <code>x.dtype</code>.</details>
 
 # %%
 def rotated_by_transformers(x, start, theta):
@@ -299,11 +311,15 @@ def swiglu(x, gate, up, down):
     Returns (..., d).
 
     Example: x = [1, 2], gate = [[1, 0]], up = [[0, 3]], down = [[2], [0]]: SiLU(1) · 6 = 4.386, times 2: [8.772, 0].
-    Hint: F.silu; x @ matrix.T or F.linear(x, matrix).
     """
     ### BEGIN SOLUTION
     return F.linear(F.silu(F.linear(x, gate)) * F.linear(x, up), down)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two matrices read x, one writes the result. Which of the two goes through SiLU?</details>
+# <details><summary>Hint 2</summary><code>F.silu</code>; <code>F.linear(x, matrix)</code> is <code>x @ matrix.T</code> and takes any number of dimensions before the last.</details>
+# <details><summary>Hint 3</summary><code>F.silu(F.linear(x, gate)) * F.linear(x, up)</code>, and then down.</details>
 
 # %% tags=["tests:swiglu:1"]
 with lab.test("swiglu"):
@@ -358,8 +374,7 @@ def grouped_query_attention(q, k, v):
 
     Example: one head, d = 1, q = [[0], [0]], k = [[5], [5]], v = [[2], [4]]: the first token sees itself, 2; the second
     sees both alike, 3.
-    Hint: repeat_interleave brings k and v to as many heads as q; an upper triangle (torch.triu with a diagonal) is
-    filled with -inf before the softmax. Write it out; do not call F.scaled_dot_product_attention.
+    Write it out; do not call F.scaled_dot_product_attention.
     """
     ### BEGIN SOLUTION
     n, m = q.shape[-2], k.shape[-2]
@@ -369,6 +384,14 @@ def grouped_query_attention(q, k, v):
     future = torch.ones(n, m, dtype=torch.bool, device=q.device).triu(m - n + 1)
     return scores.masked_fill(future, -math.inf).softmax(-1) @ v
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Bring k and v to as many heads as q has; then it is ordinary attention. Do neighbouring query heads share, or every third? And
+# which key is the last that query 0 sees, if m is larger than n?</details>
+# <details><summary>Hint 2</summary><code>repeat_interleave(group, 1)</code> gives 0, 0, 0, 1, 1, 1, …; <code>repeat</code> would give 0, 1, 2, 0, 1, 2.
+# <code>torch.ones(n, m, dtype=torch.bool).triu(diagonal)</code> marks the future; query i sees m - n + i and all before it.</details>
+# <details><summary>Hint 3</summary><code>scores.masked_fill(future, -math.inf).softmax(-1) @ v</code>, where future is <code>….triu(m - n + 1)</code> and the scores were divided
+# by <code>math.sqrt(d)</code>.</details>
 
 # %% tags=["tests:grouped_query_attention:2"]
 with lab.test("grouped_query_attention"):
@@ -429,7 +452,6 @@ def decoder_block(x, weights, layer, shape, past=None):
 
     The new tokens stand at positions m, m + 1, …; without past, m = 0. q, k and v are split into heads of size
     shape.head_dim: (batch, n, heads · head_dim) → (batch, heads, n, head_dim).
-    Hint: .view(batch, n, -1, shape.head_dim).transpose(1, 2) splits; .transpose(1, 2).reshape(batch, n, -1) joins.
     If an earlier exercise resists, F.rms_norm and F.scaled_dot_product_attention (enable_gqa=True) may stand in for it here.
     """
     ### BEGIN SOLUTION
@@ -448,6 +470,14 @@ def decoder_block(x, weights, layer, shape, past=None):
     h = rms_norm(x, w("post_attention_layernorm"), shape.eps)
     return x + swiglu(h, w("mlp.gate_proj"), w("mlp.up_proj"), w("mlp.down_proj")), (k, v)
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Follow the two formulas. What is turned: q, k, v? At which position do the new tokens begin? And what is joined to the past first,
+# turned keys or keys as they come?</details>
+# <details><summary>Hint 2</summary><code>.view(batch, n, -1, shape.head_dim).transpose(1, 2)</code> splits into heads, <code>.transpose(1, 2).reshape(batch, n, -1)</code> joins
+# them. <code>past[0].shape[-2]</code> is m. Write a small function that looks up a weight by the end of its name.</details>
+# <details><summary>Hint 3</summary>Turn q and k from m on; then <code>k, v = torch.cat([past[0], k], -2), torch.cat([past[1], v], -2)</code>; attention; then
+# <code>x = x + F.linear(mixed, …o_proj…)</code>. The second norm reads the new x, and its result is added to the new x.</details>
 
 # %% tags=["tests:decoder_block:2"]
 with lab.test("decoder_block"), torch.no_grad():
@@ -521,8 +551,6 @@ def llama_logits(ids, weights, shape, past=None):
     embedding is the output matrix. shape: a Shape. past: None, or the cache that an earlier call returned.
     Returns (logits, cache): logits (batch, n, vocabulary), for each new token the scores of its successor; cache, a list
     with what decoder_block returned for each layer, to give as past when the text goes on.
-
-    Hint: weights[...][ids] looks up; past[layer] is the past of a block.
     """
     ### BEGIN SOLUTION
     x = weights["model.embed_tokens.weight"][ids]
@@ -534,6 +562,12 @@ def llama_logits(ids, weights, shape, past=None):
     head = weights["model.embed_tokens.weight" if shape.tied else "lm_head.weight"]
     return F.linear(x, head), cache
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>An embedding, a loop, a norm, a product. What does each round of the loop give besides x, and who needs it in the next call?</details>
+# <details><summary>Hint 2</summary><code>weights["model.embed_tokens.weight"][ids]</code> looks up; <code>past[layer]</code> is the past of a block, if there is a past at all.</details>
+# <details><summary>Hint 3</summary><code>x, kept = decoder_block(x, weights, layer, shape, past and past[layer])</code>, and <code>kept</code> goes into the list. The last
+# matrix is the embedding where <code>shape.tied</code>.</details>
 
 # %% tags=["tests:llama_logits:2"]
 with lab.test("llama_logits"), torch.no_grad():
@@ -908,7 +942,6 @@ def costs(shape, tokens, batch=1, bytes_per_element=2):
 
     Example: width 4, 1 layer, 2 heads of size 2, 2 kv heads, intermediate 6, vocabulary 10, tied: 188 parameters; a cache of
     3 tokens has 2 · 1 · 2 · 2 · 3 = 24 numbers, 48 bytes.
-    Hint: heads · head_dim need not be the width.
     """
     ### BEGIN SOLUTION
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -919,6 +952,12 @@ def costs(shape, tokens, batch=1, bytes_per_element=2):
         "cache_bytes": 2 * shape.layers * keys * tokens * batch * bytes_per_element,
     }
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Write down the shape of each matrix of one block. Which of the four attention matrices depend on the number of key-value heads?</details>
+# <details><summary>Hint 2</summary><code>heads * head_dim</code> need not be the width. Keys and values: <code>kv_heads * head_dim</code>, both in the weights and in the cache.</details>
+# <details><summary>Hint 3</summary>q and o together: <code>2 * width * heads * head_dim</code>; k and v: <code>2 * width * kv_heads * head_dim</code>; the network:
+# <code>3 * width * intermediate</code>; two norms: <code>2 * width</code>. The last norm is outside the blocks.</details>
 
 # %%
 def llama_config(row):
@@ -1033,7 +1072,131 @@ guess.reveal(ungrouped, why=f"More than its parameters take. With grouping it is
 # %% [markdown]
 # Compare the first two printed lines. Grouping by eight divides the cache by eight; the parameters, 138 GB in 16 bits,
 # hardly change. @touvron2023llama2 use grouping at 34B and 70B, and from Llama 3 on every size has it.
+
+# %% [markdown]
+# ### Challenge: the cache of any model
 #
+# Grouping is one way to a smaller cache. Others came later: layers with a *sliding window* (滑动窗口), which see only the nearest
+# tokens, and *MLA* [@deepseekai2024v2], which keeps one small vector per token and layer instead of keys and values. One function for
+# all of them, from the words that the library's configurations use. Not every configuration has every word.
+
+# %% tags=["exercise:cache_bytes"]
+def cache_bytes(config, tokens, bytes_per_element=2):
+    """Bytes of the KV cache of one text.
+
+    config: an object with some of these attributes; what is missing or None is as the bracket says.
+        num_hidden_layers, num_attention_heads, hidden_size
+        num_key_value_heads     (as many as there are query heads)
+        head_dim                (hidden_size / num_attention_heads)
+        sliding_window          a window layer's queries see this many tokens, themselves included (there is no window)
+        layer_types             for each layer "full_attention" or "sliding_attention" (all layers are alike: with the window,
+                                if there is one)
+        kv_lora_rank            MLA: a layer keeps one vector of this size per token, and a turned key of size qk_rope_head_dim that
+                                all heads share, and nothing else (there is no MLA)
+    tokens: how many were read so far. Returns an int.
+
+    A window layer keeps only what the *next* token can see besides itself.
+    Example: 2 layers, 4 heads of size 8, 2 kv heads, 100 tokens: 2 · 2 · 2 · 8 · 100 = 6,400 numbers, 12,800 bytes.
+    """
+    ### BEGIN SOLUTION
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two questions that do not depend on each other: how many numbers does a layer keep per token, and how many tokens does each layer
+# keep? The first is the same for all layers, the second is not.</details>
+# <details><summary>Hint 2</summary><code>getattr(config, name, None)</code> is None for what is missing. A configuration with MLA has key-value heads and a
+# <code>head_dim</code>, too: ask for <code>kv_lora_rank</code> first. The next token is one of those that the window counts.</details>
+# <details><summary>Hint 3</summary><code>min(tokens, window - 1)</code> tokens for a window layer, <code>tokens</code> for another; per token <code>kv_lora_rank + qk_rope_head_dim</code>
+# numbers with MLA, else <code>2 * kv_heads * head_dim</code>. Add up over <code>layer_types</code>, or over as many equal layers.</details>
+
+# %% [markdown]
+# The next cell makes tiny models of three families, lets each read a few tokens, and counts the bytes in the library's own cache.
+
+# %%
+from types import SimpleNamespace
+
+from transformers import DeepseekV3Config, DeepseekV3ForCausalLM, MistralConfig, MistralForCausalLM
+
+SIZES = {"vocab_size": 50, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 3, "num_attention_heads": 6}
+CACHED = {
+    "groups": (LlamaForCausalLM, LlamaConfig(**SIZES, num_key_value_heads=2)),
+    "a window": (MistralForCausalLM, MistralConfig(**SIZES, num_key_value_heads=3, head_dim=4, sliding_window=5)),
+    "MLA": (DeepseekV3ForCausalLM, DeepseekV3Config(
+        **SIZES, num_key_value_heads=6, kv_lora_rank=6, q_lora_rank=8, qk_rope_head_dim=4, qk_nope_head_dim=6, v_head_dim=5,
+        moe_intermediate_size=8, n_routed_experts=8, n_group=2, topk_group=1, num_experts_per_tok=2)),
+}
+
+
+def held_by_transformers(model_class, config, tokens):
+    """Bytes in the library's cache after so many tokens."""
+    with torch.no_grad():
+        kept = model_class(config).eval()(torch.arange(tokens)[None], use_cache=True).past_key_values
+    return sum(t.numel() * t.element_size() for layer in kept.layers for t in (layer.keys, layer.values))
+
+# %% tags=["tests:cache_bytes:2"]
+with lab.test("cache_bytes"):
+    plain = SimpleNamespace(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, hidden_size=99)
+    got = cache_bytes(plain, 100)
+    assert got == 12_800, f"the example has 12,800 bytes; you have {got}"
+    got = cache_bytes(SimpleNamespace(num_hidden_layers=2, num_attention_heads=4, hidden_size=32), 100)
+    assert got == 25_600, f"without num_key_value_heads and head_dim: 4 heads of 32 / 4, so 25,600 bytes; you have {got}"
+    kinds = ["sliding_attention", "full_attention"]
+    got = [cache_bytes(SimpleNamespace(**vars(plain), layer_types=kinds, sliding_window=16), tokens) for tokens in (10, 100)]
+    assert got == [1280, 7360], f"one layer of two with a window of 16 keeps 10 and 15 of 10 and 100 tokens: [1280, 7360]; you have {got}"
+    for name, (model_class, config) in CACHED.items():
+        for tokens in (3, 12):
+            want, got = held_by_transformers(model_class, config, tokens), cache_bytes(config, tokens, bytes_per_element=4)
+            assert got == want, f"{name}: after {tokens} tokens the library's cache holds {want} bytes; you count {got}"
+
+# %% tags=["hidden:cache_bytes:3"]
+def probe():
+    base = {"num_hidden_layers": 6, "num_attention_heads": 10, "hidden_size": 160}
+    kinds = ["sliding_attention"] * 2 + ["full_attention"]
+    cases = {
+        "multi-query": {"num_key_value_heads": 1, "head_dim": 20},  # because: one key-value head for all
+        "left out": {"num_key_value_heads": None, "head_dim": None},  # because: attributes that are None
+        "two of three": {"num_key_value_heads": 5, "layer_types": kinds * 2, "sliding_window": 64},  # because: windows in some layers
+        "all": {"num_key_value_heads": 2, "sliding_window": 64},  # because: a window in every layer
+        "no window": {"num_key_value_heads": 2, "sliding_window": None, "layer_types": None},  # because: no window at all
+        "unused": {"layer_types": ["full_attention"] * 6, "sliding_window": 64},  # because: a window that no layer uses
+        # because: MLA beside key-value heads and a head_dim that it does not use
+        "latent": {"kv_lora_rank": 48, "qk_rope_head_dim": 16, "num_key_value_heads": 10, "head_dim": 16},
+    }
+    sizes = {}
+    for name, more in cases.items():
+        config = SimpleNamespace(**base, **more)
+        sizes[name] = [cache_bytes(config, n, bytes_per_element=b) for n, b in ((1, 2), (63, 2), (64, 4), (5000, 1))]
+    return sizes
+
+
+def visible():
+    plain = SimpleNamespace(num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8, hidden_size=99)
+    windows = SimpleNamespace(**vars(plain), layer_types=["sliding_attention", "full_attention"], sliding_window=16)
+    return [cache_bytes(plain, 100), cache_bytes(SimpleNamespace(num_hidden_layers=2, num_attention_heads=4, hidden_size=32), 100),
+            [cache_bytes(windows, n) for n in (10, 100)],
+            [cache_bytes(config, n, bytes_per_element=4) for _, config in CACHED.values() for n in (3, 12)]]
+
+# %% [markdown]
+# Your function on whole models, of which only the configuration is needed: the library's defaults for DeepSeek-V3 and gpt-oss.
+
+# %% tags=["experiment"]
+lab.needs("cache_bytes")
+from transformers import GptOssConfig
+
+for name, config in {"LLaMA 7B": LLAMAS["LLaMA 7B"], "Llama 2 70B": LLAMAS["Llama 2 70B"], "gpt-oss": GptOssConfig(), "DeepSeek-V3": DeepseekV3Config()}.items():
+    print(f"{name:12} {cache_bytes(config, 32_768) / 1e9:6.2f} GB for a text of 32,768 tokens in 16 bits")
+
+# %% [markdown]
 # ## 10 · Sampling
 #
 # Always taking the likeliest token makes dull and repeating text; a draw from all 49,152 tokens lets in nonsense
@@ -1053,8 +1216,7 @@ def filter_logits(logits, temperature=1.0, top_k=None, top_p=None):
     Returns float (batch, vocabulary), with -inf for what is not kept. logits must stay as they are.
 
     Example: probabilities 0.5, 0.3, 0.15, 0.05 and top_p = 0.75: the first two are kept (0.5 is not enough, 0.8 is).
-    Hint: sort in falling order; a token is kept if those before it add up to less than top_p. scatter or gather takes
-    you back to the old order. No two logits of a row are equal.
+    No two logits of a row are equal.
     """
     ### BEGIN SOLUTION
     logits = logits / temperature
@@ -1068,6 +1230,14 @@ def filter_logits(logits, temperature=1.0, top_k=None, top_p=None):
         logits = logits.masked_fill(drop, -math.inf)
     return logits
     ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>In which order do temperature, top-k and top-p act, and on which probabilities does top-p look? A token is kept if those *before*
+# it, in falling order, do not yet add up to top_p.</details>
+# <details><summary>Hint 2</summary><code>logits.softmax(-1).sort(-1, descending=True)</code> gives values and places; <code>cumsum(-1)</code> minus the value itself is what was
+# before. <code>scatter(-1, order, …)</code> takes a mask back to the old order.</details>
+# <details><summary>Hint 3</summary><code>drop = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before >= top_p)</code>, then <code>masked_fill(drop, -math.inf)</code>;
+# for top-k everything below <code>logits.topk(k, -1).values[:, -1:]</code>.</details>
 
 # %%
 def filtered_by_transformers(logits, temperature=1.0, top_k=None, top_p=None):

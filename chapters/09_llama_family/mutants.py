@@ -357,6 +357,171 @@ def costs(shape, tokens, batch=1, bytes_per_element=2):
     return {"parameters": parameters, "cache_bytes": 2 * shape.layers * keys * tokens * batch * bytes_per_element}
 
 
+# %% tags=["mutant:cache_bytes"]
+# a window layer keeps the whole window, one token too many
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# the window is forgotten
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# every layer has the window
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if window else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# a window only where layer_types says so
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# MLA as if it kept all heads
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if False:
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# MLA without the turned key
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# MLA's vector twice, as key and as value
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = 2 * (config.kv_lora_rank + config.qk_rope_head_dim)
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# query heads instead of key-value heads
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# keys without values
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# a head is always hidden_size / heads wide
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(min(tokens, window - 1) if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
+# %% tags=["mutant:cache_bytes"]
+# a short text fills the window, too
+def cache_bytes(config, tokens, bytes_per_element=2):
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "kv_lora_rank", None):
+        numbers = config.kv_lora_rank + config.qk_rope_head_dim
+    else:
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        numbers = 2 * heads * (getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+    alike = "sliding_attention" if window else "full_attention"
+    kinds = getattr(config, "layer_types", None) or [alike] * config.num_hidden_layers
+    kept = sum(window - 1 if kind == "sliding_attention" else tokens for kind in kinds)
+    return numbers * kept * bytes_per_element
+
+
 # %% tags=["mutant:filter_logits"]
 # the token that reaches top_p is dropped
 def filter_logits(logits, temperature=1.0, top_k=None, top_p=None):
