@@ -9,6 +9,8 @@ from typing import Any
 
 import ipywidgets as ipw
 
+from .language import t
+
 
 @dataclass(frozen=True)
 class Control:
@@ -23,12 +25,13 @@ class Control:
 
     @property
     def label(self) -> str:
-        return str(self.made.description or self.name) if self.made else self.name.replace("_", " ")
+        """The name as words, in the reader's language; a widget's own description as its author wrote it."""
+        return str(self.made.description or self.name) if self.made else t(self.name.replace("_", " "))
 
     def shown(self, value: Any) -> str:
         """A value as a reader sees it, with as many digits as the slider's step has."""
         if isinstance(value, bool):
-            return "on" if value else "off"
+            return t("on") if value else t("off")
         return f"{value:.{self.decimals}f}" if self.kind == "slider" else str(value)
 
     def widget(self) -> ipw.Widget:

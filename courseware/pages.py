@@ -67,7 +67,12 @@ def without_assets(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
 def asks(cell: NotebookNode) -> bool:
     """Does a cell do nothing but ask, or answer what was asked? Its code is nothing to read, and holds the key."""
     outputs = cell.get("outputs", [])
-    return bool(outputs) and all(_QUESTION.search(html_of(output)) for output in outputs)
+    return bool(outputs) and all(map(is_question, outputs))
+
+
+def is_question(output: NotebookNode) -> bool:
+    """Is an output a prediction, the answer to one, or a quiz?"""
+    return bool(_QUESTION.search(html_of(output)))
 
 
 def chinese(notebook: NotebookNode) -> str:

@@ -21,10 +21,10 @@ from sphinx.application import Sphinx
 
 from . import cards, glossary, landing, quizzes, slides
 from .build import release_tag, translated
-from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, tags, words
+from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, role, tags, words
 from .files import anew
 from .mathml import font
-from .pages import asks, without_assets, without_widgets
+from .pages import asks, is_question, without_assets, without_widgets
 from .references import FILE, readers
 from .release import moved
 from .site_pages import TITLE, Course
@@ -43,6 +43,7 @@ _REFERENCE = ("glossary", "bibliography", "measurements", "instructors", "deck",
 
 _COMMANDS = "two-commands"  # a heading of the README
 _NOT_ON_A_PAGE = ("colab-link", "colab-setup", "credit")  # the page has buttons, and a line about the deck below
+_WORKS = "works"
 
 _BIBLIOGRAPHY = """\
 # {title}
@@ -160,7 +161,10 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
             if path.exists():
                 target = folder / path.relative_to(part.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                notebook = _readable(built(translated(path, shown.language)), shown.language)
+                notebook = built(translated(path, shown.language))
+                if path == part.lab and shown.language == ENGLISH and part.solution.exists():
+                    _ask(notebook, built(part.solution))
+                notebook = _readable(notebook, shown.language)
                 target.write_text(_at(shown, nbformat.writes(notebook)), encoding="utf-8")
                 names.append(target.relative_to(folder).with_suffix("").as_posix())
     for part, card in zip(chapters, shown.cards, strict=True):
@@ -204,6 +208,20 @@ def _at(shown: Course, text: str) -> str:
     return text if shown.repository == repository() else moved(text, shown.github)
 
 
+def _ask(lab: NotebookNode, solved: NotebookNode) -> None:
+    """Give a lab its predictions and their answers, which the solved lab shows; nothing else that it shows.
+
+    In another language a lab has none: nobody runs its solution in that language.
+    """
+    shown = {cell.id: cell.get("outputs", []) for cell in solved.cells}
+    for cell in lab.cells:
+        if cell.cell_type == "code" and role(cell) is None:
+            outputs = shown.get(cell.id, [])
+            cell.outputs = [output for output in outputs if is_question(output)]
+            if cell.outputs != outputs:
+                cell.metadata["tags"] = [*tags(cell), _WORKS]  # its code does more than ask
+
+
 def _readable(notebook: NotebookNode, language: str) -> NotebookNode:
     """A notebook as a page: the page has a button for Colab, notes are for who speaks, and the set-up is folded."""
     notebook, _ = without_assets(without_widgets(notebook, language))  # the layout adds style and script to each page
@@ -211,7 +229,7 @@ def _readable(notebook: NotebookNode, language: str) -> NotebookNode:
     for cell in notebook.cells:
         if cell.cell_type == "code" and "lab.start(" in cell.source:
             cell.metadata["tags"] = [*tags(cell), "hide-input"]
-        if asks(cell):
+        if asks(cell) and _WORKS not in tags(cell):
             cell.metadata["tags"] = [tag for tag in tags(cell) if tag != "hide-input"] + ["remove-input"]
         if text := alt_text(cell):
             cell.metadata["mystnb"] = {"image": {"alt": text}}

@@ -190,7 +190,6 @@ widgets.explorer(
     template=True,
     system=["You are a helpful assistant.", "Answer with one word.", "You are a pirate."],
     start={"request": REQUESTS[1], "template": False},
-    grid={"request": REQUESTS[:3], "system": ["You are a helpful assistant.", "Answer with one word."]},
 )
 
 # %% [markdown]

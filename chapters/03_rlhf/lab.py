@@ -1063,8 +1063,7 @@ plt.show()
 # %% [markdown]
 # ### Read what it writes
 #
-# Before you run it: which words do you expect in the texts for β = 0, and how often? You have seen which words the weak reward model
-# likes best.
+# You have seen which words the weak reward model likes best. Look for them in the texts for β = 0, and count how often they come.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(

@@ -563,7 +563,7 @@ sizes = np.logspace(5, 25, 4000)
 steepest = [np.diff(one_right(sizes) ** k).max() for k in (1, 20)]
 guess.reveal(
     "it moves to the right, as steep as before" if np.isclose(*steepest, rtol=0.01) else "it stays where it is and rises more steeply",
-    why=f"20 times the exponent is a c that is 20^(1/0.35) = {20 ** (1 / 0.35):,.0f} times larger, and nothing else.",
+    why=f"20 times the exponent is a c that is `20**(1/0.35)` = {20 ** (1 / 0.35):,.0f} times larger, and nothing else.",
 )
 
 # %% [markdown] tags=["subslide"]
@@ -674,7 +674,7 @@ widgets.quiz([
         "The small ones read too little text.": "They read the most, since each token costs them less. They are too small to use it.",
     }, answer="Larger sizes must be tried."),
     dict(question="Loss falls as D^−0.095, and the floor is far away. How many times the text halves the loss?", unit="times",
-         answer=2 ** (1 / 0.095), why="2 = k^0.095, so k = 2^(1/0.095). A small exponent makes each step expensive."),
+         answer=2 ** (1 / 0.095), why="`2 = k**0.095`, so `k = 2**(1/0.095)`. A small exponent makes each step expensive."),
     dict(question="A model will write a thousand times as many tokens as it reads in training. How is a given loss reached at the lowest "
                   "total cost, compared with the best split for training?", options={
         "By that split: it wastes no FLOPs.": "It wastes none in training. But each answer costs 2 FLOPs per parameter and token, too.",

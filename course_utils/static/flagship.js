@@ -517,7 +517,8 @@
       draw();
     }
 
-    // Dragging: the nearest dot of the upper line; the line keeps its scale until it is let go.
+    // Dragging: the nearest dot of the upper line; the line keeps its scale until it is let go. A finger that begins upwards or
+    // downwards scrolls the page, and must change nothing.
     let dragged = null;
     const place = (event) => {
       const { left } = line.stage.getBoundingClientRect();
@@ -529,12 +530,15 @@
       const at = place(event) * domain;
       const near = state.weights.map((weight, i) => [Math.abs(weight - at), i]).sort((a, b) => a[0] - b[0])[0][1];
       const own = Math.abs(state.weights[state.weight] - at) < (domain * 36) / line.stage.clientWidth;
-      dragged = { domain };
+      dragged = { domain, x: event.clientX, y: event.clientY, moves: false };
       line.stage.setPointerCapture(event.pointerId);
       select(own ? state.weight : near);
     });
     line.stage.addEventListener("pointermove", (event) => {
-      if (dragged) change(place(event) * dragged.domain);
+      if (!dragged) return;
+      const across = Math.abs(event.clientX - dragged.x), along = Math.abs(event.clientY - dragged.y);
+      dragged.moves ||= across > 5 && across > along;
+      if (dragged.moves) change(place(event) * dragged.domain);
     });
     for (const end of ["pointerup", "pointercancel"]) line.stage.addEventListener(end, () => ((dragged = null), draw()));
 

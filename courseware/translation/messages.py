@@ -71,6 +71,19 @@ def marked(folder: Path, *names: str) -> list[Message]:
     return [message for *_, message in sorted(found, key=lambda row: row[:3])]
 
 
+def of_controls(chapter: Chapter) -> list[Message]:
+    """The names of its explorers' controls, which the helper shows as words."""
+    return [
+        Message(keyword.arg.replace("_", " "), f"{chapter.name}/{source.name}", code_text.SHOWN)
+        for source in (chapter.lecture_source, chapter.lab_source)
+        if source.exists()
+        for call in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "widgets.explorer"
+        for keyword in call.keywords
+        if keyword.arg and keyword.arg not in ("start", "grid")
+    ]
+
+
 def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:
     for node in ast.walk(tree):
         texts: list[ast.expr] = []

@@ -38,6 +38,7 @@ def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, l
     found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
     if HELPER in others:
         found[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
+        found[HELPER] += [message for part in all_chapters() for message in messages.of_controls(part)]
     if COURSE in others:
         found[COURSE] = messages.marked(ROOT / "courseware", "N_") + messages.of_templates(_TEMPLATES / "site")
     if GLOSSARY in others:
