@@ -116,7 +116,7 @@ guess.reveal(right, why="Judged by these words only: the tone of an answer does 
 #
 # Our model read mostly English; questions in Chinese need another one. Write the name of one into the first line:
 # `"qwen2.5-1.5b"` fetches 3.1 GB and runs on a CPU with 8 GB of free memory, `"qwen2.5-7b"` fetches 15 GB and needs a GPU with
-# 16 GB. Before you run it: does a model that knows Lu Xun also know that nobody met the Trisolarans?
+# 16 GB. A model that knows Lu Xun need not know that nobody met the Trisolarans: compare its two answers.
 
 # %%
 CHINESE = None  # for example "qwen2.5-1.5b", 3.1 GB
@@ -590,7 +590,6 @@ inject("plain instruction", "question first")
 # %%
 widgets.explorer(
     inject, attack=list(ATTACKS), form=list(FORMS), only_hours=False, start={"attack": "plain instruction", "form": "question last"},
-    grid={"form": ["question first", "question last"]},
 )
 
 # %% [markdown]
