@@ -15,7 +15,7 @@ USER learner
 COPY --chown=learner start.py requirements.lock pyproject.toml README.md LICENSE Makefile ./
 COPY --chown=learner course_utils course_utils
 COPY --chown=learner courseware courseware
-RUN python start.py
+RUN python start.py && .venv/bin/python -m pip install --no-cache-dir jupyterhub nbgitpuller
 COPY --chown=learner . .
 ENV PATH=/course/.venv/bin:$PATH
 RUN course fetch

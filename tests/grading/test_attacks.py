@@ -236,7 +236,9 @@ def test_link_is_not_followed(graded: Path) -> None:
 
 
 def test_hidden_tests_stay_hidden(graded: Path) -> None:
-    for path in [*graded.glob("feedback/*"), *graded.glob("autograded/*/*/*")]:
+    pages, notebooks = list(graded.glob("feedback/*")), list(graded.glob("autograded/*/*/*"))
+    assert pages and notebooks
+    for path in [*pages, *notebooks]:
         text = path.read_text(encoding="utf-8")
         assert "HIDDEN-MARKER" not in text and "OUTSIDE-MARKER" not in text and "def probe" not in text, path
 
