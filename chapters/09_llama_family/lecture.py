@@ -1028,7 +1028,7 @@ plt.show()
 # We look for each part in the source files of `transformers`.
 
 # %% tags=["hide-input"]
-guess = widgets.predict("Which part is in the largest number of these model files?", options=["RMSNorm", "RoPE", "QK-norm", "mixture of experts", "sliding window"])
+guess = widgets.predict("Which part is in the largest number of these model files?", options=["RMSNorm", "RoPE", "QK-norm", "mixture of experts", "two of them equally"])
 
 # %% tags=["hide-input"]
 SIGNS = {"RoPE": "RotaryEmbedding(", "RMSNorm": "RMSNorm(", "QK-norm": "self.q_norm =", "sliding window": "sliding_window", "mixture of experts": "Experts(nn.Module)",
@@ -1043,7 +1043,8 @@ parts_of.map(lambda has: "✓" if has else "")
 
 # %% tags=["hide-input"]
 files_with = parts_of.sum().sort_values(ascending=False)
-guess.reveal(files_with.index[0], why=f"In {files_with.iloc[0]} of {len(parts_of)} files; next comes {files_with.index[1]} with {files_with.iloc[1]}.")
+guess.reveal(files_with.index[0] if files_with.iloc[0] > files_with.iloc[1] else "two of them equally",
+             why=f"{files_with.index[0]} is in {files_with.iloc[0]} of {len(parts_of)} files; next comes {files_with.index[1]} with {files_with.iloc[1]}.")
 
 # %% [markdown]
 # The parts of 2023 are in (nearly) every file, each of the newer ones is in some. A ✓ says that the code
