@@ -270,3 +270,11 @@ def test_another_repository(tmp_path: Path, caplog: pytest.LogCaptureFixture, ca
 )
 def test_tables_are_told_from_sentences(text: str, grid: bool) -> None:
     assert site_pages.is_grid(text) is grid
+
+
+def test_the_longest_line_that_our_style_allows_fits_a_laptop(built: Path, page: Page) -> None:
+    page.set_viewport_size({"width": 1360, "height": 768})
+    page.goto((built / "lectures" / f"{all_chapters()[0].name}.html").as_uri())
+    code = page.locator(".highlight pre:visible").first
+    line = "x" * 125
+    assert code.evaluate("(pre, line) => { pre.textContent = line; return pre.scrollWidth - pre.clientWidth; }", line) <= 1
