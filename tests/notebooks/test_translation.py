@@ -337,3 +337,17 @@ def test_no_translation_is_broken(language: str) -> None:
 @pytest.mark.parametrize("language", FOLDERS)
 def test_terms_can_be_read(language: str) -> None:
     assert len(terms.load(language)) > 100
+
+
+# words of tables that another context asks to say in another way
+IN_CONTEXT = {"nothing", "yes", "no", "for", "leave it out", "direct", "chain"}
+
+
+@pytest.mark.parametrize("language", FOLDERS)
+def test_prose_that_chapters_share_has_one_translation(language: str) -> None:
+    said: dict[str, dict[str, list[str]]] = {}
+    for chapter in all_chapters():
+        for entry in catalogue.read(catalogue.path_of(language, chapter.name)):
+            if catalogue.done(entry) and messages.PROSE in entry.comment.split(", ") and entry.msgid not in IN_CONTEXT:
+                said.setdefault(entry.msgid, {}).setdefault(entry.msgstr, []).append(chapter.name)
+    assert {english: chinese for english, chinese in said.items() if len(chinese) > 1} == {}
