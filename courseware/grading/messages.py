@@ -98,7 +98,8 @@ _REASONS = {
     "`{}` did not run here: {}": "`{}` 在评分环境中没有运行：{}",
     "`{}` did not run: there is no module {} here (a file of yours? put its code in the notebook)":
         "`{}` 没有运行：评分环境中没有模块 {}（是你自己的文件吗？请把其中的代码写进笔记本）",
-    "the file has more than {} million values: save it without its outputs": "文件中值的个数（百万）超过 {}：请清除输出后再保存",
+    "the file has more than {} million values: save it without its outputs":
+        "文件中值的个数（百万）超过 {}：请清除输出后再保存",
     "the file needs more memory than a grader has: save it without its outputs":
         "读取它所需的内存过多：请清除输出后再保存",
     "the notebook has more than {} million characters of code": "笔记本代码的字符数（百万）超过 {}",
