@@ -114,13 +114,27 @@ guess.reveal(right, why="Judged by these words only: the tone of an answer does 
 # %% [markdown]
 # ### In Chinese
 #
-# Our model read mostly English; questions in Chinese need another one. Write the name of one into the first line:
+# First we ask the course model the same two questions in Chinese.
+
+# %%
+IN_CHINESE = ["鲁迅和周树人是同一个人吗？", "人类第一次与三体人面对面接触是在什么时候？"]
+for question, english, said in zip(IN_CHINESE, QUESTIONS, replies, strict=True):
+    reply = generate(model, tokenizer, question, max_new_tokens=lab.budget(full=40, quick=2))
+    print(f"{question}\n  asked in Chinese → {reply}\n  asked in English → {said}")
+    per = [len(tokenizer(text)["input_ids"]) / len(text) for text in (question, english)]
+    print(f"  tokens per character: Chinese {per[0]:.2f}, English {per[1]:.2f}\n")
+
+# %% [markdown]
+# The training text of this model was nearly all English, and so was that of its tokenizer: a Chinese character often falls into
+# several byte tokens, so the Chinese question has more tokens than characters. The model can write Chinese characters, for
+# example repeat those of a question; that does not show that it knows what they say.
+#
+# For answers in Chinese we need another model. Write the name of one into the first line:
 # `"qwen2.5-1.5b"` fetches 3.1 GB and runs on a CPU with 8 GB of free memory, `"qwen2.5-7b"` fetches 15 GB and needs a GPU with
 # 16 GB. A model that knows Lu Xun need not know that nobody met the Trisolarans: compare its two answers.
 
 # %%
 CHINESE = None  # for example "qwen2.5-1.5b", 3.1 GB
-IN_CHINESE = ["鲁迅和周树人是同一个人吗？", "人类第一次与三体人面对面接触是在什么时候？"]
 chinese, its_tokenizer = load_model(CHINESE) if CHINESE else (None, None)
 for question, said in zip(IN_CHINESE, replies, strict=True):
     print(f"{question}\n  course model, in English: {said}")
