@@ -243,7 +243,7 @@ print("with the best chunk:", reply(LIFTS, [best]))
 #
 # *Sparse* (稀疏): a chunk is a vector with one number per word of the vocabulary, nearly all 0. An *inverted index*
 # (倒排索引) lists for each word the chunks that contain it, so the others need not be read. (Chinese has no blanks between
-# words: our `words` takes single characters; a segmenter does better.)
+# words: what should be a word there? "In Chinese", below, tries three answers.)
 
 # %% tags=["hide-input"]
 def curve(k1, b):
@@ -262,6 +262,32 @@ def curve(k1, b):
 
 curve(1.5, 0.75)
 plt.show()
+
+# %% [markdown]
+# ### In Chinese
+#
+# Ten sentences and the question 莫扎特出生在哪里？ ("Where was Mozart born?"). The first sentence answers it. What is its rank, when
+# a token is a run of characters (`\w+`), a single character, or a pair of neighbours (*bigram*, 二元组)? And with embeddings?
+
+# %%
+ASKED = "莫扎特出生在哪里？"
+TEN = ["莫扎特1756年出生于萨尔茨堡。", "贝多芬出生在波恩。", "肖邦出生在哪里，有过争论。", "莫扎特写了四十多部交响曲。", "萨尔茨堡在奥地利。",
+       "这座特别的房子在哪里出名？", "海顿在维也纳去世。", "出口在大厅的里面。", "每年有许多学生在这里学习音乐。", "哪里生产这种特别的乐器？"]  # fmt: skip
+CUTS = {"runs": lambda text: re.findall(r"\w+", text), "characters": words, "pairs": lambda text: ["".join(pair) for pair in pairwise(words(text))]}
+ranked = {"embeddings (MiniLM)": (embed(TEN) @ embed([ASKED])[0]).numpy()}
+for name, cutter in CUTS.items():
+    index = bm25s.BM25(method="lucene")
+    index.index([cutter(text) for text in TEN], show_progress=False)
+    ranked[f"BM25, {name}"] = index.get_scores(cutter(ASKED))
+for name, scores in ranked.items():
+    print(f"{name:20} rank {rankdata(-scores, method='max')[0]:.0f}", "(no sentence shares a token)" if not scores.any() else "")
+print("MiniLM's tokens of the question:", *cut.tokenize(ASKED))
+
+# %% [markdown]
+# With `\w+` the whole question is one word, and no sentence contains it. Characters and pairs find common parts without a
+# dictionary; a wrong sentence that shares more of the question's words can still come first. MiniLM read English: a
+# character that is not in its vocabulary becomes `[UNK]`, and all of them look the same to it. (Ten sentences show how each fails,
+# not which is best; a segmenter, 分词, or a multilingual encoder is the usual choice.)
 
 # %% [markdown]
 # ### Each word's share
