@@ -81,6 +81,21 @@ guess.reveal(
 # In the second answer it writes steps (up to 200 tokens), but they are not steps *of this problem*. The slide "Emergent?" comes back to this.
 
 # %% [markdown]
+# ### The same problem in Chinese
+
+# %%
+FRIENDS_ZH = "10 个朋友在线玩电子游戏，7 个人退出了。剩下的每个人有 8 条命，他们一共有多少条命？"
+heard_zh = []
+for tail, length in (("答案是", lab.budget(full=6, quick=2)), ("让我们一步一步地想。", lab.budget(full=100, quick=4))):
+    heard_zh.append(generate(model, tokenizer, f"Q: {FRIENDS_ZH}\nA:{tail}", chat=False, max_new_tokens=length))
+    print(f"A:{tail} …", heard_zh[-1])
+    print("  24 is among its numbers:", "yes" if "24" in re.findall(r"\d+", heard_zh[-1]) else "no", "\n")
+
+# %% [markdown]
+# It did not solve the problem in English, and what it writes in Chinese does not calculate 10 − 7 and 3 × 8 either. A sentence that
+# asks for steps adds no ability: it helps only a model that can already read the problem and calculate each step.
+
+# %% [markdown]
 # ## Two modes
 #
 # | | |
