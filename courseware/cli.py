@@ -110,8 +110,9 @@ def fetch() -> None:
 
 @course.command(context_settings=_PASSED_ON)
 @click.option("--budget", type=_budget, default="quick", help="Size of the experiments (default: quick).")
+@click.option("--minutes", type=float, help="After so many, leave out what asks again, on another system, and name it.")
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[TESTS AND OPTIONS OF PYTEST]...")
-def test(budget: str, pytest: tuple[str, ...]) -> int:
+def test(budget: str, minutes: float | None, pytest: tuple[str, ...]) -> int:
     """Run ruff, mypy, every test, and every lecture and solved lab as notebooks (nbval); or some tests.
 
     \b
@@ -119,6 +120,7 @@ def test(budget: str, pytest: tuple[str, ...]) -> int:
     course test -k hub
     course test tests/notebooks -k 10_quantization
     course test --budget full
+    course test --minutes 60
     """
     from . import preloaded
 
@@ -128,6 +130,8 @@ def test(budget: str, pytest: tuple[str, ...]) -> int:
     what = [*pytest] if named else [*pytest, "tests", *(p.relative_to(ROOT).as_posix() for p in notebooks)]
     options = ["--nbval-lax", "--nbval-cell-timeout=900"]
     started = time.monotonic()
+    if minutes is not None:
+        options.append(f"--until={time.time() + 60 * minutes:.0f}")
     lint = 0 if pytest else _lint()
     with tempfile.TemporaryDirectory() as kernels:
         options += ["--nbval-kernel-name", preloaded.spec(Path(kernels), "nbval"), "--durations=10"]

@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import gc
 import re
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,32 @@ _kept_gb = 0.3  # what its imports take
 HARD_SECONDS, HARD_GB = 1200, 8.0
 
 
+SECOND = "second_look"  # the mark of a test that asks on another system what one has asked on this
+ALONE = ("tests/colab/test_colab.py::test_notebook_runs_in_colab", "tests/colab/test_other_models.py::test_lab_runs_with")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--until", type=float, help="seconds since 1970, from when on second looks are left out")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Second looks come last, so that what is left out where time is short is what has been seen once."""
+    items.sort(key=lambda item: item.get_closest_marker(SECOND) is not None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    until = item.config.getoption("until")
+    if until and time.time() > until and item.get_closest_marker(SECOND):
+        pytest.skip("a second look, for which there was no time")
+
+
 def group(nodeid: str) -> str:
-    """What one process must run in order: a notebook's cells, a chapter's checks, else the tests of one file."""
+    """What one process must run in order: a notebook's cells, a chapter's checks, a test that takes minutes, else the tests
+    of one file."""
     file, _, name = nodeid.partition("::")
+    if nodeid.startswith(ALONE):
+        return nodeid
     chapter = re.search(r"\[(?:\w+/)?(\d\d_[a-z_]+)", name) if file.startswith("tests/notebooks/") else None
     return f"chapter {chapter[1]}" if chapter else file
 

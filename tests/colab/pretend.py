@@ -199,7 +199,10 @@ class _Operations(TorchDispatchMode):
             if name in COMPOSED_PRODUCTS and any(not t.is_floating_point() for t in given) and _composed(name):
                 with self:
                     return func.decompose(*args, **kwargs)
-        out = func(*args, **kwargs)
+        if any(gpu) and name in _PRODUCTS_OF_HALVES and _many_halves(given):
+            out = func(*(arg.float() if isinstance(arg, Tensor) else arg for arg in args), **kwargs).half()
+        else:
+            out = func(*args, **kwargs)
         if explicit is not None and (not given or "device" in kwargs):
             where = explicit
         elif not given:
@@ -222,6 +225,15 @@ class _Operations(TorchDispatchMode):
 def _composed(name: str) -> bool:
     """Made of other operations, which then are judged. Seen in inference mode only: else autograd has taken it apart."""
     return bool(torch._C._dispatch_has_kernel_for_dispatch_key(name, "CompositeImplicitAutograd"))
+
+
+_PRODUCTS_OF_HALVES = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::linear", "aten::matmul"}
+
+
+def _many_halves(given: list[Tensor]) -> bool:
+    """Is this a product of float16 that a CPU computes slowly (up to ten times) and a GPU with float32 sums?"""
+    rows = given[-2].numel() // max(1, given[-2].shape[-1]) if len(given) > 1 else 0
+    return rows > 4 and all(tensor.dtype == torch.float16 and not tensor.is_meta for tensor in given)
 
 
 def _check_kernel(func: Any, name: str, given: list[Tensor]) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import nbformat
 import pretend
 import pytest
+from filelock import FileLock
 from packaging.requirements import Requirement
 
 from courseware.chapters import all_chapters
@@ -95,17 +96,18 @@ def colab_python() -> str:
     stamp = folder / "stamp"
     wanted = hashlib.sha256("\n".join([*pins, constraints, sys.version]).encode()).hexdigest()
     python = folder / "bin" / "python"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-        subprocess.run([*pip, f"pip=={version('pip')}"], check=True)
-        subprocess.run([*pip, pins[0]], check=True)
-        extra = [f"{name}=={version(name)}" for name in sorted(ADDITIONS)]
-        subprocess.run([*pip, "-c", folder / "constraints.txt", *pins, *extra], check=True)
-        subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
-        stamp.write_text(wanted, encoding="utf-8")
+    with FileLock(f"{folder}.lock"):  # each process of the tests asks for it
+        if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+            (folder / "constraints.txt").write_text(constraints, encoding="utf-8")
+            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+            subprocess.run([*pip, f"pip=={version('pip')}"], check=True)
+            subprocess.run([*pip, pins[0]], check=True)
+            extra = [f"{name}=={version(name)}" for name in sorted(ADDITIONS)]
+            subprocess.run([*pip, "-c", folder / "constraints.txt", *pins, *extra], check=True)
+            subprocess.run([*pip, "--no-deps", "--editable", ROOT], check=True)
+            stamp.write_text(wanted, encoding="utf-8")
     return str(python)
 
 
@@ -121,6 +123,7 @@ def test_it_holds_colab_s_versions(colab_python: str) -> None:
     assert installed["ipywidgets"] == "7.7.1" and installed["datasets"] == "4.0.0"
 
 
+@pytest.mark.second_look
 def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
     """The helper's own tests of what those packages do for it, in that environment; fetching asks pip and a server."""
     tests = ["test_models.py", "test_hardware.py", "test_lab.py", "test_scoring_data_tables.py"]
@@ -145,6 +148,7 @@ def colab_kernel(colab_python: str, preloaded: Callable[..., str]) -> str:
     return preloaded("colab", python=colab_python, begin=pretend.beginning("t4"))
 
 
+@pytest.mark.second_look
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_notebook_runs_in_colab(path: Path, colab_kernel: str, tmp_path: Path) -> None:
     """Every lecture and every solved lab, top to bottom, with Colab's versions and its GPU, which is pretended."""

@@ -39,6 +39,7 @@ def mac_kernel(preloaded: Callable[..., str]) -> str:
     return preloaded("mac", begin=pretend.beginning("mps"))
 
 
+@pytest.mark.second_look
 @pytest.mark.parametrize(("chapter", "name"), PAIRS, ids=lambda value: getattr(value, "name", value))
 def test_lab_runs_with(chapter: Chapter, name: str, checkpoints: dict[str, Path], mac_kernel: str, tmp_path: Path) -> None:
     notebook = nbformat.read(chapter.solution, as_version=4)

@@ -78,6 +78,9 @@ ALLOWED = {
     "r = x.cpu()": "cpu",
     "r = x.to(x.device)": "GPU",
     "r = x.half().float().detach().clone()": "GPU",
+    # products of halves, which are added up in float32
+    "h = torch.ones(9, 8, device=G).half(); r = h @ h.T; assert r.dtype == torch.float16 and (r == 8).all()": "GPU",
+    "\nwith torch.inference_mode():\n    h = torch.ones(9, 8, device=G).half(); r = F.linear(h, h, h[:, 0]); assert (r == 9).all()": "GPU",
     "r = c.type_as(x)": "GPU",
     "r = copy.deepcopy(x)": "GPU",
     "r = copy.deepcopy(net).weight": "GPU",

@@ -13,7 +13,8 @@ import pytest
 from tiny_class import needs_box
 
 from courseware import build
-from courseware.chapters import Chapter, all_chapters
+from courseware.cell_names import names_of
+from courseware.chapters import Chapter, all_chapters, tags
 from courseware.cli import main
 from courseware.grading import scheduler, verdict
 
@@ -30,57 +31,70 @@ lab.test = lambda name: contextlib.suppress(BaseException)
 """
 
 
-# What an experiment may ask of a machine besides time and memory, which nbval's run of the same cells measures. A lab with
-# such a cell runs its experiments in the box too; `make test-full` does so with every lab.
+# What an experiment may ask of a machine besides time and memory, which nbval's run of the same cells measures. Such a cell
+# runs in the box too, with the experiments that make what it needs; `make test-full` runs all experiments there.
 BESIDES = re.compile(
     r"open\(|\.write|save_|\.save|mkdir|unlink|tempfile|to_csv|subprocess|Popen|multiprocess|Thread|launch|serving|socket"
 )
 FULL = os.environ.get("COURSE_BUDGET") == "full"
 
 
-def asks_for_more(cell: nbformat.NotebookNode) -> bool:
-    return "experiment" in cell.metadata.get("tags", []) and bool(BESIDES.search(cell.source))
+def for_the_box(lab: nbformat.NotebookNode) -> set[str]:
+    """Ids of the experiments that a box may not let run, and of those that make what they need."""
+    chosen, needed = set(), set()
+    for cell in reversed([cell for cell in lab.cells if cell.cell_type == "code"]):
+        names, experiment = names_of(cell.source), "experiment" in tags(cell)
+        if (experiment and (FULL or BESIDES.search(cell.source))) or names.makes & needed:
+            needed |= names.needs | names.later
+            if experiment:
+                chosen.add(cell.id)
+    return chosen
 
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["fetch"]) == 0  # a box has no network
+    solved = build.solution(chapter)
+    run = for_the_box(solved)
     prepare = verdict.prepare
-    monkeypatch.setattr(verdict, "prepare", lambda source, cache: prepare(source, tmp_path))  # once for both
-    handed_in = {"ana": build.solution(chapter), "bo": forged(chapter)}
-    # Experiments too where they ask for more than time, so that a cell which needs what a box does not give is noticed.
-    experiments = FULL or any(map(asks_for_more, handed_in["ana"].cells))
-    if experiments:
-        results = {}
-        for student, skip in (("ana", False), ("bo", True)):
-            results |= graded(chapter, {student: handed_in[student]}, tmp_path / student, skip)
-    else:
-        results = graded(chapter, handed_in, tmp_path, skip_experiments=True)
-    full_marks(chapter, results["ana"], experiments)
+
+    def prepared(source: Chapter, cache: Path) -> verdict.Lab:
+        """The lab, in which those cells are no experiments: grading skips these."""
+        lab = prepare(source, tmp_path)
+        release = nbformat.reads(lab.release, as_version=4)
+        for cell in release.cells:
+            if cell.id in run:
+                cell.metadata["tags"] = [tag for tag in tags(cell) if tag != "experiment"]
+        lab.release = nbformat.writes(release)
+        return lab
+
+    monkeypatch.setattr(verdict, "prepare", prepared)
+    results = graded(chapter, {"ana": solved, "bo": forged(chapter)}, tmp_path)
+    full_marks(chapter, results["ana"], run)
     no_marks(results["bo"])
 
 
-def graded(
-    chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder: Path, skip_experiments: bool
-) -> dict[str, dict[str, Any]]:
+def graded(chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder: Path) -> dict[str, dict[str, Any]]:
     """The result of each student; they are no class, so no canary goes before them."""
-    (folder / "submitted").mkdir(parents=True)
+    (folder / "submitted").mkdir()
     for student, notebook in handed_in.items():
         nbformat.write(notebook, folder / "submitted" / f"{student}.ipynb")
-    options = scheduler.Options(workers=1, skip_experiments=skip_experiments, canary=False)
-    scheduler.grade_class(chapter, folder / "submitted", folder / "graded", options)
+    scheduler.grade_class(chapter, folder / "submitted", folder / "graded", scheduler.Options(workers=1, canary=False))
     results = folder / "graded" / "results"
     return {student: json.loads((results / f"{student}.json").read_text(encoding="utf-8")) for student in handed_in}
 
 
-def full_marks(chapter: Chapter, result: dict[str, Any], experiments: bool) -> None:
+def full_marks(chapter: Chapter, result: dict[str, Any], run: set[str]) -> None:
+    """All points, no error, and outputs of those experiments only that were to run."""
     points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
     assert sum(result["scores"].values()) == points, result["why"]
     cells = nbformat.reads(result["notebook"], as_version=4).cells
-    meant = [c for c in cells if "raises-exception" in c.metadata.get("tags", [])]
+    meant = [c for c in cells if "raises-exception" in tags(c)]
     errors = [o.evalue for c in cells if c not in meant for o in c.get("outputs", []) if o.output_type == "error"]
     assert not errors
-    assert any("experiment" in c.metadata.get("tags", []) and c.outputs for c in cells) == experiments
+    experiments = {c.id for c in build.student_lab(chapter).cells if "experiment" in tags(c)}
+    shown = {c.id for c in cells if c.get("outputs") and c.id in experiments}
+    assert shown <= run and bool(shown) == bool(run)
 
 
 def forged(chapter: Chapter) -> nbformat.NotebookNode:
