@@ -33,6 +33,9 @@ from pybtex.exceptions import PybtexError
 from pybtex.richtext import HRef, Tag, Text
 from pybtex.style import FormattedEntry
 from pybtex.style.formatting import BaseStyle
+from pybtex.style.labels.number import LabelStyle
+from pybtex.style.names.plain import NameStyle
+from pybtex.style.sorting.none import SortingStyle
 
 from .chapters import Chapter, ChapterError, read
 
@@ -111,9 +114,10 @@ def _last_name(person: Person) -> str:
 class Style(BaseStyle):  # type: ignore[misc]
     """A work in one line: authors, *title*, venue and year, where it can be read; on the site also who cites it."""
 
-    default_name_style = "plain"
-    default_label_style = "number"
-    default_sorting_style = "none"
+    # Classes, not their names: for each name pybtex reads what every installed package says of itself, a second in all.
+    default_name_style = NameStyle
+    default_label_style = LabelStyle
+    default_sorting_style = SortingStyle
 
     def __init__(self, **options: Any) -> None:
         super().__init__(abbreviate_names=True, **options)
@@ -150,8 +154,9 @@ class _Markdown(Backend):  # type: ignore[misc]
 def _parsed(text: str, path: str) -> dict[str, Work]:
     try:
         entries = {key: Work(entry) for key, entry in parse_string(text, "bibtex").entries.items()}
+        style = Style()
         for work in entries.values():
-            Style().text(work)  # titles and names are LaTeX
+            style.text(work)  # titles and names are LaTeX
     except (PybtexError, ValueError) as error:
         raise ChapterError(f"{path} cannot be read: {error}. Mend that entry.") from error
     return entries
