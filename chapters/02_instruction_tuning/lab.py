@@ -90,7 +90,7 @@ for field, value in nli[0].items():
 
 # %% tags=["exercise:nli_templates"]
 def nli_templates():
-    """Three or more wordings of the NLI task.
+    r"""Three or more wordings of the NLI task.
 
     Returns a list of pairs (text, answers). text: str with the fields {premise} and {hypothesis}, asking for a
     verdict and naming all three answers. answers: dict with the keys "entailment", "contradiction", "neutral",
@@ -98,7 +98,7 @@ def nli_templates():
     have the same answers. str.format must be able to fill in the text: it has no other braces.
 
     Example of one pair:
-    ("{premise}\\nClaim: {hypothesis}\\nIs the claim true, false, or not mentioned?",
+    ("{premise}\nClaim: {hypothesis}\nIs the claim true, false, or not mentioned?",
      {"entailment": "true", "contradiction": "false", "neutral": "not mentioned"})
     """
     ### BEGIN SOLUTION
@@ -279,7 +279,7 @@ for row in to_instructions(nli[:3], nli_templates()):
 
 # %% tags=["exercise:chat_text"]
 def chat_text(messages, generation_prompt=False):
-    """A conversation as one string, in ChatML.
+    r"""A conversation as one string, in ChatML.
 
     messages: list of dicts with "role" and "content" (str), which stays as it is. generation_prompt: open an
     assistant's turn at the end.
@@ -288,7 +288,7 @@ def chat_text(messages, generation_prompt=False):
     that is empty is a system message. The content is copied as it is, spaces too.
 
     Example: chat_text([{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}], True) gives
-    "<|im_start|>system\\nBe brief.<|im_end|>\\n<|im_start|>user\\nHi<|im_end|>\\n<|im_start|>assistant\\n"
+    "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     """
     ### BEGIN SOLUTION
     if not messages or messages[0]["role"] != "system":
@@ -570,7 +570,7 @@ def visible():
     return [batch["input_ids"], batch["labels"], batch["attention_mask"], other["attention_mask"], other["labels"]]
 
 # %% [markdown]
-# ### The same batch from TRL
+# ### A batch from TRL
 #
 # TRL is a widely used library for this. Its trainer asks the template which tokens are the assistant's, so the template must
 # mark them (`generation`).
@@ -946,13 +946,13 @@ assert abs(float(ours) - float(out.loss)) < 1e-5
 
 # %% tags=["exercise:parse_answer"]
 def parse_answer(text, options):
-    """Which option is this answer?
+    r"""Which option is this answer?
 
     text: str, what the model wrote. options: list of str. Returns the option (as it stands in options) or None.
     Compare without regard to case, to white space around, and to one full stop at the end; white space may stand before
     that full stop, too. Nothing else may be there: "Yes, it is" is not the option "yes", and nor is "yes.." or "yes!".
 
-    Example: parse_answer(" Not mentioned.\\n", ["true", "false", "not mentioned"]) gives "not mentioned".
+    Example: parse_answer(" Not mentioned.\n", ["true", "false", "not mentioned"]) gives "not mentioned".
     """
     ### BEGIN SOLUTION
     said = text.strip().removesuffix(".").strip().lower()
@@ -1322,7 +1322,7 @@ watched = []
 
 @torch.inference_mode()
 def watch(step):
-    if step % lab.budget(full=8, quick=1) == 0:
+    if step % 8 == 0:
         tuned.eval()
         watched.append((step, answers_loss(tuned, kept_back).item()))
         tuned.train()
@@ -1450,9 +1450,12 @@ Markdown("\n".join((["*A small run: do not read this as a result.*\n"] if QUICK 
 # %% tags=["hide-input", "experiment"]
 lab.needs(*NEEDED)
 obeys, right_in = results.loc["new words", "obeys, gain"], [test for test, gained in results["gain"].items() if gained.endswith("up")]
+never = [word for word in TESTS["new words"][0]["options"] if word not in used]
 guess.reveal(
     "more often than before" if obeys.endswith("up") else "less often than before" if obeys.endswith("down") else "no difference that can be seen",
-    why=f"Change and interval: {obeys.split('] ')[0]}]. These words were never trained.",
+    why=f"Change and interval: {obeys.split('] ')[0]}]. Never trained as an answer: {', '.join(never)}."
+    if never
+    else f"Change and interval: {obeys.split('] ')[0]}]. Your templates have trained all three words.",
 )
 guess_2.reveal(
     ("in none", "in one or two", "in three or four", "in five or six")[(len(right_in) + 1) // 2],

@@ -190,7 +190,6 @@ widgets.explorer(
     template=True,
     system=["You are a helpful assistant.", "Answer with one word.", "You are a pirate."],
     start={"request": REQUESTS[1], "template": False},
-    grid={"request": REQUESTS[:3], "system": ["You are a helpful assistant.", "Answer with one word."]},
 )
 
 # %% [markdown]
@@ -584,7 +583,7 @@ widgets.quiz([
         "It samples, and greedy decoding would answer": "Sampling adds chance, but here the likeliest continuation itself may be another question.",
         "A decoder cannot answer questions": "ChatGPT is a decoder, too. The training data changed, and the architecture hardly did.",
         "Lists of questions are likely text": "Yes: it was trained to continue text, and does it well. Nothing told it that this text is a request."}),
-    dict(question="Each of a user's messages has 50 tokens, each answer 150 (frames included), and nothing is kept between turns. How many tokens has the model read, in all, before it begins its tenth answer?",
+    dict(question="There is no system message; each of a user's messages has 50 tokens, each answer 150 (frames included), and nothing is kept between turns. How many tokens has the model read, in all, for the prompts of the first ten answers?",
          answer=read_before, tolerance=0.02, unit="tokens", why="Before answer k it reads k messages and k − 1 answers. The sum grows with the square of the number of turns; a key-value cache saves most of this work."),
     dict(question=f"SFT on one conversation: the question `Who wrote Hamlet?`, whose prompt has {len(ids)} tokens, and the answer `Shakespeare.`, which has {counted - 1}. On how many tokens does the loss count?",
          answer=counted, tolerance=0, unit="tokens", why="The answer and the mark that ends its turn. Without the mark the model is never trained to stop. The prompt is read and does not count."),
@@ -601,7 +600,7 @@ widgets.quiz([
         "Nothing, because SNLI's wording must be trained first": "A wording that was trained would make the test easier, and the claim weaker."}),
     dict(question="Wording A is right on 70 of 100 reviews, wording B on 64 of the same 100. Is A better?", answer="Look at the interval of the paired difference", options={
         "Yes, by six points": "Six points may be chance: with 100 reviews a single accuracy is uncertain by about nine points in each direction.",
-        "No, because the two intervals overlap": "Overlap decides nothing: the same reviews were asked, so what counts is on how many of them A and B disagree, and how.",
+        "No, because the intervals of the two accuracies overlap": "Overlap decides nothing: the same reviews were asked, so what counts is on how many of them A and B disagree, and how.",
         "Look at the interval of the paired difference": "Yes: it uses that both were asked the same reviews. If it holds 0, we cannot tell.",
         "Ask B with ten templates": "More wordings are a good idea for the next test, but they do not say what these two results show."}),
     dict(question="On customers' prompts, labelers preferred GPT-3 tuned on FLAN's data less often than InstructGPT's SFT baseline. Which reason fits best?", answer="FLAN's tasks are unlike what customers ask for", options={

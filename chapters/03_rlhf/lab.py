@@ -284,7 +284,10 @@ for good, bad in pairs[:3].tolist():
 
 # %% tags=["hide-input"]
 guess = widgets.predict("What is the loss of a model that gives every text the same reward?", unit="nats", tolerance=0.02)
-guess_2 = widgets.predict("All rewards of a model grow by 5. What happens to its loss?", options=["it rises", "it falls", "it stays the same"])
+guess_2 = widgets.predict(
+    "A model has every pair in the right order. All its rewards are doubled. What happens to its loss?",
+    options=["it rises", "it falls", "it stays the same"],
+)
 
 # %% tags=["exercise:pairwise_loss"]
 def pairwise_loss(chosen, rejected):
@@ -340,11 +343,20 @@ def visible():
     ]
 
 # %%
-same, higher = torch.zeros(5), torch.full((5,), 5.0)
-for name, rewards in {"all rewards equal": same, "all of them 5 higher": higher}.items():
-    print(f"{name}: {float(pairwise_loss(rewards, rewards)):.4f} nats")
+better, worse = torch.tensor([0.5, 1.0, 2.0]), torch.tensor([0.0, -1.0, 1.5])
+losses = {
+    "all rewards equal": float(pairwise_loss(worse, worse)),
+    "every pair in the right order": float(pairwise_loss(better, worse)),
+    "the same, all rewards doubled": float(pairwise_loss(2 * better, 2 * worse)),
+}
+for name, loss in losses.items():
+    print(f"{name}: {loss:.4f} nats")
 guess.reveal(np.log(2), why="Each text of a pair wins with probability σ(0) = 1/2: the model knows no more than a coin.")
-guess_2.reveal("it stays the same", why="Only differences enter the loss.")
+before, after = list(losses.values())[1:]
+guess_2.reveal(
+    "it falls" if after < before else "it rises" if after > before else "it stays the same",
+    why="The order of the texts is what it was, but every right verdict is surer. (A number that is added to all rewards changes nothing.)",
+)
 
 # %% [markdown]
 # So a reward model's zero has no meaning, and the rewards of two reward models cannot be compared.
@@ -756,10 +768,11 @@ def visible():
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "Four tokens: A > 0 or A < 0, with ratio 1.5 or 0.5. For which of them is the gradient zero (ε = 0.2)?",
+    "Somebody leaves out the minimum and takes the clipped term alone. Four tokens: A > 0 or A < 0, with ratio 1.5 or 0.5 (ε = 0.2). "
+    "Which of them have a gradient with the minimum, and none without it?",
     options=[
+        "none of the four",
         "all four",
-        "the two with ratio 1.5",
         "A > 0 with ratio 0.5, and A < 0 with ratio 1.5",
         "A > 0 with ratio 1.5, and A < 0 with ratio 0.5",
     ],
@@ -833,15 +846,27 @@ for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
     of_one = [-float(ppo_loss(r.log().view(1, 1), old, one, token)[0]) for r in ratios]
     ax.plot(ratios, ratios * advantage, marker="", linestyle=":", color="grey", label="plain: ratio times A")
     ax.plot(ratios, of_one, marker="", linewidth=3, color=plots.COLORS[0], label="your objective")
+    ax.plot(ratios, ratios.clamp(0.8, 1.2) * advantage, "--", marker="", color=plots.COLORS[1], label="clipped term alone")
     ax.set(title=f"One token, A = {advantage:+.0f}", xlabel="ratio of the probabilities, new / old",
            ylabel="objective (to be maximized)")  # fmt: skip
     ax.legend()
 plt.show()
-guess.reveal("A > 0 with ratio 1.5, and A < 0 with ratio 0.5", why="Flat means: no gradient.")
+four, signs = torch.tensor([[1.5, 1.5, 0.5, 0.5]], requires_grad=True), torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+(with_minimum,) = torch.autograd.grad(ppo_loss(four.log(), torch.zeros(1, 4), signs, torch.ones(1, 4, dtype=torch.bool))[0], four)
+(alone,) = torch.autograd.grad((four.clamp(0.8, 1.2) * signs).sum(), four)
+lost = ((with_minimum != 0) & (alone == 0))[0].tolist()
+guess.reveal(
+    "none of the four" if not any(lost)
+    else "all four" if all(lost)
+    else "A > 0 with ratio 0.5, and A < 0 with ratio 1.5" if lost[1]
+    else "A > 0 with ratio 1.5, and A < 0 with ratio 0.5",
+    why="Flat means: no gradient. The dashed line is flat at all four places, the thick one at two.",
+)
 
 # %% [markdown]
-# At the two flat places the good token is already much more likely, or the bad token much less. In the two other cases the policy
-# has moved in the wrong direction, and the gradient pulls it back.
+# At the two flat places of your objective the good token is already much more likely, or the bad token much less. In the two other
+# cases the policy has moved in the wrong direction, and the gradient pulls it back. The clipped term alone would have no gradient
+# there either, so a step in the wrong direction would stay: this is what the minimum is for.
 
 # %% [markdown]
 # ## 5 · Step 3: PPO against the weak reward model
@@ -1038,13 +1063,12 @@ plt.show()
 # %% [markdown]
 # ### Read what it writes
 #
-# Before you run it: which words do you expect in the texts for β = 0, and how often? You have seen which words the weak reward model
-# likes best.
+# You have seen which words the weak reward model likes best. Look for them in the texts for β = 0, and count how often they come.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    'Both policies write for the same prompts. Where does "reviewers", the probability of a positive review, end for β = 0, compared with the SFT policy?',
-    options=["higher", "lower", "no difference that can be seen"],
+    "Both policies write for the same prompts. How long are the texts for β = 0, compared with the SFT policy's?",
+    options=["longer", "shorter", "no difference that can be seen"],
 )
 
 # %% tags=["experiment"]
@@ -1062,10 +1086,10 @@ def overview(exams):
     return table.assign(variety=[variety(frame["text"]) for frame in exams.values()]).style.format(precision=2)
 
 
-value, low, high = scoring.paired(exams["PPO, beta 0.0"]["reviewers"], exams["SFT"]["reviewers"])
+value, low, high = scoring.paired(exams["PPO, beta 0.0"]["length"], exams["SFT"]["length"])
 guess.reveal(
-    "higher" if low > 0 else "lower" if high < 0 else "no difference that can be seen",
-    why=f"The difference is {value:+.2f} ({low:+.2f} to {high:+.2f}), in pairs of texts for the same prompt.",
+    "longer" if low > 0 else "shorter" if high < 0 else "no difference that can be seen",
+    why=f"The difference is {value:+.1f} words ({low:+.1f} to {high:+.1f}), in pairs of texts for the same prompt. A text has {NEW} at most, and the reward is a sum over words.",
 )
 overview(exams)
 

@@ -358,7 +358,7 @@ def show(log10_beta):
 widgets.explorer(show, log10_beta=(-1.3, 1.0, 0.1), start={"log10_beta": -0.3})
 
 # %% tags=["hide-input"]
-guess.reveal(100 * float(optimum(0.05)[0][paid].sum()), why="The factor exp(r / β) of a word with reward 3 is exp(60): no probability is too small for it.")
+guess.reveal(100 * float(optimum(0.05)[0][paid].sum()), why="The factor exp(r / β) of a word with reward 3 is exp(60): it outweighs even a very small probability.")
 
 # %% [markdown] tags=["subslide"]
 # ### The price of each beta
@@ -488,9 +488,9 @@ widgets.explorer(
 # correcting steps in the wrong one.
 
 # %% [markdown]
-# ## Over-estimation: best of n
+# ## The simplest optimizer: best of n
 #
-# Before any training, take the *simplest* optimizer: draw $n$ texts, keep the one with the highest reward (*best-of-n*,
+# Before any training: draw $n$ texts, keep the one with the highest reward (*best-of-n*,
 # 择优采样). Its KL to plain sampling is at most $\log n - (n-1)/n$ nats [@stiennon2020learning]. Our texts are real sentences
 # with real human scores, so we can compare what the reward model expects of the chosen text with what people said. The
 # reward model: ridge regression of the scores on word counts (TF-IDF), from 1,000 labelled sentences, with little
@@ -724,9 +724,9 @@ widgets.quiz([
     dict(question="Two reward models give the same answer the rewards 2.1 and 7.9. What follows?", options={
         "The second likes the answer more.": "It may give every answer a high reward: adding 5 to all of them leaves its loss as it was.",
         "The second was trained on clearer preferences.": "Clear preferences make *differences* of rewards large. One reward alone says nothing about them.",
-        "Nothing, until we know their rewards for another answer, too.": "Yes: the loss sees only differences between two answers, so a reward's zero has no meaning.",
+        "Nothing: one reward alone has no meaning.": "Yes: the loss sees only differences between two answers, so a reward's zero is arbitrary. Their rewards for another answer are needed, too.",
         "One of the two is wrong.": "Both may predict each comparison equally well; the loss leaves the zero open.",
-    }, answer="Nothing, until we know their rewards for another answer, too."),
+    }, answer="Nothing: one reward alone has no meaning."),
     dict(question="The rewards of two answers to a prompt are 2 apart. With which probability do people prefer the better one, by Bradley-Terry?",
          answer=100 / (1 + math.exp(-2)), unit="%", tolerance=0.03, why="σ(2): only the difference counts."),
     dict(question="The SFT model writes answer a with probability 0.9 and b with 0.1. The rewards are r(a) = 0 and r(b) = 1, and β = 0.5. "
@@ -747,7 +747,7 @@ widgets.quiz([
     dict(question="You draw 64 answers from a model and keep the one with the highest reward. Each reward is the human score plus an error, "
          "which is independent of that score and 0 on average. What do you expect of the human score of the answer that you kept?", options={
         "It is as high as the reward, on average.": "That is so for an answer picked at random. This one was picked by its reward, error included.",
-        "It is lower than the reward, on average.": "Yes: the highest reward is more often one whose error is positive. More samples make this worse.",
+        "It is lower than the reward, on average.": "Yes: the highest reward is more often one whose error is positive. More samples usually make this worse.",
         "It is higher than the reward, as the best of 64 was kept.": "Choosing raises the human score, but it raises the error, too, and the reward holds both.",
     }, answer="It is lower than the reward, on average."),
     dict(question="GRPO, with the reward 1 for a right solution and 0 for a wrong one: all eight answers of a group are wrong. What does this prompt teach (no KL term)?", options={

@@ -22,7 +22,6 @@
 # %%
 import contextlib
 import copy
-import inspect
 import io
 import json
 import os
@@ -45,7 +44,7 @@ from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from course_utils import data, errors, hardware, lab, load_model, plots, scoring, tables, widgets
+from course_utils import data, errors, hardware, lab, load_model, plots, programs, scoring, tables, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
 
@@ -201,10 +200,10 @@ guess_2.reveal(
 # it was.
 
 # %% tags=["hide-input"]
-guess = widgets.predict("Which of the two has a gradient other than zero at the very first step?", options=["only A", "only B", "both"])
-guess_2 = widgets.predict(
-    "If both were initialized with zero: what would training do?", options=["A first, then B would learn", "both would learn, more slowly", "neither would ever learn"]
+guess = widgets.predict(
+    "Rank r = 8, width 32, and a batch of three tokens. Which rank has the change BA after the first step of gradient descent?", options=[0, 1, 3, 8]
 )
+guess_2 = widgets.predict("And after a first step with a batch of 100 tokens?", options=[1, 8, 32, 100])
 
 # %% tags=["exercise:lora_linear"]
 class LoRALinear(nn.Module):
@@ -318,20 +317,21 @@ def visible():
     return [before, (layer(x) - base(x)).detach(), sorted(n for n, p in layer.named_parameters() if p.requires_grad)]
 
 # %% tags=["hide-input"]
-def first_gradients(a, b):
-    """Which of A (times a) and B (times b) has a gradient, on random numbers: two bools."""
-    generator = torch.Generator().manual_seed(0)
-    A, B = (nn.Parameter(size * torch.randn(shape, generator=generator)) for size, shape in ((a, (2, 6)), (b, (4, 2))))
-    (torch.randn(3, 6, generator=generator) @ A.T @ B.T - 1).square().sum().backward()
-    return bool(A.grad.any()), bool(B.grad.any())
+def rank_after_a_step(tokens, r=8, width=32):
+    """The rank of BA after one step of gradient descent on random tokens, A Gaussian and B zero at the start."""
+    x, wanted, start = torch.randn(3, max(tokens, r), width, generator=torch.Generator().manual_seed(0))
+    x, wanted = x[:tokens], wanted[:tokens]
+    A, B = nn.Parameter(start[:r].clone()), nn.Parameter(torch.zeros(width, r))
+    (x @ A.T @ B.T - wanted).square().mean().backward()
+    with torch.no_grad():
+        A, B = A - 0.1 * A.grad, B - 0.1 * B.grad  # at this first step the gradient of A is zero
+        return int(torch.linalg.matrix_rank(B @ A))
 
 
-of_a, of_b = first_gradients(1, 0)
-guess.reveal("both" if of_a and of_b else "only A" if of_a else "only B", why="The gradient of A contains the factor B, which is zero.")
-guess_2.reveal(
-    "both would learn, more slowly" if all(first_gradients(0, 0)) else "A first, then B would learn" if any(first_gradients(0, 0)) else "neither would ever learn",
-    why="Each gradient contains the other matrix as a factor, so both are zero at the first step, and at each later one.",
+guess.reveal(
+    rank_after_a_step(3), why="The gradient of B is a sum of one product (output's gradient times Ax) per token, so B has no more directions than there were tokens."
 )
+guess_2.reveal(rank_after_a_step(100), why="B has r columns, so r is the limit, however many tokens there are.")
 
 # %% [markdown]
 # ## 3 · Into the model
@@ -521,7 +521,8 @@ def visible():
 # ### Is it PEFT's?
 #
 # The same $A$ and $B$ in your layers and in PEFT's, on the course model, rank 8 on every matrix of every layer: logits,
-# gradients of one training step, and logits after merging. (Three copies of the model are in memory here.)
+# gradients of one training step, and logits after merging. (Three copies of the model are in memory here. The fourth of the next cells is
+# folded: it gives both the same A and B, and compares logits and gradients.)
 
 # %%
 def adapters_of(model):
@@ -551,7 +552,7 @@ inject(ours, CHOICES["all"], lambda linear: LoRALinear(linear, r=8, alpha=16))
 peft_config = LoraConfig(r=8, lora_alpha=16, target_modules=sorted(CHOICES["all"]), task_type="CAUSAL_LM")
 theirs = get_peft_model(copy.deepcopy(base_model), peft_config)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("lora_linear", "inject")
 generator = torch.Generator().manual_seed(0)
 with torch.no_grad():
@@ -750,7 +751,29 @@ def fit_full(task, seed, loss_of=Task.loss):
     return fit(layers, task, RATE["full"], seed, loss_of=loss_of)
 
 # %% [markdown]
-# Three models: the one as it is, after full fine-tuning of the two layers, and with rank 4 on queries and values.
+# Three models: the one as it is, after full fine-tuning of the two layers, and with rank 4 on queries and values. And what a practitioner would
+# try first, with no training of the model at all: logistic regression on what the frozen layers say at the last token, and on TF-IDF, weighted
+# counts of words and pairs of words. (The next cell is folded: `baselines` fits the two, each with a regularization that is chosen on the training sentences.
+# The one after your guess is folded, too: it trains one model for each seed, and compares sentence by sentence.)
+
+# %% tags=["hide-input"]
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+
+def baselines(task):
+    """Which test prompts logistic regression answers right: {features: bool (test prompts,)}."""
+    labels, right = task.labels.cpu().numpy(), {}
+    frozen = task.states[torch.arange(len(task.ids), device=task.ids.device), task.last].float().cpu().numpy()
+    texts = [tokenizer.decode(row[: last + 1]) for row, last in zip(task.ids, task.last, strict=True)]
+    for name, scale, inputs in (("frozen layers", StandardScaler(), frozen), ("TF-IDF", TfidfVectorizer(ngram_range=(1, 2)), texts)):
+        search = GridSearchCV(LogisticRegression(max_iter=2000), {"C": [0.001, 0.01, 0.1, 1, 10, 100]}, cv=3)
+        probe = make_pipeline(scale, search).fit(inputs[: task.train], labels[: task.train])
+        right[name] = probe.predict(inputs[task.train :]) == labels[task.train :]
+    return right
 
 # %% tags=["hide-input"]
 guess = widgets.predict("To how many of the test's sentences does the model give the right answer *as it is*?", unit="%", tolerance=0.12)
@@ -759,11 +782,13 @@ guess_2 = widgets.predict(
     options=["full fine-tuning", "LoRA", "no difference that can be seen"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("lora_linear", "inject")
 SEEDS = range(lab.budget(full=3, quick=1))
 untuned = mood.right(base_model.model.layers[-TOP:])
-print("as it is         {:.2f} [{:.2f}, {:.2f}]".format(*interval(untuned)))
+plain = baselines(mood)
+for name, right in {"as it is": untuned, **plain}.items():
+    print("{:<17}{:.2f} [{:.2f}, {:.2f}]".format(name, *interval(right)))
 full = {seed: fit_full(mood, seed) for seed in SEEDS}
 small = {seed: fit_lora(mood, CHOICES["q v"], 4, 16, seed) for seed in SEEDS}
 answers = {name: np.stack([mood.right(layers) for layers in runs.values()]) for name, runs in (("full", full), ("LoRA r 4", small))}
@@ -781,6 +806,8 @@ def paired(name, first, second, more, less):
 
 for name, right in answers.items():
     paired(f"{name} minus untrained", right.mean(0), untuned, "training helped", "training made it worse")
+for name, right in plain.items():
+    paired(f"LoRA minus {name}", answers["LoRA r 4"].mean(0), right, "LoRA is ahead", f"{name}: ahead of LoRA")
 paired("LoRA minus full", answers["LoRA r 4"].mean(0), answers["full"].mean(0), "LoRA is ahead", "full fine-tuning is ahead")
 guess.reveal(100 * untuned.mean(), why="There are two answers, so a coin would get half of them right.")
 gap, low, high = scoring.paired(answers["LoRA r 4"].mean(0), answers["full"].mean(0))
@@ -790,8 +817,9 @@ guess_2.reveal(
 )
 
 # %% [markdown]
-# The three lines with *minus* compare sentence by sentence: each sentence is one item, its value the mean over the seeds. If the interval excludes
-# 0, a difference of this sign would be seen on other sentences of this kind, too.
+# The lines with *minus* compare sentence by sentence: each sentence is one item, its value the mean over the seeds. If the interval excludes
+# 0, a difference of this sign would be seen on other sentences of this kind, too. Read *LoRA minus frozen layers* first: if LoRA is not ahead there,
+# the frozen layers say it all, and a classifier on top of them is cheaper. It can do this one task only, though: the adapted model still writes text.
 #
 # ### The paper's table, on our task
 #
@@ -1146,7 +1174,8 @@ guess_2.reveal(
 #
 # The same sentences, layers, steps and learning rate, but other losses. *Every next token* of a sentence, among all tokens that
 # occur in these sentences: many labels, many places. That changes two things at once, so a third loss stands between: the *one* token in the
-# middle of each sentence (many labels, one place).
+# middle of each sentence (many labels, one place). (The cell after your guess is folded: it trains every weight with both losses, and says what
+# the training loss keeps of that if only a few directions are kept.)
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
@@ -1158,7 +1187,7 @@ guess_2 = widgets.predict(
     "And how much of what was learnt from every next token (the fall of the training loss) do the first 8 directions of each matrix keep?", unit="%", tolerance=0.15
 )
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 def next_token(task, layers, rows):
     return task.next_token_losses(layers, rows).mean()
 
@@ -1572,7 +1601,7 @@ def measure(name, kind, steps):
 
 # %% tags=["experiment", "hide-input"]
 lab.needs("memory_bytes")
-program = f"import torch\n\n{inspect.getsource(memory_bytes)}\n\n{inspect.getsource(measure)}\n\n"
+program = programs.program("import torch", [memory_bytes, measure])  # with what your function uses
 WAYS = {"full": "full", "lora": "LoRA", "int8": "LoRA on int8", "nf4": "LoRA on nf4 (QLoRA)"}
 
 
@@ -1721,9 +1750,9 @@ print("today: quantization_config=BitsAndBytesConfig(load_in_8bit=True), quantiz
 # %% [markdown]
 # And `torch_dtype=` still works, with a note that it is deprecated: it is `dtype=` now. Training with the script's settings, its
 # `Trainer` and its collator, on the course model; and on bloomz-560m where a hub can be reached. Where none can, we make a small
-# BLOOM with random parameters: it has the same parts (one matrix for queries, keys and values, with a bias), so the script runs
-# line by line, and its loss says nothing. (The next cell is folded: the script's configuration, `Trainer` and collator; and a question
-# to the hub.)
+# BLOOM with random parameters, save it with a tokenizer in a folder, and give that folder to the script: it has the same parts (one matrix for
+# queries, keys and values, with a bias), and its loss says nothing. The adapter is saved and loaded again, as in the script. (The next cell is
+# folded: the script's configuration, `Trainer` and collator; and a question to the hub.)
 
 # %% tags=["experiment", "hide-input"]
 def train_with_script(model, tokenizer, targets, steps):
@@ -1758,17 +1787,30 @@ STEPS = lab.budget(full=4, quick=1)
 losses, tuned = train_with_script(copy.deepcopy(base_model), tokenizer, ["q_proj", "k_proj", "v_proj"], STEPS)
 print(f"{MODEL} model, loss of each step:", np.round(losses, 2).tolist())
 tuned.print_trainable_parameters()
-if hub_has("bloomz-560m") and lab.budget(full=True, quick=False):
+has_bloomz = hub_has("bloomz-560m") and lab.budget(full=True, quick=False)
+if has_bloomz:
     losses, tuned = train_with_script(*load_model("bloomz-560m", precision="fp32"), ["query_key_value"], STEPS)
     print("bloomz-560m, loss of each step:", np.round(losses, 2).tolist())
-else:
+
+# %% tags=["experiment"]
+if not has_bloomz:
     torch.manual_seed(0)
     sizes = {"vocab_size": len(tokenizer), "hidden_size": 64, "n_layer": 2, "n_head": 4}
-    toy_bloom = transformers.BloomForCausalLM(transformers.BloomConfig(**sizes)).to(base_model.device)
-    losses, tuned = train_with_script(toy_bloom, tokenizer, ["query_key_value"], STEPS)
+    with tempfile.TemporaryDirectory() as folder:
+        transformers.BloomForCausalLM(transformers.BloomConfig(**sizes)).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        read = transformers.AutoTokenizer.from_pretrained(folder)
+        losses, tuned = train_with_script(transformers.AutoModelForCausalLM.from_pretrained(folder), read, ["query_key_value"], STEPS)
+        tuned.save_pretrained(Path(folder, "adapter"))
+        again = PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(folder), Path(folder, "adapter"))
     print("a small BLOOM with random parameters (no hub here), loss of each step:", np.round(losses, 2).tolist())
     trained = sorted({name.split(".", 5)[-1] for name, p in tuned.named_parameters() if p.requires_grad})
     print("trained in it:", ", ".join(trained))
+    line = read("A film", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        saved, loaded = (each.eval().cpu()(line).logits for each in (tuned, again))
+    print(f"saved and loaded again, the logits differ by {float((saved - loaded).abs().max()):.1e}")
+    del again
 del tuned
 
 # %% [markdown]
@@ -1890,9 +1932,9 @@ def visible():
 
 # %% [markdown]
 # Now the adapter that learnt moods in section 5: saved by you, loaded by plain PEFT beside the *whole* course model, thirty
-# layers. Are its logits those of your own layers?
+# layers. Are its logits those of your own layers? (The next cell is folded: `export` saves trained layers with your `save_adapter`.)
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("lora_linear", "inject", "save_adapter")
 
 
@@ -1933,7 +1975,7 @@ del plain
 # %% tags=["hide-input"]
 widgets.predict(
     "Both scalings are 1. What does an adapter with A₁ + A₂ and B₁ + B₂ add to W?",
-    options=["B₁A₁ + B₂A₂, as well", "B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁", "2 (B₁A₁ + B₂A₂)", "B₁A₂ + B₂A₁"],
+    options=["B₁A₁ + B₂A₂, just as the two adapters do", "B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁", "2 (B₁A₁ + B₂A₂)", "B₁A₂ + B₂A₁"],
     answer="B₁A₁ + B₂A₂ + B₁A₂ + B₂A₁",
     why="(B₁ + B₂)(A₁ + A₂), multiplied out: the products of one task's B with the other's A come on top.",
 )
@@ -2005,7 +2047,8 @@ guess.reveal(
 #
 # ### Served together
 #
-# One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are.
+# One base in memory. Both adapters are loaded beside it, by PEFT; a switch is a call. The base's weights stay where they are. (The cell after your
+# guess is folded: it loads both, adds them up in two ways, and tests each on both tasks.)
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
@@ -2013,7 +2056,7 @@ guess = widgets.predict(
     options=["more", "fewer", "no difference that can be seen"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["experiment", "hide-input"]
 lab.needs("lora_linear", "inject", "save_adapter")
 served = PeftModel.from_pretrained(copy.deepcopy(base_model), MOOD, adapter_name="mood")
 served.load_adapter(SORT, adapter_name="sort")

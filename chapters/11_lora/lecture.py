@@ -268,7 +268,7 @@ class LoRA(nn.Module):
 
 # %% tags=["hide-input"]
 guess = widgets.predict("A Gaussian, B zero: which of the two has a gradient other than zero at the first step?", options=["A", "B", "both", "neither"])
-guess_2 = widgets.predict("And if both are zero?", options=["A alone", "B alone", "both of them", "neither of them"])
+guess_2 = widgets.predict("And if both are zero?", options=["A alone", "B alone", "both of them", "neither"])
 
 # %% tags=["skip"]
 def adapted(names=("q_proj", "v_proj"), r=4, alpha=16, seed=0):
@@ -310,7 +310,7 @@ plt.show()
 # %% tags=["hide-input"]
 number = [("A" in letters) + 2 * ("B" in letters) for letters in learning]
 guess.reveal(["neither", "A", "B", "both"][number[0]], why="The gradient of A has the factor B, which is zero.")
-guess_2.reveal(["neither of them", "A alone", "B alone", "both of them"][number[1]], why="Each gradient has the other matrix as a factor.")
+guess_2.reveal(["neither", "A alone", "B alone", "both of them"][number[1]], why="Each gradient has the other matrix as a factor.")
 
 # %% [markdown]
 # ### What each initialization does
@@ -405,7 +405,7 @@ guess.reveal(both.index[0], why=f"{both.iloc[0]:.1f} % in the mean; the next is 
 # %% tags=["hide-input"]
 guess = widgets.predict(
     "By how many points is rank 64 more accurate than rank 1, in the mean of the three choices and two tasks?",
-    options=["10 or more", "3 to 10", "1 to 3", "less than 1"],
+    options=["10 or more", "3 to 10", "1 to 3", "below 1"],
 )
 
 # %% tags=["hide-input"]
@@ -425,7 +425,7 @@ plt.show()
 ends = ranks.pivot_table(index=["data", "targets"], columns="rank", values="accuracy_percent")
 gains = ends[64] - ends[1]
 guess.reveal(
-    "less than 1" if gains.mean() < 1 else "1 to 3" if gains.mean() < 3 else "3 to 10" if gains.mean() < 10 else "10 or more",
+    "below 1" if gains.mean() < 1 else "1 to 3" if gains.mean() < 3 else "3 to 10" if gains.mean() < 10 else "10 or more",
     why=f"{gains.mean():+.1f} points, from {gains.min():+.1f} to {gains.max():+.1f}.",
 )
 
@@ -441,7 +441,7 @@ guess.reveal(
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "Which of these two changes the memory of LoRA's training more?", options=["rank 64 instead of 8", "a base in 4 bits (NF4) instead of bf16"]
+    "Which of these two changes the memory of LoRA's training more?", options=["adapters of rank 64 instead of rank 8", "a base in NF4 instead of bf16"]
 )
 
 # %% tags=["skip"]
@@ -501,7 +501,7 @@ widgets.explorer(
 more = 16 * (trainable("llama-2-7b", "q v", 64) - trainable("llama-2-7b", "q v", 8)) / 1e9
 less = (BYTES["bf16"] - BYTES["nf4"]) * SHAPES["llama-2-7b"][1] / 1e9
 guess.reveal(
-    "rank 64 instead of 8" if more > less else "a base in 4 bits (NF4) instead of bf16",
+    "adapters of rank 64 instead of rank 8" if more > less else "a base in NF4 instead of bf16",
     why=f"{more:.1f} GB more against {less:.1f} GB less: the adapter is small beside the base. What LoRA removes are gradients and Adam's averages.",
 )
 
@@ -737,7 +737,7 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 guess = widgets.predict("How much of full fine-tuning's peak memory does LoRA with rank 32 on q and v take?", unit="%", tolerance=0.15)
 guess_2 = widgets.predict(
     "About 9 million trainable parameters: rank 32 on q and v, or rank 10 on the MLP. Which is more accurate?",
-    options=["q and v", "the MLP", "the 95 % intervals overlap"],
+    options=["rank 32 on q and v", "rank 10 on the matrices of the MLP", "the 95 % intervals overlap"],
 )
 
 # %% tags=["hide-input"]
@@ -755,7 +755,7 @@ guess.reveal(100 * peaks["LoRA, r = 32 on q v"] / peaks["full fine-tuning"], why
 row = dict(zip(scale["name"], range(len(scale)), strict=True))
 qv, mlp = row["LoRA, r = 32 on q v"], row["LoRA, r = 10 on the MLP"]
 guess_2.reveal(
-    "the MLP" if low[mlp] > high[qv] else "q and v" if low[qv] > high[mlp] else "the 95 % intervals overlap",
+    "rank 10 on the matrices of the MLP" if low[mlp] > high[qv] else "rank 32 on q and v" if low[qv] > high[mlp] else "the 95 % intervals overlap",
     why=f"{share[qv]:.3f} on q and v, {share[mlp]:.3f} on the MLP.",
 )
 
@@ -840,8 +840,8 @@ widgets.quiz([
     dict(question="Somebody initializes A with zero and B with Gaussian numbers, the other way round. What happens?", options={
         "The model's first outputs are noise.": "BA is zero if one of the two is: at the start the model is what it was.",
         "Nothing is ever learnt.": "That takes two zeros. Here the gradient of A has the factor B, which is not zero.",
-        "Training works: A has a gradient at the first step, and B from the second on.": "Right: the two have changed places, and one zero is all that is needed.",
-    }, answer="Training works: A has a gradient at the first step, and B from the second on."),
+        "It trains, with A and B exchanged.": "Right: A has a gradient at the first step, and B from the second on. One zero is all that is needed.",
+    }, answer="It trains, with A and B exchanged."),
     dict(question="A model of 13 billion parameters in bf16. LoRA trains 50 million parameters in float32, with float32 gradients and Adam's two "
          "averages. How much do weights, gradients and averages take together?", unit="GB", tolerance=0.02,
          answer=(13e9 * 2 + 50e6 * (4 + 4 + 8)) / 1e9, why="2 bytes for each frozen parameter; 16 for each trained one, which is less than 1 GB."),
@@ -853,10 +853,10 @@ widgets.quiz([
     }, answer="About as large as before."),
     dict(question="LoRA on a small model, with long texts: most of the card is filled with activations. What makes the most room?", options={
         "Halve the rank.": "The adapter with its gradients and averages is small already.",
-        "Compute the activations twice instead of keeping them (gradient checkpointing).": "Right: it is what is kept for the backward pass that fills the card.",
+        "Compute activations twice (gradient checkpointing).": "Right: what is kept for the backward pass fills the card, and most of it can be computed again when it is needed.",
         "An optimizer with 8-bit averages.": "It has averages only of the adapter's few parameters.",
-        "Nothing helps: a frozen layer keeps no activations.": "The gradient must pass through frozen layers, too, and A needs the input of its layer for its own gradient.",
-    }, answer="Compute the activations twice instead of keeping them (gradient checkpointing)."),
+        "Nothing: a frozen layer keeps no activations.": "The gradient must pass through frozen layers, too, and A needs the input of its layer for its own gradient.",
+    }, answer="Compute activations twice (gradient checkpointing)."),
     dict(question="A service has one base and 200 customers with an adapter each. A batch holds requests of many of them. What do you do?", options={
         "Merge each adapter, and keep 200 models in memory.": "That is fast for each request, but takes 200 times the memory of the base.",
         "Merge all 200 adapters into the base.": "Then each request is answered with the sum of all 200 changes.",
@@ -864,17 +864,17 @@ widgets.quiz([
         "Leave the adapters beside the base; each row of the batch uses its own.": "Right: the base is computed for all rows together, and the small products for each.",
     }, answer="Leave the adapters beside the base; each row of the batch uses its own."),
     dict(question="Beside the base an adapter works. Merged into the bf16 weights, nearly all of its effect is gone. What is the likeliest cause?", options={
-        "Its entries are small beside those of W, and sums are rounded back to the old weight.": "Right: bf16 has steps of about 1/200 of a number; merge in float32, or leave it beside.",
+        "W + BA is rounded back to W in most places.": "Right: the entries of BA are small beside those of W, and bf16 has steps of about 1/200 of a number. Merge in float32, or leave it beside.",
         "A low rank cannot be written into a matrix of full rank.": "A sum of matrices of one shape is always possible: W + BA has the shape of W.",
         "The factor α/r holds only for an adapter that is not merged.": "It is merged with it: what is added to W is the factor times BA.",
         "bf16 has too small a range for BA.": "It has the range of float32; what it has less of are digits.",
-    }, answer="Its entries are small beside those of W, and sums are rounded back to the old weight."),
+    }, answer="W + BA is rounded back to W in most places."),
     dict(question="A team tunes a sentiment classifier: rank 64 is as accurate as rank 4, within the intervals. What follows?", options={
         "Changes made by fine-tuning have a rank of 4 or less.": "One task was seen, and of it the accuracy, not the change that full fine-tuning makes.",
-        "On this task no gain of the higher rank can be seen. Another task may need it.": "Right: data that hold more than an adapter can store, such as a new language, may want more.",
+        "No gain of the higher rank is seen on this task.": "Right: another task may need it. Data that hold more than an adapter can store, such as a new language, may want more.",
         "Rank 64 overfits.": "Then it would be worse on new texts; it is as accurate.",
         "The learning rate of rank 64 was too low.": "Possible, if only one rate was tried; but equal accuracy alone does not show it.",
-    }, answer="On this task no gain of the higher rank can be seen. Another task may need it."),
+    }, answer="No gain of the higher rank is seen on this task."),
     dict(question="QLoRA with double quantization: how much do 33 billion weights in NF4 take, with their scales?", unit="GB", tolerance=0.02,
          answer=33e9 * (4 + 8 / 64 + 32 / (64 * 256)) / 8 / 1e9, why="4 bits, and 0.127 bits of scales for each weight; eight bits to a byte."),
 ])

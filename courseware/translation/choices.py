@@ -66,16 +66,34 @@ def _questions(entries: ast.expr) -> Iterator[tuple[ast.expr, ast.expr | None]]:
 
 def _options(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
     """The strings that may be chosen; the node itself where they are not known."""
-    if isinstance(node, (ast.List, ast.Tuple)):
-        for part in node.elts:
-            yield from _values(scopes, part)
-    elif isinstance(node, ast.Dict):
-        yield from (key if key is not None else node for key in node.keys)
-    elif isinstance(node, ast.Name) and (made := _stored(scopes, node)):
-        for value in made:
-            yield from _options(scopes, value)
-    else:
-        yield node
+    match node:
+        case ast.List() | ast.Tuple():
+            for part in node.elts:
+                yield from _options(scopes, part.value) if isinstance(part, ast.Starred) else _values(scopes, part)
+        case ast.Dict():
+            yield from (key if key is not None else node for key in node.keys)
+        case ast.Call(func=ast.Name(id="list"), args=[ast.Call() | ast.Name() as held]):
+            yield from _options(scopes, held)
+        case ast.Call(func=ast.Attribute(value=held, attr="values"), args=[]):
+            yield from _held(scopes, held)
+        case ast.Name() if made := _stored(scopes, node):
+            for value in made:
+                yield from _options(scopes, value)
+        case _:
+            yield node
+
+
+def _held(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
+    """The strings that a list, or the values of a mapping, may be; the node itself where they are not known."""
+    match node:
+        case ast.Dict(values=values) | ast.List(elts=values) | ast.Tuple(elts=values):
+            for value in values:
+                yield from _values(scopes, value)
+        case ast.Name() if made := _stored(scopes, node):
+            for value in made:
+                yield from _held(scopes, value)
+        case _:
+            yield node
 
 
 def _values(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
@@ -88,9 +106,11 @@ def _values(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
         case ast.IfExp():
             yield from _values(scopes, node.body)
             yield from _values(scopes, node.orelse)
-        case ast.Subscript(value=ast.Dict(values=values) | ast.Tuple(elts=values) | ast.List(elts=values)):
-            for value in values:
-                yield from _values(scopes, value)
+        case ast.Subscript(value=held):
+            yield from _held(scopes, held)
+        case ast.Call(func=ast.Attribute(value=held, attr="get"), args=[_, default]):
+            yield from _held(scopes, held)
+            yield from _values(scopes, default)
         case ast.Name() if made := _stored(scopes, node):
             for value in made:
                 yield from _values(scopes, value)

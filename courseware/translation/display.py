@@ -61,6 +61,7 @@ _NOT_SHOWN = {"explorer"}  # calls whose keywords are a function's own arguments
 _SAME = {"list", "tuple", "sorted", "reversed", "tqdm", "iter", "set"}
 _TEXT = {"join", "format", "ljust", "rjust", "center", "strip", "capitalize", "upper"}
 _TABLE = {"round", "to_string", "to_markdown", "head", "tail", "transpose", "fillna", "astype", "sort_index", "reset_index"}
+_TABLE |= {"format", "hide", "set_caption", "set_properties"}  # of a table's style
 
 Path = tuple[object, ...]  # how a string lies in a value: an index, "*" an element, "k" a key, "v" a value; "table"
 
@@ -214,6 +215,8 @@ class Display:
                 return self._flows(call, ("*", number, *path[1:]))
             case "len":
                 return 0
+            case "get" if number == 1:  # what it gives where a key is not there
+                return self._flows(call, path)
             case "str" if not path:
                 return self._flows(call, ())
             case "join" if path and isinstance(call.func, ast.Attribute):
@@ -237,7 +240,7 @@ class Display:
             return self._flows(node, path)
         if not (isinstance(call, ast.Call) and call.func is node):
             raise _Elsewhere
-        if path == ("table",) and node.attr in _TABLE and not _has_string(call):
+        if path == ("table",) and node.attr in _TABLE:
             return self._flows(call, path)
         if node.attr == "format" and any(keyword.arg is None for keyword in call.keywords):
             raise _Elsewhere  # a template that a mapping fills is a prompt that is shown
@@ -343,9 +346,3 @@ def _is_docstring(node: ast.AST, outer: ast.AST) -> bool:
 
 def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.Constant) and isinstance(node.value, str)
-
-
-def _has_string(call: ast.Call) -> bool:
-    """Does a call's argument hold a string? It may name a column."""
-    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
-    return any(_is_text(node) for argument in arguments for node in ast.walk(argument))

@@ -123,6 +123,7 @@ def test_what_code_shows_is_translated_and_nothing_else(small: Chapter) -> None:
         'rows = [{"a name": 1}]\ntable = pd.DataFrame(rows)\nprint(table["a name"].sum())\ntable',
         'def answer(x):\n    return "a word"\n\n\nscore(answer)',
         'open("a file.txt")',
+        'pd.DataFrame({"a name": [1]}).style.format({"a name": "{:.2f}"}).hide()',
     ],
 )
 def test_data_keys_and_prompts_stay(code: str) -> None:
@@ -140,6 +141,7 @@ def test_data_keys_and_prompts_stay(code: str) -> None:
         'line = []\nline.append("a name")\nprint(", ".join(line))',
         'def said(x):\n    return "a name" if x else ""\n\n\nprint(f"{said(1)}")',
         'ax.set(title="a name", xlim=(0, 1))',
+        'pd.DataFrame({"a name": [1]}).style.format("{:.2f}", na_rep="").hide()',
         'widgets.quiz([dict(question="a name", options={"a name": True})])',
     ],
 )
@@ -175,6 +177,15 @@ def test_what_is_only_shown_is_found(code: str) -> None:
         (
             'why = {"one": "No.", "two": "Yes."}\nwidgets.quiz([dict(question="Why?", options=why, answer="two")])',
             "one No. two Yes. Why? two",
+        ),
+        (
+            'BOTH = ["one", "two"]\ng = widgets.predict("Why?", options=BOTH)\ng.reveal(BOTH[n])',
+            "one two Why?",
+        ),
+        (
+            'OF = {1: "one", 2: "two"}\ng = widgets.predict("Why?", options=[*OF.values(), "three"])\n'
+            'g.reveal(OF.get(n, "three"))',
+            "one two Why? three three",
         ),
         (
             'widgets.quiz([{"question": "Why?", "options": {"one": "No.", "two": "Yes."}, "answer": best}])',
@@ -326,3 +337,17 @@ def test_no_translation_is_broken(language: str) -> None:
 @pytest.mark.parametrize("language", FOLDERS)
 def test_terms_can_be_read(language: str) -> None:
     assert len(terms.load(language)) > 100
+
+
+# words of tables that another context asks to say in another way
+IN_CONTEXT = {"nothing", "yes", "no", "for", "leave it out", "direct", "chain"}
+
+
+@pytest.mark.parametrize("language", FOLDERS)
+def test_prose_that_chapters_share_has_one_translation(language: str) -> None:
+    said: dict[str, dict[str, list[str]]] = {}
+    for chapter in all_chapters():
+        for entry in catalogue.read(catalogue.path_of(language, chapter.name)):
+            if catalogue.done(entry) and messages.PROSE in entry.comment.split(", ") and entry.msgid not in IN_CONTEXT:
+                said.setdefault(entry.msgid, {}).setdefault(entry.msgstr, []).append(chapter.name)
+    assert {english: chinese for english, chinese in said.items() if len(chinese) > 1} == {}
