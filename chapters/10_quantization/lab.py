@@ -12,7 +12,7 @@
 # 2. find out what *outliers* (离群值) do to a matrix product, and how LLM.int8() gets around them,
 # 3. write the 4-bit NormalFloat format of QLoRA, bit for bit as bitsandbytes stores it,
 # 4. replace every linear layer of a real model by your own 8-bit layer, and measure memory, perplexity and speed,
-# 5. beat round-to-nearest at four bits by looking at a layer's inputs (a challenge with a score),
+# 5. spare the channels with large inputs, and beat round-to-nearest at four bits (a challenge with a score),
 # 6. answer: will a 7B, 13B or 70B LLaMA fit my GPU?
 #
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
@@ -34,7 +34,7 @@ from course_utils import data, hardware, lab, load_model, plots, scoring, tables
 
 lab.start(
     "10_quantization",
-    exercises=["absmax", "zero_point", "blockwise", "mixed_matmul", "nf4", "int8_linear", "token_nll", "calibrated"],
+    exercises=["absmax", "zero_point", "blockwise", "mixed_matmul", "nf4", "int8_linear", "token_nll", "salient", "calibrated"],
 )
 
 # %% [markdown]
@@ -53,24 +53,27 @@ print(f"one matrix: {tuple(W.shape)}, {W.dtype}, values from {W.min():.2f} to {W
 # %% [markdown]
 # ### An honest look first
 #
-# Take 32 neighbouring weights of this trained network, all float32 numbers, and count the different values among them.
+# Take 32 neighbouring weights in a *row* of this trained matrix, all float32 numbers: there are at most sixteen different values among
+# them (in the lecture you saw it for the same matrix). Is it so for 32 weights that are below each other in a *column*, too?
 
 # %% tags=["hide-input"]
-guess = widgets.predict("How many different values does such a group have, at most?", options=["8 or fewer", "9 to 16", "17 to 31", "all 32"])
+guess = widgets.predict("How many different values have 32 neighbours in a column, on average?", options=["up to 8", "9 to 16", "17 to 24", "25 to 32"])
 
 # %% tags=["nbval-check-output"]
-blocks = W.reshape(-1, 32)
-distinct = torch.tensor([len(block.unique()) for block in blocks[:2000]])
-print(f"different values among 32 neighbours: at most {distinct.max()}")
+blocks = {"row": W.reshape(-1, 32), "column": W.T.reshape(-1, 32)}
+distinct = {name: torch.tensor([len(block.unique()) for block in part[:2000]]) for name, part in blocks.items()}
+print(f"different values among 32 neighbours in a row: {distinct['row'].min()} to {distinct['row'].max()}")
+print(f"different values among 32 neighbours in a column: {distinct['column'].min()} to {distinct['column'].max()}")
 
 # %% tags=["hide-input"]
-most = int(distinct.max())
-guess.reveal("8 or fewer" if most <= 8 else "9 to 16" if most <= 16 else "17 to 31" if most < 32 else "all 32",
-             why=f"On average a group has {distinct.float().mean():.1f}.")
+mean = float(distinct["column"].float().mean())
+guess.reveal("up to 8" if mean < 8.5 else "9 to 16" if mean < 16.5 else "17 to 24" if mean < 24.5 else "25 to 32",
+             why=f"It is {mean:.1f} on average, and {distinct['row'].float().mean():.1f} in a row.")
 
 # %% [markdown]
-# In a model trained in float32 nearly all 32 would differ. These do not: this model reached us in a file of type *Q4_1*,
-# where each block of 32 weights keeps a scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers).
+# In a model trained in float32 nearly all 32 would differ, in a row, too. These do not: this model reached us in a file of type *Q4_1*,
+# where each block of 32 weights of a row keeps a scale, a minimum and sixteen levels (4 bits per weight, plus the two numbers).
+# In a column each of the weights is from another block, which has its own scale and minimum, so its levels are others.
 # Somebody quantized it before us, and what this lab calls "fp32" is that file decoded to float32. So every loss that you
 # measure below is *on top of* that first one, which we cannot measure, and a format with the same blocks and levels would
 # lose nothing at all. (With internet access, `load_model("tinyllama")` loads a model that was not quantized before.)
@@ -593,14 +596,15 @@ exact = x @ w.T
 for name, threshold in (("LLM.int8(), outliers apart", 6.0), ("plain int8, no outliers apart", float("inf"))):
     error = (mixed_matmul(x, w, threshold) - exact).norm() / exact.norm()
     print(f"{name:30} relative error {error:.2%}")
+print(f"the largest channel of these inputs is {x.abs().amax(0).max() / x.abs().amax(0).median():.0f} times the median one")
 
 # %% tags=["hide-input", "experiment"]
 guess.reveal("below 3 %" if error < 0.03 else "3 % to 30 %" if error <= 0.3 else "above 30 %", why=f"It is {error:.2%} of the norm of the outputs.")
 
 # %% [markdown]
-# On the course model plain int8 errs by about one per cent, although this layer has the most extreme channel of all. Why so
-# little? The error is divided by the norm of the exact outputs. The outliers are hundreds of times larger than the
-# other channels, so they make up most of that norm, and the largest value of a row gets a code without error. Besides, each
+# This layer has the most extreme channel of all, and yet plain int8 can look harmless in the printed number. The error is divided
+# by the norm of the exact outputs. The outliers are so much larger than the other channels (the last line) that
+# they make up most of that norm, and the largest value of a row gets a code without error. Besides, each
 # token has its own scale: only a token that contains an outlier gets a coarse step. A small error *relative to the norm* can
 # therefore hide that the ordinary channels of these tokens were rounded away. What counts in the end is the model's
 # perplexity (section 7).
@@ -737,8 +741,9 @@ guess.reveal("about 2 times" if ratio < 2.8 else "about 4 times" if ratio < 5.6 
              why=f"It is {ratio:.1f} times as large.")
 
 # %% [markdown]
-# About 16 times: each of the four missing bits doubles the step. (NF4's levels are not evenly spaced, so this is only a
-# rule of thumb; and the matrix was decoded from Q4_1, so the errors add to that first rounding.)
+# Each of the four missing bits doubles the step, and four doublings are a factor of 16: compare it with the printed one. (NF4's
+# levels are not evenly spaced, so this is only a rule of thumb; and the matrix was decoded from Q4_1, so the errors add to that
+# first rounding.)
 #
 # ### Play with it
 #
@@ -1153,11 +1158,15 @@ table.round({"MB": 0, "tokens/s": 0, "perplexity": 1, "low": 1, "high": 1, "adde
 
 # %% tags=["experiment"]
 print("difference in nats per token over the same passages [95 % t interval]:")
-for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("W8A8, SmoothQuant", "W8A8")):
+for first, second in (("W8A8", "own int8"), ("W8A8, outliers apart", "W8A8"), ("bnb int8", "own int8"), ("W8A8, SmoothQuant", "W8A8")):
     per_token = scores[first]["tokens"].mean()
     gain, low, high = scoring.paired(scores[first]["nll"] / per_token, scores[second]["nll"] / per_token)
     said = "better" if high < 0 else "worse" if low > 0 else "we cannot tell at this size"
     print(f"{first} minus {second}: {gain:+.4f} [{low:+.4f}, {high:+.4f}], {said}")
+    if first == "bnb int8":
+        verdict = ("LLM.int8() is worse than weight-only int8." if low > 0 else "LLM.int8() is better than weight-only int8."
+                   if high < 0 else "we cannot tell LLM.int8() from weight-only int8 at this size.")
+print(f"With {MODEL!r}: {verdict}")
 
 # %% tags=["hide-input", "experiment"]
 seen = int(((table["from"] > 0) | (table["to"] < 0)).drop("fp32").sum())
@@ -1167,45 +1176,28 @@ guess_2.reveal("it lowers the loss" if high < 0 else "it raises the loss" if low
                why=f"{gain:+.4f} nats per token, interval {low:+.4f} to {high:+.4f}.")
 
 # %% [markdown]
-# Read your own numbers before you go on:
+# Read your own numbers before you go on. **The course model's baseline is already a 4-bit model.** So an interval without 0 says that
+# a format changes *this* model, and the pairs compare formats on it. They do not say how much a format costs a model that nobody
+# quantized before, nor which 4-bit format is the best: nf4's loss is that of a second rounding to other levels. Quality on a
+# never-quantized model (MiniLM) is measured in the lecture ("What does it cost?"), and for one layer in section 8.
 #
 # - Which formats can you tell from fp32 (the interval of the added nats per token excludes 0), and which not? How large is
 #   the largest of the small ones, as a factor on the perplexity?
-# - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the third what
-#   SmoothQuant gains. Section 4 found a loss of one per cent in the worst layer. Does the model agree that this is little?
-# - `bnb int8` is LLM.int8(), too: which of your rows should it be compared with?
+# - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the last what
+#   SmoothQuant gains. Compare them with the loss in the worst layer, which section 4 printed. Does the model agree with it?
+# - The third line compares two int8 formats. LLM.int8() (`bnb int8`) also rounds the activations; weight-only int8 (`own int8`) does
+#   not, and both give each row of the weights one scale. So quality is no reason to prefer LLM.int8(): what it buys is int8
+#   *arithmetic*, which is faster only where there are kernels for it.
 # - On a CPU without fast 8-bit kernels, fewer bits save memory, not time. Which rows show that? Does any row save both?
 # - The embedding matrix, a fifth of this model, stays in float32. How small could the nf4 model be if it did not?
 
 # %% [markdown]
-# ## 8 · Challenge: four bits that know the inputs
+# ## 8 · Four bits that know the inputs
 #
 # Round-to-nearest makes each *weight* as exact as four bits allow. But what counts is the layer's *output* $x w^\top$, and there
 # an error in a weight counts as much as its input is large. *Calibrated* methods look at a few inputs first (*calibration*, 校准).
 #
-# The format is fixed, so that the bits are: whole numbers from -8 to 7, and one float32 scale for each block of 32 in a row. Which
-# codes and which scales is up to you. Your score is the error of the output on **new** inputs, as a share of round-to-nearest's.
-# You pass with 0.80 or less.
-#
-# <details><summary>Hint 1: two ideas</summary>
-#
-# *Scales*: a scale somewhat below absmax / 7 cuts the largest weights off and rounds all others more finely. Try several for each
-# block, and weigh each error by how large its input is. *Codes* (GPTQ, @frantar2023gptq): round the columns one by one, and let
-# the columns that are still to come make up for each error. Each idea alone can pass; together they do better.
-# </details>
-#
-# <details><summary>Hint 2: scales</summary>
-#
-# `size = x.square().mean(0)`; for each of 20 factors from 0.6 to 1: scales, codes, and per block the sum of error² · size. Keep
-# the best factor of each block (`torch.where`).
-# </details>
-#
-# <details><summary>Hint 3: GPTQ's update</summary>
-#
-# `h = x.T @ x`, plus a hundredth of its mean diagonal on the diagonal; `u = torch.linalg.cholesky(torch.linalg.inv(h),
-# upper=True)`. After column j is rounded: `error = (w[:, j] - rounded) / u[j, j]`, then `w[:, j + 1:] -= error[:, None] *
-# u[j, j + 1:]`. Work on a copy of w; keep the scales that you computed from the original.
-# </details>
+# The next cell gives you a layer to try them on, and round-to-nearest: whole numbers from -7 to 7, one scale for each block in a row.
 
 # %%
 def example_layer(seed, outputs=48, channels=128):
@@ -1233,6 +1225,192 @@ def score_of(codes, scales, w, new_x):
     """Error of the output on new inputs, as a share of round-to-nearest's."""
     error, reference = ((new_x @ (from_codes(*answer) - w).T).norm() for answer in ((codes, scales), round_to_nearest(w)))
     return float(error / reference)
+
+# %% [markdown]
+# ### Keep, or scale
+#
+# Two ways to spare the *salient* (显著) input channels, those with large inputs: keep their weights exact, which costs memory; or do
+# as @lin2024awq (AWQ) do: multiply their weights by a factor before they are rounded, and take it out again afterwards.
+
+# %% tags=["exercise:salient"]
+def protect(w, channels, block=32):
+    """Round to nearest, except that the given input channels stay exact.
+
+    w: float32 (outputs, channels), which stays as it is. channels: int64 (n,), the numbers of the input channels to keep; n may be 0.
+    Returns float32 (outputs, channels): the weights that the layer would use. Scales and codes of all other weights are those of
+    round_to_nearest(w, block).
+    """
+    ### BEGIN SOLUTION
+    approximation = from_codes(*round_to_nearest(w, block))
+    approximation[:, channels] = w[:, channels]
+    return approximation
+    ### END SOLUTION
+
+
+def awq_scale(w, x, alpha, block=32):
+    """Round to nearest after each input channel was multiplied by a factor that grows with its inputs.
+
+    w: float32 (outputs, channels). x: float32 (tokens, channels), the calibration inputs. Both stay as they are.
+    A channel's factor is the mean of |x| over the tokens (at least 1e-4) to the power of alpha. All factors are then divided by
+    one number, so that the largest times the smallest is 1.
+    Returns (s, approximation): s float32 (channels,), the factors; approximation float32 (outputs, channels), weights to be used
+    with the *unchanged* inputs, x @ approximation.T.
+
+    Example: x = [[1, -4], [-1, 4]], w = [[3, 1]], alpha = 0.5, block = 2: s = [0.707, 1.414], approximation [[3, 1.071]].
+    With alpha = 0 all factors are 1.
+    """
+    ### BEGIN SOLUTION
+    s = x.abs().mean(0).clamp(min=1e-4) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    return s, from_codes(*round_to_nearest(w * s, block)) / s
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>An input channel is a column of w, because w is (outputs, channels). The factor makes a column larger before its rounding,
+# so its error is smaller beside it. What must then happen to the rounded column?</details>
+# <details><summary>Hint 2</summary><code>from_codes(*round_to_nearest(…))</code> goes there and back, and gives a new tensor. <code>x.abs().mean(0)</code> is one number
+# per channel; <code>w * s</code> multiplies column by column and leaves w as it is.</details>
+# <details><summary>Hint 3</summary><code>approximation[:, channels] = w[:, channels]</code>; and
+# <code>s = s / (s.max() * s.min()).sqrt()</code>, then round <code>w * s</code> and divide the result by s.</details>
+
+# %% tags=["tests:salient:2"]
+with lab.test("salient"):
+    w, x, new_x = example_layer(0)
+    before, plain = (w.clone(), x.clone()), from_codes(*round_to_nearest(w))
+    keep = x.abs().mean(0).topk(4).indices
+    rest = ~torch.isin(torch.arange(w.shape[1]), keep)
+    kept = protect(w, keep)
+    lab.expect_close(w, before[0], "w after protect, which must not change it")
+    lab.expect_close(kept[:, keep], w[:, keep], "the columns that are kept, which stay exact")
+    lab.expect_close(kept[:, rest], plain[:, rest], "the other columns, which are round_to_nearest's")
+    square = protect(w[:, :48].clone(), torch.tensor([1, 40]), block=16)
+    lab.expect_close(square[:, [1, 40]], w[:, [1, 40]], "two kept channels of a square matrix (channels are its columns)")
+    s, back = awq_scale(torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, -4.0], [-1.0, 4.0]]), 0.5, block=2)
+    lab.expect_close(s, torch.tensor([0.7071, 1.4142]), "s of the example", atol=1e-3)
+    lab.expect_close(back, torch.tensor([[3.0, 1.0714]]), "the approximation of the example", atol=1e-3)
+    s, back = awq_scale(w, x, 0.0)
+    lab.expect_close(s, torch.ones(w.shape[1]), "s with alpha = 0")
+    lab.expect_close(back, plain, "the approximation with alpha = 0, which is round_to_nearest's", atol=1e-5)
+    s, back = awq_scale(w, x, 0.5)
+    lab.expect_close(w, before[0], "w after awq_scale, which must not change it")
+    lab.expect_close(x, before[1], "x after awq_scale, which must not change it")
+    off = (back - w).norm() / w.norm()
+    assert off < 0.3, f"the approximation is {off:.0%} away from w: is s taken out again after the rounding?"
+    errors = [float((new_x @ (approximation - w).T).norm()) for approximation in (back, kept, plain)]
+    assert max(errors[:2]) < errors[2], f"both should have a smaller error of the output than rounding to nearest: {errors}"
+    quiet = x.clone()
+    quiet[:, 3] = 0.0
+    assert awq_scale(w, quiet, 1.0)[1].isfinite().all(), "a channel whose inputs are all zero counts as 1e-4, but yours gives no number"
+
+# %% tags=["hidden:salient:3"]
+def probe():
+    answers = {}
+    for seed, alpha, block in ((3, 0.3, 32), (5, 1.0, 16)):
+        w, x, _ = example_layer(seed, outputs=64, channels=64)
+        x[:, 9] = 0.0
+        x[:, 10] += 20
+        s, back = awq_scale(w, x, alpha, block)
+        answers[f"layer {seed}"] = {
+            "s": s,  # because: the factors, for other inputs and another alpha
+            "back": back,  # because: the approximation, of a square matrix and with other blocks
+            "kept": protect(w, torch.tensor([0, 9, 63]), block),  # because: three channels of a square matrix are kept
+            "none": protect(w, torch.tensor([], dtype=torch.int64), block),  # because: no channel is kept
+            "w after": w, "x after": x,  # because: what you were given, which must stay as it was
+        }
+    return answers
+
+
+def visible():
+    w, x, _ = example_layer(0)
+    keep = x.abs().mean(0).topk(4).indices
+    square = protect(w[:, :48].clone(), torch.tensor([1, 40]), block=16)
+    example = awq_scale(torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, -4.0], [-1.0, 4.0]]), 0.5, block=2)
+    cases = {"example": [*example], "alpha 0": [*awq_scale(w, x, 0.0)], "alpha 0.5": [*awq_scale(w, x, 0.5)]}
+    return {"layer 0": {"kept": protect(w, keep), "square": square, "w after": w, "x after": x}
+            | {f"{case}, {what}": part for case, parts in cases.items() for what, part in zip(("s", "back"), parts, strict=True)}}
+
+
+def check(got, want):
+    for layer, answers in want.items():
+        for name, answer in answers.items():
+            yours = got[layer][name]
+            assert yours.shape == answer.shape and yours.dtype == answer.dtype, f"{layer}, {name}: {yours.dtype} {yours.shape}"
+            same = np.isclose(yours, answer, rtol=1e-3, atol=1e-4).mean()  # a value halfway between two codes may go either way
+            assert same >= (0.995 if answer.ndim == 2 else 1), f"{layer}, {name}: {1 - same:.1%} of the numbers are others"
+
+
+def check_visible(got, want):
+    check(got, want)
+
+# %% [markdown]
+# On a real layer, which nobody quantized before: MiniLM's (the sentence encoder of chapter 7, float32). Calibrated on 64 sentences,
+# judged on 64 others.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Which alpha gives AWQ the smallest error of the output there, among 0, 0.25, 0.5, 0.75 and 1?", options=["0", "0.25", "0.5", "0.75", "1"])
+
+# %% tags=["experiment"]
+encoder, encode = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32", device="cpu")
+dense = encoder.encoder.layer[3].intermediate.dense
+caught, few = [], lab.budget(full=64, quick=16)
+handle = dense.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].detach()))
+for part in (sentences[:few], sentences[few : 2 * few]):
+    batch = encode(part, return_tensors="pt", padding=True)
+    with torch.inference_mode():
+        encoder(**batch)
+    caught[-1] = caught[-1][batch["attention_mask"].bool()]
+handle.remove()
+real_w, (seen_x, fresh_x) = dense.weight.detach(), (x.clone() for x in caught)
+
+
+def output_error(approximation):
+    """Error of the layer's output on new sentences."""
+    return float((fresh_x @ (approximation - real_w).T).norm() / (fresh_x @ real_w.T).norm())
+
+# %% tags=["experiment"]
+lab.needs("salient")
+share = round(0.01 * real_w.shape[1]) / real_w.shape[1]
+order = seen_x.abs().mean(0).argsort(descending=True)
+keep = order[: round(0.01 * real_w.shape[1])]
+tried = {alpha: output_error(awq_scale(real_w, seen_x, alpha)[1]) for alpha in (0, 0.25, 0.5, 0.75, 1)}
+best = min(tried, key=tried.get)
+print(f"round to nearest      5.00 bits per weight: error of the output {output_error(from_codes(*round_to_nearest(real_w))):.2%}")
+print(f"{len(keep)} channels kept       {5 * (1 - share) + 32 * share:.2f} bits per weight: {output_error(protect(real_w, keep)):.2%}")
+for alpha, error in tried.items():
+    print(f"AWQ, alpha {alpha:4}       5.00 bits per weight: {error:.2%}")
+
+# %% tags=["hide-input", "experiment"]
+guess.reveal(str(best), why=f"The errors lie between {min(tried.values()):.2%} and {max(tried.values()):.2%}; that of alpha 0 is round-to-nearest's.")
+
+# %% [markdown]
+# A block of 32 with a float32 scale makes 5 bits per weight. The kept channels are in float32 and add to that, so the two ways are
+# not at equal bits: AWQ costs none. Too large an alpha spoils the small channels, because the large ones stretch their blocks.
+#
+# ### Challenge: the best four bits
+#
+# The format is fixed, so that the bits are: whole numbers from -8 to 7, and one float32 scale for each block of 32 in a row. Which
+# codes and which scales is up to you. Your score is the error of the output on **new** inputs, as a share of round-to-nearest's.
+# You pass with 0.80 or less.
+#
+# <details><summary>Hint 1: two ideas</summary>
+#
+# *Scales*: a scale somewhat below absmax / 7 cuts the largest weights off and rounds all others more finely. Try several for each
+# block, and weigh each error by how large its input is. *Codes* (GPTQ, @frantar2023gptq): round the columns one by one, and let
+# the columns that are still to come make up for each error. Each idea alone can pass; together they do better.
+# </details>
+#
+# <details><summary>Hint 2: scales</summary>
+#
+# `size = x.square().mean(0)`; for each of 20 factors from 0.6 to 1: scales, codes, and per block the sum of error² · size. Keep
+# the best factor of each block (`torch.where`).
+# </details>
+#
+# <details><summary>Hint 3: GPTQ's update</summary>
+#
+# `h = x.T @ x`, plus a hundredth of its mean diagonal on the diagonal; `u = torch.linalg.cholesky(torch.linalg.inv(h),
+# upper=True)`. After column j is rounded: `error = (w[:, j] - rounded) / u[j, j]`, then `w[:, j + 1:] -= error[:, None] *
+# u[j, j + 1:]`. Work on a copy of w; keep the scales that you computed from the original.
+# </details>
 
 # %% tags=["exercise:calibrated"]
 def calibrated(w, x, block=32):
@@ -1317,27 +1495,14 @@ def check_visible(got, want):
     check(got, want)
 
 # %% [markdown]
-# On a real layer, which nobody quantized before: MiniLM's (the sentence encoder of chapter 7, float32). Calibrated on 64 sentences,
-# judged on 64 others.
+# And on the real layer of MiniLM, with the same sentences as above:
 
 # %% tags=["experiment"]
 lab.needs("calibrated")
-encoder, encode = load_model(weights.path("minilm"), task="feature-extraction", precision="fp32", device="cpu")
-dense = encoder.encoder.layer[3].intermediate.dense
-caught, few = [], lab.budget(full=64, quick=16)
-handle = dense.register_forward_pre_hook(lambda module, inputs: caught.append(inputs[0].detach()))
-for part in (sentences[:few], sentences[few : 2 * few]):
-    batch = encode(part, return_tensors="pt", padding=True)
-    with torch.inference_mode():
-        encoder(**batch)
-    caught[-1] = caught[-1][batch["attention_mask"].bool()]
-handle.remove()
-w = dense.weight.detach()
-codes, scales = calibrated(w.clone(), caught[0].clone())
-for name, answer in (("round to nearest", round_to_nearest(w)), ("yours", (codes, scales))):
+codes, scales = calibrated(real_w.clone(), seen_x.clone())
+for name, answer in (("round to nearest", round_to_nearest(real_w)), ("yours", (codes, scales))):
     back = from_codes(*answer)
-    error = (caught[1] @ (back - w).T).norm() / (caught[1] @ w.T).norm()
-    print(f"{name:17} error of the weights {(back - w).norm() / w.norm():.1%}, of the output on new sentences {error:.2%}")
+    print(f"{name:17} error of the weights {(back - real_w).norm() / real_w.norm():.1%}, of the output on new sentences {output_error(back):.2%}")
 
 # %% [markdown]
 # Look at both columns. A calibrated method may be *farther* from the original weights and nearer to the original output: it puts
@@ -1418,3 +1583,4 @@ lab.summary()
 # - [@benallal2025smollm2]
 # - [@frantar2023gptq]
 # - [@xiao2023smoothquant]
+# - [@lin2024awq]

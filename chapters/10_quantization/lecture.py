@@ -65,7 +65,7 @@ guess.reveal((plan.weights + plan.scales) / 1e9, why="Half a byte per parameter,
 def float_row(name, dtype, exponent, mantissa):
     info = torch.finfo(dtype)
     return {"format": name, "bits": info.bits, "sign+exponent+mantissa": f"1+{exponent}+{mantissa}", "largest": f"{info.max:.4g}",
-            "smallest normal": f"{info.tiny:.3g}", "step at 1": f"2^-{mantissa}"}
+            "smallest normal": f"{info.tiny:.3g}", "step at 1": "2" + f"-{mantissa}".translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))}
 
 
 rows = [{"format": f"int{b}", "bits": b, "sign+exponent+mantissa": "–", "largest": f"{2 ** (b - 1) - 1}", "smallest normal": "1", "step at 1": "1"} for b in (4, 8)]
@@ -516,9 +516,12 @@ size = seen_x.abs().mean(0)
 few_channels = round(0.01 * W.shape[1])
 by_chance = [kept(torch.randperm(W.shape[1], generator=g)[:few_channels]) for _ in range(5)]
 by_size, without = kept(size.topk(few_channels).indices), output_error(rtn(W))
-print(f"error of the layer's output, new texts: round to nearest {without:.2%}")
-print(f"{few_channels} of {W.shape[1]} channels kept: five random choices {min(by_chance):.2%} to {max(by_chance):.2%}, "
-      f"the largest inputs {by_size:.2%}")
+share, bits = few_channels / W.shape[1], 4 + 32 / 64
+more = (1 - share) * bits + share * 32
+print("error of the layer's output on new texts, and bits per weight")
+print(f"round to nearest: {without:.2%}, {bits:.2f} bits; with blocks of 32: {output_error(rtn(W, block=32)):.2%}, {4 + 32 / 32:.2f} bits")
+print(f"{few_channels} of {W.shape[1]} channels kept, random: {min(by_chance):.2%} to {max(by_chance):.2%} (five choices), {more:.2f} bits")
+print(f"{few_channels} of {W.shape[1]} channels kept, largest inputs: {by_size:.2%}, {more:.2f} bits")
 
 # %% tags=["hide-input"]
 guess.reveal(100 * (1 - by_size / without), why=f"Random ones remove {100 * (1 - np.mean(by_chance) / without):.1f} %: an error counts as much as its input is large.")
@@ -526,8 +529,9 @@ guess.reveal(100 * (1 - by_size / without), why=f"Random ones remove {100 * (1 -
 # %% [markdown] tags=["subslide"]
 # ### AWQ: scale instead of keeping
 #
-# Random channels hardly help; those with the largest inputs, the *salient* (显著) ones, do. But a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
-# salient channel's weights by $s > 1$ before rounding and divide its inputs by $s$: its relative error shrinks, at the same bits.
+# Random channels hardly help; those with the largest inputs, the *salient* (显著) ones, do. But the kept channels cost bits (see
+# the lines; smaller blocks cost some, too), and a matrix of two precisions is awkward. *AWQ* [@lin2024awq]: multiply a
+# salient channel's weights by $s > 1$ before rounding and divide its inputs by $s$: its relative error shrinks, at the bits of round-to-nearest.
 # $s = \text{mean}|x|^\alpha$, with $\alpha$ chosen by trying.
 
 # %%
@@ -544,7 +548,7 @@ def awq(w, x, bits=4):
 
 
 alpha, scaled = awq(W, seen_x)
-print(f"AWQ: alpha {alpha:.2f}, error {output_error(scaled):.2%} (round to nearest {output_error(rtn(W)):.2%})")
+print(f"AWQ: alpha {alpha:.2f}, error {output_error(scaled):.2%}, {bits:.2f} bits (round to nearest {output_error(rtn(W)):.2%}, {bits:.2f} bits)")
 
 # %% [markdown]
 # ### GPTQ: let the later columns repair the error
@@ -569,7 +573,7 @@ def gptq(w, x, bits=4, block=64):
 
 for name, approximation in (("round to nearest", rtn(W)), ("AWQ", scaled), ("GPTQ", gptq(W, seen_x))):
     weight_error = float((approximation - W).norm() / W.norm())
-    print(f"{name:16} error of the weights {weight_error:.1%}, of the output on new texts {output_error(approximation):.2%}")
+    print(f"{name:16} {bits:.2f} bits, error of the weights {weight_error:.1%}, of the output on new texts {output_error(approximation):.2%}")
 
 # %% [markdown]
 # All three have the same bits per weight. GPTQ's weights are *farther* from the original than those of round-to-nearest, and its
@@ -846,6 +850,43 @@ guess.reveal(
 #   bits almost always the best use of a fixed number of total bits.
 
 # %% [markdown]
+# ### The same rounding, two languages
+#
+# Does int4 cost the same in Chinese? Ten sentences and their translations, read by the course model. The baseline, "fp32", is
+# already a decoded Q4_1 file: what we see comes **in addition** to that first rounding.
+
+# %% tags=["hide-input"]
+TEN = {
+    "Chinese": ["把大模型变小：模型量化。", "今天下午我们去图书馆看书。", "北京是中国的首都。", "她每天早上喝一杯热茶。", "这条河很长，流入大海。",
+                "昨天晚上下了一场大雨。", "老师让学生写一篇短文。", "火车八点从上海出发。", "孩子们在公园里放风筝。", "这本书讲的是一个医生的故事。"],
+    "English": ["Make a large model small: quantization.", "This afternoon we go to the library to read.", "Beijing is the capital of China.",
+                "She drinks a cup of hot tea every morning.", "This river is long and flows into the sea.", "Last night there was heavy rain.",
+                "The teacher asks the students to write a short text.", "The train leaves Shanghai at eight.", "The children fly kites in the park.",
+                "This book tells the story of a doctor."],
+}  # fmt: skip
+TEN = {language: texts[: lab.budget(full=10, quick=2)] for language, texts in TEN.items()}
+
+# %%
+def per_character(texts):
+    return np.array([nll / len(text) for nll, text in zip(scoring.nll(model, tokenizer, texts, progress=False)["nll"], texts, strict=True)])
+
+
+fp32_nll = {language: per_character(texts) for language, texts in TEN.items()}
+whole = {m: m.weight.data for name, m in model.named_modules() if isinstance(m, nn.Linear) and name != "lm_head"}
+for module, w in whole.items():
+    module.weight.data = rtn(w)
+for language, texts in TEN.items():
+    more = scoring.paired(per_character(texts), fp32_nll[language])
+    print(f"{language}: fp32 {fp32_nll[language].mean():.2f} nats per character; int4 minus fp32, paired {more[0]:+.2f} [{more[1]:+.2f}, {more[2]:+.2f}]")
+for module, w in whole.items():
+    module.weight.data = w
+
+# %% [markdown]
+# Do not compare the two fp32 numbers: a Chinese character carries more than a letter. Compare each increase with its own fp32, and
+# ask whether its interval excludes 0. A loss that is small in the language of a test can be large in another one, so measure in the
+# language that you need. (Ten short sentences and one model that read little Chinese: *why* the losses differ was not measured.)
+
+# %% [markdown]
 # ## Why is int8 slow here? The roofline
 #
 # A processor reads so many bytes per second and does so many operations per second. A product with few operations per byte
@@ -922,6 +963,10 @@ guess.reveal(max(gap, key=gap.get), why=f"Between the two the error differs by {
 # %% [markdown]
 # @liu2024kivi: keys have a few large channels, so a scale per channel suits them; values have none. They use that to store keys by
 # channel and values by token in 2 bits. Compare it with the printed errors.
+#
+# These keys and values are of the course model, whose *weights* came out of a 4-bit file; the cache itself was never rounded. So
+# the errors compare the two kinds of scales on this model's cache. They do not show what a 4-bit cache costs in quality: that
+# needs a loss, and a model that nobody quantized before (as in "What does it cost?" for the weights).
 
 # %% [markdown]
 # ## Will it fit? The GPU check
@@ -954,7 +999,10 @@ except hardware.InsufficientHardwareError as error:
 # %% [markdown]
 # ## Explore
 #
-# Choose a layer, a scheme, bits and a block size. **Before you move a slider, say what the error will do.**
+# Choose a layer, a scheme, bits and a block size.
+
+# %% tags=["hide-input"]
+guess = widgets.predict("Absmax in 5 bits in place of 4, block by block: the rms error becomes about…", options=["nine tenths", "a half", "a quarter"])
 
 # %%
 layers = {f"MiniLM {name}": w for name, w in LAYERS.items()} | {"course model, layer 3 up_proj": V}
@@ -983,6 +1031,15 @@ def draw(layer, scheme, bits, block):
 widgets.explorer(
     draw, layer=list(layers), scheme=["absmax", "zero point", "NF4 (always 4 bits)"], bits=(2, 8, 1), block=[64, 16, 32, 128, 192],
     start={"bits": 4}, grid={"layer": [*list(layers)[:1], list(layers)[-1]], "bits": [2, 4, 8], "block": [16, 64]},
+)
+
+# %% tags=["hide-input"]
+blocks = next(iter(layers.values())).reshape(-1, 64)
+four, five = ((absmax(blocks, 1, bits=bits) - blocks).square().mean().sqrt() for bits in (4, 5))
+ratio = float(five / four)
+guess.reveal(
+    "nine tenths" if ratio > 0.7 else "a half" if ratio > 0.35 else "a quarter",
+    why=f"From {four:.5f} to {five:.5f}: {ratio:.2f} of it. There are 15 codes on each side in place of 7, so each step is 7/15 as wide.",
 )
 
 # %% [markdown]

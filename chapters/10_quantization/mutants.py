@@ -542,6 +542,83 @@ def token_nll(logits, ids, mask):
     each = -logp.gather(2, ids[:, 1:, None]).squeeze(2)
     return (each * mask[:, 1:]).sum(dim=1), mask[:, 1:].sum(dim=1)
 
+# %% tags=["mutant:salient"]
+# keeps rows (outputs) instead of columns (input channels)
+def protect(w, channels, block=32):
+    approximation = from_codes(*round_to_nearest(w, block))
+    approximation[channels[channels < len(w)]] = w[channels[channels < len(w)]]
+    return approximation
+
+# %% tags=["mutant:salient"]
+# takes the kept channels out of w, so w is changed and the scales are others
+def protect(w, channels, block=32):
+    exact = w[:, channels].clone()
+    w[:, channels] = 0.0
+    approximation = from_codes(*round_to_nearest(w, block))
+    approximation[:, channels] = exact
+    return approximation
+
+# %% tags=["mutant:salient"]
+# writes the rounded weights into w
+def protect(w, channels, block=32):
+    approximation = from_codes(*round_to_nearest(w, block))
+    approximation[:, channels] = w[:, channels]
+    return w.copy_(approximation)
+
+# %% tags=["mutant:salient"]
+# keeps no channel
+def protect(w, channels, block=32):
+    return from_codes(*round_to_nearest(w, block))
+
+# %% tags=["mutant:salient"]
+# does not take the factors out again
+def awq_scale(w, x, alpha, block=32):
+    s = x.abs().mean(0).clamp(min=1e-4) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    return s, from_codes(*round_to_nearest(w * s, block))
+
+# %% tags=["mutant:salient"]
+# divides first and multiplies afterwards: the large channels get the coarse steps
+def awq_scale(w, x, alpha, block=32):
+    s = x.abs().mean(0).clamp(min=1e-4) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    return s, from_codes(*round_to_nearest(w / s, block)) * s
+
+# %% tags=["mutant:salient"]
+# the mean of x instead of |x|
+def awq_scale(w, x, alpha, block=32):
+    s = x.mean(0).clamp(min=1e-4) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    return s, from_codes(*round_to_nearest(w * s, block)) / s
+
+# %% tags=["mutant:salient"]
+# factors of the outputs instead of the input channels
+def awq_scale(w, x, alpha, block=32):
+    s = (x @ w.T).abs().mean(0).clamp(min=1e-4) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    return s, from_codes(*round_to_nearest(w * s[:, None], block)) / s[:, None]
+
+# %% tags=["mutant:salient"]
+# factors that are not normalised
+def awq_scale(w, x, alpha, block=32):
+    s = x.abs().mean(0).clamp(min=1e-4) ** alpha
+    return s, from_codes(*round_to_nearest(w * s, block)) / s
+
+# %% tags=["mutant:salient"]
+# works in place: w *= s
+def awq_scale(w, x, alpha, block=32):
+    s = x.abs().mean(0).clamp(min=1e-4) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    w *= s
+    return s, from_codes(*round_to_nearest(w, block)) / s
+
+# %% tags=["mutant:salient"]
+# a channel of zeros divides by zero
+def awq_scale(w, x, alpha, block=32):
+    s = x.abs().mean(0) ** alpha
+    s = s / (s.max() * s.min()).sqrt()
+    return s, from_codes(*round_to_nearest(w * s, block)) / s
+
 # %% tags=["mutant:calibrated"]
 # rounds to nearest and never looks at the inputs
 def calibrated(w, x, block=32):

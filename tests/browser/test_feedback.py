@@ -36,7 +36,17 @@ def write(folder: Path, shared: tuple[pages.Lab, list[nbformat.NotebookNode]], l
     notebook = nbformat.v4.new_notebook(cells=[*cells, nbformat.v4.new_markdown_cell(HOSTILE, id="own-0")])
     notebook.cells[5].outputs = [nbformat.v4.new_output("stream", text="0123456789" * 30 + "\n" + "line\n" * 60)]
     lines = []
-    for name in ("absmax", "zero_point", "blockwise", "mixed_matmul", "nf4", "int8_linear", "token_nll", "calibrated"):
+    for name in (
+        "absmax",
+        "zero_point",
+        "blockwise",
+        "mixed_matmul",
+        "nf4",
+        "int8_linear",
+        "token_nll",
+        "salient",
+        "calibrated",
+    ):
         lines.append(pages.Line(name, "A section of the lab", 5, 5, {f"{name}-tests": (2, 2), f"{name}-hidden": (3, 3)}))
     lines[0] = pages.Line("absmax", "Absmax", 2, 5, {"absmax-tests": (2, 2), "absmax-hidden": (0, 3)}, SAID, "Nearly!")
     about = pages.About(
