@@ -104,7 +104,12 @@ def lab(options: tuple[str, ...]) -> int:
 
 @course.command()
 def fetch() -> None:
-    """Fetch the course model and data into the cache."""
+    """Fetch the course model and data into the cache.
+
+    \b
+    course fetch
+    COURSE_HUB=modelscope course fetch
+    """
     print(_fetch(everything=True))
 
 
@@ -147,6 +152,9 @@ def check() -> int:
     """What takes no more than three minutes: ruff, mypy, unit tests, the sources, and whether notebooks are built from them.
 
     It needs no network, once the model and the data are in the cache.
+
+    \b
+    course check
     """
     status = max(_lint(), _stale())
     return max(status, _pytest(["-q", "-m", "not (box or browser or network or notebook)", "tests"], "quick"))
@@ -154,7 +162,11 @@ def check() -> int:
 
 @course.command()
 def stale() -> int:
-    """Name each notebook that is not built from its source as it is now."""
+    """Name each notebook that is not built from its source as it is now.
+
+    \b
+    course stale
+    """
     return _stale()
 
 
@@ -213,7 +225,11 @@ def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
 
 @course.command()
 def fonts() -> None:
-    """Write the Chinese font of figures anew, with every character that a catalogue shows in one."""
+    """Write the Chinese font of figures anew, with every character that a catalogue shows in one.
+
+    \b
+    course fonts
+    """
     from course_utils.plots import CHINESE_FONT
 
     from .translation import font
@@ -302,7 +318,12 @@ def term_(graded: tuple[Path, ...], out: Path, students: Path | None, weight: tu
 @click.argument("lab_name", metavar="[LAB]", default="10_quantization")
 @click.option("--out", type=_path, default=Path("graded-demo"), help="Where all of it goes (default: graded-demo).")
 def grade_demo(lab_name: str, out: Path) -> int:
-    """Make a small class, good ones and bad ones, and grade it."""
+    """Make a small class, good ones and bad ones, and grade it.
+
+    \b
+    course grade-demo
+    course grade-demo 03_rlhf --out /tmp/class
+    """
     _boxes_only()
     from .files import output
     from .grading import demo
@@ -317,7 +338,12 @@ def grade_demo(lab_name: str, out: Path) -> int:
 @click.option("--out", type=_path, default=ROOT / "build" / "slides", help="Folder (default: build/slides).")
 @_language
 def slides_(chapters: tuple[str, ...], out: Path, lang: str) -> None:
-    """Write lectures as slides: one HTML file each, no network needed. In Chinese (--lang zh_CN) into the folder zh."""
+    """Write lectures as slides: one HTML file each, no network needed. In Chinese (--lang zh_CN) into the folder zh.
+
+    \b
+    course slides
+    course slides 10 --lang zh_CN
+    """
     from . import slides
 
     chosen = _chosen(chapters)
@@ -388,7 +414,12 @@ def release(
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
 def measure_(chapters: tuple[str, ...], budget: str) -> None:
-    """Run notebooks one by one; write their time and memory into docs/measurements.md."""
+    """Run notebooks one by one; write their time and memory into docs/measurements.md.
+
+    \b
+    course measure
+    course measure 10
+    """
     from . import measure
 
     measure.write(_chosen(chapters), budget)
@@ -411,7 +442,11 @@ def bench(names: tuple[str, ...]) -> int:
 
 @course.command()
 def lock() -> None:
-    """Write requirements.lock anew from pyproject.toml: one for all systems and for every Python that the course runs on."""
+    """Write requirements.lock anew from pyproject.toml: one for all systems and for every Python that the course runs on.
+
+    \b
+    course lock
+    """
     if not shutil.which("uv"):
         raise ChapterError("`course lock` needs uv: pip install uv")
     command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "course", "--universal"]

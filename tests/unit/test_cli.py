@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,7 @@ def test_every_command_says_what_it_is_for(command: str, capsys: pytest.CaptureF
     assert cli.main([command, "--help"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"Usage: course {command} ") and cli.course.commands[command].help
+    assert re.search(rf"^ +(\w+=\w+ )?course {command}", said, re.MULTILINE), "no example"
 
 
 def test_version_and_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ def runs() -> ModuleType:
 
 @pytest.mark.notebook
 def test_a_point_is_made_again(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first steps of the training that makes the base model, in fp32: without bf16 in hardware they would take minutes."""
+    """The first steps of the training that makes the base model, in fp32: bf16 takes minutes where no hardware has it."""
     monkeypatch.setattr(runs, "in_bf16", contextlib.nullcontext)
     with one_thread():
         _, losses = runs.forget(runs.lab(), 2)
