@@ -11,7 +11,7 @@
 #
 # You will
 #
-# 1. score answers by log-probability, and build *few-shot* (少样本) prompts,
+# 1. score answers by log-probability, and see what *few-shot* (少样本) prompts do,
 # 2. measure what *in-context learning* (上下文学习) is sensitive to, and *calibrate* it (校准),
 # 3. (challenge) place the threshold without a label, where you do not know how many sentences are positive,
 # 4. score every head for *induction* (归纳), switch heads off, and see what depends on them,
@@ -43,10 +43,10 @@ lab.start(
     "06_in_context_learning",
     exercises=[
         "continuation_logprob",
-        "few_shot_prompt",
         "calibrate",
         "decide",
         "head_scores",
+        "ablate",
         "cloze_scores",
         "soft_prompt_logits",
         "prefix_cache",
@@ -67,7 +67,7 @@ guess = widgets.predict(
 )
 
 # %% tags=["experiment"]
-MODEL = "course"  # on a T4 with a hub: "HuggingFaceTB/SmolLM2-1.7B-Instruct"
+MODEL = "course"  # larger, with a hub: "qwen2.5-1.5b", 3.1 GB to fetch, in fp32 a GPU with 8 GB; the stored tables stay
 model, tokenizer = load_model(MODEL, precision="fp32")  # we compare to many digits, and train
 PAIRS = [("sea otter", "loutre de mer"), ("peppermint", "menthe poivrée"), ("plush giraffe", "girafe peluche")]
 
@@ -119,7 +119,7 @@ table = {}
 for name, (start, arrow) in FORMS_OF_FRENCH.items():
     answers = [translate(word, [], start, arrow) for word in english]
     same = sum(word in answer.lower() for word, answer in zip(english, answers, strict=True))
-    table[name] = dict(zip(english, answers, strict=True)) | {"in English": f"{same} of {len(english)}"}
+    table[name] = dict(zip(english, answers, strict=True)) | {"repeats the word": f"{same} of {len(english)}"}
 pd.DataFrame(table).T
 
 # %% tags=["hide-input", "experiment"]
@@ -130,8 +130,10 @@ guess.reveal(
 )
 
 # %% [markdown]
-# The instruction, the words and the model are the same in all rows; one sign decides whether an answer looks French. So "the
-# model cannot translate without an example" would have been a statement about a colon. When you read that a model can or
+# The instruction, the words and the model are the same in all rows. For two of the four words, *cheese* and *the dog*, one sign
+# decides whether the answer looks French; the other two look French with the colon, too. (The last column counts only answers
+# that repeat the word: "the cat" is English, and is none.) So "the model cannot translate without an example" would have been a
+# statement about a colon. When you read that a model can or
 # cannot do something zero-shot, ask for the exact prompt; and try several before you say so yourself
 # [@sclar2024quantifying].
 #
@@ -298,51 +300,19 @@ def clear_sentences(count, pool, seed=0):
     return mixed[:count], mixed[count : count + pool]
 
 # %% [markdown]
-# ### Your turn: the prompt
+# ### The prompt
 
-# %% tags=["exercise:few_shot_prompt", "ladder"]
+# %% tags=["ladder"]
 def few_shot_prompt(examples, text, instruction=""):
-    """The prompt for one text.
+    """The prompt for one text: an instruction, if there is one, examples (pairs of text and label, in their order), the text.
 
-    examples: list of (text, label), both str, in the order in which they should stand; may be empty. text: str.
-    instruction: str; if it is not empty, the first line, followed by an empty line.
-    Each example is "Review: {text}\\nSentiment: {label}\\n\\n"; at the end stands "Review: {text}\\nSentiment:" with no
-    blank after the colon, since the tokens of the answers begin with one. Returns str.
-
-    Example: few_shot_prompt([("Bad.", "negative")], "Good!") is
-    "Review: Bad.\\nSentiment: negative\\n\\nReview: Good!\\nSentiment:".
-    """
-    ### BEGIN SOLUTION
+    No blank follows the last colon, since the tokens of the answers begin with one."""
     head = f"{instruction}\n\n" if instruction else ""
     shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
     return f"{head}{shots}Review: {text}\nSentiment:"
-    ### END SOLUTION
-
-# %% tags=["tests:few_shot_prompt:1"]
-with lab.test("few_shot_prompt"):
-    got = few_shot_prompt([("Bad.", "negative")], "Good!")
-    want = "Review: Bad.\nSentiment: negative\n\nReview: Good!\nSentiment:"
-    assert got == want, f"should be\n{want!r}\nbut is\n{got!r}"
-    got = few_shot_prompt([], "Good!", "Judge.")
-    assert got == "Judge.\n\nReview: Good!\nSentiment:", f"with an instruction and no example you give {got!r}"
-    got = few_shot_prompt([("Bad.", "negative"), ("Fun.", "positive")], "Good!", "Judge.")
-    want = "Judge.\n\nReview: Bad.\nSentiment: negative\n\nReview: Fun.\nSentiment: positive\n\nReview: Good!\nSentiment:"
-    assert got == want, f"instruction, then both examples in their order, then the text: should be\n{want!r}\nbut is\n{got!r}"
-
-# %% tags=["hidden:few_shot_prompt:2"]
-def probe():
-    shots = [("a b", "positive"), ("c", "negative"), ("d", "positive")]
-    return [
-        few_shot_prompt(shots, "x"),  # because: several examples, without an instruction
-        few_shot_prompt(shots[::-1], "x", "Do it:"),  # because: several examples and an instruction
-        few_shot_prompt([], ""),  # because: no examples, and an empty text
-        few_shot_prompt([("{text}", "{label}")], "{braces}"),  # because: texts and labels with braces in them
-    ]
 
 
-def visible():
-    two = few_shot_prompt([("Bad.", "negative"), ("Fun.", "positive")], "Good!", "Judge.")
-    return [few_shot_prompt([("Bad.", "negative")], "Good!"), few_shot_prompt([], "Good!", "Judge."), two]
+print(few_shot_prompt([("Bad.", "negative"), ("Fun.", "positive")], "Good!"))
 
 # %% [markdown]
 # Each draw of examples makes a different prompt, so one draw is an anecdote. For each number of *shots* (范例数) we take
@@ -414,7 +384,6 @@ def accuracy(frame, one_prompt=False):
     return scoring.mean(right(frame).groupby(frame["draw"]).mean())
 
 
-lab.needs("few_shot_prompt")
 numbers = lab.budget(full=(0, 4, 8, 16), quick=(0, 8))
 ran = {shots: run(shots) for shots in tqdm(numbers, desc="shots", leave=False)}
 by_shots, without_content = ({shots: both[i] for shots, both in ran.items()} for i in range(2))
@@ -643,7 +612,8 @@ guess.reveal(
 #
 # What Zhao et al. report: gains of up to 30 points with GPT-3, on average over tasks and draws, and less spread between
 # prompts. Method and texts are theirs; model, labels and prompt are ours. **On a larger model:** change `MODEL` at the
-# beginning of the lab to `"qwen2.5-1.5b"` (a GPU with 6 GB, in fp32 8 GB) and run again from there.
+# beginning of the lab to `"qwen2.5-1.5b"` (3.1 GB to fetch; in fp32, as here, a GPU with 8 GB) and run again from there. The
+# tables `few_shot_odds`, of the challenge, and `continuous_prompts`, in section 7, stay those of the course model.
 #
 # ### Challenge: how many are positive?
 #
@@ -785,7 +755,7 @@ def flipped(examples):
     return [(text, 1 - label) for text, label in examples]
 
 
-lab.needs("few_shot_prompt", "calibrate")
+lab.needs("calibrate")
 half = 2 * len(SENTENCES) // 5
 falsified = {"true labels": run(8, count=half), "flipped labels": run(8, flipped, half)}  # the same examples and sentences
 table, by_draw = {}, {}
@@ -808,11 +778,12 @@ guess.reveal(
 )
 
 # %% [markdown]
-# With flipped labels the accuracy stays far above one half, before calibration and after it: the model does not follow
+# With flipped labels the accuracy stays above one half, before calibration and after it: the model does not follow
 # them. It keeps to what the word "positive" means. The last row compares the two on the same examples and sentences: where
 # its interval contains 0, we cannot tell whether true labels are better than flipped ones. This agrees with Min et al.
-# (random labels). J. Wei et al. saw only the largest models follow flipped labels, and @kumar2025semantic none of eight
-# open models of 1 to 12 billion parameters; so a model that fits on one GPU need not show it.
+# (random labels). J. Wei et al. saw only the largest models follow flipped labels: with 32 examples text-davinci-002 fell from
+# 90.3 % to 22.5 %, mean of several tasks, and small models hardly below chance [@wei2023larger]. @kumar2025semantic saw none of
+# eight open models of 1 to 12 billion parameters; so a model that fits on one GPU need not show it.
 #
 # ## 5 · Which heads copy?
 #
@@ -920,10 +891,81 @@ guess.reveal(
 # A high score says where a head looks, not that anything depends on it. So we take heads away and measure. Setting a head's
 # output to zero gives later layers something that they have never seen; replacing it by its *mean* over other texts (*mean
 # ablation*, 均值消融) only takes away what the head says about *this* text. And five heads compared with four draws of five
-# others prove little: we draw twenty.
+# others prove little: for copying we draw twenty. (For the ROC AUC, which takes longer, only the first three of them are run.)
 #
+# ### Your turn: switch a head off
+#
+# The heads of a layer write side by side into one vector for each token: with heads of `dim` numbers, head 0 writes the first
+# `dim` of them, head 1 the next.
+
+# %% tags=["exercise:ablate"]
+def ablate(mixed, head, dim, mean):
+    """What the heads of a layer write, with one head replaced by its mean.
+
+    mixed: float tensor (n, T, heads · dim), what all heads write for each token of n texts: head h writes the columns from
+    h · dim to (h + 1) · dim - 1. head: int, counted from 0. dim: int. mean: float tensor (heads · dim,), the mean of what
+    all heads write for other texts. Returns a new tensor of the shape of mixed: at every token of every text the columns of
+    this head are those of mean, all others are those of mixed. mixed itself stays as it is.
+
+    Example: mixed of zeros (1, 2, 4), head 1, dim 2, mean [1, 2, 3, 4]: both tokens become [0, 0, 3, 4].
+    """
+    ### BEGIN SOLUTION
+    part = slice(head * dim, (head + 1) * dim)
+    changed = mixed.clone()
+    changed[..., part] = mean[part]
+    return changed
+    ### END SOLUTION
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which columns are those of head 2, where a head has 64 numbers? A <code>slice</code> can stand on
+# both sides of the assignment.</details>
+# <details><summary>Hint 2</summary>An assignment to a part of <code>mixed</code> changes what the model has computed. Which method makes
+# a copy of a tensor?</details>
+
+# %% tags=["tests:ablate:1"]
+with lab.test("ablate"):
+    zeros, mean = torch.zeros(1, 2, 4), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    got = ablate(zeros, 1, 2, mean)
+    assert got is not None, "return the new tensor"
+    lab.expect_close(got, torch.tensor([[[0.0, 0, 3, 4], [0, 0, 3, 4]]]), "head 1 of two heads of 2 numbers")
+    assert not zeros.any(), "mixed was changed; other functions still need it: work on a copy"
+    lab.expect_close(ablate(zeros, 0, 2, mean)[0, 0], torch.tensor([1.0, 2, 0, 0]), "head 0, at the first token")
+    rising = torch.arange(24.0).view(2, 2, 6)
+    got = ablate(rising, 1, 2, torch.full((6,), -1.0))
+    want = [[[0, 1, -1, -1, 4, 5], [6, 7, -1, -1, 10, 11]], [[12, 13, -1, -1, 16, 17], [18, 19, -1, -1, 22, 23]]]
+    lab.expect_close(got, torch.tensor(want).float(), "the second of three heads, two texts")
+    lab.expect_close(rising, torch.arange(24.0).view(2, 2, 6), "mixed, after the call")
+
+# %% tags=["hidden:ablate:2"]
+def probe():
+    g, answers, kept = torch.Generator().manual_seed(21), {}, []
+    cases = {
+        "first": (2, 3, 4, 5, 0),  # because: the first head
+        "middle": (3, 2, 4, 3, 2),  # because: a head in the middle, with as many heads as numbers and one more
+        "last": (1, 5, 3, 4, 2),  # because: the last head
+        "narrow": (2, 2, 6, 1, 4),  # because: heads of one number each
+        "one head": (2, 3, 1, 4, 0),  # because: a layer with a single head
+    }
+    for name, (n, tokens, heads, dim, head) in cases.items():
+        mixed, mean = torch.randn(n, tokens, heads * dim, generator=g), torch.randn(heads * dim, generator=g)
+        before = mixed.clone(), mean.clone()
+        answers[name] = ablate(mixed, head, dim, mean)
+        kept.append(bool(torch.equal(mixed, before[0]) and torch.equal(mean, before[1])))
+    answers["kept"] = kept  # because: what is passed to the function must be the same after it
+    twice = torch.randn(2, 3, 8, generator=g)
+    answers["two heads"] = ablate(ablate(twice, 0, 2, twice[0, 0] - 1), 3, 2, twice[1, 1] + 1)  # because: two heads, one after the other
+    return answers
+
+
+def visible():
+    zeros, mean = torch.zeros(1, 2, 4), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    rising = torch.arange(24.0).view(2, 2, 6)
+    made = [ablate(zeros, 1, 2, mean), ablate(zeros, 0, 2, mean), ablate(rising, 1, 2, torch.full((6,), -1.0))]
+    return [*made, zeros, rising]
+
+# %% [markdown]
 # The next cell is folded; click it to read the code. `head_means` computes each head's mean output, `without` runs a
-# function while some heads give their means.
+# function while some heads give their means: it calls your `ablate` on what a layer's heads write.
 
 # %% tags=["hide-input"]
 def outputs_of(layer):
@@ -956,10 +998,8 @@ def without(heads_off, means, function):
     for layer, head in heads_off:
         size = outputs_of(layer).in_features // model.config.num_attention_heads
 
-        def silence(module, inputs, layer=layer, part=slice(head * size, (head + 1) * size)):
-            mixed = inputs[0].clone()
-            mixed[..., part] = means[layer][part]
-            return (mixed,)
+        def silence(module, inputs, layer=layer, head=head, size=size):
+            return (ablate(inputs[0], head, size, means[layer]),)
 
         hooks.append(outputs_of(layer).register_forward_pre_hook(silence))
     try:
@@ -988,7 +1028,7 @@ def sorting():
     return in_order(logs[:, 1] - logs[:, 0], [y for _, y in part])
 
 
-lab.needs("few_shot_prompt")
+lab.needs("ablate")
 means = head_means([text for text, _ in POOL[: lab.budget(full=40, quick=3)]])
 g = np.random.default_rng(0)
 everyone = [divmod(i, heads["induction"].shape[1]) for i in range(heads["induction"].numel())]
@@ -1016,8 +1056,8 @@ for name, count in worse.items():
     n = len(fives)
     print(f"without {name}: loss {found[name][0]:.2f}, all heads {found['no head'][0]:.2f};", end=" ")
     print(f"{count} of {n} random fives cost as much or more: p = {(count + 1) / (n + 1):.3f}")
-    print(f"    ROC AUC {few[name][0]:.2f}, all heads {few['no head'][0]:.2f}, random {min(few['5 at random']):.2f} to", end=" ")
-    print(f"{max(few['5 at random']):.2f}")
+    print(f"    ROC AUC {few[name][0]:.2f}, all heads {few['no head'][0]:.2f};", end=" ")
+    print(f"{len(few['5 at random'])} random fives: {min(few['5 at random']):.2f} to {max(few['5 at random']):.2f}")
 
 # %% tags=["hide-input", "experiment"]
 guess.reveal(
@@ -1030,7 +1070,7 @@ guess.reveal(
 # mechanism needs.
 # Read the printed p: the share of random fives that cost as much as the chosen five. For *copying*, that is the evidence
 # that these heads matter more than others. For *eight examples*, look at the ROC AUC: where it does not fall below the
-# random fives, the copying heads are not what this task needs. It sorts the sentences without any example (section 3), so
+# random fives (three only), nothing says that the task needs the copying heads. It sorts the sentences without any example (section 3), so
 # there is little for a head that reads examples to add. A head can be needed for copying and idle in classification;
 # "induction heads explain in-context learning" is a claim about other tasks.
 #
@@ -1270,7 +1310,7 @@ def probe():
     seen = {}
     llama.register_forward_pre_hook(lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True)
     logits = soft_prompt_logits(llama, soft, ids, mask)
-    real = logits * mask[..., None]  # what stands in padding is nobody's business
+    real = logits * mask[..., None]  # padding does not count
     real.square().mean().backward()
     return {
         "shape": list(logits.shape),  # because: the shape of the logits
@@ -1509,7 +1549,7 @@ def odds(method, numbers, rows):
     return np.array(found)
 
 # %% tags=["experiment"]
-lab.needs("continuation_logprob", "few_shot_prompt", "soft_prompt_logits", "prefix_cache")
+lab.needs("continuation_logprob", "soft_prompt_logits", "prefix_cache")
 model.requires_grad_(False)
 part, learn = SENTENCES[: lab.budget(full=40, quick=4)], POOL[: lab.budget(full=64, quick=4)]
 start = beginning("prompt tuning")
@@ -1530,7 +1570,7 @@ answers["prefix tuning"], trained["prefix tuning"] = odds("prefix tuning", numbe
 # their odds. The intervals are over sentences (Wilson's, and a t interval of the paired gain).
 
 # %% tags=["experiment"]
-lab.needs("continuation_logprob", "few_shot_prompt", "soft_prompt_logits", "prefix_cache")
+lab.needs("continuation_logprob", "soft_prompt_logits", "prefix_cache")
 y, table = np.array([label == 1 for _, label in part]), {}
 hits = {name: ((found > 0) == y).astype(float) for name, found in answers.items()}
 for name, found in answers.items():
@@ -1571,19 +1611,23 @@ for method in ("prompt tuning", "prefix tuning"):
     rows = trained_prompts[(trained_prompts["method"] == method) & (trained_prompts["start"] != "random")]
     gain = scoring.paired(rows.set_index("seed")["accuracy"].reindex(moved.index), moved)
     print("{} against a threshold moved by the same labels: {:+.3f} [{:+.3f}, {:+.3f}] (3 seeds, t)".format(method, *gain))
+hand = trained_prompts[trained_prompts["method"] == "by hand"]
+for column, name in (("accuracy", "accuracy"), ("roc_auc", "ROC AUC"), ("says_positive", 'says "positive"')):
+    print(f"{len(hand)} instructions by hand: {name} {hand[column].min():.2f} to {hand[column].max():.2f}")
+print(f"no instruction (section 3, {ASKED} sentences, not paired with these): accuracy {shots_table.loc[0, 'accuracy']:.2f}")
 
 # %% [markdown]
-# - **Words.** Four instructions differ by 0.06 in accuracy, and each has a lower one than the prompt without an instruction
-#   (section 3): with them the model says "positive" too often. Their ROC AUC is nearly the same, 0.95 to 0.97.
-# - **Gradient.** Prompt tuning and prefix tuning raise the accuracy by about 0.15 from their initialization. Most of it is
-#   again the threshold: moved with the same 64 labels, without a gradient, it gives 0.87, and the trained prompts give
-#   0.89. With three seeds we cannot tell whether the trained prompts are better than that.
-# - **Initialization.** From random numbers, prompt tuning comes near in 30 steps. The prefix does not (0.56). It has many
-#   more parameters, in every layer, and 30 steps at our learning rate may simply be too few; we tried no other setting.
-#   @li2021prefix, too, found direct training of a prefix unstable and an initialization from real words better.
+# - **Words.** Four instructions differ in accuracy, and hardly in ROC AUC: with them the model says "positive" too often. Each
+#   has a lower accuracy than the prompt without an instruction had in section 3. But that one was asked about fewer sentences,
+#   and the two are not paired: it is a hint, not a measurement of what an instruction costs.
+# - **Gradient.** Prompt tuning and prefix tuning raise the accuracy from their initialization, the first row. Most of that is
+#   again the threshold: moved with the same 64 labels, without a gradient, it comes nearly as far. With three seeds we cannot
+#   tell whether the trained prompts are better than that.
+# - **Initialization.** From random numbers, prompt tuning comes near in 30 steps. For prefix tuning we have not measured it;
+#   @li2021prefix found direct training of a prefix unstable and an initialization from real words better.
 #
 # So on this task, which the model can do already, most of what training adds is a better threshold. For comparison: sixteen
-# examples take some 300 tokens in each request and reach a similar accuracy.
+# examples take far more tokens in each request (their number is printed above) and reach a similar accuracy.
 #
 # ## 8 · Open questions
 #
@@ -1600,8 +1644,8 @@ for method in ("prompt tuning", "prefix tuning"):
 # - **Tune the cloze** (LM-BFF, @gao2021making): train the masked model with the template on 32 labelled sentences, against
 #   a new head on the same 32.
 # - **Another task.** Give the examples labels that mean nothing ("foo", "bar"): how many shots until it sorts them?
-# - **A larger model**, on a T4: change `MODEL`, at the beginning of the lab, and run it all again. Does it follow flipped
-#   labels?
+# - **A larger model**: change `MODEL`, at the beginning of the lab, and run it all again. Does it follow flipped labels? (The
+#   tables `few_shot_odds` and `continuous_prompts` stay those of the course model.)
 
 # %%
 lab.summary()

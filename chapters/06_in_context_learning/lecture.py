@@ -14,7 +14,7 @@
 
 # %% [markdown] tags=["notes"]
 # 60 minutes. The main part is "More examples, better answers?": let the room draw the curve before it is shown. Leave ten
-# minutes for the two slides on heads. The encoder slides are short because the lab does both prompts. The deck's
+# minutes for the two slides on heads. The encoder slides are short because the lab does the cloze. The deck's
 # translation of "cheese" is *Le fromage*. Words: an *instruction* is what a prompt asks for, the *order* is the order of
 # the examples.
 
@@ -30,7 +30,7 @@ from course_utils import data, generate, lab, load_model, plots, scoring, tables
 
 lab.start("06_in_context_learning")
 plots.style()
-MODEL = "course"  # on a GPU with 8 GB, with a way to the hub: "qwen2.5-1.5b"; everything below then asks that model
+MODEL = "course"  # on a GPU with 8 GB, with a way to the hub (3.1 GB): "qwen2.5-1.5b"; everything below then asks that model
 model, tokenizer = load_model(MODEL, precision="fp32")
 
 # %% [markdown]
@@ -320,7 +320,7 @@ print("gain of 8 examples over none, ROC AUC: {:+.2f} [{:+.2f}, {:+.2f}]".format
 # %% tags=["hide-input"]
 guess.reveal(
     "they raise it" if gain[1] > 0 else "they lower it" if gain[2] < 0 else "no difference that can be seen: the interval contains 0",
-    why=f"The gain is {gain[0]:+.2f}; its interval stands above.",
+    why=f"The gain is {gain[0]:+.2f}; its interval is printed above.",
 )
 
 # %% [markdown]
@@ -410,7 +410,11 @@ for k, run in runs.items():
     hits = {name: ((run["odds"] > by) == run["positive"]).astype(float) for name, by in pulls.items()}
     table[k] = {f"accuracy {name}": hit.mean() for name, hit in hits.items()} | {"ROC AUC": in_order(run)}
     table[k] |= {f"P(positive) of {text!r}": p for text, p in zip(EMPTY, positive(blank[k]), strict=True)}
-    gains[k] = {name: "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(hit, hits["as it is"])) for name, hit in hits.items()}
+    gains[k] = {
+        name: "the same on each sentence" if (hit == hits["as it is"]).all()
+        else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(hit, hits["as it is"]))
+        for name, hit in hits.items()
+    }  # fmt: skip
 pd.DataFrame(table).rename_axis("examples", axis=1).round(2)
 
 # %%
@@ -448,7 +452,7 @@ LABELS = {
     "flipped": {True: "negative", False: "positive"},
     "foo for positive, bar for negative": {True: "foo", False: "bar"},
 }
-rows = {}
+rows, aucs = {}, {}
 for name, words in LABELS.items():
     # each set of examples is asked about ten sentences
     parts = [test.iloc[i:30:3] for i in range(lab.budget(full=3, quick=2))]
@@ -457,11 +461,20 @@ for name, words in LABELS.items():
     share = scoring.proportion(round(right(every) * len(every)), len(every))
     rows[name] = {"follow the examples": "{:.2f} [{:.2f}, {:.2f}]".format(*share)}
     rows[name] |= {"in each set": ", ".join(f"{right(p):.2f}" for p in parts)}
-    rows[name]["ROC AUC"] = f"{np.mean([in_order(p) for p in parts]):.2f}"
+    aucs[name] = [in_order(p) for p in parts]
+    rows[name] |= {"ROC AUC": f"{np.mean(aucs[name]):.2f}", "ROC AUC of each set": ", ".join(f"{a:.2f}" for a in aucs[name])}
 pd.DataFrame(rows).T
 
+# %%
+half = scoring.mean([value - 0.5 for value in aucs["flipped"]])
+print("ROC AUC, flipped labels minus one half: {:+.2f} [{:+.2f}, {:+.2f}] (t interval over the sets)".format(*half))
+gap = scoring.paired(aucs["true labels"], aucs["foo for positive, bar for negative"])
+print("ROC AUC, true labels minus foo and bar: {:+.2f} [{:+.2f}, {:+.2f}] (paired, over the sets)".format(*gap))
+one, of = right(test.iloc[0:30:3].assign(odds=runs[8]["odds"])), len(test.iloc[0:30:3])
+print(f"first set, true labels: {one * of:.0f} of these {of} sentences; of all {len(test)} it had {right(runs[8]):.2f} right")
+
 # %% tags=["hide-input"]
-auc = {name: float(row["ROC AUC"]) for name, row in rows.items()}
+auc = {name: float(np.mean(values)) for name, values in aucs.items()}
 guess.reveal(
     "above 0.6: it follows the examples" if auc["flipped"] > 0.6
     else "below 0.4: it keeps to what the words mean" if auc["flipped"] < 0.4 else "0.4 to 0.6: it does neither",
@@ -469,14 +482,17 @@ guess.reveal(
 )
 
 # %% [markdown]
-# First look at the true labels: their share is lower here than with eight examples two slides above. These are other
-# examples (three sets in place of one) and other sentences (thirty in place of sixty), and the threshold moves with the
-# examples. So accuracy alone would mislead; compare the ROC AUC.
+# First look at the true labels: their share is lower here than with eight examples two slides above. The first set is the same
+# eight examples, asked about ten of those sixty sentences: the last line has both counts, and a share of ten sentences is too
+# rough to contradict that of sixty. The other two sets are new, and the threshold moves with the examples. So accuracy alone
+# would mislead; compare the ROC AUC.
 #
-# With flipped labels the ROC AUC is far below one half: the model still ranks by what the words *mean*, not by what the
-# examples say. The accuracy says less: its interval, Wilson's, contains one half. With foo and bar there is no meaning to
-# use; the ROC AUC is lower than with true labels, and whether the accuracy is above chance we cannot tell from thirty
-# sentences. So these examples show the form and the possible answers, and this model hardly takes a *new* task from them.
+# With flipped labels the ROC AUC is below one half in each of the three sets: the model still ranks by what the words *mean*,
+# not by what the examples say. (Three sets are few: the t interval over them just reaches one half. The lab has more draws.)
+# The accuracy says less: its interval, Wilson's, contains one half. With foo and bar
+# there is no meaning to use; whether the ROC AUC is lower than with true labels, the second printed interval says (three sets
+# are few), and whether the accuracy is above chance we cannot tell from thirty sentences. So these examples show the form and
+# the possible answers, and this model hardly takes a *new* task from them.
 
 # %% [markdown]
 # ### What others measured
@@ -485,7 +501,7 @@ guess.reveal(
 # |---|---|---|
 # | order of the examples | from near the best known result to guessing; no best order for all | @lu2022fantastically |
 # | labels drawn at random | hardly worse in 12 models: label words, inputs and form matter more | @min2022rethinking |
-# | labels flipped | small models ignore it, the largest (GPT-3.5, PaLM-540B) follow | @wei2023larger |
+# | labels flipped | small models hardly fall below chance; text-davinci-002 falls from 90.3 % to 22.5 % (32 examples, mean of several tasks) | @wei2023larger |
 # | labels flipped | not followed by eight open models of 1 to 12 billion parameters | @kumar2025semantic |
 # | labels without meaning | works in large models mainly, and better with more examples | @wei2023larger; @pan2023what |
 # | spaces, colons, capitals | up to 76 points of accuracy, LLaMA-2-13B | @sclar2024quantifying |
@@ -788,6 +804,8 @@ def right_answers():
 few = {name: np.array([without(off, right_answers) for off in listed[:10]]) for name, listed in cut.items()}
 table = {name: dict(zip(TASKS, found.mean(0), strict=True)) for name, found in few.items()}
 lowest = few["without five others"].min(0)
+below = [task for task, best, low in zip(TASKS, few["without the best five"][0], lowest, strict=True) if best < low]
+print(f"below the lowest of {len(few['without five others'])} draws without the best five:", ", ".join(below) or "no task")
 pd.DataFrame(table | {"… the lowest of the draws": dict(zip(TASKS, lowest, strict=True))}).T.style.format(precision=3)
 
 # %% tags=["hide-input"]
@@ -801,7 +819,9 @@ guess.reveal(
 # Compare probabilities, not answers: a greedy answer stays the same while its probability falls. Where "without the best
 # five" is within the range of the random fives, these heads are not what the answer needs: "France => Paris" needs a fact
 # and a form, and other heads can carry the form. Unchanged answers do not mean that heads do nothing; they mean that
-# *these* heads are not needed *here*.
+# *these* heads are not needed *here*. The printed line names the tasks that fall below the lowest of ten draws. The past tense
+# does, by little: one question, and a value below ten others comes about by chance once in eleven times (p = 0.09). So we
+# cannot tell whether it needs these heads.
 
 # %% [markdown]
 # ### Two more explanations
@@ -1012,13 +1032,13 @@ widgets.quiz([
          "Which prompts tell?", options={
         "the same four examples in other orders": "In each order the last label is negative, and so is the most frequent one.",
         "eight negative examples": "Both explanations predict *negative* again.",
-        'the same four examples, with "N/A" as the text': "That measures how large the bias is. It does not say where it comes from.",
+        'the same four examples in the same order, with "N/A" as the text': "That measures how large the bias is. It does not say where it comes from.",
         "two examples of each label, in the orders − − + + and + + − −": "Yes. No label is more frequent, so what differs between the two comes from the order.",
     }, answer="two examples of each label, in the orders − − + + and + + − −"),
     dict(question="The labels of all examples are flipped, and the accuracy against the *true* labels stays at 0.85. What follows?", options={
         "the model does not take the meaning of the labels from these examples": "Yes. It keeps to what the words meant in pre-training.",
         "the examples have no effect": "They may still show the form of the answer and move the threshold. Compare with a prompt without examples.",
-        "labels without a meaning, foo and bar, could not work either": "There is no learnt meaning to overrule, so this is another question, and has to be measured.",
+        "labels that have no meaning at all, such as foo and bar, could not work either": "There is no learnt meaning to overrule, so this is another question, and has to be measured.",
         "a larger model would do the same": "The largest models of Wei et al. 2023 followed flipped labels: one size does not answer for another.",
     }, answer="the model does not take the meaning of the labels from these examples"),
     dict(question="A head gives 90 % of its attention to the token after the earlier copy. What shows that *copying depends* on this head?", options={

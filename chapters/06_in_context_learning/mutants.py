@@ -37,37 +37,6 @@ def continuation_logprob(model, prompt, answer):
     return float(logs[len(prompt) - 1, answer[0]])
 
 
-# %% tags=["mutant:few_shot_prompt"]
-# a blank after the last colon
-def few_shot_prompt(examples, text, instruction=""):
-    head = f"{instruction}\n\n" if instruction else ""
-    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
-    return f"{head}{shots}Review: {text}\nSentiment: "
-
-
-# %% tags=["mutant:few_shot_prompt"]
-# the latest example first
-def few_shot_prompt(examples, text, instruction=""):
-    head = f"{instruction}\n\n" if instruction else ""
-    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in reversed(examples))
-    return f"{head}{shots}Review: {text}\nSentiment:"
-
-
-# %% tags=["mutant:few_shot_prompt"]
-# empty lines at the top when there is no instruction
-def few_shot_prompt(examples, text, instruction=""):
-    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
-    return f"{instruction}\n\n{shots}Review: {text}\nSentiment:"
-
-
-# %% tags=["mutant:few_shot_prompt"]
-# the instruction stands after the examples
-def few_shot_prompt(examples, text, instruction=""):
-    head = f"{instruction}\n\n" if instruction else ""
-    shots = "".join(f"Review: {shown}\nSentiment: {label}\n\n" for shown, label in examples)
-    return f"{shots}{head}Review: {text}\nSentiment:"
-
-
 # %% tags=["mutant:calibrate"]
 # the mean of logarithms, not of probabilities
 def calibrate(logprobs, content_free):
@@ -208,6 +177,69 @@ def decide(odds):
 # the mean
 def decide(odds):
     return (np.asarray(odds) > np.mean(odds)).astype(float)
+
+
+# %% tags=["mutant:ablate"]
+# in place: what the model has computed is overwritten
+def ablate(mixed, head, dim, mean):
+    mixed[..., head * dim : (head + 1) * dim] = mean[head * dim : (head + 1) * dim]
+    return mixed
+
+
+# %% tags=["mutant:ablate"]
+# heads interleaved: every so many columns
+def ablate(mixed, head, dim, mean):
+    changed, heads = mixed.clone(), mixed.shape[-1] // dim
+    changed[..., head::heads] = mean[head::heads]
+    return changed
+
+
+# %% tags=["mutant:ablate"]
+# the slice begins at the head's number
+def ablate(mixed, head, dim, mean):
+    changed = mixed.clone()
+    changed[..., head : head + dim] = mean[head : head + dim]
+    return changed
+
+
+# %% tags=["mutant:ablate"]
+# always the columns of the first head of the mean
+def ablate(mixed, head, dim, mean):
+    changed = mixed.clone()
+    changed[..., head * dim : (head + 1) * dim] = mean[:dim]
+    return changed
+
+
+# %% tags=["mutant:ablate"]
+# zero in place of the mean
+def ablate(mixed, head, dim, mean):
+    changed = mixed.clone()
+    changed[..., head * dim : (head + 1) * dim] = 0
+    return changed
+
+
+# %% tags=["mutant:ablate"]
+# only at the last token
+def ablate(mixed, head, dim, mean):
+    changed = mixed.clone()
+    changed[:, -1, head * dim : (head + 1) * dim] = mean[head * dim : (head + 1) * dim]
+    return changed
+
+
+# %% tags=["mutant:ablate"]
+# the mean of this very text in place of that of other texts
+def ablate(mixed, head, dim, mean):
+    changed, part = mixed.clone(), slice(head * dim, (head + 1) * dim)
+    changed[..., part] = mixed[..., part].mean((0, 1))
+    return changed
+
+
+# %% tags=["mutant:ablate"]
+# all heads but this one
+def ablate(mixed, head, dim, mean):
+    changed, part = mean.expand_as(mixed).clone(), slice(head * dim, (head + 1) * dim)
+    changed[..., part] = mixed[..., part]
+    return changed
 
 
 # %% tags=["mutant:soft_prompt_logits"]

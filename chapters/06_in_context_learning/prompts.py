@@ -38,7 +38,6 @@ RUNS += [
         ("prompt tuning", INSTRUCTIONS[0]),
         ("prefix tuning", INSTRUCTIONS[0]),
         ("prompt tuning", "random"),
-        ("prefix tuning", "random"),
     )
 ]
 

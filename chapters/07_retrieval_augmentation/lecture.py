@@ -243,7 +243,7 @@ print("with the best chunk:", reply(LIFTS, [best]))
 #
 # *Sparse* (稀疏): a chunk is a vector with one number per word of the vocabulary, nearly all 0. An *inverted index*
 # (倒排索引) lists for each word the chunks that contain it, so the others need not be read. (Chinese has no blanks between
-# words: our `words` takes single characters; a segmenter does better.)
+# words: what should be a word there? "In Chinese", below, tries three answers.)
 
 # %% tags=["hide-input"]
 def curve(k1, b):
@@ -262,6 +262,32 @@ def curve(k1, b):
 
 curve(1.5, 0.75)
 plt.show()
+
+# %% [markdown]
+# ### In Chinese
+#
+# Ten sentences and the question 莫扎特出生在哪里？ ("Where was Mozart born?"). The first sentence answers it. What is its rank, when
+# a token is a run of characters (`\w+`), a single character, or a pair of neighbours (*bigram*, 二元组)? And with embeddings?
+
+# %%
+ASKED = "莫扎特出生在哪里？"
+TEN = ["莫扎特1756年出生于萨尔茨堡。", "贝多芬出生在波恩。", "肖邦出生在哪里，有过争论。", "莫扎特写了四十多部交响曲。", "萨尔茨堡在奥地利。",
+       "这座特别的房子在哪里出名？", "海顿在维也纳去世。", "出口在大厅的里面。", "每年有许多学生在这里学习音乐。", "哪里生产这种特别的乐器？"]  # fmt: skip
+CUTS = {"runs": lambda text: re.findall(r"\w+", text), "characters": words, "pairs": lambda text: ["".join(pair) for pair in pairwise(words(text))]}
+ranked = {"embeddings (MiniLM)": (embed(TEN) @ embed([ASKED])[0]).numpy()}
+for name, cutter in CUTS.items():
+    index = bm25s.BM25(method="lucene")
+    index.index([cutter(text) for text in TEN], show_progress=False)
+    ranked[f"BM25, {name}"] = index.get_scores(cutter(ASKED))
+for name, scores in ranked.items():
+    print(f"{name:20} rank {rankdata(-scores, method='max')[0]:.0f}", "(no sentence shares a token)" if not scores.any() else "")
+print("MiniLM's tokens of the question:", *cut.tokenize(ASKED))
+
+# %% [markdown]
+# With `\w+` the whole question is one word, and no sentence contains it. Characters and pairs find common parts without a
+# dictionary; a wrong sentence that shares more of the question's words can still come first. MiniLM read English: a
+# character that is not in its vocabulary becomes `[UNK]`, and all of them look the same to it. (Ten sentences show how each fails,
+# not which is best; a segmenter, 分词, or a multilingual encoder is the usual choice.)
 
 # %% [markdown]
 # ### Each word's share
@@ -659,7 +685,7 @@ guess.reveal(
 )
 
 # %% [markdown]
-# What is certain: a higher recall need not give more right answers. A possible reason: the second chunk is a *distractor*
+# Where the interval contains 0: at this size we cannot tell. A higher recall need not give more right answers. A possible reason: the second chunk is a *distractor*
 # (干扰文本) that resembles the question; that is why the retriever chose it. Irrelevant text lowers the accuracy of large
 # models, too [@shi2023large]. And with 50 documents in place of 20 the retriever's recall still grows, while GPT-3.5-Turbo is
 # right in only about 1.5 points more of the questions [@liu2024lost, section 5].
@@ -832,15 +858,17 @@ guess.reveal(SHARES[np.searchsorted([0.25, 0.5], np.mean(once), side="right" if 
 
 # %%
 def unsupported(statement, passage):
-    """Words of the statement, of four letters or with a digit, that are not in the passage."""
+    """Words of the statement, of four letters or with a digit or of Chinese, that are not in the passage."""
     there = set(words(passage))
-    return [w for w in dict.fromkeys(words(statement)) if (len(w) > 3 or any(c.isdigit() for c in w)) and w not in there]
+    content = [w for w in dict.fromkeys(words(statement)) if len(w) > 3 or re.search(rf"[\d{HAN}]", w)]
+    return [w for w in content if w not in there]
 
 
 for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her trial?"):
     passage = docs["text"][top(DENSE[ROW[q]], 1)[0]]
     said = reply(q, [passage])
     print(f"{said}\n   not in the passage: {unsupported(said, passage)}")
+print("他死在埃及。\n   not in the passage:", unsupported("他死在埃及。", "莫扎特出生在萨尔茨堡。"))
 
 # %% [markdown]
 # Words are a crude check: a paraphrase fails it ("lifts" for "elevators"), and "not born in Rome" would pass.
@@ -861,15 +889,15 @@ for q in (LIFTS, "Where was the second wife of Henry VIII imprisoned before her 
 # | pages | a page contains instructions (*prompt injection*, @greshake2023signed) | treat text as data; few rights |
 
 # %% [markdown]
-# ### Lost in the middle
+# ### Does the place in the prompt matter?
 #
 # 20 documents in the prompt, one of them holds the answer. @liu2024lost move it from the first place to the last, and ask
 # GPT-3.5-Turbo.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "At which place does the document with the answer help least? And is that better than no documents at all (*closed book*)?",
-    options=["at the end, but better than none", "in the middle, but better than none", "in the middle, and worse than none", "at the beginning, but better than none"],
+    "The document with the answer is the *10th of 20*. How often is the answer right, compared with no documents at all (*closed book*)?",
+    options=["more often, by 10 points or more", "more often, by less than 10 points", "less often"],
 )
 
 # %% [markdown]
@@ -878,10 +906,14 @@ guess = widgets.predict(
 # | right answers, % [@liu2024lost, tables 1 and 6] | 75.8 | 57.2 | 53.8 | 55.4 | 63.2 | 56.1 |
 
 # %% tags=["hide-input"]
-guess.reveal("in the middle, and worse than none", why="53.8 % in the 10th place, 56.1 % without documents: the curve is a U.")
+tenth, closed_book = 53.8, 56.1  # as in the table
+guess.reveal(
+    "less often" if tenth < closed_book else "more often, by less than 10 points" if tenth < closed_book + 10 else "more often, by 10 points or more",
+    why=f"{tenth} % with the document in the 10th place, {closed_book} % without documents. Over the places the curve is a U: what is in the middle is *lost*.",
+)
 
 # %% [markdown]
-# The lab puts the gold chunk first, in the middle and
+# *Lost in the middle*, the authors call it. The lab puts the gold chunk first, in the middle and
 # last among three short chunks for our small reader, with paired differences: a far weaker setting. So use few chunks, and put
 # the best one at an end.
 
@@ -999,10 +1031,10 @@ widgets.quiz([
         "It depends on the scores of the two retrievers.": "The fusion sees ranks only. That is why it can join a cosine and a score without an upper limit.",
     }, answer="A: one list has it first."),
     dict(question="Closed book a reader answers nothing. With three chunks it is right for 78 % of the questions; recall@3 is 0.80. What do you work on first?", options={
-        "The retriever: the reader answers nearly all that it is given.": "Right: where the sentence is in the prompt, it is right in up to 78 of 80. Nearly all errors are questions whose sentence was not found.",
+        "The retriever: little is left for the reader.": "Right: the reader answers nearly all that it is given. Where the sentence is in the prompt, it is right in up to 78 of 80. Nearly all errors are questions whose sentence was not found.",
         "The reader: it errs in 22 % of the questions.": "In 20 % it had no sentence to read. Those are the retriever's errors.",
         "Both equally: 20 % and 22 % of errors are about the same.": "The 22 % contain the 20 %. What is left for the reader is about 2 %.",
-    }, answer="The retriever: the reader answers nearly all that it is given."),
+    }, answer="The retriever: little is left for the reader."),
     dict(question="An approximate index reads 1 of 20 cells. For a fifth of the questions the right chunk is in another cell. What can bring it back?", options={
         "A re-ranker that reads the hundred best chunks again.": "It puts in order what was found. A chunk of a cell that was not read is not among them.",
         "A larger reader.": "It may know the answer itself, but it cannot read what is not in its prompt.",
@@ -1027,10 +1059,10 @@ widgets.quiz([
     }, answer="Only that its words come from the passage."),
     dict(question="A hospital deletes a patient's page from the knowledge base and from the index. The model was never trained on it, and its reader always writes an answer. Next day somebody asks about the page. What can happen?", options={
         "The assistant still knows the page: it has answered from it before.": "Answering does not change the weights. Only a stored conversation could hold it.",
-        "The page is gone, but a search finds another, and the reader may answer from that.": "Right: deleting works here as it cannot with weights. But a search always finds something.",
+        "A search finds another page, and the reader answers from that.": "Right: the page is gone, as a fact in the weights cannot be. But a search always finds something.",
         "The assistant says that it does not know.": "This reader never does: it gets the nearest page and writes on.",
         "Gradient steps must first make the model forget the page.": "Those would be needed for a fact in the weights. This one was only in the base.",
-    }, answer="The page is gone, but a search finds another, and the reader may answer from that."),
+    }, answer="A search finds another page, and the reader answers from that."),
 ])
 
 # %% [markdown]

@@ -235,6 +235,57 @@ def retrieval_scores(rankings, relevant, k):
     return np.array(recall, float), np.array(reciprocal, float)
 
 
+# %% tags=["mutant:rerank"]
+# the worst first
+def rerank(candidates, score, keep):
+    return sorted(candidates[:keep], key=score) + list(candidates[keep:])
+
+
+# %% tags=["mutant:rerank"]
+# what is not re-ranked is lost
+def rerank(candidates, score, keep):
+    return sorted(candidates[:keep], key=lambda i: -score(i))
+
+
+# %% tags=["mutant:rerank"]
+# every candidate gets a new place
+def rerank(candidates, score, keep):
+    return sorted(candidates, key=lambda i: -score(i))
+
+
+# %% tags=["mutant:rerank"]
+# sorted and then turned around: equal ones change places
+def rerank(candidates, score, keep):
+    return sorted(candidates[:keep], key=score)[::-1] + list(candidates[keep:])
+
+
+# %% tags=["mutant:rerank"]
+# of equal ones the smaller number first
+def rerank(candidates, score, keep):
+    return sorted(candidates[:keep], key=lambda i: (-score(i), i)) + list(candidates[keep:])
+
+
+# %% tags=["mutant:rerank"]
+# the list that was given is sorted itself
+def rerank(candidates, score, keep):
+    candidates[:keep] = sorted(candidates[:keep], key=lambda i: -score(i))
+    return candidates
+
+
+# %% tags=["mutant:rerank"]
+# keep is taken to be within the list
+def rerank(candidates, score, keep):
+    first = [candidates[j] for j in range(keep)]
+    return sorted(first, key=lambda i: -score(i)) + list(candidates[keep:])
+
+
+# %% tags=["mutant:rerank"]
+# a score for every chunk, though only the first are sorted by it
+def rerank(candidates, score, keep):
+    scores = {i: score(i) for i in candidates}
+    return sorted(candidates[:keep], key=lambda i: -scores[i]) + list(candidates[keep:])
+
+
 # %% tags=["mutant:flare"]
 # the mean probability decides instead of the least
 def flare(question, generate, retrieve, threshold, most=4):

@@ -118,7 +118,7 @@ class TestExplorers:
     def test_a_stored_picture_is_the_live_one(self, moving: Chapter) -> None:
         """The same bytes, once what the notebook shows has gone the same way."""
         notebook = nbformat.read(moving.lecture, as_version=4)
-        *_, explorer, (live,) = (cell.outputs for cell in notebook.cells if cell.cell_type == "code")
+        *_, explorer, (live, *_) = (cell.outputs for cell in notebook.cells if cell.cell_type == "code")
         assert len(explorer) == 1 and "widgets" not in notebook.metadata
         html = explorer[0].data["text/html"]
         data = json.loads(re.search(r'class="course-data">(.*?)</script>', html, re.DOTALL)[1])  # type: ignore[index]
