@@ -764,8 +764,7 @@ def confusion(truth, predicted, classes):
         "accuracy": float(hits.sum() / matrix.sum()),
         "precision": hits / np.maximum(matrix.sum(0), 1),
         "recall": hits / np.maximum(matrix.sum(1), 1),
-        "f1": f1,
-        "macro_f1": float(f1.mean()),
+        "f1": f1, "macro_f1": float(f1.mean()),
     }
     ### END SOLUTION
 
