@@ -704,6 +704,7 @@ def is_read(chunks, paragraph):
 whole = np.array([is_read(manual_docs[480], paragraph) for paragraph in wanted])
 
 # %% tags=["experiment"]
+lab.needs("mean_pool")
 fig, ax = plt.subplots(figsize=(9, 4.2))
 labels = list(dict.fromkeys(label for label, _ in found))
 for i, label in enumerate(labels):
