@@ -7,7 +7,7 @@ is not known here: then the options stay English, so that it is still one of the
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from .scopes import Scopes
 
@@ -26,7 +26,7 @@ def choices(scopes: Scopes, trees: Sequence[ast.Module]) -> Iterator[set[ast.AST
                 answers = [_argument(node, 2, "answer"), *_revealed(scopes, node)]
                 yield _together(scopes, options, answers)
             elif name == "widgets.quiz" and node.args:
-                for options, answer in _questions(node.args[0]):
+                for options, answer in questions(node.args[0]):
                     yield _together(scopes, options, [answer])
 
 
@@ -52,7 +52,7 @@ def _revealed(scopes: Scopes, asked: ast.Call) -> Iterator[ast.expr]:
                 yield answer
 
 
-def _questions(entries: ast.expr) -> Iterator[tuple[ast.expr, ast.expr | None]]:
+def questions(entries: ast.expr) -> Iterator[tuple[ast.expr, ast.expr | None]]:
     """Options and answer of each question that has options."""
     for entry in entries.elts if isinstance(entries, (ast.List, ast.Tuple)) else []:
         given: dict[object, ast.expr] = {}
@@ -76,11 +76,8 @@ def _options(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
             yield from _options(scopes, held)
         case ast.Call(func=ast.Attribute(value=held, attr="values"), args=[]):
             yield from _held(scopes, held)
-        case ast.Name() if made := _stored(scopes, node):
-            for value in made:
-                yield from _options(scopes, value)
         case _:
-            yield node
+            yield from _stored_or_itself(scopes, node, _options)
 
 
 def _held(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
@@ -89,11 +86,8 @@ def _held(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
         case ast.Dict(values=values) | ast.List(elts=values) | ast.Tuple(elts=values):
             for value in values:
                 yield from _values(scopes, value)
-        case ast.Name() if made := _stored(scopes, node):
-            for value in made:
-                yield from _held(scopes, value)
         case _:
-            yield node
+            yield from _stored_or_itself(scopes, node, _held)
 
 
 def _values(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
@@ -111,11 +105,19 @@ def _values(scopes: Scopes, node: ast.expr) -> Iterator[ast.AST]:
         case ast.Call(func=ast.Attribute(value=held, attr="get"), args=[_, default]):
             yield from _held(scopes, held)
             yield from _values(scopes, default)
-        case ast.Name() if made := _stored(scopes, node):
-            for value in made:
-                yield from _values(scopes, value)
         case _:
-            yield node
+            yield from _stored_or_itself(scopes, node, _values)
+
+
+def _stored_or_itself(
+    scopes: Scopes, node: ast.expr, read: Callable[[Scopes, ast.expr], Iterator[ast.AST]]
+) -> Iterator[ast.AST]:
+    """What is read of all that a name may hold; the node itself where that is not known."""
+    made = _stored(scopes, node) if isinstance(node, ast.Name) else []
+    for value in made:
+        yield from read(scopes, value)
+    if not made:
+        yield node
 
 
 def _stored(scopes: Scopes, name: ast.Name) -> list[ast.expr]:

@@ -86,13 +86,14 @@ def graded(chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder
 
 def full_marks(chapter: Chapter, result: dict[str, Any], run: set[str]) -> None:
     """All points, no error, and outputs of those experiments only that were to run."""
-    points = sum(c.metadata.nbgrader.get("points", 0) for c in build.student_lab(chapter).cells if "nbgrader" in c.metadata)
+    given = build.student_lab(chapter).cells
+    points = sum(c.metadata.nbgrader.get("points", 0) for c in given if "nbgrader" in c.metadata)
     assert sum(result["scores"].values()) == points, result["why"]
     cells = nbformat.reads(result["notebook"], as_version=4).cells
     meant = [c for c in cells if "raises-exception" in tags(c)]
     errors = [o.evalue for c in cells if c not in meant for o in c.get("outputs", []) if o.output_type == "error"]
     assert not errors
-    experiments = {c.id for c in build.student_lab(chapter).cells if "experiment" in tags(c)}
+    experiments = {c.id for c in given if "experiment" in tags(c)}
     shown = {c.id for c in cells if c.get("outputs") and c.id in experiments}
     assert shown <= run and bool(shown) == bool(run)
 

@@ -9,6 +9,7 @@ import pytest
 
 from courseware.chapters import ENGLISH, FOLDERS, Chapter, all_chapters
 from courseware.translation import catalogue
+from courseware.translation.choices import questions
 
 AT_MOST = 0.45  # of the five to eight questions of a quiz; by chance it is one in three or four, the number of choices
 IN_ALL = 0.3  # of the questions of all quizzes
@@ -24,12 +25,11 @@ def asked(chapter: Chapter) -> Iterator[tuple[str, list[str]]]:
     for call in ast.walk(ast.parse(chapter.lecture_source.read_text(encoding="utf-8"))):
         if not isinstance(call, ast.Call) or ast.unparse(call.func) != "widgets.quiz":
             continue
-        for entry in call.args[0].elts if isinstance(call.args[0], ast.List) else ():
-            given = {keyword.arg: keyword.value for keyword in entry.keywords} if isinstance(entry, ast.Call) else {}
-            if not isinstance(options := given.get("options"), ast.Dict):
+        for options, answer in questions(call.args[0]):
+            if not isinstance(options, ast.Dict):
                 continue
-            key, choices = text_of(given["answer"]), [text_of(choice) for choice in options.keys]
-            assert key in choices and None not in choices, f"line {entry.lineno}: write key and choices as plain strings"
+            key, choices = text_of(answer), [text_of(choice) for choice in options.keys]
+            assert key in choices and None not in choices, f"line {options.lineno}: write key and choices as plain strings"
             yield str(key), [str(choice) for choice in choices if choice != key]
 
 
@@ -40,25 +40,25 @@ def with_words(chapter: Chapter, language: str) -> list[tuple[str, list[str]]]:
     return [(say(key), list(map(say, others))) for key, others in found]
 
 
-def longest(questions: list[tuple[str, list[str]]]) -> list[str]:
-    return [key for key, others in questions if len(key) > max(map(len, others))]
+def longest(quiz: list[tuple[str, list[str]]]) -> list[str]:
+    return [key for key, others in quiz if len(key) > max(map(len, others))]
 
 
-def shortest(questions: list[tuple[str, list[str]]]) -> list[str]:
-    return [key for key, others in questions if len(key) < min(map(len, others))]
+def shortest(quiz: list[tuple[str, list[str]]]) -> list[str]:
+    return [key for key, others in quiz if len(key) < min(map(len, others))]
 
 
 @pytest.mark.parametrize("language", [ENGLISH, *FOLDERS])
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_length_does_not_tell_the_key(chapter: Chapter, language: str) -> None:
-    questions = with_words(chapter, language)
-    assert len(questions) >= 5, "most questions of a quiz have choices"
-    for found in (longest(questions), shortest(questions)):
-        assert len(found) <= AT_MOST * len(questions), found
+    quiz = with_words(chapter, language)
+    assert len(quiz) >= 5, "most questions of a quiz have choices"
+    for found in (longest(quiz), shortest(quiz)):
+        assert len(found) <= AT_MOST * len(quiz), found
 
 
 @pytest.mark.parametrize("language", [ENGLISH, *FOLDERS])
 def test_nor_does_it_in_the_whole_course(language: str) -> None:
-    questions = [question for chapter in all_chapters() for question in with_words(chapter, language)]
-    for found in (longest(questions), shortest(questions)):
-        assert len(found) <= IN_ALL * len(questions), f"{len(found)} of {len(questions)}"
+    quiz = [question for chapter in all_chapters() for question in with_words(chapter, language)]
+    for found in (longest(quiz), shortest(quiz)):
+        assert len(found) <= IN_ALL * len(quiz), f"{len(found)} of {len(quiz)}"
