@@ -136,7 +136,7 @@ ATTACKS: dict[str, str] = {
     "memory in empty files": "import os\nn = 0\nos.makedirs('/tmp/d')\nwhile True:\n    os.close(os.open(f'/tmp/d/{n}', 64)); n += 1",
     "memory in sockets": "import os, socket, time\nfor i in range(4):\n    if os.fork() == 0:\n        kept = [socket.socketpair() for _ in range(200)]\n        time.sleep(60)\ntime.sleep(60)",
     "a folder that nobody may open": "import os\nd = os.path.join(os.path.dirname(get_ipython().kernel.parent.abs_connection_file), 'litter')\nos.mkdir(d); open(d + '/x', 'w').write('y' * 1000); os.chmod(d, 0)",
-    "keeps all processors": "import os, subprocess, time\nos.sched_setaffinity(0, range(os.cpu_count()))\nif len(os.sched_getaffinity(0)) > 1 and os.cpu_count() > 1: print('ROOT')\nfor _ in range(40): subprocess.Popen(['/bin/sh', '-c', 'while :; do :; done'], start_new_session=True)\ntime.sleep(4)",
+    "keeps all processors": "import os, subprocess, time\ngiven = os.sched_getaffinity(0)\nos.sched_setaffinity(0, range(os.cpu_count()))\nif os.sched_getaffinity(0) != given: print('ROOT')\nfor _ in range(40): subprocess.Popen(['/bin/sh', '-c', 'while :; do :; done'], start_new_session=True)\ntime.sleep(4)",
     "a huge image": f"from IPython.display import publish_display_data\npublish_display_data({{'image/png': '{huge_png()}'}})",
 }
 # What else than (0, 3) an attack deserves: these spoil the kernel for the rest of their own notebook.

@@ -38,7 +38,7 @@ def test_what_intake_says_has_a_translation() -> None:
         assert re.search(r"[\u4e00-\u9fff]", messages.reason("zh", said)), said
     for kind in set(intake._KINDS.values()):
         said = messages.reason("zh", f"there is no notebook: 作业.x is {kind}; hand in the .ipynb file itself")
-        assert said.startswith("没有 notebook：作业.x 是") and kind not in said
+        assert said.startswith("没有笔记本：作业.x 是") and kind not in said
 
 
 def test_python_s_own_messages_stay() -> None:
