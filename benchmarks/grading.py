@@ -34,8 +34,8 @@ _HIDDEN = """\
 {source}
 
 import json
-from courseware import verify, wire
-verify.judge({source!r}, wire.plain(probe()), wire.decode(json.load(open({wants!r}))[{name!r}]))
+from courseware.grading import comparator, wire
+comparator.judge({source!r}, wire.plain(probe()), wire.decode(json.load(open({wants!r}))[{name!r}]))
 ### END HIDDEN TESTS"""
 
 

@@ -6,20 +6,14 @@ stranger's notebook is another matter and another module.
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from nbformat import NotebookNode
 
-from .cell_names import python
 from .chapters import Chapter, ChapterError, cells_of, exercises, read, role, tags
-from .wire import carried
-
-Namespace = dict[str, Any]
+from .grading.comparator import Namespace, defined, error_of, judge, run_cell
+from .grading.wire import carried
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ def solved_namespace(lab: NotebookNode) -> Namespace:
         )
         if cell.cell_type == "code" and not skipped:
             try:
-                _run(cell.source, names)
+                run_cell(cell.source, names)
             except Exception as error:
                 which = (
                     f"the solution of {cell_role.exercise}" if cell_role else f"the cell that begins {cell.source[:60]!r}"
@@ -81,22 +75,13 @@ def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Name
             cell_role = role(cell)
             assert cell_role is not None
             if kind == "tests":
-                results.append(Outcome(exercise, kind, cell_role.points, error_of(_run, cell.source, dict(names))))
+                results.append(Outcome(exercise, kind, cell_role.points, error_of(run_cell, cell.source, dict(names))))
             else:
                 by_probe = error_of(hidden, cell.source, names, reference)
                 by_visible = error_of(hidden, cell.source, names, reference, "visible")
                 results.append(Outcome(exercise, kind, cell_role.points, by_probe))
                 results.append(Outcome(exercise, "evidence", 0, by_visible))
     return results
-
-
-def error_of(test: Callable[..., None], *arguments: Any) -> str:
-    """What a test says: "" when it passes, else the exception, whatever it is: on wrong answers anything may be raised."""
-    try:
-        test(*arguments)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return ""
 
 
 def hidden(source: str, names: Namespace, reference: Namespace, function: str = "probe") -> None:
@@ -121,68 +106,6 @@ def yes_or_no(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def judge(source: str, got: Any, want: Any, function: str = "probe") -> None:
-    """The check that belongs to probe() or visible(): the cell's own, or `close`.
-
-    Raises: whatever says that the answer is wrong.
-    """
-    check = defined(source, {"np": np, "close": close}).get("check" if function == "probe" else "check_visible")
-    if check:
-        check(got, want)
-    elif function == "probe":
-        close(got, want)
-    else:
-        close(got, want, rtol=1e-3, atol=1e-4)  # a test that students see is not strict
-
-
-def defined(source: str, names: Namespace) -> Namespace:
-    copy = dict(names)
-    _run(source, copy)
-    return copy
-
-
-def _run(source: str, names: Namespace) -> None:
-    """Execute a cell; what it prints is of no interest here. Lines for IPython (%pip, %matplotlib) are left out."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        exec(compile(python(source), "<cell>", "exec"), names)
-
-
-def close(got: Any, want: Any, rtol: float = 1e-5, atol: float = 1e-6, path: str = "result") -> None:
-    """Compare two nested structures of plain data; the message names the place that differs.
-
-    Raises:
-        AssertionError
-    """
-    if isinstance(want, dict):
-        assert isinstance(got, dict) and set(got) == set(want), f"{path} should have the entries {sorted(want)}"
-        for key in want:
-            close(got[key], want[key], rtol, atol, f"{path}[{key!r}]")
-    elif isinstance(want, list):
-        assert isinstance(got, list) and len(got) == len(want), f"{path} should be a list of {len(want)}"
-        for i, entry in enumerate(want):
-            close(got[i], entry, rtol, atol, f"{path}[{i}]")
-    elif isinstance(want, np.ndarray):
-        assert isinstance(got, np.ndarray), f"{path} should be a tensor"
-        assert got.dtype == want.dtype, f"{path} should be {want.dtype}, but is {got.dtype}"
-        assert got.shape == want.shape, f"{path} should have shape {want.shape}, but has {got.shape}"
-        if np.issubdtype(want.dtype, np.inexact):
-            np.testing.assert_allclose(got, want, rtol=rtol, atol=atol, err_msg=path)
-        else:
-            np.testing.assert_array_equal(got, want, err_msg=path)
-    elif isinstance(want, (float, complex)):
-        assert isinstance(got, (int, float, type(want))), f"{path} should be a number"
-        assert _near(got, want, rtol, atol), f"{path} should be {want}, but is {got}"
-    else:
-        assert got == want, f"{path} should be {want!r}, but is {got!r}"
-
-
-def _near(got: Any, want: Any, rtol: float, atol: float) -> bool:
-    try:
-        return bool(np.isclose(complex(got), want, rtol=rtol, atol=atol, equal_nan=True))
-    except OverflowError:  # an integer beyond all floats
-        return False
-
-
 def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]:
     """The lab, its names when solved, and what its tests say of the reference solution.
 
@@ -205,8 +128,8 @@ def mutants(chapter: Chapter, lab: NotebookNode, names: Namespace) -> list[Mutan
         assert cell_role is not None
         wrong = dict(names)
         for exercise in cells_of(lab, "exercise", cell_role.exercise):
-            _run(exercise.source, wrong)  # so that what the exercise defines beside it calls the wrong one too
-        _run(cell.source, wrong)
+            run_cell(exercise.source, wrong)  # so that what the exercise defines beside it calls the wrong one too
+        run_cell(cell.source, wrong)
         misconception = cell.source.splitlines()[0].lstrip("# ")
         results.append(Mutant(cell_role.exercise, misconception, outcomes(lab, cell_role.exercise, wrong, names)))
     return results

@@ -15,7 +15,8 @@ Covered:
                  one (cgroup.py), else rlimits, one processor for each box, and a watch that adds up (watch.py)
     escaping     namespaces, mounts, tracing, kernel interfaces that have been holes before: refused by number (seccomp.py);
                  all capabilities dropped, no new privileges, no namespaces of its own
-    forging      a verdict: it is made outside from plain data (verdict.py), by a process with limits itself (comparator.py)
+    forging      a verdict: it is made outside from plain data (verdict.py), by a process with limits
+                 itself (comparison_process.py)
     staying      whatever it starts ends with the box, whatever it leaves in the folder of sockets is removed
     showing      a hidden test in the student's feedback: all cells run before a question is asked, and once one was asked,
                  nothing that a kernel of this submission says is shown any more, but for which exercises pass, and the

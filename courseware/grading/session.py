@@ -26,8 +26,7 @@ from jupyter_client.manager import KernelManager
 from nbformat import NotebookNode
 from zmq.constants import Event, SocketOption
 
-from .. import wire
-from . import in_kernel
+from . import in_kernel, wire
 from .box import Limits, core, remove
 from .markdown import picture
 

@@ -31,10 +31,11 @@ import course_utils
 from course_utils.errors import CourseError
 from course_utils.language import CHINESE
 
-from .. import verify, wire
+from .. import verify
 from ..chapters import FOLDERS, ROOT, Chapter, ChapterError, cells_of, exercises, read, role, tags
 from ..files import whole
-from . import comparator, failing_cases
+from . import comparison_process, failing_cases, wire
+from .comparator import defined, error_of, judge
 
 _ALWAYS = ("ipykernel.ipkernel", "ipykernel.zmqshell", "numpy")  # what every kernel imports, or this file did already
 OUTSIDE = ("check", "check_visible")  # functions of a hidden cell that never enter a box
@@ -88,7 +89,7 @@ def lab_key(source: Chapter) -> str:
     """Hash of all that can change a grade of this lab, but the submission and the limits."""
     here, helpers = Path(__file__).parent, Path(course_utils.__file__).parent
     judges = [path for path in here.iterdir() if path.suffix in (".py", ".toml") and path.name not in _CARRIERS]
-    builders = [here.parent / f"{name}.py" for name in ("build", "cell_names", "chapters", "references", "verify", "wire")]
+    builders = [here.parent / f"{name}.py" for name in ("build", "cell_names", "chapters", "references", "verify")]
     data = [path for path in helpers.rglob("*") if path.is_file() and path.suffix != ".pyc"]
     translators = [*sorted((here.parent / "translation").glob("*.py")), *source.catalogues()]
     digest = hashlib.sha256(json.dumps([sys.version, _packages()]).encode())
@@ -147,7 +148,7 @@ def _solve(source: Chapter) -> Lab:
         assert visible and secret
         inside, outside = split(hidden.source)
         wants = {
-            function: wire.encode(wire.carried(verify.defined(inside, names)[function]()))
+            function: wire.encode(wire.carried(defined(inside, names)[function]()))
             for function in ("probe", "visible")
             if f"def {function}(" in inside
         }
@@ -188,15 +189,15 @@ def says(exercise: Exercise, got: Any, function: str = "probe") -> str:
     """ "" when the data is right, else what is wrong; for the instructor, since it may tell what the test is."""
     want = exercise.want if function == "probe" else exercise.want_visible
     try:
-        return str(comparator.call(compare, exercise.outside, wire.encode(got), want, function))
-    except comparator.Failed as error:
+        return str(comparison_process.call(compare, exercise.outside, wire.encode(got), want, function))
+    except comparison_process.Failed as error:
         return str(error)
 
 
 def compare(outside: str, got: Any, want: Any, function: str) -> str:
     """What a check says of an answer, both encoded. Meant for the process aside."""
     with np.errstate(all="ignore"):
-        return verify.error_of(verify.judge, outside, wire.decode(got), wire.decode(want), function)[:2000]
+        return error_of(judge, outside, wire.decode(got), wire.decode(want), function)[:2000]
 
 
 def failing(exercise: Exercise, got: Any) -> list[str]:
@@ -204,8 +205,10 @@ def failing(exercise: Exercise, got: Any) -> list[str]:
     if not exercise.because:
         return []
     try:
-        return list(comparator.call(compare_cases, exercise.outside, exercise.because, wire.encode(got), exercise.want))
-    except comparator.Failed:  # the verdict stands without its kinds of input
+        return list(
+            comparison_process.call(compare_cases, exercise.outside, exercise.because, wire.encode(got), exercise.want)
+        )
+    except comparison_process.Failed:  # the verdict stands without its kinds of input
         return []
 
 
@@ -213,11 +216,11 @@ def compare_cases(outside: str, because: failing_cases.Marks, got: Any, want: An
     """The words of the cases that are wrong in an answer, which is encoded as `want` is. Meant for the process aside."""
     right = wire.decode(want)
 
-    def judge(answer: Any) -> bool:
+    def right_case(answer: Any) -> bool:
         with np.errstate(all="ignore"):
-            return not verify.error_of(verify.judge, outside, answer, right)
+            return not error_of(judge, outside, answer, right)
 
-    return failing_cases.failing([(key, text) for key, text in because], wire.decode(got), right, judge)
+    return failing_cases.failing([(key, text) for key, text in because], wire.decode(got), right, right_case)
 
 
 def experiment_names(lab: nbformat.NotebookNode) -> set[str]:

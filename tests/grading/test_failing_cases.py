@@ -10,6 +10,7 @@ import pytest
 from courseware import verify
 from courseware.chapters import ChapterError
 from courseware.grading import failing_cases
+from courseware.grading.comparator import error_of, judge
 
 DICT = """
 def probe():
@@ -67,7 +68,7 @@ def test_a_mark_of_a_case_that_the_answer_has_not() -> None:
 
 
 def right(check: str, want: Any) -> Any:
-    return lambda answer: not verify.error_of(verify.judge, check, answer, want)
+    return lambda answer: not error_of(judge, check, answer, want)
 
 
 def test_the_failing_cases_are_named() -> None:
@@ -130,7 +131,7 @@ def test_judging_ends() -> None:
 @pytest.mark.parametrize(("answer", "fine"), [("[True, True]", False), ("{'a': [True, None]}", False), ("[True, 1]", True)])
 def test_an_answer_of_yes_and_no_only_is_refused(answer: str, fine: bool) -> None:
     """Whoever forges an answer knows it beforehand."""
-    said = verify.error_of(verify.hidden, f"def probe():\n    return {answer}", {}, {})
+    said = error_of(verify.hidden, f"def probe():\n    return {answer}", {}, {})
     assert (said == "") is fine and (fine or "return the data" in said)
 
 

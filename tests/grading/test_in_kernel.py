@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from courseware import wire
-from courseware.grading import in_kernel
+from courseware.grading import in_kernel, wire
 
 TOOLS = {"plain": wire.plain, "encode": wire.encode}
 

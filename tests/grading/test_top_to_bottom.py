@@ -23,8 +23,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from tiny_class import QUICK, handed_in
 
-from courseware import wire
-from courseware.grading import autograde, box, comparator, execution, in_kernel, verdict
+from courseware.grading import autograde, box, comparison_process, execution, in_kernel, verdict, wire
 from courseware.grading.session import CellRun
 
 Notebook = dict[str, Any]
@@ -102,7 +101,7 @@ class Session:
 @pytest.fixture
 def points(prepared: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[[Notebook], dict[str, float]]:
     monkeypatch.setattr(execution, "Session", Session)
-    monkeypatch.setattr(comparator, "call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(comparison_process, "call", lambda function, *arguments: function(*arguments))
 
     def graded(notebook: Notebook) -> dict[str, float]:
         limits = vars(box.Limits.read(QUICK))
