@@ -1,14 +1,15 @@
-"""The glossary: what docs/glossary.toml says of the terms that the chapters mark, `*term* (中文)`."""
+"""The glossary: what docs/glossary.toml says of the terms that the chapters mark, `*term* (中文)`, or use without a mark."""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from .chapters import ENGLISH, N_, ROOT, Chapter, ChapterError, words
+from .chapters import ENGLISH, N_, ROOT, Chapter, ChapterError, chapter, words
 from .references import Term, marked_terms, same_term
 
 _TITLE = N_("Glossary 术语表")
@@ -20,12 +21,13 @@ FILE = ROOT / "docs" / "glossary.toml"
 
 @dataclass(frozen=True)
 class Entry:
-    """A term and its meaning in one line; `also` are other forms that chapters mark."""
+    """A term and its meaning in one line; `also` are other forms. `chapter`: the number of one that uses what none marks."""
 
     english: str
     chinese: str
     meaning: str
     also: tuple[str, ...] = ()
+    chapter: str = ""
 
     @property
     def keys(self) -> set[str]:
@@ -36,7 +38,10 @@ class Entry:
 def _read(path: Path) -> tuple[tuple[Entry, ...], frozenset[str]]:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-        entries = [Entry(term["en"], term["zh"], term["means"], tuple(term.get("also", ()))) for term in data["term"]]
+        entries = [
+            Entry(term["en"], term["zh"], term["means"], tuple(term.get("also", ())), term.get("chapter", ""))
+            for term in data["term"]
+        ]
     except (tomllib.TOMLDecodeError, KeyError) as error:
         raise ChapterError(f"{path.name} cannot be read: {error}. A term has en, zh and means.") from error
     return tuple(entries), frozenset(same_term(name) for name in data["no_term"])
@@ -61,7 +66,12 @@ def problems(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
         for key, term in marked.items()
         if key not in covered | no_term
     ]
-    gone = [f"no chapter marks {entry.english!r} any more: take it out" for entry in known if not _marked(entry, marked)]
+    gone = [
+        f"no chapter marks {entry.english!r} any more: take it out"
+        for entry in known
+        if not entry.chapter and not _marked(entry, marked)
+    ]
+    gone += [f"{entry.english!r}: {why}" for entry in known if entry.chapter and (why := _misplaced(entry, marked))]
     gone += [f"no_term lists {name!r}, which no chapter marks" for name in sorted(no_term - set(marked))]
     chinese = [
         f"{entry.english!r} is {entry.chinese} here and {' or '.join(sorted(said))} in the chapters"
@@ -75,14 +85,25 @@ def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:
     return [marked[key] for key in entry.keys if key in marked]
 
 
+def _misplaced(entry: Entry, marked: dict[str, Term]) -> str | None:
+    """What is wrong with the chapter that an entry names, or None."""
+    if found := _marked(entry, marked):
+        return f"{found[0].chapter} marks it, so take its `chapter` out"
+    sources = (chapter(entry.chapter).lecture_source, chapter(entry.chapter).lab_source)
+    text = "".join(source.read_text(encoding="utf-8") for source in sources)
+    names = "|".join(map(re.escape, (entry.english, *entry.also)))
+    return None if re.search(rf"(?<!\w)(?:{names})(?!\w)", text, re.I) else f"chapter {entry.chapter} does not use it"
+
+
 def page(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
-    """The glossary as Markdown for Sphinx: the entries whose terms these chapters mark, with the first that does."""
+    """The glossary as Markdown for Sphinx: the entries whose terms these chapters mark or use, with the first that does."""
     marked = {same_term(term.english): term for term in marked_terms(chapters)}
+    named = {chapter.name[:2]: chapter.name for chapter in chapters}
     say, means = words(language), _meanings(language)
     lines = [f"# {say(_TITLE)}", "", say(_ABOUT), "", "```{glossary}"]
     for entry in sorted(entries(), key=_by_pinyin if language != ENGLISH else lambda entry: same_term(entry.english)):
-        if found := _marked(entry, marked):
-            first = min(term.chapter for term in found)
+        found = [term.chapter for term in _marked(entry, marked)]
+        if first := min(found, default=named.get(entry.chapter, "")):
             names = (entry.english, entry.chinese) if language == ENGLISH else (entry.chinese, entry.english)
             chapter = say(_CHAPTER, number=first[:2])
             lines += [" ".join(names), f"  {means(entry.meaning)} [{chapter}](lectures/{first}.ipynb)", ""]
