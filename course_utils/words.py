@@ -21,6 +21,9 @@ WORDS = {
     "colon": N_(":"),  # between an option and its explanation
     "your answer": N_("your answer"),
     "controls": N_("Controls of the picture"),
+    "parts": N_("Values shown here: {parts}. Run the notebook for all."),
+    "part": N_("{label} {few} of {all}"),
+    "examples": N_("{label} {few} examples"),
     "static": N_(
         "Scripts are off here, so this stays as it is. To move it, open the page with scripts, or run the notebook."
     ),

@@ -215,6 +215,7 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
         image = f'<img src="data:image/png;base64,{coded[first]}" alt="{escape(frames[at].alt)}"'
         image += f' width="{size[0]}" height="{size[1]}">'
     unseen = "" if rows[at][0] >= 0 else " hidden"
+    fields += part_of(controls, chosen)
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         '<div class="course-explorer" data-lm-suppress-shortcuts="true">\n'
@@ -223,6 +224,19 @@ def html(draw: Callable[..., None], controls: Sequence[Control], grid: Mapping[s
         f'<div class="course-text">{frames[at].text}</div>\n<p class="course-static">{word("static")}</p>\n'
         f'<script type="application/json" class="course-data">{text}</script>\n</div>\n{assets()}'
     )
+
+
+def part_of(controls: Sequence[Control], chosen: Sequence[Sequence[Any]]) -> str:
+    """A line on which controls have fewer values here than in a running notebook, and how many; "" where none has."""
+    parts = []
+    for control, values in zip(controls, chosen, strict=True):
+        if len(values) != len(control.values):
+            kind = "part" if control.values else "examples"
+            parts.append(word(kind).format(label=control.label, few=len(values), all=len(control.values)))
+    if not parts:
+        return ""
+    said = escape(word("parts").format(parts=" · ".join(parts)))
+    return f'<p class="course-part"><small>{said}</small></p>\n'
 
 
 def _field(control: Control, shown: Sequence[str], place: int) -> str:

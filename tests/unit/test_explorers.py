@@ -10,6 +10,7 @@ import math
 import re
 from typing import Any
 
+import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
@@ -106,6 +107,13 @@ class TestPage:
     def test_the_same_picture_is_stored_once(self) -> None:
         made = data(explorers.html(lambda bits, only: draw(2), parts(bits=(2, 4, 1), only=True), {}))
         assert len(made["frames"]) == 6 and len(made["pictures"]) == len(made["texts"]) == len(made["alts"]) == 1
+
+
+def test_it_says_which_values_it_has_not() -> None:
+    some = [[1, 2], ["a"], [False, True], ["x", "y"]]
+    asked = parts(n=(1, 200, 1), kind=["a", "b", "c"], t=True, box=ipw.Text("x"))
+    assert "Values shown here: n 2 of 200 · kind 1 of 3 · box 2 examples. Run" in explorers.part_of(asked, some)
+    assert explorers.part_of(parts(n=(1, 2, 1), t=True), [[1, 2], [False, True]]) == ""
 
 
 def test_text_alone() -> None:
