@@ -365,8 +365,9 @@ print(f"share of the weights on each NF4 level: {used.min():.1%} to {used.max():
 # %% [markdown]
 # ### Drag a weight
 #
-# The first 64 weights of the row that we quantized by hand. **Try:** make one of them ten times larger. How many codes of the others
-# change with one scale for all, and how many with a scale for each 16? Does NF4 help?
+# The first 64 weights of the row that we quantized by hand. They are MiniLM's, which were never quantized before: the course
+# model's weights come in four bits already, and a second rounding would not show what the first one cost. **Try:** make one of them
+# ten times larger. How many codes of the others change with one scale for all, and how many with a scale for each 16? Does NF4 help?
 
 # %%
 interactives.quantization(W[0, :64])
