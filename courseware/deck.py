@@ -1,17 +1,20 @@
 """Where each slide of the deck that the course implements is taught, and what was corrected: docs/deck.toml as a page.
 
-Headings of lectures are shown as the lecture has them, in each language.
+Headings of lectures are shown as the lecture has them, in each language, and lead there: in docs/ to the notebook's heading,
+by the name that Jupyter gives it; on the site to the page's.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from .chapters import ENGLISH, N_, ROOT, Chapter, ChapterError, chapter, read, words
+from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, chapter, read, words
 
 FILE = ROOT / "docs" / "deck.toml"
 PAGE = ROOT / "docs" / "deck.md"
@@ -35,14 +38,17 @@ def chapters() -> set[str]:
     return {part["name"] for part in _parts()}
 
 
-def page(language: str = ENGLISH) -> str:
+def page(language: str = ENGLISH, on_site: Collection[str] | None = None) -> str:
     """The page as Markdown.
+
+    Args:
+        on_site: the names of the chapters that the site has which shows the page; None for the file in docs/.
 
     Raises:
         ChapterError: the file names a chapter or a section that is not there.
     """
     say = words(language)
-    lines = [line for part in _parts() for line in _lines(part, language)]
+    lines = [line for part in _parts() for line in _lines(part, language, on_site)]
     return "\n".join([f"# {say(_TITLE)}", "", say(_ABOUT), *lines, ""])
 
 
@@ -54,17 +60,34 @@ def _parts() -> list[dict[str, Any]]:
     return parts
 
 
-def _lines(part: dict[str, Any], language: str) -> Iterator[str]:
+def _lines(part: dict[str, Any], language: str, on_site: Collection[str] | None) -> Iterator[str]:
     say, known = words(language), _headings(chapter(part["name"]))
     in_lecture, in_page = _translations(chapter(part["name"]).catalogue(language), language), _of_pages(language)
     yield from ("", f"## {in_lecture(known[0])}", "", f"| {say(_SLIDE)} | {say(_SECTIONS)} |", "|---|---|")
     for row in part["slides"]:
         if missing := [name for name in row["sections"] if name not in known]:
             raise ChapterError(f"{FILE.name}: lecture {part['name']} has no section {missing[0]!r}.")
-        yield f"| {row['slide']} | {'; '.join(in_lecture(name) for name in row['sections'])} |"
+        found = (_linked(chapter(part["name"]), in_lecture(name), language, on_site) for name in row["sections"])
+        yield f"| {row['slide']} | {'; '.join(found)} |"
     if rows := part.get("corrections"):
         yield from ("", f"| {say(_DECK)} | {say(_COURSE)} | {say(_SOURCE)} |", "|---|---|---|")
         yield from (f"| {in_page(row['deck'])} | {in_page(row['course'])} | {row['source']} |" for row in rows)
+
+
+def _linked(part: Chapter, heading: str, language: str, on_site: Collection[str] | None) -> str:
+    """A heading of a lecture, in a language, with the way to it."""
+    if on_site is None:
+        here = PAGE.parent / FOLDERS.get(language, "")
+        there = part.lecture.parent / FOLDERS.get(language, "") / part.lecture.name
+        way, name = Path(os.path.relpath(there, here)).as_posix(), heading.replace(" ", "-")
+    elif part.name in on_site:
+        from .translation.page import slug
+
+        way, name = f"lectures/{part.lecture.name}", slug(heading)
+    else:
+        return heading
+    anchor = re.sub(r"[^\w-]", lambda sign: quote(sign[0]), name)
+    return f"[{heading}]({way}#{anchor})"
 
 
 def _headings(part: Chapter) -> list[str]:

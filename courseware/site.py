@@ -19,7 +19,7 @@ import nbformat
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from . import cards, glossary, landing, quizzes, slides
+from . import cards, deck, glossary, landing, quizzes, slides
 from .build import release_tag, translated
 from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, role, tags, words
 from .files import anew
@@ -182,6 +182,8 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     (folder / "glossary.md").write_text(glossary.page(chapters, shown.language), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
         shutil.copy(page if shown.language == ENGLISH else other_page.place(page, shown.language), folder / page.name)
+    lectures = [part.name for part in chapters if part.lecture.exists()]
+    (folder / deck.PAGE.name).write_text(deck.page(shown.language, lectures), encoding="utf-8")
 
 
 def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:

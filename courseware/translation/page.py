@@ -90,7 +90,7 @@ def _outside_code(text: str, change: Callable[[str], str]) -> str:
 
 def _slugs(text: str, say: markdown_blocks.Say) -> dict[str, str]:
     """The name of each heading in a page's addresses, and its name in the translation."""
-    return {_slug(heading): _slug(say(heading)) for heading in _headings(text)}
+    return {slug(heading): slug(say(heading)) for heading in _headings(text)}
 
 
 @lru_cache(maxsize=32)
@@ -99,6 +99,6 @@ def _headings(text: str) -> tuple[str, ...]:
     return tuple(after.content for token, after in pairwise(tokens) if token.type == "heading_open")
 
 
-def _slug(heading: str) -> str:
+def slug(heading: str) -> str:
     """As GitHub and MyST make it."""
     return re.sub(r"[^\w\u4e00-\u9fff\- ]", "", heading.lower()).replace(" ", "-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import matplotlib.pyplot as plt
 import nbformat
@@ -39,7 +40,7 @@ def test_links_of_translated_pages_lead_somewhere(path: Path) -> None:
         assert target.exists(), address
         if anchor:
             headings = page._headings(target.read_text(encoding="utf-8"))
-            assert anchor in [page._slug(heading) for heading in headings], address
+            assert anchor in [page.slug(heading) for heading in headings], address
 
 
 def test_code_in_a_page_is_not_taken_for_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +167,10 @@ def test_what_is_not_there_or_not_translated_is_not_given_out(
 
 def test_the_deck_is_mapped_to_sections_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     english, chinese = deck.page(), deck.page(CHINESE)
-    assert "| 从GPT-3到ChatGPT | From GPT-1 to ChatGPT |" in english
+    assert (
+        "| 从GPT-3到ChatGPT | [From GPT-1 to ChatGPT](../lectures/02_instruction_tuning.ipynb#From-GPT-1-to-ChatGPT) |"
+        in english
+    )
     assert "| Full fine-tuning of GPT-3 175B takes 1.5T of memory | 1.2 TB | Hu et al. 2022, section 4.2 |" in english
     assert chinese.startswith("# 课件逐页对照") and "| 全量微调 GPT-3 175B 要 1.5T 显存 | 1.2 TB |" in chinese
     assert "## 10 · 量化" in chinese  # as the Chinese lecture has it
@@ -175,6 +179,28 @@ def test_the_deck_is_mapped_to_sections_that_are_there(tmp_path: Path, monkeypat
     monkeypatch.setattr(deck, "FILE", wrong)
     with pytest.raises(ChapterError, match="lecture 10 has no section 'No such'"):
         deck.page()
+
+
+@pytest.mark.parametrize("language", ["en", CHINESE])
+def test_each_link_of_the_deck_leads_to_a_heading(language: str) -> None:
+    made = deck.PAGE if language == "en" else page.place(deck.PAGE, language)
+    text = made.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .+ \| (\[.+\)) \|$", text, re.MULTILINE)
+    assert len(rows) == deck.FILE.read_text(encoding="utf-8").count("slide = ")
+    headings: dict[Path, set[str]] = {}
+    for name, address in re.findall(r"\[(.+?)\]\(([^()]+)\)(?:; | \|)", text):
+        where, _, anchor = address.partition("#")
+        target = (made.parent / where).resolve()
+        if target not in headings:
+            prose = [cell.source for cell in nbformat.read(target, as_version=4).cells if cell.cell_type == "markdown"]
+            headings[target] = set(re.findall(r"^#{1,3} (.+)$", "\n".join(prose), re.MULTILINE))
+        assert name in headings[target] and unquote(anchor) == name.replace(" ", "-")
+    assert len(headings) == len(deck.chapters())
+
+
+def test_the_site_s_deck_leads_to_the_chapters_that_the_site_has() -> None:
+    text = deck.page(CHINESE, on_site={"10_quantization"})
+    assert text.count("](lectures/10_quantization.ipynb#") > 5 and text.count("](") == text.count("](lectures/10_")
 
 
 def test_pictures_are_described_in_the_language_of_the_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
