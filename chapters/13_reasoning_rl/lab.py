@@ -22,7 +22,7 @@
 # one tests your answer at once. Grading runs further, hidden tests of the same functions. Where a prediction is asked for, commit to
 # one before you run on.
 
-# %%
+# %% tags=["hide-input"]
 import copy
 import importlib.util
 import math
@@ -825,7 +825,7 @@ def by_trl(model, batch, kind, folder):
     trainer.current_gradient_accumulation_steps, trainer.beta = 1, 0.04  # set here: else it looks for the reference on a hub
     return trainer._compute_loss(trainer.model, batch).item(), trainer.model
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("sample_group", "advantages", "log_probs", "policy_loss")
 if importlib.util.find_spec("trl"):
     import tokenizers
@@ -964,7 +964,7 @@ guess = widgets.predict(
     options=["right answers among the texts with steps", "texts with steps", "both by about as much (less than 0.05 apart)"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("verify", "sample_group", "kept", "advantages", "log_probs", "policy_loss")
 rows = []
 for method in ("rejection sampling", "REINFORCE, no baseline", "GRPO"):
@@ -1050,7 +1050,7 @@ pd.DataFrame(rows).T.sort_values("pass_1", ascending=False)
 # the methods' training does not contain (the base model's did); *length* is in tokens per text, *entropy* in nats per token.
 # Brackets: 95 % t intervals over seeds. They say how much a *run* varies; the 96 problems are the same for all.
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 fig, axes = plt.subplots(1, 2, figsize=(13, 4.6), sharey=True)
 groups = (
     ["rejection sampling", "STaR", "REINFORCE, no baseline", "REINFORCE, batch baseline", "GRPO"],
@@ -1073,7 +1073,7 @@ for ax, names in zip(axes, groups, strict=True):
 axes[0].set_ylabel("pass@1, three and four steps")
 plt.show()
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 def against(first, second):
     """Paired difference over seeds of two methods, on the test's 96 problems and on the 192 of the validation."""
     says = []
@@ -1214,7 +1214,7 @@ guess_2 = widgets.predict(
     options=["both rise", "both fall", "pass@1 rises, pass@64 falls", "pass@1 falls, pass@64 rises"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("pass_at_k")
 problems = tables.load("reasoning_problems")
 SIZES = [1, 2, 4, 8, 16, 32, 64]

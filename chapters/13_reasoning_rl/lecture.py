@@ -338,19 +338,34 @@ guess_2.reveal(100 * counts[2], why=f"In a large group it is {counts[1]:.0%}; bu
 # %% [markdown]
 # ### One group, to play with
 #
-# Four texts for the problem `34+8*7?`, with the rewards that the verifier gives: advantages, weights of the tokens, and one step on the
-# logits of the four. **Try:** all four right; one right, and three right; one right with the division and without; another length.
+# Eight texts that the base model draws for one problem, with the verifier's rewards and the model's own probabilities. (Of 60
+# problems the cell takes the one with the most varied group: right and wrong texts, both with steps and without, all different if
+# possible.) You see advantages, weights of the tokens, and one step on the logits of the eight. **Try:** all of them right; only one
+# right, and all but one; one right with the division and without; another length.
 
 # %%
-group = ["+8=42*7=94!94.", "!94.", "+8=42*7=84!84.", "!61."]
-interactives.grpo_group(group, rewards=[verify(text, 94) for text in group])
+asked, truth = draw(60, 2, torch.Generator().manual_seed(1))
+new, mask, texts = write(base, asked, 8, 18, torch.Generator().manual_seed(0))
+groups = [texts[8 * i : 8 * i + 8] for i in range(60)]
+kinds = [{(verify(text, truth[i]), "=" in text) for text in group} for i, group in enumerate(groups)]
+which = max(range(60), key=lambda i: (len(kinds[i]), len(set(groups[i]))))
+group, rows = groups[which], slice(8 * which, 8 * which + 8)
+with torch.no_grad():
+    ids = torch.cat([asked[[which] * 8], new[rows]], 1)
+    logs = base(ids[:, :-1]).logits[:, asked.shape[1] - 1 :].log_softmax(-1).gather(2, new[rows][..., None])[..., 0]
+chances = (logs * mask[rows]).sum(1).exp()
+print(f"{show(asked[which].tolist())} ({truth[which]:02d}): {chances.sum():.0%} of the model's probability lies on these texts.")
+interactives.grpo_group(group, rewards=[verify(text, truth[which]) for text in group], probabilities=chances.tolist())
 
 # %% [markdown] tags=["subslide"]
 # ### What a group teaches
 #
-# - Four right, or none: nothing. DAPO's *dynamic sampling* (动态采样; @yu2025dapo) draws new problems in place of such groups.
-# - One right of four, or three: the *odd one out* gets most.
-# - Divided by its own length, each token of the short right text gets more than a token of the long right one.
+# - All right, or none: nothing. DAPO's *dynamic sampling* (动态采样; @yu2025dapo) draws new problems in place of such groups.
+# - A single right text, or a single wrong one: the *odd one out* gets most.
+# - Divided by its own length, each token of the short right text gets more than a token of the long right one, and each token of a
+#   long wrong text loses less than one of a short wrong text.
+# - The step moves the logits of these texts alone. The real model shares its parameters among all texts, so a text can also rise
+#   because a similar one does.
 
 # %% [markdown]
 # ### What clipping does

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..language import t
 from .element import Interactive, words
 from .svg import Drawing
 
@@ -19,7 +20,7 @@ def grpo_group(
 ) -> Interactive:
     """Show a group's advantages and a step of policy gradient; the reader says which answers are right.
 
-    >>> interactives.grpo_group(["+8=42*7=94!94.", "!94.", "+8=42*7=84!84.", "!61."])
+    >>> interactives.grpo_group(["+8=42*7=94!94.", "!94.", "!61."], rewards=[1, 1, 0], probabilities=[0.017, 0.02, 0.01])
 
     Advantage: reward minus the group's mean, divided by the standard deviation (n - 1, plus 1e-4) or not. Weight of each
     token: the advantage divided by the text's own length (GRPO), by the group's mean length (DAPO), or by the longest length
@@ -40,7 +41,9 @@ def grpo_group(
     rewards = rewards or [1.0] + [0.0] * (n - 1)
     probabilities = probabilities or [1.0] * n
     if not 2 <= n <= 8 or {len(lengths), len(rewards), len(probabilities)} != {n}:
-        raise ValueError(f"Give two to eight texts, and as many lengths, rewards and probabilities; here {n} texts.")
+        raise ValueError(
+            t("Give two to eight texts, and as many lengths, rewards and probabilities; here {count} texts.", count=n)
+        )
     data = {
         "texts": list(texts),
         "lengths": [int(length) for length in lengths],
