@@ -18,7 +18,7 @@
 # one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**,
 # commit to an answer before you run on.
 
-# %%
+# %% tags=["hide-input"]
 import collections
 import json
 import math
@@ -435,7 +435,7 @@ def check(got, want):
 # gap. So all three models are told where a gap is and how long it is: the encoder by the number of its `<mask>`, the others by
 # the places. (T5's cross-attention has no places: it must learn to find a gap by its sentinel.)
 
-# %% tags=["ladder"]
+# %% tags=["hide-input", "ladder"]
 WIDTH, HEADS, LENGTH = 64, 4, 48  # a line has at most LENGTH tokens
 
 
@@ -490,7 +490,7 @@ class Block(nn.Module):
 # The encoder and the decoder have four layers. The encoder-decoder has two and two; its feed-forward layers are narrower, to
 # pay for the cross-attention, so that all three have the same number of parameters to within 1 %.
 
-# %% tags=["ladder"]
+# %% tags=["hide-input", "ladder"]
 class Model(nn.Module):
     def __init__(self, kind):
         super().__init__()
@@ -569,7 +569,7 @@ def plan(ids, rng):
         spans.append((high - length if at_end else rng.randint(low, max(low, high - length - 1)), length))
     return ids, spans
 
-# %% tags=["ladder"]
+# %% tags=["hide-input", "ladder"]
 def padded(lists):
     return nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in lists], batch_first=True, padding_value=PAD)
 
@@ -650,7 +650,7 @@ def pretrain(kind, steps, rate, seed, batch=16):
 # for each missing letter, the encoder-decoder one sentinel. The decoder takes the first two exams twice: with both sides
 # before it, and as plain GPT, with the left side only.
 
-# %% tags=["ladder"]
+# %% tags=["hide-input", "ladder"]
 TASKS = ["fill in 1 letter", "fill in 3 letters", "continue by 3"]
 
 
@@ -784,7 +784,7 @@ READERS = {
 UNCLEAR = "the best two cannot be told apart"
 guess = widgets.predict("After the long race: which is best at filling in *three* letters inside a line?", options=[*READERS.values(), UNCLEAR])
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 long = runs[runs["steps"] == LONG].assign(
     form=lambda f: f["model"].where(~f["left_only"], f["model"] + ", left side only")
 )

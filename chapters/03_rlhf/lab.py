@@ -11,7 +11,7 @@
 # Time: three to four hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
-# %%
+# %% tags=["hide-input"]
 import collections
 import copy
 import functools
@@ -112,7 +112,7 @@ def padded(some):
     real = torch.arange(ids.shape[1]) < torch.tensor([[len(row)] for row in some])
     return ids.to(DEVICE), real.to(DEVICE)
 
-# %% tags=["experiment", "ladder"]
+# %% tags=["hide-input", "experiment", "ladder"]
 def next_token_loss(policy, some):
     """Mean loss of next-token prediction on some rows; a rare word is read but not asked for."""
     ids, real = padded(some)
@@ -365,7 +365,7 @@ guess_2.reveal(
 #
 # TRL's trainer, a small random model, one batch of our pairs: its loss and yours on the model's own rewards.
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 def small_config(**more):
     return transformers.LlamaConfig(
         vocab_size=len(tokenizer),
@@ -415,7 +415,7 @@ if importlib.util.find_spec("trl"):
 # layers that reads the whole sentence, with one number on top. A reward model need not be of the policy's kind:
 # InstructGPT's had 6 billion parameters, its largest policy 175 billion.
 
-# %% tags=["experiment", "ladder"]
+# %% tags=["hide-input", "experiment", "ladder"]
 class WordReward(nn.Module):
     """A reward for each word; a text's is their sum, scaled so that real reviews have mean 0 and standard deviation 1."""
 
@@ -836,7 +836,7 @@ def visible():
     (gradient,) = torch.autograd.grad(loss, new)
     return [loss.detach(), clipped, (gradient != 0)]
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("ppo_loss")
 fig, axes = plt.subplots(1, 2, figsize=(12, 4), sharex=True)
 for ax, advantage in zip(axes, (1.0, -1.0), strict=True):
@@ -884,7 +884,7 @@ guess.reveal(
 # - **nats**: nats per word under the course model, which has seen neither our labels nor our policy. Lower means more
 #   predictable.
 
-# %% tags=["experiment", "ladder"]
+# %% tags=["hide-input", "experiment", "ladder"]
 @functools.cache
 def sentence_encoder():
     """MiniLM as it is, and its tokenizer."""
@@ -931,7 +931,7 @@ def reviewers(texts):
 def vectors(texts):
     return by_vectors(lab.budget(full=1000, quick=40)).predict_proba(sentence_vectors(texts))[:, 1]
 
-# %% tags=["experiment", "ladder"]
+# %% tags=["hide-input", "experiment", "ladder"]
 @torch.no_grad()
 def nats_per_word(texts):
     """How surprised the course model is by what follows each text's prompt: mean nats per word."""
@@ -988,7 +988,7 @@ guess = widgets.predict(
     options=["none", "some, but less than 5 %", "5 to 20 %", "more than 20 %"],
 )
 
-# %% tags=["experiment", "ladder"]
+# %% tags=["hide-input", "experiment", "ladder"]
 TEXTS, EPOCHS, RATE = lab.budget(full=64, quick=8), 2, 1e-3
 
 
@@ -1209,7 +1209,7 @@ def visible():
 # %% [markdown]
 # ### The same loss from TRL
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 if importlib.util.find_spec("trl"):
     from trl import DPOConfig, DPOTrainer
 

@@ -18,7 +18,7 @@
 # Time: three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
-# %%
+# %% tags=["hide-input"]
 import collections
 import math
 import time
@@ -1064,7 +1064,7 @@ pd.Series(ratios).unstack().round(0)
 # So "20 tokens per parameter" is not a constant of nature. It depends on the budget as soon as $\alpha \ne \beta$, on the text, on the
 # tokenizer, and on what you count as a parameter.
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("chinchilla_objective", "compute_optimal")
 theta = fits["without the five"]
 budgets = np.logspace(18, 26, 40)
@@ -1367,7 +1367,7 @@ for heads in (1, 2):
 # %% [markdown]
 # And all of them. A run has "learnt to add" if more than 40 % of its answers are right; the intervals of the shares are Wilson's.
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 learnt = adders.assign(learnt=adders["answers_right"] > 0.4)
 rows = {
     (heads, width): scoring.proportion(int(part["learnt"].sum()), len(part)) + (len(part),)
@@ -1393,7 +1393,7 @@ ax.legend(title="attention heads")
 plt.show()
 
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 def difference(first, second):
     """Difference of two shares of runs that learnt it, with Newcombe's 95 % interval (from two Wilson intervals)."""
     (p, low, high), (q, lower, higher) = (scoring.proportion(int(part.sum()), len(part)) for part in (first, second))
