@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG
-from courseware.chapters import Chapter, all_chapters, tags
+from courseware.chapters import ROLES, Chapter, all_chapters, read, tags
 from courseware.explorers import LECTURE_BYTES
 
 CHAPTERS = all_chapters()
@@ -24,6 +24,8 @@ EXECUTED = pytest.mark.parametrize(
     "path", [p for c in CHAPTERS for p in (c.lecture, c.solution)], ids=lambda path: f"{path.parent.name}/{path.name}"
 )
 MEDIAN_LINES = 12
+GIVEN_LINES = 20
+STILL_OPEN = {"05", "06", "07", "08", "09", "10", "11", "12"}
 # a warning of Python's, of a library's logger, or what a progress bar leaves behind
 DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
 EXPLORER = re.compile(r'<div class="course-explorer".*?class="course-data">(.*?)</script>', re.DOTALL)
@@ -73,6 +75,20 @@ def test_cells_are_short(path) -> None:  # type: ignore[no-untyped-def]
     cells = list(code_cells(nbformat.read(path, as_version=4)))
     lines = [lines_of_code(cell.source) for cell in cells]
     assert statistics.median(lines) <= MEDIAN_LINES, sorted(zip(lines, (cell.id for cell in cells), strict=True))[-5:]
+
+
+@EVERY_CHAPTER
+def test_long_given_code_is_folded(chapter: Chapter) -> None:
+    """Code that a student only runs is no wall to scroll past; exercises and their tests are what he reads."""
+    cells = [cell for source in (chapter.lecture_source, chapter.lab_source) for cell in code_cells(read(source))]
+    given = [cell for cell in cells if not any(tag.split(":")[0] in ROLES for tag in tags(cell))]
+    open_ = [
+        cell.source.splitlines()[0]
+        for cell in given
+        if lines_of_code(cell.source) > GIVEN_LINES and "hide-input" not in tags(cell)
+    ]
+    assert open_ == [] or chapter.name[:2] in STILL_OPEN, 'give them the tag "hide-input", or shorten them'
+    assert open_ or chapter.name[:2] not in STILL_OPEN, "take it out of STILL_OPEN"
 
 
 @EXECUTED

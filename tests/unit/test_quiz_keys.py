@@ -1,8 +1,9 @@
-"""What the choices of a quiz do not give away: a key that is the longest one, or the shortest, is found without thinking."""
+"""What keys of quizzes and predictions are: not told by the length of a choice, and computed where a number is asked."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +17,50 @@ IN_ALL = 0.3  # of the questions of all quizzes
 
 
 def text_of(node: ast.expr | None) -> str | None:
-    """A choice as it is written; None: it is known only when the cell runs."""
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+    """A choice as it is written, or as `str(36 - 24)` says; None: it is known only when the cell runs."""
+    try:
+        found = eval(ast.unparse(node), {"__builtins__": {"str": str}}) if node else None
+    except NameError:
+        return None
+    return found if isinstance(found, str) else None
+
+
+def written(node: ast.expr) -> object:
+    """A key that is written down; None: code computes it."""
+    try:
+        return ast.literal_eval(node)  # type: ignore[no-any-return]
+    except ValueError:
+        return None
+
+
+def typed_keys(source: str) -> Iterator[str]:
+    """What is revealed after a run and does not come from it, and numbers that are asked for and not computed."""
+    for call in ast.walk(ast.parse(source)):
+        if not isinstance(call, ast.Call):
+            continue
+        given = {keyword.arg: keyword.value for keyword in call.keywords}
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "reveal" and call.args:
+            given["answer"] = call.args[0]
+            found = written(call.args[0]) is not None
+        else:
+            found = "answer" in given and bool(re.fullmatch(r"[-+.,\d]+ ?%?", str(written(given["answer"]))))
+        if found:
+            yield f"line {call.lineno}: {ast.unparse(given['answer'])}"
+
+
+@pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
+def test_numbers_and_outcomes_are_computed(chapter: Chapter) -> None:
+    """A key that is typed goes stale when an experiment changes; only what follows from an idea may be written down."""
+    for source in (chapter.lecture_source, chapter.lab_source):
+        assert list(typed_keys(source.read_text(encoding="utf-8"))) == []
+
+
+def test_typed_keys() -> None:
+    source = 'guess.reveal("low", why="so")\nguess.reveal("low" if x < 1 else "high")\nwidgets.predict("?", answer=-3)\n'
+    source += 'dict(question="?", answer="both")\ndict(question="?", answer=str(36 - 24))\ndict(question="?", answer="12")'
+    assert sorted(typed_keys(source)) == ["line 1: 'low'", "line 3: -3", "line 6: '12'"]
+    choices = [text_of(ast.parse(text, mode="eval").body) for text in ("str(36 - 24)", "str(x)", '"both"')]
+    assert choices == ["12", None, "both"]
 
 
 def asked(chapter: Chapter) -> Iterator[tuple[str, list[str]]]:
