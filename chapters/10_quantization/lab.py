@@ -1369,9 +1369,8 @@ def output_error(approximation):
 
 # %% tags=["experiment"]
 lab.needs("salient")
-share = round(0.01 * real_w.shape[1]) / real_w.shape[1]
-order = seen_x.abs().mean(0).argsort(descending=True)
-keep = order[: round(0.01 * real_w.shape[1])]
+keep = seen_x.abs().mean(0).topk(round(0.01 * real_w.shape[1])).indices  # one channel in a hundred
+share = len(keep) / real_w.shape[1]
 tried = {alpha: output_error(awq_scale(real_w, seen_x, alpha)[1]) for alpha in (0, 0.25, 0.5, 0.75, 1)}
 best = min(tried, key=tried.get)
 print(f"round to nearest      5.00 bits per weight: error of the output {output_error(from_codes(*round_to_nearest(real_w))):.2%}")
