@@ -19,7 +19,7 @@ import nbformat
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
-from . import cards, deck, glossary, landing, quizzes, slides
+from . import cards, deck, glossary, landing, predictions, quizzes, slides
 from .build import release_tag, translated
 from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, built, repository, role, tags, words
 from .files import anew
@@ -162,8 +162,8 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
                 target = folder / path.relative_to(part.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 notebook = built(translated(path, shown.language))
-                if path == part.lab and shown.language == ENGLISH and part.solution.exists():
-                    _ask(notebook, built(part.solution))
+                if path == part.lab and part.solution.exists():
+                    _ask(notebook, part, shown.language)
                 notebook = _readable(notebook, shown.language)
                 target.write_text(_at(shown, nbformat.writes(notebook)), encoding="utf-8")
                 names.append(target.relative_to(folder).with_suffix("").as_posix())
@@ -210,12 +210,11 @@ def _at(shown: Course, text: str) -> str:
     return text if shown.repository == repository() else moved(text, shown.github)
 
 
-def _ask(lab: NotebookNode, solved: NotebookNode) -> None:
-    """Give a lab its predictions and their answers, which the solved lab shows; nothing else that it shows.
-
-    In another language a lab has none: nobody runs its solution in that language.
-    """
-    shown = {cell.id: cell.get("outputs", []) for cell in solved.cells}
+def _ask(lab: NotebookNode, part: Chapter, language: str) -> None:
+    """Give a lab its predictions and their answers, which the solved lab shows; nothing else that it shows."""
+    shown = predictions.shown(built(part.solution))
+    if language != ENGLISH:
+        shown = predictions.translated(shown, built(part.lab), lab, language)
     for cell in lab.cells:
         if cell.cell_type == "code" and role(cell) is None:
             outputs = shown.get(cell.id, [])

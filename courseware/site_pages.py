@@ -164,8 +164,10 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
         "reference": [(page, app.env.titles[page].astext()) for page in _reference(app)],
         "quiz": context["pathto"](card.quiz) if card and card.quiz and notebook else "",
     }
-    if notebook:
-        context |= {"hosts": course.opens_in(name), "notebook": f"{chapter}.ipynb"}
+    # a quiz is the end of its lecture's notebook
+    if source := name if notebook else card.lecture if card and name == card.quiz else "":
+        file = posixpath.relpath(f"{source}.ipynb", posixpath.dirname(name))
+        context |= {"hosts": course.opens_in(source), "notebook": file}
         if name.startswith("lectures/") and chapter in course.slides:
             context["slides"] = context["pathto"](f"slides/{chapter}.html", 1)
     if card and name == card.quiz:  # no table of contents has it
