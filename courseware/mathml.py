@@ -10,6 +10,7 @@ import io
 import logging
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -40,12 +41,21 @@ def font(page: str) -> bytes:
 
     Browsers place exponents and bars by the tables of a mathematical font, and many a Linux has none.
     """
-    face = TTFont(_FONT)
+    face = TTFont(io.BytesIO(_unpacked()))
     chosen = Subsetter(Options(layout_features=["*"]))
     chosen.populate(unicodes=_ITALICS, text=html.unescape(re.sub(r"<[^>]*>", "", "".join(_FORMULA.findall(page)))))
     chosen.subset(face)
     face.flavor = "woff2"
     made = io.BytesIO()
+    face.save(made)
+    return made.getvalue()
+
+
+@lru_cache
+def _unpacked() -> bytes:
+    """The whole font without compression: unpacking it takes longer than all else."""
+    face, made = TTFont(_FONT), io.BytesIO()
+    face.flavor = None
     face.save(made)
     return made.getvalue()
 
