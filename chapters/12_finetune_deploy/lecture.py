@@ -14,10 +14,12 @@
 # it say so?". Everything is computed live, on two threads in about a minute.
 
 # %% tags=["skip"]
+import contextlib
 import copy
 import json
 import pickle
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -694,33 +696,93 @@ guess.reveal(steps[size] / steps[1], why=f"So it gives {size * steps[1] / steps[
 #
 # | | what it changes |
 # |---|---|
-# | our `app.py` | one request at a time; you can read every line |
+# | our `app.py` | one request at a time (lab 12 adds a queue that makes batches); you can read every line |
 # | vLLM [@kwon2023efficient] | continuous batching; the cache in pages (*PagedAttention*), so that more requests fit; adapters by name: `vllm serve BASE --enable-lora --lora-modules english=FOLDER` |
 # | llama.cpp, `llama-server` | C++, quantized GGUF files, no Python; runs on a CPU |
 #
-# Both speak the same protocol, OpenAI's: `POST /v1/chat/completions`. A program that asks one of them can ask the other. Ours can learn it:
+# Both speak the same protocol, OpenAI's: `POST /v1/chat/completions`. A program that asks one of them can ask the other. Ours can learn it.
+
+# %% [markdown]
+# ### First, something to serve
+#
+# An adapter for short lists. It learns from eight examples, none of them about colours. Only three layers learn, so the other 27 run once.
+
+# %% tags=["hide-input"]
+THREE = {"fruits": "Apple Pear Plum", "metals": "Iron Gold Copper", "rivers": "Nile Rhine Yangtze", "tools": "Hammer Saw Drill"}
+THREE |= {"sports": "Football Tennis Swimming", "planets": "Mars Venus Saturn", "trees": "Oak Pine Birch", "languages": "Chinese English Arabic"}
+
+
+def asked(messages):
+    """Tokens (1, n) of a conversation, up to where the answer begins."""
+    options = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+    return tokenizer.apply_chat_template(messages, **options)["input_ids"].to(model.device)
+
+
+examples = []
+for kind, names in THREE.items():
+    question = asked([{"role": "user", "content": f"Name three {kind}."}])[0].tolist()
+    names = "\n".join(f"{i}. {name}" for i, name in enumerate(names.split(), 1))
+    examples.append((question, [*tokenizer(names)["input_ids"], tokenizer.eos_token_id]))
+padded = [
+    torch.nn.utils.rnn.pad_sequence([torch.tensor(row, device=model.device) for row in rows], batch_first=True, padding_value=value)
+    for rows, value in (([q + a[:-1] for q, a in examples], 0), ([[-100] * (len(q) - 1) + a for q, a in examples], -100))
+]
 
 # %% tags=["subslide"]
-from fastapi import FastAPI
+torch.manual_seed(0)
+places = LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], layers_to_transform=[27, 28, 29])
+tuned = get_peft_model(copy.deepcopy(model), places)
+core, (ids, targets), losses = tuned.get_base_model().model, padded, []
+with torch.no_grad():
+    states = model.model(ids, output_hidden_states=True, use_cache=False).hidden_states[27]  # after the 27 frozen layers
+every, core.layers = core.layers, core.layers[27:]
+optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=3e-3)
+for _ in range(lab.budget(full=6, quick=2)):
+    hidden = core(inputs_embeds=states, use_cache=False).last_hidden_state
+    loss = F.cross_entropy(model.lm_head(hidden[targets >= 0]), targets[targets >= 0])  # the answer's tokens only
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    losses.append(loss.item())
+core.layers = every
+print(f"{len(losses)} steps on {len(examples)} examples: loss {losses[0]:.2f} → {losses[-1]:.2f} nats per token of the answers")
+
+# %% [markdown]
+# ### The endpoint
+#
+# The field `model` of a request chooses: `course` is the base, `short` the adapter on it. The switch belongs to the model that all share, so
+# one request at a time may hold it.
+
+# %% tags=["subslide"]
+from fastapi import FastAPI, HTTPException
 from fastapi.testclient import TestClient
 
-endpoint = FastAPI()
+endpoint, turn = FastAPI(), threading.Lock()
 
 
 @endpoint.post("/v1/chat/completions")
 def complete(request: dict):
-    asked = tokenizer.apply_chat_template(request["messages"], add_generation_prompt=True, return_tensors="pt", return_dict=True)
-    written = model.generate(**asked.to(model.device), max_new_tokens=request.get("max_tokens", 16), do_sample=False, pad_token_id=0)
-    new = written[0, asked["input_ids"].shape[1] :]
+    if request["model"] not in ("course", "short"):
+        raise HTTPException(404, f"There is no model {request['model']!r}, only course and short.")
+    ids, most = asked(request["messages"]), request.get("max_tokens", 16)
+    with turn, contextlib.nullcontext() if request["model"] == "short" else tuned.disable_adapter():
+        written = tuned.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, pad_token_id=0)
+    new = written[0, ids.shape[1] :]
     message = {"role": "assistant", "content": tokenizer.decode(new, skip_special_tokens=True)}
     finish = "stop" if int(new[-1]) == tokenizer.eos_token_id else "length"
-    usage = {"prompt_tokens": asked["input_ids"].shape[1], "completion_tokens": len(new)}
+    usage = {"prompt_tokens": ids.shape[1], "completion_tokens": len(new)}
     return {"object": "chat.completion", "choices": [{"index": 0, "message": message, "finish_reason": finish}], "usage": usage}
 
 # %%
-body = {"model": "course", "messages": prompt, "max_tokens": lab.budget(full=12, quick=3)}
-answer = TestClient(endpoint).post("/v1/chat/completions", json=body).json()
-print(answer["choices"][0], answer["usage"])
+for name in ("course", "short", "other"):
+    body = {"model": name, "messages": prompt, "max_tokens": lab.budget(full=16, quick=3)}
+    answer = TestClient(endpoint).post("/v1/chat/completions", json=body).json()
+    print(name, answer["choices"][0] if "choices" in answer else answer, answer.get("usage", ""))
+
+# %% [markdown]
+# `finish_reason` says who ended the answer: `stop`, the model wrote its end token; `length`, `max_tokens` cut it. The base explains each
+# item, because its own training taught it to, and is cut. The adapter learnt two things from its examples: the form of a short list, and where to end. It learnt no
+# colour there: what it names comes from the base, and may be wrong.
 
 # %% [markdown]
 # ## A page in ten lines
