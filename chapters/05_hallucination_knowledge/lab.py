@@ -18,7 +18,7 @@
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
-# %%
+# %% tags=["hide-input"]
 import os
 import re
 
@@ -325,7 +325,7 @@ guess_2 = widgets.predict(
     "With the instruction and four examples (an answer last): what share of the *known* questions will it leave unanswered?", unit="%", tolerance=0.3
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("verdict")
 CAREFUL = (
     "Answer in a few words. If you do not know, or if the question makes a false assumption, answer: I don't know."
@@ -668,7 +668,7 @@ for way, part in choices.groupby("way", sort=False):
 choices = choices[choices["way"] == "sum"]
 free = said[said["kind"] == "known"].assign(right=lambda f: f["verdict"] == "right")
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 def over_questions(frame, statistic, n=300):
     """A statistic of answers, and its 95 % interval: questions are drawn, each with all its answers."""
     rows = list(frame.groupby("id").indices.values())
@@ -878,7 +878,7 @@ guess = widgets.predict(
     options=["the probability", "none of them", "the samples that agree", "the semantic entropy"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("consistency", "reliability")
 
 
@@ -1289,7 +1289,7 @@ guess_2.reveal(
 # Knowledge that is kept outside the model can be read, corrected and dated. A *knowledge graph* has things as nodes and
 # facts as edges: (Lu Xun, is the pen name of, Zhou Shuren).
 
-# %%
+# %% tags=["hide-input"]
 TRIPLES = [
     ("Lu Xun", "is the pen name of", "Zhou Shuren"),
     ("Lu Xun", "wrote", "Diary of a Madman"),
@@ -1552,7 +1552,7 @@ def answer_logs(network, tokenizer, pairs):
     logits = network(**batch).logits[:, :-1][wanted != -100]
     return logits.float().log_softmax(-1), wanted[wanted != -100]
 
-# %% tags=["ladder"]
+# %% tags=["hide-input", "ladder"]
 from peft import LoraConfig, get_peft_model
 
 

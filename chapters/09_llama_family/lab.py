@@ -17,7 +17,7 @@
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
-# %%
+# %% tags=["hide-input"]
 import inspect
 import math
 import time
@@ -73,7 +73,7 @@ print(f"{len(weights)} matrices and vectors")
 # Beside the weights there is a *configuration*. We copy what matters into words of our own, so that your code will run
 # every Llama, from this one to a 70B.
 
-# %%
+# %% tags=["hide-input"]
 @dataclass(frozen=True)
 class Shape:
     """What a configuration says."""
@@ -640,7 +640,7 @@ def visible():
 guess = widgets.predict("How far are your logits from those of the library's fused attention, at most, over all these prompts?",
                         options=["exactly 0: the formulas are the same", "less than 0.01", "about 0.1, and the next token is the same"])
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 PROMPTS = {
     "a fact": "The Eiffel Tower stands in the city of",
     "code": "def fibonacci(n):\n    return n if n < 2 else",
@@ -755,7 +755,7 @@ CHANGES = {"theta": "a theta ten times smaller", "norms": "norms without their w
 guess = widgets.predict("Which change does *least* harm to sentences as short as film reviews?", options=list(CHANGES.values()))
 guess_2 = widgets.predict("Which does most?", options=list(CHANGES.values()))
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 def edited(edit):
     """A copy of the weights with edit(name, tensor) in the place of each tensor."""
     return {name: edit(name, tensor) for name, tensor in weights.items()}
@@ -850,7 +850,7 @@ guess = widgets.predict(
     options=["about as large: half to twice", "more than twice as large", "less than half as large: a long cache is slow to read"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 @torch.inference_mode()
 def decode(ids, steps, pick, cached=True, stop=None):
     """Continue ids (batch, n) by `steps` tokens, each chosen by pick(logits of the last position) → (batch, 1)."""
@@ -881,7 +881,7 @@ print(tokenizer.decode(outputs[True][0]))
 ratio = seconds[False] / seconds[True]
 print(f"{STEPS} tokens: {seconds[False]:.1f} s without, {seconds[True]:.1f} s with the cache ({ratio:.1f} times)")
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 @torch.inference_mode()
 def milliseconds(ids, past=None, runs=2):
     """Best time of some runs, each until the next token is known."""

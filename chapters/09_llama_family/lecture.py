@@ -1156,7 +1156,7 @@ print(f"Mixtral 8x7B: stored {stored / 1e9:.1f} billion (the library counts {lib
 # *Multi-head latent attention* (多头潜在注意力, MLA; @deepseekai2024v2): all heads' keys and values are computed from one
 # *latent* vector of 512 numbers, so only that is kept, and a key of 64 numbers that carries RoPE. Numbers in the cache:
 
-# %%
+# %% tags=["hide-input"]
 def cache_numbers(c, tokens):
     """Numbers that a decoder's cache holds for one text; layers with a sliding window keep only its last tokens."""
     if hasattr(c, "kv_lora_rank"):

@@ -764,7 +764,7 @@ guess = widgets.predict(
     options=["yes", "no"],
 )
 
-# %%
+# %% tags=["hide-input"]
 asked = tables.load("retrieval_questions").dropna(subset=["sentence"])[: lab.budget(full=200, quick=6)]
 docs = list(dict.fromkeys([*asked["sentence"], *tables.load("knowledge_base")["sentence"]]))[: lab.budget(full=260, quick=8)]
 truth = [docs.index(sentence) for sentence in asked["sentence"]]
@@ -1005,7 +1005,7 @@ except hardware.InsufficientHardwareError as error:
 # %% tags=["hide-input"]
 guess = widgets.predict("Absmax in 5 bits in place of 4, block by block: the rms error becomes about…", options=["nine tenths", "a half", "a quarter"])
 
-# %%
+# %% tags=["hide-input"]
 layers = {f"MiniLM {name}": w for name, w in LAYERS.items()} | {"course model, layer 3 up_proj": V}
 
 

@@ -98,7 +98,7 @@ for what, total in (("full", 1200), ("LoRA", 350)):
 #
 # So perhaps the change of each matrix, $\Delta W$, is nearly of *low rank* (低秩).
 
-# %% tags=["skip"]
+# %% tags=["hide-input", "skip"]
 model, tokenizer = load_model(precision="fp32")
 model.requires_grad_(False)
 core, TOP = model.model, 2

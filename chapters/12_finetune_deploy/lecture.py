@@ -13,7 +13,7 @@
 # 60 minutes. The two slides to dwell on are "Most lines have a copy" (let the room guess both numbers) and "Why did
 # it say so?". Everything is computed live, on two threads in about a minute.
 
-# %% tags=["skip"]
+# %% tags=["hide-input", "skip"]
 import contextlib
 import copy
 import json
