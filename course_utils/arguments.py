@@ -15,6 +15,7 @@ import torch
 
 from .errors import ArgumentError, UnknownNameError
 from .hardware import PRECISIONS, QUANTIZED
+from .language import N_, sentences, t
 from .registry import TASKS, auto_class
 
 if TYPE_CHECKING:
@@ -63,26 +64,26 @@ PASSED_ON = (
     "variant",
     "weights_only",
 )
-_ONE_DEVICE = "it puts a model on one device: write device= with one of auto, cuda, cpu, mps"
+_ONE_DEVICE = N_("it puts a model on one device: write device= with one of auto, cuda, cpu, mps")
 _REFUSED = {
     **dict.fromkeys(
         ("device_mesh", "distributed_config", "max_memory", "offload_buffers", "offload_folder", "tp_plan", "tp_size"),
         _ONE_DEVICE,
     ),
-    "gguf_file": "it reads safetensors, not GGUF, of which transformers' own from_pretrained reads some kinds",
-    "output_loading_info": "it gives (model, tokenizer); transformers' own from_pretrained gives that too",
-    "proxies": "set the environment variable HTTPS_PROXY instead",
-    "state_dict": "it reads the weights of its first argument; model.load_state_dict() takes others afterwards",
+    "gguf_file": N_("it reads safetensors, not GGUF, of which transformers' own from_pretrained reads some kinds"),
+    "output_loading_info": N_("it gives (model, tokenizer); transformers' own from_pretrained gives that too"),
+    "proxies": N_("set the environment variable HTTPS_PROXY instead"),
+    "state_dict": N_("it reads the weights of its first argument; model.load_state_dict() takes others afterwards"),
 }
 # What it is often called elsewhere.
 _INSTEAD = {
     **dict.fromkeys(("model", "model_name", "model_id", "model_path", "path", "pretrained_model_name_or_path"), "name="),
-    **dict.fromkeys(("bits", "quant", "quantize", "quantization"), 'precision="int8" or precision="nf4"'),
+    **dict.fromkeys(("bits", "quant", "quantize", "quantization"), N_('precision="int8" or precision="nf4"')),
     **{word: f'precision="{_SYNONYMS.get(word, word)}"' for word in (*PRECISIONS, *_SYNONYMS) if word.isidentifier()},
     "use_auth_token": "token=",
     "use_flash_attention_2": 'attn_implementation="flash_attention_2"',
     "use_gpu": 'device="cuda"',
-    "padding_side": "tokenizer.padding_side = … afterwards",
+    "padding_side": N_("tokenizer.padding_side = … afterwards"),
     "max_new_tokens": "generate(model, tokenizer, prompt, max_new_tokens=…)",
 }
 
@@ -109,10 +110,14 @@ def read(name: object, task: object, precision: object, device: object, given: M
     for argument, value in zip(_OWN, (name, task, precision, device), strict=True):
         _in_its_place(argument, value)
     if not isinstance(name, str | PathLike):
-        raise ArgumentError(f"load_model()'s first argument is a model's name or a folder, not a {type(name).__name__}.")
+        raise ArgumentError(
+            t("load_model()'s first argument is a model's name or a folder, not a {kind}.", kind=type(name).__name__)
+        )
     for argument in given:
         if argument in _REFUSED and given[argument] not in (None, False):
-            raise ArgumentError(f"load_model() does not take {argument}: {_REFUSED[argument]}.")
+            raise ArgumentError(
+                t("load_model() does not take {argument}: {why}.", argument=argument, why=t(_REFUSED[argument]))
+            )
     quantization = _quantization(given.get("quantization_config"))
     chosen, compute_dtype = _precision(precision, given, quantization)
     return Request(
@@ -138,18 +143,21 @@ def check_keywords(given: Mapping[str, Any], config: PretrainedConfig, task: str
         if key in PASSED_ON or key in arguments or hasattr(config, key) or hasattr(config, "auto_map"):
             continue
         if key in _INSTEAD:
-            hint = f" Write {_INSTEAD[key]}."
+            hint = t("Write {code}.", code=t(_INSTEAD[key]))
         elif key.startswith(("bnb_4bit_", "llm_int8_")):
             bits = key.removeprefix("llm_int")[0] if key.startswith("llm") else "4"
-            hint = f" Write quantization_config=BitsAndBytesConfig(load_in_{bits}bit=True, {key}=…)."
+            hint = t("Write {code}.", code=f"quantization_config=BitsAndBytesConfig(load_in_{bits}bit=True, {key}=…)")
         else:
             known = [*_OWN, *_READ, *_HUB, *PASSED_ON, *config.to_dict(), "num_labels"]
             near = get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UnknownNameError(
-            f"load_model() has no argument {key!r}.{hint} Its own are {', '.join(_OWN)}; others go on to transformers' "
-            f"from_pretrained or into the model's configuration, and neither knows this one."
+            hint = t("Did you mean {names}?", names=repr(near[0])) if near else ""
+        own = t(
+            "Its own are {names}; others go on to transformers' from_pretrained or into the model's configuration, and "
+            "neither knows this one.",
+            names=", ".join(_OWN),
         )
+        found = t("load_model() has no argument {name!r}.", name=key)
+        raise UnknownNameError(sentences(found, hint, own))
 
 
 def _in_its_place(argument: str, value: object) -> None:
@@ -163,7 +171,16 @@ def _in_its_place(argument: str, value: object) -> None:
         kind = "task"
     if kind in (None, argument) or (argument == "name" and isinstance(value, str) and Path(value).exists()):
         return
-    raise ArgumentError(f'load_model() was given {value!r} as {argument}=, but that is a {kind}: write {kind}="{written}".')
+    raise ArgumentError(
+        t(
+            'load_model() was given {value!r} as {argument}=, but that is a {kind}: write {keyword}="{written}".',
+            value=value,
+            argument=argument,
+            kind=t(kind),
+            keyword=kind,
+            written=written,
+        )
+    )
 
 
 def _quantization(given: Any) -> Any:
@@ -176,16 +193,21 @@ def _quantization(given: Any) -> Any:
         try:
             given = BitsAndBytesConfig(**{key: value for key, value in given.items() if key != "quant_method"})
         except (AttributeError, TypeError, ValueError) as error:
-            raise ArgumentError(f"load_model() cannot follow quantization_config={given!r}: {error}.") from error
+            raise ArgumentError(_not_followed("quantization_config", given, error)) from error
     if not isinstance(given, BitsAndBytesConfig):
         raise ArgumentError(
-            f"load_model() follows a quantization_config only if it is a BitsAndBytesConfig, not a {type(given).__name__}. "
-            'Write precision="int8" or precision="nf4"; transformers\' own from_pretrained quantizes in other ways.'
+            t(
+                "load_model() follows a quantization_config only if it is a BitsAndBytesConfig, not a {kind}. Write "
+                'precision="int8" or precision="nf4"; transformers\' own from_pretrained quantizes in other ways.',
+                kind=type(given).__name__,
+            )
         )
     if not (given.load_in_8bit or given.load_in_4bit):
         raise ArgumentError(
-            "The quantization_config quantizes nothing: it sets neither load_in_8bit nor load_in_4bit. Set one, or leave it "
-            'out and write precision="int8" or precision="nf4".'
+            t(
+                "The quantization_config quantizes nothing: it sets neither load_in_8bit nor load_in_4bit. Set one, or "
+                'leave it out and write precision="int8" or precision="nf4".'
+            )
         )
     return given
 
@@ -205,10 +227,10 @@ def _precision(precision: object, given: Mapping[str, Any], quantization: Any) -
     claims = {written: means for written, means in claims.items() if means != "auto"}
     quantized = {written: means for written, means in claims.items() if means in QUANTIZED}
     plain = {written: means for written, means in claims.items() if means not in QUANTIZED}
-    _agree(quantized, "precision")
-    _agree(plain, "precision")
+    _agree(quantized, t("precisions"))
+    _agree(plain, t("precisions"))
     if quantized and own not in (*QUANTIZED, "auto"):  # dtype= beside int8 names the rest, precision= does not
-        _agree(claims, "precision")
+        _agree(claims, t("precisions"))
     chosen = next(iter((quantized or plain).values()), "auto")
     return chosen, next(iter(plain.values()), None) if quantized else None
 
@@ -221,10 +243,13 @@ def _known_precision(argument: str, value: object) -> str:
     if written in (*PRECISIONS, "auto"):
         return written
     if argument == "precision":
-        raise UnknownNameError.of("precision", value, [*PRECISIONS, "auto"])
-    raise ArgumentError(
-        f"load_model() cannot follow {argument}={value!r}: write precision= with one of {', '.join(PRECISIONS)}."
-    )
+        raise UnknownNameError.of(t("precision"), value, [*PRECISIONS, "auto"])
+    why = t("write precision= with one of {names}", names=", ".join(PRECISIONS))
+    raise ArgumentError(_not_followed(argument, value, why))
+
+
+def _not_followed(argument: str, value: object, why: object) -> str:
+    return t("load_model() cannot follow {argument}={value!r}: {why}.", argument=argument, value=value, why=why)
 
 
 def _device(device: object, device_map: object) -> str:
@@ -232,12 +257,12 @@ def _device(device: object, device_map: object) -> str:
     if isinstance(device_map, Mapping):
         places = {_known_device("device_map", place) for place in device_map.values()}
         if len(places) != 1:
-            raise ArgumentError(f"load_model() cannot follow device_map={dict(device_map)!r}: {_ONE_DEVICE}.")
+            raise ArgumentError(_not_followed("device_map", dict(device_map), t(_ONE_DEVICE)))
         claims[f"device_map={dict(device_map)!r}"] = places.pop()
     else:
         claims[f"device_map={device_map!r}"] = _known_device("device_map", device_map)
     claims = {written: means for written, means in claims.items() if means != "auto"}
-    _agree(claims, "device")
+    _agree(claims, t("devices"))
     return next(iter(claims.values()), "auto")
 
 
@@ -253,12 +278,18 @@ def _known_device(argument: str, value: object) -> str:
         if int(match[2] or 0) == 0:
             return match[1]
         raise ArgumentError(
-            f"load_model() uses the first GPU only, and {argument}={value!r} asks for another. Start the notebook with "
-            f'CUDA_VISIBLE_DEVICES={match[2]} in the environment, and write device="cuda".'
+            t(
+                "load_model() uses the first GPU only, and {argument}={value!r} asks for another. Start the notebook with "
+                'CUDA_VISIBLE_DEVICES={number} in the environment, and write device="cuda".',
+                argument=argument,
+                value=value,
+                number=match[2],
+            )
         )
     if argument == "device":
-        raise UnknownNameError.of("device", value, list(DEVICES), near=["cuda", "mps"] if written == "gpu" else None)
-    raise ArgumentError(f"load_model() cannot follow {argument}={value!r}: {_ONE_DEVICE}.")
+        near = ["cuda", "mps"] if written == "gpu" else None
+        raise UnknownNameError.of(t("device"), value, list(DEVICES), near=near)
+    raise ArgumentError(_not_followed(argument, value, t(_ONE_DEVICE)))
 
 
 def _agree(claims: Mapping[str, str], what: str) -> None:
@@ -266,6 +297,13 @@ def _agree(claims: Mapping[str, str], what: str) -> None:
         first, *others = claims
         other = next(written for written in others if claims[written] != claims[first])
         raise ArgumentError(
-            f"load_model() was given {first} and {other}, which ask for different {what}s ({claims[first]} and "
-            f"{claims[other]}). Keep one of them."
+            t(
+                "load_model() was given {first} and {second}, which ask for different {what} ({one} and {other}). Keep one "
+                "of them.",
+                first=first,
+                second=other,
+                what=what,
+                one=claims[first],
+                other=claims[other],
+            )
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import weights
 from .errors import UnknownNameError
+from .language import t
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -161,7 +162,7 @@ def bigbench(task: str) -> Dataset:
     from datasets import Dataset, DatasetInfo
 
     if task not in BIGBENCH_TASKS:
-        raise UnknownNameError.of("task", task, list(BIGBENCH_TASKS))
+        raise UnknownNameError.of(t("task"), task, list(BIGBENCH_TASKS))
     paths = {name: f"bigbench/benchmark_tasks/{name}/task.json" for name in BIGBENCH_TASKS}
     folder = weights.members(_BIGBENCH, list(paths.values()))
     content = json.loads((folder / paths[task]).read_text(encoding="utf-8"))
@@ -191,5 +192,5 @@ def checkpoint(name: str) -> dict[str, Tensor]:
     folder = files(__package__).joinpath("checkpoints")
     names = sorted(entry.name.removesuffix(".safetensors") for entry in folder.iterdir())
     if name not in names:
-        raise UnknownNameError.of("checkpoint", name, names)
+        raise UnknownNameError.of(t("checkpoint"), name, names)
     return load(folder.joinpath(f"{name}.safetensors").read_bytes())

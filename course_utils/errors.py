@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .language import sentences, t
+
 
 class CourseError(RuntimeError):
     """Base of every error that the course raises on purpose.
@@ -19,14 +21,19 @@ class UnknownNameError(CourseError, ValueError):
 
     @classmethod
     def of(cls, kind: str, name: object, known: list[str], near: list[str] | None = None) -> UnknownNameError:
-        """Name the unknown thing, the nearest known ones (by spelling, or `near`), and all that are known."""
+        """Name the unknown thing, the nearest known ones (by spelling, or `near`), and all that are known.
+
+        Args:
+            kind: what it should have been, in the reader's language.
+        """
         from difflib import get_close_matches
 
         if near is None:
             by_lower = {k.lower(): k for k in known}
             near = [by_lower[k] for k in get_close_matches(str(name).lower(), list(by_lower), n=3, cutoff=0.5)]
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-        return cls(f"There is no {kind} called {name!r}.{hint} Known: {', '.join(known)}.")
+        parts = [t("There is no {kind} called {name!r}.", kind=kind, name=name)]
+        parts += [t("Did you mean {names}?", names=t(" or ").join(map(repr, near)))] if near else []
+        return cls(sentences(*parts, t("Known: {names}.", names=", ".join(known))))
 
 
 class ArgumentError(CourseError, ValueError):

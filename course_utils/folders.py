@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CourseError
+from .language import N_, sentences, t
 
 _INDEX = {"model.safetensors": "model.safetensors.index.json", "pytorch_model.bin": "pytorch_model.bin.index.json"}
 _NO_MODEL = ("adapter_model", "optimizer", "scheduler", "training_args", "rng_state", "scaler")  # that a trainer leaves
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 _TOKENIZER_ENDINGS = ("spiece.model", ".bpe.model", "spm.model", "bpe.codes")
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+_GGUF = N_(
+    "GGUF is llama.cpp's format. Get the same model as safetensors; transformers itself reads some GGUF files: "
+    'AutoModelForCausalLM.from_pretrained("{folder}", gguf_file="{file}").'
+)
 _POINTER = b"version https://git-lfs"
 # PEFT's names of tasks; None: what the base was trained for
 _PEFT_TASKS = {
@@ -48,19 +53,29 @@ def adapter(folder: Path) -> Adapter | None:
     settings = _json(file)
     if (folder / "config.json").exists() and _weights(folder):
         raise CourseError(
-            f"{folder} holds a whole model and an adapter, and does not say whether the adapter is in the model's weights "
-            "already. Move adapter_config.json away to load the model, or config.json to load the adapter on its base."
+            t(
+                "{folder} holds a whole model and an adapter, and does not say whether the adapter is in the model's "
+                "weights already. Move adapter_config.json away to load the model, or config.json to load the adapter on "
+                "its base.",
+                folder=folder,
+            )
         )
     if not any((folder / f"adapter_model{ending}").exists() for ending in (".safetensors", ".bin")):
         raise CourseError(
-            f"{folder} is an adapter without its weights: adapter_config.json is there, adapter_model.safetensors is not. "
-            "Save it again with save_pretrained(), or copy the file."
+            t(
+                "{folder} is an adapter without its weights: adapter_config.json is there, adapter_model.safetensors is "
+                "not. Save it again with save_pretrained(), or copy the file.",
+                folder=folder,
+            )
         )
     base = settings.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise CourseError(
-            f"{folder} is an adapter that names no base model. Write one into its adapter_config.json, as "
-            '"base_model_name_or_path": the hub id or the folder of the model it was trained on.'
+            t(
+                "{folder} is an adapter that names no base model. Write one into its adapter_config.json, as "
+                '"base_model_name_or_path": the hub id or the folder of the model it was trained on.',
+                folder=folder,
+            )
         )
     return Adapter(folder, base, _PEFT_TASKS.get(str(settings.get("task_type"))))
 
@@ -73,11 +88,14 @@ def check(folder: Path) -> None:
     """
     names = sorted(file.name for file in folder.iterdir())
     if not names:
-        raise CourseError(f"{folder} is empty, with no config.json: no model was saved, copied or unpacked there.")
+        raise CourseError(
+            t("{folder} is empty, with no config.json: no model was saved, copied or unpacked there.", folder=folder)
+        )
     _no_pointers(folder)
     config = folder / "config.json"
     if not config.exists():
-        raise CourseError(f"{folder} has no config.json, so it is not a transformers checkpoint.{_instead(folder, names)}")
+        found = t("{folder} has no config.json, so it is not a transformers checkpoint.", folder=folder)
+        raise CourseError(sentences(found, _instead(folder, names)))
     _json(config)
     for whole, index in _INDEX.items():
         if (folder / whole).exists():
@@ -86,11 +104,13 @@ def check(folder: Path) -> None:
             return _shards(folder, index)
     if not _weights(folder):
         others = [name for name in names if Path(name).suffix in (".h5", ".msgpack", ".gguf", ".pt", ".pth", ".ckpt")]
-        raise CourseError(
-            f"{folder} has a config.json and no weights: there is no model.safetensors, and no pytorch_model.bin.\n"
-            + (f"What it has ({_listed(others)}), load_model does not read. " if others else "")
-            + "Save the model again with save_pretrained(), or copy its weights there."
+        found = t(
+            "{folder} has a config.json and no weights: there is no model.safetensors, and no pytorch_model.bin.",
+            folder=folder,
         )
+        unread = t("What it has ({files}), load_model does not read. ", files=_listed(others)) if others else ""
+        way = t("Save the model again with save_pretrained(), or copy its weights there.")
+        raise CourseError(f"{found}\n{unread}{way}")
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -107,9 +127,13 @@ def no_tokenizer(folder: Path) -> CourseError:
     """What to say of a model that was saved alone."""
     where = folder.as_posix()
     return CourseError(
-        f"{folder} holds a model and no tokenizer that transformers can read.\n"
-        f'Save one beside it: tokenizer.save_pretrained("{where}"), with the tokenizer of the model that it was made from; '
-        f'if that was the course model, load_model()[1].save_pretrained("{where}").'
+        t(
+            "{folder} holds a model and no tokenizer that transformers can read.\n"
+            'Save one beside it: tokenizer.save_pretrained("{where}"), with the tokenizer of the model that it was made '
+            'from; if that was the course model, load_model()[1].save_pretrained("{where}").',
+            folder=folder,
+            where=where,
+        )
     )
 
 
@@ -133,17 +157,14 @@ def labels_of(adapter: Adapter) -> int | None:
 def is_a_file(path: Path) -> CourseError:
     """What to say of a path that is a file."""
     if path.suffix == ".gguf":
-        way = (
-            "GGUF is llama.cpp's format. Get the same model as safetensors; transformers itself reads some GGUF files: "
-            f'AutoModelForCausalLM.from_pretrained("{path.parent.as_posix()}", gguf_file="{path.name}").'
-        )
+        way = t(_GGUF, folder=path.parent.as_posix(), file=path.name)
     elif path.suffix in _PACKED:
-        way = "Unpack it, and give the folder that comes out."
+        way = t("Unpack it, and give the folder that comes out.")
     elif (path.parent / "config.json").exists():
-        way = f'Write load_model("{path.parent.as_posix()}").'
+        way = t('Write load_model("{folder}").', folder=path.parent.as_posix())
     else:
-        way = "A checkpoint is a folder with config.json, model.safetensors and a tokenizer."
-    return CourseError(f"{path} is a file, and load_model takes a folder. {way}")
+        way = t("A checkpoint is a folder with config.json, model.safetensors and a tokenizer.")
+    return CourseError(sentences(t("{path} is a file, and load_model takes a folder.", path=path), way))
 
 
 def _no_pointers(folder: Path) -> None:
@@ -153,10 +174,15 @@ def _no_pointers(folder: Path) -> None:
             with file.open("rb") as stream:
                 pointers += [file.name] if stream.read(len(_POINTER)) == _POINTER else []
     if pointers:
+        kind = t("is a Git LFS pointer") if len(pointers) == 1 else t("are Git LFS pointers")
         raise CourseError(
-            f"{folder} was cloned without its large files: {_listed(sorted(pointers))} "
-            f"{'is a Git LFS pointer' if len(pointers) == 1 else 'are Git LFS pointers'}, a few lines that say where the "
-            "file is.\nRun `git lfs install` and then `git lfs pull` in that folder; or download the files themselves."
+            t(
+                "{folder} was cloned without its large files: {files} {kind}, a few lines that say where the file is.\n"
+                "Run `git lfs install` and then `git lfs pull` in that folder; or download the files themselves.",
+                folder=folder,
+                files=_listed(sorted(pointers)),
+                kind=kind,
+            )
         )
 
 
@@ -164,9 +190,12 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise CourseError(f"{file} is not JSON ({error}): it was cut, or is another file. Get it again.") from error
+        raise CourseError(
+            t("{file} is not JSON ({error}): it was cut, or is another file. Get it again.", file=file, error=error)
+        ) from error
     if not isinstance(content, dict):
-        raise CourseError(f"{file} holds no settings but a {type(content).__name__}. Get it again.")
+        kind = type(content).__name__
+        raise CourseError(t("{file} holds no settings but a {kind}. Get it again.", file=file, kind=kind))
     return content
 
 
@@ -176,8 +205,15 @@ def _shards(folder: Path, index: str) -> None:
     missing = [name for name in files if not (folder / name).exists()]
     if missing or not files:
         raise CourseError(
-            f"{folder} lacks {len(missing)} of the {len(files)} files that its {index} names: {_listed(missing)}.\n"
-            "Copy or download them into the folder; a download that was cut goes on where it stopped."
+            t(
+                "{folder} lacks {missing} of the {all} files that its {index} names: {names}.\n"
+                "Copy or download them into the folder; a download that was cut goes on where it stopped.",
+                folder=folder,
+                missing=len(missing),
+                all=len(files),
+                index=index,
+                names=_listed(missing),
+            )
         )
 
 
@@ -195,21 +231,20 @@ def _instead(folder: Path, names: list[str]) -> str:
         for file in sorted(folder.glob(f"{depth}/{name}"))
     ]
     if inside:
-        return f' There is one inside: load_model("{inside[0].as_posix()}").' + (
-            f" ({_listed(path.relative_to(folder).as_posix() for path in inside)})" if len(inside) > 1 else ""
-        )
+        found = t('There is one inside: load_model("{folder}").', folder=inside[0].as_posix())
+        several = f" ({_listed(path.relative_to(folder).as_posix() for path in inside)})" if len(inside) > 1 else ""
+        return found + several
     if gguf := [name for name in names if name.endswith(".gguf")]:
-        return (
-            f" It holds {_listed(gguf)}: GGUF is llama.cpp's format. Get the same model as safetensors; transformers itself "
-            f'reads some GGUF files: AutoModelForCausalLM.from_pretrained("{folder.as_posix()}", gguf_file="{gguf[0]}").'
-        )
+        way = t(_GGUF, folder=folder.as_posix(), file=gguf[0])
+        return t("It holds {files}: {way}", files=_listed(gguf), way=way)
     if packed := [name for name in names if name.endswith(_PACKED)]:
-        return f" Unpack {_listed(packed)} first."
+        return t("Unpack {files} first.", files=_listed(packed))
     if weights := _weights(folder):
-        return f" It holds weights ({_listed(weights)}): copy the config.json that belongs to them there."
+        return t("It holds weights ({files}): copy the config.json that belongs to them there.", files=_listed(weights))
     return ""
 
 
 def _listed(names: Iterable[str]) -> str:
     names = list(names)
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    listed = ", ".join(names[:4])
+    return listed if len(names) <= 4 else t("{names} and {count} more", names=listed, count=len(names) - 4)

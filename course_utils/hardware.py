@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from .errors import CourseError, UnknownNameError
+from .language import N_, t
 from .registry import REGISTRY, auto_class, resolve
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ QUANTIZED = ("int8", "nf4")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 GB = 1_000_000_000
+_PURPOSES = {None: N_("inference"), "full": N_("full fine-tuning"), "lora": N_("lora fine-tuning")}
 _NF4_BLOCK = 64  # weights that share one scale in bitsandbytes' 4-bit format (Dettmers et al. 2023, arXiv 2305.14314)
 _INT8_CAPABILITY = (7, 5)  # bitsandbytes' LLM.int8() needs Turing or newer
 _NF4_CAPABILITY = (6, 0)
@@ -86,27 +88,39 @@ class Hardware:
         return self.ram_free if device == "cpu" else self.gpu_free
 
     def __str__(self) -> str:
-        gpu = "none"
+        gpu = t("none")
         if self.gpu:
-            gpu = f"{self.gpu}, {self.gpu_free / GB:.1f} of {self.gpu_memory / GB:.1f} GB free, "
+            memory = {"free": self.gpu_free / GB, "all": self.gpu_memory / GB}
+            gpu = t("{name}, {free:.1f} of {all:.1f} GB free, ", name=self.gpu, **memory)
         if self.accelerator == "cuda":
-            gpu += f"compute capability {self.capability[0]}.{self.capability[1]}, "
-            gpu += "bf16 in hardware" if self.bf16_on_gpu else "no bf16 in hardware (fp16 instead)"
+            major, minor = self.capability
+            gpu += t("compute capability {major}.{minor}, ", major=major, minor=minor)
+            gpu += t("bf16 in hardware") if self.bf16_on_gpu else t("no bf16 in hardware (fp16 instead)")
         elif self.accelerator == "mps":
-            gpu += "shared with the CPU; mps, no float64"
+            gpu += t("shared with the CPU; mps, no float64")
         if not self.bitsandbytes:
-            bnb = "not installed (int8 and nf4 need it)"
+            bnb = t("not installed (int8 and nf4 need it)")
         else:
-            bnb = f"{self.bitsandbytes}, kernels for {'CUDA and CPU' if self.bitsandbytes_cuda else 'CPU'}"
+            kernels = t("CUDA and CPU") if self.bitsandbytes_cuda else "CPU"
+            bnb = t("{version}, kernels for {kernels}", version=self.bitsandbytes, kernels=kernels)
             bnb += f" ({self.bitsandbytes_problem})" if self.bitsandbytes_problem else ""
-        where = "Google Colab" if self.colab else platform.system()
-        return (
-            f"machine       {where}, Python {platform.python_version()}\n"
-            f"CPU           {self.cpu}, {self.cores} cores, {self.ram_free / GB:.1f} GB memory free\n"
-            f"GPU           {gpu}\n"
-            f"torch         {torch.__version__}, CUDA {torch.version.cuda or 'not built in'}\n"
-            f"transformers  {_version('transformers') or 'not installed'}\n"
-            f"bitsandbytes  {bnb}"
+        return t(
+            "machine       {where}, Python {python}\n"
+            "CPU           {cpu}, {cores} cores, {ram:.1f} GB memory free\n"
+            "GPU           {gpu}\n"
+            "torch         {torch}, CUDA {cuda}\n"
+            "transformers  {transformers}\n"
+            "bitsandbytes  {bnb}",
+            where="Google Colab" if self.colab else platform.system(),
+            python=platform.python_version(),
+            cpu=self.cpu,
+            cores=self.cores,
+            ram=self.ram_free / GB,
+            gpu=gpu,
+            torch=torch.__version__,
+            cuda=torch.version.cuda or t("not built in"),
+            transformers=_version("transformers") or t("not installed"),
+            bnb=bnb,
         )
 
 
@@ -199,17 +213,17 @@ def _version(package: str) -> str | None:
 def _bitsandbytes_problem() -> str | None:
     """Why bitsandbytes has no kernels for the GPU, or None where it has. It is imported, which takes seconds."""
     if not _version("bitsandbytes"):
-        return "it is not installed"
+        return t("it is not installed")
     try:
         from bitsandbytes.cextension import lib
     except Exception as error:  # a broken installation fails in many ways; whichever it is, the check says it
-        return f"its import fails, {type(error).__name__}: {_first_line(error)}"
+        return t("its import fails, {kind}: {error}", kind=type(error).__name__, error=_first_line(error))
     if getattr(lib, "compiled_with_cuda", False):
         return None
     load_error = vars(lib).get("error_msg")  # left by what stands in for a library that could not be opened
-    return (
-        f"its library cannot be opened: {_first_line(load_error)}" if load_error else "its library is built for the CPU only"
-    )
+    if load_error:
+        return t("its library cannot be opened: {error}", error=_first_line(load_error))
+    return t("its library is built for the CPU only")
 
 
 def import_bitsandbytes() -> None:
@@ -222,9 +236,14 @@ def import_bitsandbytes() -> None:
         import bitsandbytes  # noqa: F401
     except Exception as error:
         raise InsufficientHardwareError(
-            f"bitsandbytes {_version('bitsandbytes')} is installed, and its import fails, {type(error).__name__}: "
-            f"{_first_line(error)}.\nWays out: `pip install --force-reinstall --no-deps bitsandbytes`, and restart the "
-            'kernel; or precision="auto", which does without.'
+            t(
+                "bitsandbytes {version} is installed, and its import fails, {kind}: {error}.\nWays out: `pip install "
+                '--force-reinstall --no-deps bitsandbytes`, and restart the kernel; or precision="auto", which does '
+                "without.",
+                version=_version("bitsandbytes"),
+                kind=type(error).__name__,
+                error=_first_line(error),
+            )
         ) from error
 
 
@@ -258,10 +277,16 @@ class Plan:
         return self.weights + self.scales + self.kv_cache + self.activations + self.gradients + self.optimizer
 
     def __str__(self) -> str:
-        what = f"{self.training} fine-tuning" if self.training else "inference"
         lines = [
-            f"{self.model}: {self.parameters / 1e9:.3f} billion parameters, {self.precision}, {what}, "
-            f"batch {self.batch}, context {self.context} tokens"
+            t(
+                "{model}: {billions:.3f} billion parameters, {precision}, {what}, batch {batch}, context {context} tokens",
+                model=self.model,
+                billions=self.parameters / 1e9,
+                precision=self.precision,
+                what=t(_PURPOSES[self.training]),
+                batch=self.batch,
+                context=self.context,
+            )
         ]
         parts = ("weights", "scales", "kv_cache", "activations", "gradients", "optimizer", "total")
         lines += [f"  {part:<12}{getattr(self, part) / GB:10.3f} GB" for part in parts if getattr(self, part)]
@@ -310,16 +335,19 @@ def plan(
         CourseError: full training of quantized weights, which have no gradient.
     """
     if precision not in PRECISIONS:
-        raise UnknownNameError.of("precision", precision, list(PRECISIONS))
+        raise UnknownNameError.of(t("precision"), precision, list(PRECISIONS))
     if training not in (None, "full", "lora"):
-        raise UnknownNameError.of("kind of training", training, ["full", "lora"])
+        raise UnknownNameError.of(t("kind of training"), training, ["full", "lora"])
     if training == "full" and precision in QUANTIZED:
         raise CourseError(
-            f"Weights in {precision} are whole numbers and have no gradient: full fine-tuning needs fp32, bf16 or fp16. "
-            'training="lora" trains adapters on top of quantized weights.'
+            t(
+                "Weights in {precision} are whole numbers and have no gradient: full fine-tuning needs fp32, bf16 or fp16. "
+                'training="lora" trains adapters on top of quantized weights.',
+                precision=precision,
+            )
         )
     if batch < 1 or context < 1:
-        raise CourseError(f"batch and context are at least 1, not {batch} and {context}.")
+        raise CourseError(t("batch and context are at least 1, not {batch} and {context}.", batch=batch, context=context))
     label, config, task = resolve(model, task)
     sizes = _sizes(config, task)
     text = config.get_text_config()
@@ -466,12 +494,17 @@ def check(wanted: Plan, device: str, here: Hardware | None = None) -> None:
     """
     here = here or detect()
     if device not in ("cpu", here.accelerator):
-        wish = "a GPU" if device == "cuda" else "an Apple GPU (mps)"
+        wish = t("a GPU") if device == "cuda" else t("an Apple GPU (mps)")
         ways = [f'device="{there}"' for there in (here.accelerator, "cpu") if there]
-        ways += ["in Colab: Runtime → Change runtime type → T4 GPU"] if device == "cuda" else []
+        ways += [t("in Colab: Runtime → Change runtime type → T4 GPU")] if device == "cuda" else []
         raise InsufficientHardwareError(
-            f"{wanted.model} was asked for on {wish}, and there is none that torch can use.\n"
-            f"Ways out: {'; or '.join(ways)}.\n\n{here}"
+            t(
+                "{model} was asked for on {wish}, and there is none that torch can use.\nWays out: {ways}.\n\n{here}",
+                model=wanted.model,
+                wish=wish,
+                ways=t("; or ").join(ways),
+                here=here,
+            )
         )
     if wanted.precision in QUANTIZED:
         _check_bitsandbytes(wanted, device, here)
@@ -479,39 +512,70 @@ def check(wanted: Plan, device: str, here: Hardware | None = None) -> None:
     if needed <= free:
         return
     raise InsufficientHardwareError(
-        f"{wanted.model} in {wanted.precision} does not fit: it needs {needed / GB:.1f} GB and "
-        f"{'this machine' if device == 'cpu' else 'the GPU'} has {here.free(device) / GB:.1f} GB free "
-        f"(of which {_HEADROOM:.0%} can be used).\n{wanted}\n"
-        f"Ways out: {'; '.join(_ways_out(wanted, device, here))}."
+        t(
+            "{model} in {precision} does not fit: it needs {needed:.1f} GB and {where} has {free:.1f} GB free "
+            "(of which {share:.0%} can be used).\n{plan}\nWays out: {ways}.",
+            model=wanted.model,
+            precision=wanted.precision,
+            needed=needed / GB,
+            where=t("this machine") if device == "cpu" else t("the GPU"),
+            free=here.free(device) / GB,
+            share=_HEADROOM,
+            plan=wanted,
+            ways=t("; ").join(_ways_out(wanted, device, here)),
+        )
     )
 
 
 def _check_bitsandbytes(wanted: Plan, device: str, here: Hardware) -> None:
     if not here.bitsandbytes:
         raise InsufficientHardwareError(
-            f"{wanted.precision} needs the package bitsandbytes, which is not installed.\n"
-            'Ways out: run `pip install bitsandbytes` and restart the kernel; or precision="auto", which does without.'
+            t(
+                "{precision} needs the package bitsandbytes, which is not installed.\n"
+                'Ways out: run `pip install bitsandbytes` and restart the kernel; or precision="auto", which does without.',
+                precision=wanted.precision,
+            )
         )
     half = here.half(device)
     if device == "mps":
         raise InsufficientHardwareError(
-            f"{wanted.precision} does not run on an Apple GPU here: bitsandbytes {here.bitsandbytes} has no int8 or nf4 "
-            f"kernels of its own for it, only stand-ins that this course has not tried.\nWays out: precision="
-            f'"{half}", on the GPU; or device="cpu", where {wanted.precision} runs (slow).'
+            t(
+                "{precision} does not run on an Apple GPU here: bitsandbytes {version} has no int8 or nf4 kernels of its "
+                "own for it, only stand-ins that this course has not tried.\n"
+                'Ways out: precision="{half}", on the GPU; or device="cpu", where {precision} runs (slow).',
+                precision=wanted.precision,
+                version=here.bitsandbytes,
+                half=half,
+            )
         )
     if device != "cuda":
         return
     if not here.bitsandbytes_cuda:
+        problem = t(": {error}", error=here.bitsandbytes_problem) if here.bitsandbytes_problem else ""
         raise InsufficientHardwareError(
-            f"bitsandbytes {here.bitsandbytes} has no kernels for CUDA {torch.version.cuda}, so {wanted.precision} cannot "
-            f"run on {here.gpu}{f': {here.bitsandbytes_problem}' if here.bitsandbytes_problem else ''}.\n"
-            f'Ways out: `pip install -U bitsandbytes` and restart the kernel; or precision="{half}"; or device="cpu" (slow).'
+            t(
+                "bitsandbytes {version} has no kernels for CUDA {cuda}, so {precision} cannot run on {gpu}{problem}.\n"
+                'Ways out: `pip install -U bitsandbytes` and restart the kernel; or precision="{half}"; or device="cpu" '
+                "(slow).",
+                version=here.bitsandbytes,
+                cuda=torch.version.cuda,
+                precision=wanted.precision,
+                gpu=here.gpu,
+                problem=problem,
+                half=half,
+            )
         )
     required = _INT8_CAPABILITY if wanted.precision == "int8" else _NF4_CAPABILITY
     if here.capability < required:
         raise InsufficientHardwareError(
-            f"{wanted.precision} needs a GPU of compute capability {required[0]}.{required[1]} or more; {here.gpu} has "
-            f'{here.capability[0]}.{here.capability[1]}.\nWays out: precision="fp16"; or device="cpu" (slow).'
+            t(
+                "{precision} needs a GPU of compute capability {required} or more; {gpu} has {capability}.\n"
+                'Ways out: precision="fp16"; or device="cpu" (slow).',
+                precision=wanted.precision,
+                required=".".join(map(str, required)),
+                gpu=here.gpu,
+                capability=".".join(map(str, here.capability)),
+            )
         )
 
 
@@ -533,20 +597,21 @@ def _ways_out(wanted: Plan, device: str, here: Hardware) -> list[str]:
     # the two of 16 bits are equally large, so one of them is no way out of the other
     narrower = [p for p in (here.half(device), "int8", "nf4") if _bits(p) < _bits(wanted.precision)]
     if wanted.training is None:
-        ways += [f'precision="{p}", which would fit' for p in narrower if would_fit(wanted.config, p, device)][:1]
+        near = [p for p in narrower if would_fit(wanted.config, p, device)]
+        ways += [t('precision="{precision}", which would fit', precision=p) for p in near[:1]]
     if device != "cpu" and wanted.total <= here.ram_free * _HEADROOM:
-        ways.append('device="cpu", where there is room (slow)')
+        ways.append(t('device="cpu", where there is room (slow)'))
     elif device == "mps" and wanted.training is None:  # the CPU has the same memory, but kernels for fewer bits
         fewer = [p for p in QUANTIZED if would_fit(wanted.config, p, "cpu")]
-        ways += [f'device="cpu", precision="{p}", which would fit (slow)' for p in fewer][:1]
+        ways += [t('device="cpu", precision="{precision}", which would fit (slow)', precision=p) for p in fewer][:1]
     smaller = [s for s in REGISTRY.values() if s.parameters < wanted.parameters and wanted.task in s.tasks]
     fitting = [s for s in sorted(smaller, key=lambda s: -s.parameters) if would_fit(s.name, wanted.precision, device)]
-    ways += [f'a smaller model: load_model("{spec.name}")' for spec in fitting[:1]]
+    ways += [t('a smaller model: load_model("{name}")', name=spec.name) for spec in fitting[:1]]
     if wanted.batch > 1:
-        ways.append("a smaller batch")
+        ways.append(t("a smaller batch"))
     if not here.gpu and not here.colab:
-        ways.append("Google Colab with a T4 GPU (16 GB)")
-    return ways or ["a machine with more memory"]
+        ways.append(t("Google Colab with a T4 GPU (16 GB)"))
+    return ways or [t("a machine with more memory")]
 
 
 def _bits(precision: str) -> int:

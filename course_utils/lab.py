@@ -15,19 +15,23 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from . import tracebacks
+from . import tables, tracebacks
 from .console import print_anything
 from .errors import CourseError, UnknownNameError
-from .language import ENGLISH, language, t
+from .language import ENGLISH, N_, language, t
 
 T = TypeVar("T")
-_UNWRITTEN = "not written yet"
+_UNWRITTEN = N_("not written yet")
+SUMMARY = (
+    N_("{done} of {all} exercises pass their visible tests."),
+    N_("{done} of {all} exercises pass their visible tests, {earned} of their {most} points."),
+)
 
 
 class Unsolved(CourseError, NotImplementedError):
     """The exercise still raises NotImplementedError, or its visible tests do not pass."""
 
-    because = "which is not written yet"
+    because = N_("which is not written yet")
 
 
 @dataclass
@@ -59,6 +63,7 @@ def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
 
     print_anything()
     tracebacks.install(get_ipython())
+    tables.speak(get_ipython())
     _state = _State(chapter, list(exercises))
     random.seed(seed)
     np.random.seed(seed)
@@ -78,7 +83,7 @@ def start(chapter: str, exercises: Sequence[str] = (), seed: int = 0) -> None:
 def _budget() -> str:
     name = os.environ.get("COURSE_BUDGET", "full")
     if name not in ("full", "quick"):
-        raise CourseError(f'COURSE_BUDGET is {name!r}; it can be "full" (the default) or "quick".')
+        raise CourseError(t('COURSE_BUDGET is {name!r}; it can be "full" (the default) or "quick".', name=name))
     return name
 
 
@@ -103,14 +108,15 @@ def test(name: str) -> Iterator[None]:
         UnknownNameError: `name` is not an exercise of this lab.
     """
     if name not in _state.exercises:
-        raise UnknownNameError.of("exercise", name, _state.exercises or ["(none: run the cell with lab.start first)"])
+        known = _state.exercises or [t("(none: run the cell with lab.start first)")]
+        raise UnknownNameError.of(t("exercise"), name, known)
     try:
         yield
     except NotImplementedError as error:
         _state.errors[name] = _UNWRITTEN
         stub = f"exercise {name}: write this function"  # what stands in place of a solution, in every language
         what = t("exercise {name}: write this function", name=name) if str(error) == stub else error
-        message = t("{error}. Write the cell above, run it, then run this one again.", error=what or t("not written yet"))
+        message = t("{error}. Write the cell above, run it, then run this one again.", error=what or t(_UNWRITTEN))
         raise _of(name, Unsolved(message)) from None
     except Exception as error:
         message = " ".join(str(error).split())
@@ -130,7 +136,7 @@ def needs(*exercises: str) -> None:
     """
     for name in exercises:
         if name not in _state.exercises:
-            raise UnknownNameError.of("exercise", name, _state.exercises)
+            raise UnknownNameError.of(t("exercise"), name, _state.exercises)
         if reason := _state.errors.get(name, t("its tests have not run")):
             what = t(_UNWRITTEN) if reason == _UNWRITTEN else reason
             error = Unsolved(
@@ -221,9 +227,7 @@ def summary() -> Any:
     counts: dict[str, Any] = {"done": len(done), "all": len(rows)}
     if points:
         counts |= {"earned": sum(map(points.__getitem__, done)), "most": sum(points.values())}
-        print(t("{done} of {all} exercises pass their visible tests, {earned} of their {most} points.", **counts), end=" ")
-    else:
-        print(t("{done} of {all} exercises pass their visible tests.", **counts), end=" ")
+    print(t(SUMMARY[bool(points)], **counts), end=" ")
     print(t("Grading adds hidden tests of the same functions."))
     return pd.DataFrame(rows).set_index(t("exercise")) if rows else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import locale
 import os
+import re
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,7 @@ def _of_system() -> str:
     return ""
 
 
-def t(message: str, **values: Any) -> str:
+def t(message: str, /, **values: Any) -> str:
     """A message in the reader's language, with values in its fields.
 
     >>> t("{name} should be {want}", name="q", want=3)
@@ -50,6 +51,17 @@ def _catalogue(name: str) -> dict[str, str]:
     path = _CATALOGUES / f"{name}.json"
     known: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return known
+
+
+def sentences(*parts: str) -> str:
+    """One after another, a space between them, but none after a Chinese stop; empty ones are left out."""
+    return re.sub(r"(?<=[。？！]) ", "", " ".join(filter(None, parts)))
+
+
+def in_any_language(message: str, field: str) -> str:
+    """A regular expression of what `t` makes of a message in each language; `field` stands for what is in braces."""
+    said = [message, *(_catalogue(path.stem).get(message, message) for path in sorted(_CATALOGUES.glob("*.json")))]
+    return "|".join(re.sub(r"\\\{\w+\\\}", lambda _: field, re.escape(text)) for text in dict.fromkeys(said))
 
 
 def N_(message: str) -> str:

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from . import arguments, folders, hardware, modelscope, weights
 from .errors import ArgumentError, CourseError, DownloadError
+from .language import sentences, t
 from .registry import REGISTRY, auto_class, base_of, explained, find, reach_hub, resolve
 
 if TYPE_CHECKING:
@@ -91,9 +92,14 @@ def _load(
     precision = next((p for p in candidates if hardware.fits(needs[p], device, here)), candidates[-1])
     hardware.check(needs[precision], device, here)
     if precision in hardware.QUANTIZED and device == "cpu":
-        mac = ' (it has none for Apple GPUs, which precision="fp16" would use)' if here.accelerator == "mps" else ""
+        mac = t(' (it has none for Apple GPUs, which precision="fp16" would use)') if here.accelerator == "mps" else ""
         _say_once(
-            f"{label} runs in {precision} on the CPU, through bitsandbytes' CPU kernels{mac}: it works, and it is slow."
+            t(
+                "{name} runs in {precision} on the CPU, through bitsandbytes' CPU kernels{mac}: it works, and it is slow.",
+                name=label,
+                precision=precision,
+                mac=mac,
+            )
         )
 
     source, where = _source(name, request.hub.get("revision"))
@@ -117,7 +123,9 @@ def _load(
                 raise explanation from error
             raise
     if task == "sequence-classification" and task not in _trained_for(config) and not head_comes:
-        _say_once(f"{label} has no classification head: a new, random one was added. Train it before you trust it.")
+        _say_once(
+            t("{name} has no classification head: a new, random one was added. Train it before you trust it.", name=label)
+        )
     return model.eval(), tokenizer
 
 
@@ -129,23 +137,37 @@ def _with_adapter(
 
     base = base_of(adapter)
     if base == "course" and adapter.base == REGISTRY["course"].hub_id:
-        _say_once(f"{adapter.folder.name} is an adapter for {adapter.base}: its base here is the course model.")
+        what = t(
+            "{name} is an adapter for {base}: its base here is the course model.",
+            name=adapter.folder.name,
+            base=adapter.base,
+        )
+        _say_once(what)
     task = task or adapter.task
     if task == "sequence-classification" and "id2label" not in request.rest and (labels := folders.labels_of(adapter)):
         request.rest.setdefault("num_labels", labels)
     try:
         model, tokenizer = _load(base, task, request, head_comes=True)
     except DownloadError as error:
-        raise DownloadError(f"{adapter.folder} is an adapter, which needs its base model. {error}") from error
+        what = t("{folder} is an adapter, which needs its base model.", folder=adapter.folder)
+        raise DownloadError(sentences(what, str(error))) from error
     if folders.has_tokenizer(adapter.folder):
         tokenizer = _tokenizer(str(adapter.folder), {})
     try:
         model = PeftModel.from_pretrained(model, str(adapter.folder), torch_device="cpu")  # from there to where its layer is
     except SafetensorError as error:
-        raise CourseError(f"The weights of the adapter {adapter.folder} are damaged ({error}). Get a fresh copy.") from error
+        raise CourseError(
+            t(
+                "The weights of the adapter {folder} are damaged ({error}). Get a fresh copy.",
+                folder=adapter.folder,
+                error=error,
+            )
+        ) from error
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise CourseError(f"The adapter {adapter.folder} does not fit its base, {base}: {first}") from error
+        raise CourseError(
+            t("The adapter {folder} does not fit its base, {base}: {error}", folder=adapter.folder, base=base, error=first)
+        ) from error
     return model.eval(), tokenizer
 
 
@@ -252,14 +274,23 @@ def _saved_precision(label: str, config: Any, wanted: str) -> str | None:
     saved = saved if isinstance(saved, dict) else saved.to_dict()
     if saved.get("quant_method") != "bitsandbytes":
         raise ArgumentError(
-            f"{label} is saved in the format {saved.get('quant_method')}, which load_model() does not read. Take the same "
-            "model without it, or transformers' own from_pretrained."
+            t(
+                "{name} is saved in the format {kind}, which load_model() does not read. Take the same model without it, or "
+                "transformers' own from_pretrained.",
+                name=label,
+                kind=saved.get("quant_method"),
+            )
         )
     precision = "int8" if saved.get("load_in_8bit") else "nf4"
     if wanted not in ("auto", precision):
         raise ArgumentError(
-            f"{label} was saved in {precision}, from which {wanted} cannot be had again. Leave the precision out, or load "
-            "the model that it was made from."
+            t(
+                "{name} was saved in {precision}, from which {wanted} cannot be had again. Leave the precision out, or load "
+                "the model that it was made from.",
+                name=label,
+                precision=precision,
+                wanted=wanted,
+            )
         )
     return precision
 

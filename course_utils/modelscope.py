@@ -1,8 +1,8 @@
 """Models from ModelScope (魔搭) in place of the Hugging Face hub: `COURSE_HUB=modelscope`.
 
 Its own client (`pip install modelscope-hub`) lists and fetches; it checks each file against the listing, and goes on where a
-download was cut. What the course pins is the content: registry.json has the SHA-256 of the weights of the commit that it
-pins on the Hugging Face hub, and ModelScope's listing must name the same before a byte of them is fetched.
+download was cut. What the course pins is the content: registry.json has the SHA-256 of weights and tokenizer of the commit
+that it pins on the Hugging Face hub, and ModelScope's listing must name the same before a byte of them is fetched.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from . import weights
 from .errors import ArgumentError, ChecksumError, CourseError, DiskFullError, DownloadError
+from .language import t
 
 HUBS = ("huggingface", "modelscope")
 _SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "*.py")  # small files: configuration and tokenizer
@@ -32,7 +34,7 @@ def chosen() -> bool:
     """
     name = os.environ.get("COURSE_HUB") or HUBS[0]
     if name not in HUBS:
-        raise ArgumentError(f"COURSE_HUB={name}: there are {' and '.join(HUBS)}.")
+        raise ArgumentError(t("COURSE_HUB={name}: there are {names}.", name=name, names=t(" and ").join(HUBS)))
     return name == "modelscope"
 
 
@@ -49,12 +51,13 @@ def fetch(hub_id: str, sha256: Mapping[str, str], revision: str | None = None) -
     """Folder that holds a model as a checkpoint; fetched when it is not in the course's cache.
 
     Args:
-        sha256: of its weights, by the files' names; {} for a model that the course does not pin.
+        sha256: of its weights and its tokenizer, by the files' names; {} for a model that the course does not pin. A pinned
+            model brings no programs.
         revision: a branch, tag or commit of ModelScope; None: what its owner shows when it is first fetched.
 
     Raises:
         DownloadError: no client, no such model, no way to it, or no safetensors.
-        ChecksumError: its weights are not those that the course pins.
+        ChecksumError: a file is not the one that the course pins.
         DiskFullError
     """
     folder = _folder(hub_id, revision)
@@ -63,15 +66,24 @@ def fetch(hub_id: str, sha256: Mapping[str, str], revision: str | None = None) -
         return folder
     with _explained(hub_id):
         listed = _client().list_repo_files(hub_id, "model", revision=revision)
-    found = {file.path: file.sha256 for file in listed if file.path.endswith(_WEIGHTS)}
-    if not found:
-        raise DownloadError(f"{hub_id} has no safetensors on ModelScope; load_model() reads no other weights from there.")
+    patterns = [pattern for pattern in _SETTINGS if not (sha256 and pattern == "*.py")]
+    wanted = [*patterns, f"*{_WEIGHTS}"]
+    found = {file.path: file.sha256 for file in listed if any(fnmatch(file.path, pattern) for pattern in wanted)}
+    if not any(name.endswith(_WEIGHTS) for name in found):
+        raise DownloadError(
+            t("{name} has no safetensors on ModelScope; load_model() reads no other weights from there.", name=hub_id)
+        )
     if wrong := [name for name, value in sha256.items() if found.get(name) != value]:
         raise ChecksumError(
-            f"{hub_id} has other weights on ModelScope than the course was tested with ({', '.join(wrong)}). Ways out: "
-            'revision="…" of your own choice; or unset COURSE_HUB, for the Hugging Face hub or a mirror of it (HF_ENDPOINT).'
+            t(
+                "{name} has other files on ModelScope than the course was tested with ({files}). Ways out: "
+                'revision="…" of your own choice; or unset COURSE_HUB, for the Hugging Face hub or a mirror of it '
+                "(HF_ENDPOINT).",
+                name=hub_id,
+                files=", ".join(wrong),
+            )
         )
-    _download(hub_id, revision, [*_SETTINGS, *found])
+    _download(hub_id, revision, list(found))
     (folder / _DONE).write_text(json.dumps(found), encoding="utf-8")
     return folder
 
@@ -79,8 +91,12 @@ def fetch(hub_id: str, sha256: Mapping[str, str], revision: str | None = None) -
 def unpinned(hub_id: str, pinned: list[str]) -> DownloadError:
     """What is said of a model that the course knows, and has not pinned on ModelScope."""
     return DownloadError(
-        f"The course has not pinned {hub_id} on ModelScope; pinned are {', '.join(pinned)}. Ways out: unset COURSE_HUB, for "
-        "the Hugging Face hub or a mirror of it (HF_ENDPOINT); or a folder; or a ModelScope id with revision=."
+        t(
+            "The course has not pinned {name} on ModelScope; pinned are {names}. Ways out: unset COURSE_HUB, for the "
+            "Hugging Face hub or a mirror of it (HF_ENDPOINT); or a folder; or a ModelScope id with revision=.",
+            name=hub_id,
+            names=", ".join(pinned),
+        )
     )
 
 
@@ -109,7 +125,7 @@ def _client() -> Any:
         from modelscope_hub import HubApi
     except ImportError as error:
         raise DownloadError(
-            "COURSE_HUB=modelscope needs ModelScope's client, which is not installed. Run: pip install modelscope-hub"
+            t("COURSE_HUB=modelscope needs ModelScope's client, which is not installed. Run: pip install modelscope-hub")
         ) from error
     return HubApi()
 
@@ -131,16 +147,22 @@ def _told(hub_id: str, error: Exception) -> CourseError:
     causes = [error, *getattr(error, "failed_files", {}).values()]
     reason = next(iter(str(causes[-1]).strip().splitlines()), type(error).__name__)
     if any(isinstance(cause, OSError) and cause.errno in (ENOSPC, EDQUOT) for cause in causes):
-        return DiskFullError(f"The disk is full, so {hub_id} was not fetched. Free some space, or set COURSE_CACHE.")
-    if any(isinstance(cause, errors.FileIntegrityError) for cause in causes):
-        return ChecksumError(f"{hub_id} arrived damaged from ModelScope. Run the cell again.\n  ModelScope: {reason}")
-    if isinstance(error, errors.NotExistError):
-        what = f"ModelScope has no model {hub_id} of that revision (or it is private)"
-    elif isinstance(error, errors.AuthenticationError | errors.PermissionDeniedError):
-        what = f"ModelScope gives {hub_id} only to those who are logged in: set MODELSCOPE_API_TOKEN to your token"
-    else:
-        what = (
-            f"{hub_id} could not be fetched from ModelScope. Ways out: try again; or give load_model() the folder of a "
-            'downloaded copy; or load_model("course"), which needs no hub'
+        return DiskFullError(
+            t("The disk is full, so {name} was not fetched. Free some space, or set COURSE_CACHE.", name=hub_id)
         )
-    return DownloadError(f"{what}.\n  ModelScope: {reason}")
+    if any(isinstance(cause, errors.FileIntegrityError) for cause in causes):
+        what = t("{name} arrived damaged from ModelScope. Run the cell again", name=hub_id)
+        return ChecksumError(f"{what}{t('.')}\n  ModelScope: {reason}")
+    if isinstance(error, errors.NotExistError):
+        what = t("ModelScope has no model {name} of that revision (or it is private)", name=hub_id)
+    elif isinstance(error, errors.AuthenticationError | errors.PermissionDeniedError):
+        what = t(
+            "ModelScope gives {name} only to those who are logged in: set MODELSCOPE_API_TOKEN to your token", name=hub_id
+        )
+    else:
+        what = t(
+            "{name} could not be fetched from ModelScope. Ways out: try again; or give load_model() the folder of a "
+            'downloaded copy; or load_model("course"), which needs no hub',
+            name=hub_id,
+        )
+    return DownloadError(f"{what}{t('.')}\n  ModelScope: {reason}")

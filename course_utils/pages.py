@@ -6,6 +6,7 @@ import os
 
 from . import proxies
 from .errors import CourseError
+from .language import t
 
 _HERE = ("localhost", "127.0.0.1")
 
@@ -26,4 +27,4 @@ def reach_directly() -> None:
         httpx.Client().close()  # what Gradio makes when it is imported
     except (ImportError, ValueError) as error:
         why = proxies.explain(str(error), "http://127.0.0.1")
-        raise CourseError(f"Gradio cannot be used: {why or error}") from error
+        raise CourseError(t("Gradio cannot be used: {why}", why=why or error)) from error

@@ -17,6 +17,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from .errors import CourseError
+from .language import t
 
 _ABSENT = object()
 _NOTEBOOK = {"display", "get_ipython"}  # IPython puts them among Python's own names
@@ -49,8 +50,11 @@ def program(head: str, functions: Sequence[Callable[..., Any]], tail: str = "") 
     if parts.refused:
         listed = "\n".join(f"- {line}" for line in dict.fromkeys(parts.refused))
         raise NotCarried(
-            f"The program cannot be made of these functions:\n{listed}\nGive such a thing to the function as an argument, "
-            "make it inside the function, or import it from a package that others can install."
+            t(
+                "The program cannot be made of these functions:\n{listed}\nGive such a thing to the function as an "
+                "argument, make it inside the function, or import it from a package that others can install.",
+                listed=listed,
+            )
         )
     top = _with_imports(head.strip("\n"), parts.imports)
     return "\n\n".join([top, *parts.made, tail.strip("\n")]).rstrip() + "\n"
@@ -72,7 +76,7 @@ class _Parts:
             return
         self.known.add(name)
         if name in self.taken:
-            self.refused.append(f"`{user or name}` uses `{name}`, a name that the program's own end takes")
+            self._refuse(user or name, name, t("a name that the program's own end takes"))
         elif isinstance(value, ModuleType):
             self._import(name, value.__name__, None, user)
         elif (source := _source(name, value)) is not None:
@@ -84,12 +88,16 @@ class _Parts:
         elif place := _place(name, value):
             self._import(name, *place, user)
         else:
-            kind = "a name that no program has" if value is _ABSENT else f"an object of the type {type(value).__name__}"
-            self.refused.append(f"`{user or name}` uses `{name}`, {kind}")
+            kind = t("an object of the type {name}", name=type(value).__name__)
+            self._refuse(user or name, name, t("a name that no program has") if value is _ABSENT else kind)
+
+    def _refuse(self, user: str, name: str, kind: str) -> None:
+        self.refused.append(t("`{user}` uses `{name}`, {kind}", user=user, name=name, kind=kind))
 
     def _import(self, name: str, module: str, member: str | None, user: str) -> None:
         if module.split(".")[0] == __package__:
-            self.refused.append(f"`{user}` uses `{name}` of {module}, which others do not have")
+            why = t("`{user}` uses `{name}` of {module}, which others do not have", user=user, name=name, module=module)
+            self.refused.append(why)
         elif member is None:
             self.imports.add(f"import {module}" if name in (module, module.split(".")[0]) else f"import {module} as {name}")
         else:
@@ -99,7 +107,8 @@ class _Parts:
         function = inspect.unwrap(value) if callable(value) else value
         if inspect.isfunction(function) and function.__code__.co_freevars:
             inner = ", ".join(f"`{free}`" for free in function.__code__.co_freevars)
-            self.refused.append(f"`{name}` uses {inner}, local to the function in which `{name}` was made")
+            why = t("`{name}` uses {inner}, local to the function in which `{name}` was made", name=name, inner=inner)
+            self.refused.append(why)
             return
         around = getattr(function, "__globals__", around)  # a class has none: it is of its user's notebook
         for used in sorted(_free(source) - {name}):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from .language import t
+
 _VARIABLES = ("ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 _NO_SOCKS = re.compile(r"socksio|Missing dependencies for SOCKS", re.IGNORECASE)
 _BAD_ADDRESS = re.compile(r"Unknown scheme for proxy|Unable to determine SOCKS version|Not supported proxy scheme", re.I)
@@ -24,38 +26,45 @@ def explain(message: str, address: str, configured: str = "") -> str | None:
         configured: the proxy that the fetching program was given otherwise than by the environment.
     """
     if _NO_SOCKS.search(message):
-        variable, shown = _variable(r"socks") or ("the proxy's setting", _masked(configured))
-        return (
-            f"a SOCKS proxy is set ({variable}={shown}), and Python lacks the package that speaks to one.\n"
-            f"Ways out: remove {variable} and set HTTPS_PROXY to the proxy's HTTP port (most have one), for example "
-            f'http://127.0.0.1:7890; or remove it, run `pip install pysocks "httpx[socks]"` and set it again. '
-            "Then restart the kernel."
+        variable, shown = _variable(r"socks") or (t("the proxy's setting"), _masked(configured))
+        return t(
+            "a SOCKS proxy is set ({variable}={shown}), and Python lacks the package that speaks to one.\n"
+            "Ways out: remove {variable} and set HTTPS_PROXY to the proxy's HTTP port (most have one), for example "
+            'http://127.0.0.1:7890; or remove it, run `pip install pysocks "httpx[socks]"` and set it again. '
+            "Then restart the kernel.",
+            variable=variable,
+            shown=shown,
         )
     if _BAD_ADDRESS.search(message):
-        variable, shown = _variable(r"(?!(https?|socks[45]h?)://)") or ("the proxy's setting", _masked(configured))
-        return (
-            f"{variable}={shown} is no address of a proxy that Python understands.\n"
-            "Write http://host:port or socks5://host:port there, and restart the kernel."
+        variable, shown = _variable(r"(?!(https?|socks[45]h?)://)") or (t("the proxy's setting"), _masked(configured))
+        return t(
+            "{variable}={shown} is no address of a proxy that Python understands.\n"
+            "Write http://host:port or socks5://host:port there, and restart the kernel.",
+            variable=variable,
+            shown=shown,
         )
     used = configured or _used(address)
     if not used or not _CUT_OFF.search(message):
         return None
     variable, shown = _variable(rf"{re.escape(used)}$|{re.escape(used.removeprefix('http://'))}$") or (
-        "your proxy's setting",
+        t("your proxy's setting"),
         _masked(used),
     )
     if "407" in message:
-        what = "asks for a name and a password: write http://name:password@host:port"
+        what = t("asks for a name and a password: write http://name:password@host:port")
     elif re.search(r"\b403\b", message):
-        what = "forbids this address"
+        what = t("forbids this address")
     elif "refused" in message:
-        what = "cannot be reached: nothing listens there"
+        what = t("cannot be reached: nothing listens there")
     else:
-        what = "does not answer, or does not let this through"
-    return (
-        f"the proxy {shown} ({variable}) {what}.\n"
-        f"Ways out: start the proxy, or correct {variable}, or remove it where the network works without. "
-        "Then restart the kernel."
+        what = t("does not answer, or does not let this through")
+    return t(
+        "the proxy {shown} ({variable}) {what}.\n"
+        "Ways out: start the proxy, or correct {variable}, or remove it where the network works without. "
+        "Then restart the kernel.",
+        shown=shown,
+        variable=variable,
+        what=what,
     )
 
 

@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 
 from . import folders, modelscope, proxies
 from .errors import CourseError, DiskFullError, DownloadError, UnknownNameError
+from .language import sentences, t
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -53,7 +54,7 @@ class ModelSpec:
     config: Mapping[str, Any] = field(repr=False)
     sha256: Mapping[str, str] = field(
         default_factory=dict, repr=False
-    )  # of that commit's weights, which ModelScope has, too
+    )  # of that commit's weights and tokenizer, which ModelScope has, too
 
 
 def _read() -> dict[str, ModelSpec]:
@@ -71,7 +72,7 @@ def auto_class(task: str) -> Any:
     import transformers
 
     if task not in TASKS:
-        raise UnknownNameError.of("task", task, list(TASKS))
+        raise UnknownNameError.of(t("task"), task, list(TASKS))
     return getattr(transformers, TASKS[task])
 
 
@@ -100,7 +101,7 @@ def resolve(model: str | Path | PretrainedConfig, task: str | None = None, **hub
         return model.model_type, model, task or _task_of(model)
     if (spec := find(str(model))) is not None:
         if task is not None and task not in spec.tasks:
-            raise UnknownNameError.of(f"task of {spec.name}", task, list(spec.tasks))
+            raise UnknownNameError.of(t("task of {name}", name=spec.name), task, list(spec.tasks))
         return spec.name, AutoConfig.for_model(**spec.config), task or spec.tasks[0]
     path = Path(model).expanduser()
     if path.is_dir():
@@ -112,9 +113,10 @@ def resolve(model: str | Path | PretrainedConfig, task: str | None = None, **hub
     elif path.is_file():
         raise folders.is_a_file(path)
     elif _looks_like_a_path(model):
-        unknown = UnknownNameError.of("model", str(model), list(REGISTRY))
+        unknown = UnknownNameError.of(t("model"), str(model), list(REGISTRY))
         if "/" in str(model) or "\\" in str(model):
-            unknown = UnknownNameError(f"{unknown} Nor is there such a folder; the notebook runs in {Path.cwd()}.")
+            nor = t("Nor is there such a folder; the notebook runs in {folder}.", folder=Path.cwd())
+            unknown = UnknownNameError(sentences(str(unknown), nor))
         raise unknown
     else:
         label = source = str(model)
@@ -150,15 +152,24 @@ def base_of(adapter: folders.Adapter) -> str:
         if path.is_dir():
             if (path / "adapter_config.json").exists():
                 raise CourseError(
-                    f"The base of the adapter {adapter.folder} is an adapter again ({base}). Put the two together first: "
-                    "load_model(base), merge_and_unload(), save_pretrained(), and name that folder as base."
+                    t(
+                        "The base of the adapter {folder} is an adapter again ({base}). Put the two together first: "
+                        "load_model(base), merge_and_unload(), save_pretrained(), and name that folder as base.",
+                        folder=adapter.folder,
+                        base=base,
+                    )
                 )
             return str(path)
     if find(base) is None and _looks_like_a_path(base):
         raise CourseError(
-            f"{adapter.folder} is an adapter, and the model it was trained on is not on this machine: {base}.\n"
-            f"Write where it is into {adapter.folder / 'adapter_config.json'}, as "
-            f'"base_model_name_or_path": a folder, a hub id, or "{course}" for the course model.'
+            t(
+                "{folder} is an adapter, and the model it was trained on is not on this machine: {base}.\nWrite where it is "
+                'into {file}, as "base_model_name_or_path": a folder, a hub id, or "{course}" for the course model.',
+                folder=adapter.folder,
+                base=base,
+                file=adapter.folder / "adapter_config.json",
+                course=course,
+            )
         )
     return base
 
@@ -174,7 +185,8 @@ def _possible(label: str, config: PretrainedConfig, task: str) -> str:
         return task
     can = [name for name in TASKS if type(config) in auto_class(name)._model_mapping]
     if task not in can:
-        raise UnknownNameError.of(f"task of {label}, a {config.model_type} model,", task, can)
+        what = t("task of {name}, a {kind} model,", name=label, kind=config.model_type)
+        raise UnknownNameError.of(what, task, can)
     return task
 
 
@@ -214,8 +226,8 @@ def reach_hub(hub_id: str, revision: str | None = None, **hub: Any) -> None:
     names = {file.rfilename for file in files}
     if "adapter_config.json" in names and "config.json" not in names:
         raise CourseError(
-            f"{hub_id} is an adapter, which load_model() reads from a folder. Write\n"
-            f'  folder = huggingface_hub.snapshot_download("{hub_id}")\n  model, tokenizer = load_model(folder)'
+            t("{name} is an adapter, which load_model() reads from a folder. Write", name=hub_id)
+            + f'\n  folder = huggingface_hub.snapshot_download("{hub_id}")\n  model, tokenizer = load_model(folder)'
         )
 
 
@@ -226,20 +238,24 @@ def hub_error(hub_id: str, error: BaseException) -> DownloadError:
 
     chain = _chain(error)
     if any(isinstance(link, GatedRepoError) for link in chain):
-        what = f"{hub_id} is gated: accept its terms on its page, then run `huggingface_hub.login()`"
+        what = t("{name} is gated: accept its terms on its page, then run `huggingface_hub.login()`", name=hub_id)
     elif any(isinstance(link, RepositoryNotFoundError) for link in chain):
-        known = ", ".join(REGISTRY)
-        what = f"there is no folder {hub_id}, and the hub has no such model (or it is private). Names we know: {known}"
+        what = t(
+            "there is no folder {name}, and the hub has no such model (or it is private). Names we know: {known}",
+            name=hub_id,
+            known=", ".join(REGISTRY),
+        )
     elif why := proxies.explain("\n".join(map(repr, chain)), constants.ENDPOINT):
-        what = f"{hub_id} could not be fetched from the hub: {why.rstrip('.')}"
+        what = t("{name} could not be fetched from the hub: {why}", name=hub_id, why=why.rstrip(t(".")))
     else:
-        what = (
-            f"{hub_id} could not be fetched from the hub. Ways out: set HF_ENDPOINT to a mirror that you can reach and "
+        what = t(
+            "{name} could not be fetched from the hub. Ways out: set HF_ENDPOINT to a mirror that you can reach and "
             'restart the kernel; or give load_model() the folder of a downloaded copy; or load_model("course"), '
-            "which needs no hub"
+            "which needs no hub",
+            name=hub_id,
         )
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return DownloadError(f"{what}.\n  hub: {reason}")
+    return DownloadError(f"{what}{t('.')}\n  hub: {reason}")
 
 
 def explained(label: str, source: str, error: Exception) -> CourseError | None:
@@ -259,27 +275,44 @@ def explained(label: str, source: str, error: Exception) -> CourseError | None:
     if isinstance(error, CourseError):
         return error
     if full := [link for link in chain if isinstance(link, OSError) and link.errno in (ENOSPC, EDQUOT)]:
-        return DiskFullError(f"The disk is full ({full[0]}), so {label} was not fetched. Free some space, or set HF_HOME.")
+        return DiskFullError(
+            t(
+                "The disk is full ({error}), so {name} was not fetched. Free some space, or set HF_HOME.",
+                error=full[0],
+                name=label,
+            )
+        )
     if isinstance(error, UnpicklingError) and "Unsupported global" in message:
-        return CourseError(
-            f"The weights of {label} are a pickle that holds more than numbers and could run any program, so it is not "
-            f"loaded. Take the same model as safetensors.\n  {source}"
+        what = t(
+            "The weights of {name} are a pickle that holds more than numbers and could run any program, so it is not "
+            "loaded. Take the same model as safetensors.",
+            name=label,
         )
+        return CourseError(f"{what}\n  {source}")
     if any(isinstance(link, SafetensorError | UnpicklingError) for link in chain) or _CUT_PICKLE.search(repr(error)):
-        again = "force_download=True, to fetch it again" if on_hub else "a fresh copy of the folder"
-        return CourseError(
-            f"The weights of {label} are damaged ({message.splitlines()[0].split('. ')[0]}). Load it with {again}.\n"
-            f"  {source}"
-        )
+        again = t("Load it with force_download=True, to fetch it again.")
+        again = again if on_hub else t("Load it with a fresh copy of the folder.")
+        error_is = message.splitlines()[0].split(". ")[0]
+        what = t("The weights of {name} are damaged ({error}).", name=label, error=error_is)
+        return CourseError(f"{sentences(what, again)}\n  {source}")
     if "ignore_mismatched_sizes" in message:
-        return CourseError(
-            f"The weights of {label} have other shapes than its configuration says: the two do not belong together, or an "
-            f"argument changed a size.\n  {source}"
+        what = t(
+            "The weights of {name} have other shapes than its configuration says: the two do not belong together, or an "
+            "argument changed a size.",
+            name=label,
         )
+        return CourseError(f"{what}\n  {source}")
     if on_hub and (isinstance(error, OSError) or any(map(_of_the_network, chain))):
         return hub_error(source, error)
     if isinstance(error, ValueError | ImportError | OSError | StrictDataclassError):
-        return CourseError(f"transformers {transformers.__version__} cannot load {label}: {message}")
+        return CourseError(
+            t(
+                "transformers {version} cannot load {name}: {error}",
+                version=transformers.__version__,
+                name=label,
+                error=message,
+            )
+        )
     return None
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from .console import print_anything
 from .errors import UnknownNameError
+from .lab import SUMMARY
+from .language import in_any_language, t
 
-_SUMMARY = re.compile(r"\d+ of \d+ exercises pass their visible tests")
 # an exercise that is not written yet; a model that this machine cannot hold
 _EXPECTED = ("Unsolved", "NotImplementedError", "InsufficientHardwareError")
 
@@ -34,7 +35,7 @@ def chosen(folder: Path, names: Sequence[str]) -> list[Path]:
         stem = Path(name).stem
         known = [path for lab, path in labs.items() if stem in (lab, lab.split("_")[0])]
         if not known:
-            raise UnknownNameError.of("lab", name, list(labs))
+            raise UnknownNameError.of(t("lab"), name, list(labs))
         paths += known
     return paths
 
@@ -52,22 +53,24 @@ def run(path: Path, **environment: str) -> tuple[str, list[str]]:
         try:
             client.execute(env={**os.environ, **environment})
         except DeadKernelError:
-            return "did not run to its end", ["its kernel died: most often too little memory"]
+            return t("did not run to its end"), [t("its kernel died: most often too little memory")]
     return _read([cell for cell in notebook.cells if cell.cell_type == "code"])
 
 
 def _read(code: Sequence[Any]) -> tuple[str, list[str]]:
-    summary, failed = "printed no summary: is its last cell there?", []
+    summary, failed = t("printed no summary: is its last cell there?"), []
+    printed = "|".join(in_any_language(message, r"\d+") for message in SUMMARY)  # a notebook chooses its own language
     not_made: set[str] = set()  # names that a cell would have made, had it not failed
     for number, cell in enumerate(code, 1):
         for output in cell.outputs:
-            if match := _SUMMARY.search(output.get("text", "")):
-                summary = match[0]
+            if match := re.search(printed, output.get("text", "")):
+                summary = match[0].rstrip(".。")
             if output.output_type == "error":
                 lacks = re.fullmatch(r"name '(\w+)' is not defined", output.evalue)
                 expected = output.ename in _EXPECTED or cell.metadata.get("nbgrader", {}).get("grade")
                 if not expected and not (lacks and lacks[1] in not_made):
-                    failed.append(f"code cell {number}: {output.ename}: {output.evalue.partition(chr(10))[0]}")
+                    said = f"{output.ename}: {output.evalue.partition(chr(10))[0]}"
+                    failed.append(t("code cell {number}: {error}", number=number, error=said))
                 not_made |= _assigned(cell.source)
     return summary, failed
 

@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from .language import t
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -44,12 +46,12 @@ def nll(
     """
     ids = [tokenizer(text)["input_ids"] for text in texts]
     if not ids:
-        raise ValueError("nll() was given no text")
+        raise ValueError(t("nll() was given no text"))
     if short := [text for text, tokens in zip(texts, ids, strict=True) if len(tokens) < 2]:
-        raise ValueError(f"a text needs at least two tokens to be scored: {short[0]!r}")
+        raise ValueError(t("a text needs at least two tokens to be scored: {text!r}", text=short[0]))
     order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
     sums = np.zeros(len(ids))
-    for start in tqdm(range(0, len(ids), batch_size), desc="scoring", leave=False, disable=not progress):
+    for start in tqdm(range(0, len(ids), batch_size), desc=t("scoring"), leave=False, disable=not progress):
         chosen = order[start : start + batch_size]
         longest = max(len(ids[i]) for i in chosen)
         batch = torch.zeros(len(chosen), longest, dtype=torch.long)  # (texts, tokens)
@@ -101,7 +103,11 @@ def loglikelihood(
     choices: list[Sequence[str]] = [continuations] * len(contexts) if same else list(continuations)  # type: ignore[list-item,arg-type]
     if not contexts or len(choices) != len(contexts) or not all(choices):
         raise ValueError(
-            f"loglikelihood() needs continuations for each context; it was given {len(choices)} for {len(contexts)} contexts"
+            t(
+                "loglikelihood() needs continuations for each context; it was given {count} for {all} contexts",
+                count=len(choices),
+                all=len(contexts),
+            )
         )
     requests: list[_Request] = []
     place: dict[
@@ -115,7 +121,13 @@ def loglikelihood(
     longest = max(len(all_ids[request.place]) + len(request.continuation_ids) for request in requests)
     limit = getattr(model.config, "max_position_embeddings", None) or longest
     if longest > limit:
-        raise ValueError(f"a context with its continuation has {longest} tokens; the model's window holds {limit}")
+        raise ValueError(
+            t(
+                "a context with its continuation has {longest} tokens; the model's window holds {limit}",
+                longest=longest,
+                limit=limit,
+            )
+        )
     results = _loglikelihood_tokens(model, all_ids, requests, batch_size, progress)
     return pd.DataFrame(
         {
@@ -145,7 +157,7 @@ def _encode_pair(tokenizer: PreTrainedTokenizerBase, context: str, continuation:
     context_ids = tokenizer(bare)["input_ids"] if bare else []
     continuation_ids = tokenizer(bare + continuation)["input_ids"][len(context_ids) :]
     if not continuation_ids:
-        raise ValueError(f"a continuation adds no token to its context: {continuation!r}")
+        raise ValueError(t("a continuation adds no token to its context: {text!r}", text=continuation))
     if not context_ids:  # nothing to go by but the sign that a text begins
         start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         context_ids = [start]
@@ -170,7 +182,7 @@ def _loglikelihood_tokens(
         requests_of[request.place].append(number)
     order = sorted(range(len(contexts)), key=lambda c: -len(contexts[c]))
     results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
-    for start in tqdm(range(0, len(order), batch_size), desc="scoring", leave=False, disable=not progress):
+    for start in tqdm(range(0, len(order), batch_size), desc=t("scoring"), leave=False, disable=not progress):
         chosen = order[start : start + batch_size]
         rests = [contexts[c][shared:] for c in chosen]
         longest = max(map(len, rests))
@@ -274,9 +286,13 @@ def bootstrap(
     """
     if len(frame) < _BOOTSTRAP_ROWS:
         warnings.warn(
-            f"bootstrap() was given {_rows(len(frame))}. Of fewer than {_BOOTSTRAP_ROWS} its interval is too narrow"
-            f"{_covers(len(frame), level)}. Take scoring.mean or scoring.paired (t intervals), scoring.proportion for a "
-            "share, or show the values.",
+            t(
+                "bootstrap() was given {rows}. Of fewer than {most} its interval is too narrow{covers}. Take scoring.mean "
+                "or scoring.paired (t intervals), scoring.proportion for a share, or show the values.",
+                rows=_rows(len(frame)),
+                most=_BOOTSTRAP_ROWS,
+                covers=_covers(len(frame), level),
+            ),
             stacklevel=2,
         )
     rng = np.random.default_rng(seed)
@@ -286,7 +302,7 @@ def bootstrap(
 
 
 def _rows(n: int) -> str:
-    return "1 row" if n == 1 else f"{n} rows"
+    return t("1 row") if n == 1 else t("{count} rows", count=n)
 
 
 def _covers(n: int, level: float) -> str:
@@ -294,9 +310,10 @@ def _covers(n: int, level: float) -> str:
     from scipy import stats
 
     if n < 2:
-        return ": one value has no spread"
+        return t(": one value has no spread")
     half = stats.norm.ppf((1 + level) / 2) * np.sqrt((n - 1) / n)
-    return f": at {level:.0%} it holds a mean about {2 * stats.t.cdf(half, n - 1) - 1:.0%} of the time"
+    share = 2 * stats.t.cdf(half, n - 1) - 1
+    return t(": at {level:.0%} it holds a mean about {share:.0%} of the time", level=level, share=share)
 
 
 def proportion(successes: int, trials: int, level: float = 0.95) -> tuple[float, float, float]:

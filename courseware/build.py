@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.preprocessors import ClearSolutions
 
-from course_utils import __version__
+from course_utils import __version__, tables
 from course_utils.assets import refreshed
 
 from . import deck
@@ -521,7 +521,7 @@ def _with_outputs_of(
             cell.outputs, cell.execution_count = outputs[cell.id], 1
     for output in _outputs(notebook):
         if html := html_of(output):
-            output.data["text/html"] = refreshed(html)
+            output.data["text/html"] = tables.in_language(refreshed(html), language)
     _count(notebook)
     if "widgets" in committed.metadata:
         notebook.metadata.widgets = committed.metadata.widgets

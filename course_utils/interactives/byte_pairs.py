@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ..language import t
 from .element import Interactive, words
 from .svg import Drawing
 
@@ -99,7 +100,7 @@ def _ranks(tokenizer: PreTrainedTokenizerBase) -> dict[Pair, int]:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     model = json.loads(backend.to_str())["model"] if backend else {}
     if model.get("type") != "BPE" or model.get("byte_fallback"):
-        raise ValueError(f"{type(tokenizer).__name__} is no byte-level BPE, which this picture shows.")
+        raise ValueError(t("{name} is no byte-level BPE, which this picture shows.", name=type(tokenizer).__name__))
     return {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..language import t
 from .element import Interactive, words
 from .svg import Drawing
 
@@ -29,7 +30,14 @@ def kv_cache(config: Any, tokens: Sequence[str], prompt: int) -> Interactive:
         ValueError: no token is written, or there are too many.
     """
     if not 0 < prompt < len(tokens) <= LONGEST:
-        raise ValueError(f"Give at most {LONGEST} tokens, of which the prompt is a part; here {len(tokens)} and {prompt}.")
+        raise ValueError(
+            t(
+                "Give at most {most} tokens, of which the prompt is a part; here {count} and {prompt}.",
+                most=LONGEST,
+                count=len(tokens),
+                prompt=prompt,
+            )
+        )
     named = config if isinstance(config, Mapping) else {getattr(config, "model_type", "model"): config}
     data = {
         "models": [{"name": name, **sizes(one)} for name, one in named.items()],

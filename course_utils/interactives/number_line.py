@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..language import t
 from .element import Interactive, words
 from .svg import Drawing
 
@@ -31,7 +32,11 @@ def quantization(weights: torch.Tensor) -> Interactive:
     row = weights.detach().float().cpu()
     if row.dim() != 1 or not 0 < len(row) <= MOST or len(row) % BLOCKS[0] or not row.any():
         raise ValueError(
-            f"Give one row of at most {MOST} weights, a multiple of 16, not all zero; this is {tuple(row.shape)}."
+            t(
+                "Give one row of at most {most} weights, a multiple of 16, not all zero; this is {shape}.",
+                most=MOST,
+                shape=tuple(row.shape),
+            )
         )
     data: dict[str, Any] = {
         "weights": row.double().tolist(),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..language import t
 from .element import Interactive, packed, rounded, words
 from .svg import Drawing
 
@@ -37,7 +38,9 @@ def transformer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, sent
     """
     ids = tokenizer(sentence, return_tensors="pt").to(model.device)["input_ids"]
     if not 2 <= ids.shape[1] <= LONGEST:
-        raise ValueError(f"The sentence has {ids.shape[1]} tokens; the picture holds 2 to {LONGEST}.")
+        raise ValueError(
+            t("The sentence has {count} tokens; the picture holds 2 to {most}.", count=ids.shape[1], most=LONGEST)
+        )
     attention, stream, guesses, logits = _run(model, ids)
     tokens = [tokenizer.decode([i]) for i in ids[0].tolist()]
     layers, heads, n, _ = attention.shape

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ..language import t
 from .element import Interactive, packed, rounded, words
 from .svg import Drawing
 
@@ -28,7 +29,13 @@ def lora(updates: Mapping[str, torch.Tensor]) -> Interactive:
     for name, update in updates.items():
         if update.dim() != 2 or update.shape[0] < ROWS or update.shape[1] < COLUMNS:
             raise ValueError(
-                f"{name} has the shape {tuple(update.shape)}; this needs a matrix of at least {ROWS} × {COLUMNS}."
+                t(
+                    "{name} has the shape {shape}; this needs a matrix of at least {rows} × {columns}.",
+                    name=name,
+                    shape=tuple(update.shape),
+                    rows=ROWS,
+                    columns=COLUMNS,
+                )
             )
     data = {"updates": [{"name": name, **_parts(update)} for name, update in updates.items()], "start": {"rank": 4}}
     return Interactive("lora", data, _still(data))

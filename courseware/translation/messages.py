@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import csv
 import re
+import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from ..chapters import ROOT, Chapter, cells_of
 from . import code_text, markdown_blocks
 
 PROSE = "prose"
+_WORD = re.compile(r"\b[a-z]{2,}\b|\b[A-Z][a-z]{3,}\b(?! \d)")  # numbers and short names are none
 _WRITTEN = re.compile(r"(<!-- chapters, written by).*?(<!-- end of chapters)", re.DOTALL)
 
 
@@ -64,7 +67,7 @@ def marked(folder: Path, *names: str) -> list[Message]:
     """The messages of Python files: constants that stand in a call of a name, such as `t("not written yet")`, and the table
     `WORDS`."""
     found = []
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         for text in _marked(ast.parse(path.read_text(encoding="utf-8")), names):
             message = Message(str(text.value), path.relative_to(ROOT).as_posix(), code_text.SHOWN)
             found.append((message.where, text.lineno, text.col_offset, message))
@@ -82,6 +85,22 @@ def of_controls(chapter: Chapter) -> list[Message]:
         for keyword in call.keywords
         if keyword.arg and keyword.arg not in ("start", "grid")
     ]
+
+
+def of_tables(path: Path) -> dict[str, list[Message]]:
+    """The words of tables (docs/tables.toml): "headings", and "cells", which the tables themselves have."""
+    listed, where = tomllib.loads(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
+    cells = []
+    for name, columns in listed["cells"].items():
+        with (ROOT / "course_utils" / "csv" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        cells += [
+            Message(row[column].strip(), f"csv/{name}.csv:{column}", code_text.SHOWN) for column in columns for row in rows
+        ]
+    return {
+        "headings": [Message(text, where, code_text.SHOWN) for text in listed["headings"]],
+        "cells": [cell for cell in cells if _WORD.search(cell.text)],
+    }
 
 
 def _marked(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Constant]:

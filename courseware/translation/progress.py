@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polib
 
@@ -16,7 +17,8 @@ from ..files import whole
 from . import catalogue, lint, messages, page, terms
 
 # catalogues that are no chapter's
-OTHERS = HELPER, COURSE, PAGES, GLOSSARY = "course_utils", "courseware", page.PAGES, glossary.CATALOGUE
+OTHERS = HELPER, COURSE, PAGES, GLOSSARY, TABLES = "course_utils", "courseware", page.PAGES, glossary.CATALOGUE, "tables"
+_TABLES = ROOT / "docs" / "tables.toml"
 _TEMPLATES = ROOT / "courseware" / "templates"
 _PAGES = (*page.sources(), *sorted(_TEMPLATES.rglob("*.md")))
 
@@ -41,6 +43,8 @@ def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, l
         found[HELPER] += [message for part in all_chapters() for message in messages.of_controls(part)]
     if COURSE in others:
         found[COURSE] = messages.marked(ROOT / "courseware", "N_") + messages.of_templates(_TEMPLATES / "site")
+    if TABLES in others:
+        found[TABLES] = [message for part in messages.of_tables(_TABLES).values() for message in part]
     if GLOSSARY in others:
         where = glossary.FILE.relative_to(ROOT).as_posix()
         found[GLOSSARY] = [messages.Message(entry.meaning, where, messages.PROSE) for entry in glossary.entries()]
@@ -58,20 +62,32 @@ def update(language: str, chapters: Sequence[Chapter], others: Collection[str] =
         path = catalogue.path_of(language, name)
         if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
             written.append(path)
-    path, text = compiled(language)
-    if HELPER in others and not (path.exists() and path.read_text(encoding="utf-8") == text):
-        path.parent.mkdir(exist_ok=True)
-        with whole(path) as scratch:
-            scratch.write_text(text, encoding="utf-8", newline="\n")
-        written.append(path)
+    for name, (path, text) in compiled(language).items():
+        if name in others and not (path.exists() and path.read_text(encoding="utf-8") == text):
+            path.parent.mkdir(exist_ok=True)
+            with whole(path) as scratch:
+                scratch.write_text(text, encoding="utf-8", newline="\n")
+            written.append(path)
     return written
 
 
-def compiled(language: str) -> tuple[Path, str]:
-    """The helper package's own file of messages, and what is to stand in it."""
+def compiled(language: str) -> dict[str, tuple[Path, str]]:
+    """The helper package's own files of messages and of words of tables, by catalogue, and what is to stand in each."""
+    folder = ROOT / "course_utils" / "locale"
     known = catalogue.load(catalogue.path_of(language, HELPER)).known
-    path = ROOT / "course_utils" / "locale" / f"{language}.json"
-    return path, json.dumps(dict(sorted(known.items())), ensure_ascii=False, indent=0) + "\n"
+    say = catalogue.load(catalogue.path_of(language, TABLES)).known
+    words = {
+        part: {message.text: say[message.text] for message in found if message.text in say}
+        for part, found in messages.of_tables(_TABLES).items()
+    }
+    return {
+        HELPER: (folder / f"{language}.json", _json(known)),
+        TABLES: (folder / "tables" / f"{language}.json", _json(words)),
+    }
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
 
 
 def reports(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Report]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import ast
+import html
 import json
 import logging
+import re
+import string
 import subprocess
 import sys
+import tomllib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib import font_manager
 
-from course_utils import lab, language, plots, words
+from course_utils import data, folders, hardware, lab, language, plots, proxies, tables, words
+from course_utils.errors import CourseError
 from course_utils.language import t
 from course_utils.questions import Question
-from courseware.chapters import FOLDERS
+from courseware.chapters import FOLDERS, ROOT
 from courseware.translation import font, progress
 
 MESSAGE = "Grading adds hidden tests of the same functions."
@@ -76,6 +85,96 @@ def test_a_lab_speaks_chinese(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "1 个练习中有 1 个通过公开测试。" in capsys.readouterr().out
 
 
+_SENTENCE = re.compile(r"[A-Za-z]{2,}[,:;]? [a-z]{2,}")
+_IN_ENGLISH = {
+    "__init__.py": {
+        "module 'course_utils' has no attribute ": "of an AttributeError, for programs that ask whether a name is there",
+        "; it has ": "the same",
+        "`is_gradient_checkpointing` is deprecated": "a warning of transformers that is looked for",
+    },
+    "arguments.py": {"generate(model, tokenizer, prompt, max_new_tokens=…)": "code to type"},
+    "lab.py": {": write this function": "what stands in place of a solution, looked for"},
+    "plots.py": {"Noto Sans CJK SC part": "the name of a font"},
+    "programs.py": {"no source of ": "caught in the same file"},
+    "questions.py": {"your answer": "a key of WORDS"},
+    "registry.py": {
+        "Unsupported global": "what torch says, looked for",
+        '")\n  model, tokenizer = load_model(folder)': "code to type",
+    },
+    "words.py": {"your answer": "a key of WORDS"},
+}
+_OF_AUTHORS = {"controls.py", "questions.py"}  # what they refuse an author writes into a chapter, and no student changes
+
+
+def _helper() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted((ROOT / "course_utils").rglob("*.py")):
+        yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _sentences(tree: ast.Module, errors_too: bool) -> Iterator[str]:
+    """Constants that read as a sentence and are no docstring, translated, a pattern or HTML."""
+    known: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            known.add(node.value)
+        if isinstance(node, ast.Call) and (
+            ast.unparse(node.func) in ("t", "N_") or ast.unparse(node.func).startswith("re.")
+        ):
+            known.update(part for argument in node.args[:1] for part in ast.walk(argument))
+        if isinstance(node, ast.Raise) and not errors_too:
+            known.update(ast.walk(node))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in known:
+            code = re.match(r"[^\w\s]*<|\w+-\w+ \w+-\w+$|row wrap$", node.value)
+            if _SENTENCE.search(node.value) and not code:
+                yield node.value
+
+
+def test_every_sentence_of_the_helper_is_translated() -> None:
+    found = {
+        (path.name, text) for path, tree in _helper() for text in _sentences(tree, errors_too=path.name not in _OF_AUTHORS)
+    }
+    allowed = {(name, text) for name, texts in _IN_ENGLISH.items() for text in texts}
+    assert found - allowed == set(), "put it into `t(…)`, or say here why it stays in English"
+    assert allowed - found == set()
+
+
+def test_every_message_gets_the_values_it_has_places_for() -> None:
+    wrong = []
+    for path, tree in _helper():
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call) or ast.unparse(call.func) != "t" or not isinstance(call.args[0], ast.Constant):
+                continue
+            given = {keyword.arg for keyword in call.keywords}
+            fields = {name for _, name, _, _ in string.Formatter().parse(str(call.args[0].value)) if name is not None}
+            if None not in given and given != fields:
+                wrong.append(f"{path.name}:{call.lineno}: {call.args[0].value}")
+    assert wrong == []
+
+
+def test_errors_speak_chinese(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COURSE_LANG", "zh_CN")
+    with pytest.raises(CourseError, match=r"^任务中没有 'strategy'。你要的是不是 'strategyqa'？已有的是："):
+        data.bigbench("strategy")
+    with pytest.raises(CourseError, match=r"是空的，没有 config\.json：没有模型保存、复制或解压到这里。$"):
+        folders.check(tmp_path)
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@127.0.0.1:9")
+    assert "代理 http://…@127.0.0.1:9（HTTPS_PROXY）无法连接：那里没有程序在监听。" in str(
+        proxies.explain("connection refused", "https://pypi.org")
+    )
+    small = hardware.Hardware(cpu="a CPU", cores=2, ram_free=10**8)
+    with pytest.raises(hardware.InsufficientHardwareError) as caught:
+        hardware.check(hardware.plan("course", "fp32"), "cpu", small)
+    assert "放不下：需要" in str(caught.value) and "解决办法：" in str(caught.value) and "Ways out" not in str(caught.value)
+    assert "空闲内存 0.1 GB" in str(small)
+
+
+def test_a_summary_is_found_in_every_language() -> None:
+    pattern = "|".join(language.in_any_language(message, r"\d+") for message in lab.SUMMARY)
+    for said in ("1 of 2 exercises pass their visible tests.", "2 个练习中有 1 个通过公开测试。"):
+        assert re.search(pattern, said)
+
+
 def test_importing_reads_no_catalogue() -> None:
     code = "import course_utils.language as l; print(l._catalogue.cache_info().currsize)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
@@ -84,9 +183,9 @@ def test_importing_reads_no_catalogue() -> None:
 
 @pytest.mark.parametrize("name", FOLDERS)
 def test_what_ships_is_what_the_catalogue_says(name: str) -> None:
-    path, text = progress.compiled(name)
-    assert path.read_text(encoding="utf-8") == text, f"`course translate {name} course_utils` writes it"
-    assert json.loads(text)
+    for catalogue, (path, text) in progress.compiled(name).items():
+        assert path.read_text(encoding="utf-8") == text, f"`course translate {name} {catalogue}` writes it"
+        assert json.loads(text)
 
 
 def test_the_font_has_what_figures_show_and_is_small() -> None:
@@ -111,6 +210,39 @@ def test_a_figure_shows_chinese_without_a_font_of_the_system(
         figure.savefig(tmp_path / "figure.png")
         plt.close(figure)
     assert "glyph" not in caplog.text
+
+
+def test_a_table_is_shown_in_chinese_and_keeps_its_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = tables.load("language_models").set_index("name")[["architecture", "active_billion", "source"]].head(3)
+    english, keys = frame._repr_html_(), list(frame)
+    assert tables.in_language(english, "en") == english
+    monkeypatch.setenv("COURSE_LANG", "zh_CN")
+    shell = InteractiveShell()
+    tables.speak(shell)
+    for shown in (frame, frame.style.format({"active_billion": "{:.1f}"})):
+        made = shell.display_formatter.format(shown)[0]["text/html"]
+        assert all(
+            word in made
+            for word in (">架构<", ">激活参数（十亿）<", ">依据<", ">名称<", ">ELMo<", ">双向 LSTM<", ">编码器<")
+        )
+        assert ">architecture<" not in made and "arXiv" in made  # a citation is the same in every language
+    assert list(frame) == keys
+
+
+def test_a_word_that_may_be_data_stays() -> None:
+    tokens = pd.DataFrame({"name": ["people", "god", "none"], "kind": ["people", "none", "GPT-3"]})
+    made = tables.in_language(tokens._repr_html_(), "zh_CN")
+    assert made.count(">people<") == 1 and made.count(">人<") == 1 and ">god<" in made and ">类型<" in made
+    assert (
+        tables.in_language("<p>name</p><table><td>name</td></table>", "zh_CN") == "<p>name</p><table><td>name</td></table>"
+    )
+    assert tables.in_language(made, "zh_CN") == made
+
+
+def test_each_heading_of_the_list_stands_in_a_lecture() -> None:
+    listed = tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))["headings"]
+    shown = "".join(html.unescape(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "lectures").glob("*.ipynb")))
+    assert [heading for heading in listed if f">{heading}<" not in shown.replace('\\"', '"')] == []
 
 
 def test_what_moves_and_asks_speaks_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:

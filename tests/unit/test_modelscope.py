@@ -23,9 +23,10 @@ NAME, HUB_ID = "qwen3-0.6b", "Qwen/Qwen3-0.6B"
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small model under the name of a large one, whose weights the registry pins; the cache is empty."""
     folder = checkpoints.make(NAME, tmp_path / "served")
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    spec = dataclasses.replace(registry.REGISTRY[NAME], sha256={"model.safetensors": digest})
-    monkeypatch.setitem(registry.REGISTRY, NAME, spec)
+    pinned = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.safetensors", "tokenizer.json")
+    }
+    monkeypatch.setitem(registry.REGISTRY, NAME, dataclasses.replace(registry.REGISTRY[NAME], sha256=pinned))
     monkeypatch.setenv("COURSE_HUB", "modelscope")
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MODELSCOPE_HOME", str(tmp_path / "home"))  # the client keeps a number of its own there
@@ -61,9 +62,30 @@ def test_other_weights_than_the_pinned_are_refused_before_they_are_fetched(
         registry.REGISTRY, NAME, dataclasses.replace(registry.REGISTRY[NAME], sha256={"model.safetensors": "0" * 64})
     )
     with serve({(HUB_ID, "master"): checkpoint}) as asked:
-        with pytest.raises(ChecksumError, match=r"other weights on ModelScope.*model\.safetensors"):
+        with pytest.raises(ChecksumError, match=r"other files on ModelScope.*model\.safetensors"):
             load_model(NAME, device="cpu", precision="fp32")
         assert not [path for path in asked if path.endswith("safetensors")]
+
+
+def test_another_tokenizer_than_the_pinned_is_refused_and_a_pinned_model_brings_no_program(checkpoint: Path) -> None:
+    (checkpoint / "modeling.py").write_text("raise SystemExit", encoding="utf-8")
+    whole = (checkpoint / "tokenizer.json").read_bytes()
+    (checkpoint / "tokenizer.json").write_bytes(whole + b" ")
+    with serve({(HUB_ID, "master"): checkpoint}) as asked:
+        with pytest.raises(ChecksumError, match=r"other files on ModelScope.*\(tokenizer\.json\)"):
+            load_model(NAME, device="cpu", precision="fp32")
+        assert not [path for path in asked if path.endswith((".json", ".safetensors"))]
+    (checkpoint / "tokenizer.json").write_bytes(whole)
+    with serve({(HUB_ID, "master"): checkpoint}) as asked:
+        load_model(NAME, device="cpu", precision="fp32")
+        assert [path for path in asked if path.endswith(" tokenizer.json")] and not [p for p in asked if p.endswith(".py")]
+
+
+def test_the_registry_pins_the_tokenizer_beside_the_weights() -> None:
+    for spec in registry.REGISTRY.values():
+        if spec.sha256:
+            assert {"tokenizer.json", "vocab.json", "merges.txt"} < set(spec.sha256), spec.name
+            assert all(len(value) == 64 for value in spec.sha256.values())
 
 
 def test_an_id_and_a_revision_of_one_s_own(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
