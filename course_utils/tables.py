@@ -94,11 +94,11 @@ def _translated(table: str, words: dict[str, dict[str, str]]) -> str:
     def said(place: int, cell: re.Match[str]) -> str:
         return _said(cell, in_body) if place in of_words or re.search(r"[ _]", _text(cell)) else cell[0]
 
-    def row(found: re.Match[str]) -> str:
+    def said_row(found: re.Match[str]) -> str:
         places = iter(range(len(found[0])))
         return _CELL.sub(lambda cell: said(next(places), cell), found[0])
 
-    return head + start + _ROW.sub(row, body)
+    return head + start + _ROW.sub(said_row, body)
 
 
 def _said(cell: re.Match[str], words: dict[str, str]) -> str:
