@@ -95,7 +95,8 @@ guess.reveal(
 
 # %% [markdown]
 # Right would be *fromage*, *pain*, *le chien*, *merci*. GPT-3 has 175 billion parameters; ours has 135 million and read
-# mostly English. Examples cannot add words that it never learnt.
+# mostly English. Examples cannot add words that it never learnt. And they can do harm: of the four words it knows *le chien*,
+# and gives it without an example and with one, but not with three. (Four words: an illustration.)
 #
 # ### One colon
 #

@@ -674,33 +674,45 @@ guess.reveal(
 # ### Induction heads
 #
 # @olsson2022induction found *induction heads* (归纳头). At "… A B … A" such a head attends to the token *after* the first
-# A, and makes B more likely as the next token. The score of a head is the share of its attention that goes there.
+# A, and makes B more likely as the next token. So we look, at each place of the second copy, for earlier places that hold
+# the token which comes *next*. The score of a head is the share of its attention that goes there. (This needs the tokens, and
+# works on any text that repeats itself. In the lab you score the heads from their attention alone.)
 
 # %%
 model.set_attn_implementation("eager")  # the one that can show its attention
 with torch.inference_mode():
-    attention = model(twice, output_attentions=True).attentions
+    attention = torch.stack(model(twice, output_attentions=True).attentions).cpu()  # layer, text, head, from, to
 model.set_attn_implementation("sdpa")
-now = torch.arange(LENGTH, 2 * LENGTH - 1)
-induction = torch.stack([layer[:, :, now, now - LENGTH + 1].mean(dim=(0, 2)) for layer in attention]).cpu()
+tokens = twice.cpu()
+holds_next = tokens[:, None, :] == tokens[:, 1:, None]  # text, from, to: is the token at "to" the one after "from"?
+share = (attention[..., :-1, :] * holds_next[:, None]).sum(-1)  # what comes later has no attention
+induction = share[..., LENGTH:].mean((1, 3))
 
 # %% tags=["hide-input"]
-fig, ax = plt.subplots(figsize=(12, 3.6))
-image = ax.imshow(induction.T, cmap="Greys", vmin=0, vmax=1, aspect="auto")
-ax.grid(False)
-fig.colorbar(image, label="attention")
-ax.set(title="Attention to the token after the earlier copy", xlabel="layer", ylabel="head", yticks=range(0, 9, 2))
-plt.show()
 heads = model.config.num_attention_heads
 ranked = [divmod(int(i), heads) for i in induction.flatten().argsort(descending=True)]
+layer, head = ranked[0]
+fig, axes = plt.subplots(1, 2, figsize=(14, 4), width_ratios=[1.7, 1])
+for ax, part in zip(axes, (induction.T, attention[layer, 0, head]), strict=True):
+    image = ax.imshow(part, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+    ax.grid(False)
+axes[0].set(title="Attention to the token that comes next", xlabel="layer", ylabel="head", yticks=range(0, 9, 2))
+axes[1].set(title=f"Layer {layer}, head {head}, first sequence", xlabel="to place", ylabel="from place")
+fig.colorbar(image, ax=axes, label="attention")
+plt.show()
 print(f"{int((induction > 0.4).sum())} of {induction.numel()} heads give it over 40 %; (layer, head):", ranked[:7])
+
+# %% [markdown]
+# Right: one head, the one with the highest score. In the second copy (lower half) most of its attention is on one diagonal, the
+# places after the earlier copies. In the first copy there is nothing to find, and its attention goes to the first token.
 
 # %% [markdown]
 # ### Is it these heads?
 #
 # Attention shows where a head looks, not what depends on it. So we take the best five away. An output of zero is something
 # that later layers have never seen; so we put the head's *mean* output over other texts in its place (*mean ablation*,
-# 均值消融). For comparison we do the same with five others, drawn at random twenty times.
+# 均值消融). What the heads of a layer write is added up, so we exchange one term of this sum. For comparison we do the same with
+# five others, drawn at random twenty times.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
@@ -710,17 +722,24 @@ guess = widgets.predict(
 
 
 # %% tags=["hide-input"]
-def hooked(layer, function):
-    """function(what the heads of a layer write, (batch, tokens, heads · dim)) may return a replacement."""
-    module = model.model.layers[layer].self_attn.o_proj
-    return module.register_forward_pre_hook(lambda _, inputs: function(inputs[0]))
+def adder(layer):
+    """The module that adds up what the heads of a layer have written (its input, side by side)."""
+    return model.model.layers[layer].self_attn.o_proj
+
+
+def by_head(tensor, dim=-1):
+    """The heads in a dimension of their own: … heads, numbers of a head …"""
+    return tensor.unflatten(dim, (-1, config.head_dim))
 
 
 @torch.inference_mode()
 def head_means(texts):
-    """For each layer the mean over all tokens of some texts of what its heads write."""
+    """For each layer the mean over all tokens of some texts of what each head writes, (heads, dim)."""
     found = {layer: [] for layer in range(config.num_hidden_layers)}
-    hooks = [hooked(layer, lambda mixed, kept=kept: kept.append(mixed[0])) for layer, kept in found.items()]
+    hooks = [
+        adder(layer).register_forward_pre_hook(lambda _, inputs, kept=kept: kept.append(by_head(inputs[0][0])))
+        for layer, kept in found.items()
+    ]
     for text in texts:
         model(**tokenizer(text, return_tensors="pt").to(model.device))
     for hook in hooks:
@@ -729,16 +748,15 @@ def head_means(texts):
 
 
 def without(heads_off, function):
-    """function() while these (layer, head) give their mean output."""
+    """function() while these (layer, head) add what their mean output would add."""
     hooks = []
     for layer, head in heads_off:
 
-        def silence(mixed, layer=layer, part=slice(head * config.head_dim, (head + 1) * config.head_dim)):
-            mixed = mixed.clone()
-            mixed[..., part] = means[layer][part]
-            return (mixed,)
+        def exchange(module, inputs, total, head=head, usual=means[layer][head]):
+            more = usual - by_head(inputs[0])[..., head, :]
+            return total + more @ by_head(module.weight, 1)[:, head].T
 
-        hooks.append(hooked(layer, silence))
+        hooks.append(adder(layer).register_forward_hook(exchange))
     result = function()
     for hook in hooks:
         hook.remove()

@@ -559,8 +559,9 @@ def stats_of(values):
 
 
 def interval(values):
-    """The same as text."""
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*stats_of(values))
+    """The same as text. Equal values that are no shares of right answers have no interval: how they vary is not known."""
+    mean, low, high = stats_of(values)
+    return f"{mean:.2f} [{low:.2f}, {high:.2f}]" if low < high else f"{mean:.2f} (all equal)"
 
 
 def paired(a, b):

@@ -538,7 +538,8 @@ asked["short examples"] = continue_all([build_prompt(q, "chain", ending_short) f
 table, counts = [], {}
 for column in ("chain, few-shot", "short examples"):
     counts[column] = asked[column].map(lambda text: len(EQUATION.findall(text)))
-    table.append(["{:.1f} [{:.1f}, {:.1f}]".format(*scoring.mean(counts[column][asked["steps"] == steps])) for steps in (1, 2, 3)])
+    means = [scoring.mean(counts[column][asked["steps"] == steps]) for steps in (1, 2, 3)]
+    table.append([f"{m:.1f} [{low:.1f}, {high:.1f}]" if low < high else f"{m:.1f}, each time" for m, low, high in means])
 print("longer minus shorter examples, on the same problems: {:+.1f} [{:+.1f}, {:+.1f}] equations".format(
     *scoring.paired(*counts.values())))  # fmt: skip
 one = asked["steps"] == 1

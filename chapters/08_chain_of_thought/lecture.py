@@ -112,36 +112,30 @@ for tail, length in (("答案是", lab.budget(full=6, quick=2)), ("让我们一�
 # %% [markdown]
 # ### Few-shot: show chains
 #
-# @wei2022chain: eight examples, each with its chain. Ours has four, of 3, 2, 3 and 2 steps; here the last of them:
+# @wei2022chain: eight examples, each with its chain. Ours has four, of 3, 2, 3 and 2 steps. For answers at once the
+# same four are shown without their chains.
 
-# %% tags=["hide-input"]
-NAMES, THINGS = ["Tom", "Ana", "Li"], ["cards", "pens", "stamps"]
-SAY = {"+": "{} buys {} more.", "-": "{} loses {}.", "*": "A fairy multiplies them by {1}."}
+# %%
+EXAMPLES = """Q: Li has 3 stamps. Li buys 4 more. Li buys 3 more. Li loses 4. How many stamps does Li have now?
+A: 3 + 4 = 7. 7 + 3 = 10. 10 - 4 = 6. The answer is 6.
 
+Q: Tom has 3 pens. Tom buys 4 more. A fairy multiplies them by 3. How many pens does Tom have now?
+A: 3 + 4 = 7. 7 * 3 = 21. The answer is 21.
 
-def draw_problem(rng, steps):
-    """A story with so many steps, its chain and its answer."""
-    who, what, have = NAMES[rng.integers(3)], THINGS[rng.integers(3)], int(rng.integers(3, 12))
-    text, chain = [f"{who} has {have} {what}."], []
-    for _ in range(steps):
-        operation = ["+", "*"][rng.integers(2)] if have < 10 else "-"
-        n = int(rng.integers(2, 6))
-        after = {"+": have + n, "-": have - n, "*": have * n}[operation]
-        text.append(SAY[operation].format(who, n))
-        chain.append(f"{have} {operation} {n} = {after}.")
-        have = after
-    return f"{' '.join(text)} How many {what} does {who} have now?", " ".join(chain), have
+Q: Li has 8 stamps. A fairy multiplies them by 5. Li loses 2. Li loses 5. How many stamps does Li have now?
+A: 8 * 5 = 40. 40 - 2 = 38. 38 - 5 = 33. The answer is 33.
 
-
-EXAMPLES = [draw_problem(np.random.default_rng(80 + i), steps) for i, steps in enumerate((3, 2, 3, 2))]
+Q: Li has 7 cards. Li buys 3 more. Li loses 4. How many cards does Li have now?
+A: 7 + 3 = 10. 10 - 4 = 6. The answer is 6."""
+WITHOUT_CHAINS = re.sub(r"A: .*\. The answer", "A: The answer", EXAMPLES)
 
 
 def few_shot(question, chain):
-    shots = [f"Q: {q}\nA: {c + ' ' if chain else ''}The answer is {a}." for q, c, a in EXAMPLES]
-    return "\n\n".join([*shots, f"Q: {question}\nA:" + ("" if chain else " The answer is")])
+    """The prompt: with a chain the model goes on behind "A:", without one behind "The answer is"."""
+    return f"{EXAMPLES}\n\nQ: {question}\nA:" if chain else f"{WITHOUT_CHAINS}\n\nQ: {question}\nA: The answer is"
 
 
-print("…" + few_shot("Li has 9 stamps. Li loses 4. How many stamps does Li have now?", chain=True)[-260:])
+print("without chains, the last example:", WITHOUT_CHAINS.rpartition("\n\n")[2], sep="\n")
 
 # %% [markdown]
 # ### Zero-shot: ask for one
@@ -213,10 +207,26 @@ guess_2 = widgets.predict(
 )
 
 # %% tags=["hide-input"]
+NAMES, THINGS = ["Tom", "Ana", "Li"], ["cards", "pens", "stamps"]
+SAY = {"+": "{} buys {} more.", "-": "{} loses {}.", "*": "A fairy multiplies them by {1}."}
+
+
+def draw_problem(rng, steps):
+    """A story with so many steps, and its answer."""
+    who, what, have = NAMES[rng.integers(3)], THINGS[rng.integers(3)], int(rng.integers(3, 12))
+    text = f"{who} has {have} {what}."
+    for _ in range(steps):
+        operation = ["+", "*"][rng.integers(2)] if have < 10 else "-"
+        n = int(rng.integers(2, 6))
+        text += " " + SAY[operation].format(who, n)
+        have += {"+": n, "-": -n, "*": have * (n - 1)}[operation]
+    return f"{text} How many {what} does {who} have now?", have
+
+# %% tags=["hide-input"]
 def number_in(text):
-    said = text.split("answer is")[-1] if "answer is" in text else text
-    found = re.findall(r"\d+", said)
-    return None if not found else int(found[0] if "answer is" in text else found[-1])
+    """The number behind the last "answer is", or the last number where it does not say so. As text; "" if there is none."""
+    found = re.findall(r"answer is (\d+)", text) or re.findall(r"\d+", text)
+    return found[-1] if found else ""
 
 
 @torch.inference_mode()
@@ -240,11 +250,11 @@ def both_styles(model, tokenizer):
     Returns the texts; for each number of steps the shares right, without and with, and the mean number of equations; the gain.
     """
     wrote = {
-        c: answers([few_shot(q, c) for q, _, _ in problems],
+        c: answers([few_shot(q, c) for q, _ in problems],
                    lab.budget(full=55 if c else 5, quick=8 if c else 2), model, tokenizer)
         for c in (False, True)
     }
-    right = pd.DataFrame({c: [number_in(t) == a for t, (_, _, a) in zip(wrote[c], problems, strict=True)] for c in wrote})
+    right = pd.DataFrame({c: [number_in(t) == str(a) for t, (_, a) in zip(wrote[c], problems, strict=True)] for c in wrote})
     for c, name in ((False, "answer at once"), (True, "chain first")):
         print("few-shot, {}: {:.2f} [{:.2f}, {:.2f}]".format(name, *scoring.proportion(right[c].sum(), len(right))))
     gain, low, high = paired = scoring.paired(right[True].astype(float), right[False].astype(float))
@@ -258,7 +268,7 @@ def both_styles(model, tokenizer):
 rng = np.random.default_rng(8)
 problems = [draw_problem(rng, steps) for steps in (1, 2, 3) for _ in range(lab.budget(full=8, quick=1))]
 wrote, means, (gain, low, high) = both_styles(model, tokenizer)
-print("a chain:", problems[-1][0], "→", wrote[True][-1].strip(), f"(right: {problems[-1][2]})")
+print("a chain:", problems[-1][0], "→", wrote[True][-1].strip(), f"(right: {problems[-1][1]})")
 pd.DataFrame(means, index=["answer at once", "chain first", "equations written"], columns=["1 step", "2 steps", "3 steps"]).round(2)
 
 # %% tags=["hide-input"]
@@ -722,9 +732,10 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1), start={"kept": 2, "l
 # | @wei2022chain, @kojima2022large | the model, when prompted | nothing |
 # | STaR [@zelikman2022star] | the model; those with right answers are kept and trained on | the answer |
 # | @lightman2024verify | the model; people judge each step | each step |
-# | o1 [@openai2024learning], DeepSeek-R1 [@deepseekai2025r1] | the model, by reinforcement learning | the answer |
+# | o1 [@openai2024learning] | the model, by reinforcement learning | not published |
+# | DeepSeek-R1 [@deepseekai2025r1] | the model, by reinforcement learning | the answer, and its form |
 #
-# What is new in the last row is not the chain but its training: where an answer can be *checked* by a program, the check is
+# What is new in the last rows is not the chain but its training: where an answer can be *checked* by a program, the check is
 # a reward, and the model learns which chains lead to right answers.
 
 # %% [markdown]
