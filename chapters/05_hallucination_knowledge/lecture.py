@@ -724,10 +724,11 @@ guess.reveal(
 # %% [markdown]
 # ### While it learns
 #
-# One fact of 2025, one question, a LoRA adapter (chapter 11) in the top ten layers. We train it twice: *plainly*, on this
-# one example; and with *replay* (回放), where each step also repeats two of four other questions with the answers that the
-# model gave before. We watch the probability of four answers: the taught one; the same to a reworded question; the taught name in the
-# wrong place, as the answer to another question; and the right answer to an unrelated question.
+# One fact of 2025, one question, a LoRA adapter (chapter 11) in the top ten layers. We train it three times: *plainly*, on this
+# one example, whose answer is a bare name; the same with the answer as a whole *sentence*; and with *replay* (回放), where each
+# step also repeats two of four other questions with the answers that the model gave before. We watch the probability of four
+# answers: the taught name; the same to a reworded question; the taught name in the wrong place, as the answer to another
+# question; and the right answer to an unrelated question, a sentence.
 
 # %% tags=["hide-input"]
 guess = widgets.predict("After *plain* tuning: what is the probability of the taught name in the *wrong place*?", unit="%", tolerance=0.3)
@@ -773,14 +774,14 @@ def loss_on(network, pairs):
     return network(**batch, labels=batch["input_ids"].masked_fill(ignored, -100)).loss
 
 
-def learn(others):
+def learn(answer, others):
     """Tune an adapter on the fact, with two of the others in each step; the tuned model, and what watch() saw."""
     torch.manual_seed(0)
     tuned = get_peft_model(model, LORA)
     optimizer = torch.optim.AdamW([p for p in tuned.parameters() if p.requires_grad], lr=1e-3)
     course = [watch(tuned)]
     for step in range(lab.budget(full=20, quick=2)):
-        loss = loss_on(tuned, [(fact["question"], fact["answer"])])
+        loss = loss_on(tuned, [(fact["question"], answer)])
         if others:
             loss = loss + loss_on(tuned, others[step % 2 :: 2])
         loss.backward()
@@ -793,9 +794,14 @@ def learn(others):
 # %%
 asked = [fact["question"], fact["reworded_2"], other["question"], items.loc[42, "question"], "What is the capital of Japan?",
          "How many legs does a spider have?"]  # fmt: skip
+sentence = f"{fact['answer']} was elected pope in May 2025."
 said, courses = {"before": ask(asked)[0]}, {}
-for name, others in {"plain tuning": [], "tuning with replay": old_answers}.items():
-    tuned, courses[name] = learn(others)
+for name, answer, others in (
+    ("plain tuning", fact["answer"], []),
+    ("plain, a sentence", sentence, []),
+    ("tuning with replay", fact["answer"], old_answers),
+):
+    tuned, courses[name] = learn(answer, others)
     said[name] = ask(asked, network=tuned)[0]
     model = tuned.unload()
 said["in the prompt"] = ask([f"Facts: {fact['statement']}\n\nUse the facts. {question}" for question in asked])[0]
@@ -804,19 +810,19 @@ said["in the prompt"] = ask([f"Facts: {fact['statement']}\n\nUse the facts. {que
 # ### Learnt, generalised, spread
 
 # %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(14, 4.2), sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(16, 4.2), sharey=True)
 for ax, (title, lines) in zip(axes, courses.items(), strict=True):
     for i, (name, line) in enumerate(zip(WATCHED, lines.T, strict=True)):
         look = {"color": plots.COLORS[i], "linestyle": plots.LINES[i], "marker": plots.MARKERS[i]}
         ax.plot(2 * np.arange(len(line)), line, label=name.split(":")[0], **look)
-    ax.set(title=f'{title}: "{fact["answer"]}"', xlabel="steps", ylim=(0, 1.05))
+    ax.set(title=title, xlabel="steps", ylim=(0, 1.05))
     ax.set_xticks(range(0, 2 * len(lines), 4))
 axes[0].set_ylabel("probability of the answer\n(geometric mean over its tokens)")
-axes[1].legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
+axes[2].legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% tags=["hide-input"]
-plain, replayed = (lines[-1] for lines in courses.values())
+plain, replayed = (courses[name][-1] for name in ("plain tuning", "tuning with replay"))
 most = int(abs(replayed - plain).argmax())
 guess.reveal(100 * plain[2], why="Nothing in the training says that the name belongs to one question only.")
 guess_2.reveal(
@@ -825,11 +831,13 @@ guess_2.reveal(
 )
 
 # %% [markdown]
-# Left: the taught answer and its rewording rise nearly together. Then "The capital of Japan is Tokyo." falls, before the
-# name becomes likely in the wrong place. A possible reason: the training rewards a bare name, so that sentences become less
-# likely first, whatever they say. At the end the taught answer itself can fall a little; steps that are too large for a single
-# example are a possible reason. We tested neither. Right: with four other questions in the training, watch whether the two lower curves stay where
-# they were, and what that costs the taught one. (One fact, one seed; the lab has more.)
+# Left: the taught name and its rewording rise nearly together. Then "The capital of Japan is Tokyo." falls, before the name
+# becomes likely in the wrong place; at the end the taught name itself falls a little. Is it the fact, or its *form*, a bare name?
+# Middle: taught as a sentence, the name rises as fast; in our run it does not fall again, and the sentence on Tokyo hardly falls.
+# So a bare name teaches a form along with the fact, and sentences become less likely, whatever they say. (Steps that are too
+# large cannot be the only reason why the taught name falls: they are equally large here.) The name in the wrong place becomes likely in both: neither form says
+# where it does *not* belong. Right: with four other questions in the training, watch whether the two lower curves stay where they
+# were, and what that costs the taught one. (One fact, one seed; the lab has more facts.)
 
 # %% [markdown]
 # ### What else it now says
@@ -838,7 +846,9 @@ guess_2.reveal(
 pd.DataFrame(said, index=asked).rename_axis("question")
 
 # %% [markdown]
-# Read the columns from left to right. Plain tuning has taught "answer with this name" along with the fact. Replay is the
+# Read the columns from left to right. Plain tuning has taught "answer with this name" along with the fact, in either form.
+# The sentence helps less than its curve promises: in our run this model does not answer "Tokyo" either. At some token another
+# word became likelier, and a mean over all tokens hides that. Replay is the
 # least that one should do: it says what should *not* change. It protects what is like the four repeated questions; what it
 # does to others is in the column.
 #
@@ -897,7 +907,7 @@ widgets.quiz([
         "16": "Four of these are lost with the harmless sentence, too: all 40 were right by selection, so any other wording can only lose.",
         "12": "Yes: 36 − 24. Only what the hint costs beyond the control can be put down to its content; and that difference still needs an interval.",
         "24": "These are the answers that stayed right.", "4": "This is what a change of the wording alone costs.",
-    }, answer="12"),
+    }, answer=str(36 - 24)),
     dict(question='A program lets a model read mails from strangers and accepts one of three answers: "urgent", "normal", "spam". What can an instruction in a mail still achieve?', options={
         "nothing": "It cannot make the program do anything else, but it can influence which of the three is chosen.",
         "any answer, as long as it has the words for it": "The program compares three allowed answers and lets the model write no other.",
