@@ -485,3 +485,199 @@ def share_ranks(deltas, budget):
             ranks[name] += 1
             budget -= sum(deltas[name].shape)
     return ranks
+
+
+# %% tags=["mutant:forgetting_gap"]
+# at equal learning rates: the first's rate for both
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    own = runs[runs["method"] == first]
+    accuracy = own.groupby("learning_rate")["accuracy"].mean()
+    near = accuracy[(accuracy - target).abs() <= tolerance]
+    if near.empty:
+        return None
+    rate = float(near.index.min())
+    part = runs[runs["learning_rate"] == rate].pivot_table(index="seed", columns="method", values="forgotten_nats")
+    if second not in part:
+        return None
+    part = part[[first, second]].dropna()
+    gap, low, high = scoring.paired(part[first], part[second])
+    return {"rates": [rate, rate], "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# each method at its highest accuracy, whatever the target
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        rates.append(float(own.groupby("learning_rate")["accuracy"].mean().idxmax()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# the nearest rate, however far from the target it is
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        means = own.groupby("learning_rate")["accuracy"].mean()
+        rates.append(float((means - target).abs().idxmin()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# the nearest of the matching rates, not the lowest
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        apart = (own.groupby("learning_rate")["accuracy"].mean() - target).abs()
+        if apart.min() > tolerance:
+            return None
+        rates.append(float(apart.idxmin()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# the target is a least accuracy: a method that learnt more counts, too
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        accuracy = own.groupby("learning_rate")["accuracy"].mean()
+        near = accuracy[accuracy >= target - tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near.index.min()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# another rate for each seed: the runs that happen to be near the target
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    near = runs[(runs["accuracy"] - target).abs() <= tolerance].sort_values("learning_rate")
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = near[near["method"] == method].drop_duplicates("seed")
+        if own.empty:
+            return None
+        rates.append(float(own["learning_rate"].iloc[0]))
+        forgotten.append(own.set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# the seeds' pairs taken apart: the interval of two independent means
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        accuracy = own.groupby("learning_rate")["accuracy"].mean()
+        near = accuracy[(accuracy - target).abs() <= tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near.index.min()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    (mean_a, low_a, _), (mean_b, low_b, _) = scoring.mean(a), scoring.mean(b)
+    half = float(np.hypot(mean_a - low_a, mean_b - low_b))
+    return {"rates": rates, "gap": mean_a - mean_b, "low": mean_a - mean_b - half, "high": mean_a - mean_b + half}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# runs paired by their place in the table, whatever their seeds
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        accuracy = own.groupby("learning_rate")["accuracy"].mean()
+        near = accuracy[(accuracy - target).abs() <= tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near.index.min()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]]["forgotten_nats"].to_numpy())
+    size = min(map(len, forgotten))
+    gap, low, high = scoring.paired(forgotten[0][:size], forgotten[1][:size])
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# seeds that only one method has are left in the means
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        accuracy = own.groupby("learning_rate")["accuracy"].mean()
+        near = accuracy[(accuracy - target).abs() <= tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near.index.min()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    _, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": forgotten[0].mean() - forgotten[1].mean(), "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# second minus first
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        accuracy = own.groupby("learning_rate")["accuracy"].mean()
+        near = accuracy[(accuracy - target).abs() <= tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near.index.min()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(b, a)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# an interval with 1.96, as if there were many seeds
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        accuracy = own.groupby("learning_rate")["accuracy"].mean()
+        near = accuracy[(accuracy - target).abs() <= tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near.index.min()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, half = float((a - b).mean()), 1.96 * float((a - b).std()) / len(a) ** 0.5
+    return {"rates": rates, "gap": gap, "low": gap - half, "high": gap + half}
+
+
+# %% tags=["mutant:forgetting_gap"]
+# of the matching rates the one that forgets least: chosen by what is compared
+def forgetting_gap(runs, first, second, target, tolerance=0.02):
+    rates, forgotten = [], []
+    for method in (first, second):
+        own = runs[runs["method"] == method]
+        means = own.groupby("learning_rate")[["accuracy", "forgotten_nats"]].mean()
+        near = means[(means["accuracy"] - target).abs() <= tolerance]
+        if near.empty:
+            return None
+        rates.append(float(near["forgotten_nats"].idxmin()))
+        forgotten.append(own[own["learning_rate"] == rates[-1]].set_index("seed")["forgotten_nats"])
+    a, b = forgotten[0].align(forgotten[1], join="inner")
+    gap, low, high = scoring.paired(a, b)
+    return {"rates": rates, "gap": gap, "low": low, "high": high}
