@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,11 @@ def test_a_quiz_has_its_page(pages: Path, page: Page, asked: list[str], picture:
     expect(page.locator(".course-score")).to_have_text("2 of 3 right.")
     picture("site-quiz")
     end = page.locator(".page-end")
+    for tools in (page.locator(".middle > .tools"), end):  # the quiz is the end of the lecture's notebook
+        expect(tools.get_by_role("link", name="Open in Colab")).to_have_attribute(
+            "href", re.compile(r"/lectures/10_\w+\.ipynb$")
+        )
+        expect(tools.get_by_role("link", name="Download")).to_have_attribute("href", "../lectures/10_quantization.ipynb")
     assert end.locator("a[rel=prev]").get_attribute("href") == "../lectures/10_quantization.html"
     assert end.locator("a[rel=next]").get_attribute("href") == "../labs/10_quantization.html"
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
