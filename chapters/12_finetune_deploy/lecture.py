@@ -696,7 +696,7 @@ guess.reveal(steps[size] / steps[1], why=f"So it gives {size * steps[1] / steps[
 #
 # | | what it changes |
 # |---|---|
-# | our `app.py` | one request at a time (lab 12 adds a queue that makes batches); you can read every line |
+# | our `app.py` | one request at a time; you can read every line |
 # | vLLM [@kwon2023efficient] | continuous batching; the cache in pages (*PagedAttention*), so that more requests fit; adapters by name: `vllm serve BASE --enable-lora --lora-modules english=FOLDER` |
 # | llama.cpp, `llama-server` | C++, quantized GGUF files, no Python; runs on a CPU |
 #
