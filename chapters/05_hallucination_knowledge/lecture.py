@@ -24,7 +24,7 @@
 # on 15 August 2015. The sources of hallucination, the three harms, "near-synonymous prompts may get opposite answers" and
 # the page about room-temperature superconductors are the deck's, too.
 
-# %% tags=["skip"]
+# %% tags=["hide-input", "skip"]
 import re
 
 import ipywidgets as ipw
@@ -755,7 +755,7 @@ def watch(network):
     table = scoring.loglikelihood(network, tokenizer, chats(questions), [[w] for w in wanted], progress=False)
     return np.exp(table["loglikelihood"] / table["tokens"]).to_numpy()
 
-# %%
+# %% tags=["hide-input"]
 REPLAY = ["What is the capital of Italy?", "Who wrote Hamlet?", "Who was elected president of France in 2017?",
           "Which team won the football World Cup in 2010?"]  # fmt: skip
 old_answers = list(zip(REPLAY, ask(REPLAY)[0], strict=True))

@@ -22,7 +22,7 @@
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
-# %%
+# %% tags=["hide-input"]
 import collections
 import itertools
 import json
@@ -141,7 +141,7 @@ guess.reveal(
 # *Format* (格式约束) is the first use of examples. We ask for JSON, by an instruction and by an instruction with two
 # examples:
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 INSTRUCT = 'Write the name and the year as JSON with the keys "name" and "year".\n\n'
 SHOTS = (
     'Text: Ada Lovelace was born in 1815.\nJSON: {"name": "Ada Lovelace", "year": 1815}\n\n'
@@ -337,7 +337,7 @@ guess = widgets.predict(
     options=["less than 0.2", "0.2 to 0.5", "more than 0.5"],
 )
 
-# %% tags=["experiment", "ladder"]
+# %% tags=["hide-input", "experiment", "ladder"]
 SENTENCES, POOL = clear_sentences(200, 400)
 SENTENCES = SENTENCES[: lab.budget(full=200, quick=6)]
 DRAWS, ASKED = lab.budget(full=8, quick=2), lab.budget(full=120, quick=6)
@@ -858,7 +858,7 @@ guess = widgets.predict(
     options=["fewer than one in twenty", "one in twenty to one in five", "more than one in five"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 lab.needs("head_scores")
 LENGTH = lab.budget(full=40, quick=8)
 once = torch.randint(100, len(tokenizer) - 1, (4, LENGTH), generator=torch.Generator().manual_seed(0))
@@ -1015,7 +1015,7 @@ guess = widgets.predict(
     options=["yes", "no"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 @torch.inference_mode()
 def copy_loss():
     logits = model(twice).logits[:, :-1].float()
@@ -1415,7 +1415,7 @@ def prefix_logits(model, table, ids, mask):
     seen = torch.cat([mask.new_ones(n, len(table)), mask], 1)
     return model(input_ids=ids, attention_mask=seen, past_key_values=cache).logits
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 from peft import PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 

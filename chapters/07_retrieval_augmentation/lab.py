@@ -28,7 +28,7 @@
 # one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**,
 # commit to an answer before you run on.
 
-# %%
+# %% tags=["hide-input"]
 import itertools
 import math
 import os
@@ -1153,7 +1153,7 @@ def visible():
 # %% [markdown]
 # One run of your function, on a question that asks for two things. Here each sentence of our model answers one part.
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 def lookup(query, k=1):
     """The k best chunks by embeddings."""
     return docs["text"][top(embed([query])[0] @ vectors.T, k)].tolist()

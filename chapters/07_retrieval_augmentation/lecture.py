@@ -175,7 +175,7 @@ print(docs[docs["text"].str.startswith("Burj Khalifa: It")]["text"].iloc[0])
 # %% [markdown]
 # ### Step 2: every chunk gets a score
 
-# %% tags=["skip"]
+# %% tags=["hide-input", "skip"]
 def index_of(texts, k1=1.5, b=0.75):
     """A BM25 index by a library (bm25s); the lab writes the scores out."""
     index = bm25s.BM25(method="lucene", k1=k1, b=b)
@@ -593,7 +593,7 @@ guess.reveal(100 * kept[0][0], why=f"A question is mostly nearest to the centre 
 # %% tags=["hide-input"]
 guess = widgets.predict("What share of the answers is right with the best chunk in the prompt?", unit="%", tolerance=0.2)
 
-# %% tags=["skip"]
+# %% tags=["hide-input", "skip"]
 def chat_text(tokenizer, question, passages, system):
     """Passages and question in the model's chat form; a model without one reads plain text."""
     content = "\n".join([*passages, "", f"Question: {question}\nShort answer:"]).strip()

@@ -23,7 +23,7 @@
 # one tests your answer at once. Grading runs further, hidden tests of the same functions. Where it says **Predict**, commit
 # to your guess before you run on.
 
-# %%
+# %% tags=["hide-input"]
 import copy
 import itertools
 import os
@@ -476,7 +476,7 @@ right = pd.DataFrame({s: [extract(t) == a for t, a in zip(asked[s], asked["answe
 shown = asked[["question", "chain, zero-shot", "chain, few-shot", "answer"]].iloc[[0, EACH, 2 * EACH]]
 shown.assign(**{"chain, zero-shot": shown["chain, zero-shot"].str[:250] + " …"}).style.hide()
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 fig, ax = plt.subplots(figsize=(9, 4))
 rates = np.array([scoring.proportion(right[s].sum(), len(right)) for s in STYLES])
 ax.bar(range(5), rates[:, 0], 0.6, color="white", edgecolor="black", hatch="//")
@@ -1108,7 +1108,7 @@ guess = widgets.predict(
     options=["than both", "than one greedy chain only", "than neither", "than one drawn chain only"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 SIZES, COUNT = [1, 2, 4, 8, 16], lab.budget(full=100, quick=10)
 problem = exam(MOST, COUNT)
 truth, curves, greedy = running(*problem)[:, -1].tolist(), {}, []
@@ -1224,7 +1224,7 @@ guess = widgets.predict(
     options=["less than 20 %", "more than 80 %", "20 to 50 %", "50 to 80 %"],
 )
 
-# %% tags=["experiment"]
+# %% tags=["hide-input", "experiment"]
 problem, rows = exam(4), []
 truth = running(*problem)[:, -1]
 for seed in range(SEEDS):
