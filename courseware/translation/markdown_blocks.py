@@ -1,8 +1,8 @@
 """Markdown block by block: what of a cell is translated, and the cell with the translations in its place.
 
-A block is a paragraph, a heading, a cell of a table or a piece of text between HTML tags. Its message is one line: where a
-source wraps its lines says nothing, and a translation is not wrapped. What begins a line (`- `, `## `, `> `) is kept, and so
-is everything that is no block: formulas, fences, rules.
+A block is a paragraph, a heading, a cell of a table, a piece of text between HTML tags or a comment in a fence. Its message
+is one line: where a source wraps its lines says nothing, and a translation is not wrapped. What begins a line (`- `, `## `,
+`> `) is kept, and so is everything that is no block: formulas, code, rules.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ CITATION = r"\[@[^\]]*\]|(?<![A-Za-z0-9_`])@[a-z]+\d{4}[a-z0-9]*"
 TARGET = r"\]\([^)\s]+\)|<?https?://[^\s)>,;`，。；（）]+>?"
 TAG = r"</?[a-zA-Z][^>]*>"
 _SAME = re.compile(f"{CODE}|{FORMULA}|{CITATION}|{TARGET}|{TAG}|&[a-z]+;", re.DOTALL)
+_COMMENT = re.compile(r"^(.*(?:^|\s)# )(\S.*)$")
 # tags between which a text stands for itself; others (<code>, <b>) are part of a sentence
 _APART = re.compile(
     r"(\s*</?(?:details|summary|div|p|table|thead|tbody|tr|td|th|ul|ol|li|br|hr|center|figure|figcaption|h\d)\b[^>]*>\s*)"
@@ -84,6 +85,8 @@ def _blocks(source: str) -> Iterator[_Block]:
             yield _row(lines[token.map[0]], token.map[0], _cells(tokens[i + 1 :]))
         elif token.type == "html_block" and token.map and not re.search(r"<(style|script|!--)", token.content):
             yield _html(lines, token.map[0], token.map[1])
+        elif token.type == "fence" and token.map:
+            yield from _comments(lines, *token.map)
 
 
 def _paragraph(lines: list[str], token: Token) -> _Block:
@@ -129,6 +132,14 @@ def _html(lines: list[str], first: int, last: int) -> _Block:
         return "".join(piece if _APART.fullmatch(piece) else _around(piece, say(_one_line(piece))) for piece in pieces)
 
     return _Block(first, last, tuple(map(_one_line, texts)), written)
+
+
+def _comments(lines: list[str], first: int, last: int) -> Iterator[_Block]:
+    """The comments of a fence, each in its line."""
+    for number in range(first + 1, last):
+        if match := _COMMENT.match(lines[number]):
+            code, comment = match.groups()
+            yield _Block(number, number + 1, (comment,), lambda say, code=code, text=comment: code + say(text))  # type: ignore[misc]
 
 
 def _one_line(text: str) -> str:

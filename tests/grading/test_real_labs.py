@@ -37,6 +37,7 @@ BESIDES = re.compile(
     r"open\(|\.write|save_|\.save|mkdir|unlink|tempfile|to_csv|subprocess|Popen|multiprocess|Thread|launch|serving|socket"
 )
 FULL = os.environ.get("COURSE_BUDGET") == "full"
+IN_CHINESE = "13_reasoning_rl"  # the lab that costs least; test_languages.py has a whole class of a smaller one
 
 
 def for_the_box(lab: nbformat.NotebookNode) -> set[str]:
@@ -69,9 +70,18 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pyt
         return lab
 
     monkeypatch.setattr(verdict, "prepare", prepared)
-    results = graded(chapter, {"ana": solved, "bo": forged(chapter)}, tmp_path)
+    class_ = {"ana": solved, "bo": forged(chapter)}
+    if chapter.name == IN_CHINESE:
+        class_["张伟"] = in_chinese(chapter, solved)
+    results = graded(chapter, class_, tmp_path)
     full_marks(chapter, results["ana"], run)
     no_marks(results["bo"])
+    if chapter.name == IN_CHINESE:
+        ours, theirs = results["张伟"], results["ana"]
+        assert (ours["scores"], ours["reasons"], ours["note"]) == (theirs["scores"], theirs["reasons"], theirs["note"])
+        page = (tmp_path / "graded" / "feedback" / "张伟.html").read_text(encoding="utf-8")
+        title, points = class_["张伟"].cells[0].source.splitlines()[0].removeprefix("# "), sum(ours["scores"].values())
+        assert title in page and f"{points:g} / {points:g}</" in page
 
 
 def graded(chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder: Path) -> dict[str, dict[str, Any]]:
@@ -79,9 +89,20 @@ def graded(chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder
     (folder / "submitted").mkdir()
     for student, notebook in handed_in.items():
         nbformat.write(notebook, folder / "submitted" / f"{student}.ipynb")
-    scheduler.grade_class(chapter, folder / "submitted", folder / "graded", scheduler.Options(workers=1, canary=False))
+    options = scheduler.Options(workers=1, canary=False, lang="zh" if chapter.name == IN_CHINESE else "en")
+    scheduler.grade_class(chapter, folder / "submitted", folder / "graded", options)
     results = folder / "graded" / "results"
     return {student: json.loads((results / f"{student}.json").read_text(encoding="utf-8")) for student in handed_in}
+
+
+def in_chinese(chapter: Chapter, solved: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The Chinese lab with the solution's code in its exercises: the same cells by their ids."""
+    notebook = build.student_lab(chapter, "zh_CN")
+    answers = {cell.id: cell.source for cell in solved.cells}
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            cell.source = answers[cell.id]
+    return notebook
 
 
 def full_marks(chapter: Chapter, result: dict[str, Any], run: set[str]) -> None:

@@ -15,7 +15,7 @@ from nbformat import NotebookNode
 from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG
-from courseware.chapters import ROLES, Chapter, all_chapters, read, tags
+from courseware.chapters import ROLES, Chapter, all_chapters, exercises, read, tags
 from courseware.explorers import LECTURE_BYTES
 
 CHAPTERS = all_chapters()
@@ -25,7 +25,6 @@ EXECUTED = pytest.mark.parametrize(
 )
 MEDIAN_LINES = 12
 GIVEN_LINES = 20
-STILL_OPEN = {"05", "06", "07", "08", "11", "12"}  # chapters under work; none when they are done
 # a warning of Python's, of a library's logger, or what a progress bar leaves behind
 DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
 EXPLORER = re.compile(r'<div class="course-explorer".*?class="course-data">(.*?)</script>', re.DOTALL)
@@ -87,7 +86,15 @@ def test_long_given_code_is_folded(chapter: Chapter) -> None:
         for cell in given
         if lines_of_code(cell.source) > GIVEN_LINES and "hide-input" not in tags(cell)
     ]
-    assert open_ == [] or chapter.name[:2] in STILL_OPEN, 'give them the tag "hide-input", or shorten them'
+    assert open_ == [], 'give them the tag "hide-input", or shorten them'
+
+
+@EVERY_CHAPTER
+def test_the_summary_names_every_exercise(chapter: Chapter) -> None:
+    """What stands below the solved lab was printed by the lab as it is, with all its exercises."""
+    last = [c for c in code_cells(nbformat.read(chapter.solution, as_version=4)) if "lab.summary(" in c.source][-1]
+    says = "".join(map(shown, last.outputs))
+    assert [name for name in exercises(read(chapter.lab_source)) if name not in says] == []
 
 
 @EXECUTED

@@ -89,6 +89,13 @@ def test_markdown_is_taken_block_by_block_and_put_back(small: Chapter) -> None:
     ]
 
 
+def test_of_a_fence_only_comments_are_taken() -> None:
+    source = '```python\nx = "a # b"  # the sum of all\n# what it gives\nprint(x)  # 5\n```'
+    assert markdown_blocks.messages(source) == ["the sum of all", "what it gives"]
+    made = markdown_blocks.translated(source, Pseudo().say)
+    assert made == '```python\nx = "a # b"  # the sum of all译\n# what it gives译\nprint(x)  # 5\n```'
+
+
 def test_folded_hints_and_formulas() -> None:
     source = (
         "<details><summary>Hint 1</summary>Use <code>max</code>,\nand then\n</details>\n\n$$ a = b $$\n\n- [@hu2022lora]"
