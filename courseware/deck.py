@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from nbformat import NotebookNode
 
 from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, chapter, read, words
 
@@ -38,11 +40,12 @@ def chapters() -> set[str]:
     return {part["name"] for part in _parts()}
 
 
-def page(language: str = ENGLISH, on_site: Collection[str] | None = None) -> str:
+def page(language: str = ENGLISH, on_site: Mapping[str, NotebookNode] | None = None) -> str:
     """The page as Markdown.
 
     Args:
-        on_site: the names of the chapters that the site has which shows the page; None for the file in docs/.
+        on_site: the lectures of the site that shows the page, by their chapters' names: it leads only to their headings.
+            None for the file in docs/.
 
     Raises:
         ChapterError: the file names a chapter or a section that is not there.
@@ -60,8 +63,8 @@ def _parts() -> list[dict[str, Any]]:
     return parts
 
 
-def _lines(part: dict[str, Any], language: str, on_site: Collection[str] | None) -> Iterator[str]:
-    say, known = words(language), _headings(chapter(part["name"]))
+def _lines(part: dict[str, Any], language: str, on_site: Mapping[str, NotebookNode] | None) -> Iterator[str]:
+    say, known = words(language), _headings(read(chapter(part["name"]).lecture_source))
     in_lecture, in_page = _translations(chapter(part["name"]).catalogue(language), language), _of_pages(language)
     yield from ("", f"## {in_lecture(known[0])}", "", f"| {say(_SLIDE)} | {say(_SECTIONS)} |", "|---|---|")
     for row in part["slides"]:
@@ -74,13 +77,13 @@ def _lines(part: dict[str, Any], language: str, on_site: Collection[str] | None)
         yield from (f"| {in_page(row['deck'])} | {in_page(row['course'])} | {row['source']} |" for row in rows)
 
 
-def _linked(part: Chapter, heading: str, language: str, on_site: Collection[str] | None) -> str:
+def _linked(part: Chapter, heading: str, language: str, on_site: Mapping[str, NotebookNode] | None) -> str:
     """A heading of a lecture, in a language, with the way to it."""
     if on_site is None:
         here = PAGE.parent / FOLDERS.get(language, "")
         there = part.lecture.parent / FOLDERS.get(language, "") / part.lecture.name
         way, name = Path(os.path.relpath(there, here)).as_posix(), heading.replace(" ", "-")
-    elif part.name in on_site:
+    elif part.name in on_site and heading in _headings(on_site[part.name]):
         from .translation.page import slug
 
         way, name = f"lectures/{part.lecture.name}", slug(heading)
@@ -90,9 +93,9 @@ def _linked(part: Chapter, heading: str, language: str, on_site: Collection[str]
     return f"[{heading}]({way}#{anchor})"
 
 
-def _headings(part: Chapter) -> list[str]:
+def _headings(lecture: NotebookNode) -> list[str]:
     """The headings of a lecture, its title first."""
-    prose = "\n".join(cell.source for cell in read(part.lecture_source).cells if cell.cell_type == "markdown")
+    prose = "\n".join(cell.source for cell in lecture.cells if cell.cell_type == "markdown")
     return re.findall(r"^#{1,3} (.+)$", prose, re.MULTILINE)
 
 

@@ -182,7 +182,7 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     (folder / "glossary.md").write_text(glossary.page(chapters, shown.language), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
         shutil.copy(page if shown.language == ENGLISH else other_page.place(page, shown.language), folder / page.name)
-    lectures = [part.name for part in chapters if part.lecture.exists()]
+    lectures = {part.name: built(translated(part.lecture, shown.language)) for part in chapters if part.lecture.exists()}
     (folder / deck.PAGE.name).write_text(deck.page(shown.language, lectures), encoding="utf-8")
 
 

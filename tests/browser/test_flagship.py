@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Browser, Locator, Page
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -225,6 +225,83 @@ def test_quantization(show: Show, page: Page) -> None:
     now[2] = float(shown.inner_text())
     assert now[2] > 0.99 * row.abs().max(), "dragged to the right end"
     check(now, "NF4", 64)
+
+
+@pytest.fixture
+def phone(browser: Browser) -> Iterator[Page]:
+    opened = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    yield opened
+    opened.close()
+
+
+def finger(page: Page, way: list[tuple[float, float]]) -> None:
+    """A finger goes down at the first point, over the others, and up again."""
+    session = page.context.new_cdp_session(page)
+    for i, (x, y) in enumerate(way):
+        kind = "touchMove" if i else "touchStart"
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+def test_a_finger_drags_a_weight(phone: Page, tmp_path: Path) -> None:
+    row = 0.05 * torch.randn(64, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "touch.html"
+    path.write_text(HEAD + interactives.quantization(row)._repr_html_(), encoding="utf-8")
+    phone.goto(path.as_uri())
+    root = phone.locator(".course-flagship")
+    value, words = root.get_by_text("Its value").locator("b"), root.locator(".fs-status").nth(1)
+    root.get_by_role("button", name="× 10").tap()
+    tapped = float(value.inner_text())
+    root.get_by_role("button", name="Reset").tap()
+    assert abs(tapped) > 5 * abs(float(value.inner_text()))
+    root.locator(".fs-stage").first.scroll_into_view_if_needed()
+    box, circle = root.locator(".fs-stage").first.bounding_box(), root.locator("circle.fs-fill-paper").bounding_box()
+    assert box and circle
+    x, y, right = circle["x"] + 9, circle["y"] + 9, box["x"] + box["width"] - 2
+    before = words.inner_text(), phone.evaluate("scrollY")
+    finger(phone, [(x + (right - x) * i / 8, y) for i in range(9)])
+    assert float(value.inner_text()) > 0.99 * row.abs().max(), "dragged to the right end"
+    assert words.inner_text() != before[0]
+    assert phone.evaluate("scrollY") == before[1], "the page stays where it is"
+    finger(phone, [(20, box["y"] + box["height"] - 4 - 30 * i) for i in range(9)])
+    assert phone.evaluate("scrollY") > before[1], "a finger beside the weight scrolls the page"
+
+
+def test_everything_can_be_tapped(phone: Page, tmp_path: Path, tiny_tokenizer: PreTrainedTokenizerFast,
+                                  tiny_model: LlamaForCausalLM) -> None:  # fmt: skip
+    """No interactive asks for a mouse over something: a finger on each kind of control changes what is said or drawn."""
+    text = "the old sailor saw the other sailors; they saw the old sea. " * 2
+    config = LlamaConfig(num_hidden_layers=2)
+    made = [
+        interactives.bpe(text, tiny_tokenizer, ["the old sea", "all at sea"], merges=8),
+        interactives.kv_cache(config, list("abcd"), prompt=2),
+        interactives.lora({name: torch.randn(40, 60, generator=torch.Generator().manual_seed(1)) for name in "ab"}),
+        interactives.grpo_group(["!94.", "+1=95.", "!61."]),
+        interactives.transformer(tiny_model, tiny_tokenizer, "the old sailor"),
+    ]
+    path = tmp_path / "taps.html"
+    path.write_text(HEAD + "".join(one._repr_html_() for one in made), encoding="utf-8")
+    phone.goto(path.as_uri())
+    phone.wait_for_selector(".fs-live svg")
+    for root in phone.locator(".course-flagship").all():
+        controls = root.locator("button:enabled, input:not(:checked), .fs-hit")
+        tried = 0
+        for i in range(6):
+            if i >= controls.count():  # what is checked is none of them
+                break
+            control = controls.nth(i)
+            before = root.inner_html() + str(root.locator("input:checked").count())
+            box = control.bounding_box()
+            if not box or not control.is_visible():
+                continue
+            control.tap(force=True, position={"x": box["width"] / 4, "y": box["height"] / 2})
+            phone.wait_for_timeout(60)
+            tried += root.inner_html() + str(root.locator("input:checked").count()) != before
+        assert tried, root.inner_text()[:200]
+        slider = root.locator("input[type=range]")
+        if slider.count():
+            box = slider.first.bounding_box()
+            assert box and box["height"] >= 24, "wide enough for a finger"
 
 
 def test_bpe(show: Show, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
