@@ -20,7 +20,7 @@
 # Time: two to three hours. No GPU is needed. Fill in the cells that say `raise NotImplementedError`; the cell after each
 # one tests your answer at once. Grading runs further, hidden tests of the same functions.
 
-# %%
+# %% tags=["hide-input"]
 import contextlib
 import copy
 import io
