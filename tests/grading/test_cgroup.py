@@ -54,12 +54,13 @@ def test_a_group_of_our_own_is_divided(here: Path) -> None:
 
 
 def test_a_group_with_somebody_else_in_it_is_left_alone(here: Path) -> None:
+    stranger = 4_194_305  # above all numbers that Linux gives: no parent of ours, as 1 may be
     tree(
         here,
         {
             ".": (EVERYTHING, EVERYTHING, ""),
             "slice": (EVERYTHING, "", ""),
-            "slice/scope": (EVERYTHING, "", f"{os.getpid()}\n1\n"),
+            "slice/scope": (EVERYTHING, "", f"{os.getpid()}\n{stranger}\n"),
         },
     )
     assert cgroup._find() is None and not (here / "slice/scope/course-grader").exists()
