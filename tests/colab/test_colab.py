@@ -81,7 +81,7 @@ def python_3_13() -> str | None:
     environment = {**os.environ, "PYENV_VERSION": "3.13"}  # so that a shim of pyenv's starts it
     where = ["python3.13", "-c", "import pip, sys; print(sys.executable)"]
     with contextlib.suppress(OSError, subprocess.CalledProcessError):  # there is none: another Python solves for it
-        return subprocess.run(where, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(where, env=environment, capture_output=True, encoding="utf-8", check=True).stdout.strip()
     return None
 
 
