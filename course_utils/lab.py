@@ -19,13 +19,10 @@ from . import tables, tracebacks
 from .console import print_anything
 from .errors import CourseError, UnknownNameError
 from .language import ENGLISH, N_, language, t
+from .words import SUMMARY
 
 T = TypeVar("T")
 _UNWRITTEN = N_("not written yet")
-SUMMARY = (
-    N_("{done} of {all} exercises pass their visible tests."),
-    N_("{done} of {all} exercises pass their visible tests, {earned} of their {most} points."),
-)
 
 
 class Unsolved(CourseError, NotImplementedError):

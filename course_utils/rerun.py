@@ -16,8 +16,8 @@ from typing import Any
 
 from .console import print_anything
 from .errors import UnknownNameError
-from .lab import SUMMARY
 from .language import in_any_language, t
+from .words import SUMMARY
 
 # an exercise that is not written yet; a model that this machine cannot hold
 _EXPECTED = ("Unsolved", "NotImplementedError", "InsufficientHardwareError")

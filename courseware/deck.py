@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from nbformat import NotebookNode
 
-from .chapters import ENGLISH, FOLDERS, N_, ROOT, Chapter, ChapterError, chapter, read, words
+from .chapters import ENGLISH, N_, ROOT, Chapter, ChapterError, chapter, read, words
 
 FILE = ROOT / "docs" / "deck.toml"
 PAGE = ROOT / "docs" / "deck.md"
@@ -40,12 +40,12 @@ def chapters() -> set[str]:
     return {part["name"] for part in _parts()}
 
 
-def page(language: str = ENGLISH, on_site: Mapping[str, NotebookNode] | None = None) -> str:
+def page(language: str = ENGLISH, on_site: Mapping[str, Collection[str]] | None = None) -> str:
     """The page as Markdown.
 
     Args:
-        on_site: the lectures of the site that shows the page, by their chapters' names: it leads only to their headings.
-            None for the file in docs/.
+        on_site: the headings of each lecture that the site has, by the chapter's name: it leads only to them. None for the
+            file in docs/.
 
     Raises:
         ChapterError: the file names a chapter or a section that is not there.
@@ -63,8 +63,8 @@ def _parts() -> list[dict[str, Any]]:
     return parts
 
 
-def _lines(part: dict[str, Any], language: str, on_site: Mapping[str, NotebookNode] | None) -> Iterator[str]:
-    say, known = words(language), _headings(read(chapter(part["name"]).lecture_source))
+def _lines(part: dict[str, Any], language: str, on_site: Mapping[str, Collection[str]] | None) -> Iterator[str]:
+    say, known = words(language), headings(read(chapter(part["name"]).lecture_source))
     in_lecture, in_page = _translations(chapter(part["name"]).catalogue(language), language), _of_pages(language)
     yield from ("", f"## {in_lecture(known[0])}", "", f"| {say(_SLIDE)} | {say(_SECTIONS)} |", "|---|---|")
     for row in part["slides"]:
@@ -77,13 +77,14 @@ def _lines(part: dict[str, Any], language: str, on_site: Mapping[str, NotebookNo
         yield from (f"| {in_page(row['deck'])} | {in_page(row['course'])} | {row['source']} |" for row in rows)
 
 
-def _linked(part: Chapter, heading: str, language: str, on_site: Mapping[str, NotebookNode] | None) -> str:
+def _linked(part: Chapter, heading: str, language: str, on_site: Mapping[str, Collection[str]] | None) -> str:
     """A heading of a lecture, in a language, with the way to it."""
     if on_site is None:
-        here = PAGE.parent / FOLDERS.get(language, "")
-        there = part.lecture.parent / FOLDERS.get(language, "") / part.lecture.name
+        from .build import translated  # which itself asks this module for its chapters
+
+        here, there = translated(PAGE, language).parent, translated(part.lecture, language)
         way, name = Path(os.path.relpath(there, here)).as_posix(), heading.replace(" ", "-")
-    elif part.name in on_site and heading in _headings(on_site[part.name]):
+    elif heading in on_site.get(part.name, ()):
         from .translation.page import slug
 
         way, name = f"lectures/{part.lecture.name}", slug(heading)
@@ -93,7 +94,7 @@ def _linked(part: Chapter, heading: str, language: str, on_site: Mapping[str, No
     return f"[{heading}]({way}#{anchor})"
 
 
-def _headings(lecture: NotebookNode) -> list[str]:
+def headings(lecture: NotebookNode) -> list[str]:
     """The headings of a lecture, its title first."""
     prose = "\n".join(cell.source for cell in lecture.cells if cell.cell_type == "markdown")
     return re.findall(r"^#{1,3} (.+)$", prose, re.MULTILINE)

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import unescape
 from typing import Any
 from unittest.mock import patch
@@ -50,8 +51,10 @@ def translated(
     made = {}
     with patch.dict(os.environ, COURSE_LANG=language):
         for cell, before in outputs.items():
-            say = _Words([*pairs.get(cell, []), *everywhere])
-            made[cell] = [_translated(output, say, asked) if is_question(output) else output for output in before]
+            if any(map(is_question, before)):
+                say = _Words([*pairs.get(cell, []), *everywhere])
+                before = [_translated(output, say, asked) if is_question(output) else output for output in before]
+            made[cell] = before
     return made
 
 
@@ -166,7 +169,7 @@ class _Template:
     fields: list[tuple[str, str]]  # their names
     numbers: list[bool]  # is a field written as a number?
 
-    @property
+    @cached_property
     def pattern(self) -> re.Pattern[str]:
         fields = [r"([-+]?\d\S*?)" if number else "(.+?)" for number in self.numbers]
         parts = zip(map(re.escape, self.texts), [*fields, ""], strict=True)

@@ -155,13 +155,15 @@ def _said(language: str) -> Mapping[str, Any]:
 
 def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     """What Sphinx reads: the notebooks without live controls, and pages made from them."""
-    names = []
+    names, headings = [], {}
     for part in chapters:
         for path in (part.lecture, part.lab):
             if path.exists():
                 target = folder / path.relative_to(part.root)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 notebook = built(translated(path, shown.language))
+                if path == part.lecture:
+                    headings[part.name] = deck.headings(notebook)
                 if path == part.lab and part.solution.exists():
                     _ask(notebook, part, shown.language)
                 notebook = _readable(notebook, shown.language)
@@ -182,8 +184,7 @@ def write_source(folder: Path, chapters: list[Chapter], shown: Course) -> None:
     (folder / "glossary.md").write_text(glossary.page(chapters, shown.language), encoding="utf-8")
     for page in (*sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"):
         shutil.copy(page if shown.language == ENGLISH else other_page.place(page, shown.language), folder / page.name)
-    lectures = {part.name: built(translated(part.lecture, shown.language)) for part in chapters if part.lecture.exists()}
-    (folder / deck.PAGE.name).write_text(deck.page(shown.language, lectures), encoding="utf-8")
+    (folder / deck.PAGE.name).write_text(deck.page(shown.language, headings), encoding="utf-8")
 
 
 def write_beside(out: Path, chapters: list[Chapter], shown: Course) -> None:

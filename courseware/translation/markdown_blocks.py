@@ -138,8 +138,11 @@ def _comments(lines: list[str], first: int, last: int) -> Iterator[_Block]:
     """The comments of a fence, each in its line."""
     for number in range(first + 1, last):
         if match := _COMMENT.match(lines[number]):
-            code, comment = match.groups()
-            yield _Block(number, number + 1, (comment,), lambda say, code=code, text=comment: code + say(text))  # type: ignore[misc]
+            yield _comment(number, *match.groups())
+
+
+def _comment(number: int, code: str, text: str) -> _Block:
+    return _Block(number, number + 1, (text,), lambda say: code + say(text))
 
 
 def _one_line(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from tiny_class import RIGHT, TINY, WRONG, handed_in, needs_box, result_of, scores
+from tiny_class import RIGHT, TINY, WRONG, chinese, handed_in, needs_box, result_of, scores
 
 from courseware import build
 from courseware.grading import restore, verdict
@@ -18,12 +18,9 @@ LAB = nbformat.reads(nbformat.writes(build.student_lab(TINY)), as_version=4)
 DOUBLE = 'def double(x):\n    """x 的两倍。"""\n    return 2 * x  # 乘以二'
 
 
-def chinese(answers: dict[str, str]) -> dict[str, Any]:
-    """A student's notebook of the Chinese edition, as JSON."""
-    made = build.student_lab(TINY, "zh_CN")
-    for cell in made.cells:
-        cell.source = answers.get(cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source)
-    found: dict[str, Any] = json.loads(json.dumps(made))
+def in_chinese(answers: dict[str, str]) -> dict[str, Any]:
+    """The same as JSON."""
+    found: dict[str, Any] = json.loads(json.dumps(chinese(TINY, answers)))
     return found
 
 
@@ -43,7 +40,7 @@ def test_the_chinese_lab_is_chinese_and_has_the_same_cells() -> None:
 
 
 def test_what_is_given_is_known_again_in_chinese(prepared: verdict.Lab) -> None:
-    data = json.dumps(chinese({"double": DOUBLE})).encode()
+    data = json.dumps(in_chinese({"double": DOUBLE})).encode()
     restored = restore.restore(restore.read(data), LAB, prepared.translations)
     assert restored.answered == {"double"} and restored.reasons == {"total": "not answered"} and restored.changed == {}
     given = {cell.id: cell.source for cell in LAB.cells}
@@ -55,8 +52,8 @@ def test_what_is_given_is_known_again_in_chinese(prepared: verdict.Lab) -> None:
 def test_a_mixed_class_gets_the_same_scores(grade: Callable[..., Path]) -> None:
     answers = {"all": {**RIGHT, "double": DOUBLE}, "wrong": {**RIGHT, "double": WRONG}, "none": {}}
     class_ = {f"{name}-en": handed_in(given) for name, given in answers.items()}
-    class_ |= {f"{name}-zh": chinese(given) for name, given in answers.items()}
-    class_["张伟"] = chinese(RIGHT)
+    class_ |= {f"{name}-zh": in_chinese(given) for name, given in answers.items()}
+    class_["张伟"] = in_chinese(RIGHT)
     out = grade({f"{name}.ipynb": notebook for name, notebook in class_.items()})
     for name in answers:
         assert scores(out, f"{name}-zh") == scores(out, f"{name}-en"), name

@@ -10,11 +10,11 @@ from typing import Any
 
 import nbformat
 import pytest
-from tiny_class import needs_box
+from tiny_class import chinese, needs_box
 
 from courseware import build
 from courseware.cell_names import names_of
-from courseware.chapters import Chapter, all_chapters, tags
+from courseware.chapters import Chapter, all_chapters, role, tags
 from courseware.cli import main
 from courseware.grading import scheduler, verdict
 
@@ -72,7 +72,8 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(verdict, "prepare", prepared)
     class_ = {"ana": solved, "bo": forged(chapter)}
     if chapter.name == IN_CHINESE:
-        class_["张伟"] = in_chinese(chapter, solved)
+        answers = {found.exercise: c.source for c in solved.cells if (found := role(c)) and found.kind == "exercise"}
+        class_["张伟"] = chinese(chapter, answers)
     results = graded(chapter, class_, tmp_path)
     full_marks(chapter, results["ana"], run)
     no_marks(results["bo"])
@@ -93,16 +94,6 @@ def graded(chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder
     scheduler.grade_class(chapter, folder / "submitted", folder / "graded", options)
     results = folder / "graded" / "results"
     return {student: json.loads((results / f"{student}.json").read_text(encoding="utf-8")) for student in handed_in}
-
-
-def in_chinese(chapter: Chapter, solved: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The Chinese lab with the solution's code in its exercises: the same cells by their ids."""
-    notebook = build.student_lab(chapter, "zh_CN")
-    answers = {cell.id: cell.source for cell in solved.cells}
-    for cell in notebook.cells:
-        if cell.metadata.get("nbgrader", {}).get("solution"):
-            cell.source = answers[cell.id]
-    return notebook
 
 
 def full_marks(chapter: Chapter, result: dict[str, Any], run: set[str]) -> None:

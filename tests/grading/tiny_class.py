@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import psutil
 import pytest
+from nbformat import NotebookNode
 
+from courseware import build
 from courseware.chapters import Chapter
 from courseware.grading import box, demo
 
@@ -38,6 +40,14 @@ def handed_in(answers: dict[str, str], before: str = "") -> dict[str, Any]:
     if before:
         first = next(i for i, c in enumerate(made["cells"]) if c["metadata"].get("nbgrader", {}).get("grade_id") == "double")
         made["cells"].insert(first, json.loads(json.dumps(nbformat.v4.new_code_cell(before))))
+    return made
+
+
+def chinese(chapter: Chapter, answers: Mapping[str, str]) -> NotebookNode:
+    """A student's notebook of the Chinese edition: the code of the exercises that are answered."""
+    made = build.student_lab(chapter, "zh_CN")
+    for cell in made.cells:
+        cell.source = answers.get(cell.metadata.get("nbgrader", {}).get("grade_id"), cell.source)
     return made
 
 
