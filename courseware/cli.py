@@ -29,7 +29,18 @@ _LOCK_HEADER = """\
 # What torch needs for CUDA (nvidia-*, cuda-*, triton) is left out: each build of torch pins its own.
 """
 LOCK_PINS = ["torch==2.13.0"]  # the only place of this version; the lock file is written from it
-_BOXES = ("box", "cgroup", "comparator", "feedback_page", "page_workers", "restore", "scheduler", "watch", "zygote")
+_BOXES = (
+    "box",
+    "cgroup",
+    "comparator",
+    "comparison_process",
+    "feedback_page",
+    "page_workers",
+    "restore",
+    "scheduler",
+    "watch",
+    "zygote",
+)
 _LINUX_ONLY = ("courseware/preloaded.py", *(f"courseware/grading/{name}.py" for name in _BOXES))
 _NO_GRADING = """\
 Grading does not run on Windows: each submission runs in a box (bubblewrap), which Linux alone has. Two ways out:
