@@ -319,7 +319,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _workspace(parent: Path, needs: int) -> Iterator[Path]:
     """A temporary folder in `parent`, removed whatever happens, for `needs` bytes. Call it under the lock of `parent`."""
     for left_over in parent.glob(".partial-*"):  # of a process that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
+        shutil.rmtree(left_over, ignore_errors=True)  # what Windows still holds open goes next time
     free = shutil.disk_usage(parent).free
     if free < needs:
         raise _disk_full(parent, free, needs)
@@ -331,7 +331,7 @@ def _workspace(parent: Path, needs: int) -> Iterator[Path]:
             raise _disk_full(parent, shutil.disk_usage(parent).free, needs) from error
         raise
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)  # must not hide the error above; what stays goes next time
 
 
 def _disk_full(folder: Path, free: int, needs: int) -> DiskFullError:

@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from IPython.display import Markdown
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -350,10 +351,11 @@ groups = [texts[8 * i : 8 * i + 8] for i in range(60)]
 kinds = [{(verify(text, truth[i]), "=" in text) for text in group} for i, group in enumerate(groups)]
 which = max(range(60), key=lambda i: (len(kinds[i]), len(set(groups[i]))))
 group, rows = groups[which], slice(8 * which, 8 * which + 8)
+ids = torch.cat([asked[[which] * 8], new[rows]], 1)
+labels = torch.cat([torch.full((8, asked.shape[1]), -100), new[rows].masked_fill(mask[rows] == 0, -100)], 1)  # the text alone counts
 with torch.no_grad():
-    ids = torch.cat([asked[[which] * 8], new[rows]], 1)
-    logs = base(ids[:, :-1]).logits[:, asked.shape[1] - 1 :].log_softmax(-1).gather(2, new[rows][..., None])[..., 0]
-chances = (logs * mask[rows]).sum(1).exp()
+    losses = torch.stack([base(ids[[i]], labels=labels[[i]]).loss for i in range(8)])  # means per token
+chances = (-losses * mask[rows].sum(1)).exp()
 print(f"{show(asked[which].tolist())} ({truth[which]:02d}): {chances.sum():.0%} of the model's probability lies on these texts.")
 interactives.grpo_group(group, rewards=[verify(text, truth[which]) for text in group], probabilities=chances.tolist())
 
@@ -700,8 +702,9 @@ def grpo(model, reward, batches, seed=0, rate=3e-4, spare=24):
         gain = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten()
         ids = torch.cat([asked.repeat_interleave(8, 0), new], 1)
         for part in torch.randperm(256, generator=generator).chunk(4):
-            logs = model(ids[part, :-1]).logits[:, asked.shape[1] - 1 :].log_softmax(-1).gather(2, new[part][..., None])[..., 0]
-            loss = -((logs * mask[part]).sum(1) / mask[part].sum(1) * gain[part]).mean()
+            logits = model(ids[part, :-1]).logits[:, asked.shape[1] - 1 :].flatten(0, 1)
+            weight = gain[part, None] * mask[part] / mask[part].sum(1, keepdim=True) / len(part)
+            loss = (F.cross_entropy(logits, new[part].flatten(), reduction="none") * weight.flatten()).sum()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -714,7 +717,8 @@ for batch, (texts, paid, right) in enumerate(grpo(gamed, pays_for_steps, lab.bud
         print(f"batch {batch:>2}: paid {paid:.2f}, right {right:.2f}, {np.mean([t.count('=') for t in texts]):.1f} equations   {texts[0]}")
 
 # %% [markdown]
-# (In this short form there is no ratio: with four small updates per batch it hardly leaves 1.) Three seeds, longer, and the
+# (The loss is the cross-entropy that trains a language model, each token weighted by the advantage of its text. In this short
+# form there is no ratio: with four small updates per batch it hardly leaves 1.) Three seeds, longer, and the
 # control that is paid for right answers only:
 
 # %% tags=["subslide", "hide-input"]
