@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets as ipw
 
+from . import tables
 from .language import t
 
 
@@ -26,12 +27,14 @@ class Control:
     @property
     def label(self) -> str:
         """The name as words, in the reader's language; a widget's own description as its author wrote it."""
-        return str(self.made.description or self.name) if self.made else t(self.name.replace("_", " "))
+        return str(self.made.description) if self.made and self.made.description else t(self.name.replace("_", " "))
 
     def shown(self, value: Any) -> str:
-        """A value as a reader sees it, with as many digits as the slider's step has."""
+        """A value as a reader sees it: a slider's with the digits of its step, a menu's in the reader's language."""
         if isinstance(value, bool):
             return t("on") if value else t("off")
+        if self.kind == "menu":
+            return tables.choice(str(value))
         return f"{value:.{self.decimals}f}" if self.kind == "slider" else str(value)
 
     def widget(self) -> ipw.Widget:
@@ -43,7 +46,7 @@ class Control:
         if self.kind == "tick":
             return ipw.Checkbox(value=self.start, indent=False, **look)
         if self.kind == "menu":
-            return ipw.Dropdown(options=self.values, value=self.start, **look)
+            return ipw.Dropdown(options=[(self.shown(value), value) for value in self.values], value=self.start, **look)
         # the picture follows the slider when it is let go, not at every pixel: a redraw may take a second
         look |= {"min": self.values[0], "max": self.values[-1], "value": self.start, "continuous_update": False}
         step = self.values[1] - self.values[0] if len(self.values) > 1 else 1

@@ -72,6 +72,11 @@ def in_language(html: str, name: str) -> str:
     return _TABLE.sub(lambda table: _translated(table[0], words), html) if words else html
 
 
+def choice(text: str) -> str:
+    """A value of an explorer's menu in the reader's language; the value itself where it is a name, a prompt or not known."""
+    return _words(language()).get("choices", {}).get(text, text)
+
+
 @lru_cache
 def _words(name: str) -> dict[str, dict[str, str]]:
     path = _WORDS / f"{name}.json"

@@ -346,7 +346,9 @@ def remove(folder: Path) -> None:
                 path = Path(parent, name)
                 if not path.is_symlink():
                     path.chmod(0o700)
-    shutil.rmtree(folder, ignore_errors=True)  # a grade must not fail for sockets that stay; the box is gone, they reach nobody
+    shutil.rmtree(
+        folder, ignore_errors=True
+    )  # sockets that stay cost no grade: their box is gone
 
 
 class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]

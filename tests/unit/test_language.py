@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import ipywidgets as ipw
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from matplotlib import font_manager
 
 from course_utils import data, folders, hardware, lab, language, plots, proxies, tables, words
+from course_utils.controls import controls
 from course_utils.errors import CourseError
 from course_utils.language import t
 from course_utils.questions import Question
@@ -243,6 +245,29 @@ def test_each_heading_of_the_list_stands_in_a_lecture() -> None:
     listed = tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))["headings"]
     shown = "".join(html.unescape(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "lectures").glob("*.ipynb")))
     assert [heading for heading in listed if f">{heading}<" not in shown.replace('\\"', '"')] == []
+
+
+def test_menus_are_in_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each listed choice stands in a menu; a Chinese lecture shows it in Chinese, and sends the picture the same value."""
+    listed = tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))["choices"]
+    monkeypatch.setenv("COURSE_LANG", "zh_CN")
+    menus: set[str] = set()
+    for path in [*sorted((ROOT / "lectures").glob("*.ipynb")), *sorted((ROOT / "chapters").glob("*/solution.ipynb"))]:
+        english = _menu_values(path)
+        menus |= set(english)
+        chinese = ROOT / "lectures" / "zh" / path.name
+        if chinese.exists():
+            assert _menu_values(chinese) == [tables.choice(value) for value in english], path.name
+    assert [choice for choice in listed if choice not in menus or tables.choice(choice) == choice] == []
+    menu = controls({"scheme": ["zero point", "BM25"]}, {})[0]
+    assert [menu.shown(value) for value in menu.values] == ["零点", "BM25"] and menu.widget().value == "zero point"
+    assert controls({"question": ipw.Text()}, {})[0].label == "问题"
+
+
+def _menu_values(path: Path) -> list[str]:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    pages = ["".join(o.get("data", {}).get("text/html", "")) for cell in cells for o in cell.get("outputs", [])]
+    return [html.unescape(value) for page in pages for value in re.findall("<option[^>]*>([^<]*)", page)]
 
 
 def test_what_moves_and_asks_speaks_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
