@@ -722,26 +722,29 @@ for context in (0, 16, 64, 256, LONG - target):
         with torch.inference_mode():
             logits, _ = llama_logits(part[:, :-1], weights, shape)
         nats = F.cross_entropy(logits[0, -target + 1 :], part[0, -target + 1 :])
-        rows[context] = round(nats.item(), 2)
-print(f"nats per token of the last {target}, by tokens before them:", rows)
+        rows[context] = nats.item()
+print(f"nats per token of the last {target}, by tokens before them:", {context: round(nats, 3) for context, nats in rows.items()})
 
 # %% tags=["hide-input", "experiment"]
 lab.needs("llama_logits")
 half = (rows[0] + rows[max(rows)]) / 2
 enough = min(context for context, nats in rows.items() if nats <= half)
 guess.reveal("the nearest 16" if enough <= 16 else "between 16 and 64" if enough <= 64
-             else "between 64 and 256" if enough <= 256 else "more than 256", why=f"Half of the gain is at {half:.2f} nats; {enough} tokens give {rows[enough]:.2f}.")
+             else "between 64 and 256" if enough <= 256 else "more than 256", why=f"Half of the gain is at {half:.3f} nats; {enough} tokens give {rows[enough]:.3f}.")
 steps = list(rows.values())
 falls = all(later < earlier for earlier, later in zip(steps, steps[1:], strict=False))
+gain = max(steps[0] - steps[-1], 1e-9)
+if (nearest := min(abs(nats - half) for nats in steps)) < 0.1 * gain:
+    print(f"one context is only {nearest:.3f} nats from that boundary, so another text may give another answer")
 print("the loss falls with each longer context" if falls else "the loss does not fall with each longer context")
 for context, nats in rows.items():
-    print(f"{context:5} tokens before: {(steps[0] - nats) / max(steps[0] - steps[-1], 1e-9):.0%} of what the longest context brings")
+    print(f"{context:5} tokens before: {(steps[0] - nats) / gain:.0%} of what the longest context brings")
 
 # %% [markdown]
 # The text and the tokens to be predicted are the same in all rows, so only the context differs. How much do the nearest few dozen
 # tokens bring, and is there a rest? Possible reasons for a rest are names that were defined far above, and the style of
 # the file; we did not test which. And this is one file: another may gain more or less. Nothing in your code knows a longest
-# length; whether the *weights* can use distant tokens depends on how they were trained (the course model's on texts of up to 8192 tokens).
+# length; whether the *weights* can use distant tokens depends on how they were trained (the course model's configuration allows 8192 tokens).
 
 # %% [markdown]
 # ### What if one part is wrong?
@@ -921,8 +924,8 @@ guess.reveal("more than twice as large" if after > 2 * ratio else "about as larg
 # %% [markdown]
 # Without the cache each new token costs a pass over the whole text, so the time grows faster than the text. With it the time
 # grows slowly, because only attention reads the earlier keys and values. Most of what is left at short lengths does not
-# depend on the length: for every token all parameters of the model must be read from memory. That is why a server lets many
-# texts share one pass, and why it then needs so many caches.
+# depend on the length; one likely reason is that for every token all parameters of the model must be read from memory. This reading
+# is done once for all texts of a batch: so a server lets many texts share one pass, and then it needs as many caches.
 #
 # ## 9 · What it costs
 #
@@ -1040,7 +1043,7 @@ guess = widgets.predict("How much memory does this cache need without grouping?"
 
 # %% [markdown]
 # The next cell is folded; click it to read the code. It draws the size of the cache that your `costs` gives, for up to 131,072
-# tokens, and prints it for 16 texts of 4096.
+# tokens, and prints it for 16 texts of 4096, beside the parameters.
 
 # %% tags=["experiment", "hide-input"]
 fig, ax = plt.subplots(figsize=(9, 4.6))
@@ -1062,7 +1065,8 @@ ax.set(xscale="log", yscale="log", ylim=(0.01, 1000))
 ax.legend(fontsize=11)
 plt.show()
 for name, s in lines.items():
-    print(f"{name:<48}{costs(s, 4096, batch=16)['cache_bytes'] / 1e9:8.1f} GB for 16 texts of 4096")
+    counted = costs(s, 4096, batch=16)
+    print(f"{name:<48}{counted['cache_bytes'] / 1e9:8.1f} GB for 16 texts of 4096; {counted['parameters'] / 1e9:5.1f} billion parameters")
 
 # %% tags=["hide-input", "experiment"]
 lab.needs("costs")
@@ -1070,8 +1074,9 @@ ungrouped, as_it_is = (costs(s, 4096, batch=16)["cache_bytes"] / 1e9 for s in (r
 guess.reveal(ungrouped, why=f"More than its parameters take. With grouping it is {as_it_is:.1f} GB.")
 
 # %% [markdown]
-# Compare the first two printed lines. Grouping by eight divides the cache by eight; the parameters, 138 GB in 16 bits,
-# hardly change. @touvron2023llama2 use grouping at 34B and 70B, and from Llama 3 on every size has it.
+# Compare the first two printed lines. Grouping by eight divides the cache by eight. It also removes parameters, because the
+# matrices of keys and values are an eighth as large; Llama 2 spends them on a wider feed-forward network. @touvron2023llama2 use
+# grouping at 34B and 70B, and from Llama 3 on every size has it.
 
 # %% [markdown]
 # ### Challenge: the cache of any model
@@ -1199,8 +1204,8 @@ for name, config in {"LLaMA 7B": LLAMAS["LLaMA 7B"], "Llama 2 70B": LLAMAS["Llam
 # %% [markdown]
 # ## 10 · Sampling
 #
-# Always taking the likeliest token makes dull and repeating text; a draw from all 49,152 tokens lets in nonsense
-# [@holtzman2020curious]. In between:
+# Always taking the likeliest token often makes dull and repeating text [@holtzman2020curious] (twenty tokens are too few to see it
+# here); a draw from all 49,152 tokens lets in nonsense. In between:
 #
 # - *temperature* $T$: divide the logits by $T$. Below 1 the likely gets likelier,
 # - *top-k* [@fan2018hierarchical]: keep the $k$ likeliest,
@@ -1413,7 +1418,7 @@ if talk:
 #   2's text?
 # - **Up-training.** @ainslie2023gqa average the key-value heads, as you did, and then train on for a twentieth of the
 #   original steps. How many steps of fine-tuning bring the one-head model half of the way back?
-# - **Beyond the trained length.** The course model was trained on texts of up to 8192 tokens. What happens to the nats per
+# - **Beyond the trained length.** The course model's configuration allows 8192 tokens. What happens to the nats per
 #   token behind that on a GPU, and what if theta is made larger?
 # - **Padding.** Texts of different lengths in one batch: what has to change in the mask and in the positions?
 # - **Another family.** Qwen3's block is yours with one change: RMSNorm on each head's queries and keys before RoPE (weights

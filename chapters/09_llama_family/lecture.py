@@ -12,7 +12,7 @@
 
 # %% [markdown] tags=["notes"]
 # 75 minutes; without "Other families, the same block" 60. The middle part (the block, the cache, grouping) prepares the lab, in which every line of it is written. Let
-# the room commit to each prediction. The demo "one model, five ways to score" is worth five minutes: it offers a hypothesis
+# the room commit to each prediction. The demo "one model, seven ways to score" is worth five minutes: it offers a hypothesis
 # for a puzzle in the slides' tables. The slide gives 63K conversations for Vicuna, calls a LLaMA both 30B and 33B, and has
 # "N/A" for Falcon on HumanEval; the lecture gives the papers' figures. In the table of Llama 2 the third column is the
 # slide's. Run the notebook before class; it takes about a minute.
@@ -165,9 +165,8 @@ guess.reveal("books" if fewest == "Books" else "code (GitHub)" if fewest == "Git
              why=f"A token of books holds {held['Books']:.2f} bytes, of code {held['GitHub']:.2f}, of web pages {held['CommonCrawl']:.2f}.")
 
 # %% [markdown]
-# Few people guess books, and the
-# table cannot say why. (The counts of tokens are computed from the paper's rounded shares.) Of all sources ArXiv needs the
-# most tokens; one likely reason is that LLaMA's tokenizer splits every number into digits. Wikipedia and books are read
+# The table cannot say why. (The counts of tokens are computed from the paper's rounded shares.) Of all sources ArXiv needs
+# the most tokens per byte; one likely reason is that LLaMA's tokenizer splits every number into digits. Wikipedia and books are read
 # more than twice, and of the code only a part is read.
 
 # %% [markdown]
@@ -384,8 +383,8 @@ guess.reveal("less than 5 times" if ratio < 5 else "5 to 20 times" if ratio < 20
              why=f"{ratio:.1f} times, on this machine and for a text this short.")
 
 # %% [markdown]
-# The ratio is far below 40, because each step must still read all the parameters from memory, and
-# because 40 tokens are short: the longer the text, the more the cache saves (the lab measures it).
+# The ratio is far below 40. One likely reason is that each step must still read all the parameters from memory. And 40
+# tokens are short: the longer the text, the more the cache saves (the lab measures it).
 
 # %% [markdown]
 # ### The cache, step by step
@@ -508,8 +507,8 @@ for name, scores in SCORES.items():
 # ## What does each part buy?
 #
 # Four changes since 2017. Which of them matters? Each paper reports its own, on its own model. So we train a small Llama of our own
-# (two layers, 64 numbers wide, letters as tokens, a million letters of Wikipedia) and exchange *one part at a time*, with the number
-# of parameters kept. Each variant has its own best learning rate, searched with another seed on other text; then five seeds.
+# (two layers, 64 numbers wide, letters as tokens, a million letters of Wikipedia) and exchange *one part at a time*, with about
+# the same number of parameters (the largest difference is printed below). Each variant has its own best learning rate, searched with another seed on other text; then five seeds.
 # `parts.py` beside this chapter made the table.
 
 # %% tags=["hide-input"]
@@ -533,6 +532,9 @@ ax.set(title=f"One part exchanged: loss minus the small Llama's ({losses['Llama'
        yticklabels=order)
 ax.legend(loc="lower right")
 plt.show()
+size = parts.groupby("variant")["parameters"].first()
+most = size.idxmax()
+print(f"most parameters: {most}, {size[most] / size['Llama'] - 1:.1%} more than the small Llama")
 
 # %% tags=["hide-input"]
 second, worst = [name for name in order if name in OLDER][-2:]
@@ -540,14 +542,15 @@ guess.reveal(worst, why=f"{worse[worst][0]:+.2f} nats per letter; the next is {s
 
 # %% [markdown]
 # - **After so short a training, position makes the largest difference.** What helps to spell is how far back a letter stands. RoPE makes attention scores depend on this
-#   distance from the first step; vectors that are added to the tokens must learn it, and a learned table learns each place by itself.
-#   After a million letters they are far behind. How much of that longer training closes, we did not measure.
+#   distance from the first step; with vectors that are added to the tokens, the model must learn it. That is one likely reason. There are
+#   others: our learned table starts at zero, the sines do not. Another start may do better; we did not try it, so the gap is not
+#   explained. How much of it longer training closes, we did not measure either.
 # - **The older place of the norm is better here.** This is no accident: @takase2023b2t find the same for six layers or fewer,
 #   while from ten layers on training with the norm after the sum often fails. What the new place buys is depth, and two layers have none.
 # - **RMSNorm and grouped queries were not chosen for a lower loss.** LayerNorm, which has a bias more, is even a little ahead;
 #   grouped queries and one key for each head cannot be told apart. The first saves computing, the second half of the cache.
 # - **SwiGLU beats ReLU; against GELU we cannot tell.** @narang2021transformer compared dozens of such changes in one setting: most
-#   brought nothing that counts.
+#   brought nothing that counts. Gated networks (SwiGLU, GeGLU) and RMSNorm were among the few that helped.
 #
 # So "LLaMA is good because of its architecture" would be the wrong lesson. Its authors' own reason is data, the bet above; the
 # parts make it possible to train deep and to serve cheaply.
@@ -675,10 +678,11 @@ pd.DataFrame({
 # Our *hypothesis*: the survey's score is of the second kind. We have not repeated its test, so this remains a hypothesis.
 
 # %% [markdown]
-# ### Try it: one model, five ways to score
+# ### Try it: one model, seven ways to score
 #
-# 70 questions of general knowledge (BIG-bench) for the course model, scored in five ways: by comparing the texts of the answers; by
-# comparing only their letters; by the letter that it writes. The last two again, with the model's chat template.
+# 70 questions of general knowledge (BIG-bench) for the course model, scored in seven ways: by comparing the texts of the answers; by
+# comparing only their letters; by the letter that it writes. The last two again with an instruction ("Reply with the letter of the
+# right answer only."), and once more with this instruction in the model's chat template.
 
 # %% tags=["hide-input"]
 WAYS = ["text of the answer", "letter, only letters compared", "letter, written"]
@@ -711,24 +715,27 @@ def says(frame):
     return written.groupby(frame["context"]).any().to_numpy()
 
 
-def asked(text):
-    order = text.removesuffix("\nAnswer:") + "\nReply with the letter of the right answer only."
-    return tokenizer.apply_chat_template([{"role": "user", "content": order}], tokenize=False, add_generation_prompt=True)
-
-
-chat = scoring.loglikelihood(model, tokenizer, [asked(text) for text in lettered],
-                             [list(ascii_uppercase[: len(shown)]) for shown in options], progress=False)
+orders = [text.removesuffix("\nAnswer:") + "\nReply with the letter of the right answer only." for text in lettered]
+instructed = scoring.loglikelihood(
+    model, tokenizer, [f"{order}\nAnswer:" for order in orders], [[f" {a}" for a in ascii_uppercase[: len(shown)]] for shown in options],
+    progress=False)
+asked = [tokenizer.apply_chat_template([{"role": "user", "content": order}], tokenize=False, add_generation_prompt=True) for order in orders]
+chat = scoring.loglikelihood(model, tokenizer, asked, [list(ascii_uppercase[: len(shown)]) for shown in options], progress=False)
 results = {
     "text of the answer": hits(texts, texts["loglikelihood"] / texts["tokens"]),
     "letter, only letters compared": hits(letters, letters["loglikelihood"]),
     "letter, written": says(letters),
+    "instruction, letters compared": hits(instructed, instructed["loglikelihood"]),
+    "instruction, letter written": says(instructed),
     "chat template, letters compared": hits(chat, chat["loglikelihood"]),
     "chat template, letter written": says(chat),
 }
+guessing = np.mean([1 / len(shown) for shown in options])
 for name, correct in results.items():
     value, low, high = scoring.proportion(correct.sum(), len(correct))
-    print(f"{name:<32}{value:6.1%}  [{low:.1%}, {high:.1%}]")
-print(f"{'guessing':<32}{np.mean([1 / len(shown) for shown in options]):6.1%}")
+    said = "above guessing" if low > guessing else "below guessing" if high < guessing else "no difference from guessing that can be seen"
+    print(f"{name:<32}{value:6.1%}  [{low:.1%}, {high:.1%}]  {said}")
+print(f"{'guessing':<32}{guessing:6.1%}")
 chosen = letters.sort_values("loglikelihood").groupby("context").last()["continuation"]
 print(f'\nthe letter it likes best is "A" in {np.mean(chosen == 0):.0%} of the questions; in the file\'s own order, before we')
 print(f"shuffled, the first option is right in {first:.0%}: always saying A would have scored that")
@@ -741,13 +748,14 @@ guess.reveal("none: they are within a point" if close else highest,
              why="; ".join(f"{way}: {score:.0%}" for way, score in scores.items()) + ". The model and the questions are the same.")
 
 # %% [markdown]
-# One model, five scores. At full budget: by the texts it is right about twice as often as a guess, and the interval (Wilson)
-# excludes guessing. By the letters we cannot tell it from guessing, because it prefers one letter whatever the answer is. And
-# without the chat template the right letter is never what it would *write*: 0 of 70 is compatible with up to 5 %. Had we not
-# shuffled, always "A" would have looked better than knowledge.
+# One model, seven scores. At full budget: by the texts it is right about twice as often as a guess, and the interval (Wilson)
+# excludes guessing. Comparing the letters gives no score that can be told from guessing: without an instruction it prefers one
+# letter whatever the answer is. And without the instruction the right letter is never what it would *write*: 0 of 70 is compatible with
+# up to 5 %. Had we not shuffled, always "A" would have looked better than knowledge.
 #
-# An instruction model should be asked with its *chat template* (对话模板): compare the last two rows with the two above them. So
-# the way of asking can move a score from clearly above guessing to nearly 0. That makes the hypothesis about the survey's 4.9
+# The last two rows add the *chat template* (对话模板) to the two rows above them, with the same instruction. So compare these pairs
+# to see what the template does, and rows 2 and 3 with rows 4 and 5 to see what the instruction does. But look at the last column: a
+# row that cannot be told from guessing shows no knowledge, only that a letter was written. So the way of asking can move a score from clearly above guessing to nearly 0. That makes the hypothesis about the survey's 4.9
 # possible; it does not prove it. Ask of every score: *how was it asked?*
 
 # %% [markdown]
@@ -974,11 +982,13 @@ plt.show()
 # %% tags=["hide-input"]
 others = tables.load("llama_successors").set_index("name")
 since = day(others)
+WHEN = "released, or paper (p)"
 
 
 def changes(rows):
-    shown = others.loc[rows, ["organisation", "size", "changed"]].assign(date=since.dt.strftime("%Y-%m")).rename_axis("")
-    style = shown[["date", "organisation", "size", "changed"]].style.set_properties(**{"text-align": "left", "padding": "1px 8px"})
+    when = since.dt.strftime("%Y-%m") + others["released"].isna().map({True: " (p)", False: ""})
+    shown = others.assign(**{WHEN: when}).loc[rows, [WHEN, "organisation", "size", "changed"]].rename_axis("")
+    style = shown.style.set_properties(**{"text-align": "left", "padding": "1px 8px"})
     return style.set_table_styles([{"selector": "", "props": "font-size: 80%"}])
 
 
@@ -1051,10 +1061,12 @@ guess.reveal(files_with.index[0] if files_with.iloc[0] > files_with.iloc[1] else
 # *can* do it; a configuration may switch it off.
 
 # %% [markdown]
-# ### QK-norm: scores that cannot grow
+# ### QK-norm: scores that do not grow with the vectors
 #
-# RMSNorm on each query and key before RoPE [@henry2020query; @teamolmo2024olmo]. The score then depends on the directions, not
-# on the lengths. If training makes the vectors longer, a plain softmax becomes a hard choice with hardly any gradient.
+# Queries and keys are normalised before their product. @henry2020query divide each head's vectors by their length and multiply all
+# scores by one learned number (their model has no RoPE). OLMo 2 [@teamolmo2024olmo] takes RMSNorm over all heads together, Qwen3
+# over each head, both before RoPE. If training makes the vectors longer, a plain softmax becomes a hard choice with hardly any
+# gradient. With QK-norm the lengths do not count any more; only the learned weights can still make scores grow.
 
 # %%
 def unit(x):
@@ -1072,7 +1084,8 @@ for size in (1, 3, 10):
 #
 # A model trained on 4096 tokens meets angles that it never saw when the text is four times as long. *Position interpolation*
 # [@chen2023extending] slows every clock to a quarter. *YaRN* [@peng2024yarn] slows only the slow ones: fast pairs, which turn
-# many times within the old length, tell neighbours apart and stay as they are.
+# many times within the old length, tell neighbours apart and stay as they are. YaRN also makes attention sharper (it multiplies the
+# scores by a number above 1, like a temperature below 1); the picture does not show that.
 
 # %% tags=["hide-input"]
 def frequencies(kind, **settings):
@@ -1125,8 +1138,9 @@ with torch.inference_mode():
 print("tokens for each of the 8 experts:", torch.bincount(chosen.flatten(), minlength=8).tolist())
 
 # %% [markdown]
-# The printed loads differ: nothing makes a router fair. Training adds a loss (the library's Mixtral: `router_aux_loss_coef`) or a
-# correction for each expert (DeepSeek-V3, @deepseekai2024v3). Otherwise few experts would learn and the others would stay idle.
+# The printed loads differ hardly more than by chance, because this router is random. In training it is otherwise: an expert that is
+# chosen more often learns more, and is then chosen even more often. So training adds a loss (the library's Mixtral:
+# `router_aux_loss_coef`) or a correction for each expert (DeepSeek-V3, @deepseekai2024v3), or few experts would do most of the work.
 
 # %% [markdown]
 # ### What is stored, and what works
@@ -1220,8 +1234,9 @@ guess.reveal("smaller, less than half" if share < 0.5 else "about the same" if s
 # %% tags=["hide-input"]
 rows = ["LLaMA", "Alpaca", "Vicuna", "Llama 2", "Llama 3", "Llama 3.1", "Llama 3.2", "Llama 4", "Mistral 7B", "SmolLM2",
         "Muse Glimmer"]
-shown = family.assign(date=family["released"].fillna(family["paper"])).loc[rows, ["date", "licence"]].rename_axis("")
-shown.style.set_properties(**{"text-align": "left"}).set_properties(subset=["date"], **{"white-space": "nowrap"})
+when = family["released"].fillna(family["paper"] + " (p)")
+shown = family.assign(**{WHEN: when}).loc[rows, [WHEN, "licence"]].rename_axis("")
+shown.style.set_properties(**{"text-align": "left"}).set_properties(subset=[WHEN], **{"white-space": "nowrap"})
 
 # %% [markdown]
 # None of Meta's Llama licences is *open source* in the sense of the Open Source Initiative, because they restrict what the
@@ -1238,7 +1253,7 @@ shown.style.set_properties(**{"text-align": "left"}).set_properties(subset=["dat
 widgets.predict(
     "One token has a probability of 0.95. How many tokens does top-p = 0.9 keep?", tolerance=0,
     answer=int((torch.tensor([0.95, 0.05]).cumsum(0) - torch.tensor([0.95, 0.05]) < 0.9).sum()),
-    why="The first alone holds 0.9 of the probability. Where the model is unsure, the same top-p keeps thousands.",
+    why="The first alone holds 0.9 of the probability. Where the model is unsure, the same top-p keeps many tokens.",
 )
 
 # %% tags=["hide-input"]
@@ -1270,7 +1285,7 @@ widgets.explorer(
 )
 
 # %% [markdown]
-# Where the model is sure, top-p keeps a single token; where it is not, it keeps very many, as the figure's title shows.
+# Where the model is sure, top-p keeps few tokens; where it is not sure, very many, as the figure's title shows.
 # Top-k keeps the same number in both cases.
 
 # %% [markdown]
@@ -1293,8 +1308,15 @@ interactives.transformer(model, tokenizer, "When Anna and Tom met, Anna gave the
 # - A score is a model **and** a way of asking **and** a number of questions. Two papers, one model: 72.8 and 4.9.
 # - Open weights, open data, open source and free to use are four different things. Read the licence.
 #
-# **Ask yourself:** a new model's card says 40 layers, 40 heads, 8 key-value heads of 128, context 32K. How many of your
-# users fit on an 80 GB card?
+# **Ask yourself:** a new model's card says 14 billion parameters, 40 layers, 40 heads, 8 key-value heads of 128, context 32K.
+
+# %% tags=["hide-input"]
+parameter_bytes, text_bytes = 14e9 * 2, 2 * 40 * 8 * 128 * 32_768 * 2  # in 16 bits
+widgets.predict(
+    "How many users with a full context of 32,768 tokens fit on a GPU of 80 GB, everything in 16 bits?", tolerance=0,
+    answer=int((80e9 - parameter_bytes) // text_bytes),
+    why=f"{parameter_bytes / 1e9:.0f} GB of parameters; {text_bytes / 1e9:.1f} GB of cache for each full text. Activations and all else need room, too.",
+)
 
 # %% [markdown]
 # ## Quiz

@@ -83,8 +83,9 @@ guess.reveal("up to 8" if mean < 8.5 else "9 to 16" if mean < 16.5 else "17 to 2
 # The simplest rule: divide by the largest magnitude, so that everything lies in [-1, 1], stretch that to [-127, 127], and
 # round. The number to multiply by on the way back is the *scale* (缩放因子). Going back is called *dequantizing* (反量化).
 #
-# Two conventions are in use. Here, in PyTorch and in bitsandbytes the scale is absmax / 127: you divide by it to quantize.
-# Other texts call 127 / absmax the scale factor and multiply by it. The codes are the same; the tests want absmax / 127.
+# Two conventions are in use. Here the scale is absmax / 127: you divide by it to quantize. PyTorch also divides by its scale. Other
+# texts call the reciprocal, 127 / absmax, the scale factor and multiply by it; bitsandbytes keeps absmax itself. The codes are the
+# same; the tests want absmax / 127.
 #
 # $$ s = \frac{\max_i |x_i|}{127}, \qquad q_i = \mathrm{round}(x_i / s), \qquad \hat x_i = s\, q_i $$
 
@@ -97,7 +98,6 @@ def absmax_quantize(x):
     A tensor of zeros has q = 0 and scale = 1. x itself must not change.
 
     Example: [0.5, -2.0, 1.0] has scale 2/127 and codes [32, -127, 64].
-    Hint: torch.round, then .to(torch.int8), which only cuts off decimals.
     """
     ### BEGIN SOLUTION
     largest = x.abs().max().float()
@@ -113,6 +113,13 @@ def absmax_dequantize(q, scale):
     return q.float() * scale
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The largest magnitude must become code 127. What is then one step worth, and what do you divide by if all values are zero? A cast to
+# an integer type cuts off decimals: what has to come before it?</details>
+# <details><summary>Hint 2</summary><code>x.abs().max()</code> as float32; <code>torch.where(largest &gt; 0, …, …)</code> for zeros; <code>.round()</code>, and only then
+# <code>.to(torch.int8)</code>. For bfloat16, divide in float32.</details>
+# <details><summary>Hint 3</summary><code>q = (x.float() / scale).round().clamp(-127, 127).to(torch.int8)</code>; and back: <code>q.float() * scale</code>.</details>
 
 # %% tags=["tests:absmax:2"]
 with lab.test("absmax"):
@@ -208,7 +215,6 @@ def zero_point_quantize(x):
     A tensor of zeros has q = 0, scale = 1.0, zero = 0.
 
     Example: [0.0, 5.1] has scale 0.02, zero 0 and codes [0, 255]; [-1.0, 4.1] has scale 0.02 and zero 50.
-    Hint: clip before you convert to uint8: 256 would become 0.
     """
     ### BEGIN SOLUTION
     lo, hi = min(float(x.min()), 0.0), max(float(x.max()), 0.0)
@@ -222,11 +228,19 @@ def zero_point_quantize(x):
 
 
 def zero_point_dequantize(q, scale, zero):
-    """Codes back to float32. q: uint8, any shape. Hint: uint8 cannot hold a negative difference."""
+    """Codes back to float32. q: uint8, any shape."""
     ### BEGIN SOLUTION
     return (q.float() - zero) * scale
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Follow the formulas from left to right: lo and hi, the step, the code of zero, the codes. What does uint8 do with 256, and with a
+# negative difference?</details>
+# <details><summary>Hint 2</summary><code>min(float(x.min()), 0.0)</code> is lo as a Python float. <code>.clamp(0, 255)</code> before <code>.to(torch.uint8)</code>. Round
+# <code>x / scale</code> first, then add the zero point. On the way back make floats before you subtract.</details>
+# <details><summary>Hint 3</summary><code>q = (torch.round(x.double() / scale) + zero).clamp(0, 255).to(torch.uint8)</code>; and back:
+# <code>(q.float() - zero) * scale</code>.</details>
 
 # %% tags=["tests:zero_point:2"]
 with lab.test("zero_point"):
@@ -306,7 +320,6 @@ def blockwise_quantize(x, block_size=64):
     shape (blocks,). A block of zeros has scale 1.
 
     Example: 100 values in blocks of 64 give q of shape (2, 64).
-    Hint: F.pad(flat, (0, missing)), then reshape.
     """
     ### BEGIN SOLUTION
     flat = x.flatten().float()
@@ -325,6 +338,13 @@ def blockwise_dequantize(q, scales, shape):
     return values[: torch.Size(shape).numel()].reshape(shape)
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Fill up to whole blocks, make each block a row, and use exercise 1's rule for every row. How many values are missing, and how many if
+# the size is a multiple already?</details>
+# <details><summary>Hint 2</summary><code>-len(flat) % block_size</code> are missing; <code>F.pad(flat, (0, missing)).reshape(-1, block_size)</code>.
+# <code>.abs().amax(dim=1)</code> is one number per row; <code>scales[:, None]</code> divides row by row.</details>
+# <details><summary>Hint 3</summary>Back: <code>(q.float() * scales[:, None]).flatten()</code>, then the first <code>torch.Size(shape).numel()</code> values in the given shape.</details>
 
 # %% tags=["tests:blockwise:2"]
 with lab.test("blockwise"):
@@ -399,8 +419,8 @@ guess.reveal("it hardly changes" if ratio < 1.4 else "it is about halved" if rat
              why=f"It is divided by {ratio:.1f}, for {bits[0]:.2f} bits per weight instead of {bits[-1]:.2f}.")
 
 # %% [markdown]
-# It is about halved, because the largest of 16 weights is usually not much smaller than the largest of 4096 (the weights
-# look like a bell curve). The memory grows from a little over 8 to 10 bits per weight. Spent on finer codes instead, the
+# It is about halved, because the largest of 16 weights is usually about half as large as the largest of 4096 (in a bell curve very
+# large values are rare, so the largest grows slowly with the number of weights). The memory grows from a little over 8 to 10 bits per weight. Spent on finer codes instead, the
 # same two bits would divide the step by four.
 #
 
@@ -481,7 +501,6 @@ def mixed_matmul(x, w, threshold=6.0):
     The scale of a row of x comes from its ordinary channels only; that of a row of w from all its channels.
     A row of zeros has scale 1.
     Example: with threshold=0 every channel is an outlier and the result is exactly x @ w.T.
-    Hint: multiply int32 tensors; products of int8 tensors overflow at 127.
     """
     ### BEGIN SOLUTION
     outlier = (x.abs() >= threshold).any(dim=0)
@@ -497,6 +516,14 @@ def mixed_matmul(x, w, threshold=6.0):
     return ordinary + x[:, outlier] @ w[:, outlier].T
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Two products, which are added: one of the outlier channels as they are, one of whole numbers. A channel is a column of both x and w. Which
+# columns may the scale of a row of x see?</details>
+# <details><summary>Hint 2</summary><code>(x.abs() &gt;= threshold).any(dim=0)</code> marks the channels; <code>x.masked_fill(outlier, 0.0)</code> leaves the ordinary ones. A small
+# function that gives codes and scale of each row serves x and w. The codes as int32: int8 products overflow.</details>
+# <details><summary>Hint 3</summary><code>(qx @ qw.T).float() * sx * sw.T + x[:, outlier] @ w[:, outlier].T</code>, where <code>sx</code> has a row per token and <code>sw</code> one
+# per output.</details>
 
 # %% tags=["tests:mixed_matmul:3"]
 with lab.test("mixed_matmul"):
@@ -637,7 +664,6 @@ def nf4_quantize(x, block_size=64):
     block (1 for a block of zeros).
 
     Example: a block that begins with its largest magnitude m, then -m, begins with the byte 0xF0: level 15, level 0.
-    Hint: (value[:, None] - NF4).abs().argmin(dim=1); `high << 4 | low`.
     """
     ### BEGIN SOLUTION
     blocks = x.float().reshape(-1, block_size)
@@ -658,6 +684,14 @@ def nf4_dequantize(packed, absmax, shape, block_size=64):
     return values.reshape(shape)
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Three steps: divide each block by its largest magnitude, replace each value by the number of the nearest level, put two numbers into one
+# byte. The way back does the same in the other order.</details>
+# <details><summary>Hint 2</summary><code>(values[:, None] - NF4).abs().argmin(dim=1)</code> is the nearest level's number. <code>codes[0::2]</code> are the first of each pair,
+# <code>codes[1::2]</code> the second; <code>high &lt;&lt; 4 | low</code> joins them, in uint8.</details>
+# <details><summary>Hint 3</summary>Back: <code>torch.stack([packed &gt;&gt; 4, packed &amp; 15], dim=1).flatten().long()</code> are the numbers; look them up in <code>NF4</code>, and
+# multiply block by block.</details>
 
 # %% tags=["tests:nf4:3"]
 with lab.test("nf4"):
@@ -809,7 +843,6 @@ class Int8Linear(nn.Module):
     bias       the Linear's own bias, or None
 
     Example: Int8Linear(nn.Linear(576, 1536)) takes x of shape (..., 576) and returns (..., 1536) in x's dtype.
-    Hint: self.register_buffer("q", …); F.linear(x, weight, bias).
     """
 
     def __init__(self, linear):
@@ -834,7 +867,6 @@ def replace_linears(model, keep=("lm_head",)):
     """Replace every nn.Linear in model by Int8Linear, at any depth, except those whose own name is in keep.
 
     Changes model in place. Returns how many were replaced.
-    Hint: for parent in model.modules(): for name, child in parent.named_children(): setattr(parent, name, …).
     """
     ### BEGIN SOLUTION
     found = [
@@ -848,6 +880,14 @@ def replace_linears(model, keep=("lm_head",)):
     return len(found)
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>A row of the weight is one output: the rule of exercise 1, for each row. What is saved with a model but never trained? And to replace a
+# layer you need the module that holds it, and its name there.</details>
+# <details><summary>Hint 2</summary><code>self.register_buffer("q", …)</code>; in <code>forward</code> make the weight again, in <code>x.dtype</code>, and call
+# <code>F.linear(x, weight, bias)</code>. <code>model.modules()</code> and <code>parent.named_children()</code> find the layers.</details>
+# <details><summary>Hint 3</summary>Walk over <code>model.modules()</code>, and for each parent over <code>parent.named_children()</code>; where
+# <code>type(child) is nn.Linear</code> and the name is not kept, <code>setattr(parent, name, Int8Linear(child))</code>.</details>
 
 # %% tags=["tests:int8_linear:3"]
 with lab.test("int8_linear"):
@@ -960,7 +1000,6 @@ def token_nll(logits, ids, mask):
     The first token has nothing before it and is not scored; padding is not scored.
 
     Example: a sequence of 5 real tokens has tokens = 4.
-    Hint: F.log_softmax(logits.float(), dim=-1), then torch.gather.
     """
     ### BEGIN SOLUTION
     logp = F.log_softmax(logits[:, :-1].float(), dim=-1)
@@ -969,6 +1008,14 @@ def token_nll(logits, ids, mask):
     return (each * scored).sum(dim=1), scored.sum(dim=1)
     ### END SOLUTION
 
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Which logits predict which token? The last logits predict nothing that is there, and the first token is predicted by none. The mask of a
+# score is the mask of the token that is *predicted*.</details>
+# <details><summary>Hint 2</summary><code>F.log_softmax(logits[:, :-1].float(), dim=-1)</code>; <code>.gather(2, ids[:, 1:, None])</code> picks the log-probability of the token
+# that came.</details>
+# <details><summary>Hint 3</summary><code>each = -logp.gather(2, ids[:, 1:, None]).squeeze(2)</code>; times <code>mask[:, 1:]</code>, and then the sum over dimension 1. The number of
+# tokens is the mask's sum.</details>
 
 # %% tags=["tests:token_nll:2"]
 with lab.test("token_nll"):
@@ -1183,8 +1230,8 @@ guess_2.reveal("it lowers the loss" if high < 0 else "it raises the loss" if low
 #
 # - Which formats can you tell from fp32 (the interval of the added nats per token excludes 0), and which not? How large is
 #   the largest of the small ones, as a factor on the perplexity?
-# - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the last what
-#   SmoothQuant gains. Compare them with the loss in the worst layer, which section 4 printed. Does the model agree with it?
+# - The first printed line is what rounding the *activations* costs, the second what separating the outliers gains, the
+#   fourth what SmoothQuant gains. Compare them with the loss in the worst layer, which section 4 printed. Does the model agree with it?
 # - The third line compares two int8 formats. LLM.int8() (`bnb int8`) also rounds the activations; weight-only int8 (`own int8`) does
 #   not, and both give each row of the weights one scale. So quality is no reason to prefer LLM.int8(): what it buys is int8
 #   *arithmetic*, which is faster only where there are kernels for it.
@@ -1371,10 +1418,15 @@ def output_error(approximation):
 lab.needs("salient")
 keep = seen_x.abs().mean(0).topk(round(0.01 * real_w.shape[1])).indices  # one channel in a hundred
 share = len(keep) / real_w.shape[1]
+g = torch.Generator().manual_seed(0)
+by_chance = [output_error(protect(real_w, torch.randperm(real_w.shape[1], generator=g)[: len(keep)])) for _ in range(5)]
 tried = {alpha: output_error(awq_scale(real_w, seen_x, alpha)[1]) for alpha in (0, 0.25, 0.5, 0.75, 1)}
 best = min(tried, key=tried.get)
 print(f"round to nearest      5.00 bits per weight: error of the output {output_error(from_codes(*round_to_nearest(real_w))):.2%}")
-print(f"{len(keep)} channels kept       {5 * (1 - share) + 32 * share:.2f} bits per weight: {output_error(protect(real_w, keep)):.2%}")
+more = 5 * (1 - share) + 32 * share
+print(f"{len(keep)} channels kept       {more:.2f} bits per weight: {output_error(protect(real_w, keep)):.2%}")
+print(f"{len(keep)} random channels     {more:.2f} bits per weight: {np.median(by_chance):.2%}, the median of five choices "
+      f"({min(by_chance):.2%} to {max(by_chance):.2%})")
 for alpha, error in tried.items():
     print(f"AWQ, alpha {alpha:4}       5.00 bits per weight: {error:.2%}")
 
@@ -1382,7 +1434,8 @@ for alpha, error in tried.items():
 guess.reveal(str(best), why=f"The errors lie between {min(tried.values()):.2%} and {max(tried.values()):.2%}; that of alpha 0 is round-to-nearest's.")
 
 # %% [markdown]
-# A block of 32 with a float32 scale makes 5 bits per weight. The kept channels are in float32 and add to that, so the two ways are
+# Compare the kept channels with the random ones: as many exact weights, but chosen without a look at the inputs. So what counts is
+# which channels are kept. A block of 32 with a float32 scale makes 5 bits per weight. The kept channels are in float32 and add to that, so the two ways are
 # not at equal bits: AWQ costs none. Too large an alpha spoils the small channels, because the large ones stretch their blocks.
 #
 # ### Challenge: the best four bits
