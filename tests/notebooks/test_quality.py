@@ -14,8 +14,8 @@ from nbformat import NotebookNode
 
 from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
-from courseware.build import COLAB_TAG
-from courseware.chapters import ROLES, Chapter, all_chapters, exercises, read, tags
+from courseware.build import COLAB_TAG, translated
+from courseware.chapters import ROLES, Chapter, all_chapters, exercises, html_of, read, tags
 from courseware.explorers import LECTURE_BYTES
 
 CHAPTERS = all_chapters()
@@ -123,6 +123,17 @@ def test_explorers_are_small_and_say_what_they_show(path) -> None:  # type: igno
                 assert all(alts) or not json.loads(data[1])["pictures"], f"{cell.id}: a picture without alternative text"
                 assert not [alt for alt in alts if NO_TITLE in alt or NO_LABEL in alt], f"{cell.id}: {alts}"
     assert sum(map(len, explorers)) <= LECTURE_BYTES, [len(explorer) for explorer in explorers]
+
+
+@EVERY_CHAPTER
+def test_every_prediction_is_told_what_came_out(chapter: Chapter) -> None:
+    """An answer finds its question by a name, which changes with the question's words; so both are of the same run."""
+    for path in (chapter.lecture, translated(chapter.lecture, "zh_CN"), chapter.solution):
+        cells = code_cells(nbformat.read(path, as_version=4))
+        shown_html = "".join(html_of(output) for cell in cells for output in cell.outputs)
+        answered = re.findall(r'data-of="([^"]+)"', shown_html)
+        asked = dict(re.findall(r'course-predict" data-name="([^"]+)" ([^>]*)', shown_html))
+        assert sorted(answered) == sorted(name for name, rest in asked.items() if "data-answer" not in rest), path
 
 
 @EVERY_CHAPTER
