@@ -346,9 +346,7 @@ def remove(folder: Path) -> None:
                 path = Path(parent, name)
                 if not path.is_symlink():
                     path.chmod(0o700)
-    shutil.rmtree(
-        folder, ignore_errors=True
-    )  # sockets that stay cost no grade: their box is gone
+    shutil.rmtree(folder, ignore_errors=True)  # sockets that stay cost no grade: their box is gone
 
 
 class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
