@@ -224,11 +224,11 @@ def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
     from . import pages
     from .translation import progress
 
-    chosen = progress.chosen(names)
+    said = progress.sources(*progress.chosen(names))
     if not only_check:
-        for path in [*progress.update(language, *chosen), *pages.write_from_sources()]:
+        for path in [*progress.update(language, said), *pages.write_from_sources()]:
             print(f"{path.relative_to(ROOT).as_posix()} written")
-    made = progress.reports(language, *chosen)
+    made = progress.reports(language, said)
     wrong = [line for report in made for line in (*report.broken, *report.faults)]
     print("\n".join([*wrong, progress.table(made)]))
     return int(only_check and bool(wrong))

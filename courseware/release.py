@@ -105,7 +105,7 @@ def _translated(chapters: list[Chapter], notebooks: dict[str, Path], language: s
             f"{missing[0].relative_to(ROOT).as_posix()} is not there: `course notebooks {missing[0].stem} --lang "
             f"{language}` makes it; or name the chapters that are there."
         )
-    for report in progress.reports(language, chapters, ()):
+    for report in progress.reports(language, progress.sources(chapters, ())):
         if report.broken or report.done < _ENOUGH * report.total:
             raise ChapterError(
                 f"locale/{language}/{report.name}.po: {report.done} of {report.total} entries are translated, "

@@ -145,14 +145,15 @@ def _page(app: Sphinx, name: str, template: str, context: dict[str, Any], doctre
     """Fill in a page's context; the first page has its own template."""
     course: Course = app.config.course
     first = name == app.config.root_doc
-    heading = re.sub(r"<[^>]+>", "", context.get("title", ""))
+    say = words(course.language)
+    heading = re.sub(r"<[^>]+>", "", context.get("title", "")) or say("Search")  # the one page without a source
     card = next((card for card in course.cards if name in (card.lecture, card.lab, card.quiz)), None)
     picture, alt = (card.picture, card.alt) if card and name != card.lab else ("", "")
     notebook = name.startswith(("lectures/", "labs/"))
     chapter = posixpath.basename(name)
     context |= {
         "course": course,
-        "t": words(course.language),
+        "t": say,
         "alternates": alternates(course, name) if name != "search" else [],
         "switch": _switch(course, name, context["pathto"]),
         "head_title": app.config.project if first else f"{heading} – {app.config.project}",

@@ -33,6 +33,7 @@ def html(chapter: Chapter, language: str = ENGLISH) -> str:
     say = words(language)
     parts = {
         "title": title(notebook),
+        "icon": base64.b64encode((TEMPLATES / "site" / "static" / "logo.svg").read_bytes()).decode(),
         "language": language.replace("_", "-"),
         "code": say(_CODE),
         "show_code": say(_SHOW),

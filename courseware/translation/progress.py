@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Report:
     faults: list[str] = field(default_factory=list)
 
 
-def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, list[messages.Message]]:
+def sources(chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> dict[str, list[messages.Message]]:
     """The name of each catalogue and its messages; `others`: names of those that are no chapter's."""
     found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
     if HELPER in others:
@@ -55,15 +55,15 @@ def sources(chapters: Sequence[Chapter], others: Collection[str]) -> dict[str, l
     return found
 
 
-def update(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Path]:
-    """Write the catalogues whose sources changed; return their paths."""
+def update(language: str, said: Mapping[str, list[messages.Message]]) -> list[Path]:
+    """Write the catalogues of `said` (by `sources`) that changed; return their paths."""
     written = []
-    for name, found in sources(chapters, others).items():
+    for name, found in said.items():
         path = catalogue.path_of(language, name)
         if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
             written.append(path)
     for name, (path, text) in compiled(language).items():
-        if name in others and not (path.exists() and path.read_text(encoding="utf-8") == text):
+        if name in said and not (path.exists() and path.read_text(encoding="utf-8") == text):
             path.parent.mkdir(exist_ok=True)
             with whole(path) as scratch:
                 scratch.write_text(text, encoding="utf-8", newline="\n")
@@ -90,11 +90,11 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
 
 
-def reports(language: str, chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> list[Report]:
-    """Each catalogue against what its sources say now; nothing is written."""
+def reports(language: str, said: Mapping[str, list[messages.Message]]) -> list[Report]:
+    """Each catalogue against `said`, what its sources say now; nothing is written."""
     known = terms.load(language)
     made = []
-    for name, found in sources(chapters, others).items():
+    for name, found in said.items():
         file = catalogue.merge(catalogue.read(catalogue.path_of(language, name)), found, language)
         entries = [entry for entry in file if not entry.obsolete]
         done = [entry for entry in entries if catalogue.done(entry)]

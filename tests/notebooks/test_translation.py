@@ -337,7 +337,7 @@ def test_a_translated_notebook_is_the_same_code(chapter: Chapter, language: str)
 
 @pytest.mark.parametrize("language", FOLDERS)
 def test_no_translation_is_broken(language: str) -> None:
-    made = progress.reports(language, all_chapters())
+    made = progress.reports(language, progress.sources(all_chapters()))
     assert [line for report in made for line in (*report.broken, *report.faults)] == []
 
 
