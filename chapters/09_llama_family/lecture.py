@@ -1307,8 +1307,11 @@ interactives.transformer(model, tokenizer, "When Anna and Tom met, Anna gave the
 #   you rent a GPU.
 # - A score is a model **and** a way of asking **and** a number of questions. Two papers, one model: 72.8 and 4.9.
 # - Open weights, open data, open source and free to use are four different things. Read the licence.
+
+# %% [markdown] tags=["subslide"]
+# ### Ask yourself
 #
-# **Ask yourself:** a new model's card says 14 billion parameters, 40 layers, 40 heads, 8 key-value heads of 128, context 32K.
+# A new model's card says 14 billion parameters, 40 layers, 40 heads, 8 key-value heads of 128, context 32K.
 
 # %% tags=["hide-input"]
 parameter_bytes, text_bytes = 14e9 * 2, 2 * 40 * 8 * 128 * 32_768 * 2  # in 16 bits
