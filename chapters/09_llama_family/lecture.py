@@ -15,7 +15,7 @@
 # the room commit to each prediction. The demo "one model, seven ways to score" is worth five minutes: it offers a hypothesis
 # for a puzzle in the slides' tables. The slide gives 63K conversations for Vicuna, calls a LLaMA both 30B and 33B, and has
 # "N/A" for Falcon on HumanEval; the lecture gives the papers' figures. In the table of Llama 2 the third column is the
-# slide's. Run the notebook before class; it takes about a minute.
+# slide's. Run the notebook before class; it takes a few minutes.
 
 # %% tags=["skip"]
 import ast
@@ -754,7 +754,8 @@ guess.reveal("none: they are within a point" if close else highest,
 # up to 5 %. Had we not shuffled, always "A" would have looked better than knowledge.
 #
 # The last two rows add the *chat template* (对话模板) to the two rows above them, with the same instruction. So compare these pairs
-# to see what the template does, and rows 2 and 3 with rows 4 and 5 to see what the instruction does. But look at the last column: a
+# to see what the template does, and rows 2 and 3 with rows 4 and 5 to see what the instruction does. At full budget the instruction
+# makes the model write letters; what the template adds to it cannot be seen here. And look at the last column: a
 # row that cannot be told from guessing shows no knowledge, only that a letter was written. So the way of asking can move a score from clearly above guessing to nearly 0. That makes the hypothesis about the survey's 4.9
 # possible; it does not prove it. Ask of every score: *how was it asked?*
 
