@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from course_utils.assets import lifted
 from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG, translated
@@ -25,6 +26,7 @@ EXECUTED = pytest.mark.parametrize(
 )
 MEDIAN_LINES = 12
 GIVEN_LINES = 20
+FLAGSHIP_BYTES = 300_000  # of an interactive: its data, and the picture that stands for it without scripts
 # a warning of Python's, of a library's logger, or what a progress bar leaves behind
 DEBRIS = re.compile(r"\w*Warning:|\bWARNING\b|\d+%\|[█▏▎▍▌▋▊▉# ]*\||\bit/s\b|FloatProgress\(|Traceback \(most recent")
 EXPLORER = re.compile(r'<div class="course-explorer".*?class="course-data">(.*?)</script>', re.DOTALL)
@@ -117,7 +119,10 @@ def test_explorers_are_small_and_say_what_they_show(path) -> None:  # type: igno
     explorers = []
     for cell in code_cells(nbformat.read(path, as_version=4)):
         for output in cell.outputs:
-            if data := EXPLORER.search(str(output.get("data", {}).get("text/html", ""))):
+            html = html_of(output)
+            if 'class="course-flagship' in html:
+                assert len(lifted(html)[0].encode()) <= FLAGSHIP_BYTES, cell.id
+            if data := EXPLORER.search(html):
                 explorers.append(data[0])
                 alts = json.loads(data[1])["alts"]
                 assert all(alts) or not json.loads(data[1])["pictures"], f"{cell.id}: a picture without alternative text"
