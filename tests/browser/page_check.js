@@ -46,6 +46,7 @@
     twice: ids.filter((id, i) => ids.indexOf(id) !== i),
     sideways: document.documentElement.scrollWidth - innerWidth,
     wide: wide.map(say),
+    title: document.title,
     language: document.documentElement.lang,
     description: document.querySelector("meta[name=description]")?.content || "",
     social: document.querySelector("meta[property='og:image']")?.content || "",

@@ -105,6 +105,8 @@ def test_every_page_is_fit_for_all(built: Path, browser: Browser) -> None:
             faults = {key: found[key] for key in kinds if found[key]}
             if found["titles"] != 1 or found["sideways"] > 0:
                 faults["page"] = [found["titles"], found["sideways"]]
+            if not found["title"].split(" – ")[0].strip():
+                faults["title"] = found["title"]
             if found["language"] != ("zh-CN" if name.parts[0] == "zh" else "en"):
                 faults["language"] = found["language"]
             # a Chinese sign says more
@@ -245,12 +247,14 @@ def test_another_repository(tmp_path: Path, caplog: pytest.LogCaptureFixture, ca
     assert capfd.readouterr() == ("", "")
     assert [record.message for record in caplog.records if record.name.startswith("fontTools")] == []
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    assert [folder for folder in (tmp_path / "site").rglob("*") if folder.is_dir() and not any(folder.iterdir())] == []
     name = chapters[0].name
     page = (tmp_path / "site" / "lectures" / f"{name}.html").read_text(encoding="utf-8")
     assert f"colab.research.google.com/github/our-school/llm-labs/blob/main/lectures/{name}.ipynb" in page
     assert f"https://our-school.github.io/llm-labs/lectures/{name}.html" in page
     assert repository() not in page
-    assert f'href="../slides/{name}.html"' in page and (tmp_path / "site" / "slides" / f"{name}.html").exists()
+    assert f'href="../slides/{name}.html"' in page
+    assert 'rel="icon"' in (tmp_path / "site" / "slides" / f"{name}.html").read_text(encoding="utf-8").split("<style>")[0]
     notebook = (tmp_path / "site" / "labs" / f"{name}.ipynb").read_text(encoding="utf-8")
     assert repository() not in notebook and "our-school/llm-labs" in notebook
     with pytest.raises(site.ChapterError, match="OWNER/NAME"):

@@ -1,7 +1,7 @@
 // A slide must be seen whole. Its content is laid out at full size; where it is taller than the slide, it is laid out smaller.
 // Where that would make it too small to read, code folds away, the longest first; a click or the key C brings it back. Where it
 // would still be too small, the slide is cut in two before anything is shown.
-const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.2, READABLE = 0.75;
+const WIDTH = 1280, HEIGHT = 720, SMALLEST = 0.2, READABLE = 0.75, REDRAWN = 3;
 
 function wrap(section) {
   const box = document.createElement("div");
@@ -37,6 +37,15 @@ function fit(section) {
     answers.forEach((answer) => (answer.open = false));
   }
   section.dataset.zoom = zoomOf(box);
+}
+
+// An interactive draws itself anew for the width that it is given, a frame later; so its slide is measured again.
+async function settle(sections) {
+  const drawn = sections.filter((section) => section.querySelector(".course-flagship"));
+  for (let i = 0; drawn.length && i < REDRAWN; i++) {
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    drawn.forEach(fit);
+  }
 }
 
 // A slide may be cut before a cell, an output or a paragraph; if none of these makes both parts fit, before an item of a list or
@@ -109,16 +118,21 @@ function cut(section, box, titled) {
 
 // For printing (?print-pdf) all slides are laid out at once, and each must fit before reveal.js makes a page of it. On paper
 // nothing can be clicked: every answer is open, and of what moves there is one picture, with its values in place of controls.
-function fitAll() {
+async function fitAll() {
   document.documentElement.classList.add("measured", "printed");
   document.querySelectorAll(".course-answer").forEach((answer) => (answer.open = true));
   leaves.forEach(fit);
+  await settle(leaves);
   document.documentElement.classList.remove("measured");
 }
 
 const leaves = [...document.querySelectorAll(".slides > section, .slides > section > section")].filter((section) => !section.querySelector("section"));
 leaves.forEach(wrap);
-const fitCurrent = () => fit(Reveal.getCurrentSlide());
+function fitCurrent() {
+  const section = Reveal.getCurrentSlide();
+  fit(section);
+  settle([section]);
+}
 Reveal.on("ready", () => {  // not before: a block that is open from the start toggles too, when there is no current slide yet
   fitCurrent();
   document.querySelectorAll("details.code").forEach((block) => block.addEventListener("toggle", fitCurrent));
@@ -136,9 +150,9 @@ Reveal.on("fragmentshown", turn(true));
 Reveal.on("fragmenthidden", turn(false));
 document.addEventListener("course:changed", refit);
 
-function start() {
+async function start() {
   cutAll();
-  if (/print-pdf/i.test(location.search)) fitAll();
+  if (/print-pdf/i.test(location.search)) await fitAll();
   Reveal.initialize({
     width: WIDTH, height: HEIGHT, margin: 0, center: false, hash: true, slideNumber: "c/t", transition: "none",
     controlsLayout: "edges", viewDistance: 3, pdfMaxPagesPerSlide: 1, pdfSeparateFragments: false, plugins: [RevealNotes],
