@@ -6,6 +6,7 @@ import re
 
 import pytest
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook
 
 from course_utils.assets import lifted
 from courseware import predictions
@@ -37,3 +38,10 @@ def test_a_lab_s_predictions_in_another_language(chapter: Chapter) -> None:
         name = re.search(r'data-name="([^"]+)"', question)
         answers = [html for html in after if name and f'data-of="{name[1]}"' in html]
         assert bool(answers) != ("data-answer" in question), "each has its answer, with it or later"
+
+
+def test_a_translation_of_an_older_lab_is_no_error() -> None:
+    """The site shows a lab whose Chinese notebook is not built from the source as it is now, and says so."""
+    new = new_notebook(cells=[new_code_cell('"""What it does."""\nprint("a")', id="one")])
+    old = new_notebook(cells=[new_code_cell('def f():\n    return "b"', id="one")])
+    assert predictions.translated({"one": []}, new, old, CHINESE) == {"one": []}
