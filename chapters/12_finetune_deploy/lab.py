@@ -2185,8 +2185,8 @@ import httpx
 
 RULES = {"one by one": lambda lengths, waited, cost: [0], "all that wait": all_that_wait, "yours": next_batch}
 REQUESTS, REPEATS = lab.budget(full=(16, 5), quick=(4, 2))
-lengths = [(text, len(tokenizer(" " + text)["input_ids"])) for text in films["text"][:1000]]
-SHORT, LONG = ([text for text, n in lengths if low <= n <= high] for low, high in ((4, 14), (40, 60)))
+counted = [(text, len(tokenizer(" " + text)["input_ids"])) for text in films["text"][:1000]]
+SHORT, LONG = ([text for text, n in counted if low <= n <= high] for low, high in ((4, 14), (40, 60)))
 
 
 def crowd(address, texts, moments):

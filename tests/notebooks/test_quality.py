@@ -16,7 +16,7 @@ from course_utils.assets import lifted
 from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG, translated
-from courseware.chapters import ROLES, Chapter, all_chapters, exercises, html_of, read, tags
+from courseware.chapters import ROLES, Chapter, all_chapters, exercises, html_of, read, role, tags
 from courseware.explorers import LECTURE_BYTES
 
 CHAPTERS = all_chapters()
@@ -54,6 +54,34 @@ def lines_of_code(source: str) -> int:
             prose |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
     lines = enumerate(source.splitlines(), 1)
     return sum(n not in prose and bool(line.strip()) and not line.lstrip().startswith("#") for n, line in lines)
+
+
+def bound(source: str) -> tuple[set[str], set[str]]:
+    """The functions that a cell defines, and the other names that it binds, for the cells after it."""
+    functions, names, left = set(), set(), list(ast.parse(source).body) if not source.startswith("%") else []
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            functions.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            left += ast.iter_child_nodes(node)
+    return functions, names
+
+
+@EVERY_CHAPTER
+def test_no_later_cell_takes_the_name_of_a_function_that_a_test_calls(chapter: Chapter) -> None:
+    """Hidden tests are asked at the end: by then the function must be what it was beside its exercise."""
+    cells = [cell for cell in read(chapter.lab_source).cells if cell.cell_type == "code"]
+    tests = "\n".join(cell.source for cell in cells if (found := role(cell)) and found.kind in ("tests", "hidden"))
+    called = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)} - bound(tests)[1]
+    defined: set[str] = set()
+    for cell in cells:
+        functions, names = bound(cell.source)
+        assert not names & defined & called, f"{cell.source.splitlines()[0]} …"
+        if not role(cell):
+            defined |= functions
 
 
 def shown(output: NotebookNode) -> str:
