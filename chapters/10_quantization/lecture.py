@@ -408,7 +408,7 @@ def fp4(x, block, power_of_two=False):
     scale = 2.0 ** (top.log2().floor() - 2) if power_of_two else e4m3(top / 6)
     return (nearest(blocks / scale, FP4) * scale).reshape(x.shape)
 
-
+# %%
 def int4_e4m3(x, block=16):
     """Evenly spaced like int4, with NVFP4's blocks and scales."""
     blocks = x.reshape(-1, block)
