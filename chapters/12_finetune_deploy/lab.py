@@ -1944,6 +1944,14 @@ def machine(fixed, per_token):
 MACHINES = {"CPU": (1, 4.5, 0.02, 0.005), "GPU": (2, 60, 0.05, 0.0003), "between": (3, 8, 0.1, 0.003)}  # seed, per second, a, b
 
 # %% tags=["hide-input"]
+def chosen_by(policy, lengths, waited, cost):
+    """The positions that a rule chooses. ValueError: they are no batch."""
+    chosen = policy(lengths, waited, cost)
+    if not chosen or len(chosen) > MOST or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(lengths))):
+        raise ValueError(f"{len(lengths)} texts wait: choose 1 to {MOST} different positions of them, not {chosen}")
+    return chosen
+
+
 def simulate(policy, requests, cost):
     """(seconds from arrival to answer of each request, the batches): the server never waits while somebody is there."""
     waiting, batches, took, now, come = [], [], [0.0] * len(requests), 0.0, 0
@@ -1953,9 +1961,7 @@ def simulate(policy, requests, cost):
         while come < len(requests) and requests[come][0] <= now:
             waiting.append(come)
             come += 1
-        chosen = policy([requests[i][1] for i in waiting], [now - requests[i][0] for i in waiting], cost)
-        if not chosen or len(chosen) > MOST or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(waiting))):
-            raise ValueError(f"{len(waiting)} texts wait: choose 1 to {MOST} different positions of them, not {chosen}")
+        chosen = chosen_by(policy, [requests[i][1] for i in waiting], [now - requests[i][0] for i in waiting], cost)
         batches.append([waiting[place] for place in chosen])
         now += cost([requests[i][1] for i in batches[-1]])
         for i in batches[-1]:
@@ -2110,13 +2116,11 @@ class Desk:
 
     def choose(self, there):
         now = time.perf_counter()
-        chosen = self.policy([len(row) for row, _, _ in there], [now - came for _, came, _ in there], self.cost)
-        if not chosen or len(chosen) > MOST or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(len(there))):
-            raise ValueError(f"{len(there)} texts wait: choose 1 to {MOST} different positions of them, not {chosen}")
+        chosen = chosen_by(self.policy, [len(row) for row, _, _ in there], [now - came for _, came, _ in there], self.cost)
         return [there[place] for place in chosen]
 
 # %% tags=["hide-input"]
-def measured_cost(answer, token, sizes=((1, 8), (1, 64), (8, 8))):
+def measured_cost(answer, token, sizes):
     """cost(lengths) = a + b · texts · longest, fitted to batches of the given (texts, tokens); then a, b, and the largest relative error."""
     seconds = []
     for n, m in sizes:
@@ -2129,7 +2133,7 @@ def measured_cost(answer, token, sizes=((1, 8), (1, 64), (8, 8))):
     work, seconds = torch.tensor([float(n * m) for n, m in sizes]), torch.tensor(seconds)
     fit = torch.linalg.lstsq(torch.stack([1 / seconds, work / seconds], 1), torch.ones(len(sizes), 1)).solution  # least relative error
     a, b = max(float(fit[0]), 1e-4), max(float(fit[1]), 1e-6)
-    return lambda lengths: a + b * len(lengths) * max(lengths), a, b, float(((a + b * work) / seconds - 1).abs().max())
+    return machine(a, b), a, b, float(((a + b * work) / seconds - 1).abs().max())
 
 
 def with_label(app, model, tokenizer, tasks, policy, cost):

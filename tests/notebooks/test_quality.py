@@ -16,6 +16,7 @@ from course_utils.assets import lifted
 from courseware import quizzes, references
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG, translated
+from courseware.cell_names import names_of, python
 from courseware.chapters import ROLES, Chapter, all_chapters, exercises, html_of, read, role, tags
 from courseware.explorers import LECTURE_BYTES
 
@@ -56,18 +57,11 @@ def lines_of_code(source: str) -> int:
     return sum(n not in prose and bool(line.strip()) and not line.lstrip().startswith("#") for n, line in lines)
 
 
-def bound(source: str) -> tuple[set[str], set[str]]:
-    """The functions that a cell defines, and the other names that it binds, for the cells after it."""
-    functions, names, left = set(), set(), list(ast.parse(source).body) if not source.startswith("%") else []
-    while left:
-        node = left.pop()
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            functions.add(node.name)
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            names.add(node.id)
-        elif not isinstance(node, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-            left += ast.iter_child_nodes(node)
-    return functions, names
+def functions_and_others(source: str) -> tuple[set[str], set[str]]:
+    """The functions and classes that a cell makes, and its other names, for the cells after it."""
+    body = ast.parse(python(source)).body
+    functions = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return functions, names_of(source).makes - functions
 
 
 @EVERY_CHAPTER
@@ -75,10 +69,10 @@ def test_no_later_cell_takes_the_name_of_a_function_that_a_test_calls(chapter: C
     """Hidden tests are asked at the end: by then the function must be what it was beside its exercise."""
     cells = [cell for cell in read(chapter.lab_source).cells if cell.cell_type == "code"]
     tests = "\n".join(cell.source for cell in cells if (found := role(cell)) and found.kind in ("tests", "hidden"))
-    called = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)} - bound(tests)[1]
+    called = {node.id for node in ast.walk(ast.parse(tests)) if isinstance(node, ast.Name)} - functions_and_others(tests)[1]
     defined: set[str] = set()
     for cell in cells:
-        functions, names = bound(cell.source)
+        functions, names = functions_and_others(cell.source)
         assert not names & defined & called, f"{cell.source.splitlines()[0]} …"
         if not role(cell):
             defined |= functions

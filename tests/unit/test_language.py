@@ -27,7 +27,7 @@ from course_utils.controls import controls
 from course_utils.errors import CourseError
 from course_utils.language import t
 from course_utils.questions import Question
-from courseware.chapters import FOLDERS, ROOT
+from courseware.chapters import FOLDERS, ROOT, built, html_of
 from courseware.translation import font, progress
 
 MESSAGE = "Grading adds hidden tests of the same functions."
@@ -265,8 +265,7 @@ def test_menus_are_in_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _menu_values(path: Path) -> list[str]:
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    pages = ["".join(o.get("data", {}).get("text/html", "")) for cell in cells for o in cell.get("outputs", [])]
+    pages = [html_of(output) for cell in built(path).cells for output in cell.get("outputs", [])]
     return [html.unescape(value) for page in pages for value in re.findall("<option[^>]*>([^<]*)", page)]
 
 
