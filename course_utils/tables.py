@@ -85,19 +85,18 @@ def _words(name: str) -> dict[str, dict[str, str]]:
 
 
 def _translated(table: str, words: dict[str, dict[str, str]]) -> str:
-    in_body = words["headings"] | words["cells"]
+    names = words["headings"] | words["labels"]
+    known = {"h": names | words["cells"], "d": words["headings"] | words["cells"]}
     head, start, body = table.partition("<tbody>")
-    head = _CELL.sub(lambda cell: _said(cell, words["headings"]), head)
-    columns: dict[int, list[str]] = {}
+    head = _CELL.sub(lambda cell: _said(cell, names), head)
+    columns: dict[int, list[bool]] = {}
     for row in _ROW.findall(body):
         for place, cell in enumerate(_CELL.finditer(row)):
-            columns.setdefault(place, []).append(_text(cell))
-    of_words = {
-        place for place, texts in columns.items() if all(text in in_body or not _ENGLISH.search(text) for text in texts)
-    }
+            columns.setdefault(place, []).append(_text(cell) not in known[cell[2]] and bool(_ENGLISH.search(_text(cell))))
+    of_words = {place for place, unknown in columns.items() if not any(unknown)}
 
     def said(place: int, cell: re.Match[str]) -> str:
-        return _said(cell, in_body) if place in of_words or re.search(r"[ _]", _text(cell)) else cell[0]
+        return _said(cell, known[cell[2]]) if place in of_words or re.search(r"[ _]", _text(cell)) else cell[0]
 
     def said_row(found: re.Match[str]) -> str:
         places = iter(range(len(found[0])))

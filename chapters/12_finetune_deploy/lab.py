@@ -2173,8 +2173,8 @@ print(f"a = {1000 * a:.0f} ms, b = {1000 * b:.2f} ms per token; the fit is off b
 
 # %% [markdown]
 # Then real requests over HTTP: every fourth text is long; they come evenly, twice as fast as a server of one text at a time could answer. (Chance
-# arrivals spread the ratios far more, and would need more repetitions.) Three rules serve the same texts, and the whole is repeated with other texts. Seconds
-# say something about this machine only; the *ratio* to one by one says what a rule is worth, and the simulation has a forecast for it.
+# arrivals spread the ratios far more, and would need more repetitions.) Three rules serve the same texts, and the whole is repeated with other texts. The rules take turns, so that
+# a slow minute of the machine is one for all. Seconds say something about this machine only; the *ratio* to one by one says what a rule is worth, and the simulation has a forecast for it.
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
@@ -2215,26 +2215,29 @@ import gradio as gr
 lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "next_batch")
 pages.reach_directly()
 measured, forecast = [], []
+desks = {
+    rule: with_label(interface(tuned, tokenizer, {"english_0": ENGLISH}), tuned, tokenizer, {"english_0": ENGLISH}, policy, here)
+    for rule, policy in RULES.items()
+}
+addresses = {rule: page.launch(inline=False, prevent_thread_lock=True, quiet=True, ssr_mode=False)[1] for rule, page in desks.items()}
 for repeat in range(REPEATS):
     rng = np.random.default_rng(repeat)
     texts = [str(rng.choice(LONG if i % 4 == 3 else SHORT)) for i in range(REQUESTS)]
     sizes = [len(encode(tokenizer, text, ENGLISH)[0]) for text in texts]
     moments = (np.arange(REQUESTS) * np.mean([here([size]) for size in sizes]) / 2).tolist()
     seconds, simulated = {}, {}
-    for rule, policy in list(RULES.items()):
-        page = with_label(interface(tuned, tokenizer, {"english_0": ENGLISH}), tuned, tokenizer, {"english_0": ENGLISH}, policy, here)
-        address = page.launch(inline=False, prevent_thread_lock=True, quiet=True, ssr_mode=False)[1]
+    for rule, address in list(addresses.items()):
         try:
             seconds[rule] = np.mean(crowd(address, texts, moments))
         except (ValueError, httpx.HTTPError) as error:
             print(f"{rule}: {error}")
-            del RULES[rule]  # once is enough: each try may take PATIENCE seconds
+            del addresses[rule]  # once is enough: each try may take PATIENCE seconds
             continue
-        finally:
-            page.close(verbose=False)
-        simulated[rule] = np.mean(simulate(policy, list(zip(moments, sizes, strict=True)), here)[0])
+        simulated[rule] = np.mean(simulate(RULES[rule], list(zip(moments, sizes, strict=True)), here)[0])
     measured.append({rule: value / seconds["one by one"] for rule, value in seconds.items()})
     forecast.append({rule: value / simulated["one by one"] for rule, value in simulated.items()})
+for page in desks.values():
+    page.close(verbose=False)
 measured, forecast = (pd.DataFrame(rows, columns=["one by one", "all that wait", "yours"]) for rows in (measured, forecast))
 
 # %% tags=["experiment"]

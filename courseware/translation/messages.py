@@ -88,7 +88,7 @@ def of_controls(chapter: Chapter) -> list[Message]:
 
 
 def of_tables(path: Path) -> dict[str, list[Message]]:
-    """The words of tables and menus (docs/tables.toml): "headings", "choices", and "cells", which tables have."""
+    """The words of tables and menus (docs/tables.toml): "headings", "labels", "choices", and "cells", which tables have."""
     listed, where = tomllib.loads(path.read_text(encoding="utf-8")), path.relative_to(ROOT).as_posix()
     cells = []
     for name, columns in listed["cells"].items():
@@ -98,7 +98,7 @@ def of_tables(path: Path) -> dict[str, list[Message]]:
             Message(row[column].strip(), f"csv/{name}.csv:{column}", code_text.SHOWN) for column in columns for row in rows
         ]
     return {
-        **{part: [Message(text, where, code_text.SHOWN) for text in listed[part]] for part in ("headings", "choices")},
+        **{part: [Message(text, where, code_text.SHOWN) for text in listed[part]] for part in ("headings", "labels", "choices")},
         "cells": [cell for cell in cells if _WORD.search(cell.text)],
     }
 

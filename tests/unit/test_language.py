@@ -247,6 +247,20 @@ def test_each_heading_of_the_list_stands_in_a_lecture() -> None:
     assert [heading for heading in listed if f">{heading}<" not in shown.replace('\\"', '"')] == []
 
 
+def test_each_label_of_the_list_names_a_row_or_a_column() -> None:
+    listed = tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))["labels"]
+    books = [*sorted((ROOT / "lectures").glob("*.ipynb")), *sorted((ROOT / "chapters").glob("*/solution.ipynb"))]
+    pages = [html_of(output) for path in books for cell in built(path).cells for output in cell.get("outputs", [])]
+    names = {html.unescape(name).strip() for page in pages for name in re.findall("<th[^>]*>([^<]*)", page)}
+    assert [label for label in listed if label not in names] == []
+
+
+def test_a_label_is_translated_where_it_names_a_row_or_a_column_only() -> None:
+    frame = pd.DataFrame({"prompt": ["instruction", "as above"], "wrong": [1, 2]}, index=["two, by rule", "known, never right"])
+    made = tables.in_language(frame._repr_html_(), "zh_CN")
+    assert all(f">{word}<" in made for word in ("提示", "两次，按规则", "已知，从不对", "instruction", "as above"))
+
+
 def test_menus_are_in_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each listed choice stands in a menu; a Chinese lecture shows it in Chinese, and sends the picture the same value."""
     listed = tomllib.loads((ROOT / "docs" / "tables.toml").read_text(encoding="utf-8"))["choices"]
