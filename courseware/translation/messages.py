@@ -97,8 +97,9 @@ def of_tables(path: Path) -> dict[str, list[Message]]:
         cells += [
             Message(row[column].strip(), f"csv/{name}.csv:{column}", code_text.SHOWN) for column in columns for row in rows
         ]
+    words = ("headings", "labels", "choices")
     return {
-        **{part: [Message(text, where, code_text.SHOWN) for text in listed[part]] for part in ("headings", "labels", "choices")},
+        **{part: [Message(text, where, code_text.SHOWN) for text in listed[part]] for part in words},
         "cells": [cell for cell in cells if _WORD.search(cell.text)],
     }
 

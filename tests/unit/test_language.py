@@ -256,7 +256,8 @@ def test_each_label_of_the_list_names_a_row_or_a_column() -> None:
 
 
 def test_a_label_is_translated_where_it_names_a_row_or_a_column_only() -> None:
-    frame = pd.DataFrame({"prompt": ["instruction", "as above"], "wrong": [1, 2]}, index=["two, by rule", "known, never right"])
+    rows = ["two, by rule", "known, never right"]
+    frame = pd.DataFrame({"prompt": ["instruction", "as above"], "wrong": [1, 2]}, index=rows)
     made = tables.in_language(frame._repr_html_(), "zh_CN")
     assert all(f">{word}<" in made for word in ("提示", "两次，按规则", "已知，从不对", "instruction", "as above"))
 
