@@ -20,7 +20,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -68,18 +68,18 @@ class Work:
     def year(self) -> str:
         return str(self.entry.fields.get("year", ""))
 
-    @property
+    @cached_property  # LaTeX is slow to read
     def names(self) -> str:
         """How a text calls it: "Hu et al.", "Pang and Lee"."""
         last = [_last_name(person) for person in self.people]
         return f"{last[0]} et al." if len(last) > 2 or self.others else " and ".join(last)
 
-    @property
+    @cached_property
     def others(self) -> bool:
         """Does its entry name only the first authors, "and others"?"""
         return bool(self.people) and _last_name(self.people[-1]) == "others"
 
-    @property
+    @cached_property
     def title(self) -> str:
         return str(Text.from_latex(self.entry.fields.get("title", "")))
 

@@ -231,9 +231,50 @@ guess.reveal(
 # it.
 #
 # Even with the *true* page some answers are not right, although the model answers all these questions without a page (see
-# "Misled" below). The questions were selected in that form, so any other prompt can only lose. The wording of the prompt
-# matters as well: in chapter 06 the model continues the text "News: from today, the capital of France is Lyon", and
-# believes it. Here it answers a chat question about a page, and says Paris.
+# "Misled" below). The questions were selected in that form, so any other prompt can only lose.
+
+# %% [markdown]
+# ### A page, or news?
+#
+# In chapter 06 the same model reads "News: from today, the capital of France is Lyon", and believes it. Here it has a page and
+# says Paris. The prompts differ in two things: the words before the false statement, and the form (there a text that the model
+# continues, here a question in a chat). We change one at a time.
+
+# %% tags=["hide-input"]
+MATTERS = ["neither, as far as we can tell", "the words", "the form", "both"]
+guess = widgets.predict("Which of the two changes how often the model says the swapped word?", options=MATTERS)
+
+# %%
+LEADS = {"a page": "Page: ", "news": "News: from today, "}
+FORMS = ["asked in a chat", "continued as a text"]
+repeats = {}
+for name, lead in LEADS.items():
+    told = [page.format(wrong) for page, wrong in zip(PAGES.values(), facts["wrong"], strict=True)]
+    if name == "news":
+        told = [re.sub("^(The|A|Most) ", lambda first: first[0].lower(), statement) for statement in told]
+    asked, _ = ask([f"{lead}{statement}\n\n{question} Answer from the {name.split()[-1]}."
+                    for statement, question in zip(told, facts["question"], strict=True)])  # fmt: skip
+    heads = [f"{lead}{statement}\n{page.split(' {')[0]}" for statement, page in zip(told, PAGES.values(), strict=True)]
+    continued = [generate(model, tokenizer, head, chat=False, max_new_tokens=8).partition("\n")[0] for head in heads]
+    for form, texts in zip(FORMS, (asked, continued), strict=True):
+        repeats[name, form] = np.array([says(text, wrong) for text, wrong in zip(texts, facts["wrong"], strict=True)], float)
+
+# %% tags=["hide-input"]
+table = pd.DataFrame({form: ["{:.2f} [{:.2f}, {:.2f}]".format(*scoring.proportion(int(repeats[name, form].sum()), len(facts)))
+                             for name in LEADS] for form in FORMS}, list(LEADS))  # fmt: skip
+each = np.array([[repeats[name, form] for form in FORMS] for name in LEADS])  # (words, form, question)
+words, forms = scoring.paired(*each.mean(1)), scoring.paired(*each.mean(0))
+print("a page − news: {:+.2f} [{:+.2f}, {:+.2f}] (mean of both forms)".format(*words))
+print("asked − continued: {:+.2f} [{:+.2f}, {:+.2f}] (mean of both words)".format(*forms))
+shown = [low > 0 or high < 0 for _, low, high in (words, forms)]
+guess.reveal(MATTERS[shown[0] + 2 * shown[1]], why=f"A page minus news {words[0]:+.2f}; asked minus continued {forms[0]:+.2f}.")
+table.style.set_caption("Share of answers that say the swapped word (95 % Wilson intervals)")
+
+# %% [markdown]
+# The words matter: after "News: from today" the model says the swapped word more often than after a page (the interval of the
+# first difference does not contain 0). For the form the interval contains 0: twelve questions cannot tell. A possible reason,
+# which we have not tested: news says that something has *changed*, while a page that contradicts common knowledge is often
+# wrong.
 
 # %% [markdown]
 # ### The same, with a larger model

@@ -612,8 +612,8 @@ guess.reveal(
 # %% [markdown]
 # The model uses the news while it is in the context. In the next request it is gone. *Retrieval* (检索增强) uses this: put
 # the page into the prompt. Note the danger: the news about France was false, and the model believed it. In chapter 05 the
-# same model overrules a page that says Lyon. There it is asked a question in the chat form; here it continues a text. The
-# prompts differ in more than one thing, so we cannot say which of them makes the difference.
+# same model overrules a page that says Lyon. Two things differ: there it is asked a question in a chat, here it continues a
+# text; and a page is not news. Chapter 05 changes one at a time.
 
 # %% [markdown]
 # ## Why does it work? Look at copying

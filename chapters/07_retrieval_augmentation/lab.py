@@ -901,7 +901,7 @@ results.iloc[:: len(results) // lab.budget(full=8, quick=3)][columns].style.hide
 # ### A second look: re-ranking
 #
 # The encoder saw question and chunk *apart*. A *re-ranker* (重排序) reads them *together*: slower, so only for the few best
-# chunks of a cheap search. BM25 is such a search, and its ten best leave something to gain: compare its recall@1 and recall@10
+# chunks of a cheap search. BM25 is such a search, and its five best leave something to gain: compare its recall@1 and recall@3
 # in section 4. First the part that does not depend on who gives the scores.
 #
 # <details><summary>Hint 1</summary>There are two parts: the first <code>keep</code> candidates, and all the others. Only one of them
@@ -979,17 +979,17 @@ def watched_visible(candidates, scores, keep):
     return [list(order), candidates, sorted(calls)]
 
 # %% [markdown]
-# Two scorers for BM25's ten. The *reader* reads question and chunk together, without training [@sachan2022improving]: how
+# Two scorers for BM25's five. The *reader* reads question and chunk together, without training [@sachan2022improving]: how
 # likely does it find the *question* after the chunk? The text is: chunk, line break, "Please write a question based on this
 # passage.", line break, question. The *embeddings* of section 3 saw the two apart; their cosines cost nothing more.
 
 # %% tags=["hide-input"]
 MOVES = {1: "it rises", 0: "no change that can be seen", -1: "it falls"}
-guess = widgets.predict("The *reader* puts BM25's ten best chunks in a new order. What happens to recall@1?", options=list(MOVES.values()))
+guess = widgets.predict("The *reader* puts BM25's five best chunks in a new order. What happens to recall@1?", options=list(MOVES.values()))
 
 # %% tags=["experiment"]
 lab.needs("bm25", "rerank")
-again, KEEP = list(asked[:: lab.budget(full=4, quick=3)]), lab.budget(full=10, quick=3)
+again, KEEP = list(asked[:: lab.budget(full=4, quick=3)]), lab.budget(full=5, quick=3)
 pairs = [(i, c) for i in again for c in ranked["BM25"][known[i]][:KEEP]]
 heads = [f"{docs['text'][c]}\nPlease write a question based on this passage.\n" for _, c in pairs]
 tails = [[answerable["question"][i]] for i, _ in pairs]

@@ -2252,7 +2252,7 @@ guess.reveal(
     "clearly faster" if high < 1 else "clearly slower" if low > 1 else "we cannot tell",
     why=f"{mean_of(measured['all that wait'], '.2f')} times the mean time of one by one, in {REPEATS} repetitions.",
 )
-pd.DataFrame(table, index=["measured", "forecast", "measured minus forecast (95 %)"]).T.rename_axis("mean time / one by one")
+pd.DataFrame(table, index=["measured", "forecast", "measured minus forecast (95 %)"]).T.rename_axis("mean time / one by one").style  # whole sentences
 
 # %% [markdown]
 # Below 1: faster than one by one. If measured and forecast differ, what does the simulation leave out? HTTP, the tokenizer, and the page take processor time
