@@ -252,6 +252,17 @@ def merge(base, A, B, scaling):
 
 
 # %% tags=["mutant:merge"]
+# a new parameter for the bias, in the memory of the base's
+def merge(base, A, B, scaling):
+    merged = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    with torch.no_grad():
+        merged.weight.copy_(base.weight + scaling * (B @ A))
+    if base.bias is not None:
+        merged.bias = nn.Parameter(base.bias.data)
+    return merged
+
+
+# %% tags=["mutant:merge"]
 # a bias shared with the base, or made where there was none
 def merge(base, A, B, scaling):
     merged = nn.Linear(base.in_features, base.out_features, dtype=base.weight.dtype)
@@ -316,6 +327,21 @@ def extract_lora(delta, rank):
 
 
 # %% tags=["mutant:memory_bytes"]
+# every value that the optimizer keeps taken for a tensor
+def memory_bytes(model, optimizer):
+    def size(tensors):
+        return sum(t.numel() * t.element_size() for t in tensors)
+
+    parameters = list(model.parameters())
+    return {
+        "frozen": size(p for p in parameters if not p.requires_grad),
+        "trained": size(p for p in parameters if p.requires_grad),
+        "gradients": size(p.grad for p in parameters if p.grad is not None),
+        "optimizer": size(value for state in optimizer.state.values() for value in state.values()),
+    }
+
+
+# %% tags=["mutant:memory_bytes"]
 # four bytes for every number
 def memory_bytes(model, optimizer):
     kept = [v for state in optimizer.state.values() for v in state.values() if isinstance(v, torch.Tensor)]
@@ -363,6 +389,18 @@ def memory_bytes(model, optimizer):
         "gradients": sum(p.grad.numel() * p.grad.element_size() for p in parameters if p.grad is not None),
         "optimizer": sum(v.numel() * v.element_size() for v in kept),
     }
+
+
+# %% tags=["mutant:save_adapter"]
+# matrices as they are: safetensors refuses those that share memory or are not contiguous
+def save_adapter(folder, adapters, alpha, base_name):
+    r = next(iter(adapters.values()))[0].shape[0]
+    settings = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": alpha, "lora_dropout": 0.0}
+    settings |= {"bias": "none", "target_modules": sorted(adapters), "base_model_name_or_path": base_name}
+    settings["inference_mode"] = True
+    Path(folder, "adapter_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    pairs = {f"base_model.model.{path}.lora_": pair for path, pair in adapters.items()}
+    save_file({f"{name}{letter}.weight": pair["AB".index(letter)].detach() for name, pair in pairs.items() for letter in "AB"}, Path(folder, "adapter_model.safetensors"))
 
 
 # %% tags=["mutant:save_adapter"]

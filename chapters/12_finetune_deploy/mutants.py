@@ -42,6 +42,17 @@ def split_texts(texts, labels, test, seed=0):
 
 
 # %% tags=["mutant:split_texts"]
+# an underscore counts as a letter
+def split_texts(texts, labels, test, seed=0):
+    places = {}
+    for i, text in enumerate(texts):
+        places.setdefault(re.sub(r"\W", "", text.lower()), []).append(i)
+    kept = [at[0] for key, at in places.items() if key and len({labels[i] for i in at}) == 1]
+    order = [kept[i] for i in np.random.default_rng(seed).permutation(len(kept))]
+    return order[test:], order[:test]
+
+
+# %% tags=["mutant:split_texts"]
 # repeated texts are removed within each side, after the split
 def split_texts(texts, labels, test, seed=0):
     order = list(np.random.default_rng(seed).permutation(len(texts)))
