@@ -541,7 +541,7 @@ guess.reveal(
 # Read the printed words that speak *against* positive: would you have named them? Such bars describe what this model does, not what a word means; besides, "A warm and film, …" is no sentence any more, and a model may react to
 # that rather than to the missing word.
 #
-# How well the two methods agree here is said by one sentence, and by the untrained model. Lab 12 has two dozen, and a tuned model: the mean may be another.
+# The agreement printed here comes from one sentence and the untuned model. Lab 12 takes two dozen sentences and the tuned model: the mean may be quite different.
 #
 # An explanation can be tested: if it names a word, changing that word must change the answer more than changing
 # a random one. Choose a fair test: a test that *removes* the word is won by leaving one out, by construction. Lab 12 *replaces* it, which is fairer
