@@ -120,6 +120,28 @@ def test_a_proxy_that_has_no_part_in_it(pin: weights.PinnedFile, monkeypatch: py
         assert "does not offer" in said_by(pin)
 
 
+@by_index
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        socket.gaierror(-3, "Temporary failure in name resolution"),  # Linux, with the cable out
+        socket.gaierror(-2, "Name or service not known"),
+        socket.gaierror(8, "nodename nor servname provided, or not known"),  # a Mac
+        socket.gaierror(11001, "getaddrinfo failed"),  # Windows
+        OSError(101, "Network is unreachable"),
+    ],
+    ids=str,
+)
+def test_no_network_in_the_words_of_each_system(
+    pin: weights.PinnedFile, refusal: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise refusal
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert "there is no network" in said_by(pin)
+
+
 @pytest.mark.parametrize(
     ("said", "value", "says"),
     [
