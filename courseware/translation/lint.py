@@ -128,8 +128,11 @@ def _values(text: str) -> list[float]:
     return [float(number.rstrip(",").replace(",", "")) * _SCALE.get(scale, 1) for number, scale in _NUMBER.findall(text)]
 
 
+_INLINE = MarkdownIt("commonmark")  # to make one takes longer than to use it
+
+
 def _emphases(text: str) -> int:
-    tokens = MarkdownIt("commonmark").parseInline(re.sub(FORMULA, "0", text, flags=re.DOTALL))[0].children or []
+    tokens = _INLINE.parseInline(re.sub(FORMULA, "0", text, flags=re.DOTALL))[0].children or []
     return sum(token.type in ("em_open", "strong_open") for token in tokens)
 
 

@@ -72,8 +72,11 @@ def structure(source: str) -> list[str]:
     return [token.type for token in _parsed(source) if token.type != "inline"]
 
 
+_PARSER = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)  # to make one takes longer than to use it
+
+
 def _parsed(source: str) -> list[Token]:
-    return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin).parse(source)
+    return _PARSER.parse(source)
 
 
 def _blocks(source: str) -> Iterator[_Block]:
