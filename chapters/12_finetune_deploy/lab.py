@@ -1115,7 +1115,9 @@ for name, dtype in forms.items():
 del again, merged
 
 # %% [markdown]
-# Which form moved the logits more? float16 has three more bits for the digits of a number than bfloat16. What is not tried here: llama.cpp itself. Its
+# If the two float16 forms agree, it is the rounding that moved the logits, and not the format of the file. float16 has three more bits for the digits of a
+# number than bfloat16 and rounds eight times finer. The printed differences need not show that: they are of two logits, for one sentence. (Take all
+# tokens' logits instead, and see.) What is not tried here: llama.cpp itself. Its
 # `convert_hf_to_gguf.py` also writes the tokenizer into the file, and can store the matrices in fewer bits, which moves the logits more.
 # Measure the accuracy of the file that you ship.
 
