@@ -371,9 +371,14 @@ guess_2.reveal(
 # %% [markdown]
 # The cell says for both orders of the examples whether the model abstains more often where nobody can answer. An
 # instruction alone changes little here; examples can make a model say "I don't know", and then the question is *where*: a
-# model that abstains everywhere has learnt a phrase, not what it does not know. One explanation for the first: an
-# instruction can only use what training has taught, and where a test gives a point for a right answer and none for silence,
-# guessing is the best policy [@kalai2025language]. We tried two orders of four examples on one small model.
+# model that abstains everywhere has learnt a phrase, not what it does not know. And one that abstains at "Who won … in …?"
+# may have learnt a form: two of our examples look like the questions that nobody can answer. A control for that is to take
+# known questions only, which have no such form. With an answer last, the model leaves more than half of those unanswered that
+# it had answered wrongly, and less than a quarter of those that it had answered rightly. (The counts are in the table and in
+# the revealed sentence; the interval of this difference, by `scoring.difference`, just excludes 0.) So it is hardly the form
+# alone. One explanation why the instruction alone changes little: an instruction can only use what training has taught, and
+# where a test gives a point for a right answer and none for silence, guessing is the best policy [@kalai2025language]. We
+# tried two orders of four examples on one small model.
 #
 # What larger models do: @kirichenko2025abstentionbench asked 20 of them the questions of 20 data sets, with false premises
 # and outdated information among them. A careful system prompt makes them abstain more often; a larger size helps little,
@@ -603,8 +608,8 @@ def reliability(confidence, right, bins=10):
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>First compute one number per answer: its bin.</details>
-# <details><summary>Hint 2</summary><code>np.ceil(confidence * bins)</code> is the bin, with one exception. Which? (0.3 · 10 is
-# 3.0000000000000004 on some machines: round before.)</details>
+# <details><summary>Hint 2</summary><code>np.ceil(confidence * bins)</code> is the bin, with one exception. Which? (And 0.07 · 100 is
+# 7.000000000000001 in floating point: round before.)</details>
 
 # %% tags=["tests:reliability:1"]
 with lab.test("reliability"):
@@ -746,7 +751,7 @@ guess_2.reveal(recent["confidence"].mean(), why=f"{(recent['verdict'] == 'right'
 #   Neither sum nor mean is the right one; they answer different questions.
 # - An ECE cannot be negative, so even a calibrated model shows a positive one by chance. Resampling raises an ECE again.
 #   Compare the ECE itself with the calibrated model's interval. (That interval takes all answers for independent; three
-#   wordings of one question are not, so for the free answers it is too narrow.)
+#   wordings of one question are not, so for the free answers it is too narrow, and its verdict is worth little.)
 # - The known questions were selected by us, from easy to hard. With other questions the accuracy is another.
 #
 # @kadavath2022language find large models well calibrated on choices. Ours is hundreds of times smaller, tuned for chat and
@@ -921,7 +926,7 @@ guess.reveal(
 # %% [markdown]
 # Whether a score ranks better than confidence we can say only where the last interval excludes 0; 36 questions are few. The last
 # line shows what sampling does well here: on recent questions, which the model cannot know, the samples hardly ever agree, while
-# the confidence is nearly as high as on known ones. On known questions the share of agreeing samples is too low as a probability
+# the confidence is lower than on known ones, but far from 0. On known questions the share of agreeing samples is too low as a probability
 # of being right: at temperature 1 so small a model scatters also where its best answer is right, and `same_meaning` overlooks
 # some agreement.
 #
@@ -1273,8 +1278,9 @@ guess_2.reveal(
 # true uncertainty is larger. What our run at full size shows:
 #
 # - Without a defence some attacks succeed, and even where they do not, the page's answer is mostly lost.
-# - With *spotlighting* fewer attacks succeed, but the honest page is lost too (row "none"). So we cannot call it a defence
-#   here: it may be that this model cannot read words with marks between them, neither the question's answer nor the attack.
+# - With *spotlighting* fewer of the 25 attacks succeed; they share five pages, so we cannot tell whether that is more than
+#   chance. But the honest page is lost, too (row "none"), so we cannot call it a defence here: it may be that this model
+#   cannot read words with marks between them, neither the question's answer nor the attack.
 #   @hines2024defending report good results with GPT-3.5 and larger models. A defence is a result about a model.
 # - Whether removing control tokens helps we cannot tell at this size: the two columns differ by a single page. It costs
 #   nothing and should always be done.
@@ -1704,9 +1710,11 @@ guess_2.reveal(100 * kept["tuning"], why=f"With the constraint it is {kept['cons
 # Read the differences with their intervals; there are three facts, and only an interval without 0 is a finding. Three things
 # to see:
 #
-# - *Specificity*: here the intervals exclude 0. A fact in *every* prompt changes unrelated answers, and the same fact given only
-#   where it fits changes fewer. That is an advantage of context over weights: one can decide for each question. The constraint
-#   is the fair opponent: it keeps more than plain tuning, and less than context where it fits.
+# - *Specificity*: here the intervals exclude 0. With a fact in *every* prompt fewer unrelated answers stay right. They were
+#   selected as right without the words "Facts: … Use the facts.", so these words, not the fact, may be the reason; the lecture
+#   has a control for that, this table has none. The fact given only where it fits leaves the prompts of unrelated questions as
+#   they were, so its specificity is 1 by construction. That is an advantage of context over weights: one can decide for each
+#   question. The constraint is the fair opponent: it keeps more than plain tuning, and less than context where it fits.
 # - *Leak*: which way leaks most, three facts cannot tell. The means differ, but all intervals contain 0, and on one of the
 #   three facts the order is another one: there plain tuning leaks less than constrained tuning and than the fact in every
 #   prompt. Where `fits` errs (two Nobel prizes), context leaks, too.

@@ -133,7 +133,7 @@ guess.reveal(
 # %% [markdown]
 # The instruction, the words and the model are the same in all rows. For two of the four words, *cheese* and *the dog*, one sign
 # decides whether the answer looks French; the other two look French with the colon, too. (The last column counts only answers
-# that repeat the word: "the cat" is English, and is none.) So "the model cannot translate without an example" would have been a
+# that repeat the word: "the cat" is English, too, but another word.) So "the model cannot translate without an example" would have been a
 # statement about a colon. When you read that a model can or
 # cannot do something zero-shot, ask for the exact prompt; and try several before you say so yourself
 # [@sclar2024quantifying].
@@ -422,10 +422,10 @@ guess.reveal(
 
 # %% [markdown]
 # Neither accuracy nor ROC AUC grows steadily. The ROC AUC is about the same with examples and without: the model *sorts*
-# these sentences well without any example, and examples do not make it sort better. What they change is the threshold. Look
+# these sentences well without any example, and we see no clear gain from examples. What they change is the threshold. Look
 # at the band: with eight examples, half of them positive, one draw makes the model call nearly no sentence positive, another
 # most of them. Accuracy is high where the threshold happens to lie in the middle, and it is lowest with four examples, where
-# most draws push the threshold to one side. @brown2020language show curves that rise, for models up to a thousand times
+# the mean share of "positive" is furthest from one half. @brown2020language show curves that rise, for models up to a thousand times
 # larger.
 #
 # ## 4 · What is read in the examples?
@@ -481,11 +481,14 @@ balance = pd.DataFrame(rows, columns=["positive of 4", "accuracy", "says positiv
 balance.round(2)
 
 # %% [markdown]
-# The last label biases the answer (*recency bias*, 近因偏差, @zhao2021calibrate): after − + + − and + + − − the model
-# hardly says "positive", after − − + + and + − − + almost always. With alternating labels it says both about equally often,
-# and its accuracy is highest. So the order alone decides between chance and a good result. (One set of four examples, 30
-# sentences: other sets may behave differently.) With none or four positive examples of four the model mostly repeats the
-# label that it read (*majority label bias*, 多数标签偏差).
+# In the first table the last labels go with the answer (*recency bias*, 近因偏差, @zhao2021calibrate). The model hardly says
+# "positive" after − + + − and + + − −, and says it almost always after − − + + and + − − +. With alternating labels it says
+# both about equally often, whichever comes last, and its accuracy is highest. So the order alone decides between chance and a good
+# result. (One set of four examples, one order of each pattern, 30 sentences: other sets may behave differently.)
+#
+# With none or four positive examples of four the model mostly repeats the label that it read. That fits a bias to the most
+# frequent label (*majority label bias*, 多数标签偏差). It fits a recency bias as well, because there the last label is the most
+# frequent one, too. This design cannot separate the two, and each row has two draws only.
 #
 # ### Your turn: calibrate
 #
@@ -497,10 +500,10 @@ balance.round(2)
 def calibrate(logprobs, content_free):
     """Contextual calibration.
 
-    logprobs: float array (n, c), log-probabilities of c answers for n texts; they need not sum to 1 over the answers.
-    content_free: float array (m, c), the same for m texts without content. Turn every row into probabilities that
-    sum to 1 over the c answers; average those of content_free over the m texts; divide each text's
-    probabilities by that average, and make each row sum to 1 again. Returns float array (n, c).
+    logprobs: float array (n, c), log-probabilities of c answers for n texts; their probabilities need not sum to 1
+    over the answers. content_free: float array (m, c), the same for m texts without content. Let p be the
+    probabilities of a text's answers, relative to their sum, and b the mean of p over the texts without content. The
+    calibrated probability of an answer is proportional to p / b. Returns float array (n, c); each row sums to 1.
 
     Example: logprobs [[ln 0.3, ln 0.1]], content_free [[ln 0.6, ln 0.2]]: 0.75, 0.25 for the text and for no text:
     [[0.5, 0.5]].
@@ -518,7 +521,8 @@ def calibrate(logprobs, content_free):
 # <details><summary>Hint 1</summary>One small function, used twice: from a row of log-probabilities to probabilities that sum
 # to 1.</details>
 # <details><summary>Hint 2</summary>np.exp(-1000) is 0. What changes if you first subtract the largest number of the row?</details>
-# <details><summary>Hint 3</summary>The mean of probabilities is not the exponential of the mean of logarithms.</details>
+# <details><summary>Hint 3</summary>Normalize both arrays, take the mean of the second over its rows, divide, and normalize the rows
+# again. The mean of probabilities is not the exponential of the mean of logarithms.</details>
 
 # %% tags=["tests:calibrate:1"]
 with lab.test("calibrate"):
@@ -1156,16 +1160,15 @@ print(f"{loss:.2f} nats per held-out word; by frequency alone {by_frequency:.2f}
 # %% [markdown]
 # ### Your turn: the blank
 #
-# Several words may mean one label ("great", "good", "fine"): take the mean of their logits, then a softmax over the
-# labels.
+# Several words may mean one label ("great", "good", "fine"). The score of a label is then the mean of their logits.
 
 # %% tags=["exercise:cloze_scores"]
 def cloze_scores(logits, ids, mask_id, verbalizer):
     """Probabilities of the labels from a masked language model.
 
     logits: float32 tensor (n, T, V). ids: int64 tensor (n, T), with mask_id exactly once in each row. verbalizer: list
-    of c lists of token ids, the words of each label. For each text take the logits at the place of its mask, the mean
-    over the words of each label, and a softmax over the labels. Returns float32 tensor (n, c).
+    of c lists of token ids, the words of each label. The probability of a label is proportional to the exponential of
+    the mean logit of its words at the mask. Returns float32 tensor (n, c); each row sums to 1.
 
     Example: logits of 2.0 for the words 5 and 6 and of 0.0 for all others, verbalizer [[5, 6], [7]]:
     softmax([2, 0]) = [0.881, 0.119].
@@ -1179,7 +1182,8 @@ def cloze_scores(logits, ids, mask_id, verbalizer):
 # %% [markdown]
 # <details><summary>Hint 1</summary>Each row has its mask at another place; first find the place of each.</details>
 # <details><summary>Hint 2</summary>In a row of zeros and a single one, <code>argmax</code> is the place of the one.</details>
-# <details><summary>Hint 3</summary><code>logits[rows, places]</code> with two index tensors of length n is (n, V).</details>
+# <details><summary>Hint 3</summary><code>logits[rows, places]</code> with two index tensors of length n is (n, V). Then take the
+# mean over the words of each label, and a softmax over the labels.</details>
 
 # %% tags=["tests:cloze_scores:1"]
 with lab.test("cloze_scores"):
@@ -1241,9 +1245,9 @@ for template in TEMPLATES:
 pd.DataFrame(rows).style.hide()
 
 # %% [markdown]
-# Without calibration the cloze gives the same label to nearly all sentences, so its accuracy is near chance: of two words
-# one is more frequent, and it wins. Calibration removes the frequency. Most pairs are in the right order (ROC AUC),
-# although this head never saw a label and its loss is hardly below that of the word frequencies alone. RoBERTa-large,
+# Without calibration the accuracy of the cloze is near chance, although most pairs are in the right order (ROC AUC): the
+# sentences are sorted, and the threshold is wrong. Calibration by all sentences moves it, and the accuracy rises. The order
+# comes from a head that never saw a label and whose loss is hardly below that of the word frequencies alone. RoBERTa-large,
 # prompted with the first template and not tuned, has an accuracy of 0.84 on SST-2 [@gao2021making].
 #
 # *ELECTRA's way* needs no masked word: a discriminator says of every word whether it was replaced, so put each label's word
@@ -1377,6 +1381,11 @@ with lab.test("prefix_cache"):
     got = prefix_cache(torch.arange(48.0).view(2, 24), 2, 3, 5)
     assert len(got) == 2 and tuple(got[1][0].shape) == (5, 3, 2, 2), "two layers; keys (batch, heads, k, dim) = (5, 3, 2, 2)"
     lab.expect_close(got[1][0][4, 2, 1], torch.tensor([40.0, 41.0]), "layer 2, key, head 3, place 2")
+    table = torch.arange(48.0).view(2, 24).requires_grad_()
+    parts = [part for pair in prefix_cache(table, 2, 3, 5) for part in pair]
+    assert all(part.requires_grad for part in parts), "no gradient reaches the table: use its own numbers, not a copy of them"
+    sum(part.sum() for part in parts).backward()
+    lab.expect_close(table.grad, torch.full((2, 24), 5.0), "gradient of the table: each number is in each of 5 texts once")
 
 # %% tags=["hidden:prefix_cache:2"]
 def probe():
@@ -1611,19 +1620,18 @@ moved = trained_prompts[trained_prompts["method"] == "by hand, threshold moved"]
 for method in ("prompt tuning", "prefix tuning"):
     rows = trained_prompts[(trained_prompts["method"] == method) & (trained_prompts["start"] != "random")]
     gain = scoring.paired(rows.set_index("seed")["accuracy"].reindex(moved.index), moved)
-    print("{} against a threshold moved by the same labels: {:+.3f} [{:+.3f}, {:+.3f}] (3 seeds, t)".format(method, *gain))
+    print("{} against a threshold moved by the same sentences: {:+.3f} [{:+.3f}, {:+.3f}] (3 seeds, t)".format(method, *gain))
 hand = trained_prompts[trained_prompts["method"] == "by hand"]
 for column, name in (("accuracy", "accuracy"), ("roc_auc", "ROC AUC"), ("says_positive", 'says "positive"')):
     print(f"{len(hand)} instructions by hand: {name} {hand[column].min():.2f} to {hand[column].max():.2f}")
-print(f"no instruction (section 3, {ASKED} sentences, not paired with these): accuracy {shots_table.loc[0, 'accuracy']:.2f}")
 
 # %% [markdown]
 # - **Words.** Four instructions differ in accuracy, and hardly in ROC AUC: with them the model says "positive" too often. Each
-#   has a lower accuracy than the prompt without an instruction had in section 3. But that one was asked about fewer sentences,
-#   and the two are not paired: it is a hint, not a measurement of what an instruction costs.
+#   has a lower accuracy than the prompt without an instruction had in section 3 (row 0 of its table). But that one was asked
+#   about fewer sentences, and the two are not paired: it is a hint, not a measurement of what an instruction costs.
 # - **Gradient.** Prompt tuning and prefix tuning raise the accuracy from their initialization, the first row. Most of that is
-#   again the threshold: moved with the same 64 labels, without a gradient, it comes nearly as far. With three seeds we cannot
-#   tell whether the trained prompts are better than that.
+#   again the threshold: moved by the same 64 sentences, of which half are positive, it comes nearly as far; no label is used,
+#   and no gradient. With three seeds we cannot tell whether the trained prompts are better than that.
 # - **Initialization.** From random numbers, prompt tuning comes near in 30 steps. For prefix tuning we have not measured it;
 #   @li2021prefix found direct training of a prefix unstable and an initialization from real words better.
 #

@@ -430,9 +430,10 @@ guess.reveal(
 
 # %% [markdown]
 # The sentences themselves help to find the threshold, without a label (half of them are positive, as this method assumes).
-# The inputs without content disagree with each other (last rows of the first table), so the mean of three is a better
-# estimate than one of them, and still a rough one: read in the second table where a gain's interval excludes 0. Zhao et al.
-# report gains of up to 30 points for GPT-3. Check a remedy on your own model.
+# The inputs without content disagree with each other (last rows of the first table), so their mean is one of three numbers
+# that scatter. The second table shows it: without an example, calibration by three inputs lowers the accuracy, after one
+# example it raises it, and with more the intervals contain 0. Zhao et al. report gains of up to 30 points for GPT-3. Check
+# a remedy on your own model.
 
 # %% [markdown]
 # ### Does it learn from the labels?
@@ -491,8 +492,8 @@ guess.reveal(
 # not by what the examples say. (Three sets are few: the t interval over them just reaches one half. The lab has more draws.)
 # The accuracy says less: its interval, Wilson's, contains one half. With foo and bar
 # there is no meaning to use; whether the ROC AUC is lower than with true labels, the second printed interval says (three sets
-# are few), and whether the accuracy is above chance we cannot tell from thirty sentences. So these examples show the form and
-# the possible answers, and this model hardly takes a *new* task from them.
+# are few), and whether the accuracy is above chance we cannot tell from thirty sentences. So this model does not follow
+# flipped labels; whether it takes a *new* task, foo and bar, from these examples, we cannot tell.
 
 # %% [markdown]
 # ### What others measured
@@ -556,22 +557,31 @@ CONTEXTS = {
     "two metals": "Iron is a metal. Gold is a metal. ",
     "two gods": "Mars is a god. Neptune is a god. ",
 }
+CONTROL = {  # Paris is none of the three
+    "nothing, then Paris": "",
+    "two planets, then Paris": "Venus is a planet. Jupiter is a planet. ",
+    "two metals, then Paris": "Iron is a metal. Gold is a metal. ",
+    "two gods, then Paris": "Mars is a god. Neptune is a god. ",
+}
 prompts = [context + "Mercury is a" for context in CONTEXTS.values()]
+prompts += [context + "Paris is a" for context in CONTROL.values()]
 found = scoring.loglikelihood(model, tokenizer, prompts, [" planet", " metal", " god"], progress=False)
 found = np.exp(found["loglikelihood"].to_numpy()).reshape(-1, 3)
 meanings = ["planet", "metal", "god"]
-pd.DataFrame(found, list(CONTEXTS), meanings).round(4)
+pd.DataFrame(found, [*CONTEXTS, *CONTROL], meanings).round(4)
 
 # %% tags=["hide-input"]
 likeliest = [meanings[i] for i in found.argmax(1)]
 guess.reveal(
     sum(word == meant for word, meant in zip(likeliest[1:4], meanings, strict=True)),
-    why=f"After the topics: {', '.join(likeliest[1:4])}. After two examples: {', '.join(likeliest[4:])}.",
+    why=f"After the topics: {', '.join(likeliest[1:4])}. After two examples: {', '.join(likeliest[4:7])}.",
 )
 
 # %% [markdown]
-# All three meanings are in the model, and the context selects one. Two examples do it each time; the topic does it for the
-# planet and the metal, but after "Roman religion." the planet is still likelier than the god.
+# Without a context *metal* is the likeliest of the three. The topic makes the meant word the likeliest for the planet and the
+# metal, but after "Roman religion." the planet is still likelier than the god. Two examples make it the likeliest each time.
+# But look at the control: Paris is no planet, no metal and no god. Where two examples raise the word there, too, copying "is a
+# god" from them is enough, and the table does not show that they select a meaning of Mercury. (One word, one pair of examples.)
 
 # %% [markdown]
 # ### Three: new knowledge without a gradient (无需梯度更新的知识更新)
@@ -612,8 +622,8 @@ guess.reveal(
 # %% [markdown]
 # The model uses the news while it is in the context. In the next request it is gone. *Retrieval* (检索增强) uses this: put
 # the page into the prompt. Note the danger: the news about France was false, and the model believed it. In chapter 05 the
-# same model overrules a page that says Lyon. Two things differ: there it is asked a question in a chat, here it continues a
-# text; and a page is not news. Chapter 05 changes one at a time.
+# same model overrules a page that says Lyon. That is one question: there it is asked in a chat and has a page, here it
+# continues a text and has news. Chapter 05 changes one at a time, on twelve questions.
 
 # %% [markdown]
 # ## Why does it work? Look at copying
@@ -835,10 +845,10 @@ guess.reveal(
 
 # %% [markdown]
 # Compare probabilities, not answers: a greedy answer stays the same while its probability falls. Where "without the best
-# five" is within the range of the random fives, these heads are not what the answer needs: "France => Paris" needs a fact
-# and a form, and other heads can carry the form. Unchanged answers do not mean that heads do nothing; they mean that
-# *these* heads are not needed *here*. The printed line names the tasks that fall below the lowest of ten draws. The past tense
-# does, by little: one question, and a value below ten others comes about by chance once in eleven times (p = 0.09). So we
+# five" is within the range of the random fives, nothing says that the answer needs these heads more than others: "France =>
+# Paris" needs a fact and a form, and other heads may carry the form. Unchanged answers do not mean that heads do nothing: we
+# see no sign that these answers need *these* heads (one question each). The printed line names the tasks that fall below the lowest of ten draws. The past tense
+# does, by little: one question, and a value below ten others happens by chance in one case of eleven (p = 0.09). So we
 # cannot tell whether it needs these heads.
 
 # %% [markdown]
@@ -1016,8 +1026,8 @@ guess_2.reveal(
 #
 # - In-context learning: the task comes from the text, in one forward pass, and is gone afterwards.
 # - Prompting brings the task to the form of pre-training: a blank, a replaced word, a text to continue.
-# - Examples show the form and the possible answers; our small model hardly takes *new* tasks from them. Order and balance
-#   of the examples bias the answer.
+# - Examples show the form and the possible answers; our small model does not follow flipped labels, and for labels without
+#   meaning we cannot tell. The order of the examples biases the answer.
 # - A few heads with a high induction score matter much for copying. What the few-shot answers owe to them is another
 #   question, and is measured by probabilities, not by whether the answer changes.
 # - Continuous prompts train the prompt. Examples cost compute in every request, training once.

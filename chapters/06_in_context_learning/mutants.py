@@ -306,6 +306,13 @@ def prefix_cache(table, layers, heads, batch):
 
 
 # %% tags=["mutant:prefix_cache"]
+# a copy of the table without gradients
+def prefix_cache(table, layers, heads, batch):
+    parts = table.detach().view(len(table), layers, 2, heads, -1).permute(1, 2, 3, 0, 4)
+    return [(part[0].expand(batch, -1, -1, -1), part[1].expand(batch, -1, -1, -1)) for part in parts]
+
+
+# %% tags=["mutant:prefix_cache"]
 # value before key
 def prefix_cache(table, layers, heads, batch):
     parts = table.view(len(table), layers, 2, heads, -1).permute(1, 2, 3, 0, 4)
