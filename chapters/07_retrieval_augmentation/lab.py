@@ -41,6 +41,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
 from course_utils import hardware, lab, load_model, plots, scoring, tables, weights, widgets
@@ -548,8 +549,13 @@ guess = widgets.predict("Which has the highest MRR on all answerable questions?"
 # %% [markdown]
 # All intervals in this lab are over questions, 95 %: Wilson's for a share of right answers, else a t interval (it may reach
 # past 1, which an MRR cannot); for the difference of two ways, that of the *paired* differences.
+#
+# Where each question is right or wrong, two counts follow the interval of a difference, "4 : 0": on four questions only the first
+# way is right, on none only the second. Then the verdict on a prediction is the exact sign test of these counts at 5 %
+# (McNemar's test), because with few questions that differ the interval is only approximate. A coin would give 4 : 0 or 0 : 4 in
+# one of eight cases, so 4 : 0 does not show a difference, whatever the interval says.
 
-# %%
+# %% tags=["hide-input"]
 def stats_of(values):
     """Mean of one value per question with its 95 % interval: Wilson's for a share, else a t interval."""
     values = np.asarray(values, float)
@@ -565,14 +571,21 @@ def interval(values):
 
 
 def paired(a, b):
-    """How much larger a is than b on the same questions, with the t interval of the difference, as text."""
+    """How much larger a is than b on the same questions, with its t interval and, of 0 and 1, where a or b is larger; as text."""
     a, b = np.asarray(a, float), np.asarray(b, float)
-    return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(a, b)) if (a != b).any() else "the same on each question"
+    if not (a != b).any():
+        return "the same on each question"
+    counts = f", {(a > b).sum()} : {(a < b).sum()}" if np.isin([a, b], (0, 1)).all() else ""
+    return "{:+.2f} [{:+.2f}, {:+.2f}]".format(*scoring.paired(a, b)) + counts
 
 
 def sign(a, b):
-    """1 if a is larger than b on the same questions, -1 if smaller, 0 if the interval of the difference contains 0."""
-    _, low, high = scoring.paired(np.asarray(a, float), np.asarray(b, float))
+    """1 if a is larger than b on the same questions, -1 if smaller, 0 if we cannot tell: exact sign test (0 and 1), else t."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    _, low, high = scoring.paired(a, b)
+    if np.isin([a, b], (0, 1)).all() and (a != b).any():  # share of the questions that differ on which a is the larger one
+        ends = binomtest(int((a > b).sum()), int((a != b).sum())).proportion_ci(method="exact")
+        low, high = ends.low - 0.5, ends.high - 0.5
     return int(low > 0) - int(high < 0)
 
 
@@ -643,13 +656,13 @@ pd.concat([answerable.loc[hard, ["question", "sentence"]], ranks.loc[hard]], axi
 #
 # Short chunks are about one thing; long ones contain more and take more of the prompt. For this question we need documents
 # that are whole: the manual. Its 52 questions are each answered by one known paragraph. We cut its pages between paragraphs
-# into chunks of several sizes and fix the number of *words* in the prompt (300), not the number of chunks, so that the
-# comparison is fair. Each chunk has its page, date and section before it; two variants of BM25 leave that out, or repeat the
-# last paragraph (overlap).
+# into chunks of several sizes and fix the number of *words* in the prompt, not the number of chunks: at most 500, so that the
+# largest chunk goes in with its heading. Each chunk has its page, date and section before it (of several sections, the first
+# that begins in it); two variants of BM25 leave that out, or repeat the last paragraph (overlap).
 
 # %% tags=["hide-input"]
 LENGTHS = {1: "chunks of 60 words", -1: "chunks of 480 words", 0: "no difference that can be seen"}
-guess = widgets.predict("Which find the right paragraph more often with *BM25*, at 300 words in the prompt?", options=list(LENGTHS.values()))
+guess = widgets.predict("Which find the right paragraph more often with *BM25*, at 500 words in the prompt?", options=list(LENGTHS.values()))
 guess_2 = widgets.predict("And with *embeddings*, which find it more often there?", options=list(LENGTHS.values()))
 
 # %%
@@ -657,21 +670,25 @@ def manual_chunks(size, overlap=0, headings=True):
     """The manual in chunks of whole paragraphs: DataFrame(page, ids: list of paragraph ids, text)."""
     rows = []
     for page, part in manual.groupby("page", sort=False):
-        for start, end in chunk([len(words(text)) for text in part["text"]], size, overlap):
-            inside, text = part.iloc[start:end], " ".join(part["text"].iloc[start:end])
-            head = ", ".join(filter(None, (page, inside["date"].iloc[-1], inside["section"].iloc[-1])))
+        lengths = [len(words(text)) for text in part["text"]]
+        for (new, _), (start, end) in zip(chunk(lengths, size), chunk(lengths, size, overlap), strict=True):
+            inside, first = part.iloc[start:end], part.iloc[new]  # the first paragraph that is no repetition
+            head, text = ", ".join(filter(None, (page, first["date"], first["section"]))), " ".join(inside["text"])
             rows.append((page, inside["id"].tolist(), f"{head}: {text}" if headings else text))
     return pd.DataFrame(rows, columns=["page", "ids", "text"])
 
 
-def found_within(chunks, scores, wanted, budget=300):
-    """For each question: is its paragraph in the best chunks, as many as fit into so many words (the best one always)?"""
-    lengths, found = np.array([len(words(text)) for text in chunks["text"]]), []
+def found_within(chunks, scores, wanted, budget=500):
+    """For each question: is its paragraph in the best chunks, as many as fit into so many words (the best one always)?
+
+    Returns a list of bool, and how many words are read, in the mean."""
+    lengths, found, read = np.array([len(words(text)) for text in chunks["text"]]), [], []
     for row, paragraph in zip(scores, wanted, strict=True):
         order = top(row, None)
         fit = order[(np.cumsum(lengths[order]) <= budget) | (np.arange(len(order)) == 0)]
         found.append(any(paragraph in chunks["ids"][i] for i in fit))
-    return found
+        read.append(lengths[fit].sum())
+    return found, np.mean(read)
 
 # %% tags=["experiment", "hide-input"]
 def by_words(chunks, asked):
@@ -682,17 +699,17 @@ def by_words(chunks, asked):
 
 
 asked_manual, wanted = manual_questions["question"].tolist(), manual_questions["first_id"].tolist()
-sizes, found = lab.budget(full=[1, 60, 120, 240, 480], quick=[60, 480]), {}
+sizes, found, read = lab.budget(full=[1, 60, 120, 240, 480], quick=[60, 480]), {}, {}
 for label, options in {"BM25": {}, "BM25, no headings": {"headings": False}, "BM25, overlap": {"overlap": 1}}.items():
     for size in sizes:
         cut_up = manual_chunks(size, **options)
-        found[label, size] = found_within(cut_up, by_words(cut_up, asked_manual), wanted)
+        found[label, size], read[label, size] = found_within(cut_up, by_words(cut_up, asked_manual), wanted)
 manual_docs, manual_vectors = {}, {}
 for size in (60, 480):
     manual_docs[size] = manual_chunks(size)
     manual_vectors[size] = embed(manual_docs[size]["text"].tolist())
     scores = (embed(asked_manual) @ manual_vectors[size].T).numpy()
-    found["embeddings", size] = found_within(manual_docs[size], scores, wanted)
+    found["embeddings", size], read["embeddings", size] = found_within(manual_docs[size], scores, wanted)
 
 
 def is_read(chunks, paragraph):
@@ -714,13 +731,13 @@ for i, label in enumerate(labels):
     errors(ax, x, [found[label, size] for size in mine], color=plots.COLORS[i], marker=plots.MARKERS[i],
            linestyle=plots.LINES[i], label=label)  # fmt: skip
 ax.set_xticks(range(len(sizes)), ["one paragraph" if size == 1 else str(size) for size in sizes])
-ax.set(title=f"What 300 words of context hold ({len(wanted)} questions, 95 % intervals)", xlabel="most words of a chunk",
+ax.set(title=f"What 500 words of context hold ({len(wanted)} questions, 95 % intervals)", xlabel="most words of a chunk",
        ylabel="paragraph found (share)", ylim=(0, 1.03))  # fmt: skip
 ax.legend(loc="lower left", fontsize=11)
 plt.show()
 for label in labels:
-    small, large = found.get((label, 60)), found.get((label, 480))
-    print(f"{label}: chunks of 60 words − chunks of 480: {paired(small, large)}")
+    small, large = found[label, 60], found[label, 480]
+    print(f"{label}: chunks of 60 words − chunks of 480: {paired(small, large)}; words read: {read[label, 60]:.0f} and {read[label, 480]:.0f}")
 for label in labels[1:3]:
     print(f"{label} − BM25, chunks of 60 words: {paired(found[label, 60], found['BM25', 60])}")
 small, large = (np.array(found["embeddings", size])[whole] for size in (60, 480))
@@ -736,17 +753,21 @@ for asked_first, label in ((guess, "BM25"), (guess_2, "embeddings")):
     )
 
 # %% [markdown]
-# At full size: with embeddings a chunk of 480 words finds far fewer paragraphs than one of 60 (the interval of the paired
-# difference is far from 0). Two causes are possible: one vector must represent ten paragraphs, and MiniLM reads only the first
-# 256 tokens of a text, so a large part of a long chunk is never seen. The control takes only questions whose paragraph is in
-# the part that is read: if the interval of its difference is above 0, the limit of 256 tokens is not the only cause; if it
-# contains 0, these few questions cannot separate the two. BM25 reads everything; for it the interval of the same difference
-# contains 0.
+# At full size: with embeddings chunks of 480 words find far fewer paragraphs than chunks of 60 (interval and counts leave no
+# doubt). Two causes are possible: one vector must represent ten paragraphs, and MiniLM reads only the first 256 tokens of a text,
+# so a large part of a long chunk is never seen. The control takes only questions whose paragraph is in the part that is read.
+# There few questions differ, in both directions, so we cannot separate the two causes.
 #
-# The two lines before the control are about headings and overlap, for BM25 and chunks of 60 words. Read them in the same way:
-# an interval below 0 says that the variant finds fewer paragraphs; where it contains or just touches 0, 52 questions do not
-# show whether the variant matters. (An overlap makes chunks longer, so fewer of them fit into 300 words.) Neither can they tell which of the smaller sizes is best: look at the intervals in the figure. So the
-# right size depends on the retriever; find out how much your encoder reads before you choose.
+# BM25 reads everything. For it, too, the short chunks are ahead, but on so few questions that the exact test cannot tell, though
+# the interval lies just above 0. (Without headings the long chunks are better on no question, and the test can tell.) A part of
+# this lead is a matter of filling: without overlap the words read, at the end of each line, are fewer with long chunks, because
+# one of them goes in and the rest of the 500 words stays empty. (An overlap makes chunks longer; the longest then have more than
+# 500 words, and the best chunk is read all the same.)
+#
+# The two lines before the control are about headings and overlap, for BM25 and chunks of 60 words. Read the counts: too few
+# questions differ to show whether a variant matters. Neither can 52 questions tell which of the smaller sizes is best: look at
+# the intervals in the figure. So with embeddings take short chunks, and find out how much your encoder reads; with BM25 nothing
+# here speaks for long ones.
 #
 # ## 5 · Direct augmentation against closed book
 #
@@ -885,18 +906,24 @@ def difference(frame, a, b):
 print(f"best chunk − closed book: {difference(results, 'best chunk', 'closed book')}")
 print(f"gold chunk − best chunk: {difference(results, 'gold chunk', 'best chunk')}")
 hit = np.array([best[i][0] in relevant[i] for i in asked])
-print(f"best chunk: right {results.loc[hit, 'best chunk'].mean():.2f} where it holds the sentence ({hit.sum()} questions), "
-      f"{results.loc[~hit, 'best chunk'].astype(float).mean():.2f} where it does not ({(~hit).sum()})")
+for group, where in ((hit, "holds"), (~hit, "does not hold")):
+    if group.any():
+        print(f"where the best chunk {where} the sentence: right {interval(results.loc[group, 'best chunk'])} ({group.sum()} questions)")
+errors_of = [i for i in asked if not results.loc[i, "gold chunk"]]
+long_ones = ask([prompt_with(answerable["question"][i], [docs["text"][gold[i]]]) for i in errors_of])  # asked before: stored
+unended = sum(len(tokens) == lab.budget(full=20, quick=4) for _, tokens, _ in long_ones)
+print(f"gold chunk: {len(errors_of)} answers are wrong; of these, {unended} had not ended at the limit of {lab.budget(full=20, quick=4)} tokens")
 columns = ["question", "answer", "said, closed book", "said, best chunk"]
 results.iloc[:: len(results) // lab.budget(full=8, quick=3)][columns].style.hide()
 
 # %% [markdown]
 # One chunk raises the share of right answers from nearly none to about half, without training; the interval of the
 # difference is far above 0. Of the recent facts, which the model cannot know, it now answers most. The gold chunk divides
-# the remaining errors in two. The *retriever's* errors: with a wrong chunk no answer is right, and a perfect retriever
-# would give some more right answers (the interval is above 0). The *reader's* errors, which are more: with the right chunk
-# in its prompt our small model still answers about a third of the questions wrongly. Find out which of the two you have
-# before you work on the other.
+# the remaining errors in two. The *retriever's* errors: with a wrong chunk no answer is right (its interval says how sure that
+# is), and a perfect retriever would give some more right answers (the interval is above 0). The *reader's* errors, which are
+# more: with the right chunk in its prompt our small model still answers about a third of the questions wrongly. A large part
+# of these may be *our* error: the last line counts the wrong answers that we had cut at 20 tokens, and some of them might have come to
+# the right words. So the reader's share is an upper limit. Find out which kind of error you have before you work on another.
 #
 # ### A second look: re-ranking
 #
@@ -1019,7 +1046,8 @@ guess.reveal(
 )
 
 # %% [markdown]
-# Read the paired differences: where the interval contains 0, these questions do not tell. The last line is the limit: a
+# Read the paired differences with their counts: few questions differ. By the exact test neither new order is better than BM25's
+# at this size, though the interval of the embeddings' difference lies above 0. The last line is the limit: a
 # re-ranker cannot bring back a chunk that the first search did not find. Our reader is small and was tuned for chat. @sachan2022improving do the same with larger models: strong unsupervised retrievers gain 6 to 18 points in top-20
 # accuracy, supervised ones up to 12 (abstract). What it costs: this re-ranker reads every candidate chunk
 # with the whole question, so its cost per question grows with the number of candidates; a dot product costs next to nothing.
@@ -1094,6 +1122,12 @@ SCRIPT = (
     {"It is old.": ([" Built", " in", " 870", "."], [0.9, 0.9, 0.3, 0.9])},
 )
 
+
+def quiet():
+    """generate and retrieve of a model that is unsure from memory, and writes nothing when it has a passage."""
+    fake = Scripted({"": (["It", " is", " old", "."], [0.9, 0.9, 0.1, 0.9])}, {})
+    return fake.generate, fake.retrieve
+
 # %% tags=["tests:flare:2"]
 with lab.test("flare"):
     fake = Scripted(*SCRIPT)
@@ -1113,6 +1147,9 @@ with lab.test("flare"):
     got = flare("How old is it?", fake.generate, fake.retrieve, 0.8)
     want = ("It is old. Built in 870.", ["How old is it?  Built in."])
     assert got == want, f"a probability of exactly the threshold is sure enough: {want}, but flare returns {got}"
+    got = flare("How old is it?", *quiet(), 0.5)
+    want = ("", ["How old is it? It is."])
+    assert got == want, f"nothing is written with the passages, so the answer ends, without the draft: {want}, but flare returns {got}"
 
 # %% tags=["hidden:flare:3"]
 def probe():
@@ -1148,7 +1185,7 @@ def visible():
     for threshold, most in ((0.5, 4), (0.0, 4), (0.0, 1), (0.8, 4)):
         fake = Scripted(*SCRIPT)
         runs.append([flare("How old is it?", fake.generate, fake.retrieve, threshold, most), fake.asked])
-    return runs
+    return [*runs, flare("How old is it?", *quiet(), 0.5)]
 
 # %% [markdown]
 # One run of your function, on a question that asks for two things. Here each sentence of our model answers one part.
@@ -1292,7 +1329,8 @@ guess.reveal(AGAINST[sign(ok, direct)], why=f"It looks up {share:.0%} of the que
 # up second: that is in the first page. The manual has 24 such questions (*multi-hop*, 多跳). We compare, with the *same number
 # of chunks in all* (four):
 #
-# - *one search*: the four best chunks for the question;
+# - *one search*: the four best chunks for the question; and, as a control, the same with "release notes added" behind the
+#   question (*words added*);
 # - *two searches*: the two best for the question, then the two best for "release notes added …", with a name that comes from
 #   the best chunk: by a *rule* (the first word that looks like code), or from the *reader*, which is asked for it;
 # - *name given*: the same with the right name, as an upper limit.
@@ -1315,9 +1353,12 @@ asks = [f"{base['text'][order[0]]}\n\nQuestion: What is the name of the class or
         for order in start]  # fmt: skip
 by_reader = [text for text, _, _ in ask(asks)]
 
-both = {"one search": [bool(a & set(o[:4])) and bool(b & set(o[:4])) for a, b, o in zip(first, second, start, strict=True)]}
+both, ADDED = {}, "release notes added"
+for way, queries in (("one search", hops["question"]), ("one, words added", [f"{q} {ADDED}" for q in hops["question"]])):
+    fours = [set(top(row, 4).tolist()) for row in by_words(base, queries)]
+    both[way] = [bool(a & four) and bool(b & four) for a, b, four in zip(first, second, fours, strict=True)]
 for way, names in (("two, by rule", by_rule), ("two, by the reader", by_reader), ("two, name given", hops["bridge"])):
-    after = by_words(base, [f"release notes added {name}" for name in names])
+    after = by_words(base, [f"{ADDED} {name}" for name in names])
     both[way] = []
     for a, b, order, row in zip(first, second, start, after, strict=True):
         got = set(order[:2]) | set([c for c in top(row, 10).tolist() if c not in order[:2]][:2])
@@ -1335,11 +1376,12 @@ shown = pd.DataFrame({"question": hops["question"], "right name": hops["bridge"]
 shown.iloc[:: lab.budget(full=5, quick=1)].style.hide()
 
 # %% [markdown]
-# Here iteration pays, at equal cost: one search hardly ever finds both paragraphs, since the question's words point to the
-# first one only. Two searches find both in a large part of the questions, even with a simple rule in place of a reader, and
-# the paired differences of rule and *name given* are far from 0. The gap between these two is the price of reading the
-# name wrongly, or of a first search that found another page. Our small reader pays most: it often names something else, and
-# the interval of its difference reaches 0. With larger models, on true multi-hop questions:
+# Here iteration pays, with the same number of chunks (and one search more): one search hardly ever finds both paragraphs, since
+# the question's words point to the first one only. Two searches find both in a large part of the questions, even with a simple
+# rule in place of a reader, and the paired differences of rule and *name given* are far from 0. The words "release notes added"
+# alone are not the cause: in one search they bring little (*words added*). The gap between rule and *name given* is the price of
+# reading the name wrongly, or of a first search that found another page. Our small reader pays most: it often names something
+# else, and finds no more than the control does without any name. With larger models, on true multi-hop questions:
 #
 # | method, reader, data | one retrieval | iterative |
 # |---|---|---|
@@ -1383,11 +1425,14 @@ pair_results[lost][["question", "answer", "said, best chunk", "said, best 2"]].h
 
 # %% [markdown]
 # The second chunk raises recall. Whether it changes the share of right answers we cannot tell: the interval of the paired
-# difference contains 0 and is wide. So recall@k alone does not tell you how many chunks to use. Large models show it clearly:
+# difference contains 0 and is wide. A second chunk can do harm in two ways, which this test does not separate: it may distract,
+# and it moves the best chunk, which comes first, away from the question. So recall@k alone does not tell you how many chunks to
+# use. Large models show it clearly:
 # with 50 documents in place of 20 the retriever's recall still grows, and GPT-3.5-Turbo is right in only about 1.5 points more
-# of the questions [@liu2024lost, section 5]. For the place of the gold chunk among two distractors read the last line; with so few questions an interval that ends near 0 would be weak evidence,
-# whatever the verdict. A stronger setting is that of @liu2024lost [tables 1 and 6]: 20 documents of about 100 words, many more
-# questions, GPT-3.5-Turbo, right answers in %:
+# of the questions [@liu2024lost, section 5]. For the place of the gold chunk among two distractors read the
+# last line: all questions that differ are right with the gold chunk *last*, next to the question, but these are so few that the
+# exact test cannot tell, though the interval lies above 0. A stronger setting is that of @liu2024lost [tables 1 and 6]: 20
+# documents of at most 100 tokens, many more questions, GPT-3.5-Turbo, right answers in %:
 #
 # | document with the answer | 1st | 5th | 10th | 15th | 20th | no documents |
 # |---|---|---|---|---|---|---|
@@ -1436,6 +1481,10 @@ pd.DataFrame({"question": questions["question"][nothing], "said, though it may a
 # %% tags=["experiment"]
 there, none_ = dense[known].max(1), dense[questions["kind"] == "none"].max(1)
 separated = float((there[:, None] > none_[None]).mean() + 0.5 * (there[:, None] == none_[None]).mean())
+# its standard error by Hanley and McNeil's formula: chances that two of one kind are both on the right side of one of the other
+two_there, two_none = separated / (2 - separated), 2 * separated**2 / (1 + separated)
+spread = (len(there) - 1) * (two_there - separated**2) + (len(none_) - 1) * (two_none - separated**2)
+half_width = 1.96 * math.sqrt((separated * (1 - separated) + spread) / (len(there) * len(none_)))
 fig, ax = plt.subplots(figsize=(9, 3.8))
 bins = np.arange(0.2, 1.0, 0.05)
 for i, (name, scores) in enumerate((("answer there", there), ("no answer there", none_))):
@@ -1447,6 +1496,7 @@ ax.legend()
 plt.show()
 threshold = np.quantile(there, 0.1)
 away = np.mean(none_ < threshold)
+print(f"ROC AUC {separated:.2f} [{separated - half_width:.2f}, {separated + half_width:.2f}]")
 print(f"a threshold that keeps nine in ten answerable questions ({threshold:.2f}) turns away {away:.0%} of the others")
 
 # %% [markdown]
@@ -1455,8 +1505,9 @@ print(f"a threshold that keeps nine in ten answerable questions ({threshold:.2f}
 # only documents without the answer, none rejected more than 45 % of the questions [@chen2024benchmarking]: far more than ours,
 # but not enough. With a GPU, change `MODEL` in section 5 and run this cell again.
 #
-# The search's score separates the two kinds a little (its ROC AUC is above 0.5, from only twenty questions without an
-# answer) and is of little use as a threshold: one that keeps nine in ten answerable questions rejects few of the others.
+# The search's score separates the two kinds a little (the interval of its ROC AUC, wide with only twenty questions without an
+# answer, is above 0.5). As a threshold it is of no use: one that turns away a tenth of the answerable questions turns away the
+# same share of the others, as a coin would.
 # Our questions are near misses: the page is there, the fact is not. (SQuAD 2.0 contains such questions for this reason;
 # @rajpurkar2018know.) A system should be tested with them before anybody relies on it.
 #
@@ -1513,6 +1564,7 @@ with lab.test("check_citations"):
         ("Salzburg.", [([], False)]),
         ("Born in 2 [1].", [([1], False)]),
         ("Nothing [0].", [([0], False)]),
+        ("Yes, he was born in Salzburg [1].", [([1], True)]),
     ):
         got = check_citations(answer, two)
         assert got == want, f"check_citations({answer!r}, …) should be {want}, but it is {got}"
@@ -1554,6 +1606,7 @@ def visible():
         "Salzburg.",
         "Born in 2 [1].",
         "Nothing [0].",
+        "Yes, he was born in Salzburg [1].",
     ]
     chinese = ["莫扎特出生在萨尔茨堡。", "尼罗河在埃及。"]
     return [check_citations(answer, two) for answer in answers_] + [
@@ -1664,15 +1717,18 @@ for wrong in list(claims)[:0:-1]:
     for name in judged["right"]:
         good, bad = np.array(judged["right"][name]), np.array(judged[wrong][name])
         area = np.mean((good[:, None] > bad) + 0.5 * (good[:, None] == bad))
-        same = (good > bad) + 0.5 * (good == bad)  # each chunk: is its right answer higher? half for equal ones
-        print(f"   {name}: ROC AUC {area:.2f}; higher than the wrong one in {interval(same)} of the chunks")
-share, low, high = stats_of(same)  # of the last line, the reader
-guess.reveal(JUDGES[0 if low > 0.5 else 1 if high < 0.5 else 2], why=f"In {share:.0%} of them, with an interval from {low:.0%} to {high:.0%}; a coin would do it in 50%.")
+        higher, lower, ends = int((good > bad).sum()), int((good < bad).sum()), None
+        if higher + lower:  # few chunks: the exact interval (Clopper–Pearson) of the share, equal ones left out
+            ends = binomtest(higher, higher + lower).proportion_ci(method="exact")
+        share = f"share {higher / (higher + lower):.2f} [{ends.low:.2f}, {ends.high:.2f}]" if ends else "equal in all"
+        print(f"   {name}: ROC AUC {area:.2f}; the right answer is higher in {higher} chunks, lower in {lower}: {share}")
+verdict = JUDGES[2 if ends is None or ends.low <= 0.5 <= ends.high else 0 if ends.low > 0.5 else 1]  # of the last line, the reader
+guess.reveal(verdict, why=f"It is higher in {higher} of {len(own)} chunks, {share}; a coin would do it in half of them.")
 
 # %% [markdown]
 # Against the answers of other questions the check by words wins by construction: our right answers are copied from the chunks.
-# Against another name of the same chunk it must fail: all words of both answers are there, so it gives both the same number
-# (half a point each). That is the test which a judge has to pass, since a wrong answer is often made of the page's own words.
+# The embeddings win just as often, although nothing is copied for them. Against another name of the same chunk the check by
+# words must fail: all words of both answers are there, so it gives both the same number. That is the test which a judge has to pass, since a wrong answer is often made of the page's own words.
 # A reader of 135 million parameters is a weak judge: compare its numbers with 0.5. @gao2023enabling use a model of 11 billion
 # parameters that was trained for entailment, and find that even then the best systems lack full support for half of their
 # long answers. With a GPU, change `MODEL` in section 5 and run this cell again.
@@ -1729,7 +1785,8 @@ print(f"of the {len(others)} other questions, {moved} now get another text")
 # the paragraphs for each question. Everything that is computed from the texts is allowed: BM25 with other words, endings cut off,
 # names of classes split, headings and neighbours used, a re-ranker that sorts the best twenty again, several rankings
 # fused. Looking up the answers is not. Your score is the MRR on questions that your visible test does not use; full points from
-# 0.75, which BM25 of the bare paragraphs does not reach. Post your score.
+# 0.81. BM25 of the bare paragraphs does not reach that, and with page and section before each paragraph it does not, either:
+# you need a second idea. Post your score.
 #
 # <details><summary>Hint 1</summary>Look at the questions where BM25 puts the paragraph below rank 5. Which word should have matched?</details>
 # <details><summary>Hint 2</summary>"Zero is the lowest possible score." Of what? The heading says it.</details>
@@ -1793,7 +1850,7 @@ with lab.test("search_manual"):
     assert all(sorted(r) == list(range(len(manual))) for r in rankings), "each ranking has every paragraph exactly once"
     plain, _ = search_score(bare, seen, range(len(manual)))
     print(f"MRR on {len(seen)} questions: yours {score:.3f}, BM25 of the bare paragraphs {plain:.3f}")
-    assert score >= 0.74, f"MRR {score:.3f}: BM25 of the bare paragraphs reaches {plain:.3f} here; you need 0.74"
+    assert score >= 0.81, f"MRR {score:.3f}: BM25 of the bare paragraphs reaches {plain:.3f} here; you need 0.81"
 
 # %% tags=["hidden:search_manual:2"]
 def probe():
@@ -1812,11 +1869,11 @@ def visible():
 
 def check(got, want):
     assert all(got["places"])
-    assert 0.75 <= got["score"] <= 0.99, f"MRR {got['score']:.3f} (more than 0.99 would be answers that were looked up)"
+    assert 0.81 <= got["score"] <= 0.99, f"MRR {got['score']:.3f} (more than 0.99 would be answers that were looked up)"
 
 
 def check_visible(got, want):
-    assert got >= 0.74
+    assert got >= 0.81
 
 # %% [markdown]
 # ## 10 · Open questions

@@ -366,6 +366,53 @@ def flare(question, generate, retrieve, threshold, most=4):
     return answer, queries
 
 
+# %% tags=["mutant:flare"]
+# the draft stays where nothing is written with the passages
+def flare(question, generate, retrieve, threshold, most=4):
+    answer, queries = "", []
+    for _ in range(most):
+        tokens, chances = generate([], answer)
+        if tokens and min(chances) < threshold:
+            sure = "".join(token for token, p in zip(tokens, chances, strict=True) if p >= threshold)
+            queries.append(f"{question} {sure}")
+            tokens = generate(retrieve(queries[-1]), answer)[0] or tokens
+        if not tokens:
+            break
+        answer += "".join(tokens)
+    return answer, queries
+
+
+# %% tags=["mutant:flare"]
+# where nothing is written with the passages, the next draft follows
+def flare(question, generate, retrieve, threshold, most=4):
+    answer, queries = "", []
+    for _ in range(most):
+        tokens, chances = generate([], answer)
+        if tokens and min(chances) < threshold:
+            sure = "".join(token for token, p in zip(tokens, chances, strict=True) if p >= threshold)
+            queries.append(f"{question} {sure}")
+            tokens, chances = generate(retrieve(queries[-1]), answer)
+        elif not tokens:
+            break
+        answer += "".join(tokens)
+    return answer, queries
+
+
+# %% tags=["mutant:check_citations"]
+# every word is a content word, short ones too
+def check_citations(answer, passages):
+    parts = re.split(r"((?:\s*\[\d+\])+)", answer)
+    checked = []
+    for statement, cited in zip(parts[::2], [*parts[1::2], ""], strict=True):
+        if not words(statement):
+            continue
+        numbers = [int(n) for n in re.findall(r"\d+", cited)]
+        exist = bool(numbers) and all(1 <= n <= len(passages) for n in numbers)
+        there = set(words(" ".join(passages[n - 1] for n in numbers))) if exist else set()
+        checked.append((numbers, exist and all(w in there for w in words(statement))))
+    return checked
+
+
 # %% tags=["mutant:check_citations"]
 # any passage may support a statement, not only the one it cites
 def check_citations(answer, passages):
@@ -465,6 +512,13 @@ def check_citations(answer, passages):
 # the bare paragraphs
 def search_manual(asked, paragraphs):
     texts_ = [words(p["text"]) for p in paragraphs]
+    return [np.argsort(-bm25(words(question), texts_), kind="stable").tolist() for question in asked]
+
+
+# %% tags=["mutant:search_manual"]
+# the headings before the text, and nothing else
+def search_manual(asked, paragraphs):
+    texts_ = [words(f"{p['page']} {p['section']} {p['text']}") for p in paragraphs]
     return [np.argsort(-bm25(words(question), texts_), kind="stable").tolist() for question in asked]
 
 
