@@ -2349,12 +2349,12 @@ for task, own, other in ((0, "mood", "sort"), (1, "sort", "mood")):
 gap, low, high = scoring.paired(*(by_adapter[name][1].astype(float) for name in ("mood", "none")))
 guess.reveal(
     "more" if low > 0 else "fewer" if high < 0 else "no difference that can be seen",
-    why=f"{100 * gap:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}), for one adapter and one seed.",
+    why=f"{100 * gap:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}): it saw no question while it was trained.",
 )
 
 # %% [markdown]
-# An adapter is active for every prompt, wanted or not: the second line of each task says what that did here. Compare the two tasks before you explain it:
-# neither adapter has seen the other's prompts. "Sum of A, sum of B" (PEFT calls
+# An adapter is active for every prompt, wanted or not: the second line of each task says what that did here. It is one adapter for each task, with one seed. That it
+# saw no prompt of the other task does not explain a loss: both adapters saw none, so compare their two lines. "Sum of A, sum of B" (PEFT calls
 # it *linear*) is that of the prediction above; the last line says whether its two further products can be seen here. (These are two small
 # tasks in two layers: on other tasks adapters may disturb each other more.)
 #
