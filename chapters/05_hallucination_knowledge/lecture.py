@@ -466,10 +466,10 @@ guess.reveal(
 # With a wrong hint many answers are no longer right, and the printed ones show agreement: "Lyon is indeed the capital". But
 # all twelve were right at the start *by selection*, so any change of the wording can only lose. That is what the controls
 # are for: a harmless sentence at the same place as the hint. Only what the hint does beyond its control is agreement. The
-# last lines print that, question by question, in two ways. *Right*: a harmless sentence behind the question loses right
-# answers, too, so a lost answer alone is no sign of agreement. *Says the wrong word* measures agreement directly: more
-# answers contain the wrong word with the hint than with its control. But where an interval contains 0, we cannot tell at
-# this size whether the hint did it. (Twelve of twelve is no proof of certainty: its Wilson interval begins at 0.76.)
+# last lines print that, question by question, in two ways. *Right*: a harmless sentence behind the question loses as many
+# right answers as the claim, so a lost answer alone is no sign of agreement. *Says the wrong word* measures agreement
+# directly: more answers contain the wrong word with a hint than with its control. But all intervals contain 0, so at this
+# size we cannot tell whether the hint did it. (Twelve of twelve is no proof of certainty: its Wilson interval begins at 0.76.)
 #
 # @sharma2024understanding find *sycophancy* (谄媚), agreement with the user's view, in five large assistants, and trace it
 # in part to human feedback: people prefer answers that agree with them.
@@ -926,9 +926,9 @@ clear = "we cannot tell them apart" if low <= 0 <= high else "the interval exclu
 print(f"the fact − the other sentence: {gap:+.2f} [{low:+.2f}, {high:+.2f}]: {clear}")
 
 # %% [markdown]
-# The other sentence is true, and it has nothing to do with the questions either. If it loses right answers as well, the frame
-# does harm, whatever the fact; only the difference in the last line is due to the fact. In both cases the remedy is the same:
-# look the fact up, and give it only where it fits. The lab measures all of these.
+# The other sentence is true, has nothing to do with the questions, and loses right answers as well: the frame does harm,
+# whatever the fact. (All twelve were right by selection, so part of the loss is due to any new wording.) What the fact on the
+# pope adds to that, we cannot tell. So look a fact up, and give it only where it fits. The lab measures all of these.
 
 # %% [markdown]
 # ### What others measured

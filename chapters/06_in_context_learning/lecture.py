@@ -580,8 +580,9 @@ guess.reveal(
 # %% [markdown]
 # Without a context *metal* is the likeliest of the three. The topic makes the meant word the likeliest for the planet and the
 # metal, but after "Roman religion." the planet is still likelier than the god. Two examples make it the likeliest each time.
-# But look at the control: Paris is no planet, no metal and no god. Where two examples raise the word there, too, copying "is a
-# god" from them is enough, and the table does not show that they select a meaning of Mercury. (One word, one pair of examples.)
+# But look at the control: Paris is no planet, no metal and no god. After two planets or two gods the word becomes likely
+# there, too, though less so than for Mercury. So for these two, copying explains a large part of the rise. After two metals
+# Paris does not become a metal: there the meaning of *Mercury* matters. (One control word, one pair of examples each.)
 
 # %% [markdown]
 # ### Three: new knowledge without a gradient (无需梯度更新的知识更新)
