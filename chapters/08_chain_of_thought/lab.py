@@ -63,8 +63,8 @@ if lab.budget(full=False, quick=True):
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    'The ten friends in three prompts: "The answer is", "Let\'s think step by step.", and as a message in a chat. After how many of them '
-    "does the model end at 24?",
+    'You saw this in the lecture; what was it? The ten friends in three prompts: "The answer is", "Let\'s think step by step.", and as a '
+    "message in a chat. After how many of them does the model end at 24?",
     options=[3, 2, 1, 0],
 )
 
@@ -272,6 +272,7 @@ with lab.test("extract"):
         ("I cannot tell.", None),
         ("The answer is 5 of 9.", 5.0),
         ("Q: 3 cards?\nA: 4", None),
+        ("7 cards. Is that all? Q: 8", 8.0),
         ("", None),
     ):
         got = extract(text)
@@ -306,7 +307,7 @@ def probe():
 def visible():
     texts = ["10 - 7 = 3. The answer is 24 lives.\nQ: Tom has 5 cards.", "3 * 8 = 1,024", "10-7", "I cannot tell."]
     more = ["The answer is 80. No: the ANSWER IS 24, as 3 * 8 = 24.", "There are 12 cats. The answer is unknown."]
-    return [extract(text) for text in [*texts, *more, "The answer is 5 of 9.", "Q: 3 cards?\nA: 4", ""]]
+    return [extract(text) for text in [*texts, *more, "The answer is 5 of 9.", "Q: 3 cards?\nA: 4", "7 cards. Is that all? Q: 8", ""]]
 
 # %% [markdown]
 # ## 3 · Every style of prompt
@@ -505,9 +506,9 @@ pd.DataFrame(means, index=names, columns=["1 step", "2 steps", "3 steps"]).round
 # %% [markdown]
 # Look at the intervals, not at the bars: the printed verdict says whether the chain makes a difference that we can see, and
 # the table splits the shares by the number of steps. Free chains (zero-shot and chat) are cut at
-# 256 tokens, and the counts say how many had ended before, and how many of the others go round in circles: a small model
-# repeats itself. For such a text more tokens would change little; for the rest the score is a lower bound. The few-shot chains
-# end with their line, so the cut does not touch the comparison in the verdict.
+# 256 tokens, and the counts say how many had ended before, and how many of the others repeat their words, numbers left out (so
+# some of these may still calculate). What the texts that were cut would have come to, we do not know. The few-shot chains end with
+# their line, so the cut does not touch the comparison in the verdict.
 # (We made these problems easier after we had seen the scores on a harder set. So the bars describe; they do not test a plan
 # made in advance.)
 #
@@ -866,23 +867,27 @@ def visible():
 # A chain makes a text longer, so a fair comparison gives every style the same FLOPs, not the same number of examples:
 # training on a token costs about $6N$ (chapter 4). The direct model sees more problems for its FLOPs.
 #
-# All models begin with one-step problems; longer ones are added as the FLOPs are used (a *curriculum*, 课程学习). Without
-# that, none of the direct models learnt even one step in the time that we gave them.
+# All models begin with one-step problems; longer ones are added as the FLOPs are used (a *curriculum*, 课程学习).
 #
 # <details><summary>Hint 1</summary>One loop, three lines: how many steps are allowed, which k is next, does it still fit?</details>
-# <details><summary>Hint 2</summary>The order matters: add the cost, compare, and only then append.</details>
+# <details><summary>Hint 2</summary>The order matters: add the cost, compare, and only then append. And stay in whole numbers.</details>
+# <details><summary>Hint 3</summary>The longest problem allowed has <code>min(K, 1 + 2 * K * spent // flops)</code> steps; batch number
+# <code>i</code> has <code>1 + i % most</code>.</details>
 
 # %% tags=["exercise:plan"]
 def plan(flops, parameters, batch, lengths):
     """The batches that a compute budget allows: how many steps the problems of each batch have.
 
     flops: int, the budget. parameters, batch: int. lengths: list of K ints; a text with k steps has lengths[k - 1] tokens. A
-    batch of such texts costs 6 · parameters · batch · lengths[k - 1] FLOPs. With `spent` FLOPs spent so far, problems of
-    1 … most steps are allowed, most = min(K, 1 + 2 * K * spent // flops) (in whole numbers); batch number i = 0, 1, 2 …
-    has k = 1 + i % most. Stop before the first batch that would exceed the budget. Returns the list of the k, in order.
+    batch of such texts costs 6 · parameters · batch · lengths[k - 1] FLOPs. The first half of the budget is divided into K
+    equal parts. A batch that begins in the first part has one step; from the second part on problems of up to two steps are
+    allowed, and so on; in the second half all are. (At a border the next part has begun.) The allowed numbers of
+    steps take turns by the number of the batch, counted from 0 over all batches: with three allowed, batches 6, 7, 8, 9 have
+    1, 2, 3, 1 steps. Stop before the first batch that would exceed the budget. Returns the list of the k, in order.
 
-    Example: plan(1500, 1, 10, [2, 4]): a batch costs 120 or 240; [1, 1, 1, 1, 1, 2, 1, 2, 1]: after four batches 480
-    are spent, most = 1 + 4 · 480 // 1500 = 2; batch 4 has 1 + 4 % 2 = 1 step; a tenth, of 2 steps, would exceed 1500.
+    Example: plan(1500, 1, 10, [2, 4]): a batch costs 120 or 240; [1, 1, 1, 1, 1, 2, 1, 2, 1]: each part has 375 FLOPs. After
+    four batches 480 are spent, so two steps are allowed; batch 4 has one step, batch 5 two. A tenth batch, of two steps,
+    would exceed 1500.
     """
     ### BEGIN SOLUTION
     steps, spent = [], 0
@@ -1002,11 +1007,12 @@ def accuracy(model, style, steps):
     return float((solve(model, problem, style) == running(*problem)[:, -1]).float().mean())
 
 # %% [markdown]
-# Before you run it, draw three curves: the share of right answers against the number of steps (1 to 7; training had up to 5).
+# Before you run it, draw the three curves of the lecture from memory: the share of right answers against the number of steps (1 to 7; training had up to 5).
 
 # %% tags=["hide-input"]
 guess = widgets.predict(
-    "The direct model sees more than twice as many problems as the others. Up to how many steps has it more than half of the answers right?",
+    "You saw this in the lecture's figure; what was it? The direct model sees more than twice as many problems as the others. Up to how "
+    "many steps has it more than half of the answers right?",
     options=[5, 4, 3, 2, 1, 0],
 )
 
@@ -1154,9 +1160,10 @@ guess.reveal(
 # the answer does not change, it did not depend on the chain.
 #
 # <details><summary>Hint 1</summary><code>training_rows(..., "chain")</code> has the text. At which position is the result of the step?</details>
-# <details><summary>Hint 2</summary>At 2k + 1 + 5 · step. Cut there, and change a copy.</details>
-# <details><summary>Hint 3</summary>The remaining steps: <code>running(changed, operations[:, step:], numbers[:, step:])</code>, if there
-# are any.</details>
+# <details><summary>Hint 2</summary>How long is the question with its ASK, and how long is a step? Cut behind the result, and change a
+# copy. What follows is a problem of fewer steps.</details>
+# <details><summary>Hint 3</summary>The result is at position 2k + 1 + 5 · step. The remaining steps:
+# <code>running(changed, operations[:, step:], numbers[:, step:])</code>, if there are any.</details>
 
 # %% tags=["exercise:corrupt"]
 def corrupt(start, operations, numbers, step, shift):

@@ -44,7 +44,7 @@ if lab.budget(full=False, quick=True):
 # > There were 10 friends playing a video game online when 7 players quit. If each player left had 8 lives, how many lives
 # > did they have total?
 #
-# | | how a large model continues |
+# | | how a large model may continue (an illustration) |
 # |---|---|
 # | **A:** The answer is | 80. ✗ |
 # | **A:** Let's think step by step. | … at the start, there were 10 × 8 = 80 lives in total. Then, 7 players quit. This means that 7 × 8 = 56 lives were lost. … 80 − 56 = 24. ✓ |
@@ -175,7 +175,7 @@ guess.reveal(
 )
 
 # %% [markdown]
-# The sentences that ask for steps help much; misleading and irrelevant ones give about the same as no sentence. A second
+# The instructive sentences help much; misleading and irrelevant ones give about the same as no sentence. A second
 # call, "Therefore, the answer (arabic numerals) is", then reads the answer from the chain.
 
 # %% [markdown]
@@ -451,11 +451,12 @@ for i, (style, label) in enumerate((("direct", "direct"), ("dots", "dots"), ("ch
     look = {"color": plots.COLORS[i], "marker": plots.MARKERS[i], "linestyle": plots.LINES[i]}
     seen = part["problems_seen"].iloc[0]
     error = np.abs(stats[:, 1:].T - stats[:, 0])
+    error[:, error.max(0) == 0] = np.nan  # five equal values do not show how much others would vary: no bar
     ax.errorbar(range(1, lab.budget(full=8, quick=3)), stats[:, 0], error, capsize=4,
                 label=f"{label} ({seen:,} problems)", **look)
 ax.axhline(0.1, color="grey", linestyle=":", marker="")
 ax.axvline(5.5, color="grey", linestyle="--", marker="")
-ax.set(title="Equal training FLOPs, five seeds, 95 % t intervals", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
+ax.set(title="Equal training FLOPs, five seeds, 95 % t intervals (no bar: all five equal)", xlabel="steps", ylabel="share of right answers", ylim=(0, 1.05))
 ax.legend(fontsize=11)
 plt.show()
 
@@ -475,7 +476,7 @@ guess_2.reveal(
 
 # %% [markdown]
 # With one step all three are right. From two steps on the direct model falls, although it saw more problems, to twice the
-# chance level: it has learnt whether the answer is odd or even (lab 08). The dots have as many tokens as the chain and are
+# chance level (lab 08 asks why just twice). The dots have as many tokens as the chain and are
 # no better. The chain stays far above both up to five steps. Beyond the lengths of the training it fails, too.
 #
 # Note that the chain differs from the dots in *two* ways. Its tokens carry results to the answer, and in training each of
@@ -728,7 +729,8 @@ widgets.explorer(interfere, kept=(0, 3, 1), left=(1, 9, 1), start={"kept": 2, "l
 #
 # | | who writes the chains? | what is rewarded? |
 # |---|---|---|
-# | @nye2021show, @cobbe2021training | people | imitation |
+# | @nye2021show | a program: the steps of an algorithm | imitation |
+# | @cobbe2021training | people | imitation |
 # | @wei2022chain, @kojima2022large | the model, when prompted | nothing |
 # | STaR [@zelikman2022star] | the model; those with right answers are kept and trained on | the answer |
 # | @lightman2024verify | the model; people judge each step | each step |

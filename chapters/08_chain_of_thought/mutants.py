@@ -82,6 +82,16 @@ def extract(text):
 
 
 # %% tags=["mutant:extract"]
+# cut at any "Q:", not only where a line starts with it
+def extract(text):
+    text = text.partition("Q:")[0]
+    _, said, after = text.lower().rpartition("answer is")
+    numbers = NUMBER.findall(after)[:1] if said else []
+    numbers = numbers or NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "")) if numbers else None
+
+
+# %% tags=["mutant:extract"]
 # the first "answer is" counts, not the last
 def extract(text):
     text = ("\n" + text).partition("\nQ:")[0]
