@@ -547,7 +547,7 @@ guess = widgets.predict(
     options=[0, 1, 2, 3],
 )
 
-# %%
+# %% tags=["hide-input"]
 CONTEXTS = {
     "nothing": "",
     "topic: astronomy": "Astronomy lesson. ",
