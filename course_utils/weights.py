@@ -76,7 +76,7 @@ COURSE_FOLDER = "SmolLM2-135M-Instruct"
 _COURSE_DISK = 660 * MB  # the converted model and, for a moment, the GGUF file beside it
 _MANIFEST = "manifest.json"
 # What pip says where it reaches nobody; a name that cannot be found is said in the words of each system.
-_NOT_REACHED = (
+_NOT_REACHED = re.compile(
     r"NewConnectionError|NameResolutionError|Failed to (establish|resolve)|Name or service|name resolution|"
     r"nodename nor servname|getaddrinfo|unreachable|Proxy|timed out"
 )
@@ -455,7 +455,7 @@ def _download_error(file: PinnedFile, folder: Path, log: list[str]) -> CourseErr
         why = t("the download was cut, and trying again did not help. Run the cell again when the network is steadier.")
     elif proxy := proxies.explain(text, _pip_setting("index-url") or "https://pypi.org/simple", _pip_setting("proxy")):
         why = proxy
-    elif re.search(_NOT_REACHED, text):
+    elif _NOT_REACHED.search(text):
         why = t(
             "there is no network, or a firewall blocks the package index, and it is not in the cache yet.\n"
             "Ways out: connect once; or set PIP_INDEX_URL to a mirror of PyPI that you can reach; or copy the folder\n"
