@@ -6,7 +6,7 @@
 # Fine-tuning GPT-3 for one task makes 350 GB of new parameters. The next task makes 350 GB more. How much of
 # that is really new?
 #
-# After this lecture you can write a *low-rank adapter* (低秩适配器) in ten lines, say why $B$ is initialized with zero and what $\alpha/r$ is
+# After this lecture you can write down what a *low-rank adapter* (低秩适配器) computes, say why $B$ is initialized with zero and what $\alpha/r$ is
 # for, count its memory for any model, choose the matrices it goes to, and serve many tasks from one base.
 
 # %% [markdown] tags=["notes"]
@@ -31,7 +31,9 @@ from torch import nn
 
 from course_utils import data, errors, hardware, interactives, lab, load_model, plots, scoring, tables, weights, widgets
 from course_utils import registry as models
-from peft import LoraConfig, PeftModel, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
+from peft import LoraConfig, PeftModel, get_peft_model, inject_adapter_in_model  # after course_utils, which keeps bitsandbytes' log quiet
+
+from peft.tuners.lora import LoraLayer
 
 lab.start("11_lora")
 plots.style()
@@ -239,22 +241,21 @@ ax.axis("off")
 plt.show()
 
 # %% [markdown]
-# ### In ten lines
+# ### In two lines
 
 # %%
-class LoRA(nn.Module):
-    def __init__(self, base, r, alpha):
-        super().__init__()
-        self.base = base.requires_grad_(False)
-        self.A = nn.Parameter(torch.randn(r, base.in_features) * base.in_features**-0.5)
-        self.B = nn.Parameter(torch.zeros(base.out_features, r))
-        self.scaling = alpha / r
+def adapted_layer(x, W, A, B, alpha):
+    change = F.linear(F.linear(x, A), B)  # first A, then B
+    return F.linear(x, W) + alpha / len(A) * change
 
-    def forward(self, x):
-        return self.base(x) + self.scaling * (x @ self.A.T @ self.B.T)
+
+W, x = before[0].self_attn.v_proj.weight, torch.randn(3, 576, device=model.device)  # three tokens
+A, B = torch.randn(4, 576, device=model.device) * 576**-0.5, torch.zeros(192, 4, device=model.device)
+print("B is zero: is the output that of W alone?", torch.equal(adapted_layer(x, W, A, B, alpha=16), F.linear(x, W)))
 
 # %% [markdown]
-# The brackets matter: $B(Ax)$ costs $r(d + k)$ multiplications, $(BA)x$ would cost $dk$ and the making of $BA$.
+# The order matters: $B(Ax)$ costs $r(d + k)$ multiplications, $(BA)x$ would cost $dk$ and the making of $BA$. You write the layer in lab 11;
+# here PEFT's is used.
 
 # %% [markdown]
 # ## Why is B initialized with zero?
@@ -272,17 +273,19 @@ guess_2 = widgets.predict("And if both are zero?", options=["A alone", "B alone"
 
 # %% tags=["skip"]
 def adapted(names=("q_proj", "v_proj"), r=4, alpha=16, seed=0):
-    """The last two layers, with LoRA beside some matrices."""
+    """The last two layers, with PEFT's LoRA beside some matrices: A Gaussian, B zero."""
+    config = LoraConfig(r=r, lora_alpha=alpha, target_modules=list(names))
+    layers = inject_adapter_in_model(config, copy.deepcopy(before))
     torch.manual_seed(seed)
-    layers = copy.deepcopy(before)
-    for layer in layers:
-        for name in names:
-            setattr(layer.self_attn, name, LoRA(getattr(layer.self_attn, name), r, alpha).to(model.device))
+    for A, _, _ in each_lora(layers):
+        A.data.copy_(torch.randn(A.shape) * A.shape[1] ** -0.5)
     return layers
 
 
 def each_lora(layers):
-    return [module for module in layers.modules() if isinstance(module, LoRA)]
+    """(A, B, PEFT's layer) of each adapted matrix."""
+    found = [module for module in layers.modules() if isinstance(module, LoraLayer)]
+    return [(module.lora_A["default"].weight, module.lora_B["default"].weight, module) for module in found]
 
 # %% [markdown]
 # ### Three initializations, live
@@ -291,11 +294,11 @@ def each_lora(layers):
 runs, learning, first = [], [], torch.arange(12, device=model.device)
 for name, a, b in (("A Gaussian, B zero", 1, 0), ("both zero", 0, 0), ("both Gaussian", 1, 0.5)):
     layers = adapted()
-    for module in each_lora(layers):
-        module.A.data.mul_(a)
-        nn.init.normal_(module.B, std=b)
+    for A, B, _ in each_lora(layers):
+        A.data.mul_(a)
+        nn.init.normal_(B, std=b)
     F.cross_entropy(mood.logits(layers, first), mood.labels[first]).backward()
-    learning.append([letter for letter in "AB" if any(getattr(module, letter).grad.any() for module in each_lora(layers))])
+    learning.append([letter for i, letter in enumerate("AB") if any(found[i].grad.any() for found in each_lora(layers))])
     runs.append((name, fit(layers, mood, rate=1e-2)))
     print(f"{name:<20} first gradient of {learning[-1]}, first loss {runs[-1][1][0]:.2f}, accuracy after training {mood.accuracy(layers):.2f}")
 
@@ -552,8 +555,8 @@ for name, times in zip(("base", "LoRA beside", "LoRA merged"), spent, strict=Tru
 # %%
 layers = adapted()
 fit(layers, mood, rate=1e-2)
-for module, name in zip(each_lora(layers), ("q, layer 28", "v, layer 28", "q, layer 29", "v, layer 29"), strict=True):
-    W, change = module.base.weight, (module.scaling * module.B @ module.A).detach()
+for (A, B, module), name in zip(each_lora(layers), ("q, layer 28", "v, layer 28", "q, layer 29", "v, layer 29"), strict=True):
+    W, change = module.base_layer.weight, (module.scaling["default"] * B @ A).detach()
     kept = (W.bfloat16() + change.bfloat16()).float() - W.bfloat16().float()
     print(f"W_{name}: change {change.norm() / W.norm():.0%} of W; error after merging in bf16 {(kept - change).norm() / change.norm():.1%} of it")
 
@@ -625,7 +628,7 @@ ax.set(title="Llama 2 7B, one text of 512 tokens", xlabel="fine-tuning, precisio
 ax.legend()
 plt.show()
 print({name: f"{plan.total / 1e9:.1f} GB" for name, plan in plans.items()})
-print("counted: everything in the precision named, Adam's averages too (8 bytes per trained parameter in bf16); mixed precision takes 16")
+print("counted: full in bf16, Adam's averages too, 8 bytes per parameter (mixed precision takes 16); LoRA's matrices in float32, 16 bytes each number")
 
 # %% [markdown]
 # ### The same on a larger base, in 8 bits
@@ -677,8 +680,9 @@ def as_peft(layers, name, served):
     for i, layer in enumerate(layers):
         for own in ("q_proj", "v_proj"):
             place = served.base_model.model.model.layers[i - TOP].self_attn.get_submodule(own)
-            place.lora_A[name].weight.data.copy_(getattr(layer.self_attn, own).A)
-            place.lora_B[name].weight.data.copy_(getattr(layer.self_attn, own).B)
+            learnt = layer.self_attn.get_submodule(own)
+            place.lora_A[name].weight.data.copy_(learnt.lora_A["default"].weight)
+            place.lora_B[name].weight.data.copy_(learnt.lora_B["default"].weight)
 
 # %%
 trained = {"mood": layers, "sort": adapted()}
@@ -733,7 +737,7 @@ print(f"one adapter {size / 1e3:.0f} kB, the base {base_size / 1e6:.0f} MB: {bas
 # ## At scale: PEFT's own comparison
 #
 # Llama 3.2 3B on 20,000 problems of MetaMathQA, tested on GSM8K (1,319 problems), one run each, on one card of 48 GB
-# [@peft2026comparison].
+# [@peft2026comparison]. *Forgetting* is there how much the loss on a sample of Wikipedia has changed: lower is better.
 
 # %% tags=["hide-input"]
 guess = widgets.predict("How much of full fine-tuning's peak memory does LoRA with rank 32 on q and v take?", unit="%", tolerance=0.15)
@@ -748,8 +752,9 @@ share, low, high = zip(*(scoring.proportion(round(a * 1319), 1319) for a in scal
 scale["GSM8K (95 %)"] = [f"{s:.3f} [{lo:.3f}, {hi:.3f}]" for s, lo, hi in zip(share, low, high, strict=True)]
 scale["peak memory (GB)"] = scale["peak_memory_bytes"] / 1e9
 scale["minutes"], scale["million"] = scale["train_seconds"] / 60, scale["trained"] / 1e6
-columns = ["name", "million", "GSM8K (95 %)", "peak memory (GB)", "minutes"]
-scale[columns].style.format({"million": "{:,.1f}", "peak memory (GB)": "{:.1f}", "minutes": "{:.0f}"}).hide()
+scale["learning rate"] = scale["learning_rate"].map("{:g}".format)
+columns = ["name", "million", "learning rate", "GSM8K (95 %)", "forgetting", "peak memory (GB)", "minutes"]
+scale[columns].style.format({"million": "{:,.1f}", "forgetting": "{:.2f}", "peak memory (GB)": "{:.1f}", "minutes": "{:.0f}"}).hide()
 
 # %% tags=["hide-input"]
 peaks = dict(zip(scale["name"], scale["peak memory (GB)"], strict=True))
@@ -766,6 +771,7 @@ guess_2.reveal(
 #   each on the same problems, whose single answers are not published, so no paired difference can be taken.
 # - **Rank:** 64 is no better than 32 at the same $\alpha/r$. With *rsLoRA*, at the same 64, the row has the highest accuracy, but its interval overlaps others, and
 #   it forgot the most. It also raises the factor before $BA$ from 2 to 8, so part of this may be a larger step.
+# - **Learning rate:** one for all adapters, and a tenth of it for full fine-tuning: nobody tuned each row.
 # - **Memory:** full fine-tuning takes less than twice as much here. The weights are 6.4 GB in every row; the gradients and Adam's
 #   averages of all parameters go, the activations of the batch stay.
 
