@@ -140,7 +140,8 @@ def _build(source: Path, out: Path, chapters: list[Chapter], shown: Course) -> l
         source, ROOT / "docs", out, source / ".doctrees", "html", confoverrides=settings, status=None, warning=warnings
     )
     app.build()
-    shutil.rmtree(out / "_sources", ignore_errors=True)  # empty, and some versions make none
+    if (copied := out / "_sources").exists():  # Sphinx makes it, though nothing is copied into it
+        copied.rmdir()
     write_beside(out, chapters, shown)
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
 

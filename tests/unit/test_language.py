@@ -251,10 +251,12 @@ def test_each_word_of_the_list_stands_in_a_table() -> None:
 
 
 def _cells_of_tables(paths: list[Path]) -> set[tuple[str, str]]:
-    pages = [html_of(output) for path in paths for cell in built(path).cells for output in cell.get("outputs", [])]
-    return {
-        (kind, html.unescape(text).strip()) for page in pages for kind, text in re.findall("<(t[hd])[^>]*>([^<]*)", page)
-    }
+    cells = [cell for path in paths for page in _pages(path) for cell in re.findall("<(t[hd])[^>]*>([^<]*)", page)]
+    return {(kind, html.unescape(text).strip()) for kind, text in cells}
+
+
+def _pages(path: Path) -> list[str]:
+    return [html_of(output) for cell in built(path).cells for output in cell.get("outputs", [])]
 
 
 def test_a_label_is_translated_where_it_names_a_row_or_a_column_only() -> None:
@@ -282,8 +284,7 @@ def test_menus_are_in_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _menu_values(path: Path) -> list[str]:
-    pages = [html_of(output) for cell in built(path).cells for output in cell.get("outputs", [])]
-    return [html.unescape(value) for page in pages for value in re.findall("<option[^>]*>([^<]*)", page)]
+    return [html.unescape(value) for page in _pages(path) for value in re.findall("<option[^>]*>([^<]*)", page)]
 
 
 def test_what_moves_and_asks_speaks_the_reader_s_language(monkeypatch: pytest.MonkeyPatch) -> None:
