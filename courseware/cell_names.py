@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import symtable
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nbformat import NotebookNode
@@ -79,6 +79,18 @@ def _inside(table: symtable.SymbolTable, called: bool = False) -> Iterator[tuple
         waits = called or (inner.get_type() == "function" and not comprehension)
         yield inner, waits
         yield from _inside(inner, waits)
+
+
+def needed_for(cells: Sequence[NotebookNode], wanted: Container[str]) -> list[NotebookNode]:
+    """The code cells whose ids are wanted, and those that make what these need, in order."""
+    needed: set[str] = set()
+    chosen = []
+    for cell in reversed([cell for cell in cells if cell.cell_type == "code"]):
+        names = names_of(cell.source)
+        if names.makes & needed or cell.id in wanted:
+            needed |= names.needs | names.later
+            chosen.append(cell)
+    return chosen[::-1]
 
 
 @dataclass(frozen=True)

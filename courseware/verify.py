@@ -6,6 +6,7 @@ stranger's notebook is another matter and another module.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,21 @@ def solved_namespace(lab: NotebookNode) -> Namespace:
     return names
 
 
-def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Namespace) -> list[Outcome]:
+class Reference:
+    """The solved lab's names, and what its hidden tests give: asked once, however many answers are compared with it."""
+
+    def __init__(self, names: Namespace) -> None:
+        self.names = names
+        self._given: dict[tuple[str, str], Any] = {}
+
+    def gives(self, source: str, function: str) -> Any:
+        """What probe() or visible() of a hidden test returns beside the solution, as plain data of the caller's own."""
+        if (source, function) not in self._given:
+            self._given[source, function] = carried(defined(source, self.names)[function]())
+        return copy.deepcopy(self._given[source, function])
+
+
+def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Reference) -> list[Outcome]:
     """Run the visible and the hidden tests of an exercise in `names`; hidden ones compare with `reference`."""
     results = []
     for kind in ("tests", "hidden"):
@@ -84,14 +99,14 @@ def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Name
     return results
 
 
-def hidden(source: str, names: Namespace, reference: Namespace, function: str = "probe") -> None:
+def hidden(source: str, names: Namespace, reference: Reference, function: str = "probe") -> None:
     """Run one hidden test: probe() or visible() beside the answer, and its check on the plain data that came back.
 
     The data goes the way that it goes in grading, so that what cannot be carried is noticed by the author.
 
     Raises: whatever says that the answer is wrong.
     """
-    want = carried(defined(source, reference)[function]())
+    want = reference.gives(source, function)
     assert not yes_or_no(want), (
         f"{function}() returns only True and False, which can be sent without an answer: return the data"
     )
@@ -106,30 +121,30 @@ def yes_or_no(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def reference(chapter: Chapter) -> tuple[NotebookNode, Namespace, list[Outcome]]:
-    """The lab, its names when solved, and what its tests say of the reference solution.
+def reference(chapter: Chapter) -> tuple[NotebookNode, Reference, list[Outcome]]:
+    """The lab, its solution, and what its tests say of the reference solution.
 
     Raises:
         ChapterError: the solved lab does not run.
     """
     lab = read(chapter.lab_source)
     try:
-        names = solved_namespace(lab)
+        solved = Reference(solved_namespace(lab))
     except ChapterError as error:
         raise ChapterError(f"{chapter.name}: {error}") from error
-    return lab, names, [outcome for exercise in exercises(lab) for outcome in outcomes(lab, exercise, names, names)]
+    return lab, solved, [outcome for exercise in exercises(lab) for outcome in outcomes(lab, exercise, solved.names, solved)]
 
 
-def mutants(chapter: Chapter, lab: NotebookNode, names: Namespace) -> list[Mutant]:
+def mutants(chapter: Chapter, lab: NotebookNode, solved: Reference) -> list[Mutant]:
     """Every wrong solution of `mutants.py`, tried."""
     results = []
     for cell in cells_of(read(chapter.folder / "mutants.py"), "mutant"):
         cell_role = role(cell)
         assert cell_role is not None
-        wrong = dict(names)
+        wrong = dict(solved.names)
         for exercise in cells_of(lab, "exercise", cell_role.exercise):
             run_cell(exercise.source, wrong)  # so that what the exercise defines beside it calls the wrong one too
         run_cell(cell.source, wrong)
         misconception = cell.source.splitlines()[0].lstrip("# ")
-        results.append(Mutant(cell_role.exercise, misconception, outcomes(lab, cell_role.exercise, wrong, names)))
+        results.append(Mutant(cell_role.exercise, misconception, outcomes(lab, cell_role.exercise, wrong, solved)))
     return results

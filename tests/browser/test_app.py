@@ -21,6 +21,7 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Page, Route, expect
 from servers import running
 
+from courseware.cell_names import needed_for
 from courseware.kernels import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,16 +88,16 @@ def encode(tokenizer, text, task):
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that lab 12 makes: its solved notebook, with a student's `encode`, run with small experiments up to the
-    cell that packs it. (The one of the notebook's own solution runs in the notebook.)"""
+def space(tmp_path_factory: pytest.TempPathFactory, preloaded: Callable[..., str]) -> Path:
+    """The folder that lab 12 makes: its solved notebook, with a student's `encode`, run with small experiments; of its cells
+    the one that packs the folder and what that needs. (The one of the notebook's own solution runs in the notebook.)"""
     notebook = nbformat.read(ROOT / "chapters" / "12_finetune_deploy" / "solution.ipynb", as_version=4)
     packing = next(i for i, cell in enumerate(notebook.cells) if "PACKED =" in cell.source)
-    notebook.cells = notebook.cells[: packing + 1]
+    notebook.cells = needed_for(notebook.cells[: packing + 1], {notebook.cells[packing].id})
     answer = next(cell for cell in notebook.cells if cell.source.lstrip().startswith("def encode("))
     answer.source = STUDENT
     folder = tmp_path_factory.mktemp("lab12")
-    client = Client(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
+    client = Client(notebook, timeout=600, kernel_name=preloaded("packing"), resources={"metadata": {"path": str(folder)}})
     client.execute(env={**os.environ, "COURSE_BUDGET": "quick"})
     return folder / "build" / "space"
 

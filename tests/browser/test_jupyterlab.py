@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import Page, expect
 from servers import jupyterlab
+
+from courseware.cell_names import needed_for
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {
@@ -23,10 +25,15 @@ NOTEBOOKS = {
 
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab's address, in a folder with copies of the notebooks; {} is where the page goes."""
+    """JupyterLab's address, in a folder with copies of the notebooks; {} is where the page goes. Of the solved one there are
+    the explorer and what it needs: the whole of it runs elsewhere."""
     folder = tmp_path_factory.mktemp("jupyter")
-    for name, notebook in NOTEBOOKS.items():
-        shutil.copy(notebook, folder / f"{name}.ipynb")
+    for name, path in NOTEBOOKS.items():
+        notebook = nbformat.read(path, as_version=4)
+        if name == "solved":
+            explorer = next(cell for cell in notebook.cells if "scheme=list(SCHEMES)" in cell.source)
+            notebook.cells = needed_for(notebook.cells, {explorer.id})
+        nbformat.write(notebook, folder / f"{name}.ipynb")
     with jupyterlab(folder, SETTINGS) as address:
         yield address
 

@@ -131,7 +131,7 @@ def test_judging_ends() -> None:
 @pytest.mark.parametrize(("answer", "fine"), [("[True, True]", False), ("{'a': [True, None]}", False), ("[True, 1]", True)])
 def test_an_answer_of_yes_and_no_only_is_refused(answer: str, fine: bool) -> None:
     """Whoever forges an answer knows it beforehand."""
-    said = error_of(verify.hidden, f"def probe():\n    return {answer}", {}, {})
+    said = error_of(verify.hidden, f"def probe():\n    return {answer}", {}, verify.Reference({}))
     assert (said == "") is fine and (fine or "return the data" in said)
 
 

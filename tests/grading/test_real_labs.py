@@ -13,7 +13,7 @@ import pytest
 from tiny_class import chinese, needs_box
 
 from courseware import build
-from courseware.cell_names import names_of
+from courseware.cell_names import needed_for
 from courseware.chapters import Chapter, all_chapters, role, tags
 from courseware.cli import main
 from courseware.grading import scheduler, verdict
@@ -42,14 +42,8 @@ IN_CHINESE = "13_reasoning_rl"  # the lab that costs least; test_languages.py ha
 
 def for_the_box(lab: nbformat.NotebookNode) -> set[str]:
     """Ids of the experiments that a box may not let run, and of those that make what they need."""
-    chosen, needed = set(), set()
-    for cell in reversed([cell for cell in lab.cells if cell.cell_type == "code"]):
-        names, experiment = names_of(cell.source), "experiment" in tags(cell)
-        if (experiment and (FULL or BESIDES.search(cell.source))) or names.makes & needed:
-            needed |= names.needs | names.later
-            if experiment:
-                chosen.add(cell.id)
-    return chosen
+    asks = {cell.id for cell in lab.cells if "experiment" in tags(cell) and (FULL or BESIDES.search(cell.source))}
+    return {cell.id for cell in needed_for(lab.cells, asks) if "experiment" in tags(cell)}
 
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)

@@ -71,9 +71,9 @@ def test_student_lab_is_an_nbgrader_assignment(chapter: Chapter) -> None:
 @EVERY_CHAPTER
 def test_wrong_solutions_lose_points(chapter: Chapter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COURSE_BUDGET", "quick")
-    lab, names, said = verify.reference(chapter)
+    lab, solved, said = verify.reference(chapter)
     assert not [outcome for outcome in said if outcome.error], "the reference solution fails its own tests"
-    tried = verify.mutants(chapter, lab, names)
+    tried = verify.mutants(chapter, lab, solved)
     for mutant in tried:  # who passes the visible tests honestly must be able to prove it
         said = {outcome.kind: outcome.error for outcome in mutant.outcomes}
         assert said["tests"] or not said["evidence"], f"{mutant.misconception}: visible() is stricter than its tests: {said}"

@@ -39,7 +39,7 @@ def test_a_chapter_lacks_a_source(tmp_path: Path) -> None:
     (folder / "lab.py").write_text("# %%\n", encoding="utf-8")
     (part,) = all_chapters(tmp_path)
     with pytest.raises(ChapterError, match=r"chapters/13_agents has no mutants\.py"):
-        verify.mutants(part, read(part.lab_source), {})
+        verify.mutants(part, read(part.lab_source), verify.Reference({}))
     (folder / "lecture.py").unlink()
     part.lecture.parent.mkdir()
     part.lecture.write_text("{}", encoding="utf-8")

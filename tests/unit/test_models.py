@@ -188,22 +188,24 @@ LOAD = """
     from course_utils import hardware, load_model
     from course_utils.errors import CourseError
     hardware._ram_free = lambda: 64_000_000_000  # the names stand for models of 7 billion parameters, the files are small
-    keywords = json.loads(sys.argv[1])
-    for name in sys.argv[2:]:
+    for name, keywords in json.loads(sys.argv[1]):
         try:
             model, tokenizer = load_model(name, device="cpu", **keywords)
-            print(name, type(model).__name__, model.num_parameters())
+            print(json.dumps(f"{name} {type(model).__name__} {model.num_parameters()}"))
         except CourseError as error:
-            print(type(error).__name__, error)
+            print(json.dumps(f"{type(error).__name__} {error}"))
 """
 
 
-def load_from(address: str, home: Path, *names: str, environment: dict[str, str] | None = None, **keywords: object) -> str:
+def load_from(
+    address: str, home: Path, *wanted: tuple[str, dict[str, object]], environment: dict[str, str] | None = None
+) -> list[str]:
+    """What comes of each model, wanted with these keywords, where the hub is at this address."""
     kept = {name: value for name, value in os.environ.items() if name not in (*proxies._VARIABLES, "NO_PROXY", "no_proxy")}
     variables = {**kept, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
     variables.pop("HF_HUB_OFFLINE", None)
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LOAD), json.dumps(keywords), *names],
+        [sys.executable, "-c", textwrap.dedent(LOAD), json.dumps(wanted)],
         capture_output=True,
         text=True,
         env={**variables, **(environment or {})},
@@ -211,7 +213,7 @@ def load_from(address: str, home: Path, *names: str, environment: dict[str, str]
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @pytest.mark.network
@@ -220,70 +222,84 @@ def test_hub_path(tmp_path: Path) -> None:
     specs = [spec for spec in REGISTRY.values() if spec.name != "course"]
     folders = {(spec.hub_id, spec.revision): checkpoints.make(spec.name, tmp_path / spec.name) for spec in specs}
     with hub.serve(folders) as (address, asked):
-        first = load_from(address, tmp_path / "home", *(spec.name for spec in specs))
+        first = load_from(address, tmp_path / "home", *((spec.name, {}) for spec in specs))
         fetched = [request for request in asked if request.startswith("GET") and "/resolve/" in request]
-        assert load_from(address, tmp_path / "home", *(spec.name for spec in specs)) == first
+        assert load_from(address, tmp_path / "home", *((spec.name, {}) for spec in specs)) == first
         assert [request for request in asked if request.startswith("GET") and "/resolve/" in request] == fetched
-    for spec, line in zip(specs, first.splitlines(), strict=True):
+    for spec, line in zip(specs, first, strict=True):
         assert f"GET /{spec.hub_id}/resolve/{spec.revision}/model.safetensors" in fetched
         model = load_model(tmp_path / spec.name)[0]
         assert line == f"{spec.name} {type(model).__name__} {model.num_parameters()}"
 
 
+@pytest.fixture(scope="module")
+def hub_says(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], list[str]]:
+    """What comes of each request to one hub, made by one process, and what it asked the hub for."""
+    folder = tmp_path_factory.mktemp("hub")
+    model = checkpoints.make("tinyllama", folder / "model")
+    (adapter := folder / "adapter").mkdir()
+    (adapter / "adapter_config.json").write_text("{}", encoding="utf-8")
+    gated, pinned = REGISTRY["llama-2-7b"], REGISTRY["tinyllama"]
+    wanted: dict[str, tuple[str, dict[str, object]]] = {
+        "gated": (gated.hub_id, {}),
+        "no such model": ("nobody/nothing", {}),
+        "misspelt": ("owner/other", {"presicion": "int8"}),
+        "refused": ("owner/model", {"attn_implementation": "egaer"}),
+        "known": ("owner/model", {"use_cache": False}),
+        "revision": (pinned.name, {"revision": OTHER_REVISION, "token": "hf_x"}),
+        "adapter": ("owner/adapter", {}),
+    }
+    served = dict.fromkeys([("owner/model", "main"), ("owner/other", "main"), (pinned.hub_id, OTHER_REVISION)], model)
+    served |= {(gated.hub_id, gated.revision): model, ("owner/adapter", "main"): adapter}
+    with hub.serve(served, gated=(gated.hub_id,)) as (address, asked):
+        said = load_from(address, folder / "home", *wanted.values())
+    return dict(zip(wanted, said, strict=True)), [request.removeprefix("GET ") for request in asked if "GET " in request]
+
+
+OTHER_REVISION = "a" * 40
+
+
 @pytest.mark.network
-def test_hub_says_gated(tmp_path: Path) -> None:
-    spec = REGISTRY["llama-2-7b"]
-    folder = checkpoints.make("llama-2-7b", tmp_path / "model")
-    with hub.serve({(spec.hub_id, spec.revision): folder}, gated=(spec.hub_id,)) as (address, _):
-        said = load_from(address, tmp_path / "home", spec.hub_id)
+def test_hub_says_gated(hub_says: tuple[dict[str, str], list[str]]) -> None:
+    said = hub_says[0]["gated"]
     assert said.startswith("DownloadError") and "accept its terms" in said and "login" in said
 
 
 @pytest.mark.network
-def test_hub_without_the_model(tmp_path: Path) -> None:
-    with hub.serve({}) as (address, _):
-        said = load_from(address, tmp_path / "home", "nobody/nothing")
+def test_hub_without_the_model(hub_says: tuple[dict[str, str], list[str]]) -> None:
+    said = hub_says[0]["no such model"]
     assert said.startswith("DownloadError") and "the hub has no such model" in said
 
 
 @pytest.mark.network
 def test_hub_out_of_reach(tmp_path: Path) -> None:
-    said = load_from("http://127.0.0.1:9", tmp_path / "home", "tinyllama")
+    (said,) = load_from("http://127.0.0.1:9", tmp_path / "home", ("tinyllama", {}))
     assert said.startswith("DownloadError") and "HF_ENDPOINT" in said and 'load_model("course")' in said
 
 
 @pytest.mark.network
-def test_a_keyword_is_not_the_hub_s_fault(tmp_path: Path) -> None:
+def test_a_keyword_is_not_the_hub_s_fault(hub_says: tuple[dict[str, str], list[str]]) -> None:
     """A misspelt one (no weight is fetched), and a value that transformers refuses, of a model that the hub has."""
-    folder = checkpoints.make("tinyllama", tmp_path / "model")
-    with hub.serve({("owner/model", "main"): folder}) as (address, asked):
-        said = load_from(address, tmp_path / "home", "owner/model", presicion="int8")
-        assert said.startswith("UnknownNameError load_model() has no argument 'presicion'. Did you mean 'precision'?")
-        assert not [request for request in asked if request.startswith("GET") and "safetensors" in request]
-        said = load_from(address, tmp_path / "home", "owner/model", attn_implementation="egaer")
-        assert said.startswith("CourseError") and "cannot load owner/model" in said and "egaer" in said
-        assert load_from(address, tmp_path / "home", "owner/model", use_cache=False).startswith(
-            "owner/model LlamaForCausalLM"
-        )
+    said, asked = hub_says
+    assert said["misspelt"].startswith(
+        "UnknownNameError load_model() has no argument 'presicion'. Did you mean 'precision'?"
+    )
+    assert not [path for path in asked if path.startswith("/owner/other/resolve/") and "safetensors" in path]
+    assert said["refused"].startswith("CourseError") and "cannot load owner/model" in said["refused"]
+    assert "egaer" in said["refused"]
+    assert said["known"].startswith("owner/model LlamaForCausalLM")
 
 
 @pytest.mark.network
-def test_hub_revision_of_one_s_own(tmp_path: Path) -> None:
-    spec, other = REGISTRY["tinyllama"], "a" * 40
-    folder = checkpoints.make("tinyllama", tmp_path / "model")
-    with hub.serve({(spec.hub_id, other): folder}) as (address, asked):
-        said = load_from(address, tmp_path / "home", "tinyllama", revision=other, token="hf_x")
-    assert said.startswith("tinyllama LlamaForCausalLM")
-    assert f"GET /{spec.hub_id}/resolve/{other}/model.safetensors" in asked
+def test_hub_revision_of_one_s_own(hub_says: tuple[dict[str, str], list[str]]) -> None:
+    said, asked = hub_says
+    assert said["revision"].startswith("tinyllama LlamaForCausalLM")
+    assert f"/{REGISTRY['tinyllama'].hub_id}/resolve/{OTHER_REVISION}/model.safetensors" in asked
 
 
 @pytest.mark.network
-def test_hub_with_an_adapter(tmp_path: Path) -> None:
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    (folder / "adapter_config.json").write_text("{}", encoding="utf-8")
-    with hub.serve({("owner/adapter", "main"): folder}) as (address, _):
-        said = load_from(address, tmp_path / "home", "owner/adapter")
+def test_hub_with_an_adapter(hub_says: tuple[dict[str, str], list[str]]) -> None:
+    said = hub_says[0]["adapter"]
     assert said.startswith("CourseError") and 'huggingface_hub.snapshot_download("owner/adapter")' in said
 
 
@@ -299,7 +315,7 @@ def test_hub_behind_a_proxy(tmp_path: Path) -> None:
             ["proxy http://…@127.0.0.1:9 (HTTPS_PROXY)", "nothing listens there"],
         ),
     ):
-        said = load_from("https://hub.invalid", tmp_path / "home", "tinyllama", environment={variable: value})
+        (said,) = load_from("https://hub.invalid", tmp_path / "home", ("tinyllama", {}), environment={variable: value})
         assert said.startswith("DownloadError TinyLlama/TinyLlama-1.1B-Chat-v1.0 could not be fetched from the hub: ")
         assert "secret" not in said
         for part in says:
