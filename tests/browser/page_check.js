@@ -4,9 +4,13 @@
   const say = (e) => `${e.tagName.toLowerCase()}.${e.className} ${(e.textContent || "").trim().slice(0, 40)}`;
   const number = (text) => (text.match(/[\d.]+/g) || []).map(Number);
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const painted = new Map();  // reading a canvas is slow
   const rgba = (colour) => {
-    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data].map((v, i) => (i < 3 ? v : v / 255));
+    if (!painted.has(colour)) {
+      canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+      painted.set(colour, [...canvas.getImageData(0, 0, 1, 1).data].map((v, i) => (i < 3 ? v : v / 255)));
+    }
+    return painted.get(colour);
   };
   const light = ([r, g, b]) => {
     const [x, y, z] = [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
