@@ -51,6 +51,7 @@ from .grading.failing_cases import marks
 from .kernels import Client, Hangs
 from .references import expand
 
+_KERNEL = "python3"  # starts without an import, so a module that a notebook uses and does not import is noticed
 COLAB_TAG = "colab-setup"
 
 _COLAB_CELL = """\
@@ -347,7 +348,7 @@ def execute(notebook: NotebookNode, budget: str, language: str = ENGLISH) -> Not
         client = Client(
             notebook,
             timeout=None,
-            kernel_name="python3",
+            kernel_name=_KERNEL,
             resources={"metadata": {"path": folder}},
             store_widget_state=True,
             record_timing=False,

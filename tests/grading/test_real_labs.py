@@ -46,9 +46,15 @@ def for_the_box(lab: nbformat.NotebookNode) -> set[str]:
     return {cell.id for cell in needed_for(lab.cells, asks) if "experiment" in tags(cell)}
 
 
+@pytest.fixture(scope="module")
+def fetched() -> None:
+    """A box has no network."""
+    assert main(["fetch"]) == 0
+
+
+@pytest.mark.usefixtures("fetched")
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert main(["fetch"]) == 0  # a box has no network
     solved = build.solution(chapter)
     run = for_the_box(solved)
     prepare = verdict.prepare

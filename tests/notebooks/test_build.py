@@ -45,6 +45,12 @@ print(time.time_ns())
 """
 
 
+@pytest.fixture(autouse=True)
+def preloaded_kernel(kernel: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some eighty kernels start here, and what they import is no matter."""
+    monkeypatch.setattr(build, "_KERNEL", kernel)
+
+
 def texts(chapter: Chapter) -> dict[str, str]:
     paths = (chapter.lecture, chapter.lab, chapter.solution)
     return {path.parent.name: path.read_text(encoding="utf-8") for path in paths if path.exists()}
