@@ -48,7 +48,7 @@ def for_the_box(lab: nbformat.NotebookNode) -> set[str]:
     return {cell.id for cell in needed_for(lab.cells, asks) if "experiment" in tags(cell)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fetched() -> None:
     """A box has no network."""
     assert main(["fetch"]) == 0
