@@ -127,7 +127,7 @@ def fetch() -> None:
 @course.command(context_settings=_PASSED_ON)
 @click.option("--budget", type=_budget, default="quick", help="Size of the experiments (default: quick).")
 @click.option(
-    "--minutes", type=float, help="After so many, leave out (and name) second looks, on other systems or in Chinese."
+    "--minutes", type=float, help="After so many, leave out second looks (other systems, Chinese), and name them."
 )
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[TESTS AND OPTIONS OF PYTEST]...")
 def test(budget: str, minutes: float | None, pytest: tuple[str, ...]) -> int:
