@@ -126,9 +126,7 @@ def fetch() -> None:
 
 @course.command(context_settings=_PASSED_ON)
 @click.option("--budget", type=_budget, default="quick", help="Size of the experiments (default: quick).")
-@click.option(
-    "--minutes", type=float, help="After so many, leave out second looks (other systems, Chinese), and name them."
-)
+@click.option("--minutes", type=float, help="After so many, leave out second looks (other systems, Chinese), and name them.")
 @click.argument("pytest", nargs=-1, type=click.UNPROCESSED, metavar="[TESTS AND OPTIONS OF PYTEST]...")
 def test(budget: str, minutes: float | None, pytest: tuple[str, ...]) -> int:
     """Run ruff, mypy, every test, and every lecture and solved lab as notebooks (nbval); or some tests.

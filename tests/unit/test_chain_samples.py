@@ -45,6 +45,7 @@ def test_the_answers_are_right() -> None:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_the_beginning_of_a_part_is_made_again(chains: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "LENGTH", 5)  # tokens: the first ones do not depend on how many follow
     with one_thread():
@@ -57,6 +58,7 @@ def test_the_beginning_of_a_part_is_made_again(chains: ModuleType, monkeypatch: 
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_the_beginning_of_a_style_is_made_again(chains: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chains, "FREE_LENGTH", 5)  # tokens
     with one_thread():

@@ -17,6 +17,7 @@ def steps() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_model_is_made_again(steps: ModuleType) -> None:
     again = steps.rows(steps.lab(), "chain", 0)
     table = tables.load("chain_steps").query("style == 'chain' and seed == 0")

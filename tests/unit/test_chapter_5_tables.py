@@ -38,6 +38,7 @@ def test_every_fact_was_put_in_in_every_way(editing: ModuleType) -> None:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_greedy_answers_are_made_again(sampling: ModuleType) -> None:
     table = tables.load("sampled_answers").head(sampling.TOGETHER)
     names = sampling.lab()
@@ -49,6 +50,7 @@ def test_greedy_answers_are_made_again(sampling: ModuleType) -> None:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_fact_is_given_again(editing: ModuleType) -> None:
     number, way = editing.RUNS[0]
     again = editing.row(editing.lab(), number, way)

@@ -17,6 +17,7 @@ def prompts() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_row_is_made_again(prompts: ModuleType) -> None:
     method, start, seed = prompts.RUNS[0]
     again = prompts.prompt_row(prompts.lab(), method, start, seed)

@@ -23,6 +23,7 @@ def test_the_table_holds_every_prompt_and_no_other(odds: ModuleType) -> None:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_prompt_is_scored_again(odds: ModuleType) -> None:
     (prompt,) = odds.RUNS[0]
     again = [row["odds"] for row in odds.rows(odds.lab(), prompt)]

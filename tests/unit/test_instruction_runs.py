@@ -19,6 +19,7 @@ def runs() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_point_is_made_again(runs: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first steps of the training that makes the base model, in fp32: bf16 takes minutes where no hardware has it."""
     monkeypatch.setattr(runs, "in_bf16", contextlib.nullcontext)

@@ -17,6 +17,7 @@ def ladder() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_point_of_each_table_is_made_again(ladder: ModuleType) -> None:
     """Floating point differs between machines and training amplifies that: a loss may differ by a few hundredths."""
     with one_thread():

@@ -69,6 +69,7 @@ def test_the_tables_hold_every_run_at_its_best_rate(parts: ModuleType) -> None:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_the_beginning_of_a_run_is_made_again(parts: ModuleType) -> None:
     """Floating point differs between machines, and training amplifies that."""
     row = tables.load("llama_parts").set_index(["variant", "seed"]).loc["Llama", 0]

@@ -33,6 +33,14 @@ def test_a_second_look_comes_last_and_may_be_left_out(tmp_path: Path, seconds: i
     assert ("a second look, for which there was no time" in printed) == (seconds < 0)
 
 
+def test_a_second_look_is_known_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "test_two.py").write_text(TESTS.replace("test_again", "test_twice"), encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = second_look\n", encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "courseware.pytest_plugin", "-p", "no:cacheprovider", "test_two.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 4 and "test_two.py::test_twice is a second_look: let its name end in _again" in done.stderr
+
+
 def test_groups() -> None:
     cells = [group(f"labs/a.ipynb::Cell {i}") for i in range(2)]
     assert cells[0] == cells[1]

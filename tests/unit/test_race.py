@@ -18,6 +18,7 @@ def race() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_point_of_each_table_is_made_again(race: ModuleType) -> None:
     """Floating point differs between machines and training amplifies that: a few hundredths of a nat, a few sentences."""
     with one_thread():

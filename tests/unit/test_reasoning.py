@@ -18,6 +18,7 @@ def rewards() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_point_is_made_again(rewards: ModuleType) -> None:
     """The first two rows of a run. Floating point differs between machines, and sampling amplifies that."""
     table = tables.load("reasoning_runs")

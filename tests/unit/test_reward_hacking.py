@@ -17,6 +17,7 @@ def hacking() -> ModuleType:
 
 
 @pytest.mark.notebook
+@pytest.mark.second_look
 def test_a_run_is_made_again(hacking: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """Floating point differs between machines and training amplifies that: the first rounds are close, later ones alike."""
     monkeypatch.setattr(hacking, "ROUNDS", 5)
