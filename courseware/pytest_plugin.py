@@ -25,6 +25,7 @@ SECOND = "second_look"
 # It is in no group with a first look. A scheduler of pytest-xdist sees names only.
 AGAIN = re.compile(r"_again(\[|$)|::test_no_slide_overflows\[.*zh_CN\]$")
 ALONE = (
+    "tests/colab/test_colab.py::test_it_holds_colab_s_versions",
     "tests/colab/test_colab.py::test_helper_works_with_colab_s_versions",
     "tests/colab/test_colab.py::test_notebook_runs_in_colab",
     "tests/colab/test_other_models.py::test_lab_runs_with",
@@ -38,12 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Second looks come last, so that what is left out where time is short is what has been seen once."""
+    """Second looks come last, and of these what runs beside other packages or another GPU: what is left out where time is
+    short is what has been seen once."""
     second = [item for item in items if item.get_closest_marker(SECOND)]
     for item in second:
         if not item.nodeid.startswith(ALONE) and not AGAIN.search(item.nodeid):
             raise pytest.UsageError(f"{item.nodeid} is a {SECOND}: let its name end in _again")
-    items.sort(key=second.__contains__)
+    items.sort(key=lambda item: (item in second, item in second and item.nodeid.startswith("tests/colab")))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -112,6 +112,7 @@ def colab_python() -> str:
     return str(python)
 
 
+@pytest.mark.second_look
 def test_it_holds_colab_s_versions(colab_python: str) -> None:
     listed = subprocess.run(
         [colab_python, "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True, encoding="utf-8"
