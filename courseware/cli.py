@@ -522,7 +522,10 @@ def _workers() -> int:
     """Test processes: one for each core, if each has the 6 GB that a notebook may take."""
     import psutil
 
-    return max(1, min(os.cpu_count() or 1, int(psutil.virtual_memory().total / 6e9)))
+    memory, limit = psutil.virtual_memory().total, Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():  # a container's; else "max"
+        memory = min(memory, int(text))
+    return max(1, min(os.cpu_count() or 1, int(memory / 6e9)))
 
 
 def _chosen(names: Sequence[str]) -> list[Chapter]:
