@@ -1044,12 +1044,18 @@ guess = widgets.predict("Which part is in the largest number of these model file
 # %% tags=["hide-input"]
 SIGNS = {"RoPE": "RotaryEmbedding(", "RMSNorm": "RMSNorm(", "QK-norm": "self.q_norm =", "sliding window": "sliding_window", "mixture of experts": "Experts(nn.Module)",
          "MLA": "kv_lora_rank", "attention sinks": "self.sinks", "sparse attention": "Indexer(nn.Module)", "linear attention": "DeltaAttention(nn.Module)", "norm after sublayers": "post_feedforward_layernorm ="}
-found = {}
+found, unknown = {}, []
 for model_type in ("llama", "mistral", "mixtral", *others["model_type"].dropna().unique()):
-    text = (folder / model_type / f"modeling_{model_type}.py").read_text(encoding="utf-8")
-    found[model_type] = {part: sign in text for part, sign in SIGNS.items()}
+    file = folder / model_type / f"modeling_{model_type}.py"
+    if file.exists():
+        text = file.read_text(encoding="utf-8")
+        found[model_type] = {part: sign in text for part, sign in SIGNS.items()}
+    else:
+        unknown.append(model_type)
 parts_of = pd.DataFrame(found).T
 print("files with the part:", parts_of.sum().to_dict())
+if unknown:
+    print(f"transformers {transformers.__version__} is older than {', '.join(unknown)}")
 parts_of.map(lambda has: "✓" if has else "")
 
 # %% tags=["hide-input"]
