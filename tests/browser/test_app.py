@@ -22,6 +22,7 @@ from playwright.sync_api import Page, Route, expect
 from servers import running
 
 from courseware.cell_names import needed_for
+from courseware.chapters import role
 from courseware.kernels import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,7 +94,10 @@ def space(tmp_path_factory: pytest.TempPathFactory, preloaded: Callable[..., str
     the one that packs the folder and what that needs. (The one of the notebook's own solution runs in the notebook.)"""
     notebook = nbformat.read(ROOT / "chapters" / "12_finetune_deploy" / "solution.ipynb", as_version=4)
     packing = next(i for i, cell in enumerate(notebook.cells) if "PACKED =" in cell.source)
-    notebook.cells = needed_for(notebook.cells[: packing + 1], {notebook.cells[packing].id})
+    tests = {
+        cell.id for cell in notebook.cells[:packing] if (found := role(cell)) and found.kind == "tests"
+    }  # lab.needs asks
+    notebook.cells = needed_for(notebook.cells[: packing + 1], {notebook.cells[packing].id, *tests})
     answer = next(cell for cell in notebook.cells if cell.source.lstrip().startswith("def encode("))
     answer.source = STUDENT
     folder = tmp_path_factory.mktemp("lab12")
