@@ -45,11 +45,7 @@ def translated(
 ) -> dict[str, list[NotebookNode]]:
     """The same with each prediction and answer in the words of the lab in another language; what else was shown stays."""
     twins = {cell.id: cell.source for cell in other.cells if cell.cell_type == "code"}
-    pairs = {
-        cell.id: [_Pair.of(*pair) for pair in _pairs(cell.source, twins[cell.id])]
-        for cell in english.cells
-        if cell.id in twins
-    }
+    pairs = {cell.id: list(_pairs(cell.source, twins[cell.id])) for cell in english.cells if cell.id in twins}
     everywhere = [pair for own in pairs.values() for pair in own]
     asked: dict[str, tuple[Question, Question]] = {}  # by the English name
     made = {}
@@ -140,28 +136,29 @@ def _fields(text: ast.JoinedStr) -> Iterator[tuple[tuple[str, str], ast.expr]]:
 class _Words:
     """Says a text that an English cell made as the translated cell would."""
 
-    def __init__(self, pairs: list[_Pair]) -> None:
+    def __init__(self, pairs: list[tuple[ast.expr, ast.expr]]) -> None:
         self._same: dict[str, str] = {}
-        for pair in pairs:
-            if pair.english.whole is not None and pair.other.whole is not None:
-                self._same.setdefault(pair.english.whole, pair.other.whole)
+        self._made: list[tuple[_Template, _Template]] = []
+        for one, two in pairs:
+            if isinstance(one, ast.Constant) and isinstance(two, ast.Constant):
+                self._same.setdefault(str(one.value), str(two.value))
+            template, other = _template(one), _template(two)
+            if sum(map(str.isalpha, "".join(template.texts))) > 2:
+                self._made.append((template, other))
         # where two could have made a text, it was the one with more of it
-        self._made = sorted(
-            filter(lambda pair: pair.says_much, pairs), key=lambda pair: len(pair.english.text), reverse=True
-        )
+        self._made.sort(key=lambda pair: len("".join(pair[0].texts)), reverse=True)
 
     def __call__(self, text: str, depth: int = _DEPTH) -> str:
         if text in self._same or not depth:
             return self._same.get(text, text)
-        for pair in self._made:
-            template, other = pair.english, pair.other
+        for template, other in self._made:
             if found := template.pattern.fullmatch(text):
                 values: dict[str, str] = {}
                 for (exact, blank), value in zip(template.fields, found.groups(), strict=True):
                     values[exact] = self(value, depth - 1)
                     values.setdefault(blank, values[exact])
                 said = [values.get(exact) or values.get(blank, "") for exact, blank in other.fields]
-                return "".join(part for parts in zip(other.texts, [*said, ""], strict=True) for part in parts)
+                return "".join(part for pair in zip(other.texts, [*said, ""], strict=True) for part in pair)
         return text
 
 
@@ -172,11 +169,6 @@ class _Template:
     texts: list[str]
     fields: list[tuple[str, str]]  # their names
     numbers: list[bool]  # is a field written as a number?
-    whole: str | None  # the text, where it is no f-string
-
-    @cached_property
-    def text(self) -> str:
-        return "".join(self.texts)
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -195,22 +187,6 @@ def _template(text: ast.expr) -> _Template:
             else:
                 texts.append("")
         numbers = [bool(part.format_spec) for part in text.values if isinstance(part, ast.FormattedValue)]
-        return _Template(texts, [key for key, _ in _fields(text)], numbers, None)
-    whole = str(text.value) if isinstance(text, ast.Constant) else None
-    texts = [""] if whole is None else re.split(r"\{[^{}]*\}", whole)
-    places = [(str(place), str(place)) for place in range(len(texts) - 1)]
-    return _Template(texts, places, [False] * len(places), whole)
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """A string of an English program and the one in its place in the translated program."""
-
-    english: _Template
-    other: _Template
-    says_much: bool  # more than two letters outside its fields
-
-    @classmethod
-    def of(cls, one: ast.expr, two: ast.expr) -> _Pair:
-        english = _template(one)
-        return cls(english, _template(two), sum(map(str.isalpha, english.text)) > 2)
+        return _Template(texts, [key for key, _ in _fields(text)], numbers)
+    texts = re.split(r"\{[^{}]*\}", str(text.value)) if isinstance(text, ast.Constant) else [""]
+    return _Template(texts, [(str(place), str(place)) for place in range(len(texts) - 1)], [False] * (len(texts) - 1))

@@ -127,12 +127,10 @@ def test_it_holds_colab_s_versions(colab_python: str) -> None:
 
 @pytest.mark.second_look
 def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
-    """The helper's own tests of what those packages do for it, in that environment; fetching asks pip and a server. What 16
-    bits round is torch's, which is the same there."""
+    """The helper's own tests of what those packages do for it, in that environment; fetching asks pip and a server."""
     tests = ["test_models.py", "test_hardware.py", "test_lab.py", "test_scoring_data_tables.py"]
     done = subprocess.run(
-        [colab_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not sixteen_bits"]
-        + [str(ROOT / "tests/unit" / test) for test in tests],
+        [colab_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests/unit" / test) for test in tests)],
         capture_output=True,
         text=True,
         cwd=ROOT,

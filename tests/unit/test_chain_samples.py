@@ -47,7 +47,7 @@ def test_the_answers_are_right() -> None:
 @pytest.mark.notebook
 @pytest.mark.second_look
 def test_the_beginning_of_a_part_is_made_again(chains: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "LENGTH", 5)  # tokens: the first ones do not depend on how many follow
+    monkeypatch.setattr(chains, "LENGTH", 15)  # tokens: the first ones do not depend on how many follow
     with one_thread():
         again = pd.DataFrame(chains.rows(chains.lab(), 0))
     table = tables.load("chain_samples").query("part == 0")
@@ -60,7 +60,7 @@ def test_the_beginning_of_a_part_is_made_again(chains: ModuleType, monkeypatch: 
 @pytest.mark.notebook
 @pytest.mark.second_look
 def test_the_beginning_of_a_style_is_made_again(chains: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chains, "FREE_LENGTH", 5)  # tokens
+    monkeypatch.setattr(chains, "FREE_LENGTH", 12)  # tokens
     with one_thread():
         again = pd.DataFrame(chains.free_rows(chains.lab(), "chat"))
     table = tables.load("free_chains").query("style == 'chat'")
