@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from html import unescape
 from typing import Any
 from unittest.mock import patch
@@ -177,6 +177,7 @@ class _Template:
         return re.compile("".join(part for pair in parts for part in pair), re.DOTALL)
 
 
+@cache  # of a node, of which each question asks again
 def _template(text: ast.expr) -> _Template:
     """An f-string, or what `format` is asked to fill."""
     if isinstance(text, ast.JoinedStr):

@@ -53,7 +53,7 @@ def opened(page: Page, text: str, folder: Path) -> None:
     page.wait_for_function("Reveal.isReady() && Reveal.getCurrentSlide().dataset.zoom")
 
 
-@pytest.mark.parametrize("language", [ENGLISH, pytest.param("zh_CN", marks=pytest.mark.second_look)])
+@pytest.mark.parametrize("language", [ENGLISH, pytest.param("zh_CN", id="zh_CN_again", marks=pytest.mark.second_look)])
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_no_slide_overflows(
     chapter: Chapter, language: str, page: Page, asked: list[str], tmp_path: Path, picture: Callable[[str], None]

@@ -253,7 +253,9 @@ def hub_says(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], 
     served |= {(gated.hub_id, gated.revision): model, ("owner/adapter", "main"): adapter}
     with hub.serve(served, gated=(gated.hub_id,)) as (address, asked):
         said = load_from(address, folder / "home", *wanted.values())
-    return dict(zip(wanted, said, strict=True)), [request.removeprefix("GET ") for request in asked if "GET " in request]
+    return dict(zip(wanted, said, strict=True)), [
+        request.removeprefix("GET ") for request in asked if request.startswith("GET ")
+    ]
 
 
 OTHER_REVISION = "a" * 40
