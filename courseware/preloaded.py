@@ -31,6 +31,7 @@ _QUIET = {
     # a process with threads cannot be copied
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYTHONDONTWRITEBYTECODE": "",  # what one kernel has compiled the next need not: an environment of the tests is new
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a kernel sets it before matplotlib is imported
 }
 
