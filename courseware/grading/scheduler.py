@@ -38,6 +38,7 @@ _WRITES = (
     "results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv",
     "grades-nbgrader.csv", "overview.html",
 )  # fmt: skip
+_CONNECT = 20  # seconds that Dask's scheduler may take to answer
 _TRIES = 3  # processes that may die on one submission before it is given up
 _MEMORY = 6_000_000_000  # bytes of address space that a worker may have; boxes have limits of their own
 
@@ -249,7 +250,7 @@ def _on_dask(todo, job, text, lab, options, first) -> Iterator[autograde.Result]
     except ImportError:
         raise CourseError("--dask needs Dask: pip install distributed") from None
     try:
-        client = Client(options.dask, timeout=20)
+        client = Client(options.dask, timeout=_CONNECT)
     except OSError as error:
         raise CourseError(f"No Dask scheduler answers at {options.dask}: {error}") from None
     with client:

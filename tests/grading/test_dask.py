@@ -72,7 +72,8 @@ def test_a_cluster_that_loses_a_worker_grades_all(cluster: Cluster, tmp_path: Pa
     assert [scores(out, f"s{n}") for n in range(8)] == [(3, 3)] * 8
 
 
-def test_no_scheduler_there(tmp_path: Path) -> None:
+def test_no_scheduler_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_CONNECT", 1)
     (tmp_path / "a.ipynb").write_text("x", encoding="utf-8")
     with pytest.raises(CourseError, match="No Dask scheduler answers"):
         scheduler.grade_class(TINY, tmp_path, tmp_path / "graded", scheduler.Options(dask="tcp://127.0.0.1:9", limits=QUICK))

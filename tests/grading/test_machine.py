@@ -25,7 +25,7 @@ from nbgrader.converters import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from sqlalchemy.exc import DatabaseError, OperationalError
 from test_class import command, started_with
-from tiny_class import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
+from tiny_class import QUICK, RIGHT, TINY, Here, handed_in, needs_box, result_of, scores
 from traitlets.config import PyFileConfigLoader
 
 from course_utils.errors import CourseError
@@ -100,7 +100,9 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @needs_box
 @pytest.mark.skipif(not Path("/usr/bin/bwrap").exists(), reason="bubblewrap lies elsewhere")
-def test_no_box_for_a_while(grade: Grade, right: dict[str, Any], broken: Path) -> None:
+def test_no_box_for_a_while(grade: Grade, right: dict[str, Any], broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "_Worker", Here)
+    monkeypatch.setattr(execution, "_PAUSES", (0, 0))
     broken.write_text("x\n" * 1000, encoding="utf-8")
     out = grade({"a.ipynb": right}, workers=1)
     assert not result_of(out, "a")["key"] and "could not be graded" in result_of(out, "a")["note"]
