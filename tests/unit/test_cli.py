@@ -172,6 +172,11 @@ def test_what_is_tested(words: list[str], run: list[str], monkeypatch: pytest.Mo
     assert told[: len(run)] == run
 
 
+def test_what_only_linux_has_is_no_error_on_windows() -> None:
+    said = "courseware/grading/box.py:1: error: no fork\ncourseware/files.py:2: error: no fork\nFound 2 errors in 2 files"
+    assert cli._errors_on_windows(said) == ["courseware/files.py:2: error: no fork"]
+
+
 def test_options_of_jupyterlab_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[list[str], dict[str, Any]]] = []
     monkeypatch.delenv("JUPYTER_CONFIG_PATH", raising=False)
