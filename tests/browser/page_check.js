@@ -1,6 +1,5 @@
 // What one page lacks, of what Lighthouse and axe look for: contrast, names of controls, headings, alt texts, width.
 () => {
-  for (const way of document.getAnimations()) if (way instanceof CSSTransition) way.finish();  // colours as they will be
   const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && e.getClientRects().length > 0;
   const say = (e) => `${e.tagName.toLowerCase()}.${e.className} ${(e.textContent || "").trim().slice(0, 40)}`;
   const number = (text) => (text.match(/[\d.]+/g) || []).map(Number);
