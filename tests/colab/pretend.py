@@ -199,8 +199,8 @@ class _Operations(TorchDispatchMode):
             if name in COMPOSED_PRODUCTS and any(not t.is_floating_point() for t in given) and _composed(name):
                 with self:
                     return func.decompose(*args, **kwargs)
-        if any(gpu) and name in _PRODUCTS_OF_HALVES and _many_halves(given):
-            out = func(*(arg.float() if isinstance(arg, Tensor) else arg for arg in args), **kwargs).half()
+        if any(gpu) and name in _PRODUCTS_OF_HALVES and all(t.dtype == torch.float16 and not t.is_meta for t in given):
+            out = _product_of_halves(func, name, args, kwargs)
         else:
             out = func(*args, **kwargs)
         if explicit is not None and (not given or "device" in kwargs):
@@ -230,10 +230,24 @@ def _composed(name: str) -> bool:
 _PRODUCTS_OF_HALVES = {"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::linear", "aten::matmul"}
 
 
-def _many_halves(given: list[Tensor]) -> bool:
-    """Is this a product of float16 that a CPU computes slowly (up to ten times) and a GPU with float32 sums?"""
-    rows = given[-2].numel() // max(1, given[-2].shape[-1]) if len(given) > 1 else 0
-    return rows > 4 and all(tensor.dtype == torch.float16 and not tensor.is_meta for tensor in given)
+@functools.cache
+def _halves_are_quick() -> bool:
+    """Has this processor products of float16, with float32 sums as a GPU's? Few have (AVX512-FP16, AMX-FP16)."""
+    return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_fp16_supported())
+
+
+def _product_of_halves(func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """A product of float16, which a CPU may compute a hundred times more slowly than one of float32; the same values."""
+    folded = name == "aten::linear"  # else of a part of each sequence, say its last token, it is a product for each one
+    shape = args[0].shape
+    if folded:
+        args = (args[0].reshape(-1, shape[-1]), *args[1:])
+    left = args[1 if "add" in name else 0]
+    if left.numel() <= 4 * left.shape[-1] or _halves_are_quick():
+        out = func(*args, **kwargs)
+    else:
+        out = func(*(arg.float() if isinstance(arg, Tensor) else arg for arg in args), **kwargs).half()
+    return out.reshape(*shape[:-1], -1) if folded else out
 
 
 def _check_kernel(func: Any, name: str, given: list[Tensor]) -> None:
