@@ -52,6 +52,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+def pytest_collection_finish() -> None:
+    """What the tests' imports made stays; a collector that walks through it again and again takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     until = item.config.getoption("until")
     if until and time.time() > until and item.get_closest_marker(SECOND):
@@ -70,6 +77,7 @@ def group(nodeid: str) -> str:
     return f"chapter {chapter[1]}" if chapter else file
 
 
+@pytest.hookimpl(optionalhook=True)  # Colab's environment has no xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import gc
 import importlib
 import json
 import os
@@ -166,6 +167,8 @@ def main() -> None:
     if len(os.listdir("/proc/self/task")) > 1:
         control.send(b"an import has started threads, and a process with threads cannot be copied")
         return
+    gc.collect()
+    gc.freeze()  # what the imports made stays: a kernel whose collector walked through it would also copy it
     _prctl(_SET_CHILD_SUBREAPER, 1)  # kernels are grandchildren; those that have ended are buried here, at the next request
     control.send(b"ok")
     while True:

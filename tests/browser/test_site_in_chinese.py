@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from courseware import site
 from courseware.chapters import Chapter, chapter
@@ -84,5 +84,5 @@ def test_search_finds_a_chinese_term(both: Path, page: Page) -> None:
     )
     assert "搜索" in page.locator("#search-results").inner_text()
     page.goto((both / "zh" / "search.html").as_uri() + "?q=困难度")  # its pairs are on no page together
-    page.wait_for_timeout(500)
+    expect(page.locator("#search-results .search-summary")).to_have_text(re.compile("没有匹配"))  # it has looked
     assert page.locator("#search-results li").count() == 0

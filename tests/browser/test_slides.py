@@ -38,6 +38,17 @@ MEASURE = """() => {
   };
 }"""
 
+# An interactive draws itself for the width that it got, and the slide is measured again; an answer says a task later that it
+# is open.
+FITTED = """() => new Promise((done) => {
+  let frames = Reveal.getCurrentSlide().querySelector(".course-flagship") ? 3 : 0;
+  const look = () => {
+    if (frames-- <= 0 && document.documentElement.dataset.fitting === "0") done();
+    else requestAnimationFrame(look);
+  };
+  look();
+})"""
+
 
 @cache
 def html(chapter: Chapter, language: str = ENGLISH) -> str:
@@ -67,8 +78,7 @@ def test_no_slide_overflows(
     bad = []
     number = 0
     while number := number + 1:  # each slide, and again with each answer on it open
-        if page.evaluate("!!Reveal.getCurrentSlide().querySelector('.course-flagship')"):
-            page.wait_for_timeout(500)  # it draws itself for the width that it got, and the slide is measured again
+        page.evaluate(FITTED)
         found = page.evaluate(MEASURE)
         small = found["zoom"] is None or found["zoom"] < SMALLEST
         if found["bottom"] > 720.5 or found["right"] > 1280.5 or small or found["broken"] or found["raw"]:

@@ -129,8 +129,9 @@ def test_it_holds_colab_s_versions(colab_python: str) -> None:
 def test_helper_works_with_colab_s_versions(colab_python: str) -> None:
     """The helper's own tests of what those packages do for it, in that environment; fetching asks pip and a server."""
     tests = ["test_models.py", "test_hardware.py", "test_lab.py", "test_scoring_data_tables.py"]
+    options = ["-q", "-p", "no:cacheprovider", "-p", "courseware.pytest_plugin"]
     done = subprocess.run(
-        [colab_python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests/unit" / test) for test in tests)],
+        [colab_python, "-m", "pytest", *options, *(str(ROOT / "tests/unit" / test) for test in tests)],
         capture_output=True,
         text=True,
         cwd=ROOT,

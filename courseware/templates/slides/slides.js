@@ -128,10 +128,13 @@ async function fitAll() {
 
 const leaves = [...document.querySelectorAll(".slides > section, .slides > section > section")].filter((section) => !section.querySelector("section"));
 leaves.forEach(wrap);
-function fitCurrent() {
+let fitting = 0;
+async function fitCurrent() {
   const section = Reveal.getCurrentSlide();
   fit(section);
-  settle([section]);
+  document.documentElement.dataset.fitting = ++fitting;  // how many are under way, for who must see the slide as it stays
+  await settle([section]);
+  document.documentElement.dataset.fitting = --fitting;
 }
 Reveal.on("ready", () => {  // not before: a block that is open from the start toggles too, when there is no current slide yet
   fitCurrent();
