@@ -247,7 +247,7 @@ def _product_of_halves(func: Any, name: str, args: tuple[Any, ...], kwargs: dict
         out = func(*args, **kwargs)
     else:
         out = func(*(arg.float() if isinstance(arg, Tensor) else arg for arg in args), **kwargs).half()
-    return out.reshape(*shape[:-1], -1) if folded else out
+    return out.reshape(*shape[:-1], out.shape[-1]) if folded else out
 
 
 def _check_kernel(func: Any, name: str, given: list[Tensor]) -> None:

@@ -288,3 +288,28 @@ def test_a_model_is_where_load_model_puts_it(tmp_path: Path) -> None:
     assert second.startswith(TWO)
     assert third == "cuda:0"
     assert fourth == "{'cuda:0'}"
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_products_of_halves_are_those_of_their_values(quick: bool) -> None:
+    """However this processor multiplies them, and whatever the product is of: a few tokens of a batch, one, none."""
+    made = f"""
+pretend._halves_are_quick = lambda: {quick}
+torch.manual_seed(0)
+a, w, b = torch.randn(2, 5, 64), torch.randn(7, 64), torch.randn(7)
+def same(product, *given):
+    with torch.inference_mode(mode):
+        want = product(*(t.half().float() for t in given))
+        got = product(*(t.half().to(G) for t in given))
+    return got.is_cuda and got.dtype == torch.float16 and got.shape == want.shape and torch.allclose(got.cpu().float(), want, rtol=2e-3, atol=2e-2)
+"""
+    cases = [
+        f"{made}mode = {mode}\nr = same({product})"
+        for mode in (True, False)
+        for product in (
+            "lambda a, w: F.linear(a[:, -1:], w), a, w", "lambda a, w, b: F.linear(a[:, -1:], w, b), a, w, b",
+            "F.linear, a, w, b", "F.linear, a[0, 0], w", "F.linear, a[:0], w", "lambda a, w: a @ w.T, a, w",
+            "torch.mm, a[0], w.T", "torch.addmm, b, a[0], w.T", "torch.bmm, a, a.mT", "torch.baddbmm, b[:5], a, a.mT",
+        )
+    ]  # fmt: skip
+    assert run(cases, "t4") == ["True"] * len(cases)
