@@ -56,7 +56,7 @@ def test_a_cluster_that_loses_a_worker_grades_all(cluster: Cluster, tmp_path: Pa
     address, workers, start_another = cluster
     submitted, out = tmp_path / "submitted", tmp_path / "graded"
     submitted.mkdir()
-    for n in range(5):
+    for n in range(8):
         slow = handed_in(RIGHT, before=f"import time\ntime.sleep(1.5)  # {n}")
         (submitted / f"s{n}.ipynb").write_text(json.dumps(slow), encoding="utf-8")
 
@@ -69,7 +69,7 @@ def test_a_cluster_that_loses_a_worker_grades_all(cluster: Cluster, tmp_path: Pa
     threading.Thread(target=kill_one, daemon=True).start()
     scheduler.grade_class(TINY, submitted, out, scheduler.Options(dask=address, limits=QUICK))
     assert workers[0].wait(10) == -signal.SIGKILL and workers[1].poll() is None
-    assert [scores(out, f"s{n}") for n in range(5)] == [(3, 3)] * 5
+    assert [scores(out, f"s{n}") for n in range(8)] == [(3, 3)] * 8
 
 
 def test_no_scheduler_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
