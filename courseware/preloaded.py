@@ -1,7 +1,7 @@
 """Kernels for tests that need not import: a process that has torch and transformers forks one for each notebook.
 
 Importing what a notebook imports takes six to nine seconds of a processor, and the tests start some eighty kernels. One
-process for each worker of the tests imports once; its forks are kernels. Only where Linux can copy a process; elsewhere
+process imports once for all workers of a run of tests; its forks are kernels. Only where Linux can copy a process; elsewhere
 kernels start as ever, as they do wherever a notebook is built (`course notebooks`): a module that a notebook uses and does
 not import is noticed there. grading/zygote.py does the same for boxes.
 """
@@ -13,12 +13,15 @@ import gc
 import importlib
 import json
 import os
+import secrets
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +31,7 @@ _MODULES = (
     "transformers.generation.utils", "peft", "datasets",
 )  # fmt: skip
 _IMPORTS = 300  # seconds that they may take
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex())  # all workers of a run of tests have the same
 _QUIET = {
     # a process with threads cannot be copied
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -55,15 +59,20 @@ def spec(folder: Path, name: str, python: str = sys.executable, begin: str = "")
 
 
 class Server:
-    """The tests' side: starts the process that imports, and asks it for kernels."""
+    """The tests' side: starts the process that imports, unless another worker has, and asks it for kernels."""
 
     def __init__(self, python: str, begin: str) -> None:
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [python, __file__, str(theirs.fileno()), begin]
-            self.process = subprocess.Popen(
-                command, env={**os.environ, **_QUIET}, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
-            )
+        name = "\0course-kernels-" + sha256("\0".join([_RUN, python, begin]).encode()).hexdigest()  # Linux's: it is no file
+        self.control = _socket()
+        while self.control.connect_ex(name):
+            with _socket() as door:
+                try:
+                    door.bind(name)
+                except OSError:  # another worker was a moment earlier
+                    continue
+                door.listen()
+                command, fds = [python, __file__, str(door.fileno()), begin], [door.fileno()]
+                subprocess.Popen(command, env={**os.environ, **_QUIET}, stdin=subprocess.DEVNULL, pass_fds=fds)
         self.control.settimeout(_IMPORTS)
         self._answer()
 
@@ -73,15 +82,27 @@ class Server:
         return int(self._answer())
 
     def _answer(self) -> str:
-        status, _, value = self.control.recv(10_000).decode().partition(" ")
+        status, _, value = _received(self.control).decode().partition(" ")
         if status != "ok":
             raise RuntimeError(f"no kernel with its imports can be had: {value or 'the process that imports has ended'}")
         return value
 
 
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _received(control: socket.socket) -> bytes:
+    """A message; nothing when the other side has ended."""
+    try:
+        return control.recv(1_000_000)
+    except ConnectionError:  # it was killed
+        return b""
+
+
 @cache
 def server(python: str, begin: str) -> Server:
-    """This process's server; it ends when this process does."""
+    """The server of this run of tests; it ends with the last process that has asked it."""
     return Server(python, begin)
 
 
@@ -121,31 +142,54 @@ class Forked:
 
 
 def main() -> None:
-    """Import, then fork a kernel for each request, until the tests hang up."""
+    """Import, then fork a kernel for each request, until the last of the tests' processes hangs up."""
     del sys.path[0]  # the folder of this file, which no kernel has
-    control = socket.socket(fileno=int(sys.argv[1]))
+    door = socket.socket(fileno=int(sys.argv[1]))
     exec(sys.argv[2], {})
     for name in _MODULES:
         with contextlib.suppress(ImportError):  # Colab has no peft of its own, say: whoever needs it imports it
             importlib.import_module(name)
-    if len(os.listdir("/proc/self/task")) > 1:
-        control.send(b"no an import has started threads")
-        return
+    greeting = "no an import has started threads" if len(os.listdir("/proc/self/task")) > 1 else "ok"
     gc.collect()
     gc.freeze()  # no kernel's collector walks through a million objects of the imports, which stay
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a kernel ended
-    control.send(b"ok")
-    while request := control.recv(1_000_000):
-        child = os.fork()
-        if child == 0:
-            _become(control, *json.loads(request))
-        control.send(f"ok {child}".encode())
+    clients: list[socket.socket] = []
+    while True:
+        for asking in select.select([door, *clients], [], [])[0]:
+            if asking is door:
+                _admit(door, clients, greeting)
+            elif request := _received(asking):
+                child = os.fork()
+                if child == 0:
+                    _become([door, *clients], *json.loads(request))
+                _answer(asking, f"ok {child}")
+            else:
+                clients.remove(asking)
+                asking.close()
+                if not clients and not select.select([door], [], [], 0)[0]:
+                    return
 
 
-def _become(control: socket.socket, connection: str, environment: dict[str, str], folder: str) -> NoReturn:
+def _admit(door: socket.socket, clients: list[socket.socket], greeting: str) -> None:
+    client, _ = door.accept()
+    _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    if user != os.getuid():  # a kernel is as good as a login
+        client.close()
+        return
+    clients.append(client)
+    _answer(client, greeting)
+
+
+def _answer(client: socket.socket, text: str) -> None:
+    with contextlib.suppress(ConnectionError):  # _received notices
+        client.send(text.encode())
+
+
+def _become(sockets: list[socket.socket], connection: str, environment: dict[str, str], folder: str) -> NoReturn:
     """A kernel."""
     try:
-        control.close()
+        for one in sockets:
+            one.close()
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.environ.clear()
