@@ -172,6 +172,11 @@ def student_lab(chapter: Chapter, language: str = ENGLISH) -> NotebookNode:
     return _finish(notebook, chapter, "labs", language)
 
 
+def meant_to_fail(chapter: Chapter) -> set[str]:
+    """Ids of a lab's cells that fail for a lesson. In the student's notebook any cell may, and has the same tag."""
+    return {cell.id for cell in solution(chapter).cells if "raises-exception" in tags(cell)}
+
+
 def _run_past_errors(notebook: NotebookNode) -> None:
     """Let "Run All" reach the end of a lab that is half solved: Jupyter goes on after cells with this tag."""
     first = notebook.cells.index(next(cells_of(notebook, "exercise")))

@@ -41,9 +41,14 @@ def font(page: str) -> bytes:
 
     Browsers place exponents and bars by the tables of a mathematical font, and many a Linux has none.
     """
+    return _of_signs(frozenset(html.unescape(re.sub(r"<[^>]*>", "", "".join(_FORMULA.findall(page))))))
+
+
+@lru_cache  # a lecture has the same formulas in each language, on its page and on its slides
+def _of_signs(signs: frozenset[str]) -> bytes:
     face = TTFont(io.BytesIO(_unpacked()))
     chosen = Subsetter(Options(layout_features=["*"]))
-    chosen.populate(unicodes=_ITALICS, text=html.unescape(re.sub(r"<[^>]*>", "", "".join(_FORMULA.findall(page)))))
+    chosen.populate(unicodes={*_ITALICS, *map(ord, signs)})
     chosen.subset(face)
     face.flavor = "woff2"
     made = io.BytesIO()

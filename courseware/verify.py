@@ -83,7 +83,10 @@ class Reference:
 
 
 def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Reference) -> list[Outcome]:
-    """Run the visible and the hidden tests of an exercise in `names`; hidden ones compare with `reference`."""
+    """Run the visible and the hidden tests of an exercise in `names`; hidden ones compare with `reference`.
+
+    Who fails the visible tests needs no evidence, and is not asked for it.
+    """
     results = []
     for kind in ("tests", "hidden"):
         for cell in cells_of(lab, kind, exercise):
@@ -92,10 +95,12 @@ def outcomes(lab: NotebookNode, exercise: str, names: Namespace, reference: Refe
             if kind == "tests":
                 results.append(Outcome(exercise, kind, cell_role.points, error_of(run_cell, cell.source, dict(names))))
             else:
+                failed = any(outcome.error for outcome in results if outcome.kind == "tests")
                 by_probe = error_of(hidden, cell.source, names, reference)
-                by_visible = error_of(hidden, cell.source, names, reference, "visible")
                 results.append(Outcome(exercise, kind, cell_role.points, by_probe))
-                results.append(Outcome(exercise, "evidence", 0, by_visible))
+                if not failed:
+                    by_visible = error_of(hidden, cell.source, names, reference, "visible")
+                    results.append(Outcome(exercise, "evidence", 0, by_visible))
     return results
 
 

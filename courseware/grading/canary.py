@@ -15,7 +15,7 @@ import nbformat
 from course_utils.errors import CourseError
 
 from .. import build
-from ..chapters import Chapter, tags
+from ..chapters import Chapter
 from . import autograde, verdict
 from .box import Limits
 
@@ -65,7 +65,7 @@ def judge(result: autograde.Result, lab: verdict.Lab, source: Chapter) -> None:
 
 def _failed(result: autograde.Result, source: Chapter) -> list[tuple[str, str]]:
     """Cells that stopped with an error and should not have, with it."""
-    meant = {cell.id for cell in build.solution(source).cells if "raises-exception" in tags(cell)}
+    meant = build.meant_to_fail(source)
     errors = []
     for cell in json.loads(result.notebook)["cells"] if result.notebook else []:
         for output in cell.get("outputs", []):

@@ -65,6 +65,7 @@ class Lab:
     exercises: dict[str, Exercise] = field(default_factory=dict)
     translations: dict[str, str] = field(default_factory=dict)  # a cell in another language, squeezed → in English
     chinese: dict[str, str] = field(default_factory=dict)  # a cell in English → in Chinese, for feedback pages
+    failing: list[str] = field(default_factory=list)  # ids of cells that are meant to fail
 
     def dumps(self) -> str:
         return json.dumps(asdict(self))
@@ -141,6 +142,7 @@ def _solve(source: Chapter) -> Lab:
     names = verify.solved_namespace(notebook)
     imported = [name for name, module in sys.modules.items() if name not in before and getattr(module, "__file__", None)]
     result = Lab(source.name, lab_key(source), release, [*_ALWAYS, *imported])
+    result.failing = sorted(build.meant_to_fail(source))
     result.translations, result.chinese = _translations(source), _in_language(source, CHINESE)
     for name in exercises(notebook):
         (tests,), (hidden,) = cells_of(notebook, "tests", name), cells_of(notebook, "hidden", name)

@@ -15,15 +15,17 @@ import json
 import random
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from tiny_class import QUICK, handed_in
+from tiny_class import QUICK, RIGHT, TINY, handed_in
 
-from courseware.grading import autograde, box, comparison_process, execution, in_kernel, verdict, wire
+from courseware.chapters import Chapter
+from courseware.grading import autograde, box, comparison_process, demo, execution, in_kernel, verdict, wire
 from courseware.grading.session import CellRun
 
 Notebook = dict[str, Any]
@@ -103,10 +105,10 @@ def points(prepared: verdict.Lab, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     monkeypatch.setattr(execution, "Session", Session)
     monkeypatch.setattr(comparison_process, "call", lambda function, *arguments: function(*arguments))
 
-    def graded(notebook: Notebook) -> dict[str, float]:
+    def graded(notebook: Notebook, lab: verdict.Lab = prepared) -> dict[str, float]:
         limits = vars(box.Limits.read(QUICK))
         job = autograde.Job("a", "a.ipynb", "", json.dumps(notebook).encode(), "", "key", limits, unsafe=True)
-        scores = autograde.grade(job, prepared.dumps()).scores
+        scores = autograde.grade(job, lab.dumps()).scores
         return {name: scores[f"{name}-tests"] + scores[f"{name}-hidden"] for name in TESTS}
 
     return graded
@@ -267,3 +269,18 @@ def test_a_name_of_the_lab_s_that_a_changed_cell_has_lost_is_supplied(
     imports = next(cell for cell in notebook["cells"] if cell["source"] == "import numpy as np")
     imports["source"] = "import numpy\nimport math"
     assert points(notebook) == {"double": 3, "total": 3}
+
+
+def test_a_line_that_cannot_run_here_is_left_out_of_any_cell_of_the_lab(
+    points: Callable[..., dict[str, float]], tmp_path: Path
+) -> None:
+    """Also below the first exercise, where an unsolved lab's cells may all fail."""
+    (tmp_path / "91_two").mkdir()
+    text = TINY.lab_source.read_text(encoding="utf-8").replace("assert total([1.0, 2.0])", "assert total(ONE_TWO)")
+    text = text.replace("# ## The second one\n", "# ## The second one\n\n# %%\nONE_TWO = [1.0, 2.0]\n")
+    (tmp_path / "91_two" / "lab.py").write_text(text, encoding="utf-8")
+    chapter = Chapter(tmp_path / "91_two")
+    notebook = demo.notebook(chapter, RIGHT)
+    given = next(cell for cell in notebook["cells"] if cell["source"] == "ONE_TWO = [1.0, 2.0]")
+    given["source"] = "from google.colab import drive\ntwo = 2.0\nONE_TWO = [1.0, two]"
+    assert points(notebook, verdict._solve(chapter)) == {"double": 3, "total": 3}
