@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import colorsys
 import io
 import re
 from dataclasses import dataclass, field
@@ -168,11 +167,8 @@ def cover(notebook: NotebookNode) -> tuple[bytes, str] | None:
 def _colour(png: bytes) -> float:
     """The share of a picture that is coloured; less for one that is too wide for a card."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
-    small = image.resize((120, max(1, 120 * image.height // image.width)))
-    data = small.tobytes()
-    pixels = [(data[i], data[i + 1], data[i + 2]) for i in range(0, len(data), 3)]
-    coloured = sum(colorsys.rgb_to_hsv(*(value / 255 for value in pixel))[1] > 0.25 for pixel in pixels)
-    return float(coloured / len(pixels) / max(1.0, image.width / image.height / _SHARE) ** 2)
+    saturation = image.resize((120, max(1, 120 * image.height // image.width))).convert("HSV").getchannel("S").histogram()
+    return float(sum(saturation[64:]) / sum(saturation) / max(1.0, image.width / image.height / _SHARE) ** 2)
 
 
 def thumbnail(png: bytes, width: int = 640) -> bytes:

@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import checkpoints
@@ -68,21 +70,28 @@ def _all_tensors(model: torch.nn.Module) -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("precision", hardware.QUANTIZED)
-def test_quantized_runs_and_is_quiet(precision: str) -> None:
-    """In a process of its own: what reaches the notebook is one line, however often the model is called."""
+def test_quantized_runs_and_is_quiet() -> None:
+    """In a process of its own: what reaches the notebook is one line for each, however often the model is called."""
     program = f"""
+        import sys
         from course_utils import load_model, generate
-        for _ in range(2):
-            model, tokenizer = load_model(precision={precision!r}, device="cpu")
-            print(generate(model, tokenizer, "What is the capital of France?", max_new_tokens=12))
+        for precision in {hardware.QUANTIZED}:
+            for _ in range(2):
+                model, tokenizer = load_model(precision=precision, device="cpu")
+                print(generate(model, tokenizer, "What is the capital of France?", max_new_tokens=12))
+            for stream in (sys.stdout, sys.stderr):
+                print("end of a precision", file=stream)
     """
     environment = {**os.environ, "TRANSFORMERS_VERBOSITY": "warning"}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, env=environment, encoding="utf-8"
     )
-    assert done.stdout.count("Paris") == 2, done.stdout + done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1 and "slow" in done.stderr
+    *printed, _ = done.stdout.split("end of a precision")
+    *warned, last = done.stderr.split("end of a precision")
+    assert [text.count("Paris") for text in printed] == [2] * len(hardware.QUANTIZED), done.stdout + done.stderr
+    assert [len(text.strip().splitlines()) for text in (*warned, last)] == [1] * len(hardware.QUANTIZED) + [0], done.stderr
+    for precision, text in zip(hardware.QUANTIZED, warned, strict=True):
+        assert "slow" in text and precision in text
 
 
 def test_int8_layers_are_bitsandbytes_and_the_head_is_not() -> None:
@@ -181,34 +190,45 @@ def _decoder_input(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {"decoder_input_ids": torch.tensor([[0, 5]])} if model.config.is_encoder_decoder else {}
 
 
-# The hub client reads HF_ENDPOINT when it is imported, so these run in processes of their own.
+# The hub client reads HF_ENDPOINT when it is imported, so these run in processes of their own; a proxy's address when it
+# opens a session.
 LOAD = """
     import json
+    import os
     import sys
+    from huggingface_hub.utils import close_session
     from course_utils import hardware, load_model
     from course_utils.errors import CourseError
     hardware._ram_free = lambda: 64_000_000_000  # the names stand for models of 7 billion parameters, the files are small
-    for name, keywords in json.loads(sys.argv[1]):
+    for name, keywords, variables in json.loads(sys.argv[1]):
+        close_session()
+        os.environ.update(variables)
         try:
             model, tokenizer = load_model(name, device="cpu", **keywords)
             print(json.dumps(f"{name} {type(model).__name__} {model.num_parameters()}"))
         except CourseError as error:
             print(json.dumps(f"{type(error).__name__} {error}"))
+        for variable in variables:
+            del os.environ[variable]
 """
 
 
 def load_from(
-    address: str, home: Path, *wanted: tuple[str, dict[str, object]], environment: dict[str, str] | None = None
+    address: str, home: Path, *wanted: tuple[str, dict[str, object]], given: Sequence[dict[str, str]] = ()
 ) -> list[str]:
-    """What comes of each model, wanted with these keywords, where the hub is at this address."""
+    """What comes of each model, wanted with these keywords, where the hub is at this address.
+
+    given: variables for each of them, such as one that names a proxy.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in (*proxies._VARIABLES, "NO_PROXY", "no_proxy")}
     variables = {**kept, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1"}
     variables.pop("HF_HUB_OFFLINE", None)
+    cases = [(*each, more) for each, more in zip_longest(wanted, given, fillvalue={})]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(LOAD), json.dumps(wanted)],
+        [sys.executable, "-c", textwrap.dedent(LOAD), json.dumps(cases)],
         capture_output=True,
         text=True,
-        env={**variables, **(environment or {})},
+        env=variables,
         timeout=300,
         encoding="utf-8",
     )
@@ -308,7 +328,7 @@ def test_hub_with_an_adapter(hub_says: tuple[dict[str, str], list[str]]) -> None
 @pytest.mark.network
 def test_hub_behind_a_proxy(tmp_path: Path) -> None:
     """What the hub's client, whichever it is, says of a proxy that it cannot use."""
-    for variable, value, says in (
+    cases = [
         ("ALL_PROXY", "socks5://127.0.0.1:9", ["a SOCKS proxy is set (ALL_PROXY=socks5://127.0.0.1:9)", "HTTPS_PROXY"]),
         ("ALL_PROXY", "socks://127.0.0.1:9", ["ALL_PROXY=socks://127.0.0.1:9 is no address", "socks5://host:port"]),
         (
@@ -316,8 +336,10 @@ def test_hub_behind_a_proxy(tmp_path: Path) -> None:
             "http://me:secret@127.0.0.1:9",
             ["proxy http://…@127.0.0.1:9 (HTTPS_PROXY)", "nothing listens there"],
         ),
-    ):
-        (said,) = load_from("https://hub.invalid", tmp_path / "home", ("tinyllama", {}), environment={variable: value})
+    ]
+    given = [{variable: value} for variable, value, _ in cases]
+    lines = load_from("https://hub.invalid", tmp_path / "home", *[("tinyllama", {})] * len(cases), given=given)
+    for said, (_, _, says) in zip(lines, cases, strict=True):
         assert said.startswith("DownloadError TinyLlama/TinyLlama-1.1B-Chat-v1.0 could not be fetched from the hub: ")
         assert "secret" not in said
         for part in says:
