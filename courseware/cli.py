@@ -37,8 +37,8 @@ _BOXES = (
     "feedback_page",
     "page_workers",
     "restore",
-    "scheduler",
     "watch",
+    "workers",
     "zygote",
 )
 _LINUX_ONLY = ("courseware/preloaded.py", *(f"courseware/grading/{name}.py" for name in _BOXES))

@@ -14,7 +14,6 @@ import nbformat
 
 from course_utils.errors import CourseError
 
-from .. import build
 from ..chapters import Chapter
 from . import autograde, verdict
 from .box import Limits
@@ -24,12 +23,14 @@ _MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([
 
 def job(source: Chapter, limits: Limits, unsafe: bool, warm: bool) -> autograde.Job:
     """The solved lab as if a student had handed it in."""
+    from .. import build  # nbgrader: most of a second, which the judges need not wait for
+
     solved = nbformat.writes(build.solution(source)).encode()
     never = "1970-01-01 00:00:00.000000 UTC"
     return autograde.Job("", "the reference solution", never, solved, "", "canary", asdict(limits), unsafe, True, warm)
 
 
-def judge(result: autograde.Result, lab: verdict.Lab, source: Chapter) -> None:
+def judge(result: autograde.Result, lab: verdict.Lab) -> None:
     """See whether the solution got what it should.
 
     Raises:
@@ -47,7 +48,7 @@ def judge(result: autograde.Result, lab: verdict.Lab, source: Chapter) -> None:
         return
     lines = [f"The reference solution of {lab.name} does not get full marks on this machine, so no submission was graded."]
     lines.append(f"  exercises  {', '.join(lost.values())}")
-    failed = _failed(result, source)
+    failed = _failed(result, lab)
     lines += [f"  cell {cell}: {error}" for cell, error in failed[:3]]
     if not failed:
         lines += [f"  {name}: {result.why[name]}".replace("\n", "; ")[:300] for name in list(lost)[:3] if name in result.why]
@@ -63,12 +64,11 @@ def judge(result: autograde.Result, lab: verdict.Lab, source: Chapter) -> None:
     raise CourseError("\n".join(lines))
 
 
-def _failed(result: autograde.Result, source: Chapter) -> list[tuple[str, str]]:
+def _failed(result: autograde.Result, lab: verdict.Lab) -> list[tuple[str, str]]:
     """Cells that stopped with an error and should not have, with it."""
-    meant = build.meant_to_fail(source)
     errors = []
     for cell in json.loads(result.notebook)["cells"] if result.notebook else []:
         for output in cell.get("outputs", []):
-            if output["output_type"] == "error" and cell["id"] not in meant:
+            if output["output_type"] == "error" and cell["id"] not in lab.failing:
                 errors.append((cell["id"], f"{output['ename']}: {output['evalue']}"[:300]))
     return errors

@@ -74,7 +74,7 @@ def prepare(source: Path) -> None:
     lab, limits = _lab(source), box.Limits.read()
     prepared = verdict.prepare(lab, source / "prepared")
     result = autograde.grade(canary.job(lab, limits, _fallback(), warm=False), prepared.dumps())
-    canary.judge(result, prepared, lab)
+    canary.judge(result, prepared)
     print(f"{lab.name} is ready. {_protection(result)}")
 
 

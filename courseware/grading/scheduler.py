@@ -7,7 +7,6 @@ import errno
 import hashlib
 import os
 import re
-import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
@@ -29,10 +28,7 @@ from ..files import allowed, output
 from . import archive, autograde, box, canary, gradebook, intake, lms_sheet, verdict
 from .execution import Trouble
 from .lab_match import Sought
-from .workers import end_with
-
-if sys.platform != "win32":
-    import resource
+from .workers import begin
 
 _WRITES = (
     "results", "prepared", "feedback", "autograded", "source", "gradebook.db", "nbgrader_config.py", "grades.csv",
@@ -40,7 +36,6 @@ _WRITES = (
 )  # fmt: skip
 _CONNECT = 20  # seconds that Dask's scheduler may take to answer
 _TRIES = 3  # processes that may die on one submission before it is given up
-_MEMORY = 6_000_000_000  # bytes of address space that a worker may have; boxes have limits of their own
 
 
 @dataclass
@@ -108,7 +103,7 @@ def grade_class(lab: str | Chapter, submitted: Path, out: Path, options: Options
             results = _results(todo, prepared, limits, options, None if last else first)
             with contextlib.closing(results):
                 if first and not last:
-                    canary.judge(next(results), prepared, source)
+                    canary.judge(next(results), prepared)
                 todo = _round(todo, last, ours, results)
         if todo:
             names = ", ".join(submission.student for submission in todo[:5]) + (" …" if len(todo) > 5 else "")
@@ -205,7 +200,7 @@ class _Worker:
         reason = ""
         for _ in range(_TRIES):
             if self.pool is None:
-                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=_begin, initargs=(os.getpid(),))
+                self.pool = ProcessPoolExecutor(1, get_context("spawn"), initializer=begin, initargs=(os.getpid(),))
             try:
                 return self.pool.submit(autograde.grade, job, text).result()
             except BrokenProcessPool:
@@ -233,13 +228,6 @@ def given_up(job: autograde.Job, lab: verdict.Lab, reason: str) -> autograde.Res
     result.note = f"could not be graded, please look at it: {reason.strip().partition(chr(10))[0]}"
     result.notebook = lab.release
     return result
-
-
-def _begin(parent: int) -> None:
-    """What a worker begins with. Its memory is limited, for what it reads is a stranger's."""
-    most = min(value for value in (*resource.getrlimit(resource.RLIMIT_AS), _MEMORY) if value >= 0)
-    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    end_with(parent)
 
 
 def _on_dask(todo, job, text, lab, options, first) -> Iterator[autograde.Result]:  # type: ignore[no-untyped-def]

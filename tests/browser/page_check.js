@@ -16,12 +16,13 @@
     const [x, y, z] = [r, g, b].map((v) => ((v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
+  const backs = new Map([[null, [255, 255, 255, 1]]]);  // a page of code has thousands of words in the same few boxes
   const behind = (e) => {
-    for (; e; e = e.parentElement) {
+    if (!backs.has(e)) {
       const colour = rgba(getComputedStyle(e).backgroundColor);
-      if (colour[3] > 0.99) return colour;
+      backs.set(e, colour[3] > 0.99 ? colour : behind(e.parentElement));
     }
-    return [255, 255, 255, 1];
+    return backs.get(e);
   };
   const pairs = new Map();
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

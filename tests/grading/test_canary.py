@@ -34,12 +34,12 @@ def result(scores: dict[str, float], error: str = "", cell: str = "double", **mo
 
 def said(given: autograde.Result) -> str:
     with pytest.raises(CourseError) as caught:
-        canary.judge(given, LAB, TINY)
+        canary.judge(given, LAB)
     return str(caught.value)
 
 
 def test_full_marks_let_the_class_in() -> None:
-    canary.judge(result(FULL), LAB, TINY)
+    canary.judge(result(FULL), LAB)
 
 
 def test_less_names_the_cell_and_the_exception() -> None:

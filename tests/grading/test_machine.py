@@ -29,7 +29,7 @@ from tiny_class import QUICK, RIGHT, TINY, Here, handed_in, needs_box, result_of
 from traitlets.config import PyFileConfigLoader
 
 from course_utils.errors import CourseError
-from courseware.grading import autograde, box, execution, gradebook, scheduler, verdict, watch
+from courseware.grading import autograde, box, execution, gradebook, scheduler, verdict, watch, workers
 
 Grade = Callable[..., Path]
 
@@ -285,10 +285,10 @@ def test_nbgrader_s_own_buttons_are_refused(grade: Grade, right: dict[str, Any],
 
 
 def test_a_worker_has_a_limit_of_memory_and_boxes_have_not() -> None:
-    code = "from courseware.grading import box, scheduler\nimport os, resource\nscheduler._begin(os.getppid())\n" \
+    code = "from courseware.grading import box, workers\nimport os, resource\nworkers.begin(os.getppid())\n" \
         "print(resource.getrlimit(resource.RLIMIT_AS)[0], box._rlimits(box.Limits.read())['as'])"  # fmt: skip
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8").stdout
-    assert said.split() == [str(scheduler._MEMORY), "-1"]
+    assert said.split() == [str(workers.MEMORY), "-1"]
 
 
 @needs_box
