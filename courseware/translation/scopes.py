@@ -7,6 +7,7 @@ in a loop around both. A function that uses a global name sees every store of it
 from __future__ import annotations
 
 import ast
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -29,13 +30,18 @@ class Scopes:
     def __init__(self, trees: Sequence[ast.Module]) -> None:
         self.parents: dict[ast.AST, ast.AST] = {}
         self.cells: dict[ast.AST, int] = {}
+        self.nodes: list[ast.AST] = []  # of each cell, the outer ones first
         for number, tree in enumerate(trees):
-            for node in ast.walk(tree):
+            queue = deque[ast.AST]([tree])
+            while queue:
+                node = queue.popleft()
+                self.nodes.append(node)
                 self.cells[node] = number
                 for child in ast.iter_child_nodes(node):
                     self.parents[child] = node
+                    queue.append(child)
         self.variables: dict[tuple[ast.AST | None, str], _Variable] = {}
-        self.nodes = [node for tree in trees for node in ast.walk(tree)]
+        self._since: dict[ast.AST, Place] = {}
         self._bind()
         for node in self.nodes:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
@@ -94,6 +100,11 @@ class Scopes:
 
     def _counts_from(self, store: ast.AST) -> Place:
         """Where a store has happened: after the statement, for a loop after what it iterates over."""
+        if store not in self._since:
+            self._since[store] = self._end_of(store)
+        return self._since[store]
+
+    def _end_of(self, store: ast.AST) -> Place:
         for outer in [store, *self.above(store)]:
             if isinstance(outer, (ast.For, ast.AsyncFor)):
                 return self.place(outer.iter, end=True)

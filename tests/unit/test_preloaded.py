@@ -25,9 +25,8 @@ def ended(process: int, seconds: float) -> bool:
 def test_one_for_all_workers_and_it_ends_with_the_last(tmp_path: Path) -> None:
     workers = [Server(sys.executable, BEGIN) for _ in range(2)]
     kernels = [worker.kernel(str(tmp_path / "none.json"), dict(os.environ), str(tmp_path)) for worker in workers]
-    parents = {
-        int(Path(f"/proc/{kernel}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1]) for kernel in kernels
-    }
+    stats = [Path(f"/proc/{kernel}/stat").read_text(encoding="utf-8") for kernel in kernels]
+    parents = {int(stat.rpartition(")")[2].split()[1]) for stat in stats}
     assert len(parents) == 1
     process = os.pidfd_open(parents.pop())
     workers[0].control.close()
