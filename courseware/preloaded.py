@@ -9,6 +9,7 @@ not import is noticed there. grading/zygote.py does the same for boxes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -20,6 +21,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -68,7 +70,10 @@ class Server:
             with _socket() as door:
                 try:
                     door.bind(name)
-                except OSError:  # another worker was a moment earlier
+                except OSError as error:
+                    if error.errno != errno.EADDRINUSE:
+                        raise
+                    time.sleep(0.01)  # another worker was a moment earlier
                     continue
                 door.listen()
                 command, fds = [python, __file__, str(door.fileno()), begin], [door.fileno()]
@@ -167,6 +172,7 @@ def main() -> None:
                 clients.remove(asking)
                 asking.close()
                 if not clients and not select.select([door], [], [], 0)[0]:
+                    door.close()  # who comes now starts another
                     return
 
 
@@ -220,6 +226,11 @@ else:  # not where this file is a program: its folder is in front of sys.path th
         async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
             connection = cmd[cmd.index("-f") + 1]
             environment = {**kwargs.get("env", os.environ), "MPLBACKEND": _QUIET["MPLBACKEND"]}
-            pid = server(self.python, self.begin).kernel(connection, environment, kwargs.get("cwd") or os.getcwd())
+            folder = kwargs.get("cwd") or os.getcwd()
+            try:
+                pid = server(self.python, self.begin).kernel(connection, environment, folder)
+            except (OSError, RuntimeError):  # the process has ended: another takes its place
+                server.cache_clear()
+                pid = server(self.python, self.begin).kernel(connection, environment, folder)
             self.process, self.pid, self.pgid = Forked(pid), pid, None
             return self.connection_info

@@ -26,6 +26,9 @@ _STRAY = 4  # deaths, each at another place, after which it is no use to go on
 _MOMENT = 2.0  # seconds that every cell may take, however little is left
 _PAUSES = (1, 5)  # seconds before a box is tried again that could not be made
 _MISSING = re.compile(r"(ModuleNotFoundError|ImportError|UsageError)\b")  # a line needs what the box has not
+# what a cell of the lab, changed by a student, fails for where no exercise is at fault
+_ELSEWHERE = re.compile(r"(ModuleNotFound|Import|Usage|FileNotFound|NotADirectory|Permission|Connection|URL|HTTP)Error\b")
+_NO_TIME = "there was no time left for it"
 _SHORT = re.compile(r"MemoryError|RuntimeError: can't start new|BlockingIOError|OSError: \[Errno (5|11|12|23|24|28)\]")
 
 Place = str | tuple[str, str]  # a cell, by id, or a question: exercise and function
@@ -108,7 +111,7 @@ class Tries:
         self.note = ""
         self.ids = {c.metadata.nbgrader.grade_id: c.id for c in restored.notebook.cells if "nbgrader" in c.metadata}
         self.names = {place: name for name, place in self.ids.items()}
-        self.meant = set(lab.failing)
+        self.meant = {*lab.failing} - {*self.names}  # to fail, for a lesson
         self.at: Place = ""
         self.before: Place = ""
         self.settling = False
@@ -240,7 +243,7 @@ class Tries:
         own = kind == "own"
         if self.clock.room(own) <= 0:
             if own:
-                self.left_out[cell.id] = "there was no time left for it"
+                self.left_out[cell.id] = _NO_TIME
                 return True
             self.note = f"the notebook ran longer than {self.limits.total} s"
             return False
@@ -248,16 +251,22 @@ class Tries:
         if self.given_too and cell.id in self.restored.changed:
             self._timed(session, own, self.restored.changed[cell.id])
         run = self._timed(session, own, cell.source)
+        # below the first exercise a given cell may fail for what is not solved, and that is no reason to change names
+        unsolved = kind == "given" and "raises-exception" in tags(cell)
+        changed = cell.id in self.restored.changed and (_ELSEWHERE.match(run.error) if unsolved else run.error)
+        tidied = False
         if cell.id in self.meant:
             pass
-        elif _MISSING.match(run.error) or (run.error and cell.id in self.restored.changed):
+        elif _MISSING.match(run.error) or changed:
             run = self._line_by_line(session, own, cell, run)
-        elif run.error and kind in ("given", "tests") and session.tidy(exercise):
+        elif run.error and kind in ("given", "tests") and not unsolved and (tidied := session.tidy(exercise)):
             run = self._timed(session, own, cell.source)
         if run.error and kind == "tests":
             run = self._other_answers(session, exercise, cell, run)
         names = self.restored.names.get(exercise, set()) if kind == "tests" else self._names(cell.source, exercise)
         session.after(kind, exercise, sorted(names))
+        if tidied:
+            session.untidy()
         if own and (run.stopped or session.busy() > before):
             self.suspects.add(cell.id)
         if not self.asked:
@@ -274,9 +283,11 @@ class Tries:
         return ("own" if cell.id.startswith("own-") else "given"), ""
 
     def _timed(self, session: Session, own: bool, source: str) -> CellRun:
-        spent = session.spent
+        spent, room = session.spent, self.clock.room(own)
+        if room <= 0:
+            return CellRun(stopped=_NO_TIME)
         try:
-            return session.run(source, self.clock.room(own), patient=own)
+            return session.run(source, room, patient=own)
         finally:
             self.clock.spend(session.spent - spent, own)
 
@@ -301,11 +312,11 @@ class Tries:
             answer = self._timed(session, False, source)
             session.after("answer", exercise, sorted(self._names(source, exercise)))
             run = self._timed(session, False, tests.source)
-            if not run.error and not self.asked:
+            if not run.failed and not self.asked:
                 cell = next(c for c in self.restored.notebook.cells if c.id == self.ids[exercise])
                 cell.source, self.cells[cell.id] = source, answer
                 self.restored.reasons[exercise] = "answered more than once; the one that passes the visible tests counts"
-            if not run.error:
+            if not run.failed:
                 return run
         return failed
 

@@ -47,11 +47,15 @@ class Asker:
         self.leaned: dict[str, Names] = {}
         self.settings: dict[str, list[tuple[Callable[[Any], object], Any]]] = {}
         self.ids: dict[str, int] = {}
+        self.theirs: Names = {}  # what the last `tidy` has taken away
+        self.put: Names = {}  # and what it has put in their place
         self._look()
 
     def __call__(self, what: str, arguments: list[Any]) -> Any:
         """Answer one request: the name of a method below, and its arguments."""
-        methods: dict[str, Callable[..., Any]] = {"after": self.after, "tidy": self.tidy, "ask": self.ask}
+        methods: dict[str, Callable[..., Any]] = {
+            "after": self.after, "tidy": self.tidy, "untidy": self.untidy, "ask": self.ask,
+        }  # fmt: skip
         return methods[what](*arguments)
 
     def after(self, kind: str, exercise: str, names: list[str]) -> None:
@@ -82,12 +86,23 @@ class Asker:
         ns = self.shell.user_ns
         wanted = {**self.given, **self.answered.get(exercise, {})}
         covered = [name for name in ns if name in self.builtins and name not in wanted]
-        changed = bool(covered) or any(name not in ns or ns[name] is not value for name, value in wanted.items())
+        changed = [name for name, value in wanted.items() if name not in ns or ns[name] is not value]
+        self.theirs = {name: ns[name] for name in (*covered, *changed) if name in ns}
+        self.put = {name: wanted[name] for name in changed}
         for name in covered:
             del ns[name]
         ns.update(wanted)
         self._look()
-        return changed
+        return bool(covered or changed)
+
+    def untidy(self) -> None:
+        """Give the student's names back that `tidy` has taken, but those that a cell has bound since."""
+        ns = self.shell.user_ns
+        as_put = [name for name in {*self.theirs, *self.put} if ns.get(name, self) is self.put.get(name, self)]
+        for name in as_put:
+            ns.pop(name, None)
+        ns.update({name: self.theirs[name] for name in as_put if name in self.theirs})
+        self._look()
 
     def ask(self, exercise: str, source: str, function: str) -> str:
         """Call a function of `source` beside the names that an exercise was judged by; returns its answer as JSON.

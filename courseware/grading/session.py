@@ -202,6 +202,14 @@ class Session:
         """
         return self._remember("tidy", exercise).reply.get("answer") is True
 
+    def untidy(self) -> None:
+        """Give the student's names back, for the cells that follow.
+
+        Raises:
+            Dead: as `run`.
+        """
+        self._remember("untidy")
+
     def _remember(self, what: str, *arguments: Any) -> CellRun:
         """Have the asker do something about the cell that has just run; where that does not end, it is this cell's doing."""
         try:

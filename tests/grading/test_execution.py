@@ -213,6 +213,22 @@ def test_own_cells_have_their_own_time(tried: Any) -> None:
     assert given == [6.0] and not done.left_out and done.clock.all == 80 and done.clock.own == 14
 
 
+def test_a_cell_that_is_run_line_by_line_has_no_more_time_than_others(tried: Any) -> None:
+    own = "import nothing\n" + "\n".join(f"slow({i})" for i in range(100))
+    spent: list[float] = []
+
+    def script(kernel: Kernel, what: str) -> CellRun | None:
+        if "slow(" in what:
+            spent.append(kernel.seconds)
+            kernel.spent += kernel.seconds
+        return CellRun(error="ModuleNotFoundError: No module named 'nothing'") if "nothing" in what else None
+
+    done = tried(script, own=own, total="40 s")
+    assert sum(spent) <= 40 / 2 + 6 + 6 and len(done.answers) == 2
+    (cell,) = [run for place, run in done.cells.items() if place.startswith("own")]
+    assert cell.stopped == "there was no time left for it"
+
+
 THREAD = "start_a_thread()"
 
 

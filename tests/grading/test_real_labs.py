@@ -37,10 +37,8 @@ BESIDES = re.compile(
     r"open\(|\.write|save_|\.save|mkdir|unlink|tempfile|to_csv|subprocess|Popen|multiprocess|Thread|launch|serving|socket"
 )
 NAMED = re.compile(r"lab\.needs\(.*?\)")  # an exercise may be called save_adapter
-ROOM = {
-    "memory": "6 GB",
-    "disk": "1 GB",
-}  # as a notebook may take (CONTRIBUTING.md); grading skips experiments, and has less
+# Where experiments run: as a notebook may take (CONTRIBUTING.md). Grading skips them, and has less.
+ROOM: dict[str, str | int] = {"memory": "6 GB", "disk": "1 GB"}
 FULL = os.environ.get("COURSE_BUDGET") == "full"
 IN_CHINESE = "13_reasoning_rl"  # test_languages.py has a whole class of a smaller one
 FIRST = ("02_instruction_tuning", "10_quantization", IN_CHINESE)  # a dataset, 8-bit layers, a model that is trained
@@ -89,7 +87,7 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pyt
     if chapter.name == IN_CHINESE:
         answers = {found.exercise: c.source for c in solved.cells if (found := role(c)) and found.kind == "exercise"}
         class_["张伟"] = chinese(chapter, answers)
-    results = graded(chapter, class_, tmp_path)
+    results = graded(chapter, class_, tmp_path, ROOM if run else None)
     full_marks(chapter, results["ana"], run)
     no_marks(results["bo"])
     if chapter.name == IN_CHINESE:
@@ -100,12 +98,14 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pyt
         assert title in page and f"{points:g} / {points:g}</" in page
 
 
-def graded(chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder: Path) -> dict[str, dict[str, Any]]:
+def graded(
+    chapter: Chapter, handed_in: dict[str, nbformat.NotebookNode], folder: Path, limits: dict[str, str | int] | None
+) -> dict[str, dict[str, Any]]:
     """The result of each student; they are no class, so no canary goes before them."""
     (folder / "submitted").mkdir()
     for student, notebook in handed_in.items():
         nbformat.write(notebook, folder / "submitted" / f"{student}.ipynb")
-    options = scheduler.Options(workers=1, canary=False, lang="zh" if chapter.name == IN_CHINESE else "en", limits=ROOM)
+    options = scheduler.Options(workers=1, canary=False, lang="zh" if chapter.name == IN_CHINESE else "en", limits=limits)
     scheduler.grade_class(chapter, folder / "submitted", folder / "graded", options)
     results = folder / "graded" / "results"
     return {student: json.loads((results / f"{student}.json").read_text(encoding="utf-8")) for student in handed_in}

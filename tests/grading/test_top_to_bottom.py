@@ -15,7 +15,6 @@ import json
 import random
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -30,7 +29,7 @@ from courseware.grading.session import CellRun
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
-TESTS = {"double": "assert np.allclose(double(", "total": "assert total([1.0"}
+TESTS = {"double": "assert np.allclose(double(", "total": "assert total("}
 
 
 class Shell:
@@ -85,6 +84,9 @@ class Session:
 
     def tidy(self, exercise: str) -> bool:
         return bool(self.asker("tidy", [exercise]))
+
+    def untidy(self) -> None:
+        self.asker("untidy", [])
 
     def ask(self, exercise: str, source: str, function: str, seconds: float) -> Any:
         try:
@@ -147,6 +149,7 @@ DOUBLE = [
     "def double(x):\n    return twice(x)",
 ]
 TOTAL = ["def total(values):\n    return float(sum(values))", "total = lambda v: float(np.sum(v))"]
+OF_START = "def total(values):\n    return float(sum(values, START))"
 HELPER = "def twice(x):\n    return 2 * x"
 WRONG = ["def double(x):\n    return x", "double = lambda x: x * x", "def total(values):\n    return 0.0"]
 OWN = [
@@ -159,10 +162,15 @@ OWN = [
 class Hand:
     """A hurried student's."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, chapter: Chapter = TINY) -> None:
         self.random = random.Random(seed)
         answers = {"double": self.random.choice(DOUBLE), "total": self.random.choice(TOTAL)}
-        self.notebook = handed_in(answers, before=HELPER if "twice" in answers["double"] else "")
+        before = HELPER if "twice" in answers["double"] else ""
+        if chapter != TINY and self.random.random() < 0.5:
+            answers["total"], before = OF_START, f"{before}\nSTART = 0.0"
+        if chapter != TINY and self.random.random() < 0.5:
+            del answers["double"]
+        self.notebook = handed_in(answers, before, chapter)
         self.cells: list[Cell] = self.notebook["cells"]
         self.did = [self._once() for _ in range(self.random.randrange(5))]
 
@@ -244,6 +252,30 @@ def test_what_passes_has_its_points(points: Callable[[Notebook], dict[str, float
         assert {name for name, earned in got.items() if earned == 3} >= wanted, (seed, hand.did, wanted, got)
 
 
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Chapter:
+    """The tiny lab with a name that a student may take, and between its exercises with cells that need the first, or not."""
+    folder = tmp_path_factory.mktemp("longer") / "91_longer"
+    folder.mkdir()
+    text = TINY.lab_source.read_text(encoding="utf-8")
+    text = text.replace("import numpy as np\n", "import numpy as np\n\nSTART = 1.0\n", 1)
+    between = "SHOWN = double(np.array([3.0]))\n\n# %%\nTWICE = list(SHOWN) * 2\n\n# %%\nONE_TWO = [1.0, 2.0]\n"
+    text = text.replace("# ## The second one\n", f"# ## The second one\n\n# %%\n{between}", 1)
+    (folder / "lab.py").write_text(text.replace("total([1.0, 2.0]) == 3", "total(ONE_TWO) == 3"), encoding="utf-8")
+    return Chapter(folder)
+
+
+@pytest.mark.parametrize("seeds", [range(start, start + 20) for start in range(0, 100, 20)], ids=str)
+def test_what_passes_below_what_is_not_solved_has_its_points(
+    points: Callable[..., dict[str, float]], longer: Chapter, seeds: range
+) -> None:
+    lab = verdict._solve(longer)
+    for seed in seeds:
+        hand = Hand(seed, longer)
+        wanted, got = deserved(copy.deepcopy(hand.notebook)), points(hand.notebook, lab)
+        assert {name for name, earned in got.items() if earned == 3} >= wanted, (seed, hand.did, wanted, got)
+
+
 def test_what_is_wrong_in_every_order_has_none(points: Callable[[Notebook], dict[str, float]]) -> None:
     wrong = handed_in({"double": WRONG[0], "total": TOTAL[0]}, before=WRONG[1])
     assert points(wrong) == {"double": 0, "total": 3}
@@ -272,15 +304,10 @@ def test_a_name_of_the_lab_s_that_a_changed_cell_has_lost_is_supplied(
 
 
 def test_a_line_that_cannot_run_here_is_left_out_of_any_cell_of_the_lab(
-    points: Callable[..., dict[str, float]], tmp_path: Path
+    points: Callable[..., dict[str, float]], longer: Chapter
 ) -> None:
     """Also below the first exercise, where an unsolved lab's cells may all fail."""
-    (tmp_path / "91_two").mkdir()
-    text = TINY.lab_source.read_text(encoding="utf-8").replace("assert total([1.0, 2.0])", "assert total(ONE_TWO)")
-    text = text.replace("# ## The second one\n", "# ## The second one\n\n# %%\nONE_TWO = [1.0, 2.0]\n")
-    (tmp_path / "91_two" / "lab.py").write_text(text, encoding="utf-8")
-    chapter = Chapter(tmp_path / "91_two")
-    notebook = demo.notebook(chapter, RIGHT)
+    notebook = demo.notebook(longer, RIGHT)
     given = next(cell for cell in notebook["cells"] if cell["source"] == "ONE_TWO = [1.0, 2.0]")
     given["source"] = "from google.colab import drive\ntwo = 2.0\nONE_TWO = [1.0, two]"
-    assert points(notebook, verdict._solve(chapter)) == {"double": 3, "total": 3}
+    assert points(notebook, verdict._solve(longer)) == {"double": 3, "total": 3}

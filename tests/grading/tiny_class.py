@@ -45,9 +45,9 @@ class Here(scheduler._Worker):
         self.pool.shutdown()
 
 
-def handed_in(answers: dict[str, str], before: str = "") -> dict[str, Any]:
+def handed_in(answers: dict[str, str], before: str = "", chapter: Chapter = TINY) -> dict[str, Any]:
     """A student's notebook as JSON: the lab with answers, and an own cell before them."""
-    made = demo.notebook(TINY, answers)
+    made = demo.notebook(chapter, answers)
     if before:
         first = next(i for i, c in enumerate(made["cells"]) if c["metadata"].get("nbgrader", {}).get("grade_id") == "double")
         made["cells"].insert(first, json.loads(json.dumps(nbformat.v4.new_code_cell(before))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def test_one_for_all_workers_and_it_ends_with_the_last(tmp_path: Path) -> None:
     workers = [Server(sys.executable, BEGIN) for _ in range(2)]
     kernels = [worker.kernel(str(tmp_path / "none.json"), dict(os.environ), str(tmp_path)) for worker in workers]
     stats = [Path(f"/proc/{kernel}/stat").read_text(encoding="utf-8") for kernel in kernels]
+    for kernel in kernels:
+        os.kill(kernel, signal.SIGKILL)
     parents = {int(stat.rpartition(")")[2].split()[1]) for stat in stats}
     assert len(parents) == 1
     process = os.pidfd_open(parents.pop())
