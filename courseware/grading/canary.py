@@ -27,7 +27,7 @@ def job(source: Chapter, limits: Limits, unsafe: bool, warm: bool) -> autograde.
 
     solved = nbformat.writes(build.solution(source)).encode()
     never = "1970-01-01 00:00:00.000000 UTC"
-    return autograde.Job("", "the reference solution", never, solved, "", "canary", asdict(limits), unsafe, warm)
+    return autograde.Job("", "the reference solution", never, solved, "", "canary", asdict(limits), unsafe, True, warm)
 
 
 def judge(result: autograde.Result, lab: verdict.Lab) -> None:

@@ -46,6 +46,7 @@ class Options:
     dask: str = ""  # address of a scheduler
     unsafe: bool = False
     limits: dict[str, str | int] | None = None
+    skip_experiments: bool = True
     warm: bool = True  # import once for all submissions of a worker
     students: Path | None = None  # a list of the class
     pattern: str = ""  # tells the student from a file's name
@@ -147,11 +148,11 @@ def _job(submission: intake.Submission, lab: verdict.Lab, limits: box.Limits, op
             problem = str(error)
         except (OSError, MemoryError) as error:
             trouble = f"the file cannot be read just now ({type(error).__name__})"
-    about = f"{lab.key}{limits}{options.unsafe}{problem}"
+    about = f"{lab.key}{limits}{options.unsafe}{options.skip_experiments}{problem}"
     key = hashlib.sha256(about.encode("utf-8", "replace") + data).hexdigest()
     return autograde.Job(
         submission.student, submission.file, submission.timestamp, data, problem, "" if trouble else key, asdict(limits),
-        options.unsafe, options.warm, trouble,
+        options.unsafe, options.skip_experiments, options.warm, trouble,
     )  # fmt: skip
 
 

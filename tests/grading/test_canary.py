@@ -95,4 +95,4 @@ def test_the_class_follows_the_canary(grade: Callable[..., Path], right: dict[st
 
 def test_the_job_is_a_submission_like_any_other() -> None:
     job = canary.job(TINY, box.Limits.read(), False, True)
-    assert b"return 2 * x" in job.data and not job.problem
+    assert b"return 2 * x" in job.data and not job.problem and job.skip_experiments
