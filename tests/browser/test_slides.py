@@ -51,7 +51,7 @@ FITTED = """() => new Promise((done) => {
 
 
 @cache
-def html(chapter: Chapter, language: str = ENGLISH) -> str:
+def html(chapter: Chapter, language: str) -> str:
     """The slides of a lecture, made once."""
     return slides.html(chapter, language)
 
@@ -122,7 +122,7 @@ def test_a_slide_that_holds_too_much_is_cut(page: Page, tmp_path: Path, monkeypa
 
 
 def test_code_folds_and_comes_back(page: Page, tmp_path: Path) -> None:
-    opened(page, html(all_chapters()[0]), tmp_path)
+    opened(page, html(all_chapters()[0], ENGLISH), tmp_path)
     while not page.evaluate("Reveal.getCurrentSlide().querySelectorAll('details.code').length"):
         page.evaluate("Reveal.next()")
     before = page.evaluate("Reveal.getCurrentSlide().querySelectorAll('details.code[open]').length")
@@ -152,7 +152,7 @@ def test_printed_a_slide_is_a_page_and_whole(number: str, language: str, page: P
 
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_notes_and_every_cell_arrive(chapter: Chapter) -> None:
-    made = html(chapter)
+    made = html(chapter, ENGLISH)
     assert '<aside class="notes">' in made, "a lecture needs notes for who speaks"
     notebook = nbformat.read(chapter.lecture, as_version=4)
     code = [c for c in notebook.cells if c.cell_type == "code" and c.source and not pages.asks(c)]
