@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
+import select
+import signal
 import sys
 from pathlib import Path
 
@@ -11,7 +15,9 @@ from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from courseware.kernels import Client
+from courseware.preloaded import PreloadedProvisioner, Server
 
+OWN = f"import __main__; __main__._MODULES = ()  # {secrets.token_hex()}: it imports nothing, and is these tests' own"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux copies a process safely")
 
 
@@ -45,3 +51,48 @@ def test_figures_and_children(kernel: str, tmp_path: Path) -> None:
 def test_an_end_is_noticed(kernel: str, tmp_path: Path) -> None:
     with pytest.raises(DeadKernelError):
         run(kernel, tmp_path, "import os; os._exit(1)")
+
+
+def parent(kernel: int) -> int:
+    """The number of a kernel's parent. The kernel is of no use any more."""
+    stat = Path(f"/proc/{kernel}/stat").read_text(encoding="utf-8")
+    os.kill(kernel, signal.SIGKILL)
+    return int(stat.rpartition(")")[2].split()[1])
+
+
+def ended(process: int, seconds: float) -> bool:
+    return bool(select.select([process], [], [], seconds)[0])
+
+
+def test_one_process_imports_for_all_workers_and_ends_with_the_last(tmp_path: Path) -> None:
+    workers = [Server(sys.executable, f"{OWN}, one") for _ in range(2)]
+    kernels = [worker.kernel(str(tmp_path / "none.json"), dict(os.environ), str(tmp_path)) for worker in workers]
+    first, second = map(parent, kernels)
+    assert first == second
+    process = os.pidfd_open(first)
+    workers[0].control.close()
+    assert not ended(process, 0.3)
+    workers[1].control.close()
+    assert ended(process, 60)
+    os.close(process)
+
+
+def test_another_takes_the_place_of_one_that_was_killed(tmp_path: Path) -> None:
+    provisioner = PreloadedProvisioner(begin=f"{OWN}, another")
+
+    def importing() -> int:
+        command = ["python", "-f", str(tmp_path / "none.json")]
+        asyncio.run(provisioner.launch_kernel(command, env=dict(os.environ), cwd=str(tmp_path)))
+        return parent(provisioner.pid)
+
+    first = importing()
+    process = os.pidfd_open(first)
+    os.kill(first, signal.SIGKILL)
+    assert ended(process, 60)
+    os.close(process)
+    assert importing() != first
+
+
+def test_a_process_that_cannot_import_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="the process that imports has ended"):
+        Server(sys.executable, "raise SystemExit")
