@@ -102,6 +102,7 @@ class Asker:
         for name in as_put:
             ns.pop(name, None)
         ns.update({name: self.theirs[name] for name in as_put if name in self.theirs})
+        self.theirs, self.put = {}, {}
         self._look()
 
     def ask(self, exercise: str, source: str, function: str) -> str:
