@@ -251,7 +251,7 @@ class Tries:
         if self.given_too and cell.id in self.restored.changed:
             self._timed(session, own, self.restored.changed[cell.id])
         run = self._timed(session, own, cell.source)
-        # below the first exercise a given cell may fail for what is not solved, and that is no reason to change names
+        # below the first exercise a given cell may fail for what is not solved, and that is no reason to run it anew
         unsolved = kind == "given" and "raises-exception" in tags(cell)
         changed = cell.id in self.restored.changed and (_ELSEWHERE.match(run.error) if unsolved else run.error)
         tidied = False
@@ -259,14 +259,14 @@ class Tries:
             pass
         elif _MISSING.match(run.error) or changed:
             run = self._line_by_line(session, own, cell, run)
-        elif run.error and kind in ("given", "tests") and not unsolved and (tidied := session.tidy(exercise)):
+        elif run.error and kind in ("given", "tests") and (tidied := session.tidy(exercise)):
             run = self._timed(session, own, cell.source)
         if run.error and kind == "tests":
             run = self._other_answers(session, exercise, cell, run)
+        if tidied and run.failed:  # it was not that
+            session.untidy()
         names = self.restored.names.get(exercise, set()) if kind == "tests" else self._names(cell.source, exercise)
         session.after(kind, exercise, sorted(names))
-        if tidied:
-            session.untidy()
         if own and (run.stopped or session.busy() > before):
             self.suspects.add(cell.id)
         if not self.asked:

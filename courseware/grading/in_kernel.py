@@ -100,10 +100,11 @@ class Asker:
         ns = self.shell.user_ns
         as_put = [name for name in {*self.theirs, *self.put} if ns.get(name, self) is self.put.get(name, self)]
         for name in as_put:
-            ns.pop(name, None)
-        ns.update({name: self.theirs[name] for name in as_put if name in self.theirs})
+            for names in (ns, self.ids):
+                names.pop(name, None)
+            if name in self.theirs:
+                ns[name], self.ids[name] = self.theirs[name], id(self.theirs[name])
         self.theirs, self.put = {}, {}
-        self._look()
 
     def ask(self, exercise: str, source: str, function: str) -> str:
         """Call a function of `source` beside the names that an exercise was judged by; returns its answer as JSON.

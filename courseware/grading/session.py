@@ -203,7 +203,7 @@ class Session:
         return self._remember("tidy", exercise).reply.get("answer") is True
 
     def untidy(self) -> None:
-        """Give the student's names back, for the cells that follow.
+        """Give the student's names back: with the lab's it is no better.
 
         Raises:
             Dead: as `run`.

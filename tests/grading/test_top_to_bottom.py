@@ -303,6 +303,17 @@ def test_a_name_of_the_lab_s_that_a_changed_cell_has_lost_is_supplied(
     assert points(notebook) == {"double": 3, "total": 3}
 
 
+@pytest.mark.parametrize("place", ["double", "double-tests", "total"])
+def test_a_name_of_the_lab_s_that_a_student_has_taken_to_try_something_costs_nothing(
+    points: Callable[..., dict[str, float]], longer: Chapter, place: str
+) -> None:
+    """Neither what tests need, nor what a cell between two exercises makes for the second."""
+    notebook = demo.notebook(longer, RIGHT)
+    at = next(i for i, cell in enumerate(notebook["cells"]) if cell["metadata"].get("nbgrader", {}).get("grade_id") == place)
+    notebook["cells"].insert(at + 1, json.loads(json.dumps(nbformat.v4.new_code_cell("np = 3"))))
+    assert points(notebook, verdict._solve(longer)) == {"double": 3, "total": 3}
+
+
 def test_a_line_that_cannot_run_here_is_left_out_of_any_cell_of_the_lab(
     points: Callable[..., dict[str, float]], longer: Chapter
 ) -> None:
