@@ -8,6 +8,7 @@ import secrets
 import select
 import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,8 @@ def test_another_takes_the_place_of_one_that_was_killed(tmp_path: Path) -> None:
 
     def importing() -> int:
         command = ["python", "-f", str(tmp_path / "none.json")]
-        asyncio.run(provisioner.launch_kernel(command, env=dict(os.environ), cwd=str(tmp_path)))
+        with ThreadPoolExecutor(1) as thread:  # the browser of other tests leaves a loop running in this one
+            thread.submit(asyncio.run, provisioner.launch_kernel(command, env=dict(os.environ), cwd=str(tmp_path))).result()
         return parent(provisioner.pid)
 
     first = importing()
