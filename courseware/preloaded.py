@@ -167,7 +167,7 @@ def main() -> None:
                 child = os.fork()
                 if child == 0:
                     _become([door, *clients], *json.loads(request))
-                _answer(asking, f"ok {child}")
+                _tell(asking, f"ok {child}")
             else:
                 clients.remove(asking)
                 asking.close()
@@ -183,10 +183,10 @@ def _admit(door: socket.socket, clients: list[socket.socket], greeting: str) -> 
         client.close()
         return
     clients.append(client)
-    _answer(client, greeting)
+    _tell(client, greeting)
 
 
-def _answer(client: socket.socket, text: str) -> None:
+def _tell(client: socket.socket, text: str) -> None:
     with contextlib.suppress(ConnectionError):  # _received notices
         client.send(text.encode())
 

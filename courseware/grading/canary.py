@@ -14,6 +14,7 @@ import nbformat
 
 from course_utils.errors import CourseError
 
+from .. import build
 from ..chapters import Chapter
 from . import autograde, verdict
 from .box import Limits
@@ -23,8 +24,6 @@ _MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([
 
 def job(source: Chapter, limits: Limits, unsafe: bool, warm: bool) -> autograde.Job:
     """The solved lab as if a student had handed it in."""
-    from .. import build  # nbgrader: most of a second, which the judges need not wait for
-
     solved = nbformat.writes(build.solution(source)).encode()
     never = "1970-01-01 00:00:00.000000 UTC"
     return autograde.Job("", "the reference solution", never, solved, "", "canary", asdict(limits), unsafe, True, warm)

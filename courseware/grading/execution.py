@@ -26,8 +26,8 @@ _STRAY = 4  # deaths, each at another place, after which it is no use to go on
 _MOMENT = 2.0  # seconds that every cell may take, however little is left
 _PAUSES = (1, 5)  # seconds before a box is tried again that could not be made
 _MISSING = re.compile(r"(ModuleNotFoundError|ImportError|UsageError)\b")  # a line needs what the box has not
-# what a cell of the lab, changed by a student, fails for where no exercise is at fault
-_ELSEWHERE = re.compile(r"(ModuleNotFound|Import|Usage|FileNotFound|NotADirectory|Permission|Connection|URL|HTTP)Error\b")
+# what else a cell of the lab, changed by a student, fails for where no exercise is at fault
+_ELSEWHERE = re.compile(r"(FileNotFound|NotADirectory|Permission|Connection|URL|HTTP)Error\b")
 _NO_TIME = "there was no time left for it"
 _SHORT = re.compile(r"MemoryError|RuntimeError: can't start new|BlockingIOError|OSError: \[Errno (5|11|12|23|24|28)\]")
 

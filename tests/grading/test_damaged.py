@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from tiny_class import RIGHT, TINY, handed_in
+from tiny_class import RIGHT, TINY, handed_in, own_cell
 
 from courseware import build
 from courseware.grading import restore
@@ -211,7 +211,7 @@ def test_a_students_own_cells_stay_where_they_were(solved: dict[str, Any]) -> No
 
 
 def code(source: str, **more: Any) -> dict[str, Any]:
-    return {**json.loads(json.dumps(nbformat.v4.new_code_cell(source))), **more}
+    return {**own_cell(source), **more}
 
 
 def copied(n: dict[str, Any], grade_id: str, source: str, *, before: bool = True, kind: str = "code") -> dict[str, Any]:

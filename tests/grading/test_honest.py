@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from tiny_class import QUICK, RIGHT, TINY, handed_in, needs_box, result_of, scores
+from tiny_class import QUICK, RIGHT, TINY, handed_in, needs_box, own_cell, result_of, scores
 
 from courseware.grading import scheduler
 
@@ -23,18 +22,13 @@ HELPED = {**RIGHT, "double": "def double(x):\n    return twice(x)"}
 IMPORTS = "import numpy as np"
 
 
-def code(source: str) -> dict[str, Any]:
-    cell: dict[str, Any] = json.loads(json.dumps(nbformat.v4.new_code_cell(source)))
-    return cell
-
-
 def notebook(*, first: str = "", last: str = "", answers: dict[str, str] | None = None, imports: str = "") -> dict[str, Any]:
     """A solved notebook with an own cell before the answers, one at the end, or another import cell."""
     made = handed_in(answers or RIGHT, before=first)
     for cell in made["cells"]:
         if imports and cell["source"] == IMPORTS:
             cell["source"] = imports
-    made["cells"] += [code(last)] if last else []
+    made["cells"] += [own_cell(last)] if last else []
     return made
 
 
@@ -96,7 +90,7 @@ LIMITS = {**QUICK, "cell": "4 s"}  # five cells run into it
 
 def slow() -> dict[str, Any]:
     made = handed_in(RIGHT)
-    made["cells"][4:4] = [code(f"import time\nfor epoch in range(600 + {n}):\n    time.sleep(1)") for n in range(5)]
+    made["cells"][4:4] = [own_cell(f"import time\nfor epoch in range(600 + {n}):\n    time.sleep(1)") for n in range(5)]
     return made
 
 

@@ -17,11 +17,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from tiny_class import QUICK, RIGHT, TINY, handed_in
+from tiny_class import QUICK, RIGHT, TINY, handed_in, own_cell
 
 from courseware.chapters import Chapter
 from courseware.grading import autograde, box, comparison_process, demo, execution, in_kernel, verdict, wire
@@ -29,7 +28,7 @@ from courseware.grading.session import CellRun
 
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
-TESTS = {"double": "assert np.allclose(double(", "total": "assert total("}
+TESTS = {"double": "assert np.allclose(double(", "total": "assert total([1.0"}
 
 
 class Shell:
@@ -181,8 +180,7 @@ class Hand:
         return habit.__name__
 
     def _new(self, source: str, **more: Any) -> None:
-        made = json.loads(json.dumps(nbformat.v4.new_code_cell(source)))
-        self.cells.insert(self.random.randrange(len(self.cells) + 1), {**made, **more})
+        self.cells.insert(self.random.randrange(len(self.cells) + 1), {**own_cell(source), **more})
 
     def _code(self) -> Cell:
         return self.random.choice([cell for cell in self.cells if cell["cell_type"] == "code"])
@@ -261,18 +259,22 @@ def longer(tmp_path_factory: pytest.TempPathFactory) -> Chapter:
     text = text.replace("import numpy as np\n", "import numpy as np\n\nSTART = 1.0\n", 1)
     between = "SHOWN = double(np.array([3.0]))\n\n# %%\nTWICE = list(SHOWN) * 2\n\n# %%\nONE_TWO = [1.0, 2.0]\n"
     text = text.replace("# ## The second one\n", f"# ## The second one\n\n# %%\n{between}", 1)
-    (folder / "lab.py").write_text(text.replace("total([1.0, 2.0]) == 3", "total(ONE_TWO) == 3"), encoding="utf-8")
+    (folder / "lab.py").write_text(text.replace("total([1.0, 2.0]) == 3", "total([1.0, ONE_TWO[1]]) == 3"), encoding="utf-8")
     return Chapter(folder)
+
+
+@pytest.fixture(scope="module")
+def longer_lab(longer: Chapter) -> verdict.Lab:
+    return verdict._solve(longer)
 
 
 @pytest.mark.parametrize("seeds", [range(start, start + 20) for start in range(0, 100, 20)], ids=str)
 def test_what_passes_below_what_is_not_solved_has_its_points(
-    points: Callable[..., dict[str, float]], longer: Chapter, seeds: range
+    points: Callable[..., dict[str, float]], longer: Chapter, longer_lab: verdict.Lab, seeds: range
 ) -> None:
-    lab = verdict._solve(longer)
     for seed in seeds:
         hand = Hand(seed, longer)
-        wanted, got = deserved(copy.deepcopy(hand.notebook)), points(hand.notebook, lab)
+        wanted, got = deserved(copy.deepcopy(hand.notebook)), points(hand.notebook, longer_lab)
         assert {name for name, earned in got.items() if earned == 3} >= wanted, (seed, hand.did, wanted, got)
 
 
@@ -305,20 +307,20 @@ def test_a_name_of_the_lab_s_that_a_changed_cell_has_lost_is_supplied(
 
 @pytest.mark.parametrize("place", ["double", "double-tests", "total"])
 def test_a_name_of_the_lab_s_that_a_student_has_taken_to_try_something_costs_nothing(
-    points: Callable[..., dict[str, float]], longer: Chapter, place: str
+    points: Callable[..., dict[str, float]], longer: Chapter, longer_lab: verdict.Lab, place: str
 ) -> None:
     """Neither what tests need, nor what a cell between two exercises makes for the second."""
     notebook = demo.notebook(longer, RIGHT)
     at = next(i for i, cell in enumerate(notebook["cells"]) if cell["metadata"].get("nbgrader", {}).get("grade_id") == place)
-    notebook["cells"].insert(at + 1, json.loads(json.dumps(nbformat.v4.new_code_cell("np = 3"))))
-    assert points(notebook, verdict._solve(longer)) == {"double": 3, "total": 3}
+    notebook["cells"].insert(at + 1, own_cell("np = 3"))
+    assert points(notebook, longer_lab) == {"double": 3, "total": 3}
 
 
 def test_a_line_that_cannot_run_here_is_left_out_of_any_cell_of_the_lab(
-    points: Callable[..., dict[str, float]], longer: Chapter
+    points: Callable[..., dict[str, float]], longer: Chapter, longer_lab: verdict.Lab
 ) -> None:
     """Also below the first exercise, where an unsolved lab's cells may all fail."""
     notebook = demo.notebook(longer, RIGHT)
     given = next(cell for cell in notebook["cells"] if cell["source"] == "ONE_TWO = [1.0, 2.0]")
     given["source"] = "from google.colab import drive\ntwo = 2.0\nONE_TWO = [1.0, two]"
-    assert points(notebook, verdict._solve(longer)) == {"double": 3, "total": 3}
+    assert points(notebook, longer_lab) == {"double": 3, "total": 3}

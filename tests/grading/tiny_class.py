@@ -50,8 +50,13 @@ def handed_in(answers: dict[str, str], before: str = "", chapter: Chapter = TINY
     made = demo.notebook(chapter, answers)
     if before:
         first = next(i for i, c in enumerate(made["cells"]) if c["metadata"].get("nbgrader", {}).get("grade_id") == "double")
-        made["cells"].insert(first, json.loads(json.dumps(nbformat.v4.new_code_cell(before))))
+        made["cells"].insert(first, own_cell(before))
     return made
+
+
+def own_cell(source: str) -> dict[str, Any]:
+    """A code cell of a student's, as JSON."""
+    return dict(json.loads(json.dumps(nbformat.v4.new_code_cell(source))))
 
 
 def chinese(chapter: Chapter, answers: Mapping[str, str]) -> NotebookNode:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import select
-import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
@@ -54,15 +53,13 @@ def test_an_end_is_noticed(kernel: str, tmp_path: Path) -> None:
         run(kernel, tmp_path, "import os; os._exit(1)")
 
 
-def parent(kernel: int) -> int:
-    """The number of a kernel's parent. The kernel is of no use any more."""
-    stat = Path(f"/proc/{kernel}/stat").read_text(encoding="utf-8")
-    os.kill(kernel, signal.SIGKILL)
-    return int(stat.rpartition(")")[2].split()[1])
-
-
-def ended(process: int, seconds: float) -> bool:
-    return bool(select.select([process], [], [], seconds)[0])
+def parent(kernel: int) -> psutil.Process:
+    """A kernel's. The kernel is of no use any more."""
+    process = psutil.Process(kernel)
+    importing = process.parent()
+    process.kill()
+    assert importing
+    return importing
 
 
 def test_one_process_imports_for_all_workers_and_ends_with_the_last(tmp_path: Path) -> None:
@@ -70,28 +67,25 @@ def test_one_process_imports_for_all_workers_and_ends_with_the_last(tmp_path: Pa
     kernels = [worker.kernel(str(tmp_path / "none.json"), dict(os.environ), str(tmp_path)) for worker in workers]
     first, second = map(parent, kernels)
     assert first == second
-    process = os.pidfd_open(first)
     workers[0].control.close()
-    assert not ended(process, 0.3)
+    with pytest.raises(psutil.TimeoutExpired):
+        first.wait(0.3)
     workers[1].control.close()
-    assert ended(process, 60)
-    os.close(process)
+    first.wait(60)
 
 
 def test_another_takes_the_place_of_one_that_was_killed(tmp_path: Path) -> None:
     provisioner = PreloadedProvisioner(begin=f"{OWN}, another")
 
-    def importing() -> int:
+    def importing() -> psutil.Process:
         command = ["python", "-f", str(tmp_path / "none.json")]
         with ThreadPoolExecutor(1) as thread:  # the browser of other tests leaves a loop running in this one
             thread.submit(asyncio.run, provisioner.launch_kernel(command, env=dict(os.environ), cwd=str(tmp_path))).result()
         return parent(provisioner.pid)
 
     first = importing()
-    process = os.pidfd_open(first)
-    os.kill(first, signal.SIGKILL)
-    assert ended(process, 60)
-    os.close(process)
+    first.kill()
+    first.wait(60)
     assert importing() != first
 
 
