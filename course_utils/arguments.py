@@ -156,8 +156,8 @@ def check_keywords(given: Mapping[str, Any], config: PretrainedConfig, task: str
             "neither knows this one.",
             names=", ".join(_OWN),
         )
-        found = t("load_model() has no argument {name!r}.", name=key)
-        raise UnknownNameError(sentences(found, hint, own))
+        problem = t("load_model() has no argument {name!r}.", name=key)
+        raise UnknownNameError(sentences(problem, hint, own))
 
 
 def _in_its_place(argument: str, value: object) -> None:

@@ -32,15 +32,15 @@ def assets(*names: str) -> str:
 
 def lifted(html: str) -> tuple[str, list[str]]:
     """An output without the styles and scripts in it, and their names: for a page that has them once."""
-    return _ASSET.sub("", html), [found[2] for found in _ASSET.finditer(html)]
+    return _ASSET.sub("", html), [match[2] for match in _ASSET.finditer(html)]
 
 
 def refreshed(html: str) -> str:
     """An output with today's styles and scripts in place of older ones; the same where they are today's."""
 
-    def today(found: re.Match[str]) -> str:
-        same = not (STATIC / found[2]).exists() or found[3].strip() == _text(found[2])
-        return found[0] if same else assets(found[2])
+    def today(match: re.Match[str]) -> str:
+        same = not (STATIC / match[2]).exists() or match[3].strip() == _text(match[2])
+        return match[0] if same else assets(match[2])
 
     return _ASSET.sub(today, html)
 

@@ -94,8 +94,8 @@ def check(folder: Path) -> None:
     _no_pointers(folder)
     config = folder / "config.json"
     if not config.exists():
-        found = t("{folder} has no config.json, so it is not a transformers checkpoint.", folder=folder)
-        raise CourseError(sentences(found, _instead(folder, names)))
+        problem = t("{folder} has no config.json, so it is not a transformers checkpoint.", folder=folder)
+        raise CourseError(sentences(problem, _instead(folder, names)))
     _json(config)
     for whole, index in _INDEX.items():
         if (folder / whole).exists():
@@ -104,13 +104,13 @@ def check(folder: Path) -> None:
             return _shards(folder, index)
     if not _weights(folder):
         others = [name for name in names if Path(name).suffix in (".h5", ".msgpack", ".gguf", ".pt", ".pth", ".ckpt")]
-        found = t(
+        problem = t(
             "{folder} has a config.json and no weights: there is no model.safetensors, and no pytorch_model.bin.",
             folder=folder,
         )
         unread = t("What it has ({files}), load_model does not read. ", files=_listed(others)) if others else ""
         way = t("Save the model again with save_pretrained(), or copy its weights there.")
-        raise CourseError(f"{found}\n{unread}{way}")
+        raise CourseError(f"{problem}\n{unread}{way}")
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -231,9 +231,9 @@ def _instead(folder: Path, names: list[str]) -> str:
         for file in sorted(folder.glob(f"{depth}/{name}"))
     ]
     if inside:
-        found = t('There is one inside: load_model("{folder}").', folder=inside[0].as_posix())
+        hint = t('There is one inside: load_model("{folder}").', folder=inside[0].as_posix())
         several = f" ({_listed(path.relative_to(folder).as_posix() for path in inside)})" if len(inside) > 1 else ""
-        return found + several
+        return hint + several
     if gguf := [name for name in names if name.endswith(".gguf")]:
         way = t(_GGUF, folder=folder.as_posix(), file=gguf[0])
         return t("It holds {files}: {way}", files=_listed(gguf), way=way)

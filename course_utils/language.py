@@ -60,8 +60,8 @@ def sentences(*parts: str) -> str:
 
 def in_any_language(message: str, field: str) -> str:
     """A regular expression of what `t` makes of a message in each language; `field` stands for what is in braces."""
-    said = [message, *(_catalogue(path.stem).get(message, message) for path in sorted(_CATALOGUES.glob("*.json")))]
-    return "|".join(re.sub(r"\\\{\w+\\\}", lambda _: field, re.escape(text)) for text in dict.fromkeys(said))
+    translations = [message, *(_catalogue(path.stem).get(message, message) for path in sorted(_CATALOGUES.glob("*.json")))]
+    return "|".join(re.sub(r"\\\{\w+\\\}", lambda _: field, re.escape(text)) for text in dict.fromkeys(translations))
 
 
 def N_(message: str) -> str:

@@ -68,12 +68,12 @@ def fetch(hub_id: str, sha256: Mapping[str, str], revision: str | None = None) -
         listed = _client().list_repo_files(hub_id, "model", revision=revision)
     patterns = [pattern for pattern in _SETTINGS if not (sha256 and pattern == "*.py")]
     wanted = [*patterns, f"*{_WEIGHTS}"]
-    found = {file.path: file.sha256 for file in listed if any(fnmatch(file.path, pattern) for pattern in wanted)}
-    if not any(name.endswith(_WEIGHTS) for name in found):
+    files = {file.path: file.sha256 for file in listed if any(fnmatch(file.path, pattern) for pattern in wanted)}
+    if not any(name.endswith(_WEIGHTS) for name in files):
         raise DownloadError(
             t("{name} has no safetensors on ModelScope; load_model() reads no other weights from there.", name=hub_id)
         )
-    if wrong := [name for name, value in sha256.items() if found.get(name) != value]:
+    if wrong := [name for name, value in sha256.items() if files.get(name) != value]:
         raise ChecksumError(
             t(
                 "{name} has other files on ModelScope than the course was tested with ({files}). Ways out: "
@@ -83,8 +83,8 @@ def fetch(hub_id: str, sha256: Mapping[str, str], revision: str | None = None) -
                 files=", ".join(wrong),
             )
         )
-    _download(hub_id, revision, list(found))
-    (folder / _DONE).write_text(json.dumps(found), encoding="utf-8")
+    _download(hub_id, revision, list(files))
+    (folder / _DONE).write_text(json.dumps(files), encoding="utf-8")
     return folder
 
 

@@ -211,13 +211,13 @@ def _place(name: str, value: Any) -> tuple[str, str] | None:
     if value is _ABSENT:
         return None
     names = dict.fromkeys([name, getattr(value, "__name__", name)])
-    found = [
+    places = [
         (path, own)
         for path, module in list(sys.modules.items())
         for own in names
         if isinstance(module, ModuleType) and path != "__main__" and vars(module).get(own, _ABSENT) is value
     ]
-    public = [place for place in found if not any(part.startswith("_") for part in place[0].split("."))] or found
+    public = [place for place in places if not any(part.startswith("_") for part in place[0].split("."))] or places
     home = str(getattr(value, "__module__", "")).split(".")[0]  # others may have imported it, too
     own_package = [place for place in public if place[0].split(".")[0] == home] or public
     return min(own_package, key=lambda place: (place[0].count("."), len(place[0]), place[0]), default=None)
@@ -225,7 +225,7 @@ def _place(name: str, value: Any) -> tuple[str, str] | None:
 
 def _submodules(source: str, name: str, module: ModuleType) -> set[str]:
     """Modules below `module` that the source reaches by attributes: `import xml` alone does not bring `xml.etree`."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(source)):
         path = ast.unparse(node).split(".") if isinstance(node, ast.Attribute) else []
         value: Any = module
@@ -233,5 +233,5 @@ def _submodules(source: str, name: str, module: ModuleType) -> set[str]:
             for part in path[1:]:
                 value = getattr(value, part, None)
             if isinstance(value, ModuleType) and value.__name__ == ".".join([module.__name__, *path[1:]]):
-                found.add(value.__name__)
-    return found
+                names.add(value.__name__)
+    return names

@@ -150,10 +150,10 @@ class Question:
         if self.answer is None:
             return ""
         if self.options:
-            found = inline(self.options[int(self.answer)])
+            answer = inline(self.options[int(self.answer)])
         else:
             share = word("within").format(share=f"{self.tolerance:.0%}".replace("%", " %"))
-            found = f"{number(self.answer)} {escape(self.unit)}".strip() + (f" {share}" if self.tolerance else "")
+            answer = f"{number(self.answer)} {escape(self.unit)}".strip() + (f" {share}" if self.tolerance else "")
         lines = "".join(
             f'<li data-option="{i}"><strong>{inline(option)}</strong>{_colon(option)}{inline(why)}</li>\n'
             for i, (option, why) in enumerate(zip(self.options, self.explanations, strict=False))
@@ -161,7 +161,7 @@ class Question:
         why = f"<ul>\n{lines}</ul>\n" if lines else (f"<p>{inline(self.why)}</p>\n" if self.why else "")
         return (
             f'<details class="course-answer"><summary>{word(title)}</summary>\n'
-            f"<p><strong>{found}</strong></p>\n{why}</details>\n"
+            f"<p><strong>{answer}</strong></p>\n{why}</details>\n"
         )
 
 

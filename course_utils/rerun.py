@@ -69,8 +69,8 @@ def _read(code: Sequence[Any]) -> tuple[str, list[str]]:
                 lacks = re.fullmatch(r"name '(\w+)' is not defined", output.evalue)
                 expected = output.ename in _EXPECTED or cell.metadata.get("nbgrader", {}).get("grade")
                 if not expected and not (lacks and lacks[1] in not_made):
-                    said = f"{output.ename}: {output.evalue.partition(chr(10))[0]}"
-                    failed.append(t("code cell {number}: {error}", number=number, error=said))
+                    error = f"{output.ename}: {output.evalue.partition(chr(10))[0]}"
+                    failed.append(t("code cell {number}: {error}", number=number, error=error))
                 not_made |= _assigned(cell.source)
     return summary, failed
 

@@ -95,14 +95,14 @@ def _translated(table: str, words: dict[str, dict[str, str]]) -> str:
             columns.setdefault(place, []).append(_text(cell) not in known[cell[2]] and bool(_ENGLISH.search(_text(cell))))
     of_words = {place for place, unknown in columns.items() if not any(unknown)}
 
-    def said(place: int, cell: re.Match[str]) -> str:
+    def translated(place: int, cell: re.Match[str]) -> str:
         return _said(cell, known[cell[2]]) if place in of_words or re.search(r"[ _]", _text(cell)) else cell[0]
 
-    def said_row(found: re.Match[str]) -> str:
-        places = iter(range(len(found[0])))
-        return _CELL.sub(lambda cell: said(next(places), cell), found[0])
+    def translated_row(row: re.Match[str]) -> str:
+        places = iter(range(len(row[0])))
+        return _CELL.sub(lambda cell: translated(next(places), cell), row[0])
 
-    return head + start + _ROW.sub(said_row, body)
+    return head + start + _ROW.sub(translated_row, body)
 
 
 def _said(cell: re.Match[str], words: dict[str, str]) -> str:

@@ -121,8 +121,8 @@ def fetch(file: PinnedFile) -> Path:
                         file=file.filename,
                     )
                 )
-            found = _sha256(arrived)
-            if found != file.sha256:
+            sha256 = _sha256(arrived)
+            if sha256 != file.sha256:
                 raise ChecksumError(
                     t(
                         "{file} arrived with the wrong content and was deleted.\n"
@@ -131,7 +131,7 @@ def fetch(file: PinnedFile) -> Path:
                         "again.",
                         file=file.filename,
                         wanted=file.sha256,
-                        found=found,
+                        found=sha256,
                     )
                 )
             arrived.replace(target)

@@ -125,10 +125,10 @@ def _twin(path: Path, language: str, pattern: re.Pattern[str]) -> list[str]:
 
 def able(text: str) -> str:
     """What one can do after a lecture, one sentence, from its first cell: a paragraph, or the items of a list."""
-    found = _ABLE.search(text)
-    if not found:
+    match = _ABLE.search(text)
+    if not match:
         return ""
-    first, *others = found[1].strip().split("\n\n")
+    first, *others = match[1].strip().split("\n\n")
     if first.startswith("- "):  # a blank line may part its items
         first = " ".join(block for block in (first, *others) if block.startswith("- "))
     sentence = re.sub(r"(?:^|\s+)- ", " ", f" {first}").strip()
@@ -140,8 +140,8 @@ def _prose(notebook: NotebookNode) -> list[str]:
 
 
 def _minutes(notes: str) -> str:
-    found = _MINUTES.search(notes)
-    return f"{_LESSONS.get((found['lessons'] or '').lower(), '')}{found['minutes']} min" if found else ""
+    match = _MINUTES.search(notes)
+    return f"{_LESSONS.get((match['lessons'] or '').lower(), '')}{match['minutes']} min" if match else ""
 
 
 def _html(text: str) -> str:

@@ -224,11 +224,11 @@ def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
     from . import pages
     from .translation import progress
 
-    said = progress.sources(*progress.chosen(names))
+    sources = progress.sources(*progress.chosen(names))
     if not only_check:
-        for path in [*progress.update(language, said), *pages.write_from_sources()]:
+        for path in [*progress.update(language, sources), *pages.write_from_sources()]:
             print(f"{path.relative_to(ROOT).as_posix()} written")
-    made = progress.reports(language, said)
+    made = progress.reports(language, sources)
     wrong = [line for report in made for line in (*report.broken, *report.faults)]
     print("\n".join([*wrong, progress.table(made)]))
     return int(only_check and bool(wrong))
@@ -563,9 +563,9 @@ def _lint() -> int:
     return max(status, int(bool(errors) or mypy.returncode > 1))  # 2: mypy itself has stopped, and has said why
 
 
-def _errors_on_windows(said: str) -> list[str]:
+def _errors_on_windows(report: str) -> list[str]:
     """Nothing but the boxes of grading and the tests' kernels may use what only Linux and macOS have."""
-    return [line for line in said.splitlines() if " error: " in line and not line.startswith(_LINUX_ONLY)]
+    return [line for line in report.splitlines() if " error: " in line and not line.startswith(_LINUX_ONLY)]
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ def _lines(part: dict[str, Any], language: str, on_site: Mapping[str, Collection
     for row in part["slides"]:
         if missing := [name for name in row["sections"] if name not in known]:
             raise ChapterError(f"{FILE.name}: lecture {part['name']} has no section {missing[0]!r}.")
-        found = (_linked(chapter(part["name"]), in_lecture(name), language, on_site) for name in row["sections"])
-        yield f"| {row['slide']} | {'; '.join(found)} |"
+        sections = (_linked(chapter(part["name"]), in_lecture(name), language, on_site) for name in row["sections"])
+        yield f"| {row['slide']} | {'; '.join(sections)} |"
     if rows := part.get("corrections"):
         yield from ("", f"| {say(_DECK)} | {say(_COURSE)} | {say(_SOURCE)} |", "|---|---|---|")
         yield from (f"| {in_page(row['deck'])} | {in_page(row['course'])} | {row['source']} |" for row in rows)

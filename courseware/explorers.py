@@ -235,8 +235,8 @@ def part_of(controls: Sequence[Control], chosen: Sequence[Sequence[Any]]) -> str
             parts.append(word(kind).format(label=control.label, few=len(values), all=len(control.values)))
     if not parts:
         return ""
-    said = escape(word("parts").format(parts=" · ".join(parts)))
-    return f'<p class="course-part"><small>{said}</small></p>\n'
+    line = escape(word("parts").format(parts=" · ".join(parts)))
+    return f'<p class="course-part"><small>{line}</small></p>\n'
 
 
 def _field(control: Control, shown: Sequence[str], place: int) -> str:

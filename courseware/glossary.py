@@ -74,9 +74,9 @@ def problems(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
     gone += [f"{entry.english!r}: {why}" for entry in known if entry.chapter and (why := _misplaced(entry, marked))]
     gone += [f"no_term lists {name!r}, which no chapter marks" for name in sorted(no_term - set(marked))]
     chinese = [
-        f"{entry.english!r} is {entry.chinese} here and {' or '.join(sorted(said))} in the chapters"
+        f"{entry.english!r} is {entry.chinese} here and {' or '.join(sorted(marked_as))} in the chapters"
         for entry in known
-        if (said := {term.chinese for term in _marked(entry, marked)}) and entry.chinese not in said
+        if (marked_as := {term.chinese for term in _marked(entry, marked)}) and entry.chinese not in marked_as
     ]
     return new + gone + chinese
 
@@ -87,8 +87,8 @@ def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:
 
 def _misplaced(entry: Entry, marked: dict[str, Term]) -> str | None:
     """What is wrong with the chapter that an entry names, or None."""
-    if found := _marked(entry, marked):
-        return f"{found[0].chapter} marks it, so take its `chapter` out"
+    if terms := _marked(entry, marked):
+        return f"{terms[0].chapter} marks it, so take its `chapter` out"
     sources = (chapter(entry.chapter).lecture_source, chapter(entry.chapter).lab_source)
     text = "".join(source.read_text(encoding="utf-8") for source in sources)
     names = "|".join(map(re.escape, (entry.english, *entry.also)))
@@ -102,8 +102,8 @@ def page(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
     say, means = words(language), _meanings(language)
     lines = [f"# {say(_TITLE)}", "", say(_ABOUT), "", "```{glossary}"]
     for entry in sorted(entries(), key=_by_pinyin if language != ENGLISH else lambda entry: same_term(entry.english)):
-        found = [term.chapter for term in _marked(entry, marked)]
-        if first := min(found, default=named.get(entry.chapter, "")):
+        chapters_of = [term.chapter for term in _marked(entry, marked)]
+        if first := min(chapters_of, default=named.get(entry.chapter, "")):
             names = (entry.english, entry.chinese) if language == ENGLISH else (entry.chinese, entry.english)
             chapter = say(_CHAPTER, number=first[:2])
             lines += [" ".join(names), f"  {means(entry.meaning)} [{chapter}](lectures/{first}.ipynb)", ""]

@@ -59,8 +59,8 @@ def without_assets(notebook: NotebookNode) -> tuple[NotebookNode, list[str]]:
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if html := html_of(output):
-                output.data["text/html"], found = lifted(html)
-                names |= dict.fromkeys(found)
+                output.data["text/html"], lifted_names = lifted(html)
+                names |= dict.fromkeys(lifted_names)
     return notebook, list(names)
 
 
@@ -98,8 +98,8 @@ def _name(part: Chapter, language: str) -> str:
         return f"{name.replace(' · ', ' ', 1)} {chinese(lecture)}"
     from .translation import catalogue  # which the English table does without
 
-    said = catalogue.load(part.catalogue(language)).say(name)
-    return f"{part.name[:2]} {chinese(lecture)}" if said == name else said.replace(" · ", " ", 1)
+    translated = catalogue.load(part.catalogue(language)).say(name)
+    return f"{part.name[:2]} {chinese(lecture)}" if translated == name else translated.replace(" · ", " ", 1)
 
 
 def _links(part: Chapter, folder: str, language: str) -> str:

@@ -86,8 +86,8 @@ def _question(html: str) -> Question:
 
 
 def _tolerance(html: str) -> float:
-    found = _TOLERANCE.search(html)
-    return float(found[1]) if found else Question.tolerance
+    match = _TOLERANCE.search(html)
+    return float(match[1]) if match else Question.tolerance
 
 
 def _plain(html: str) -> str:
@@ -152,13 +152,13 @@ class _Words:
         if text in self._same or not depth:
             return self._same.get(text, text)
         for template, other in self._made:
-            if found := template.pattern.fullmatch(text):
+            if match := template.pattern.fullmatch(text):
                 values: dict[str, str] = {}
-                for (exact, blank), value in zip(template.fields, found.groups(), strict=True):
+                for (exact, blank), value in zip(template.fields, match.groups(), strict=True):
                     values[exact] = self(value, depth - 1)
                     values.setdefault(blank, values[exact])
-                said = [values.get(exact) or values.get(blank, "") for exact, blank in other.fields]
-                return "".join(part for pair in zip(other.texts, [*said, ""], strict=True) for part in pair)
+                values_there = [values.get(exact) or values.get(blank, "") for exact, blank in other.fields]
+                return "".join(part for pair in zip(other.texts, [*values_there, ""], strict=True) for part in pair)
         return text
 
 

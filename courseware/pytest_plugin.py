@@ -16,13 +16,14 @@ import pytest
 # A process of tests gives memory back when it holds so much more than before: in 8 GB two such and a kernel each must fit.
 MUCH_GB = 0.3
 _kept_gb = 0.3  # what its imports take
-# Far above what a notebook may take (CONTRIBUTING.md): a machine may be slow or busy. More than this hangs, or leaks.
+# Far above what a notebook may take (docs/measurements.md): a machine may be slow or busy. More than this hangs, or leaks.
 HARD_SECONDS, HARD_GB = 1200, 8.0
 
 
 # The mark of a test that asks on another system or in another language what one has asked, or makes again what is shipped
 SECOND = "second_look"
-# It is in no group with a first look. A scheduler of pytest-xdist sees names only.
+# It is in no group with a first look. A scheduler of pytest-xdist sees names only; its own `--dist loadgroup` would write the
+# group into the name of every test, a notebook's cells among them.
 AGAIN = re.compile(r"_again(\[|\]?$)")
 ALONE = (
     "tests/colab/test_colab.py::test_it_holds_colab_s_versions",
@@ -102,8 +103,8 @@ def peak_gb(item: Any) -> float:
 def status_gb(process: int | str, field: str) -> float:
     """A field of what Linux says of a process; 0 where the system does not tell."""
     status = Path(f"/proc/{process}/status")
-    found = re.search(rf"{field}:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
-    return int(found[1]) / 1e6 if found else 0.0
+    match = re.search(rf"{field}:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
+    return int(match[1]) / 1e6 if match else 0.0
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

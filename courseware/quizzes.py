@@ -70,8 +70,8 @@ def on_slides(notebook: NotebookNode) -> NotebookNode:
                 cells.append(_titled(heading))
         cells.append(cell)
         asked = asked or _predicts(cell)
-        if cell.cell_type == "markdown" and (found := re.findall(r"^#{1,3} (.+)$", cell.source, re.MULTILINE)):
-            heading = found[-1]
+        if cell.cell_type == "markdown" and (headings := re.findall(r"^#{1,3} (.+)$", cell.source, re.MULTILINE)):
+            heading = headings[-1]
         if html := _html(cell):
             questions = apart(html)
             cell.outputs = [_shown(questions[0])]

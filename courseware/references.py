@@ -190,8 +190,8 @@ def listed(chapter: Chapter) -> list[str]:
 
 def cited(chapter: Chapter) -> set[str]:
     """Every key that a chapter's prose names, those of its items too; also what only stands where a key should."""
-    found = (match for source in prose(chapter) for match in re.findall(rf"{_KEY}|(?<!`)\[@([^\s\],;]+)", source))
-    return {key or other for key, other in found}
+    keys = (match for source in prose(chapter) for match in re.findall(rf"{_KEY}|(?<!`)\[@([^\s\],;]+)", source))
+    return {key or other for key, other in keys}
 
 
 def unknown(chapter: Chapter) -> list[str]:
@@ -291,11 +291,11 @@ def untidy(chapters: Iterable[Chapter]) -> list[str]:
 
 def readers(chapters: Iterable[Chapter]) -> dict[str, list[str]]:
     """Key → the names of the chapters that list the work."""
-    found: dict[str, list[str]] = {}
+    chapters_by_key: dict[str, list[str]] = {}
     for chapter in chapters:
         for key in listed(chapter):
-            found.setdefault(key, []).append(chapter.name)
-    return found
+            chapters_by_key.setdefault(key, []).append(chapter.name)
+    return chapters_by_key
 
 
 def _order(work: Work) -> tuple[str, str, str]:

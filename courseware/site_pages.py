@@ -106,8 +106,8 @@ def alternates(course: Course, page: str) -> list[tuple[str, str]]:
     if len(there) < 2:
         return []
     home = course.url.removesuffix(f"{FOLDERS[course.language]}/") if course.language in FOLDERS else course.url
-    found = [(tag(language), home + _way(language, page)) for language in there]
-    return [*found, ("x-default", home + _way(ENGLISH, page))] if ENGLISH in there else found
+    addresses = [(tag(language), home + _way(language, page)) for language in there]
+    return [*addresses, ("x-default", home + _way(ENGLISH, page))] if ENGLISH in there else addresses
 
 
 def _switch(course: Course, page: str, pathto: Callable[..., str]) -> Switch | None:
@@ -204,8 +204,8 @@ def description(doctree: nodes.document) -> str:
         for paragraph in list(doctree.findall(nodes.paragraph))[:4]
         if isinstance(paragraph.parent, nodes.section)
     ]
-    said = " ".join(text if text.endswith(_SENTENCE_ENDS) else f"{text}." for text in paragraphs)
-    return said if len(said) <= 200 else said[:200].rsplit(" ", 1)[0] + " …"
+    beginning = " ".join(text if text.endswith(_SENTENCE_ENDS) else f"{text}." for text in paragraphs)
+    return beginning if len(beginning) <= 200 else beginning[:200].rsplit(" ", 1)[0] + " …"
 
 
 def _boxes(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -255,10 +255,10 @@ def is_grid(text: str) -> bool:
 def _languages(text: nodes.Text) -> Iterator[nodes.Node]:
     """A text cut where its language changes; docutils writes the class as `lang`."""
     start = 0
-    for found in _HAN.finditer(text):
-        if found.start() > start:
-            yield nodes.Text(text[start : found.start()])
-        yield nodes.inline("", found[0], classes=["language-zh"])
-        start = found.end()
+    for chinese in _HAN.finditer(text):
+        if chinese.start() > start:
+            yield nodes.Text(text[start : chinese.start()])
+        yield nodes.inline("", chinese[0], classes=["language-zh"])
+        start = chinese.end()
     if start < len(text):
         yield nodes.Text(text[start:])

@@ -157,7 +157,7 @@ def floor_law(x, y, floors):
         for floor in floors:
             try:
                 a, b = power_law(x, y - floor)
-            except np.linalg.LinAlgError:
+            except np.linalg.LinAlgError:  # the floor lies above all the data
                 a, b = math.nan, math.nan
             error = float(np.sum((y - floor - a * x**-b) ** 2))
             if best is None or error < best[0]:

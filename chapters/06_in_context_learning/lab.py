@@ -155,7 +155,7 @@ def judge(answer, name, year):
     """(does it begin with JSON of both keys?, are both values right?, is the JSON on one line?)"""
     try:
         found, end = json.JSONDecoder().raw_decode(answer)
-    except ValueError:
+    except ValueError:  # it does not begin with JSON
         return False, False, False
     keys = isinstance(found, dict) and set(found) == {"name", "year"}
     return keys, keys and (found["name"], str(found["year"])) == (name, str(year)), keys and "\n" not in answer[:end]

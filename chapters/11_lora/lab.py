@@ -1793,7 +1793,7 @@ def hub_has(name):
     spec = models.find(name)
     try:
         models.reach_hub(spec.hub_id, spec.revision)
-    except errors.DownloadError:
+    except errors.DownloadError:  # then without the larger model
         return False
     return True
 

@@ -92,7 +92,7 @@ def _tokens(source: str) -> Iterable[str]:
     """What is written, without comments, texts and variables' names; names of functions and methods that are called stay."""
     try:
         read = [(t.type, t.string) for t in tokenize.generate_tokens(io.StringIO(source).readline)]
-    except (tokenize.TokenError, SyntaxError, ValueError):
+    except (tokenize.TokenError, SyntaxError, ValueError):  # no Python: its words and signs
         read = [(tokenize.NAME if text[0].isalpha() else tokenize.OP, text) for text in re.findall(r"\w+|[^\w\s]", source)]
     before = ""
     for place, (kind, text) in enumerate(read):

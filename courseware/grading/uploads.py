@@ -76,7 +76,7 @@ class File:
             return False
         try:
             start, _ = student_names.utf8(self.read(2000))
-        except (OSError, archive.Damaged):
+        except (OSError, archive.Damaged):  # `intake` says so when it reads it whole; until then its name must do
             return ".ipynb" in self.name.lower()
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
             start = start.decode("utf-16", "ignore").encode()

@@ -105,27 +105,27 @@ def merge(old: polib.POFile, messages: Sequence[Message], language: str) -> poli
 
 def _places(messages: Sequence[Message]) -> dict[str, tuple[list[str], list[str]]]:
     """Each text once, with where it stands and what it is."""
-    found: dict[str, tuple[list[str], list[str]]] = {}
+    places_and_kinds: dict[str, tuple[list[str], list[str]]] = {}
     for message in messages:
-        places, kinds = found.setdefault(message.text, ([], []))
+        places, kinds = places_and_kinds.setdefault(message.text, ([], []))
         if message.where not in places:
             places.append(message.where)
         if message.kind not in kinds:
             kinds.append(message.kind)
-    return found
+    return places_and_kinds
 
 
 def _likest(text: str, places: list[str], loose: dict[str, polib.POEntry]) -> polib.POEntry | None:
     """The translation whose English was most like this text, in the same cell rather than elsewhere."""
-    best, found = 0.0, None
+    best, likest = 0.0, None
     for entry in loose.values():
         here = any(place in places for place, _ in entry.occurrences)
         least = _LIKE if here else _LIKE_ELSEWHERE
         matcher = difflib.SequenceMatcher(None, text, entry.msgid, autojunk=False)
         ratio = matcher.ratio() if matcher.quick_ratio() >= least else 0.0
         if ratio >= least and ratio + here > best:
-            best, found = ratio + here, entry
-    return found
+            best, likest = ratio + here, entry
+    return likest
 
 
 def write(path: Path, file: polib.POFile) -> bool:

@@ -36,8 +36,8 @@ def _argument(call: ast.Call, number: int, name: str) -> ast.expr | None:
 
 
 def _together(scopes: Scopes, options: ast.expr, answers: Sequence[ast.expr | None]) -> set[ast.AST]:
-    found: set[ast.AST] = set(_options(scopes, options))
-    return found.union(*(_values(scopes, answer) for answer in answers if answer is not None))
+    strings: set[ast.AST] = set(_options(scopes, options))
+    return strings.union(*(_values(scopes, answer) for answer in answers if answer is not None))
 
 
 def _revealed(scopes: Scopes, asked: ast.Call) -> Iterator[ast.expr]:

@@ -51,14 +51,14 @@ def spans(cells: Sequence[NotebookNode], unseen: Iterable[str] = (), every: bool
     opaque = {name for source in unseen for name in _needs(source)}
     closed = [i for i, cell in enumerate(cells) if (part := role(cell)) and part.kind == "exercise"]
     display = Display(trees, opaque, closed)
-    found = []
+    spans_of_cells = []
     for number, (cell, tree) in enumerate(zip(cells, trees, strict=True)):
         places = _Places(cell.source)
         of_cell = [*_docstrings(tree, places), *_comments(cell.source, places)]
         if number not in closed:
             of_cell += [span for node in display.strings(tree) if (span := _shown(node, places, every))]
-        found.append(sorted(of_cell, key=lambda span: span.start))
-    return found
+        spans_of_cells.append(sorted(of_cell, key=lambda span: span.start))
+    return spans_of_cells
 
 
 def _needs(source: str) -> frozenset[str]:
@@ -66,9 +66,9 @@ def _needs(source: str) -> frozenset[str]:
     return names.needs | names.later
 
 
-def translated(source: str, found: Iterable[Span], say: Say) -> str:
+def translated(source: str, spans: Iterable[Span], say: Say) -> str:
     """A cell's source with translations in place of its messages."""
-    for span in sorted(found, key=lambda span: span.start, reverse=True):
+    for span in sorted(spans, key=lambda span: span.start, reverse=True):
         if any(say(message) != message for message in span.messages):
             source = source[: span.start] + span.written(say) + source[span.end :]
     return source
@@ -119,13 +119,13 @@ def _inside(field: str, every: bool) -> list[tuple[int, int, literals.Literal]]:
     except SyntaxError:  # a field with "="
         return []
     places = _Places(f"({text})")
-    found = []
+    inner = []
     for node in _reached(tree):
         start, end = places.of(node)
         literal = literals.read(places.source[start:end])
         if not literal.formatted and (every or translatable(literal.message)):
-            found.append((start, end, literal))  # "(" here, "{" there: the same offsets
-    return found
+            inner.append((start, end, literal))  # "(" here, "{" there: the same offsets
+    return inner
 
 
 def _reached(node: ast.expr) -> list[ast.expr]:
@@ -136,13 +136,13 @@ def _reached(node: ast.expr) -> list[ast.expr]:
         case ast.IfExp():
             return [*_reached(node.body), *_reached(node.orelse)]
         case ast.BoolOp():
-            return [found for value in node.values for found in _reached(value)]
+            return [string for value in node.values for string in _reached(value)]
         case ast.BinOp(op=ast.Add()):
             return [*_reached(node.left), *_reached(node.right)]
         case ast.Subscript(value=ast.Dict(values=values)):
-            return [found for value in values for found in _reached(value)]
+            return [string for value in values for string in _reached(value)]
         case ast.Subscript(value=ast.Tuple(elts=values) | ast.List(elts=values)):
-            return [found for value in values for found in _reached(value)]
+            return [string for value in values for string in _reached(value)]
     return []
 
 
@@ -157,14 +157,14 @@ def _with_inside(field: str, parts: list[tuple[int, int, literals.Literal]], say
 
 
 def _docstrings(tree: ast.Module, places: _Places) -> list[Span]:
-    found = []
+    spans = []
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and ast.get_docstring(node) is not None:
             text = node.body[0]
             assert isinstance(text, ast.Expr)
             if span := _docstring(*places.of(text.value), places.source):
-                found.append(span)
-    return found
+                spans.append(span)
+    return spans
 
 
 def _docstring(start: int, end: int, source: str) -> Span | None:
@@ -192,7 +192,7 @@ def _docstring(start: int, end: int, source: str) -> Span | None:
 
 def _comments(source: str, places: _Places) -> list[Span]:
     """Comments; lines of comment that follow each other are one message."""
-    found: list[tuple[int, int, str]] = []
+    comments: list[tuple[int, int, str]] = []
     tokens = tokenize.generate_tokens(io.StringIO(python(source)).readline)
     for token in tokens:
         if token.type == tokenize.COMMENT and not _NO_PROSE.match(token.string):
@@ -200,12 +200,12 @@ def _comments(source: str, places: _Places) -> list[Span]:
             start = places._starts[token.start[0] - 1] + token.start[1]
             end = start + len(token.string)
             text = token.string.removeprefix("#").strip()
-            last = found[-1] if found else None
+            last = comments[-1] if comments else None
             if last and not before.strip() and source[last[1] : start] == f"\n{before}" and _alone(source, last[0]):
-                found[-1] = (last[0], end, f"{last[2]}\n{text}")
+                comments[-1] = (last[0], end, f"{last[2]}\n{text}")
             else:
-                found.append((start, end, text))
-    return [_comment(start, end, text, source) for start, end, text in found if translatable(text)]
+                comments.append((start, end, text))
+    return [_comment(start, end, text, source) for start, end, text in comments if translatable(text)]
 
 
 def _alone(source: str, start: int) -> bool:
@@ -222,13 +222,13 @@ def _comment(start: int, end: int, text: str, source: str) -> Span:
     return Span(start, end, COMMENT, (text,), written)
 
 
-def bare(source: str, found: Iterable[Span]) -> str:
+def bare(source: str, spans: Iterable[Span]) -> str:
     """The program of a cell: its syntax tree without docstrings and comments, and a mark in place of all it shows.
 
     Args:
-        found: `spans` of it, with `every`.
+        spans: `spans` of it, with `every`.
     """
-    spans_of_cell = [span for span in found if span.kind in (SHOWN, FORMATTED)]
+    spans_of_cell = [span for span in spans if span.kind in (SHOWN, FORMATTED)]
     for span in sorted(spans_of_cell, key=lambda span: span.start, reverse=True):
         text = source[span.start : span.end]
         literal = literals.read(text)

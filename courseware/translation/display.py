@@ -96,17 +96,17 @@ class Display:
         """All of them. A heading of a table stays when another string like it is data: it may be the same column's name."""
         every = [node for tree in self._trees for node in self._strings(tree)]
         heads: set[ast.expr] = set()
-        found = set()
+        shown = set()
         for node in every:
             if self.shown(node):
-                found.add(node)
+                shown.add(node)
                 if self._in_head:
                     heads.add(node)
         for group in choices(self.scopes, self._trees):
-            if not found.issuperset(group):
-                found -= group
-        data = {node.value for node in every if isinstance(node, ast.Constant) and node not in found}
-        return {node for node in found if node not in heads or (isinstance(node, ast.Constant) and node.value not in data)}
+            if not shown.issuperset(group):
+                shown -= group
+        data = {node.value for node in every if isinstance(node, ast.Constant) and node not in shown}
+        return {node for node in shown if node not in heads or (isinstance(node, ast.Constant) and node.value not in data)}
 
     def _strings(self, tree: ast.AST) -> Iterator[ast.expr]:
         """Constants and f-strings, in order; docstrings are none."""
@@ -316,12 +316,12 @@ class Display:
     def _parameter(self, function: ast.FunctionDef, number: int | None, keyword: str | None, path: Path) -> int:
         arguments = [*function.args.posonlyargs, *function.args.args]
         if number is not None:
-            found = arguments[number] if number < len(arguments) else None
+            parameter = arguments[number] if number < len(arguments) else None
         else:
-            found = next((a for a in [*arguments, *function.args.kwonlyargs] if a.arg == keyword), None)
-        if found is None:
+            parameter = next((a for a in [*arguments, *function.args.kwonlyargs] if a.arg == keyword), None)
+        if parameter is None:
             raise _Elsewhere
-        return self._used(found, found.arg, path)
+        return self._used(parameter, parameter.arg, path)
 
     def _returned(self, node: ast.Return, path: Path) -> int:
         function = next(outer for outer in self.scopes.above(node) if isinstance(outer, (ast.FunctionDef, ast.Lambda)))

@@ -59,8 +59,8 @@ def broken(entry: polib.POEntry) -> list[Problem]:
 
 def faults(entry: polib.POEntry, terms: Iterable[Term]) -> list[Problem]:
     """What is badly written in it."""
-    found = [*_punctuation(entry), *_english_left(entry), *_names(entry), *_terms(entry, terms)]
-    return [problem for problem in found if problem.rule not in _off(entry)]
+    problems = [*_punctuation(entry), *_english_left(entry), *_names(entry), *_terms(entry, terms)]
+    return [problem for problem in problems if problem.rule not in _off(entry)]
 
 
 def _is_prose(entry: polib.POEntry) -> bool:
@@ -107,18 +107,18 @@ def _without_fields(text: str) -> str:
     return "".join(" 〈〉 " if field else part for field, part in literals.split(text))
 
 
-def _same(rule: str, wanted: Iterable[str], found: Iterable[str]) -> Iterator[Problem]:
-    lost, new = Counter(wanted) - Counter(found), Counter(found) - Counter(wanted)
+def _same(rule: str, wanted: Iterable[str], given: Iterable[str]) -> Iterator[Problem]:
+    lost, new = Counter(wanted) - Counter(given), Counter(given) - Counter(wanted)
     if lost or new:
         parts = [f"{what} {', '.join(sorted(some))}" for what, some in (("lacks", lost), ("has", new)) if some]
         yield Problem(rule, " and ".join(parts))
 
 
 def _numbers(english: str, chinese: str) -> Iterator[Problem]:
-    wanted, found = (Counter(_values(text)) for text in (english, chinese))
+    wanted, given = (Counter(_values(text)) for text in (english, chinese))
     spelt = {_SPELT[word] for word in re.findall(r"[a-z]+", english.lower()) if word in _SPELT}
-    new = [value for value in found - wanted if value not in spelt and value not in wanted]
-    for what, some in (("lacks", set(wanted) - set(found)), ("has", set(new))):
+    new = [value for value in given - wanted if value not in spelt and value not in wanted]
+    for what, some in (("lacks", set(wanted) - set(given)), ("has", set(new))):
         if some:
             yield Problem("numbers", f"{what} {', '.join(f'{value:g}' for value in sorted(some))}")
 

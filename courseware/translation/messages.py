@@ -41,19 +41,19 @@ def of_chapter(chapter: Chapter) -> list[Message]:
     """
     from .. import build  # which makes notebooks in other languages, too
 
-    found = [*of_notebook(build.plain_lecture(chapter), "lecture")] if chapter.lecture_source.exists() else []
-    return found + list(of_notebook(build.plain_lab(chapter), "lab", build.unseen(chapter)))
+    in_lecture = [*of_notebook(build.plain_lecture(chapter), "lecture")] if chapter.lecture_source.exists() else []
+    return in_lecture + list(of_notebook(build.plain_lab(chapter), "lab", build.unseen(chapter)))
 
 
 def of_notebook(notebook: NotebookNode, name: str, unseen: Iterable[str] = ()) -> Iterator[Message]:
     """The messages of a notebook as its sources have it; `unseen` as in `code_text.spans`."""
     code = code_cells(notebook)
-    found = dict(zip((cell.id for cell in code), code_text.spans(code, unseen), strict=True))
+    spans = dict(zip((cell.id for cell in code), code_text.spans(code, unseen), strict=True))
     for cell in notebook.cells:
         where = f"{name}:{cell.id}"
         if cell.cell_type == "markdown":
             yield from (Message(text, where, PROSE) for text in markdown_blocks.messages(cell.source))
-        for span in found.get(cell.id, []):
+        for span in spans.get(cell.id, []):
             yield from (Message(text, where, span.kind) for text in span.messages)
 
 
@@ -66,12 +66,12 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 def marked(folder: Path, *names: str) -> list[Message]:
     """The messages of Python files: constants that stand in a call of a name, such as `t("not written yet")`, and the table
     `WORDS`."""
-    found = []
+    placed = []
     for path in sorted(folder.rglob("*.py")):
         for text in _marked(ast.parse(path.read_text(encoding="utf-8")), names):
             message = Message(str(text.value), path.relative_to(ROOT).as_posix(), code_text.SHOWN)
-            found.append((message.where, text.lineno, text.col_offset, message))
-    return [message for *_, message in sorted(found, key=lambda row: row[:3])]
+            placed.append((message.where, text.lineno, text.col_offset, message))
+    return [message for *_, message in sorted(placed, key=lambda row: row[:3])]
 
 
 def of_controls(chapter: Chapter) -> list[Message]:

@@ -14,8 +14,8 @@ from .messages import code_cells
 def translate(notebook: NotebookNode, catalogue: Catalogue, unseen: Iterable[str] = ()) -> None:
     """Write translations in place of a notebook's messages; `unseen` as in `code_text.spans`."""
     code = code_cells(notebook)
-    for cell, found in zip(code, code_text.spans(code, unseen), strict=True):
-        cell.source = code_text.translated(cell.source, found, catalogue.say)
+    for cell, spans in zip(code, code_text.spans(code, unseen), strict=True):
+        cell.source = code_text.translated(cell.source, spans, catalogue.say)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = markdown_blocks.translated(cell.source, catalogue.say)
@@ -25,6 +25,6 @@ def programs(notebook: NotebookNode, unseen: Iterable[str] = ()) -> dict[str, st
     """The id of each code cell and its program without prose: equal for a notebook and its translation."""
     code = code_cells(notebook)
     return {
-        cell.id: code_text.bare(cell.source, found)
-        for cell, found in zip(code, code_text.spans(code, unseen, every=True), strict=True)
+        cell.id: code_text.bare(cell.source, spans)
+        for cell, spans in zip(code, code_text.spans(code, unseen, every=True), strict=True)
     }

@@ -37,33 +37,33 @@ class Report:
 
 def sources(chapters: Sequence[Chapter], others: Collection[str] = OTHERS) -> dict[str, list[messages.Message]]:
     """The name of each catalogue and its messages; `others`: names of those that are no chapter's."""
-    found = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
+    by_catalogue = {chapter.name: messages.of_chapter(chapter) for chapter in chapters}
     if HELPER in others:
-        found[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
-        found[HELPER] += [message for part in all_chapters() for message in messages.of_controls(part)]
+        by_catalogue[HELPER] = messages.marked(ROOT / "course_utils", "t", "N_")
+        by_catalogue[HELPER] += [message for part in all_chapters() for message in messages.of_controls(part)]
     if COURSE in others:
-        found[COURSE] = messages.marked(ROOT / "courseware", "N_") + messages.of_templates(_TEMPLATES / "site")
+        by_catalogue[COURSE] = messages.marked(ROOT / "courseware", "N_") + messages.of_templates(_TEMPLATES / "site")
     if TABLES in others:
-        found[TABLES] = [message for part in messages.of_tables(_TABLES).values() for message in part]
+        by_catalogue[TABLES] = [message for part in messages.of_tables(_TABLES).values() for message in part]
     if GLOSSARY in others:
         where = glossary.FILE.relative_to(ROOT).as_posix()
-        found[GLOSSARY] = [messages.Message(entry.meaning, where, messages.PROSE) for entry in glossary.entries()]
+        by_catalogue[GLOSSARY] = [messages.Message(entry.meaning, where, messages.PROSE) for entry in glossary.entries()]
     if PAGES in others:
-        found[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
+        by_catalogue[PAGES] = [message for path in _PAGES for message in messages.of_markdown(path)]
         where = deck.FILE.relative_to(ROOT).as_posix()
-        found[PAGES] += [messages.Message(text, where, messages.PROSE) for text in deck.corrections()]
-    return found
+        by_catalogue[PAGES] += [messages.Message(text, where, messages.PROSE) for text in deck.corrections()]
+    return by_catalogue
 
 
-def update(language: str, said: Mapping[str, list[messages.Message]]) -> list[Path]:
-    """Write the catalogues of `said` (by `sources`) that changed; return their paths."""
+def update(language: str, sources: Mapping[str, list[messages.Message]]) -> list[Path]:
+    """Write the catalogues of what `sources` gave that changed; return their paths."""
     written = []
-    for name, found in said.items():
+    for name, messages_of in sources.items():
         path = catalogue.path_of(language, name)
-        if catalogue.write(path, catalogue.merge(catalogue.read(path), found, language)):
+        if catalogue.write(path, catalogue.merge(catalogue.read(path), messages_of, language)):
             written.append(path)
     for name, (path, text) in compiled(language).items():
-        if name in said and not (path.exists() and path.read_text(encoding="utf-8") == text):
+        if name in sources and not (path.exists() and path.read_text(encoding="utf-8") == text):
             path.parent.mkdir(exist_ok=True)
             with whole(path) as scratch:
                 scratch.write_text(text, encoding="utf-8", newline="\n")
@@ -77,8 +77,8 @@ def compiled(language: str) -> dict[str, tuple[Path, str]]:
     known = catalogue.load(catalogue.path_of(language, HELPER)).known
     say = catalogue.load(catalogue.path_of(language, TABLES)).known
     words = {
-        part: {message.text: say[message.text] for message in found if message.text in say}
-        for part, found in messages.of_tables(_TABLES).items()
+        part: {message.text: say[message.text] for message in of_table if message.text in say}
+        for part, of_table in messages.of_tables(_TABLES).items()
     }
     return {
         HELPER: (folder / f"{language}.json", _json(known)),
@@ -90,12 +90,12 @@ def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, indent=0, sort_keys=True) + "\n"
 
 
-def reports(language: str, said: Mapping[str, list[messages.Message]]) -> list[Report]:
-    """Each catalogue against `said`, what its sources say now; nothing is written."""
+def reports(language: str, sources: Mapping[str, list[messages.Message]]) -> list[Report]:
+    """Each catalogue against `sources`, what they say now; nothing is written."""
     known = terms.load(language)
     made = []
-    for name, found in said.items():
-        file = catalogue.merge(catalogue.read(catalogue.path_of(language, name)), found, language)
+    for name, messages_of in sources.items():
+        file = catalogue.merge(catalogue.read(catalogue.path_of(language, name)), messages_of, language)
         entries = [entry for entry in file if not entry.obsolete]
         done = [entry for entry in entries if catalogue.done(entry)]
         report = Report(name, len(entries), len(done), sum(entry.fuzzy for entry in entries))

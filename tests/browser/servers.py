@@ -38,7 +38,7 @@ def running(command: list[str], ready: str, log: Path, **options: Any) -> Iterat
         program.terminate()
         try:
             program.wait(timeout=20)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:  # it was asked first
             program.kill()
             program.wait()
 

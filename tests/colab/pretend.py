@@ -58,7 +58,7 @@ def mark(tensor: Tensor, gpu: bool) -> None:
     """Say where the tensor lives, with all that share its storage."""
     try:
         storage = tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # sparse, fake
         return
     if gpu and not tensor.is_meta:
         if _device.type == "mps" and tensor.dtype in (torch.float64, torch.complex128):
@@ -506,7 +506,7 @@ def _cuda() -> dict[str, Any]:
 
 def _install_machine(profile: str) -> None:
     """torch.cuda or torch.mps, and what the course's helper asks beside them."""
-    with contextlib.suppress(ImportError):
+    with contextlib.suppress(ImportError):  # not every environment has it
         import bitsandbytes  # noqa: F401  # chooses its CPU kernels before there is a GPU
     if profile == "t4":
         for name, value in _cuda().items():

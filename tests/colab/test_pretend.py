@@ -262,7 +262,7 @@ def test_pointwise_operations_are_judged_as_torch_s_own_iterator_judges() -> Non
         try:
             eval(call, names)
             wanted = True
-        except RuntimeError:
+        except RuntimeError:  # of torch itself
             wanted = False
         assert ("Error" not in answer) == wanted, (call, b, answer)
 

@@ -160,7 +160,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         while True:
             try:
                 connections.append(server.accept())
-            except OSError:
+            except OSError:  # closed at the end
                 return
 
     threading.Thread(target=accept, daemon=True).start()

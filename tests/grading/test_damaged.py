@@ -371,14 +371,14 @@ def passing(cells: list[dict[str, Any]]) -> set[str]:
     passed = set()
     for c in cells:
         if c["cell_type"] == "code" and "lab.start" not in c["source"] and "google.colab" not in c["source"]:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # goes by, as the docstring says
                 exec(c["source"], names)
         for name, right in (
             ("double", lambda f: list(f(np.array([1.0, 2.0]))) == [2, 4]),
             ("total", lambda f: f([1.0, 2.0]) == 3),
         ):
             if "assert" in c["source"] and f"{name}(" in c["source"]:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception):  # then it is not right
                     passed |= {name} if right(names[name]) else set()
     return passed
 

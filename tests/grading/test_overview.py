@@ -65,9 +65,13 @@ def test_what_many_write_says_nothing() -> None:
     )
 
 
-@pytest.mark.parametrize("source", ["def f(:\n  '''", "\0\0", "", "(" * 1000, "x = '''" * 100])
-def test_what_is_no_python_is_compared_too(source: str) -> None:
-    similarity.pairs({"a": {"mean": source}, "b": {"mean": source}}, STUB)
+@pytest.mark.parametrize(
+    ("source", "long"), [("def f(:\n  '''", False), ("\0\0", False), ("", False), ("(" * 1000, True), ("x = '''" * 100, True)]
+)
+def test_what_is_no_python_is_compared_too(source: str, long: bool) -> None:
+    """Two that are equal are told when they are long enough to tell something."""
+    found = similarity.pairs({"a": {"mean": source}, "b": {"mean": source}}, STUB)
+    assert [pair.students for pair in found] == [("a", "b")] * long
 
 
 def test_a_large_class_takes_seconds() -> None:

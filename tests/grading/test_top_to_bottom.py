@@ -129,7 +129,7 @@ def deserved(notebook: Notebook) -> set[str]:
     for cell in notebook["cells"]:
         said = shell.cell(cell["source"]) if cell["cell_type"] == "code" else "text"
         for name, assertion in TESTS.items():
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception):  # then it is not right
                 found |= {name} if not said and assertion in cell["source"] and right(name) else set()
     return found
 
@@ -200,7 +200,7 @@ class Hand:
 
     def split(self) -> None:
         cell = self._code()
-        with contextlib.suppress(SyntaxError):
+        with contextlib.suppress(SyntaxError):  # then it stays whole
             parts = [ast.unparse(node) for node in ast.parse(cell["source"]).body]
             if len(parts) > 1:
                 second = {**copy.deepcopy(cell), "source": "\n".join(parts[1:]), "id": "part"}

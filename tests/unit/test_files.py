@@ -77,7 +77,7 @@ def test_a_file_and_a_broken_link_are_no_folders(what: Callable[..., Any], tmp_p
     with pytest.raises(CourseError, match="folder of the course"):
         opened(what, tmp_path / "link")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
-    with contextlib.suppress(CourseError):
+    with contextlib.suppress(CourseError):  # to refuse it is right, too
         opened(what, tmp_path / "nowhere")
     assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
 

@@ -35,7 +35,7 @@ def proxy(answer: str) -> Iterator[str]:
         while True:
             try:
                 connection, _ = server.accept()
-            except OSError:
+            except OSError:  # closed at the end
                 return
             with connection:
                 connection.recv(65536)

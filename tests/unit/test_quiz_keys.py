@@ -20,7 +20,7 @@ def text_of(node: ast.expr | None) -> str | None:
     """A choice as it is written, or as `str(36 - 24)` says; None: it is known only when the cell runs."""
     try:
         found = eval(ast.unparse(node), {"__builtins__": {"str": str}}) if node else None
-    except NameError:
+    except NameError:  # it needs what the notebook computes
         return None
     return found if isinstance(found, str) else None
 
@@ -29,7 +29,7 @@ def written(node: ast.expr) -> object:
     """A key that is written down; None: code computes it."""
     try:
         return ast.literal_eval(node)  # type: ignore[no-any-return]
-    except ValueError:
+    except ValueError:  # it is computed
         return None
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = [ROOT / "start.py"] + [
-    path for folder in ("course_utils", "courseware", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))
-]
+FOLDERS = ("course_utils", "courseware", "benchmarks", "chapters", "tests")
+SOURCES = [ROOT / "start.py"] + [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def silent(source: str) -> list[int]:
@@ -20,9 +19,13 @@ def silent(source: str) -> list[int]:
     comments = [t for t in tokenize.generate_tokens(io.StringIO(source).readline) if t.type == tokenize.COMMENT]
     commented = {comment.start[0] for comment in comments}
     above = {comment.start[0] + 1 for comment in comments if comment.line.lstrip().startswith("#")}
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ExceptHandler) and not _tells(node):
+    tree, found = ast.parse(source), []
+    expected: set[ast.ExceptHandler] = set()  # errors that are asked for: `else` complains where none comes
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Try) and any(isinstance(part, ast.Raise) for part in node.orelse):
+            expected |= set(node.handlers)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and node not in expected and not _tells(node):
             beside = range(node.lineno, (node.body[-1].end_lineno or node.lineno) + 1)
         elif isinstance(node, ast.With) and any(map(_suppresses, node.items)):
             beside = range(node.lineno, node.body[0].lineno)
@@ -63,6 +66,8 @@ def _suppresses(item: ast.withitem) -> bool:
         ("except OSError:\n    raise", []),
         ("except OSError:\n    why = 'memory'", []),
         ("except ValueError:\n    raise\nexcept OSError:\n    n = 0", [5]),
+        ("except ValueError:\n    pass\nelse:\n    raise AssertionError('no error')", []),
+        ("except ValueError:\n    pass\nelse:\n    more()", [3]),
     ],
 )
 def test_what_is_silent(body: str, found: list[int]) -> None:
