@@ -469,11 +469,18 @@ def all_stale(chapters: Iterable[Chapter]) -> list[str]:
         f"{path.relative_to(chapter.root).as_posix()} {reason}"
         for chapter in chapters
         for language in (ENGLISH, *FOLDERS)
-        if language == ENGLISH or any(translated(path, language).exists() for path in (chapter.lecture, chapter.lab))
-        for path, made, executed in targets(chapter, language)
-        if (language == ENGLISH or path.exists())  # a translation may have a lab and not yet a lecture
-        and (reason := stale(path, made, executed))
+        for path, made, executed in _there(chapter, language)
+        if (reason := stale(path, made, executed))
     ]
+
+
+def _there(chapter: Chapter, language: str) -> list[tuple[Path, NotebookNode, bool]]:
+    """`targets`; in another language than English those that there are: it may have a lab and not yet a lecture."""
+    if language == ENGLISH:
+        return targets(chapter)
+    if not any(translated(path, language).exists() for path in (chapter.lecture, chapter.lab)):
+        return []
+    return [target for target in targets(chapter, language) if target[0].exists()]
 
 
 def is_small(path: Path) -> bool:
@@ -583,20 +590,33 @@ def _take(cells: list[NotebookNode]) -> set[str]:
     return set().union(*(names.needs | names.later for names in cell_names))
 
 
-def build(chapter: Chapter, budget: str = "full", everything: bool = False, language: str = ENGLISH) -> list[Path]:
-    """Write the notebooks of a chapter whose sources changed, all of them or, when a cell fails, none; return their paths.
+def build(chapter: Chapter, budget: str = "full", everything: bool = False, language: str | None = None) -> list[Path]:
+    """Write the notebooks of a chapter whose sources changed, all of a language or, when a cell fails, none; return their
+    paths. Without a language: those in English, then those that there are in another.
 
     Raises:
         ChapterError: a source cannot be built, or a cell failed.
     """
+    if language:
+        return _build(targets(chapter, language), chapter.root, budget, everything, language)
+    return [
+        path
+        for each in (ENGLISH, *FOLDERS)  # English first: a translation takes outputs of it
+        for path in _build(_there(chapter, each), chapter.root, budget, everything, each)
+    ]
+
+
+def _build(
+    wanted: Iterable[tuple[Path, NotebookNode, bool]], root: Path, budget: str, everything: bool, language: str
+) -> list[Path]:
     made = []
-    for path, notebook, executed in targets(chapter, language):
+    for path, notebook, executed in wanted:
         reason = "was asked for" if everything else stale(path, notebook, executed)
         if not reason and executed and budget == "full" and is_small(path):
             reason = "was run with small experiments"
         if not reason:
             continue
-        print(f"building {path.relative_to(chapter.root).as_posix()}: it {reason}", flush=True)
+        print(f"building {path.relative_to(root).as_posix()}: it {reason}", flush=True)
         if executed:
             kept = None if everything else _with_outputs_of(notebook, path, budget, language)
             if language != ENGLISH and not everything and not kept:  # nothing that it shows is translated

@@ -54,9 +54,18 @@ Lectures, labs, tests, slides, site and release do run here."""
 _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}  # options of another program
 _budget = click.Choice(("quick", "full"))
 _path = click.Path(path_type=Path)
-_language = click.option(
-    "--lang", type=click.Choice((ENGLISH, *FOLDERS)), default=ENGLISH, help="Language (default: en, the source)."
-)
+
+
+class _Languages(click.Choice[str]):
+    """A language, by its code or by the name of its folder: zh_CN or zh."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        codes = {folder: code for code, folder in FOLDERS.items()}
+        return str(super().convert(codes.get(value, value), param, ctx))
+
+
+_languages = _Languages((ENGLISH, *FOLDERS))
+_language = click.option("--lang", type=_languages, default=ENGLISH, help="Language (default: en, the source).")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -185,9 +194,9 @@ def stale() -> int:
 @click.argument("chapters", nargs=-1, metavar="[CHAPTER]...")
 @click.option("--all", "everything", is_flag=True, help="Also those that did not change.")
 @click.option("--budget", type=_budget, default="full", help="Size of the experiments (default: full).")
-@_language
-def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: str) -> None:
-    """Build the notebooks whose sources changed, after a check of an author's rules.
+@click.option("--lang", type=_languages, help="This one alone; for the first time, too (default: each that a chapter has).")
+def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: str | None) -> None:
+    """Build the notebooks whose sources changed, in every language that a chapter has, after a check of an author's rules.
 
     \b
     course notebooks
@@ -209,7 +218,7 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: st
 
 
 @course.command("translate")
-@click.argument("language", type=click.Choice(tuple(FOLDERS)))
+@click.argument("language", type=_Languages(tuple(FOLDERS)))
 @click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages | glossary]...")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail on a translation that is broken.")
 def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
@@ -280,7 +289,7 @@ def drop(chapter_name: str, exercise: str) -> None:
 @click.option("--yes", is_flag=True, help="Go on where it is not clear who is a student.")
 @click.option("--into", type=_path, metavar="SHEET.csv", help="Also fill a copy of Canvas', Moodle's or another sheet.")
 @click.option("--column", default="", metavar="TITLE", help="Which column of that sheet, if that is not clear.")
-@click.option("--lang", type=click.Choice(("en", "zh")), default="en", help="Language of the feedback pages.")
+@click.option("--lang", type=_languages, default=ENGLISH, help="Language of the feedback pages (default: en).")
 @click.option("--workers", type=int, default=0, help="Processes (default: one for each CPU core).")
 @click.option("--dask", default="", metavar="ADDRESS", help="Scheduler of an existing Dask cluster.")
 @click.option("--limit", multiple=True, metavar="NAME=VALUE", help="E.g. memory=6GB; the others stand in limits.toml.")
@@ -302,6 +311,7 @@ def grade(lab_name: str, submitted: Path, out: Path, limit: tuple[str, ...], **h
         raise ChapterError(f"--limit {bad[0]}: write NAME=VALUE, for example memory=6GB.")
     limits: dict[str, str | int] = {name: value for name, value in (text.split("=", 1) for text in limit)}
     _fetch(everything=True)
+    how["lang"] = FOLDERS.get(how["lang"], ENGLISH)
     table = pd.DataFrame(grade_class(lab_name, submitted, out, Options(limits=limits, certain=how.pop("yes"), **how)))
     with pd.option_context("display.max_rows", None, "display.max_colwidth", 60, "display.width", 160):
         print(table[["student", "score", "max_score", "percent", "box", "note"]].to_string(index=False))
@@ -431,9 +441,11 @@ def measure_(chapters: tuple[str, ...], budget: str) -> None:
     course measure
     course measure 10
     """
-    from . import measure
+    from . import measure, pages
 
     measure.write(_chosen(chapters), budget)
+    for path in [measure.PAGE, *pages.write_from_sources()]:
+        print(f"{path.relative_to(ROOT).as_posix()} written")
 
 
 @course.command()
@@ -548,6 +560,8 @@ def _stale() -> int:
 
     reasons = [*all_stale(all_chapters()), *all_small(all_chapters())]
     print("\n".join(reasons) or "Every notebook is up to date")
+    if reasons:
+        print("`course notebooks` builds them")
     return int(bool(reasons))
 
 

@@ -56,16 +56,21 @@ def entries(path: Path = FILE) -> Sequence[Entry]:
     return _read(path)[0]
 
 
-def problems(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
+def missing(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
+    """One sentence for each term that the chapters mark and the file does not have."""
+    known, no_term = _read(path)
+    covered = no_term.union(*(entry.keys for entry in known))
+    return [
+        f"{term.chapter} marks *{term.english}* ({term.chinese}): enter it in docs/{path.name}, or list it in no_term"
+        for key, term in {same_term(term.english): term for term in marked_terms(chapters)}.items()
+        if key not in covered
+    ]
+
+
+def problems(chapters: Sequence[Chapter], path: Path = FILE) -> list[str]:
     """One sentence for each difference between the file and what the chapters mark."""
     known, no_term = _read(path)
     marked = {same_term(term.english): term for term in marked_terms(chapters)}
-    covered = set().union(*(entry.keys for entry in known))
-    new = [
-        f"{term.chapter} marks *{term.english}* ({term.chinese}): enter it in docs/{path.name}, or list it in no_term"
-        for key, term in marked.items()
-        if key not in covered | no_term
-    ]
     gone = [
         f"no chapter marks {entry.english!r} any more: take it out"
         for entry in known
@@ -78,7 +83,7 @@ def problems(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
         for entry in known
         if (marked_as := {term.chinese for term in _marked(entry, marked)}) and entry.chinese not in marked_as
     ]
-    return new + gone + chinese
+    return missing(chapters, path) + gone + chinese
 
 
 def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:

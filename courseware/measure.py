@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -75,12 +76,31 @@ def write(chapters: Iterable[Chapter], budget: str) -> None:
     text = PAGE.read_text(encoding="utf-8")
     older = re.search(rf"{re.escape(heading)}\n.*?(?=\n## |\Z)", text, re.DOTALL)
     lines = {m[1]: m[0] for m in re.finditer(r"^\| (\d\d_\w+) \|.*$", older[0] if older else "", re.MULTILINE)}
-    lines |= measure(chapters, budget)
+    days = _days(older[0], lines) if older else {}
+    new = measure(chapters, budget)
+    lines |= new
+    days |= dict.fromkeys(new, time.strftime("%Y-%m-%d"))
     table = [
         "| chapter | lecture (s) | (GB) | lab (s) | (GB) |",
         "|---|---|---|---|---|",
         *(lines[k] for k in sorted(lines)),
     ]
-    section = "\n".join([heading, "", f"Measured {time.strftime('%Y-%m-%d')}.", "", *table, ""])
+    section = "\n".join([heading, "", _when(days), "", *table, ""])
     text = text.replace(older[0], section) if older else f"{text.rstrip()}\n\n{section}"
     PAGE.write_text(text.rstrip() + "\n", encoding="utf-8")
+
+
+def _days(section: str, chapters: Iterable[str]) -> dict[str, str]:
+    """When each chapter of a table was measured, as `_when` has said it."""
+    said = re.search(r"^Measured (\d{4}-\d\d-\d\d)(.*)\.$", section, re.MULTILINE)
+    if not said:
+        return {}
+    usual, others = str(said[1]), dict(re.findall(r"(\w+) on ([-\d]+)", said[2]))
+    return {chapter: others.get(chapter, usual) for chapter in chapters}
+
+
+def _when(days: dict[str, str]) -> str:
+    """The day of most chapters, and of each that was measured on another."""
+    usual, _ = Counter(days.values()).most_common(1)[0]
+    others = ", ".join(f"{chapter} on {day}" for chapter, day in sorted(days.items()) if day != usual)
+    return f"Measured {usual}; {others}." if others else f"Measured {usual}."

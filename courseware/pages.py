@@ -76,9 +76,9 @@ def is_question(output: NotebookNode) -> bool:
 
 
 def chinese(notebook: NotebookNode) -> str:
-    """The Chinese of the notebook's title: what stands in brackets in its first cell."""
-    first = next(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    match = re.search(r"\(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
+    """A lecture's Chinese title: what stands in brackets behind the bold text of its first cell; "" if nothing does."""
+    first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
+    match = re.search(r"\*\*[^*]+\*\* \(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
     return match[1] if match else ""
 
 
@@ -95,7 +95,7 @@ def _name(part: Chapter, language: str) -> str:
     lecture = read(part.lecture_source)
     name = title(lecture)
     if language == ENGLISH:
-        return f"{name.replace(' · ', ' ', 1)} {chinese(lecture)}"
+        return f"{name.replace(' · ', ' ', 1)} {chinese(lecture)}".rstrip()
     from .translation import catalogue  # which the English table does without
 
     translated = catalogue.load(part.catalogue(language)).say(name)

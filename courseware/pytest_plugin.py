@@ -22,8 +22,8 @@ HARD_SECONDS, HARD_GB = 1200, 8.0
 
 # The mark of a test that asks on another system or in another language what one has asked, or makes again what is shipped
 SECOND = "second_look"
-# It is in no group with a first look. A scheduler of pytest-xdist sees names only; its own `--dist loadgroup` would write the
-# group into the name of every test, a notebook's cells among them.
+# It is in no group with a first look. A scheduler of pytest-xdist sees names only; its own `--dist loadgroup` would write
+# each test's group into its name, those of a notebook's cells too.
 AGAIN = re.compile(r"_again(\[|\]?$)")
 ALONE = (
     "tests/colab/test_colab.py::test_it_holds_colab_s_versions",

@@ -14,13 +14,16 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from . import build, cell_names, references
+from . import build, cell_names, glossary, references
 from .chapters import PLAIN_TAGS, ROLES, ROOT, Chapter, ChapterError, cells_of, exercises, first_lines, read, role, tags
 from .grading.verdict import split
+from .pages import chinese
 
 EXERCISES = (5, 9)
 MUTANTS = 3  # for each exercise
 TERMS = 5  # in lecture and lab together
+QUIZ = (6, 10)  # questions
+CHOICES = 5  # of them with choices
 OPTIONS = {"tags", "title", "lines_to_next_cell", "lines_to_end_of_cell_marker"}  # the second and later are jupytext's own
 _IN_PROSE = re.compile(r"(?<!it says )\*\*Predict\b|\bmy_guess\b")  # a prediction that nobody can commit to
 _FIGURE = re.compile(r"\bplt\.|\bplots\.|\.plot\(")
@@ -48,18 +51,20 @@ def wanting(chapter: Chapter) -> list[str]:
     """What this course asks of a chapter besides, and it has not."""
     exercise_names = exercises(read(chapter.lab_source))
     faults = []
-    if not EXERCISES[0] <= len(exercise_names) <= EXERCISES[1]:
-        faults.append(f"lab.py has {len(exercise_names)} exercises; a lab has {EXERCISES[0]} to {EXERCISES[1]}")
+    if not EXERCISES[0] <= (count := len(exercise_names)) <= EXERCISES[1]:
+        faults.append(f"lab.py has {_some(count, 'exercise')}; a lab has {EXERCISES[0]} to {EXERCISES[1]}")
     faults += _few_mutants(chapter, exercise_names)
     for path in (chapter.lecture_source, chapter.lab_source):
         if path.exists() and not any(_FIGURE.search(cell.source) for cell in read(path).cells if cell.cell_type == "code"):
             faults.append(f"{path.name} draws no figure; lecture and lab have one each")
     if (terms := len(references.marked_terms([chapter]))) < TERMS:
-        faults.append(
-            f"lecture and lab introduce {terms} terms with their Chinese, as *calibration* (校准); {TERMS} are asked for"
-        )
-    if chapter.lecture_source.exists() and "widgets.quiz(" not in chapter.lecture_source.read_text(encoding="utf-8"):
-        faults.append("lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz")
+        introduced = f"{_some(terms, 'term')} with their Chinese, as *calibration* (校准)"
+        faults.append(f"lecture and lab introduce {introduced}; {TERMS} are asked for")
+    faults += glossary.missing([chapter])
+    if chapter.lecture_source.exists():
+        if not chinese(read(chapter.lecture_source)):
+            faults.append("lecture.py has no Chinese title; below the title stands **what it is about** (它的中文名)")
+        faults += _quiz(chapter.lecture_source)
     for path in (chapter.lecture_source, chapter.lab_source):
         faults += _predictions_in_prose(path) if path.exists() else []
     return faults + references.unlisted(chapter)
@@ -146,6 +151,28 @@ def _keywords() -> dict[str, set[str]]:
     return keywords
 
 
+def _quiz(path: Path) -> Iterator[str]:
+    """What is wrong with a lecture's quiz, as far as its source tells: what code makes is counted when it is built."""
+    calls = [node for node in ast.walk(ast.parse(_code(path))) if isinstance(node, ast.Call)]
+    quizzes = [call for call in calls if ast.unparse(call.func) == "widgets.quiz"]
+    if not quizzes:
+        yield "lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz"
+    lists = [call.args[0] for call in quizzes if call.args and isinstance(call.args[0], ast.List)]
+    questions = [element for made in lists for element in made.elts]
+    choices = sum("options=" in ast.unparse(question) or "'options':" in ast.unparse(question) for question in questions)
+    if len(lists) == len(quizzes) > 0 and not (QUIZ[0] <= len(questions) <= QUIZ[1] and choices >= CHOICES):
+        asked = f"{_some(len(questions), 'question')}, {choices} with choices"
+        yield f"the quiz of lecture.py asks {asked}; it has {QUIZ[0]} to {QUIZ[1]}, at least {CHOICES} with choices"
+
+
+def _code(path: Path) -> str:
+    return "\n".join(cell_names.python(cell.source) for cell in read(path).cells if cell.cell_type == "code")
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _predictions_in_prose(path: Path) -> Iterator[str]:
     for cell, at in _cells(path):
         for line, text in enumerate(cell.source.splitlines(), 1):
@@ -199,4 +226,4 @@ def _few_mutants(chapter: Chapter, names: list[str]) -> Iterator[str]:
     wrong = read(_mutants(chapter))
     for name in names:
         if (count := len(list(cells_of(wrong, "mutant", name)))) < MUTANTS:
-            yield f"mutants.py has {count} wrong solutions of {name}; {MUTANTS} are asked for"
+            yield f"mutants.py has {_some(count, 'wrong solution')} of {name}; {MUTANTS} are asked for"

@@ -66,7 +66,8 @@ def test_what_many_write_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "long"), [("def f(:\n  '''", False), ("\0\0", False), ("", False), ("(" * 1000, True), ("x = '''" * 100, True)]
+    ("source", "long"),
+    [("def f(:\n  '''", False), ("\0\0", False), ("", False), ("(" * 1000, True), ("x = '''" * 100, True)],
 )
 def test_what_is_no_python_is_compared_too(source: str, long: bool) -> None:
     """Two that are equal are told when they are long enough to tell something."""

@@ -272,3 +272,15 @@ def test_a_translation_takes_the_outputs_of_the_english_where_nothing_shown_is_t
     assert build.all_stale([light]) == ["lectures/zh/01_small.ipynb differs from its source (first at a-title-1)"]
     build.build(light, language="zh_CN")
     assert ran == ["zh_CN"] and printed(built["lectures"])[-1] == "一个 1\n"
+
+
+def test_what_there_is_in_another_language_is_built_with_the_english(light: Chapter) -> None:
+    """A typo is mended by one command; nobody gets a translation who has none."""
+    english = [path.name for path in build.build(light)]
+    assert len(english) == 3 and not build.translated(light.lab, "zh_CN").exists()
+    build.build(light, language="zh_CN")
+    build.translated(light.lecture, "zh_CN").unlink()  # a translation may have a lab alone
+    light.lab_source.write_text(light.lab_source.read_text(encoding="utf-8").replace("Why?", "Why not?"), encoding="utf-8")
+    assert len(build.all_stale([light])) == 3
+    assert build.build(light) == [light.lab, light.solution, build.translated(light.lab, "zh_CN")]
+    assert build.all_stale([light]) == [] and not build.translated(light.lecture, "zh_CN").exists()

@@ -30,7 +30,7 @@ def test_there_are_chapters() -> None:
 @EVERY_CHAPTER
 def test_committed_notebooks_are_what_the_sources_say(chapter: Chapter) -> None:
     outdated = build.all_stale([chapter])
-    assert not outdated, f"run `make notebooks`: {outdated}"
+    assert not outdated, f"run `course notebooks {chapter.name[:2]}`: {outdated}"
     assert not build.all_small([chapter])
 
 

@@ -13,11 +13,11 @@ import pytest
 from nbformat import NotebookNode
 
 from course_utils.assets import lifted
-from courseware import quizzes, references
+from courseware import quizzes, references, rules
 from courseware.alt_text import NO_LABEL, NO_TITLE
 from courseware.build import COLAB_TAG, translated
 from courseware.cell_names import names_of, python
-from courseware.chapters import ROLES, Chapter, all_chapters, exercises, html_of, read, role, tags
+from courseware.chapters import FOLDERS, ROLES, Chapter, all_chapters, exercises, html_of, read, role, tags
 from courseware.explorers import LECTURE_BYTES
 
 CHAPTERS = all_chapters()
@@ -132,7 +132,7 @@ def test_every_figure_says_what_it_shows(path) -> None:  # type: ignore[no-untyp
                 text = output.metadata.get("image/png", {}).get("alt", "")
                 assert text, f"{cell.id}: a figure without alternative text; `course notebooks --all` writes it"
                 assert NO_TITLE not in text and NO_LABEL not in text, f"{cell.id}: {text}"
-    assert figures
+    assert figures, "lecture and lab draw a figure each"
 
 
 @EXECUTED
@@ -155,7 +155,8 @@ def test_explorers_are_small_and_say_what_they_show(path) -> None:  # type: igno
 @EVERY_CHAPTER
 def test_every_prediction_is_told_what_came_out(chapter: Chapter) -> None:
     """An answer finds its question by a name, which changes with the question's words; so both are of the same run."""
-    for path in (chapter.lecture, translated(chapter.lecture, "zh_CN"), chapter.solution):
+    others = [path for language in FOLDERS if (path := translated(chapter.lecture, language)).exists()]
+    for path in (chapter.lecture, *others, chapter.solution):
         cells = code_cells(nbformat.read(path, as_version=4))
         shown_html = "".join(html_of(output) for cell in cells for output in cell.outputs)
         answered = re.findall(r'data-of="([^"]+)"', shown_html)
@@ -167,7 +168,7 @@ def test_every_prediction_is_told_what_came_out(chapter: Chapter) -> None:
 def test_a_lecture_ends_with_a_quiz(chapter: Chapter) -> None:
     """Each of its choices has an explanation."""
     quiz = quizzes.stored(nbformat.read(chapter.lecture, as_version=4))
-    assert 6 <= quizzes.count(quiz) <= 10
+    assert rules.QUIZ[0] <= quizzes.count(quiz) <= rules.QUIZ[1], rules.QUIZ
     assert quiz.count("<li data-option=") == quiz.count('class="course-option"')
 
 
@@ -202,7 +203,7 @@ def test_every_work_is_cited_once_and_can_be_found() -> None:
 
 @EVERY_CHAPTER
 def test_terms_come_with_their_chinese(chapter: Chapter) -> None:
-    assert len(references.marked_terms([chapter])) >= 5
+    assert len(references.marked_terms([chapter])) >= rules.TERMS
 
 
 def test_lines_of_code() -> None:

@@ -31,12 +31,25 @@ def change(chapter: Chapter, old: str, new: str, file: str = "lab.py") -> None:
 def test_what_is_wanting(small: Chapter) -> None:
     assert rules.broken(small) == []
     assert rules.wanting(small) == [
-        "lab.py has 1 exercises; a lab has 5 to 9",
-        "mutants.py has 1 wrong solutions of double; 3 are asked for",
+        "lab.py has 1 exercise; a lab has 5 to 9",
+        "mutants.py has 1 wrong solution of double; 3 are asked for",
         "lecture.py draws no figure; lecture and lab have one each",
         "lab.py draws no figure; lecture and lab have one each",
         "lecture and lab introduce 0 terms with their Chinese, as *calibration* (校准); 5 are asked for",
+        "lecture.py has no Chinese title; below the title stands **what it is about** (它的中文名)",
         "lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz",
+    ]
+    change(
+        small,
+        "# # A title",
+        "# # A title\n#\n# **What twice a number is** (加倍), with a *doubling rule* (翻倍法则)",
+        "lecture.py",
+    )
+    few = 'widgets.quiz([dict(question="?", answer=2), dict(question="?", options={"a": ""}, answer="a")])'
+    change(small, "print(1)", few, "lecture.py")
+    assert rules.wanting(small)[-2:] == [
+        "01_small marks *doubling rule* (翻倍法则): enter it in docs/glossary.toml, or list it in no_term",
+        "the quiz of lecture.py asks 2 questions, 1 with choices; it has 6 to 10, at least 5 with choices",
     ]
     change(small, "Why?", "Why?\n#\n# **Predict:** what is twice 21?")
     assert "lab.py, line 5: a reader can commit to a prediction only where widgets.predict(…) asks for it" in rules.wanting(

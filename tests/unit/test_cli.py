@@ -204,3 +204,30 @@ def test_no_command_reads_a_grammar_of_addresses() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("language", ["zh", "zh_CN"])
+def test_a_language_by_its_code_or_its_folder(language: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in every command: here it is understood, and the next argument is refused."""
+    assert cli.main(["slides", "nothing", "--lang", language]) == 1
+    assert "no chapter 'nothing'" in capsys.readouterr().err
+    assert cli.main(["slides", "10", "--lang", "fr"]) == 2
+    assert "'fr' is not one of 'en', 'zh_CN'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="grading needs a box")
+@pytest.mark.parametrize(("given", "pages"), [("zh", "zh"), ("zh_CN", "zh"), ("en", "en")])
+def test_the_language_of_feedback(given: str, pages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from courseware.grading import scheduler
+
+    asked: list[str] = []
+
+    def grade_class(lab: str, submitted: Path, out: Path, options: scheduler.Options) -> list[dict[str, object]]:
+        asked.append(options.lang)
+        raise ChapterError("seen")
+
+    monkeypatch.setattr(scheduler, "grade_class", grade_class)
+    monkeypatch.setattr(cli, "_fetch", lambda everything: None)
+    monkeypatch.setattr(cli, "_boxes_only", lambda: None)
+    assert cli.main(["grade", "10", str(tmp_path), "--lang", given]) == 1
+    assert asked == [pages]

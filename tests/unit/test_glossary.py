@@ -52,7 +52,8 @@ def test_a_term_without_a_mark_names_a_chapter_that_uses_it(tmp_path: Path) -> N
         .replace('en = "chunk"\n', 'en = "chunk"\nchapter = "07"\n'),
         encoding="utf-8",
     )
-    assert glossary.problems(all_chapters(), file) == [
+    before = glossary.problems(all_chapters())
+    assert [said for said in glossary.problems(all_chapters(), file) if said not in before] == [
         "'chunk': 07_retrieval_augmentation marks it, so take its `chapter` out",
         "'softmax': chapter 02 does not use it",
         "'vLLMs': chapter 12 does not use it",

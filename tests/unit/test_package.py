@@ -130,13 +130,34 @@ def test_a_release_s_notebooks_open_and_install_that_release(monkeypatch: pytest
     assert now["colab-setup"] + now["colab-link"] == students
 
 
+def test_the_architecture_names_every_module() -> None:
+    named = set(re.findall(r"\w+", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")))
+    folders = [
+        ROOT / "course_utils",
+        ROOT / "courseware",
+        ROOT / "courseware" / "translation",
+        ROOT / "courseware" / "grading",
+    ]
+    modules = [path.stem for folder in folders for path in sorted(folder.glob("[!_]*.py"))]
+    assert len(modules) > 80
+    assert [name for name in modules if name not in named] == [], "say in docs/architecture.md what it is for"
+
+
+def test_pages_are_what_their_sources_say() -> None:
+    from courseware import pages
+
+    for path, text in pages.from_sources().items():
+        name = path.relative_to(ROOT).as_posix()
+        assert path.read_text(encoding="utf-8") == text, (
+            f"`course translate zh_CN pages` writes what the sources say into {name}"
+        )
+
+
 def test_readme_links_to_every_chapter_in_that_repository() -> None:
-    from courseware import build, pages
+    from courseware import build
     from courseware.chapters import all_chapters
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for path, text in pages.from_sources().items():
-        assert path.read_text(encoding="utf-8") == text, f"`course notebooks` writes what the sources say into {path.name}"
     wanted = {build.colab_url(c, folder) for c in all_chapters() for folder in ("lectures", "labs")}
     assert set(re.findall(r"https://colab\.research\.google\.com/\S+?\.ipynb", readme)) == wanted
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from courseware import rules
 from courseware.chapters import ENGLISH, FOLDERS, Chapter, all_chapters
 from courseware.translation import catalogue
 from courseware.translation.choices import questions
@@ -95,7 +96,7 @@ def shortest(quiz: list[tuple[str, list[str]]]) -> list[str]:
 @pytest.mark.parametrize("chapter", all_chapters(), ids=lambda chapter: chapter.name)
 def test_length_does_not_tell_the_key(chapter: Chapter, language: str) -> None:
     quiz = with_words(chapter, language)
-    assert len(quiz) >= 5, "most questions of a quiz have choices"
+    assert len(quiz) >= rules.CHOICES, "most questions of a quiz have choices, and not between numbers alone"
     for found in (longest(quiz), shortest(quiz)):
         assert len(found) <= AT_MOST * len(quiz), found
 
