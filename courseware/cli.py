@@ -214,6 +214,8 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: st
             print(f"course: {part.name}: {fault}", file=sys.stderr)
     written = [path for part in chosen for path in build(part, budget, everything, lang)]
     pages.write_from_sources()
+    for language in FOLDERS:
+        _tell_untranslated(language, [part for part in chosen if _in(part, language) & {*written}])
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
 
 
@@ -553,6 +555,27 @@ def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
         print(f"course: {reason}; the pages show it as it was. `course notebooks` builds it.", file=sys.stderr)
     for reason in filter(lambda reason: reason.startswith(shown), all_small(chapters)):
         print(f"course: {reason}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
+
+
+def _in(part: Chapter, language: str) -> set[Path]:
+    """Where the notebooks of a chapter stand in another language."""
+    from .build import translated
+
+    return {translated(path, language) for path in (part.lecture, part.lab)}
+
+
+def _tell_untranslated(language: str, chapters: list[Chapter]) -> None:
+    """Who mends a typo in English takes its sentence out of a translation, until somebody confirms that."""
+    from .translation import progress
+
+    for report in progress.reports(language, progress.sources(chapters, ())) if chapters else ():
+        if missing := report.total - report.done:
+            print(
+                f"course: {report.name}: left in English in {FOLDERS[language]}/: {missing} of {report.total} texts. "
+                f"`course translate {language} {report.name[:2]}` enters what is missing into "
+                f"locale/{language}/{report.name}.po; fill it in, then build again.",
+                file=sys.stderr,
+            )
 
 
 def _stale() -> int:

@@ -231,3 +231,16 @@ def test_the_language_of_feedback(given: str, pages: str, tmp_path: Path, monkey
     monkeypatch.setattr(cli, "_boxes_only", lambda: None)
     assert cli.main(["grade", "10", str(tmp_path), "--lang", given]) == 1
     assert asked == [pages]
+
+
+def test_a_changed_sentence_is_told_to_have_no_translation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = Chapter(Path(shutil.copytree(chapter("13").folder, tmp_path / "chapters" / "13_reasoning_rl")))
+    cli._tell_untranslated("zh_CN", [part])
+    assert capsys.readouterr().err == ""
+    text = part.lecture_source.read_text(encoding="utf-8")
+    part.lecture_source.write_text(text.replace("Nobody shows it how.", "Nobody tells it how."), encoding="utf-8")
+    cli._tell_untranslated("zh_CN", [part])
+    said = capsys.readouterr().err
+    assert re.match(
+        r"course: 13_reasoning_rl: left in English in zh/: [12] of \d+ texts\. `course translate zh_CN 13`", said
+    )
