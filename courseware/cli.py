@@ -118,7 +118,9 @@ def lab(options: tuple[str, ...]) -> int:
         wanted = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
         settings.write_text(json.dumps(wanted), encoding="utf-8")
     # nbgrader's buttons for authors are not for students; start.py says so too
-    environment = {"JUPYTER_CONFIG_PATH": str(ROOT / "course_utils" / "jupyter"), **os.environ}
+    ours, theirs = str(ROOT / "course_utils" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")
+    paths = dict.fromkeys([ours, *filter(None, theirs.split(os.pathsep))])
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
     return _run([sys.executable, "-m", "jupyterlab", *options], cwd=ROOT / "labs", env=environment)
 
 

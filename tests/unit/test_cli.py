@@ -186,6 +186,11 @@ def test_options_of_jupyterlab_are_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     ((line, options),) = calls
     assert line[-4:] == ["jupyterlab", "--no-browser", "--port", "8890"]
     assert options["env"]["JUPYTER_CONFIG_PATH"] == start.with_settings({})["JUPYTER_CONFIG_PATH"]
+    for theirs in ({"JUPYTER_CONFIG_PATH": "/somebody"}, start.with_settings({"JUPYTER_CONFIG_PATH": "/somebody"})):
+        monkeypatch.setenv("JUPYTER_CONFIG_PATH", theirs["JUPYTER_CONFIG_PATH"])
+        assert cli.main(["lab"]) == 0
+        wanted = start.with_settings({"JUPYTER_CONFIG_PATH": "/somebody"})
+        assert calls[-1][1]["env"]["JUPYTER_CONFIG_PATH"] == wanted["JUPYTER_CONFIG_PATH"], "ours and theirs, once each"
 
 
 def test_gpu_benchmark_without_a_gpu() -> None:
