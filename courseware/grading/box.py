@@ -404,14 +404,14 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
             self._give_away()
         # the number of processes is limited only here: outside a box an account's own would count too
         rlimits = {**_rlimits(limits), "nproc": limits.processes}
-        nursery = self._nursery(limits)
+        parent = self._zygote(limits)
         with _filter() as rules:
             kwargs["env"] = {"PATH": os.defpath}  # not ours: the first process of a box may show it
             kwargs["cwd"] = "/"
             kwargs["pass_fds"] = [rules] if rules else []
             box = [*self._pinned(), *_bwrap(limits, inside, rules, shared)]
             box = self.group.entering(box) if self.group else box
-            if nursery is None:
+            if parent is None:
                 connection = await super().launch_kernel([*box, *_prlimit(rlimits), *cmd], **kwargs)
                 self.members = watch.Members([self.process.pid])
                 return connection
@@ -426,16 +426,16 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
                 core=self.core,
                 group=str(self.group.path) if self.group else "",
             )
-            return await self._warm(nursery, entry, [*box, *zygote.ANCHOR], kwargs)
+            return await self._warm(parent, entry, [*box, *zygote.ANCHOR], kwargs)
 
-    def _nursery(self, limits: Limits) -> zygote.Nursery | None:
+    def _zygote(self, limits: Limits) -> zygote.Zygote | None:
         """Whom to ask for a kernel that has the imports; None when there is nobody."""
         if self.modules:
             with contextlib.suppress(zygote.Unavailable):  # without it kernels start one by one, slower
-                return zygote.nursery(tuple(self.modules), environment(limits))
+                return zygote.running(tuple(self.modules), environment(limits))
         return None
 
-    async def _warm(self, nursery: zygote.Nursery, entry: zygote.Entry, program: list[str], kwargs: dict[str, Any]) -> Any:
+    async def _warm(self, parent: zygote.Zygote, entry: zygote.Entry, program: list[str], kwargs: dict[str, Any]) -> Any:
         """Make the box, then have a kernel move in.
 
         Raises:
@@ -452,7 +452,7 @@ class BoxProvisioner(LocalProvisioner):  # type: ignore[misc]
                 if not select.select([ready], [], [], zygote.ENTER)[0] or not os.read(ready, 1):
                     raise zygote.Unavailable("the box did not start")
                 entry.process = max(self.members.pids(), default=0)
-                self.members.roots.append(nursery.kernel(entry, lifeline))
+                self.members.roots.append(parent.kernel(entry, lifeline))
             except zygote.Unavailable as gone:
                 self._kill(self.process)
                 warnings.warn(f"no warm start of imports, grading goes on without: {gone}", stacklevel=2)

@@ -1,8 +1,8 @@
 """Kernels that need not import: a process that has the lab's imports forks, and its child moves into a fresh box.
 
 Half of the seconds that grading a lab takes are imports of torch and transformers, the same for everybody. So each worker
-keeps one *nursery*, which runs this file and has imported what the lab imports, and nothing else: no submission, no hidden
-test, no code of the grader. For a submission the box is made as ever, with `cat` in it instead of a kernel. The nursery's
+keeps one *zygote*, which runs this file and has imported what the lab imports, and nothing else: no submission, no hidden
+test, no code of the grader. For a submission the box is made as ever, with `cat` in it instead of a kernel. The zygote's
 child enters the namespaces of that box (setns(2)), becomes the box's user, drops every capability, and only then starts
 ipykernel, so that nothing of a student ever runs outside. The kernel holds the writing end of `cat`'s input: when it dies,
 so does the box, and with its first process everything in it.
@@ -54,7 +54,7 @@ class Unavailable(Exception):
 
 @dataclasses.dataclass
 class Entry:
-    """What a nursery's child needs to know to become a kernel in a box."""
+    """What a zygote's child needs to know to become a kernel in a box."""
 
     process: int  # `cat` in the box, as seen from outside
     user: int  # whom to become when root starts it; 0: who one is
@@ -67,7 +67,7 @@ class Entry:
     group: str = ""  # folder of the control group to enter
 
 
-class Nursery:
+class Zygote:
     """The grader's side: starts the process, and asks it for kernels."""
 
     def __init__(self, modules: tuple[str, ...], environment: dict[str, str]) -> None:
@@ -119,23 +119,23 @@ class Nursery:
         return value
 
 
-_nurseries: dict[tuple[str, ...], Nursery | Unavailable] = {}
+_zygotes: dict[tuple[str, ...], Zygote | Unavailable] = {}
 _lock = threading.Lock()
 
 
-def nursery(modules: tuple[str, ...], environment: dict[str, str]) -> Nursery:
-    """This process's nursery for a list of modules; made at its first use.
+def running(modules: tuple[str, ...], environment: dict[str, str]) -> Zygote:
+    """This process's zygote for a list of modules; made at its first use.
 
     Raises:
         Unavailable: it could not be made, now or before.
     """
     with _lock:
-        if modules not in _nurseries:
+        if modules not in _zygotes:
             try:
-                _nurseries[modules] = Nursery(modules, environment)
+                _zygotes[modules] = Zygote(modules, environment)
             except Unavailable as error:
-                _nurseries[modules] = error
-        held = _nurseries[modules]
+                _zygotes[modules] = error
+        held = _zygotes[modules]
     if isinstance(held, Unavailable):
         raise held
     return held
@@ -144,13 +144,13 @@ def nursery(modules: tuple[str, ...], environment: dict[str, str]) -> Nursery:
 def give_up(modules: tuple[str, ...], error: Unavailable) -> None:
     """Cold kernels from here on."""
     with _lock:
-        held = _nurseries.get(modules)
-        _nurseries[modules] = error
-    if isinstance(held, Nursery):
+        held = _zygotes.get(modules)
+        _zygotes[modules] = error
+    if isinstance(held, Zygote):
         held.close()
 
 
-# ---- what follows runs in the nursery ----
+# ---- what follows runs in the zygote ----
 
 
 def main() -> None:

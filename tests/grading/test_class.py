@@ -166,7 +166,7 @@ def started_with(process: psutil.Process) -> str:
         return ""
 
 
-@pytest.mark.parametrize("victim", ["run", "worker", "nursery", "kernel"])
+@pytest.mark.parametrize("victim", ["run", "worker", "zygote", "kernel"])
 def test_a_kill_loses_nothing(tmp_path: Path, victim: str, prepared: verdict.Lab) -> None:
     submitted, out = tmp_path / "submitted", tmp_path / "graded"
     submitted.mkdir()
@@ -192,7 +192,7 @@ def test_a_kill_loses_nothing(tmp_path: Path, victim: str, prepared: verdict.Lab
         )
         assert all(os.stat(p).st_mtime_ns == when for p, when in kept.items()), "a finished grade was made again"
     else:
-        sign = "spawn_main" if victim == "worker" else "zygote.py"  # a kernel is a child of the nursery, which is a worker's
+        sign = "spawn_main" if victim == "worker" else "zygote.py"  # a kernel is a child of the zygote, which is a worker's
         hit: list[psutil.Process] = []
         while not hit:  # between two submissions there is no kernel
             assert time.monotonic() < end and process.poll() is None

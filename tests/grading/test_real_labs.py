@@ -64,7 +64,7 @@ def test_solution_and_forgery(chapter: Chapter, tmp_path: Path, monkeypatch: pyt
     solved = build.solution(chapter)
     run = for_the_box(solved)
     prepare = verdict.prepare
-    # The others are prepared and graded by this process, which has the imports; they share a nursery, which has most of them
+    # The others are prepared and graded by this process, which has the imports; they share a zygote, which has most of them
     alone = chapter.name in FIRST
 
     def prepared(source: Chapter, cache: Path) -> verdict.Lab:

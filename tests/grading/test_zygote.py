@@ -38,12 +38,12 @@ print({
 
 @pytest.fixture
 def fresh() -> Iterator[None]:
-    """No nursery from before, and none left after."""
+    """No zygote from before, and none left after."""
     yield
-    for found in list(zygote._nurseries.values()):
-        if isinstance(found, zygote.Nursery):
+    for found in list(zygote._zygotes.values()):
+        if isinstance(found, zygote.Zygote):
             found.close()
-    zygote._nurseries.clear()
+    zygote._zygotes.clear()
 
 
 def ask(modules: list[str], code: str) -> str:
@@ -55,7 +55,7 @@ def ask(modules: list[str], code: str) -> str:
 
 def test_same_box_as_a_cold_kernel(fresh: None) -> None:
     cold, hot = ast.literal_eval(ask([], LOOK)), ast.literal_eval(ask(["numpy"], LOOK))
-    assert isinstance(zygote._nurseries["numpy",], zygote.Nursery)
+    assert isinstance(zygote._zygotes["numpy",], zygote.Zygote)
     for name, value in cold.items():
         assert hot[name] == value, name
     assert hot["privileges"] == ["0" * 16] * 5 + ["1"]
@@ -82,18 +82,18 @@ def test_kernels_share_nothing(fresh: None) -> None:
 def test_cold_kernels_when_an_import_starts_threads(fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zygote, "_QUIET", {})
     assert ask(["pyarrow"], "import sys\nprint('pyarrow' in sys.modules)") == "False\n"
-    failed = zygote._nurseries["pyarrow",]
+    failed = zygote._zygotes["pyarrow",]
     assert isinstance(failed, zygote.Unavailable) and "threads" in str(failed)
 
 
 @pytest.mark.filterwarnings("ignore:no warm start")
-def test_a_nursery_that_dies_costs_no_grade(fresh: None, right: dict[str, Any], tmp_path: Path) -> None:
+def test_a_zygote_that_dies_costs_no_grade(fresh: None, right: dict[str, Any], tmp_path: Path) -> None:
     lab = verdict.prepare(TINY, tmp_path)
     job = autograde.Job("ada", "ada.ipynb", "", json.dumps(right).encode(), "", "", vars(LIMITS))
     for _ in range(2):
         result = autograde.grade(job, lab.dumps())
         assert sum(result.scores.values()) == 6, result
-        found = zygote._nurseries[tuple(lab.modules)]
-        if isinstance(found, zygote.Nursery):
+        found = zygote._zygotes[tuple(lab.modules)]
+        if isinstance(found, zygote.Zygote):
             os.kill(found.process.pid, 9)
     assert isinstance(found, zygote.Unavailable)

@@ -36,7 +36,7 @@ needs_box = pytest.mark.skipif(bool(why_no_box()), reason=why_no_box())
 
 
 class Here(scheduler._Worker):
-    """A worker of the grader's in a thread of this process: it need not be started, and keeps its nursery for the next."""
+    """A worker of the grader's in a thread of this process: it need not be started, and keeps its zygote for the next."""
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(1)
