@@ -44,7 +44,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import cached_file
 
-from course_utils import data, lab, load_model, pages, plots, programs, scoring, weights, widgets
+from course_utils import data, lab, load_model, local_pages, plots, programs, scoring, weights, widgets
 from course_utils import registry as models
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict  # after course_utils: it keeps bitsandbytes' log quiet
 
@@ -1787,7 +1787,7 @@ source = programs.program(HEAD, parts, TAIL)
 
 # %% tags=["experiment", "hide-input"]
 lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "third_party")
-pages.reach_directly()  # behind a proxy too
+local_pages.reach_directly()  # behind a proxy too
 import gradio as gr
 import yaml
 
@@ -2248,7 +2248,7 @@ def crowd(address, texts, moments):
 import gradio as gr
 
 lab.needs("split_texts", "encode", "fit", "influence", "stream_text", "next_batch")
-pages.reach_directly()
+local_pages.reach_directly()
 measured, forecast = [], []
 desks = {
     rule: with_label(interface(tuned, tokenizer, {"english_0": ENGLISH}), tuned, tokenizer, {"english_0": ENGLISH}, policy, here)

@@ -34,7 +34,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 from transformers import AutoModelForCausalLM
 
-from course_utils import data, errors, hardware, lab, load_model, pages, plots, scoring, weights, widgets
+from course_utils import data, errors, hardware, lab, load_model, local_pages, plots, scoring, weights, widgets
 from peft import LoraConfig, get_peft_model  # after course_utils, which keeps bitsandbytes' log quiet
 
 lab.start("12_finetune_deploy")
@@ -809,7 +809,7 @@ for name in ("course", "short", "other"):
 # [Gradio](https://www.gradio.app) [@abid2019gradio]: a function, what goes in, what comes out. It becomes a page *and* an API.
 
 # %%
-pages.reach_directly()  # behind a proxy too
+local_pages.reach_directly()  # behind a proxy too
 import gradio as gr
 
 

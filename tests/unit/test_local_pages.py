@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 
-from course_utils import pages
+from course_utils import local_pages
 from course_utils.errors import CourseError
 
 NOWHERE = "http://127.0.0.1:9"  # a proxy that is not there
@@ -46,7 +46,7 @@ def test_own_pages_need_no_proxy(page: str, variable: str, monkeypatch: pytest.M
     monkeypatch.setenv(variable, NOWHERE)
     with pytest.raises(httpx.ConnectError):
         httpx.get(page)
-    pages.reach_directly()
+    local_pages.reach_directly()
     assert httpx.get(page).status_code == 204
     with pytest.raises(httpx.ConnectError):  # and only they
         httpx.get("http://course.invalid")
@@ -55,8 +55,8 @@ def test_own_pages_need_no_proxy(page: str, variable: str, monkeypatch: pytest.M
 @pytest.mark.parametrize("variable", ["NO_PROXY", "no_proxy"])
 def test_exceptions_that_are_set_stay(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "intranet,localhost")
-    pages.reach_directly()
-    pages.reach_directly()
+    local_pages.reach_directly()
+    local_pages.reach_directly()
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == "intranet,localhost,127.0.0.1"
 
 
@@ -71,5 +71,5 @@ def test_a_proxy_that_gradio_cannot_use_is_named(address: str, says: str, monkey
     monkeypatch.setenv("ALL_PROXY", address)
     monkeypatch.setitem(sys.modules, "socksio", None)
     with pytest.raises(CourseError) as told:
-        pages.reach_directly()
+        local_pages.reach_directly()
     assert says in str(told.value) and "Traceback" not in str(told.value) and "secret" not in str(told.value)
