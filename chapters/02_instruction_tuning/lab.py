@@ -1172,7 +1172,7 @@ def verdict(low, high):
 
 # %% tags=["experiment"]
 SEED, WRITTEN, JUDGED = 0, lab.budget(full=12, quick=2), lab.budget(full=40, quick=2)
-TRAIN = lab.budget(full=512, quick=16)
+TRAIN = lab.budget(full=512, quick=8)
 some = vitaminc.select(range(lab.budget(full=len(vitaminc), quick=4000)))
 by_label = {label: [] for label in LABELS.values()}
 for example in (example_of(row) for row in some if len(row["input"]) < 160):
