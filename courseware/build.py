@@ -361,7 +361,9 @@ def execute(notebook: NotebookNode, budget: str, language: str = ENGLISH) -> Not
         try:
             client.execute(env=environment)
         except (CellExecutionError, DeadKernelError, Hangs) as error:
-            raise ChapterError(f"{notebook.metadata.course.chapter}: {_failure(error, client.cell, budget)}") from error
+            raise ChapterError(
+                f"{notebook.metadata.course.chapter}: {_failure(error, client.cell, budget, language)}"
+            ) from error
     del notebook.cells[0]
     for cell in notebook.cells:
         if cell.cell_type == "code":
@@ -373,7 +375,7 @@ def execute(notebook: NotebookNode, budget: str, language: str = ENGLISH) -> Not
     return notebook
 
 
-def _failure(error: Exception, cell: NotebookNode | None, budget: str) -> str:
+def _failure(error: Exception, cell: NotebookNode | None, budget: str, language: str) -> str:
     """Which cell failed, on which of its lines, and what to do."""
     message = f"the cell {cell.id} failed" if cell else "the notebook failed"
     if cell and isinstance(error, CellExecutionError):
@@ -388,7 +390,8 @@ def _failure(error: Exception, cell: NotebookNode | None, budget: str) -> str:
         message += " `course notebooks --budget quick` runs smaller experiments." if budget == "full" else ""
     else:
         message += f": it {error}."
-    return f"{message}\nNo notebook of this chapter was replaced."
+    which = "" if language == ENGLISH else f" in {language}"
+    return f"{message}\nNo notebook of this chapter{which} was replaced."
 
 
 def _count(notebook: NotebookNode) -> None:

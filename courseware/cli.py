@@ -60,11 +60,12 @@ class _Languages(click.Choice[str]):
     """A language, by its code or by the name of its folder: zh_CN or zh."""
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        codes = {folder: code for code, folder in FOLDERS.items()}
-        return str(super().convert(codes.get(value, value), param, ctx))
+        language = str(super().convert(value, param, ctx))
+        return {folder: code for code, folder in FOLDERS.items()}.get(language, language)
 
 
-_languages = _Languages((ENGLISH, *FOLDERS))
+_others = _Languages((*FOLDERS, *FOLDERS.values()))
+_languages = _Languages((ENGLISH, *_others.choices))
 _language = click.option("--lang", type=_languages, default=ENGLISH, help="Language (default: en, the source).")
 
 
@@ -206,7 +207,7 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: st
     course notebooks 10 --lang zh_CN
     """
     from . import pages, rules
-    from .build import build
+    from .build import build, translated
 
     chosen = _chosen(chapters)
     for part in chosen:  # all of them, before the first is run
@@ -214,15 +215,20 @@ def notebooks(chapters: tuple[str, ...], everything: bool, budget: str, lang: st
     for part in chosen:
         for fault in rules.wanting(part):
             print(f"course: {part.name}: {fault}", file=sys.stderr)
-    written = [path for part in chosen for path in build(part, budget, everything, lang)]
-    pages.write_from_sources()
+    written: list[Path] = []
+    try:
+        for part in chosen:
+            written += build(part, budget, everything, lang)
+    finally:  # also when the next one cannot be built
+        others = pages.write_from_sources()
     for language in FOLDERS:
-        _tell_untranslated(language, [part for part in chosen if _in(part, language) & {*written}])
+        made = [part for part in chosen if {translated(path, language) for path in (part.lecture, part.lab)} & {*written}]
+        _tell_untranslated(language, made, others)
     print(f"{len(written)} notebooks built" if written else "Every notebook is up to date")
 
 
 @course.command("translate")
-@click.argument("language", type=_Languages(tuple(FOLDERS)))
+@click.argument("language", type=_others)
 @click.argument("names", nargs=-1, metavar="[CHAPTER | course_utils | courseware | pages | glossary]...")
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; fail on a translation that is broken.")
 def translate_(language: str, names: tuple[str, ...], only_check: bool) -> int:
@@ -448,8 +454,11 @@ def measure_(chapters: tuple[str, ...], budget: str) -> None:
     from . import measure, pages
 
     measure.write(_chosen(chapters), budget)
-    for path in [measure.PAGE, *pages.write_from_sources()]:
+    written = [measure.PAGE, *pages.write_from_sources()]
+    for path in written:
         print(f"{path.relative_to(ROOT).as_posix()} written")
+    for language in FOLDERS:
+        _tell_untranslated(language, [], written)
 
 
 @course.command()
@@ -559,23 +568,24 @@ def _tell_stale(chapters: list[Chapter], *shown: str) -> None:
         print(f"course: {reason}; their numbers are on the pages. `course notebooks` runs them in full.", file=sys.stderr)
 
 
-def _in(part: Chapter, language: str) -> set[Path]:
-    """Where the notebooks of a chapter stand in another language."""
-    from .build import translated
-
-    return {translated(path, language) for path in (part.lecture, part.lab)}
-
-
-def _tell_untranslated(language: str, chapters: list[Chapter]) -> None:
+def _tell_untranslated(language: str, chapters: list[Chapter], pages: Sequence[Path] = ()) -> None:
     """Who mends a typo in English takes its sentence out of a translation, until somebody confirms that."""
-    from .translation import progress
+    from .build import translated
+    from .translation import page, progress
 
-    for report in progress.reports(language, progress.sources(chapters, ())) if chapters else ():
+    sources = progress.sources(chapters, (page.PAGES,) if any(path.suffix == ".md" for path in pages) else ())
+    for part in chapters:  # it may have a lab and not yet a lecture
+        there = [
+            name for name, path in (("lecture", part.lecture), ("lab", part.lab)) if translated(path, language).exists()
+        ]
+        sources[part.name] = [text for text in sources[part.name] if text.where.partition(":")[0] in there]
+    for report in progress.reports(language, sources):
         if missing := report.total - report.done:
+            name = report.name[:2] if report.name[:2].isdigit() else report.name
             print(
-                f"course: {report.name}: left in English in {FOLDERS[language]}/: {missing} of {report.total} texts. "
-                f"`course translate {language} {report.name[:2]}` enters what is missing into "
-                f"locale/{language}/{report.name}.po; fill it in, then build again.",
+                f"course: {report.name}: {missing} of {report.total} texts are left in English in its translation. "
+                f"`course translate {language} {name}` enters what is missing into locale/{language}/{report.name}.po; "
+                "fill it in, then build again.",
                 file=sys.stderr,
             )
 

@@ -44,7 +44,7 @@ def _read(path: Path) -> tuple[tuple[Entry, ...], frozenset[str]]:
         ]
     except (tomllib.TOMLDecodeError, KeyError) as error:
         raise ChapterError(f"{path.name} cannot be read: {error}. A term has en, zh and means.") from error
-    return tuple(entries), frozenset(same_term(name) for name in data["no_term"])
+    return tuple(entries), frozenset(same_term(name) for name in data.get("no_term", ()))
 
 
 def entries(path: Path = FILE) -> Sequence[Entry]:

@@ -92,7 +92,7 @@ def write(chapters: Iterable[Chapter], budget: str) -> None:
 
 def _days(section: str, chapters: Iterable[str]) -> dict[str, str]:
     """When each chapter of a table was measured, as `_when` has said it."""
-    said = re.search(r"^Measured (\d{4}-\d\d-\d\d)(.*)\.$", section, re.MULTILINE)
+    said = re.search(r"^Measured (\d{4}-\d\d-\d\d)(.*?)\.$", section, re.MULTILINE | re.DOTALL)
     if not said:
         return {}
     usual, others = str(said[1]), dict(re.findall(r"(\w+) on ([-\d]+)", said[2]))

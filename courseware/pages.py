@@ -76,9 +76,10 @@ def is_question(output: NotebookNode) -> bool:
 
 
 def chinese(notebook: NotebookNode) -> str:
-    """A lecture's Chinese title: what stands in brackets behind the bold text of its first cell; "" if nothing does."""
+    """A lecture's Chinese title: what stands in brackets behind the bold line below its title; "" if nothing does."""
     first = next((cell.source for cell in notebook.cells if cell.cell_type == "markdown"), "")
-    match = re.search(r"\*\*[^*]+\*\* \(([^()]*[\u4e00-\u9fff][^()]*)\)", first)
+    below = first.strip().split("\n\n")[1:2]
+    match = re.fullmatch(r"\*\*.+\*\*\s*[(（](.*[\u4e00-\u9fff].*)[)）]", "".join(below).strip(), re.DOTALL)
     return match[1] if match else ""
 
 

@@ -60,7 +60,10 @@ def wanting(chapter: Chapter) -> list[str]:
     if (terms := len(references.marked_terms([chapter]))) < TERMS:
         introduced = f"{_some(terms, 'term')} with their Chinese, as *calibration* (校准)"
         faults.append(f"lecture and lab introduce {introduced}; {TERMS} are asked for")
-    faults += glossary.missing([chapter])
+    try:
+        faults += glossary.missing([chapter])
+    except ChapterError as error:
+        faults.append(str(error))
     if chapter.lecture_source.exists():
         if not chinese(read(chapter.lecture_source)):
             faults.append("lecture.py has no Chinese title; below the title stands **what it is about** (它的中文名)")
@@ -157,12 +160,29 @@ def _quiz(path: Path) -> Iterator[str]:
     quizzes = [call for call in calls if ast.unparse(call.func) == "widgets.quiz"]
     if not quizzes:
         yield "lecture.py asks no quiz; a lecture ends with one: widgets.quiz([…]) under ## Quiz"
-    lists = [call.args[0] for call in quizzes if call.args and isinstance(call.args[0], ast.List)]
-    questions = [element for made in lists for element in made.elts]
-    choices = sum("options=" in ast.unparse(question) or "'options':" in ast.unparse(question) for question in questions)
-    if len(lists) == len(quizzes) > 0 and not (QUIZ[0] <= len(questions) <= QUIZ[1] and choices >= CHOICES):
+    questions = [question for call in quizzes for question in _written(call)]
+    if len(quizzes) == 0 or None in questions:
+        return
+    choices = sum("options" in question for question in questions if question)
+    if not (QUIZ[0] <= len(questions) <= QUIZ[1] and choices >= CHOICES):
         asked = f"{_some(len(questions), 'question')}, {choices} with choices"
         yield f"the quiz of lecture.py asks {asked}; it has {QUIZ[0]} to {QUIZ[1]}, at least {CHOICES} with choices"
+
+
+def _written(quiz: ast.Call) -> list[set[str | None] | None]:
+    """The arguments of each question of a quiz, where they are written down; None for what code makes."""
+    if not quiz.args or not isinstance(quiz.args[0], ast.List):
+        return [None]
+    questions: list[set[str | None] | None] = []
+    for element in quiz.args[0].elts:
+        if isinstance(element, ast.Call) and ast.unparse(element.func) == "dict":
+            names = {keyword.arg for keyword in element.keywords}
+        elif isinstance(element, ast.Dict):
+            names = {str(key.value) if isinstance(key, ast.Constant) else None for key in element.keys}
+        else:
+            names = {None}
+        questions.append(None if None in names else names)
+    return questions
 
 
 def _code(path: Path) -> str:

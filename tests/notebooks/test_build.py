@@ -284,3 +284,18 @@ def test_what_there_is_in_another_language_is_built_with_the_english(light: Chap
     assert len(build.all_stale([light])) == 3
     assert build.build(light) == [light.lab, light.solution, build.translated(light.lab, "zh_CN")]
     assert build.all_stale([light]) == [] and not build.translated(light.lecture, "zh_CN").exists()
+
+
+def test_a_translation_that_cannot_be_built_leaves_the_english(light: Chapter) -> None:
+    path = light.catalogue("zh_CN")
+    path.parent.mkdir(parents=True)
+    light.lecture_source.write_text(LECTURE.replace("print(1)", 'print("one")'), encoding="utf-8")
+    path.write_text('msgid "one"\nmsgstr "一"\n', encoding="utf-8")
+    build.build(light)
+    build.build(light, language="zh_CN")
+    fails = 'import os\nassert os.environ["COURSE_LANG"] == "en"\nprint("one")'
+    light.lecture_source.write_text(LECTURE.replace("print(1)", fails), encoding="utf-8")
+    with pytest.raises(ChapterError, match="No notebook of this chapter in zh_CN was replaced"):
+        build.build(light)
+    assert [said.split()[0] for said in build.all_stale([light])] == ["lectures/zh/01_small.ipynb"]
+    assert build.build(light, everything=True, language="en") and printed(light.lecture)[-1] == "one\n"

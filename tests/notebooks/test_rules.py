@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_chapter import LAB, MUTANTS
 
-from courseware import cell_names, rules
+from courseware import cell_names, pages, rules
 from courseware.chapters import Chapter, ChapterError, all_chapters, read
 from courseware.drop import drop
 
@@ -59,6 +59,46 @@ def test_what_is_wanting(small: Chapter) -> None:
     assert "there is no mutants.py: 3 known wrong solutions of each exercise, which the tests must reject" in rules.wanting(
         small
     )
+
+
+ASKED = 'dict(question="?", options={"a": "", "b": ""}, answer="a"), '
+NUMBER = '{"question": "?", "answer": 2}, '
+
+
+@pytest.mark.parametrize(
+    ("quiz", "wanting"),
+    [
+        (f"[{ASKED * 6}]", ""),
+        (f"[{ASKED * 5}]", "5 questions, 5 with choices"),
+        (f"[{ASKED * 11}]", "11 questions, 11 with choices"),
+        (f"[{ASKED * 4}{NUMBER * 3}]", "7 questions, 4 with choices"),
+        (f"[{ASKED}*more]", ""),  # what code makes is counted when it is built
+        ("[ask(n) for n in range(7)]", ""),
+        ("[ask(1), ask(2)]", ""),
+        ('[{"question": "?", **more}]', ""),
+        ("more", ""),
+    ],
+)
+def test_questions_of_a_quiz(quiz: str, wanting: str, small: Chapter) -> None:
+    change(small, "print(1)", f"widgets.quiz({quiz})", "lecture.py")
+    told = [fault for fault in rules.wanting(small) if "quiz" in fault]
+    assert told == ([f"the quiz of lecture.py asks {wanting}; it has 6 to 10, at least 5 with choices"] if wanting else [])
+
+
+@pytest.mark.parametrize(
+    ("below", "chinese"),
+    [
+        ("**How many?** (多少)", "多少"),
+        ("**How many?**\n# (多少)", "多少"),
+        ("**How *many* of them?**（多少（MT））", "多少（MT）"),
+        ("**How many?**", ""),
+        ("**How many?**\n#\n# **A count** (计数)", ""),
+        ("How many (多少)?", ""),
+    ],
+)
+def test_a_chinese_title(below: str, chinese: str, small: Chapter) -> None:
+    change(small, "# # A title", f"# # A title\n#\n# {below}\n#\n# Some more (更多).", "lecture.py")
+    assert pages.chinese(read(small.lecture_source)) == chinese
 
 
 @pytest.mark.parametrize(

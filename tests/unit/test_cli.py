@@ -16,7 +16,7 @@ import torch
 
 import course_utils
 import start
-from courseware import build, cli, rules, slides, verify
+from courseware import build, cli, pages, rules, slides, verify
 from courseware.chapters import Chapter, ChapterError, all_chapters, chapter, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,7 +217,7 @@ def test_a_language_by_its_code_or_its_folder(language: str, capsys: pytest.Capt
     assert cli.main(["slides", "nothing", "--lang", language]) == 1
     assert "no chapter 'nothing'" in capsys.readouterr().err
     assert cli.main(["slides", "10", "--lang", "fr"]) == 2
-    assert "'fr' is not one of 'en', 'zh_CN'" in capsys.readouterr().err
+    assert "'fr' is not one of 'en', 'zh_CN', 'zh'" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="grading needs a box")
@@ -239,13 +239,39 @@ def test_the_language_of_feedback(given: str, pages: str, tmp_path: Path, monkey
 
 
 def test_a_changed_sentence_is_told_to_have_no_translation(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A part of it, where only a part is translated."""
     part = Chapter(Path(shutil.copytree(chapter("13").folder, tmp_path / "chapters" / "13_reasoning_rl")))
+    for path in (part.lecture, part.lab):
+        build.translated(path, "zh_CN").parent.mkdir(parents=True)
+        build.translated(path, "zh_CN").touch()
     cli._tell_untranslated("zh_CN", [part])
     assert capsys.readouterr().err == ""
     text = part.lecture_source.read_text(encoding="utf-8")
     part.lecture_source.write_text(text.replace("Nobody shows it how.", "Nobody tells it how."), encoding="utf-8")
     cli._tell_untranslated("zh_CN", [part])
     said = capsys.readouterr().err
-    assert re.match(
-        r"course: 13_reasoning_rl: left in English in zh/: [12] of \d+ texts\. `course translate zh_CN 13`", said
-    )
+    assert re.match(r"course: 13_reasoning_rl: [12] of \d{3} texts are left in English in its translation\. `course", said)
+    assert "`course translate zh_CN 13`" in said and "locale/zh_CN/13_reasoning_rl.po" in said
+    build.translated(part.lecture, "zh_CN").unlink()
+    cli._tell_untranslated("zh_CN", [part])
+    assert capsys.readouterr().err == ""
+
+
+def test_it_is_told_of_what_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the pages are written, though a later chapter cannot be built."""
+    told: list[list[str]] = []
+    pages_written: list[bool] = []
+    made = {"10_quantization": [chapter("10").lab], "13_reasoning_rl": [build.translated(chapter("13").lab, "zh_CN")]}
+
+    def build_one(part: Chapter, *how: Any) -> list[Path]:
+        if part.name not in made:
+            raise ChapterError("cannot be built")
+        return made[part.name]
+
+    monkeypatch.setattr(build, "build", build_one)
+    monkeypatch.setattr(cli, "_tell_untranslated", lambda language, parts, pages: told.append([p.name for p in parts]))
+    monkeypatch.setattr(pages, "write_from_sources", lambda: pages_written.append(True) or [])
+    assert cli.main(["notebooks", "10", "13"]) == 0
+    assert told == [["13_reasoning_rl"]] and pages_written == [True]
+    assert cli.main(["notebooks", "10", "11"]) == 1
+    assert pages_written == [True, True]
