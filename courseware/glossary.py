@@ -58,19 +58,27 @@ def entries(path: Path = FILE) -> Sequence[Entry]:
 
 def missing(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
     """One sentence for each term that the chapters mark and the file does not have."""
+    return _missing(_by_key(chapters), path)
+
+
+def _by_key(chapters: Iterable[Chapter]) -> dict[str, Term]:
+    return {same_term(term.english): term for term in marked_terms(chapters)}
+
+
+def _missing(marked: dict[str, Term], path: Path) -> list[str]:
     known, no_term = _read(path)
     covered = no_term.union(*(entry.keys for entry in known))
     return [
         f"{term.chapter} marks *{term.english}* ({term.chinese}): enter it in docs/{path.name}, or list it in no_term"
-        for key, term in {same_term(term.english): term for term in marked_terms(chapters)}.items()
+        for key, term in marked.items()
         if key not in covered
     ]
 
 
-def problems(chapters: Sequence[Chapter], path: Path = FILE) -> list[str]:
+def problems(chapters: Iterable[Chapter], path: Path = FILE) -> list[str]:
     """One sentence for each difference between the file and what the chapters mark."""
     known, no_term = _read(path)
-    marked = {same_term(term.english): term for term in marked_terms(chapters)}
+    marked = _by_key(chapters)
     gone = [
         f"no chapter marks {entry.english!r} any more: take it out"
         for entry in known
@@ -83,7 +91,7 @@ def problems(chapters: Sequence[Chapter], path: Path = FILE) -> list[str]:
         for entry in known
         if (marked_as := {term.chinese for term in _marked(entry, marked)}) and entry.chinese not in marked_as
     ]
-    return missing(chapters, path) + gone + chinese
+    return _missing(marked, path) + gone + chinese
 
 
 def _marked(entry: Entry, marked: dict[str, Term]) -> list[Term]:
@@ -102,7 +110,7 @@ def _misplaced(entry: Entry, marked: dict[str, Term]) -> str | None:
 
 def page(chapters: Sequence[Chapter], language: str = ENGLISH) -> str:
     """The glossary as Markdown for Sphinx: the entries whose terms these chapters mark or use, with the first that does."""
-    marked = {same_term(term.english): term for term in marked_terms(chapters)}
+    marked = _by_key(chapters)
     named = {chapter.name[:2]: chapter.name for chapter in chapters}
     say, means = words(language), _meanings(language)
     lines = [f"# {say(_TITLE)}", "", say(_ABOUT), "", "```{glossary}"]

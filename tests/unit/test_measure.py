@@ -25,12 +25,18 @@ Measured 2026-01-02.
 """
 
 
-def test_each_row_keeps_its_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page of measurements; every notebook takes 7 s and 0.5 GB."""
     page = tmp_path / "measurements.md"
     page.write_text(PAGE, encoding="utf-8")
     monkeypatch.setattr(measure, "PAGE", page)
-    monkeypatch.setattr(measure, "machine", lambda: "A machine")
     monkeypatch.setattr(measure, "run", lambda path, budget: (7.0, 0.5))
+    return page
+
+
+def test_each_row_keeps_its_day(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "machine", lambda: "A machine")
 
     def after(day: str, *names: str) -> str:
         monkeypatch.setattr(measure.time, "strftime", lambda form: day)
@@ -45,12 +51,8 @@ def test_each_row_keeps_its_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert "\nMeasured 2026-03-06.\n" in after("2026-03-06", "01", "02", "03")
 
 
-def test_a_machine_that_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = tmp_path / "measurements.md"
-    page.write_text(PAGE, encoding="utf-8")
-    monkeypatch.setattr(measure, "PAGE", page)
+def test_a_machine_that_is_new(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "machine", lambda: "A third machine")
-    monkeypatch.setattr(measure, "run", lambda path, budget: (7.0, 0.5))
     measure.write([chapter("03")], "quick")
     text = page.read_text(encoding="utf-8")
     assert text.startswith(PAGE.rstrip()) and "## A third machine · COURSE_BUDGET=quick\n\nMeasured 20" in text
